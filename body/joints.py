@@ -1,0 +1,47 @@
+"""Names and tables of the SMPL skeleton and of the COCO-17 keypoints.
+
+Left and right are the person's own. Every array of joints in this project is in ``JOINT_NAMES`` order, every array
+of keypoints in ``COCO_NAMES`` order.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+JOINT_NAMES: Final[tuple[str, ...]] = (
+    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
+    "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",
+    "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hand", "right_hand",
+)  # fmt: skip
+"""The 24 joints of SMPL (Loper et al. 2015), in its order."""
+
+PARENTS: Final[tuple[int, ...]] = (
+    -1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21,
+)  # fmt: skip
+"""Parent of each joint; the root has -1. A parent always comes before its children."""
+
+COCO_NAMES: Final[tuple[str, ...]] = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle",
+)  # fmt: skip
+"""The 17 keypoints of COCO (Lin et al. 2014), in its order."""
+
+COCO_EDGES: Final[tuple[tuple[int, int], ...]] = (
+    (0, 1), (0, 2), (1, 3), (2, 4), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13),
+    (13, 15), (12, 14), (14, 16),
+)  # fmt: skip
+"""Pairs of COCO keypoints joined by a limb when a skeleton is drawn."""
+
+
+def _mirror_table(names: tuple[str, ...]) -> tuple[int, ...]:
+    swap = {"left": "right", "right": "left"}
+    halves = (name.partition("_") for name in names)
+    return tuple(names.index(swap.get(side, side) + bar + rest) for side, bar, rest in halves)
+
+
+JOINT_MIRROR: Final[tuple[int, ...]] = _mirror_table(JOINT_NAMES)
+"""Index of each joint's counterpart on the other side (itself where there is none)."""
+
+COCO_MIRROR: Final[tuple[int, ...]] = _mirror_table(COCO_NAMES)
+"""Index of each keypoint's counterpart on the other side (itself where there is none)."""

@@ -1,0 +1,155 @@
+"""Posing one person's body on the device: linear blend skinning with pose correctives, without torch."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from body.joints import JOINT_NAMES, PARENTS
+from body.kernels import kinematics, skin
+from body.model import BodyArrays
+from body.packed import BETAS
+from body.rotations import axis_angle_to_matrix
+
+FloatArray = NDArray[np.float32]
+
+DENSE_FROM: Final = 0.3
+"""Correctives with more than this share of entries in use (SMPL's own: all) go through one matrix-vector product,
+which is faster there than the sparse loop."""
+
+
+class NumpyBody:
+    """One body model, posed for one person a frame. NOT thread-safe: it owns scratch buffers; give each thread its own.
+
+    ``transl`` is the position of the PELVIS JOINT in the camera frame wherever ``pelvis=True`` (the default, and this
+    project's convention). SMPL's own ``transl`` is something else, the shift of the model's origin; pass
+    ``pelvis=False`` to use it. The two differ by ``rest_pelvis``.
+    """
+
+    def __init__(self, arrays: BodyArrays) -> None:
+        self.arrays: Final = arrays
+        self._parents: Final = np.array(PARENTS, np.int32)
+        count = arrays.vertex_count
+        used = max(int((arrays.weights > 0).sum(1).max()), 1)
+        bones = np.argsort(-arrays.weights, axis=1, kind="stable")[:, :used]
+        self._bones: Final = bones.astype(np.int32)
+        self._bone_weights: Final = np.take_along_axis(arrays.weights, bones, 1).astype(np.float32)
+        touched = (arrays.posedirs != 0).any(1)
+        self._dense: Final[FloatArray | None] = (
+            arrays.posedirs.reshape(count * 3, -1).copy() if touched.mean() > DENSE_FROM else None
+        )
+        if self._dense is not None:
+            touched = np.zeros_like(touched)
+        vertex, column = np.nonzero(touched)
+        self._starts: Final = np.searchsorted(vertex, np.arange(count + 1)).astype(np.int32)
+        self._columns: Final = column.astype(np.int32)
+        self._values: Final = np.ascontiguousarray(arrays.posedirs[vertex, :, column], np.float32)
+        directions = arrays.shapedirs.astype(np.float64)
+        # Joints are linear in the betas too, which spares a product with all vertices.
+        self._rest_template: Final = arrays.joint_regressor.astype(np.float64) @ arrays.v_template
+        self._rest_directions: Final = np.einsum("jv,vab->jab", arrays.joint_regressor.astype(np.float64), directions)
+        row, self._coco_vertex = np.nonzero(arrays.coco_regressor)
+        self._coco_weight: Final = arrays.coco_regressor[row, self._coco_vertex][:, None]
+        self._coco_start: Final = np.searchsorted(row, np.arange(len(arrays.coco_regressor)))
+        self._pose: Final = np.zeros((len(JOINT_NAMES), 3), np.float32)
+        self._frames: Final = np.zeros((len(JOINT_NAMES), 3, 4), np.float32)
+        self._feature: Final = np.zeros(arrays.posedirs.shape[2], np.float32)
+        self._betas: FloatArray | None = None
+        self._shaped = np.zeros((count, 3), np.float32)
+        self._rest = np.zeros((len(JOINT_NAMES), 3), np.float32)
+        self.set_shape(np.zeros(BETAS))
+        self.pose(np.zeros(3), np.zeros((23, 3)), np.zeros(3))  # compiles now instead of in the first frame
+
+    @property
+    def rest_pelvis(self) -> FloatArray:
+        """(3,) pelvis joint of the current shape's rest body, metres."""
+        return np.array(self._rest[0])
+
+    @property
+    def betas(self) -> FloatArray:
+        """(10,) the current shape, after clamping."""
+        assert self._betas is not None
+        return self._betas.copy()
+
+    def set_shape(self, betas: ArrayLike) -> None:
+        """Take ``betas`` (10,), clamped to ``arrays.beta_limit``, for all later calls. Free when they did not change.
+
+        Raises ``ValueError`` if there are not ten.
+        """
+        wanted = self.arrays.clamp_betas(np.asarray(betas, np.float32))
+        if wanted.shape != (BETAS,):
+            raise ValueError(f"betas must have shape ({BETAS},), got {wanted.shape}")
+        if self._betas is not None and np.array_equal(wanted, self._betas):
+            return
+        self._betas = wanted
+        self._shaped = self.arrays.v_template + self.arrays.shapedirs @ wanted
+        self._rest = (self._rest_template + self._rest_directions @ wanted).astype(np.float32)
+
+    def pose(
+        self,
+        global_orient: ArrayLike,
+        body_pose: ArrayLike,
+        transl: ArrayLike,
+        out: tuple[FloatArray, FloatArray] | None = None,
+        *,
+        pelvis: bool = True,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Pose the current shape.
+
+        ``global_orient`` (3,) and ``body_pose`` (23, 3) axis-angle, ``transl`` (3,) metres (see the class). Returns
+        vertices (V, 3) and joints (24, 3), float32, in the camera frame. ``out`` takes two C-contiguous float32 arrays
+        of these shapes to fill; without it both are new, so they may be kept or handed to another thread.
+
+        Raises ``ValueError`` for a wrong shape.
+        """
+        count = self.arrays.vertex_count
+        if out is None:
+            out = np.empty((count, 3), np.float32), np.empty((len(JOINT_NAMES), 3), np.float32)
+        vertices, joints = out
+        if vertices.shape != (count, 3) or vertices.dtype != np.float32 or not vertices.flags.c_contiguous:
+            raise ValueError(f"out[0] must be C-contiguous float32 ({count}, 3), got {vertices.dtype} {vertices.shape}")
+        self._walk(global_orient, body_pose, transl, pelvis)
+        shaped = self._shaped
+        if self._dense is not None:
+            shaped = shaped + (self._dense @ self._feature).reshape(count, 3)
+        skin(
+            shaped,
+            self._rest,
+            self._frames,
+            self._feature,
+            self._starts,
+            self._columns,
+            self._values,
+            self._bones,
+            self._bone_weights,
+            vertices,
+        )
+        joints[...] = self._frames[:, :, 3]
+        return vertices, joints
+
+    def joints_only(
+        self, global_orient: ArrayLike, body_pose: ArrayLike, transl: ArrayLike, *, pelvis: bool = True
+    ) -> FloatArray:
+        """The joints (24, 3) that ``pose`` would give, without the skin: some ten microseconds."""
+        self._walk(global_orient, body_pose, transl, pelvis)
+        return self._frames[:, :, 3].copy()
+
+    def coco(self, vertices: FloatArray) -> FloatArray:
+        """COCO-17 keypoints (17, 3) of posed ``vertices`` (V, 3), in their frame."""
+        weighted = vertices[self._coco_vertex] * self._coco_weight
+        keypoints: FloatArray = np.add.reduceat(weighted, self._coco_start, axis=0)
+        return keypoints
+
+    def _walk(self, global_orient: ArrayLike, body_pose: ArrayLike, transl: ArrayLike, pelvis: bool) -> None:
+        self._pose[0] = global_orient
+        self._pose[1:] = np.asarray(body_pose, np.float32).reshape(23, 3)
+        root = np.array(transl, np.float32)
+        if root.shape != (3,):
+            raise ValueError(f"transl must have shape (3,), got {root.shape}")
+        if not pelvis:
+            root += self._rest[0]
+        local = axis_angle_to_matrix(self._pose)
+        self._feature[:] = (local[1:] - np.eye(3, dtype=np.float32)).ravel()
+        kinematics(local, self._rest, self._parents, root, self._frames)

@@ -1,0 +1,133 @@
+"""The body in torch: batched and differentiable, for training.
+
+Everything is relative to the PELVIS JOINT: add the pelvis' position in the camera frame to place a body.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from body.joints import COCO_NAMES, JOINT_NAMES, PARENTS
+from body.model import BodyArrays
+from body.packed import BETAS
+
+COCO_JOINT: Final[tuple[int, ...]] = tuple(
+    JOINT_NAMES.index("head" if name in COCO_NAMES[:5] else "pelvis" if name.endswith("hip") else name)
+    for name in COCO_NAMES
+)
+"""The joint that each COCO keypoint rides on in ``TorchBody.skeleton``: the head for nose, eyes and ears; the pelvis
+for the hips, because a detector's hip points lie on the trunk; otherwise the joint of the same name."""
+
+
+def _levels() -> list[list[int]]:
+    """Joints by their depth in the tree: 9 levels, and together they are the joints in their own order."""
+    depth = [0] * len(PARENTS)
+    for joint, parent in enumerate(PARENTS):
+        depth[joint] = 0 if parent < 0 else depth[parent] + 1
+    return [[joint for joint, found in enumerate(depth) if found == level] for level in range(max(depth) + 1)]
+
+
+def _multiply(left: Tensor, right: Tensor) -> Tensor:
+    """(J, 3, 3, B) times (J, 3, K, B), matrix by matrix: with the batch last three fused multiply-adds do it, several
+    times faster on a CPU than a batched matmul of 3 x 3 matrices."""
+    total = left[:, :, 0:1] * right[:, 0:1]
+    total = torch.addcmul(total, left[:, :, 1:2], right[:, 1:2])
+    return torch.addcmul(total, left[:, :, 2:3], right[:, 2:3])
+
+
+class TorchBody(nn.Module):
+    """One body model as buffers (float32); nothing in it is trained. Not thread-safe to move between devices in use.
+
+    Local rotations are matrices (..., 24, 3, 3), root included; batch axes are free but must be the same for rotations
+    and betas. Betas are clamped to ``arrays.beta_limit``, so they get no gradient beyond it.
+    """
+
+    def __init__(self, arrays: BodyArrays) -> None:
+        super().__init__()
+        self.beta_limit = arrays.beta_limit
+        template = arrays.v_template.astype(np.float64)
+        directions = arrays.shapedirs.astype(np.float64)
+        joints = np.einsum("jv,vab->jab", arrays.joint_regressor, np.concatenate([template[..., None], directions], -1))
+        coco = np.einsum("jv,vab->jab", arrays.coco_regressor, np.concatenate([template[..., None], directions], -1))
+        parents = [max(parent, 0) for parent in PARENTS]
+        # Bone vectors and keypoint offsets are linear in (1, betas): one small matmul gives them for the batch.
+        self._constant("offsets", (joints - joints[parents]).reshape(72, 11))
+        self._constant("coco_offsets", (coco - joints[list(COCO_JOINT)]).reshape(51, 11))
+        self._constant("rest_joints", joints.reshape(72, 11).T)
+        self._constant("rest_vertices", np.concatenate([template[..., None], directions], -1).reshape(-1, 11).T)
+        self._constant("weights", arrays.weights)
+        moved = np.flatnonzero(np.abs(arrays.posedirs).max((1, 2)) > 0)
+        self._constant("posedirs", arrays.posedirs[moved].reshape(len(moved) * 3, -1).T)
+        self._constant("moved", moved)
+        self._constant("coco_joint", np.array(COCO_JOINT))
+        levels = _levels()
+        self._level_sizes = [len(level) for level in levels]
+        for depth, level in enumerate(levels[1:], 1):
+            above = levels[depth - 1]
+            self._constant(f"above{depth}", np.array([above.index(PARENTS[joint]) for joint in level]))
+
+    def _constant(self, name: str, values: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int64]) -> None:
+        dtype = np.int64 if np.issubdtype(values.dtype, np.integer) else np.float32
+        self.register_buffer(name, torch.from_numpy(np.array(values, dtype, order="C")), persistent=False)
+
+    def _shape_features(self, betas: Tensor) -> Tensor:
+        """(11, B) from (..., 10): a row of ones and the clamped betas."""
+        clamped = betas.reshape(-1, BETAS).clamp(-self.beta_limit, self.beta_limit).T
+        return torch.cat([torch.ones_like(clamped[:1]), clamped])
+
+    def _kinematics(self, rotations: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 24, 3, 3) local rotations and (11, B) to global rotations (24, 3, 3, B) and joints (24, 3, B)."""
+        count = len(rotations)
+        bones = (self.get_buffer("offsets") @ features).reshape(24, 3, 1, count)
+        # Tensor.split carries no types; this is the same call, whose backward pass is one concatenation.
+        local = torch.split(torch.cat([rotations.permute(1, 2, 3, 0), bones], 2), self._level_sizes)
+        turn, place = local[0][:, :, :3], rotations.new_zeros(1, 3, count)
+        turns, places = [turn], [place]
+        for depth, step in enumerate(local[1:], 1):
+            above = self.get_buffer(f"above{depth}")
+            turn, shift = torch.split(_multiply(turn.index_select(0, above), step), [3, 1], 2)
+            place = place.index_select(0, above) + shift[:, :, 0]
+            turns.append(turn)
+            places.append(place)
+        return torch.cat(turns), torch.cat(places)
+
+    def skeleton(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
+        """Joints and COCO keypoints without the skin.
+
+        ``rotations`` (..., 24, 3, 3) local matrices, ``betas`` (..., 10). Returns joints (..., 24, 3) and keypoints
+        (..., 17, 3), metres, relative to the pelvis joint. Each keypoint is fixed to the frame of one joint
+        (``COCO_JOINT``); where it lies there follows the betas.
+        """
+        batch = rotations.shape[:-3]
+        features = self._shape_features(betas)
+        turned, joints = self._kinematics(rotations.reshape(-1, 24, 3, 3), features)
+        ridden = self.get_buffer("coco_joint")
+        offsets = (self.get_buffer("coco_offsets") @ features).reshape(17, 3, 1, -1)
+        coco = _multiply(turned.index_select(0, ridden), offsets)[:, :, 0] + joints.index_select(0, ridden)
+        return joints.permute(2, 0, 1).reshape(*batch, 24, 3), coco.permute(2, 0, 1).reshape(*batch, 17, 3)
+
+    def forward(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
+        """The full skin: vertices (..., V, 3) and joints (..., 24, 3), metres, relative to the pelvis joint.
+
+        ``rotations`` (..., 24, 3, 3) local matrices, ``betas`` (..., 10).
+        """
+        batch = rotations.shape[:-3]
+        local = rotations.reshape(-1, 24, 3, 3)
+        count = len(local)
+        features = self._shape_features(betas)
+        turned, joints = (part.movedim(-1, 0) for part in self._kinematics(local, features))
+        vertices = (features.T @ self.get_buffer("rest_vertices")).reshape(count, -1, 3)
+        pose = (local[:, 1:] - torch.eye(3, dtype=local.dtype, device=local.device)).reshape(count, 207)
+        correction = (pose @ self.get_buffer("posedirs")).reshape(count, -1, 3)
+        vertices = vertices.index_add(1, self.get_buffer("moved"), correction)
+        rest = (features.T @ self.get_buffer("rest_joints")).reshape(count, 24, 3, 1)
+        shift = joints[..., None] - turned @ rest
+        frames = torch.cat([turned, shift], -1).reshape(count, 24, 12)
+        blend = (self.get_buffer("weights") @ frames).reshape(count, -1, 3, 4)
+        skin = (blend[..., :3] @ vertices[..., None])[..., 0] + blend[..., 3]
+        return skin.reshape(*batch, -1, 3), joints.reshape(*batch, 24, 3)

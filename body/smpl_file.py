@@ -1,0 +1,208 @@
+"""Reading SMPL files without trusting them.
+
+SMPL is released as a pickle, and a plain unpickler runs whatever the pickle asks for. Here every name that a pickle may
+ask for is on a short list; chumpy's lazy arrays and scipy's sparse matrices are replaced by stand-ins that only hold
+numbers, so neither package is needed. Pickles of Python 2 load too.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from body.errors import BodyError
+
+
+class StandIn:
+    """Holds the state of an object whose own class is not wanted. Its constructor's arguments are ignored."""
+
+    state: Mapping[str, Any]
+
+    def __init__(self, *arguments: object) -> None:
+        self.state = {}
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, Mapping):
+            raise pickle.UnpicklingError(f"{type(self).__name__} with a state that is no mapping")
+        self.state = state
+
+    def value(self) -> NDArray[Any]:
+        """The array that the object stands for. Raises ``ValueError`` or ``KeyError`` where the state is not known."""
+        raise ValueError("an object that holds no array")
+
+
+class ChumpyArray(StandIn):
+    """chumpy.ch.Ch: the array is its member ``x``."""
+
+    def value(self) -> NDArray[Any]:
+        return plain(self.state["x"])
+
+
+class ChumpySelect(StandIn):
+    """chumpy.reordering.Select: entries ``idxs`` of the flattened ``a``, in ``preferred_shape`` where there is one."""
+
+    def value(self) -> NDArray[Any]:
+        chosen: NDArray[Any] = plain(self.state["a"]).ravel()[np.asarray(self.state["idxs"])]
+        shape = self.state.get("preferred_shape")
+        return chosen if shape is None else chosen.reshape(shape)
+
+
+class SparseColumns(StandIn):
+    """scipy.sparse's csc_matrix; ``SparseRows`` is csr_matrix. Becomes dense."""
+
+    by_rows = False
+
+    def value(self) -> NDArray[Any]:
+        data, indices, pointers = (np.asarray(self.state[name]) for name in ("data", "indices", "indptr"))
+        shape = self.state["_shape"] if "_shape" in self.state else self.state["shape"]
+        rows, columns = int(shape[0]), int(shape[1])
+        major = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
+        dense: NDArray[Any] = np.zeros((rows, columns), data.dtype)
+        # Entries that are stored twice add up, as they do in scipy.
+        np.add.at(dense, (major, indices) if self.by_rows else (indices, major), data)
+        return dense
+
+
+class SparseRows(SparseColumns):
+    by_rows = True
+
+
+def plain(value: object) -> NDArray[Any]:
+    """The array behind ``value``, a stand-in or anything numpy takes."""
+    return value.value() if isinstance(value, StandIn) else np.asarray(value)
+
+
+def _numpy_names() -> dict[tuple[str, str], Callable[..., Any]]:
+    """numpy's own helpers of array pickles, under their names of numpy 1 and of numpy 2, found by asking numpy."""
+    reconstruct = np.empty(0).__reduce__()[0]
+    scalar = np.float64(0).__reduce__()[0]
+    assert callable(reconstruct)
+    assert callable(scalar)
+    names: dict[tuple[str, str], Callable[..., Any]] = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
+    for core in ("numpy.core", "numpy._core"):
+        names[f"{core}.multiarray", "_reconstruct"] = reconstruct
+        names[f"{core}.multiarray", "scalar"] = scalar
+        names[f"{core}.numeric", "_frombuffer"] = _from_buffer
+    return names
+
+
+def _from_buffer(buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> NDArray[Any]:
+    """What numpy's ``_frombuffer`` does for pickles of protocol 5."""
+    return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order)
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    """Python 3 writes bytes into old pickle protocols as a call of ``_codecs.encode``; latin1 is the one it uses."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"encoding {encoding}")
+    return text.encode("latin1")
+
+
+def _reconstruct_object(kind: type, base: type, state: object) -> object:
+    """``copyreg._reconstructor`` for stand-ins only: how protocols 0 and 1 make plain objects."""
+    if not (isinstance(kind, type) and issubclass(kind, StandIn)):
+        raise pickle.UnpicklingError("an object that is no array")
+    return kind()
+
+
+def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
+    names = _numpy_names()
+    for module in ("scipy.sparse.csc", "scipy.sparse._csc"):
+        names[module, "csc_matrix"] = names[module, "csc_array"] = SparseColumns
+    for module in ("scipy.sparse.csr", "scipy.sparse._csr"):
+        names[module, "csr_matrix"] = names[module, "csr_array"] = SparseRows
+    names["chumpy.ch", "Ch"] = names["chumpy", "Ch"] = ChumpyArray
+    names["chumpy.reordering", "Select"] = ChumpySelect
+    names["_codecs", "encode"] = _encode
+    names["collections", "OrderedDict"] = OrderedDict
+    for module in ("copy_reg", "copyreg"):
+        names[module, "_reconstructor"] = _reconstruct_object
+    for module in ("__builtin__", "builtins"):
+        names[module, "object"] = object
+        names[module, "slice"] = slice
+    return names
+
+
+ALLOWED: Final[Mapping[tuple[str, str], Callable[..., Any]]] = _allowed()
+"""Every (module, name) that a pickle may ask for, and what it gets."""
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
+
+
+def _unpickle(content: bytes, origin: str) -> object:
+    try:
+        return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+    except pickle.UnpicklingError as error:
+        raise BodyError(
+            f"{origin} is refused: {error}; an SMPL pickle holds only arrays, get it from SMPL's own site"
+        ) from error
+    except Exception as error:  # a damaged pickle can fail in any way, inside numpy too
+        raise BodyError(f"{origin} is not a readable pickle ({error}); download or copy it again") from error
+
+
+def read_pickle(content: bytes, origin: str) -> dict[str, Any]:
+    """The fields of a pickled SMPL: arrays as arrays, everything else as it is. ``origin`` names the file in messages.
+
+    Raises ``BodyError`` if the pickle is refused, damaged, or no dictionary.
+    """
+    loaded = _unpickle(content, origin)
+    if not isinstance(loaded, Mapping):
+        raise BodyError(
+            f"{origin} is no SMPL body (it holds a {type(loaded).__name__}); give the SMPL file as it was released"
+        )
+    return {str(name): _unwrapped(value, f"{origin} ({name})") for name, value in loaded.items()}
+
+
+def _unwrapped(value: Any, origin: str) -> Any:
+    if not isinstance(value, StandIn):
+        return value
+    try:
+        return plain(value)
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise BodyError(
+            f"{origin} is not an array that can be read ({error}); save it again as plain arrays"
+        ) from error
+
+
+def read_npz(content: bytes, origin: str) -> dict[str, Any]:
+    """The entries of an ``.npz``. Entries that hold pickled objects go through the same allow-list.
+
+    Raises ``BodyError`` if the archive is damaged or one of its objects is refused.
+    """
+    fields: dict[str, Any] = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for member in archive.namelist():
+                fields[member.removesuffix(".npy")] = _read_npy(archive.read(member), f"{origin} ({member})")
+    except BodyError:
+        raise
+    except Exception as error:  # zip and zlib raise half a dozen kinds
+        raise BodyError(f"{origin} is not a readable .npz ({error}); download or copy it again") from error
+    return fields
+
+
+def _read_npy(content: bytes, origin: str) -> Any:
+    stream = io.BytesIO(content)
+    version = np.lib.format.read_magic(stream)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(stream)
+    if not dtype.hasobject:
+        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    objects = np.asarray(_unpickle(stream.read(), origin))
+    if shape == () and objects.size == 1:
+        only = objects.reshape(-1)[0]
+        return _unwrapped(only, origin)
+    return objects

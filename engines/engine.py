@@ -1,0 +1,85 @@
+"""The one contract of every runtime: named arrays in, named arrays out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+class EngineError(RuntimeError):
+    """A model or a runtime cannot be used. The message is one line that says what to do."""
+
+
+class RuntimeMissingError(EngineError):
+    """The runtime that was asked for is not installed, or does not start on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, shape and dtype of one input or output. A dimension of -1 is free."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+    def check(self, array: NDArray[np.generic]) -> None:
+        """Raise `EngineError` naming the tensor when ``array`` does not fit."""
+        fits = len(array.shape) == len(self.shape) and all(
+            want in (-1, got) for want, got in zip(self.shape, array.shape, strict=True)
+        )
+        if not fits or array.dtype != self.dtype:
+            raise EngineError(
+                f"tensor '{self.name}' wants {self.dtype.name} {list(self.shape)}, "
+                f"got {array.dtype.name} {list(array.shape)}"
+            )
+
+
+class Engine(ABC):
+    """A network ready to run. Used by one thread at a time; close it (or leave its ``with`` block) to free it.
+
+    Arrays that `infer` returns stay valid until the next call of `infer` on the same engine.
+    """
+
+    runtime: str
+    """Name of the runtime, as in ``--engine``."""
+    device: str
+    """What it runs on, in words."""
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @abstractmethod
+    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        """Run the network once; the result holds one array for each of `outputs`, by name.
+
+        Raises `EngineError` when an input is missing, unknown or of another shape or dtype, when the runtime fails, and
+        when the engine is closed.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what the engine holds. Closing twice is harmless."""
+
+    def check_feeds(self, feeds: Arrays) -> None:
+        """Raise `EngineError` when ``feeds`` does not fit `inputs`."""
+        names = {spec.name for spec in self.inputs}
+        if feeds.keys() != names:
+            missing, unknown = sorted(names - feeds.keys()), sorted(feeds.keys() - names)
+            raise EngineError(f"wrong inputs: missing {missing}, unknown {unknown}")
+        for spec in self.inputs:
+            spec.check(feeds[spec.name])
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,113 @@
+"""The models that are shipped, where they come from, and the check that they arrived whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from engines.engine import EngineError
+
+MODELS_FOLDER = Path(__file__).resolve().parent / "models"
+MANIFEST_FILE = MODELS_FOLDER / "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The public package that a model was made from: its name and version, and the file inside it."""
+
+    package: str
+    version: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One model on disk. A user's own file is known by its path alone: ``shipped`` is false and the rest is empty.
+
+    ``kind`` is what it is for: "keypoints", "detector" or "regressor". ``size`` is in bytes. ``command`` made the file.
+    """
+
+    name: str
+    path: Path
+    kind: str = ""
+    origin: Origin | None = None
+    licence: str = ""
+    sha256: str = ""
+    size: int = 0
+    command: str = ""
+    notes: str = ""
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the file belongs to this program, so that its contents are known."""
+        return bool(self.sha256)
+
+    def read(self) -> bytes:
+        """The file's contents. Raises `EngineError` when it is missing or, if shipped, differs from the manifest."""
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            if self.shipped and isinstance(error, FileNotFoundError):
+                raise EngineError(f"{self.path.name} is missing: {self._cure()}") from None
+            raise EngineError(f"cannot read {self.path}: {error.strerror or error}") from error
+        if self.shipped and len(data) != self.size:
+            raise EngineError(f"{self.path.name} is damaged ({len(data)} bytes instead of {self.size}): {self._cure()}")
+        if self.shipped and hashlib.sha256(data).hexdigest() != self.sha256:
+            raise EngineError(f"{self.path.name} is damaged (sha256 differs): {self._cure()}")
+        return data
+
+    def _cure(self) -> str:
+        return f"restore it with `git checkout -- engines/models/{self.path.name}`, or install this program again"
+
+
+def shipped_models(manifest: Path = MANIFEST_FILE) -> dict[str, ModelFile]:
+    """Every row of the manifest by model name. Raises `EngineError` when the manifest is missing or damaged."""
+    try:
+        rows = json.loads(manifest.read_text(encoding="utf-8"))["models"]
+        models = [_model(row, manifest.parent) for row in rows]
+    except OSError as error:
+        raise EngineError(f"cannot read {manifest}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise EngineError(f"{manifest.name} is damaged: restore it with `git checkout -- engines/models`") from error
+    return {model.name: model for model in models}
+
+
+def resolve(model: str | Path) -> ModelFile:
+    """Find a model by the name of a shipped one or by the path of an ``.onnx`` file.
+
+    Raises `EngineError` when there is neither.
+    """
+    shipped = _shipped()
+    if isinstance(model, str) and model in shipped:
+        return shipped[model]
+    path = Path(model).expanduser()
+    if path.is_file():
+        if path.suffix.lower() != ".onnx":
+            raise EngineError(f"{path} does not end in .onnx: only ONNX models can be used")
+        return ModelFile(path.stem, path)
+    if path.suffix:
+        raise EngineError(f"there is no file {path}")
+    raise EngineError(f"there is no model '{model}': give the path of an .onnx file or one of {', '.join(shipped)}")
+
+
+@cache
+def _shipped() -> dict[str, ModelFile]:
+    return shipped_models()
+
+
+def _model(row: dict[str, Any], folder: Path) -> ModelFile:
+    return ModelFile(
+        name=str(row["name"]),
+        path=folder / str(row["file"]),
+        kind=str(row["kind"]),
+        origin=Origin(**row["origin"]) if row["origin"] else None,
+        licence=str(row["licence"]),
+        sha256=str(row["sha256"]),
+        size=int(row["bytes"]),
+        command=str(row["command"]),
+        notes=str(row["notes"]),
+    )

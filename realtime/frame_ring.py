@@ -1,0 +1,104 @@
+"""Preallocated pictures, filled by the capture thread and held by whoever still looks at them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from realtime.handoff import Closed
+from realtime.records import Frame, ImageArray
+from realtime.sources.base import Stamp
+
+
+class FrameRing:
+    """A fixed set of picture slots. A slot is written again only when nobody holds its frame.
+
+    A plain ring would overwrite the picture under a stage that is late, and a copy for every reader would cost more than
+    the network. Instead each frame counts its holders. A live source that finds every slot held reads into a spare
+    picture and drops it: the camera is never kept waiting.
+
+    Args:
+        slots: number of pictures.
+        height, width: of the source, px.
+    """
+
+    def __init__(self, slots: int, height: int, width: int) -> None:
+        self._images = [np.zeros((height, width, 3), np.uint8) for _ in range(slots)]
+        self._spare: ImageArray = np.zeros((height, width, 3), np.uint8)
+        self._holders = [0] * slots
+        self._sequence = [-1] * slots
+        self._slot_of: dict[int, int] = {}
+        self._condition = threading.Condition()
+        self._closed = False
+
+    def capture(self, read_into: Callable[[ImageArray], Stamp | None], wait: bool) -> tuple[Frame | None, bool]:
+        """Read one picture of the source into a free slot.
+
+        Args:
+            read_into: fills the picture, returns its stamp or None at the end.
+            wait: for a free slot (lossless); otherwise the picture is dropped where there is none.
+
+        Returns:
+            The frame, held once for the caller, and whether the source has ended. No frame and not ended: dropped.
+
+        Raises:
+            Closed: after `close`, while waiting.
+        """
+        with self._condition:
+            while wait and not self._closed and all(self._holders):
+                self._condition.wait()
+            if self._closed:
+                raise Closed
+            free = [slot for slot, holders in enumerate(self._holders) if not holders]
+            slot = min(free, key=self._sequence.__getitem__) if free else -1
+            if slot >= 0:
+                self._slot_of.pop(self._sequence[slot], None)
+                self._sequence[slot] = -1
+                self._holders[slot] = 1  # ours while it is written
+        image = self._images[slot] if slot >= 0 else self._spare
+        try:
+            stamp = read_into(image)
+        except BaseException:
+            self._free(slot)
+            raise
+        if stamp is None or slot < 0:
+            self._free(slot)
+            return None, stamp is None
+        with self._condition:
+            self._sequence[slot] = stamp.index
+            self._slot_of[stamp.index] = slot
+        return Frame(stamp.index, stamp.captured_ns, stamp.time_s, image), False
+
+    def _free(self, slot: int) -> None:
+        if slot >= 0:
+            with self._condition:
+                self._holders[slot] = 0
+                self._condition.notify_all()
+
+    def hold(self, frame: Frame) -> None:
+        """Keep ``frame.image`` valid. Raises ``KeyError`` when its slot has been written again: nobody held it."""
+        with self._condition:
+            self._holders[self._slot_of[frame.sequence]] += 1
+
+    def release(self, frame: Frame) -> None:
+        """Give one hold back."""
+        with self._condition:
+            slot = self._slot_of[frame.sequence]
+            if self._holders[slot] < 1:
+                raise ValueError(f"frame {frame.sequence} was released more often than held")
+            self._holders[slot] -= 1
+            self._condition.notify_all()
+
+    @property
+    def held(self) -> int:
+        """Number of slots that somebody holds."""
+        with self._condition:
+            return sum(1 for holders in self._holders if holders)
+
+    def close(self) -> None:
+        """Wake a waiting `capture`."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()

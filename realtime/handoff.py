@@ -1,0 +1,161 @@
+"""Where one thread waits for another: a place for one item, and the ring of results that every sink reads for itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from realtime.records import Result
+
+T = TypeVar("T")
+
+
+class Closed(Exception):
+    """Nothing more will come. Ends a stage's loop; never reaches the user."""
+
+
+class Handoff(Generic[T]):
+    """A place for ONE item between two threads.
+
+    One frame is in flight and one is waiting, so a slow stage never builds a queue whose oldest picture is seconds old.
+    `put` waits for room (a file: nothing is lost); `replace` takes the place of what waits (a camera: the newest wins).
+    """
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._item: T | None = None
+        self._closed = False
+
+    def put(self, item: T) -> None:
+        """Wait for room, then leave ``item``. Raises `Closed` after `close`."""
+        with self._condition:
+            while self._item is not None and not self._closed:
+                self._condition.wait()
+            if self._closed:
+                raise Closed
+            self._item = item
+            self._condition.notify_all()
+
+    def replace(self, item: T) -> T | None:
+        """Leave ``item`` at once and return the one that was still waiting, if any. Raises `Closed` after `close`."""
+        with self._condition:
+            if self._closed:
+                raise Closed
+            dropped, self._item = self._item, item
+            self._condition.notify_all()
+            return dropped
+
+    def get(self) -> T:
+        """Wait for an item and take it. Raises `Closed` once closed and empty."""
+        with self._condition:
+            while self._item is None:
+                if self._closed:
+                    raise Closed
+                self._condition.wait()
+            item, self._item = self._item, None
+            self._condition.notify_all()
+            return item
+
+    def close(self) -> None:
+        """No more items; the one that waits can still be taken."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+
+class ResultRing:
+    """The last few results, one writer and any number of readers with cursors of their own.
+
+    Args:
+        capacity: results kept.
+        lossless: `publish` waits for the readers that want every result instead of overwriting what they miss.
+        hold: called with each result that enters; keeps its picture from being overwritten.
+        release: called with each result that leaves.
+    """
+
+    def __init__(
+        self, capacity: int, lossless: bool, hold: Callable[[Result], None], release: Callable[[Result], None]
+    ) -> None:
+        self._slots: list[Result | None] = [None] * capacity
+        self._lossless, self._hold, self._release = lossless, hold, release
+        self._condition = threading.Condition()
+        self._count = 0
+        self._closed = False
+        self._readers: list[ResultReader] = []
+
+    def publish(self, result: Result) -> None:
+        """Add a result. Raises `Closed` after `close`."""
+        with self._condition:
+            while self._lossless and not self._closed and self._oldest_needed() <= self._count - len(self._slots):
+                self._condition.wait()
+            if self._closed:
+                raise Closed
+            self._hold(result)
+            slot = self._count % len(self._slots)
+            old, self._slots[slot] = self._slots[slot], result
+            self._count += 1
+            self._condition.notify_all()
+        if old is not None:
+            self._release(old)
+
+    def _oldest_needed(self) -> int:
+        return min((reader.cursor for reader in self._readers if reader.every), default=self._count)
+
+    def reader(self, every: bool) -> ResultReader:
+        """A new cursor that starts with the next result. ``every``: wants each one, else only the newest."""
+        with self._condition:
+            reader = ResultReader(self, every, self._count)
+            self._readers.append(reader)
+            return reader
+
+    def close(self) -> None:
+        """No more results; readers still get what they have not read."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+    def _take(self, reader: ResultReader, timeout: float | None) -> Result | None:
+        with self._condition:
+            if not self._condition.wait_for(lambda: reader.cursor < self._count or self._closed or reader.left, timeout):
+                return None
+            if reader.left or reader.cursor >= self._count:
+                raise Closed
+            oldest = max(0, self._count - len(self._slots))
+            wanted = max(reader.cursor, oldest) if reader.every else self._count - 1
+            reader.missed += wanted - reader.cursor
+            reader.cursor = wanted + 1
+            result = self._slots[wanted % len(self._slots)]
+            assert result is not None  # slots below the count are filled
+            self._hold(result)
+            self._condition.notify_all()
+            return result
+
+    def _leave(self, reader: ResultReader) -> None:
+        with self._condition:
+            reader.left = True
+            if reader in self._readers:
+                self._readers.remove(reader)
+            self._condition.notify_all()
+
+
+class ResultReader:
+    """One sink's place in a `ResultRing`. ``missed`` counts the results that it never saw."""
+
+    def __init__(self, ring: ResultRing, every: bool, cursor: int) -> None:
+        self._ring, self.every, self.cursor = ring, every, cursor
+        self.missed = 0
+        self.left = False
+
+    def take(self, timeout: float | None = None) -> Result | None:
+        """Wait for the next result (the newest for readers that skip). None after ``timeout`` seconds; raises `Closed`
+        at the end. The picture stays valid until `done`."""
+        return self._ring._take(self, timeout)
+
+    def done(self, result: Result) -> None:
+        """Give the picture back."""
+        self._ring._release(result)
+
+    def leave(self) -> None:
+        """Stop reading; a lossless ring no longer waits for this reader."""
+        self._ring._leave(self)

@@ -1,0 +1,175 @@
+"""Measurements from the inside: how long each stage takes, how old a mesh is, what was dropped."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+WARM_UP = 5
+"""First measurements of each kind that are left out: compilers, caches and clocks are still warming up."""
+
+
+class Samples:
+    """Durations in ms of one kind, in an array that doubles when full. Written by one thread."""
+
+    def __init__(self) -> None:
+        self._values: NDArray[np.float32] = np.empty(4096, np.float32)
+        self._count = 0
+
+    def add(self, ms: float) -> None:
+        if self._count == len(self._values):
+            self._values = np.concatenate([self._values, np.empty_like(self._values)])
+        self._values[self._count] = ms
+        self._count += 1
+
+    @property
+    def count(self) -> int:
+        return self._count
+
+    def percentiles(self) -> tuple[float, float, float]:
+        """p50, p95 and p99 in ms without the warm-up (with it, where there is nothing else); NaN where empty."""
+        values = self._values[: self._count]
+        if len(values) > WARM_UP:
+            values = values[WARM_UP:]
+        if not len(values):
+            return (float("nan"),) * 3
+        p50, p95, p99 = np.percentile(values, [50, 95, 99])
+        return float(p50), float(p95), float(p99)
+
+
+@dataclass(slots=True)
+class Latency:
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(slots=True)
+class StageReport:
+    count: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+@dataclass(slots=True)
+class Report:
+    """What was measured; written by ``--report``. Times are of the steady state: warm-up is excluded."""
+
+    frames_in: int
+    frames_dropped: int
+    meshes: int
+    mesh_rate_hz: float
+    latency_ms: Latency
+    first_mesh_s: float
+    stages: dict[str, StageReport]
+    peak_rss_mb: float
+    engine: str
+    device: str
+    cpu_count: int
+    source: str
+    version: str
+
+    def save(self, path: Path) -> None:
+        """Write JSON; values that were never measured are null."""
+        text = json.dumps(_nulls(asdict(self)), indent=2)
+        path.write_text(text + "\n")
+
+
+def _nulls(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _nulls(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+class Meter:
+    """Collects everything that a `Report` says. ``start_ns``: when the program began, for the time to the first mesh."""
+
+    def __init__(self, start_ns: int | None = None) -> None:
+        self._start_ns = time.monotonic_ns() if start_ns is None else start_ns
+        self._stages: dict[str, Samples] = {}
+        self._latency = Samples()
+        self._lock = threading.Lock()
+        self._mesh_times = Samples()
+        self.frames_in = 0
+        self.frames_dropped = 0
+        self.meshes = 0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time what is inside as one run of stage ``name``."""
+        begin = time.perf_counter_ns()
+        yield
+        duration = (time.perf_counter_ns() - begin) / 1e6
+        samples = self._stages.get(name)
+        if samples is None:
+            with self._lock:
+                samples = self._stages.setdefault(name, Samples())
+        samples.add(duration)
+
+    def mesh(self, captured_ns: int, finished_ns: int) -> None:
+        """One new mesh is ready."""
+        self.meshes += 1
+        self._latency.add((finished_ns - captured_ns) / 1e6)
+        self._mesh_times.add((finished_ns - self._start_ns) / 1e6)
+
+    def mesh_rate(self) -> float:
+        """New meshes a second, from the first after the warm-up to the last."""
+        times = self._mesh_times._values[: self._mesh_times.count].astype(np.float64)
+        times = times[WARM_UP:] if len(times) > 2 * WARM_UP else times
+        return float((len(times) - 1) / (times[-1] - times[0]) * 1e3) if len(times) > 1 else float("nan")
+
+    def recent(self) -> tuple[float, float]:
+        """Mesh rate and median latency over the last 30 meshes: for the picture's corner."""
+        count = self._mesh_times.count
+        times = self._mesh_times._values[max(0, count - 30) : count].astype(np.float64)
+        delays = self._latency._values[max(0, count - 30) : count]
+        if len(times) < 2 or times[-1] <= times[0]:
+            return float("nan"), float("nan")
+        return float((len(times) - 1) / (times[-1] - times[0]) * 1e3), float(np.median(delays))
+
+    def report(self, engine: str, device: str, source: str) -> Report:
+        """Sum up. ``frames_in`` counts what the source delivered, ``frames_dropped`` what was never looked at."""
+        first = float(self._mesh_times._values[0]) / 1e3 if self._mesh_times.count else float("nan")
+        stages = {name: StageReport(s.count, *s.percentiles()) for name, s in self._stages.items()}
+        return Report(
+            self.frames_in,
+            self.frames_dropped,
+            self.meshes,
+            self.mesh_rate(),
+            Latency(*self._latency.percentiles()),
+            first,
+            stages,
+            peak_rss_mb(),
+            engine,
+            device,
+            os.cpu_count() or 1,
+            source,
+            version(),
+        )
+
+
+def peak_rss_mb() -> float:
+    """Largest resident size of this process so far, MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def version() -> str:
+    """The installed version of the project."""
+    try:
+        return metadata.version("motionmesh")
+    except metadata.PackageNotFoundError:
+        return "0.1.0+source"

@@ -1,0 +1,263 @@
+"""The threads between the camera and the mesh.
+
+    capture ─▶ [one waiting] ─▶ keypoints ∥ flow ─▶ [one waiting] ─▶ regressor ─▶ results ─▶ sinks
+
+The keypoint thread leads: it takes a frame, asks the flow thread for the motion between the last frame IT took and this
+one, finds the keypoints meanwhile, and hands both on together. So flow and keypoints always speak of the same pair of
+frames, no frame is looked at twice, and a dropped frame shows as a longer dt, never as double speed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from realtime.flow import DisFlow
+from realtime.frame_ring import FrameRing
+from realtime.handoff import Closed, Handoff, ResultReader, ResultRing
+from realtime.measure import Meter
+from realtime.records import BodyEstimate, Box, Camera, Flow, Frame, Keypoints, Result
+from realtime.regressor import BodyRegressor
+from realtime.sources import Source
+from realtime.tracking import Tracker
+
+SLOTS = 10
+"""Pictures in memory: being written, waiting, current, previous, two around the regressor, two results, two sinks."""
+
+
+class StageError(RuntimeError):
+    """A thread failed. ``stage`` names it; the cause is chained."""
+
+    def __init__(self, stage: str, cause: BaseException) -> None:
+        super().__init__(f"{stage}: {cause}")
+        self.stage = stage
+
+
+@dataclass(frozen=True, slots=True)
+class _FlowRequest:
+    previous: Frame
+    current: Frame
+    boxes: tuple[tuple[int, Box], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Observation:
+    """All that was seen in one frame."""
+
+    frame: Frame
+    people: tuple[Keypoints, ...]
+    flows: tuple[Flow, ...]
+
+
+class Pipeline:
+    """Runs the stages over a source.
+
+    Args:
+        source: opened.
+        camera: intrinsics of its pictures.
+        tracker, flow, regressor: the stages; each is used by one thread only.
+        meter: gets every measurement.
+        lossless: every frame of the source is processed (files); otherwise the newest wins (cameras).
+        most_frames: stop after so many frames. None: at the end of the source.
+        most_seconds: stop after so many seconds of the source's own time.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        camera: Camera,
+        tracker: Tracker,
+        flow: DisFlow,
+        regressor: BodyRegressor,
+        meter: Meter,
+        lossless: bool,
+        most_frames: int | None = None,
+        most_seconds: float | None = None,
+    ) -> None:
+        self._source, self._camera, self._meter = source, camera, meter
+        self._tracker, self._flow, self._regressor = tracker, flow, regressor
+        self._lossless = lossless
+        self._most_frames, self._most_seconds = most_frames, most_seconds
+        width, height = source.size
+        self.frames = FrameRing(SLOTS, height, width)
+        self.results = ResultRing(
+            2, lossless, lambda result: self.frames.hold(result.frame), lambda result: self.frames.release(result.frame)
+        )
+        self._waiting: Handoff[Frame] = Handoff()
+        self._flow_request: Handoff[_FlowRequest] = Handoff()
+        self._flow_answer: Handoff[tuple[Flow, ...]] = Handoff()
+        self._observed: Handoff[_Observation] = Handoff()
+        self._running = threading.Event()
+        self._running.set()
+        self._stop = threading.Event()
+        self._error: StageError | None = None
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._sinks: list[threading.Thread] = []
+
+    # Control, from the main thread
+
+    def start(self) -> None:
+        """Start all stages. Add the sinks that must see the first result before."""
+        stages: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("capture", self._capture),
+            ("flow", self._track_motion),
+            ("keypoints", self._find_keypoints),
+            ("regressor", self._regress),
+        )
+        for name, work in stages:
+            thread = threading.Thread(target=self._guard, args=(name, work), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def add_sink(self, name: str, sink: Callable[[Result], None], every: bool) -> ResultReader:
+        """Call ``sink`` in a thread of its own with every result, or with the newest only."""
+        reader = self.results.reader(every)
+
+        def work() -> None:
+            try:
+                while True:
+                    result = reader.take()
+                    if result is not None:
+                        try:
+                            with self._meter.stage(name):
+                                sink(result)
+                        finally:
+                            reader.done(result)
+            finally:
+                reader.leave()
+
+        thread = threading.Thread(target=self._guard, args=(name, work), name=name, daemon=True)
+        self._sinks.append(thread)
+        thread.start()
+        return reader
+
+    def pause(self, paused: bool) -> None:
+        """Stop looking at new frames, or go on. A live source keeps being read, so that it does not fall behind."""
+        if paused:
+            self._running.clear()
+        else:
+            self._running.set()
+
+    @property
+    def paused(self) -> bool:
+        return not self._running.is_set()
+
+    def stop(self) -> None:
+        """End early. Results that are ready still reach the sinks."""
+        self._stop.set()
+        self._running.set()
+        self._source.close()
+        self.frames.close()
+        for handoff in (self._waiting, self._flow_request, self._flow_answer, self._observed):
+            handoff.close()
+        self.results.close()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all is done: True, or False after ``timeout`` seconds. Raises `StageError` when a thread failed."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for thread in (*self._threads, *self._sinks):
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                return False
+        if self._error is not None:
+            raise self._error
+        return True
+
+    def _guard(self, name: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Closed:
+            pass
+        except BaseException as error:
+            with self._lock:
+                if self._error is None:
+                    self._error = StageError(name, error)
+                    self._error.__cause__ = error
+            self.stop()
+
+    # The stages, one thread each
+
+    def _capture(self) -> None:
+        taken, first_s = 0, None
+        try:
+            while not self._stop.is_set():
+                if self._lossless:
+                    self._running.wait()
+                with self._meter.stage("capture"):
+                    frame, ended = self.frames.capture(self._source.read_into, wait=self._lossless)
+                if ended:
+                    break
+                self._meter.frames_in += 1
+                if frame is None or self.paused:
+                    self._meter.frames_dropped += 1
+                    if frame is not None:
+                        self.frames.release(frame)
+                    continue
+                first_s = frame.time_s if first_s is None else first_s
+                if self._most_seconds is not None and frame.time_s - first_s >= self._most_seconds:
+                    self._meter.frames_in -= 1
+                    self.frames.release(frame)
+                    break
+                if self._lossless:
+                    self._waiting.put(frame)
+                else:
+                    dropped = self._waiting.replace(frame)
+                    if dropped is not None:
+                        self._meter.frames_dropped += 1
+                        self.frames.release(dropped)
+                taken += 1
+                if self._most_frames is not None and taken >= self._most_frames:
+                    break
+        finally:
+            self._waiting.close()
+
+    def _find_keypoints(self) -> None:
+        previous: Frame | None = None
+        try:
+            while True:
+                frame = self._waiting.get()
+                boxes = tuple(self._tracker.boxes)
+                asked = previous is not None and bool(boxes)
+                if asked and previous is not None:
+                    self._flow_request.put(_FlowRequest(previous, frame, boxes))
+                with self._meter.stage("keypoints"):
+                    people = tuple(self._tracker.update(frame))
+                flows = self._flow_answer.get() if asked else ()
+                self.frames.hold(frame)  # for the regressor; the first hold stays until this frame is no longer previous
+                self._observed.put(_Observation(frame, people, flows))
+                if previous is not None:
+                    self.frames.release(previous)
+                previous = frame
+        finally:
+            self._flow_request.close()
+            self._observed.close()
+
+    def _track_motion(self) -> None:
+        try:
+            while True:
+                request = self._flow_request.get()
+                with self._meter.stage("flow"):
+                    flows = tuple(self._flow(request.previous, request.current, box) for _, box in request.boxes)
+                self._flow_answer.put(flows)
+        finally:
+            self._flow_answer.close()
+
+    def _regress(self) -> None:
+        try:
+            while True:
+                seen = self._observed.get()
+                with self._meter.stage("regressor"):
+                    people: tuple[BodyEstimate, ...] = tuple(
+                        self._regressor(keypoints, self._camera, seen.frame.time_s) for keypoints in seen.people
+                    )
+                    self._regressor.forget(seen.frame.time_s - 5.0)
+                finished = time.monotonic_ns()
+                if people:
+                    self._meter.mesh(seen.frame.captured_ns, finished)
+                self.results.publish(Result(seen.frame, self._camera, people, finished, seen.flows))
+                self.frames.release(seen.frame)
+        finally:
+            self.results.close()

@@ -1,0 +1,115 @@
+"""The small immutable records that flow from the camera to the screen.
+
+Every stage turns one record into the next. A record carries the ``sequence`` number and ``captured_ns`` of the frame it
+came from, so any two results can be joined and every latency is measured instead of guessed.
+
+Frames of reference: image points are pixels, x right and y down, the centre of the top-left pixel at (0, 0). The camera
+frame is OpenCV's (x right, y down, z forward, metres). Rotations are axis-angle in radians.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+ImageArray = NDArray[np.uint8]
+
+
+class Box(NamedTuple):
+    """A square region of the image: centre and side in pixels. It may reach over the image's edge."""
+
+    x: float
+    y: float
+    size: float
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """Pinhole intrinsics in pixels, without lens distortion."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """The (3, 3) float64 camera matrix."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of the source.
+
+    ``sequence`` is the frame's index in the source: gaps are frames that were dropped. ``captured_ns`` is the monotonic
+    clock at the grab; ``time_s`` is the source's own time (presentation time of a file, time since the first grab of a
+    camera) and is the one that motion is measured with. ``image`` is uint8 (H, W, 3) BGR.
+    """
+
+    sequence: int
+    captured_ns: int
+    time_s: float
+    image: ImageArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flow:
+    """Optical flow of one person's crop between two frames.
+
+    ``field`` is float32 (h, w, 2): the point that is at crop pixel p in the previous frame is at p + field[p] in this
+    one, in pixels of the crop. Both frames were cut with the same ``box``. ``dt_s`` is the true time between them.
+    """
+
+    sequence: int
+    previous_sequence: int
+    dt_s: float
+    box: Box
+    field: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keypoints:
+    """COCO-17 keypoints of one person: ``points`` float32 (17, 2) image pixels, ``confidence`` float32 (17,) in 0..1."""
+
+    sequence: int
+    person: int
+    points: FloatArray
+    confidence: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BodyEstimate:
+    """One person's body in one frame.
+
+    ``global_orient`` (3,), ``body_pose`` (23, 3) axis-angle; ``betas`` (10,); ``transl`` (3,) the pelvis in the camera
+    frame, metres; ``joints`` (24, 3) and ``vertices`` (V, 3) in the camera frame, metres; ``coco`` (17, 3) the body's own
+    COCO keypoints, camera frame. All float32. ``keypoints`` is what the detector saw.
+    """
+
+    sequence: int
+    person: int
+    global_orient: FloatArray
+    body_pose: FloatArray
+    betas: FloatArray
+    transl: FloatArray
+    joints: FloatArray
+    coco: FloatArray
+    vertices: FloatArray
+    keypoints: Keypoints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """All that is known of one frame. ``people`` is empty when nobody was seen. ``finished_ns``: monotonic clock when
+    the last body was posed; ``finished_ns - frame.captured_ns`` is the capture-to-mesh latency."""
+
+    frame: Frame
+    camera: Camera
+    people: tuple[BodyEstimate, ...]
+    finished_ns: int
+    flows: tuple[Flow, ...] = field(default=())

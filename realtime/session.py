@@ -1,0 +1,248 @@
+"""One run from source to sinks: opens everything, runs the pipeline, closes everything, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from body.lbs import NumpyBody
+from body.model import BodyArrays, load_body
+from engines.engine import Engine
+from engines.registry import open_engine
+from realtime.draw.painter import MeshPainter
+from realtime.errors import UserError
+from realtime.flow import DisFlow
+from realtime.keypoints import MoveNet, PersonDetector
+from realtime.measure import Meter, Report
+from realtime.motion_file import MotionWriter
+from realtime.pipeline import Pipeline, StageError
+from realtime.recording import VideoRecorder
+from realtime.records import Camera, ImageArray, Result
+from realtime.regressor import BodyRegressor
+from realtime.sinks import Annotator, Snapshots
+from realtime.sources import Source, open_source
+from realtime.tracking import Tracker
+
+DEFAULT_FOCAL = 0.85
+"""Focal length over the longer side of the picture where it is not known: a 61° field of view, between webcam and phone."""
+
+KEYPOINT_MODELS = {"fast": "movenet-lightning", "accurate": "movenet-thunder"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says; see ``run_camera.py --help``."""
+
+    source: str = "0"
+    view: str = "auto"
+    engine: str = "auto"
+    keypoints: str = "fast"
+    regressor: str = "keypoints"
+    body: Path | None = None
+    record: Path | None = None
+    save: Path | None = None
+    report: Path | None = None
+    frames: int | None = None
+    duration: float | None = None
+    live: bool = False
+    fov: float | None = None
+    focal: float | None = None
+
+
+def camera_for(size: tuple[int, int], fov: float | None, focal: float | None) -> Camera:
+    """Intrinsics of a picture of ``size`` (width, height) px from its horizontal field of view in degrees or its focal
+    length in px; by `DEFAULT_FOCAL` where neither is known. Raises `UserError` for impossible values."""
+    width, height = size
+    if focal is None and fov is not None:
+        if not 5 <= fov <= 170:
+            raise UserError(f"--fov {fov:g} is not a field of view: give degrees between 5 and 170")
+        focal = width / 2 / float(np.tan(np.deg2rad(fov) / 2))
+    if focal is None:
+        focal = DEFAULT_FOCAL * max(width, height)
+    if not focal > 0.1 * max(width, height):
+        raise UserError(f"--focal {focal:g} is too short for a picture {width} pixels wide: give it in pixels")
+    return Camera(focal, focal, (width - 1) / 2, (height - 1) / 2)
+
+
+def has_display() -> bool:
+    """Whether a window can be shown here."""
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+class Session:
+    """Opens what ``options`` ask for; `run` it once.
+
+    Args:
+        say: gets one-line remarks for the user.
+        progress: called a few times a second with frames so far, the source's frame count (if known), mesh rate in Hz
+            and latency in ms.
+        start_ns: monotonic clock when the program began.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        say: Callable[[str], None] = lambda line: None,
+        progress: Callable[[int, int | None, float, float], None] = lambda *now: None,
+        start_ns: int | None = None,
+    ) -> None:
+        self._options, self._say, self._progress = options, say, progress
+        self._meter = Meter(start_ns)
+        self._engines: list[Engine] = []
+
+    def _open(self, stack: contextlib.ExitStack, model: str | Path) -> Engine:
+        engine = stack.enter_context(open_engine(model, self._options.engine))
+        self._engines.append(engine)
+        return engine
+
+    def run(self) -> Report:
+        """Run until the source ends, a limit is reached, the window is closed or Ctrl-C.
+
+        Raises `UserError`, `engines.engine.EngineError`, `body.errors.BodyError` for what the user can put right, and
+        ``KeyboardInterrupt`` after everything recorded has been finished.
+        """
+        options = self._options
+        with contextlib.ExitStack() as stack:
+            # Outputs first: a path that cannot be written is known before the camera starts.
+            recorder = stack.enter_context(VideoRecorder(options.record)) if options.record else None
+            writable(options.report)
+            arrays = load_body(options.body)
+            source = stack.enter_context(open_source(options.source, live=options.live))
+            camera = camera_for(source.size, options.fov, options.focal)
+            writer = stack.enter_context(
+                MotionWriter(options.save, camera, source.fps, source.name, arrays.sha256) if options.save else _nothing()
+            )
+            pipeline = self._build(stack, source, camera, arrays)
+            annotator = Annotator(MeshPainter(arrays.faces), self._meter)
+            if recorder is not None:
+                pipeline.add_sink("record", lambda result: recorder.write(annotator(result), result.frame.time_s), True)
+            if writer is not None:
+                pipeline.add_sink("save", writer.write, True)
+            try:
+                pipeline.start()
+                self._watch(pipeline, source, arrays, camera)
+            except StageError as error:
+                if isinstance(error.__cause__, UserError):
+                    raise error.__cause__ from None
+                raise
+            finally:
+                pipeline.stop()
+                with contextlib.suppress(StageError):
+                    pipeline.wait(20.0)
+            for line in source.notices:
+                self._say(line)
+            report = self._meter.report(self._engines[0].runtime, self._engines[0].device, source.name)
+            if options.report:
+                report.save(options.report)
+            return report
+
+    def _build(self, stack: contextlib.ExitStack, source: Source, camera: Camera, arrays: BodyArrays) -> Pipeline:
+        options = self._options
+        if options.keypoints not in KEYPOINT_MODELS:
+            raise UserError(f"--keypoints {options.keypoints} is unknown: choose {' or '.join(KEYPOINT_MODELS)}")
+        movenet = MoveNet(self._open(stack, KEYPOINT_MODELS[options.keypoints]))
+        detector = PersonDetector(self._open(stack, "blazepose-detector"))
+        regressor = BodyRegressor(self._open(stack, options.regressor), NumpyBody(arrays))
+        self._say(f"networks run on {self._engines[0].runtime}, {self._engines[0].device}")
+        lossless = not source.live
+        return Pipeline(
+            source,
+            camera,
+            Tracker(movenet, detector, thorough=lossless),
+            DisFlow(),
+            regressor,
+            self._meter,
+            lossless,
+            options.frames,
+            options.duration,
+        )
+
+    def _watch(self, pipeline: Pipeline, source: Source, arrays: BodyArrays, camera: Camera) -> None:
+        """The main thread's part: wait for the end, show progress, serve the window."""
+        window = self._open_window(arrays, source, camera)
+        snapshots = Snapshots(MeshPainter(arrays.faces), self._meter)
+        annotator = Annotator(MeshPainter(arrays.faces), self._meter)
+        if window is None:
+            while not pipeline.wait(0.25):
+                self._tell(source)
+            return
+        extra: VideoRecorder | None = None
+
+        def show(result: Result) -> None:
+            window.show(result)
+            snapshots.remember(result)
+            if extra is not None:
+                extra.write(annotator(result), result.frame.time_s)
+
+        try:
+            pipeline.add_sink("window", show, every=False)
+            while not pipeline.wait(0.05) and not window.closed:
+                self._tell(source)
+                for event in window.events():
+                    if event == "q":
+                        return
+                    if event == "space":
+                        pipeline.pause(not pipeline.paused)
+                    elif event == "s":
+                        self._say(f"snapshot: {snapshots.save()}")
+                    elif event == "r":
+                        if extra is None:
+                            path = Path(time.strftime("motionmesh-%Y%m%d-%H%M%S.mp4"))
+                            extra = VideoRecorder(path)
+                            self._say(f"recording to {path}")
+                        else:
+                            finished, extra = extra, None
+                            finished.close()
+                            self._say("recording finished")
+        finally:
+            pipeline.stop()
+            window.close()
+            if extra is not None:
+                extra.close()
+
+    def _open_window(self, arrays: BodyArrays, source: Source, camera: Camera):  # type: ignore[no-untyped-def]
+        view = self._options.view
+        if view == "browser":
+            raise UserError("--view browser is not part of this version: use --view window or --view none")
+        if view not in ("auto", "window", "none"):
+            raise UserError(f"--view {view} is unknown: choose auto, window or none")
+        if view == "none" or (view == "auto" and not has_display()):
+            return None
+        from realtime.window import MeshWindow
+
+        try:
+            return MeshWindow(arrays.faces, source.size, camera)
+        except UserError as error:
+            if view == "window":
+                raise
+            self._say(f"{error}; going on without a window")
+            return None
+
+    def _tell(self, source: Source) -> None:
+        rate, latency = self._meter.recent()
+        self._progress(self._meter.frames_in, source.frame_count, rate, latency)
+
+
+def writable(path: Path | None) -> None:
+    """Raise `UserError` unless ``path`` can be written."""
+    if path is None:
+        return
+    try:
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another place") from None
+
+
+def _nothing() -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+__all__ = ["DEFAULT_FOCAL", "ImageArray", "Options", "Session", "camera_for", "has_display", "writable"]

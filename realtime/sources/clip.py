@@ -1,0 +1,78 @@
+"""Clips: sources that are decoded when they are asked, so that every picture arrives."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import abstractmethod
+
+from realtime.records import ImageArray
+from realtime.sources.source import Source, Stamp
+
+
+class ClipSource(Source):
+    """A source whose reading is split in two: `advance` finds the next picture, `render` converts it.
+
+    A paced reader (see `realtime.sources.paced`) advances over pictures that are late without paying for their
+    conversion. A lock keeps ``close`` from freeing a decoder that another thread is in: a step takes milliseconds.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, live=False)
+        self._lock = threading.Lock()
+        self._is_open = False
+        self._closed = False
+
+    def open(self) -> None:
+        with self._lock:
+            if not self._is_open and not self._closed:
+                try:
+                    self._open()
+                except BaseException:
+                    self._release()
+                    raise
+                self._is_open = True
+
+    def close(self) -> None:
+        self._closed = True  # before the lock: a reader that skips through damaged data looks at it
+        with self._lock:
+            self._is_open = False
+            self._release()
+
+    def advance(self) -> Stamp | None:
+        """Go to the next picture. Returns its stamp, or None at the end and after ``close``."""
+        with self._lock:
+            step = self._advance() if self._is_open else None
+        return None if step is None else Stamp(step[0], time.monotonic_ns(), step[1])
+
+    def render(self, buffer: ImageArray) -> bool:
+        """Write the picture that `advance` found into ``buffer``, uint8 (height, width, 3) BGR. False after ``close``.
+
+        Raises ValueError for a buffer of another size.
+        """
+        self._check(buffer)
+        with self._lock:
+            if self._is_open:
+                self._render(buffer)
+            return self._is_open
+
+    def read_into(self, buffer: ImageArray) -> Stamp | None:
+        self._check(buffer)
+        stamp = self.advance()
+        return stamp if stamp is not None and self.render(buffer) else None
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Open, and set ``size``, ``fps`` and ``frame_count``. Raises UserError."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Free what `_open` took, also after a half-done one."""
+
+    @abstractmethod
+    def _advance(self) -> tuple[int, float] | None:
+        """Index and time in seconds of the next picture, None at the end."""
+
+    @abstractmethod
+    def _render(self, buffer: ImageArray) -> None:
+        """Write the present picture into ``buffer``."""

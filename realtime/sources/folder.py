@@ -1,0 +1,100 @@
+"""Pictures: a folder of them in the order of their names, or a single one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+
+from realtime.errors import UserError
+from realtime.records import ImageArray
+from realtime.sources.clip import ClipSource
+from realtime.sources.pixels import fit_into
+from realtime.sources.timing import DEFAULT_FPS
+
+PICTURE_SUFFIXES = frozenset(
+    {".bmp", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the name of ``path`` is one of a still picture."""
+    return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
+    """Sorts names as people count: picture2 before picture10."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return tuple((0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts)
+
+
+class PictureSource(ClipSource):
+    """Still pictures at a stated rate: ``path`` is a folder (its pictures in natural order of names) or one picture.
+
+    The first picture gives the size; others are fitted into it. One that cannot be read is left out, with a notice, and
+    leaves a gap in the indexes. 16-bit, grey and transparent pictures become 8-bit BGR, upright as their EXIF data say.
+    """
+
+    def __init__(self, path: str | Path, fps: float | None = None) -> None:
+        super().__init__(str(path))
+        self._path = Path(path)
+        self.fps = DEFAULT_FPS if fps is None else fps
+        self._files: list[Path] = []
+        self._position = 0
+        self._waiting: ImageArray | None = None
+        self._present: ImageArray | None = None
+        self._size_noticed = False
+
+    def _open(self) -> None:
+        if not 0 < self.fps <= 1000:
+            raise UserError(f"{self.fps:g} pictures a second is no rate: give --fps between 0 and 1000")
+        try:
+            found = list(self._path.iterdir()) if self._path.is_dir() else [self._path]
+        except OSError as error:
+            raise UserError(f"the folder {self.name} cannot be read: {error.strerror}") from None
+        self._files = sorted((path for path in found if is_picture(path) and path.is_file()), key=natural_key)
+        if not self._files:
+            raise UserError(f"there are no pictures in {self.name}: it needs {', '.join(sorted(PICTURE_SUFFIXES))} files")
+        self.frame_count = len(self._files)
+        self._waiting = self._read_next()
+        if self._waiting is None:
+            raise UserError(f"no picture in {self.name} can be read: the files are damaged or no pictures")
+        self.size = (self._waiting.shape[1], self._waiting.shape[0])
+
+    def _release(self) -> None:
+        self._waiting = self._present = None
+
+    def _advance(self) -> tuple[int, float] | None:
+        image = self._read_next() if self._waiting is None else self._waiting
+        self._waiting = None
+        if image is None:
+            return None
+        self._present = image
+        index = self._position - 1
+        return index, index / self.fps
+
+    def _render(self, buffer: ImageArray) -> None:
+        assert self._present is not None, "advance comes first"
+        height, width = self._present.shape[:2]
+        if (width, height) != self.size and not self._size_noticed:
+            self._size_noticed = True
+            self.notices.append(
+                f"{self._files[self._position - 1]} is {width}x{height}; pictures of other sizes than the first are "
+                f"fitted into {self.size[0]}x{self.size[1]}"
+            )
+        fit_into(self._present, buffer)
+
+    def _read_next(self) -> ImageArray | None:
+        while self._position < len(self._files) and not self._closed:
+            path = self._files[self._position]
+            self._position += 1
+            image: ImageArray | None = None
+            try:
+                image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            except cv2.error:  # a header with an absurd size
+                image = None
+            if image is not None:
+                return image
+            self.notices.append(f"{path} cannot be read as a picture and is left out")
+        return None

@@ -1,0 +1,104 @@
+"""From decoded frames to upright BGR pictures of one size."""
+
+from __future__ import annotations
+
+import struct
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from realtime.records import ImageArray
+
+# The upper-left 2x2 of a display matrix that turns or mirrors by right angles, and how to do the same to an array:
+# (x', y') = (a x + c y, b x + d y) with x right and y down. A mirror comes after the turn.
+_TURNS: dict[tuple[int, int, int, int], tuple[int | None, int | None]] = {
+    (1, 0, 0, 1): (None, None),
+    (0, 1, -1, 0): (cv2.ROTATE_90_CLOCKWISE, None),
+    (-1, 0, 0, -1): (cv2.ROTATE_180, None),
+    (0, -1, 1, 0): (cv2.ROTATE_90_COUNTERCLOCKWISE, None),
+    (-1, 0, 0, 1): (None, 1),
+    (1, 0, 0, -1): (None, 0),
+    (0, 1, 1, 0): (cv2.ROTATE_90_CLOCKWISE, 1),
+    (0, -1, -1, 0): (cv2.ROTATE_90_CLOCKWISE, 0),
+}
+Turn = tuple[int, int, int, int]
+UPRIGHT: Turn = (1, 0, 0, 1)
+
+
+def turn_of(frame: av.VideoFrame) -> Turn:
+    """How ``frame`` has to be turned or mirrored to stand upright: a phone held on its side says so in its file.
+
+    A matrix that is no right angle counts as upright; such files exist only as jokes.
+    """
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return UPRIGHT
+    raw = bytes(data)
+    if len(raw) < 36:
+        return UPRIGHT
+    a, b, _, c, d = struct.unpack("=5i", raw[:20])
+    turn = (_sign(a), _sign(b), _sign(c), _sign(d))
+    return turn if turn in _TURNS else UPRIGHT
+
+
+def _sign(value: int) -> int:
+    return (value > 1 << 15) - (value < -(1 << 15))
+
+
+def fit_into(image: ImageArray, buffer: ImageArray) -> None:
+    """Write ``image`` (h, w, 3) into ``buffer`` (H, W, 3), as large as it fits, centred, black around it."""
+    height, width = buffer.shape[:2]
+    h, w = image.shape[:2]
+    if (h, w) == (height, width):
+        np.copyto(buffer, image)
+        return
+    scale = min(width / w, height / h)
+    inner_w, inner_h = max(1, round(w * scale)), max(1, round(h * scale))
+    x, y = (width - inner_w) // 2, (height - inner_h) // 2
+    buffer[:] = 0
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    buffer[y : y + inner_h, x : x + inner_w] = cv2.resize(image, (inner_w, inner_h), interpolation=how)
+
+
+class FrameConverter:
+    """Converts decoded frames of any pixel format to upright BGR with square pixels.
+
+    One for each stream: it keeps the scaler's tables. ``pixel_aspect`` is the width of a stored pixel over its height
+    (old camcorders store narrow pixels; a body model would see narrow people).
+    """
+
+    def __init__(self, pixel_aspect: float = 1.0) -> None:
+        self._pixel_aspect = pixel_aspect if 0.1 < pixel_aspect < 10 else 1.0
+        self._reformatter = VideoReformatter()
+
+    def size_of(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """(width, height) of the upright picture of ``frame``, pixels."""
+        width, height = self._stored_size(frame)
+        return (height, width) if turn_of(frame)[0] == 0 else (width, height)
+
+    def convert(self, frame: av.VideoFrame, buffer: ImageArray) -> None:
+        """Write ``frame`` into ``buffer``, uint8 (H, W, 3) BGR; black borders where the shapes differ.
+
+        Raises av.FFmpegError for a frame that cannot be converted.
+        """
+        width, height = self._stored_size(frame)
+        bgr = self._reformatter.reformat(frame, width=width, height=height, format="bgr24")
+        plane = bgr.planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)  # rows are padded, hence no plain view
+        image = rows[:, : width * 3].reshape(height, width, 3)
+        rotation, mirror = _TURNS[turn_of(frame)]
+        if rotation is None and mirror is None:
+            fit_into(image, buffer)
+            return
+        if rotation is not None:
+            turned = (width, height) if rotation == cv2.ROTATE_180 else (height, width)
+            in_place = mirror is None and buffer.shape[1::-1] == turned and buffer.flags.c_contiguous
+            image = cv2.rotate(image, rotation, dst=buffer if in_place else None)
+            if in_place:
+                return
+        fit_into(image if mirror is None else cv2.flip(image, mirror), buffer)
+
+    def _stored_size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        return max(1, round(frame.width * self._pixel_aspect)), frame.height

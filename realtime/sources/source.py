@@ -1,0 +1,87 @@
+"""The contract of everything that delivers pictures: cameras, streams, video files, folders.
+
+Two families. A clip (file, folder) is decoded when it is asked and loses nothing. A live source (camera, stream, paced
+clip) goes on whether it is asked or not: who asks late gets the newest picture and sees a gap in the indexes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from realtime.records import ImageArray
+
+S = TypeVar("S", bound="Source")
+
+
+class Stamp(NamedTuple):
+    """When a picture was taken.
+
+    ``index`` counts the pictures of the source from 0; gaps are pictures that were dropped. ``captured_ns`` is the
+    monotonic clock at the grab. ``time_s`` is the source's own time in seconds, 0 at its first picture and strictly
+    increasing: motion is measured with it.
+    """
+
+    index: int
+    captured_ns: int
+    time_s: float
+
+
+class Source(ABC):
+    """Delivers pictures one by one into buffers of the caller.
+
+    ``name`` is what the user called it, ``live`` whether pictures are lost when the reader is slow. From ``open()`` on:
+    ``size`` is (width, height) in pixels and never changes, ``fps`` the nominal pictures a second, ``frame_count`` how
+    many pictures there are (what the container claims; None where nobody knows). ``notices`` grows with one-line remarks
+    that the user should see, also while frames flow.
+
+    ``read_into`` belongs to one thread. ``close`` may come from any thread and ends a read that waits.
+    """
+
+    def __init__(self, name: str, *, live: bool) -> None:
+        self.name = name
+        self.live = live
+        self.size: tuple[int, int] = (0, 0)
+        self.fps: float = 0.0
+        self.frame_count: int | None = None
+        self.notices: list[str] = []
+
+    @abstractmethod
+    def open(self) -> None:
+        """Start the source and learn its size and rate. Does nothing when it is open. Raises UserError."""
+
+    @abstractmethod
+    def read_into(self, buffer: ImageArray) -> Stamp | None:
+        """Write the next picture into ``buffer``, uint8 (height, width, 3) BGR.
+
+        Returns its stamp, or None at the end of the source and after ``close``. Raises SourceLost when a camera or
+        stream has stopped, ValueError for a buffer of another size.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop and let go of the device or file. May be called from any thread and more than once."""
+
+    def __enter__(self: S) -> S:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def new_buffer(self) -> ImageArray:
+        """An empty uint8 (height, width, 3) array that ``read_into`` can fill."""
+        width, height = self.size
+        return np.empty((height, width, 3), np.uint8)
+
+    def _check(self, buffer: ImageArray) -> None:
+        width, height = self.size
+        if buffer.shape != (height, width, 3) or buffer.dtype.name != "uint8":
+            raise ValueError(
+                f"{self.name} needs a uint8 buffer of shape {(height, width, 3)}, got {buffer.dtype} {buffer.shape}"
+            )

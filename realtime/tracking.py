@@ -1,0 +1,145 @@
+"""Following people from frame to frame: the next region comes from the last keypoints, the detector finds who is new."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from realtime.keypoints import CONFIDENT, MoveNet, PersonDetector, search_regions
+from realtime.records import Box, FloatArray, Frame, ImageArray, Keypoints
+
+MARGIN = 1.3
+"""Side of the region over the side of the box around the keypoints."""
+_TORSO = [5, 6, 11, 12]
+_KEEP, _ACCEPT = 0.22, 0.30  # mean confidence of the six surest keypoints: to stay on a person, and to believe a new one
+_REMEMBER_S = 1.5  # somebody found near where a person was lost so long ago is the same person
+
+
+@dataclass(slots=True)
+class _Track:
+    person: int
+    box: Box
+    last_seen_s: float
+    misses: int = 0
+
+
+def sureness(confidence: FloatArray) -> float:
+    """Mean confidence of the six surest keypoints: a half-visible person counts, a coat on a chair does not."""
+    return float(np.sort(confidence)[-6:].mean())
+
+
+def region_of(points: FloatArray, confidence: FloatArray, width: int, height: int) -> Box | None:
+    """The square region to look at next, from keypoints (17, 2) px; None where too few are seen."""
+    seen = confidence > CONFIDENT
+    if seen.sum() < 4:
+        return None
+    low, high = points[seen].min(0), points[seen].max(0)
+    # The detector names points of cut-off limbs just beyond the picture; a region out there shows nothing.
+    low, high = np.maximum(low, 0), np.minimum(high, [width - 1, height - 1])
+    centre = (low + high) / 2
+    size = float((high - low).max()) * MARGIN
+    torso = points[_TORSO][seen[_TORSO]]
+    if len(torso) >= 3:  # limbs that are not seen yet may reach this far
+        size = max(size, 2.4 * float(np.ptp(torso, axis=0).max()))
+    size = max(size, 32.0)
+    return Box(float(centre[0]), float(centre[1]), min(size, 1.25 * max(width, height)))
+
+
+class Tracker:
+    """Finds and follows up to ``most`` people. Used by the keypoint thread.
+
+    Args:
+        movenet, detector: the networks.
+        most: people followed at the same time.
+        thorough: search all tiles in every frame while nobody is followed (files: no frame is left without an answer);
+            otherwise one tile a frame, in turn.
+    """
+
+    def __init__(self, movenet: MoveNet, detector: PersonDetector, most: int = 1, thorough: bool = True) -> None:
+        self._movenet, self._detector = movenet, detector
+        self._most, self._thorough = most, thorough
+        self._tracks: list[_Track] = []
+        self._lost: list[_Track] = []
+        self._next_person = 0
+        self._tile = 0
+
+    @property
+    def boxes(self) -> list[tuple[int, Box]]:
+        """Person and region of everybody who is followed: where the next frame will be looked at."""
+        return [(track.person, track.box) for track in self._tracks]
+
+    def update(self, frame: Frame) -> list[Keypoints]:
+        """Keypoints of everybody in ``frame``; empty where nobody is seen."""
+        image = frame.image
+        height, width = image.shape[:2]
+        found: list[Keypoints] = []
+        for track in list(self._tracks):
+            points, confidence = self._movenet(image, track.box)
+            box = region_of(points, confidence, width, height)
+            if box is None or sureness(confidence) < _KEEP or self._taken(box, track):
+                track.misses += 1
+                if track.misses > 4:
+                    self._lose(track)
+                else:  # look a little wider at the same place
+                    track.box = Box(track.box.x, track.box.y, min(track.box.size * 1.15, 1.25 * max(width, height)))
+                continue
+            track.box, track.last_seen_s, track.misses = box, frame.time_s, 0
+            found.append(Keypoints(frame.sequence, track.person, points, confidence))
+        if len(self._tracks) < self._most:
+            self._search(frame, image, found)
+        return found
+
+    def _lose(self, track: _Track) -> None:
+        self._tracks.remove(track)
+        self._lost.append(track)
+
+    def _taken(self, box: Box, mine: _Track) -> bool:
+        """Two tracks on one person: the older one keeps it."""
+        older = self._tracks[: self._tracks.index(mine)]
+        return any(_same_place(box, other.box, 0.25) for other in older)
+
+    def _search(self, frame: Frame, image: ImageArray, found: list[Keypoints]) -> None:
+        height, width = image.shape[:2]
+        regions = list(search_regions(width, height))
+        if not self._thorough or self._tracks:
+            regions = [regions[self._tile % len(regions)]]
+            self._tile += 1
+        for region in regions:
+            for box, _ in self._detector(image, region):
+                if len(self._tracks) >= self._most:
+                    return
+                if any(_same_place(box, track.box, 0.35) for track in self._tracks):
+                    continue
+                keypoints = self._acquire(frame, box, width, height)
+                if keypoints is not None:
+                    found.append(keypoints)
+
+    def _acquire(self, frame: Frame, box: Box, width: int, height: int) -> Keypoints | None:
+        """Look twice at a detection: the second region comes from the first look's keypoints."""
+        for _ in range(2):
+            points, confidence = self._movenet(frame.image, box)
+            closer = region_of(points, confidence, width, height)
+            if closer is None:
+                return None
+            box = closer
+        if sureness(confidence) < _ACCEPT or any(_same_place(box, track.box, 0.25) for track in self._tracks):
+            return None
+        track = self._recall(box, frame.time_s)
+        self._tracks.append(track)
+        return Keypoints(frame.sequence, track.person, points, confidence)
+
+    def _recall(self, box: Box, time_s: float) -> _Track:
+        self._lost = [track for track in self._lost if time_s - track.last_seen_s < _REMEMBER_S]
+        for track in self._lost:
+            if _same_place(box, track.box, 0.5):
+                self._lost.remove(track)
+                track.box, track.last_seen_s, track.misses = box, time_s, 0
+                return track
+        person, self._next_person = self._next_person, self._next_person + 1
+        return _Track(person, box, time_s)
+
+
+def _same_place(a: Box, b: Box, share: float) -> bool:
+    size = max(a.size, b.size)
+    return abs(a.x - b.x) < share * size and abs(a.y - b.y) < share * size and min(a.size, b.size) > 0.4 * size

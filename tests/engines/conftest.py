@@ -1,0 +1,54 @@
+"""Small models that the tests write themselves, and a picture for the real ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+WEIGHTS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
+
+
+def linear_model(rows: int | str = 2) -> bytes:
+    """``y = x @ WEIGHTS`` for float32 x (rows, 4), and ``same``, an alias of y through an Identity."""
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"]), helper.make_node("Identity", ["y"], ["same"])],
+        "linear",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [rows, 4])],
+        [
+            helper.make_tensor_value_info("same", TensorProto.FLOAT, [rows, 3]),
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, [rows, 3]),
+        ],
+        [numpy_helper.from_array(WEIGHTS, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def linear() -> bytes:
+    return linear_model()
+
+
+@pytest.fixture(scope="session")
+def picture() -> NDArray[np.uint8]:
+    """A stick figure on a lit background, uint8 (256, 256, 3): structure of many scales, unlike noise."""
+    rows, columns = np.mgrid[0:256, 0:256].astype(np.float32)
+    image = np.stack([rows / 3 + 60, columns / 4 + 80, (rows + columns) / 5 + 40], -1)
+    segments = [
+        (60, 128, 150, 128),
+        (80, 128, 130, 80),
+        (80, 128, 130, 176),
+        (150, 128, 220, 105),
+        (150, 128, 220, 151),
+    ]
+    for y0, x0, y1, x1 in segments:
+        for step in np.linspace(0, 1, 60):
+            y, x = y0 + (y1 - y0) * step, x0 + (x1 - x0) * step
+            image[(rows - y) ** 2 + (columns - x) ** 2 < 90] = (190, 120, 90)
+    image[(rows - 42) ** 2 + (columns - 128) ** 2 < 400] = (220, 170, 140)
+    return image.astype(np.uint8)

@@ -1,0 +1,135 @@
+"""Score a regressor on people it has never seen: python -m training.evaluate --motion FOLDER --checkpoint FILE
+
+Unseen subjects move before random cameras and the measured detector noise is laid over them. Errors are of 14 joints
+(ankles, knees, hips, wrists, elbows, shoulders, neck, head); MPJPE after moving the middle of the hips together,
+PA-MPJPE after the best similarity of each frame. The first `WARM_UP` frames of a window are left out: a live stream is
+past them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+
+from body.joints import JOINT_NAMES
+from body.lbs_torch import TorchBody
+from body.model import load_body
+from training.bank import NONE, MotionBank
+from training.batches import BatchMaker
+from training.metrics import acceleration_error, pa_distances, pelvis_aligned
+from training.motion.library import Clip, adapt_clip
+from training.motion.pack import load_motions
+from training.networks.lifter import Lifter, LifterConfig
+from training.noise import NoiseSampler, load_noise
+
+JOINTS_14 = [
+    JOINT_NAMES.index(name)
+    for name in (
+        *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow"),
+        *("right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head"),
+    )
+]
+HIPS = [JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip")]
+WARM_UP, LENGTH, FPS = 8, 40, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Mean errors: mm, degrees for global orientation, m/s² for acceleration at 30 fps."""
+
+    pa_mpjpe: float
+    mpjpe: float
+    acceleration: float
+    orientation_deg: float
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"PA-MPJPE {self.pa_mpjpe:.1f} mm  MPJPE {self.mpjpe:.1f} mm  "
+            f"accel {self.acceleration:.1f} m/s²  facing {self.orientation_deg:.1f}°"
+        )
+
+
+def open_clips(motion: Path, split: str) -> list[Clip]:
+    """Clips of one split whose rotations refer to the default body's rest pose. Free data only."""
+    arrays = load_body()
+    rest = arrays.joint_regressor @ arrays.v_template
+    return [adapt_clip(clip, rest) for clip in load_motions(motion, (split,))]
+
+
+@torch.no_grad()
+def evaluate(
+    network: Lifter,
+    body: TorchBody,
+    clips: list[Clip],
+    windows: int = 512,
+    single_frames: bool = False,
+    seed: int = 1234,
+    clean: bool = False,
+) -> Scores:
+    """Score ``network`` on ``windows`` windows of ``clips``. ``single_frames`` scores its per-frame part alone; ``clean``
+    leaves the detector noise out."""
+    bank = MotionBank(clips, seed=seed)
+    bank.weights = bank.lengths.double()  # every recorded second counts alike
+    maker = BatchMaker(bank, body, NoiseSampler(load_noise(), seed + 1), NONE)
+    was_training = network.training
+    network.eval()
+    parts: list[Tensor] = []
+    for start in range(0, windows, 64):
+        batch = maker.draw(min(64, windows - start), LENGTH, FPS)
+        points, confidence = batch.points, batch.confidence
+        if clean:
+            place = batch.coco + batch.pelvis[:, :, None]
+            points = place[..., :2] / place[..., 2:].clamp_min(0.1) * batch.camera[..., None, :2] + batch.camera[..., None, 2:]
+            confidence = torch.ones_like(confidence)
+        if single_frames:
+            rotations, betas, _ = network.single(points, confidence, batch.camera, batch.dt)
+        else:
+            state = network.start_state(len(points))
+            rotations, betas, _, _ = network(points, confidence, batch.camera, batch.dt, state)
+        joints, _ = body.skeleton(rotations, betas)
+        joints, truth = joints[:, WARM_UP:], batch.joints[:, WARM_UP:]
+        mine, theirs = joints[:, :, JOINTS_14], truth[:, :, JOINTS_14]
+        aligned = pelvis_aligned(mine, theirs, joints[:, :, HIPS].mean(2), truth[:, :, HIPS].mean(2)).mean()
+        jerk = acceleration_error(mine.transpose(0, 1), theirs.transpose(0, 1), FPS).mean()
+        turn = rotations[:, WARM_UP:, 0].transpose(-1, -2) @ batch.rotations[:, WARM_UP:, 0]
+        trace = turn.diagonal(dim1=-2, dim2=-1).sum(-1)
+        facing = torch.rad2deg(torch.acos(((trace - 1) / 2).clamp(-1, 1))).mean()
+        row = torch.stack([pa_distances(mine, theirs).mean() * 1000, aligned * 1000, jerk, facing])
+        parts.append(row * len(points))
+    network.train(was_training)
+    pa, mpjpe, acceleration, facing_deg = (torch.stack(parts).sum(0) / windows).tolist()
+    return Scores(pa, mpjpe, acceleration, facing_deg)
+
+
+def load_checkpoint(path: Path) -> Lifter:
+    """The averaged weights of a training checkpoint."""
+    state = torch.load(path, weights_only=True)
+    network = Lifter(LifterConfig(**state["config"]["network"]))
+    network.load_state_dict(state["averaged"])
+    return network.eval()
+
+
+def main(
+    motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
+    checkpoint: Annotated[Path, typer.Option(help="checkpoint of a run")] = Path("runs/keypoints/checkpoint.pt"),
+    windows: Annotated[int, typer.Option(help="windows of 40 frames")] = 1024,
+) -> None:
+    """Print the errors on the validation and the test subjects, with and without detector noise."""
+    network, body = load_checkpoint(checkpoint), TorchBody(load_body())
+    for split in ("val", "test"):
+        clips = open_clips(motion, split)
+        for clean in (False, True):
+            scores = evaluate(network, body, clips, windows, clean=clean)
+            print(f"{split:5s} {'true keypoints    ' if clean else 'detected keypoints'}  {scores}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,119 @@
+"""From detections and truth to the tables of `training.noise`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from body.joints import COCO_MIRROR, COCO_NAMES
+from training.noise import BINS, GROUP_OF, GROUPS, STATES
+
+QUANTILES = np.linspace(0.0, 1.0, 33)
+_ENOUGH = 60
+_LIMBS = (
+    [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("elbow", "wrist")],
+    [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("knee", "ankle", "hip")],
+)
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """Detections of N windows of T frames at ``fps``: ``detected`` and ``truth`` (N, T, 17, 2) px, ``confidence`` and
+    ``state`` (N, T, 17), ``scale`` (N, T) extent of the person, px."""
+
+    detected: Array
+    truth: Array
+    confidence: Array
+    state: NDArray[np.int64]
+    scale: Array
+    fps: float
+
+
+def swapped_limbs(seen: Observations, limb: list[int]) -> NDArray[np.bool_]:
+    """Frames (N, T) whose ``limb`` keypoints fit the other side far better than their own, though the sides are apart."""
+    other = [COCO_MIRROR[i] for i in limb]
+    visible = (seen.state[..., limb] == 0) & (seen.confidence[..., limb] > BINS[1])
+    own = np.linalg.norm(seen.detected[..., limb, :] - seen.truth[..., limb, :], axis=-1)
+    crossed = np.linalg.norm(seen.detected[..., limb, :] - seen.truth[..., other, :], axis=-1)
+    apart = np.linalg.norm(seen.truth[..., limb, :] - seen.truth[..., other, :], axis=-1) > 0.08 * seen.scale[..., None]
+    counted = visible & apart
+    cost, swapped = (own * counted).sum(-1), (crossed * counted).sum(-1)
+    return np.asarray((counted.sum(-1) >= 2) & (swapped < 0.4 * cost))
+
+
+def fit(seen: Observations) -> dict[str, object]:
+    """One detector's row of ``detector_noise.json``."""
+    error = (seen.detected - seen.truth) / seen.scale[..., None, None]
+    usable = np.ones(seen.state.shape, bool)
+    rates, lasting = [], []
+    for limb in _LIMBS:
+        swapped = swapped_limbs(seen, limb)
+        usable[..., limb] &= ~swapped[..., None]
+        starts = (swapped & ~np.pad(swapped, ((0, 0), (1, 0)))[:, :-1]).sum()
+        lasting.append(swapped.sum() / max(starts, 1) / seen.fps)
+        rates.append(float(swapped.mean() / max(lasting[-1], 1 / seen.fps)))
+    length = np.linalg.norm(error, axis=-1)
+    group = np.broadcast_to(np.array(GROUP_OF), seen.state.shape)
+    bins = np.digitize(seen.confidence, BINS[1:])
+
+    confidence = np.zeros((len(GROUPS), len(STATES), len(QUANTILES)))
+    errors = np.zeros((len(GROUPS), 2, len(BINS), len(QUANTILES)))
+    for g in range(len(GROUPS)):
+        for s in range(len(STATES)):
+            chosen = seen.confidence[(group == g) & (seen.state == s)]
+            if len(chosen) < _ENOUGH:
+                chosen = seen.confidence[seen.state == s]
+            confidence[g, s] = np.quantile(chosen, QUANTILES)
+        for s in range(2):
+            for b in range(len(BINS)):
+                # Too few of one kind: all keypoints in that state and bin, then in that bin.
+                for pick in ((group == g) & (seen.state == s), seen.state == s, seen.state < 2):
+                    chosen = length[pick & (bins == b) & usable]
+                    if len(chosen) >= _ENOUGH:
+                        break
+                # The last percent are grotesque and would only teach to distrust everything.
+                errors[g, s, b] = np.minimum(np.quantile(chosen, QUANTILES), np.quantile(chosen, 0.99))
+    slow_share, slow_s = _error_memory(error, usable & (seen.state == 0) & (seen.confidence > BINS[2]), seen.fps)
+    return {
+        "confidence": np.round(confidence, 4).tolist(),
+        "error": np.round(errors, 5).tolist(),
+        "memory_s": round(_confidence_memory(seen), 3),
+        "slow_share": round(slow_share, 3),
+        "slow_s": round(slow_s, 3),
+        "swap_rate": [round(rate, 4) for rate in rates],
+        "swap_s": round(float(np.mean(lasting)), 3),
+    }
+
+
+def _correlation(values: Array, used: NDArray[np.bool_], lag: int) -> float:
+    both = used[:, lag:] & used[:, : values.shape[1] - lag]
+    a, b = values[:, lag:][both], values[:, : values.shape[1] - lag][both]
+    return float((a * b).mean() / np.sqrt((a * a).mean() * (b * b).mean()))
+
+
+def _decay(correlations: list[float], fps: float) -> tuple[float, float]:
+    """Share and time constant of the exponential through the correlations of lags 1, 2, ..."""
+    lags = np.arange(1, len(correlations) + 1) / fps
+    slope, start = np.polyfit(lags, np.log(np.clip(correlations, 0.02, 1)), 1)
+    return float(np.clip(np.exp(start), 0, 0.98)), float(np.clip(-1 / min(slope, -0.2), 0.03, 5.0))
+
+
+def _error_memory(error: Array, used: NDArray[np.bool_], fps: float) -> tuple[float, float]:
+    """How much of the error stays from frame to frame, and for how long, from its middle 95 %."""
+    limit = np.quantile(np.abs(error[used]), 0.95)
+    calm = used & (np.abs(error).max(-1) < limit)
+    lags = range(1, min(7, error.shape[1] // 2 + 1))
+    per_axis = [[_correlation(error[..., axis], calm, lag) for axis in range(2)] for lag in lags]
+    return _decay([float(np.mean(pair)) for pair in per_axis], fps)
+
+
+def _confidence_memory(seen: Observations) -> float:
+    """Time constant of confidence within a window, after taking the window's mean out."""
+    level = seen.confidence - seen.confidence.mean(1, keepdims=True)
+    used = seen.state == 0
+    lags = range(1, min(5, level.shape[1] // 2))
+    return _decay([_correlation(level, used, lag) for lag in lags], seen.fps)[1]

@@ -1,0 +1,103 @@
+"""Command line: ``python -m training.motion pack SOURCES... --output motion.npz`` and ``... show motion.npz``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from training.motion.asf_amc import CMU_FPS
+from training.motion.clip import Clip, MotionError
+from training.motion.pack import SplitRule, find_motions, load_motion_pack, read_motions, save_motion_pack
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Human motion for training.")
+
+
+@app.command()
+def pack(
+    sources: Annotated[list[Path], typer.Argument(help="Files (.bvh, .amc with its .asf, AMASS .npz) or folders.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The motion pack to write.")],
+    fps: Annotated[float, typer.Option(min=1.0, help="Frames a second in the pack.")] = 30.0,
+    val_subjects: Annotated[str, typer.Option(help="Subjects for validation, with commas between.")] = "",
+    test_subjects: Annotated[str, typer.Option(help="Subjects for the test, with commas between.")] = "",
+    val_share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Part of the other subjects likewise.")] = 0.1,
+    test_share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Part of the other subjects likewise.")] = 0.1,
+    licence: Annotated[str, typer.Option(help="Terms of use of these files, in words.")] = "",
+    free: Annotated[
+        bool, typer.Option("--free", help="Weights trained on them may be given away for any use.")
+    ] = False,
+    amc_fps: Annotated[float, typer.Option(min=1.0, help="Frame rate of .amc files, which do not say it.")] = CMU_FPS,
+    amass_rest: Annotated[
+        Path | None, typer.Option(help="A .npy of (24, 3) resting SMPL joints, metres: makes AMASS poses exact.")
+    ] = None,
+    least_seconds: Annotated[float, typer.Option(min=0.0, help="Leave out shorter takes.")] = 0.5,
+) -> None:
+    """Read motion files, bring them to the 24 joints and one frame rate, and write one motion pack."""
+    console, errors = Console(), Console(stderr=True)
+    rule = SplitRule(_names(val_subjects), _names(test_subjects), val_share, test_share)
+    clips: list[Clip] = []
+    failures = 0
+    try:
+        for result in read_motions(
+            find_motions(sources),
+            rule=rule,
+            fps=fps,
+            least_seconds=least_seconds,
+            licence=licence,
+            free=free,
+            amc_fps=amc_fps,
+            amass_rest_joints=None if amass_rest is None else np.load(amass_rest, allow_pickle=False),
+        ):
+            if isinstance(result, Clip):
+                clips.append(result)
+            else:
+                failures += 1
+                errors.print(f"skipped: {' '.join(str(result).split())}", markup=False, highlight=False, soft_wrap=True)
+        if not clips:
+            errors.print(f"no readable motion in {len(sources)} source(s), {failures} file(s) skipped")
+            raise typer.Exit(2)
+        save_motion_pack(output, clips)
+    except (OSError, ValueError) as error:
+        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+    _print_table(console, clips)
+    size = output.stat().st_size / 1e6
+    console.print(
+        f"{output}: {len(clips)} clips, {size:.1f} MB; {failures} file(s) skipped", markup=False, soft_wrap=True
+    )
+
+
+@app.command()
+def show(path: Annotated[Path, typer.Argument(help="A motion pack.")]) -> None:
+    """Print what a motion pack holds."""
+    try:
+        clips = load_motion_pack(path)
+    except MotionError as error:
+        Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+    _print_table(Console(), clips)
+
+
+def _names(text: str) -> frozenset[str]:
+    # Guessed subjects have no leading zeros (training.motion.retarget.subject_of); "02" should find "2" all the same.
+    given = {name.strip() for name in text.split(",") if name.strip()}
+    return frozenset(given | {name.lstrip("0") or name for name in given})
+
+
+def _print_table(console: Console, clips: Sequence[Clip]) -> None:
+    table = Table("split", "clips", "subjects", "minutes", "free", title="Motion")
+    for split in sorted({clip.split for clip in clips}):
+        part = [clip for clip in clips if clip.split == split]
+        minutes = sum(clip.seconds for clip in part) / 60.0
+        free = sum(clip.free for clip in part)
+        table.add_row(split, str(len(part)), str(len({clip.subject for clip in part})), f"{minutes:.1f}", str(free))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    app()

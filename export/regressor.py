@@ -51,10 +51,12 @@ class LifterStep(nn.Module):
         self, points: Tensor, confidence: Tensor, camera: Tensor, dt: Tensor, state: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         net, gru, m = self.lifter, self.lifter.recurrent, self.lifter.config.memory
+        into, again = (gru.get_parameter(f"{kind}_l0") for kind in ("weight_ih", "weight_hh"))
+        into_bias, again_bias = (gru.get_parameter(f"{kind}_l0") for kind in ("bias_ih", "bias_hh"))
         x, turn, size = net.features(points, confidence, camera, dt)
         seen = net.frame(x)
-        a = nn.functional.linear(net.into_memory(seen), gru.weight_ih_l0, gru.bias_ih_l0)
-        b = nn.functional.linear(state, gru.weight_hh_l0, gru.bias_hh_l0)
+        a = nn.functional.linear(net.into_memory(seen), into, into_bias)
+        b = nn.functional.linear(state, again, again_bias)
         reset = torch.sigmoid(a[:, :m] + b[:, :m])
         update = torch.sigmoid(a[:, m : 2 * m] + b[:, m : 2 * m])
         fresh = torch.tanh(a[:, 2 * m :] + reset * b[:, 2 * m :])

@@ -37,7 +37,7 @@ class Cropper:
             across, down = (right - left) // block, (bottom - top) // block
             if across > 0 and down > 0:
                 part = image[top : top + down * block, left : left + across * block]
-                image = cv2.resize(part, (across, down), interpolation=cv2.INTER_AREA)
+                image = np.asarray(cv2.resize(part, (across, down), interpolation=cv2.INTER_AREA), np.uint8)
                 # Block (i, j) has its centre at left + (i + 0.5) * block - 0.5.
                 matrix[:, 2] += matrix[:, :2] @ [left + (block - 1) / 2, top + (block - 1) / 2]
                 matrix[:, :2] *= block

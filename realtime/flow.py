@@ -17,7 +17,7 @@ class DisFlow:
 
     def __init__(self, size: int = SIZE) -> None:
         self.size = size
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._dis.setFinestScale(1)
         self._dis.setVariationalRefinementIterations(0)
         self._crop = Cropper(size, cv2.BORDER_REPLICATE)

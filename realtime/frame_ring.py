@@ -9,7 +9,7 @@ import numpy as np
 
 from realtime.handoff import Closed
 from realtime.records import Frame, ImageArray
-from realtime.sources.base import Stamp
+from realtime.sources.source import Stamp
 
 
 class FrameRing:

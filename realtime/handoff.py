@@ -117,7 +117,9 @@ class ResultRing:
 
     def _take(self, reader: ResultReader, timeout: float | None) -> Result | None:
         with self._condition:
-            if not self._condition.wait_for(lambda: reader.cursor < self._count or self._closed or reader.left, timeout):
+            if not self._condition.wait_for(
+                lambda: reader.cursor < self._count or self._closed or reader.left, timeout
+            ):
                 return None
             if reader.left or reader.cursor >= self._count:
                 raise Closed

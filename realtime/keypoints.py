@@ -32,8 +32,10 @@ class MoveNet:
         cv2.cvtColor(self._crop(image, box), cv2.COLOR_BGR2RGB, self._rgb)
         np.copyto(self._input[0], self._rgb, casting="unsafe")
         rows = self._engine.infer({self._name: self._input})[self._output].reshape(17, 3)
-        points = rows[:, 1::-1] * np.float32(box.size) + np.float32([box.x - box.size / 2, box.y - box.size / 2])
-        return points.astype(np.float32) - np.float32(0.5), rows[:, 2].astype(np.float32)
+        # The network counts from the crop's edge, pixels from the centre of the first one.
+        corner = np.array([box.x - box.size / 2 - 0.5, box.y - box.size / 2 - 0.5], np.float32)
+        points = rows[:, 1::-1].astype(np.float32) * np.float32(box.size) + corner
+        return points, rows[:, 2].astype(np.float32)
 
 
 def _anchors() -> FloatArray:
@@ -73,7 +75,7 @@ class PersonDetector:
         reach = raw[:, 6:8] + self._anchor[found]  # a point on the circle around the whole body
         radius = np.linalg.norm(reach - middle, axis=1)
         people: list[tuple[Box, float]] = []
-        origin = np.float32([region.x - region.size / 2, region.y - region.size / 2])
+        origin = np.array([region.x - region.size / 2, region.y - region.size / 2], np.float32)
         for i in found[np.argsort(-score[found])]:
             k = int(np.flatnonzero(found == i)[0])
             centre = middle[k] * region.size + origin

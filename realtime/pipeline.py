@@ -20,7 +20,7 @@ from realtime.handoff import Closed, Handoff, ResultReader, ResultRing
 from realtime.measure import Meter
 from realtime.records import BodyEstimate, Box, Camera, Flow, Frame, Keypoints, Result
 from realtime.regressor import BodyRegressor
-from realtime.sources import Source
+from realtime.sources.source import Source
 from realtime.tracking import Tracker
 
 SLOTS = 10
@@ -226,7 +226,9 @@ class Pipeline:
                 with self._meter.stage("keypoints"):
                     people = tuple(self._tracker.update(frame))
                 flows = self._flow_answer.get() if asked else ()
-                self.frames.hold(frame)  # for the regressor; the first hold stays until this frame is no longer previous
+                self.frames.hold(
+                    frame
+                )  # for the regressor; the first hold stays until this frame is no longer previous
                 self._observed.put(_Observation(frame, people, flows))
                 if previous is not None:
                     self.frames.release(previous)

@@ -121,9 +121,7 @@ def place_in_view(
     for _ in range(2):
         depth = np.maximum(coco[:, 2] + fitted[2], 0.3)
         # Second round: a keypoint far off its place is a miss of the detector and must not pull the body.
-        across = np.hypot(
-            (coco[:, 0] + fitted[0]) - rays[:, 0] * depth, (coco[:, 1] + fitted[1]) - rays[:, 1] * depth
-        )
+        across = np.hypot((coco[:, 0] + fitted[0]) - rays[:, 0] * depth, (coco[:, 1] + fitted[1]) - rays[:, 1] * depth)
         w = weight / (1 + (across / 0.12) ** 2) * (fitted[2] / depth) ** 2
         total = max(float(w.sum()), 1e-6)
         u, v = rays[:, 0], rays[:, 1]
@@ -139,6 +137,6 @@ def place_in_view(
         a, b = a / total, b / total
         a[np.diag_indices(3)] += prior
         b += prior * guess
-        fitted = np.linalg.solve(a, b)
+        fitted = np.asarray(np.linalg.solve(a, b), np.float64)
         fitted[2] = np.clip(fitted[2], 0.4 * guess[2], 2.5 * guess[2])
     return fitted.astype(np.float32)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from body.errors import BodyError
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
-from engines.engine import Engine
+from engines.engine import Engine, EngineError
 from engines.registry import open_engine
 from realtime.draw.painter import MeshPainter
 from realtime.errors import UserError
@@ -24,7 +25,7 @@ from realtime.measure import Meter, Report
 from realtime.motion_file import MotionWriter
 from realtime.pipeline import Pipeline, StageError
 from realtime.recording import VideoRecorder
-from realtime.records import Camera, ImageArray, Result
+from realtime.records import Camera, Result
 from realtime.regressor import BodyRegressor
 from realtime.sinks import Annotator, Snapshots
 from realtime.sources import Source, open_source
@@ -33,6 +34,9 @@ from realtime.tracking import Tracker
 DEFAULT_FOCAL = 0.85
 """Focal length over the longer side of the picture where it is not known: a 61° field of view, between webcam and phone."""
 
+VIEWS = ("auto", "window", "browser", "none")
+USER_ERRORS = (UserError, EngineError, BodyError)
+"""What `Session.run` raises for what the user can put right; the message is the line to show."""
 KEYPOINT_MODELS = {"fast": "movenet-lightning", "accurate": "movenet-thunder"}
 
 
@@ -117,7 +121,9 @@ class Session:
             source = stack.enter_context(open_source(options.source, live=options.live))
             camera = camera_for(source.size, options.fov, options.focal)
             writer = stack.enter_context(
-                MotionWriter(options.save, camera, source.fps, source.name, arrays.sha256) if options.save else _nothing()
+                MotionWriter(options.save, camera, source.fps, source.name, arrays.sha256)
+                if options.save
+                else _nothing()
             )
             pipeline = self._build(stack, source, camera, arrays)
             annotator = Annotator(MeshPainter(arrays.faces), self._meter)
@@ -129,7 +135,7 @@ class Session:
                 pipeline.start()
                 self._watch(pipeline, source, arrays, camera)
             except StageError as error:
-                if isinstance(error.__cause__, UserError):
+                if isinstance(error.__cause__, USER_ERRORS):
                     raise error.__cause__ from None
                 raise
             finally:
@@ -243,6 +249,3 @@ def writable(path: Path | None) -> None:
 
 def _nothing() -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
-
-
-__all__ = ["DEFAULT_FOCAL", "ImageArray", "Options", "Session", "camera_for", "has_display", "writable"]

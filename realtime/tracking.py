@@ -12,7 +12,10 @@ from realtime.records import Box, FloatArray, Frame, ImageArray, Keypoints
 MARGIN = 1.3
 """Side of the region over the side of the box around the keypoints."""
 _TORSO = [5, 6, 11, 12]
-_KEEP, _ACCEPT = 0.22, 0.30  # mean confidence of the six surest keypoints: to stay on a person, and to believe a new one
+_KEEP, _ACCEPT = (
+    0.22,
+    0.30,
+)  # mean confidence of the six surest keypoints: to stay on a person, and to believe a new one
 _REMEMBER_S = 1.5  # somebody found near where a person was lost so long ago is the same person
 
 

@@ -52,7 +52,9 @@ def visibility(joints: Tensor, coco: Tensor, points: Tensor, size: Tensor) -> Te
     along = ((coco - low) * bone).sum(-1) / (bone * bone).sum(-1).clamp_min(1e-6)
     nearest = low + along.clamp(0, 1)[..., None] * bone
     # Compare where the lines of sight pass, at the trunk's distance.
-    aside = (coco[..., :2] / coco[..., 2:].clamp_min(0.1) - nearest[..., :2] / nearest[..., 2:].clamp_min(0.1)).norm(dim=-1)
+    aside = (coco[..., :2] / coco[..., 2:].clamp_min(0.1) - nearest[..., :2] / nearest[..., 2:].clamp_min(0.1)).norm(
+        dim=-1
+    )
     hidden = (aside * nearest[..., 2] < _TORSO_RADIUS) & (coco[..., 2] > nearest[..., 2] + _TORSO_DEPTH)
     middle = coco[:, :, _EARS, 2].mean(-1, keepdim=True)
     hidden[:, :, _FACE] |= coco[:, :, _FACE, 2] > middle + _HEAD_DEPTH

@@ -30,7 +30,16 @@ from training.noise import NoiseSampler, load_noise
 JOINTS_14 = [
     JOINT_NAMES.index(name)
     for name in (
-        *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow"),
+        *(
+            "right_ankle",
+            "right_knee",
+            "right_hip",
+            "left_hip",
+            "left_knee",
+            "left_ankle",
+            "right_wrist",
+            "right_elbow",
+        ),
         *("right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head"),
     )
 ]
@@ -87,7 +96,10 @@ def evaluate(
         points, confidence = batch.points, batch.confidence
         if clean:
             place = batch.coco + batch.pelvis[:, :, None]
-            points = place[..., :2] / place[..., 2:].clamp_min(0.1) * batch.camera[..., None, :2] + batch.camera[..., None, 2:]
+            points = (
+                place[..., :2] / place[..., 2:].clamp_min(0.1) * batch.camera[..., None, :2]
+                + batch.camera[..., None, 2:]
+            )
             confidence = torch.ones_like(confidence)
         if single_frames:
             rotations, betas, _ = network.single(points, confidence, batch.camera, batch.dt)

@@ -15,7 +15,9 @@ def similarity_align(predicted: Tensor, truth: Tensor) -> Tensor:
     """``predicted`` (..., K, 3) after the best rotation, scale and translation onto ``truth`` (..., K, 3), one frame at a
     time (Umeyama 1991). Reflections are excluded. Mean the remaining distances for PA-MPJPE."""
     if predicted.shape != truth.shape or predicted.shape[-1] != 3:
-        raise ValueError(f"want two (..., K, 3) arrays of one shape, got {tuple(predicted.shape)}, {tuple(truth.shape)}")
+        raise ValueError(
+            f"want two (..., K, 3) arrays of one shape, got {tuple(predicted.shape)}, {tuple(truth.shape)}"
+        )
     mean, true_mean = predicted.mean(-2, keepdim=True), truth.mean(-2, keepdim=True)
     a, b = predicted - mean, truth - true_mean
     u, s, vt = torch.linalg.svd(a.transpose(-1, -2) @ b)

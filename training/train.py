@@ -64,7 +64,9 @@ class Trainer:
         self.validation = open_clips(motion, "val")
         self.network = Lifter(config.network)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), config.single.rate, weight_decay=config.weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), config.single.rate, weight_decay=config.weight_decay
+        )
         self.step = 0
         self.writer = SummaryWriter(str(folder))
 
@@ -132,8 +134,8 @@ class Trainer:
         self.step += 1
         keep = min(self.config.average, self.step / (self.step + 50))
         with torch.no_grad():
-            mine, theirs = list(self.averaged.parameters()), list(self.network.parameters())
-            torch._foreach_lerp_(mine, theirs, 1 - keep)
+            for mine, theirs in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+                mine.lerp_(theirs, 1 - keep)
         return {"loss": float(loss.detach()), "rate": rate, **terms}
 
     def validate(self, windows: int = 192) -> Scores:

@@ -37,7 +37,7 @@ class Views:
 
 def draw_views(window: MotionWindow, generator: torch.Generator) -> Views:
     """A camera for every window of motion. Half of all cameras know their focal length, the others guess it."""
-    batch, length = window.dt.shape
+    batch = len(window.dt)
 
     def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         return torch.rand(*shape, generator=generator) * (high - low) + low

@@ -78,15 +78,16 @@ class Lifter(nn.Module):
         self.frame_head = nn.Linear(width, outputs)
         self.into_memory = nn.Linear(width, memory)
         self.recurrent = nn.GRU(memory, memory, batch_first=True)
-        self.merge = nn.Sequential(nn.Linear(memory + width, width), nn.GELU(), nn.Linear(width, outputs))
+        last = nn.Linear(width, outputs)
+        self.merge = nn.Sequential(nn.Linear(memory + width, width), nn.GELU(), last)
         with torch.no_grad():
             self.frame_head.weight.mul_(0.1)
             self.frame_head.bias.zero_()
             self.frame_head.bias[: JOINTS * 6] = torch.tensor([1.0, 0, 0, 0, 1.0, 0]).repeat(JOINTS)
             # An upright person facing the camera: half a turn about x.
             self.frame_head.bias[:6] = torch.tensor([1.0, 0, 0, 0, -1.0, 0])
-            self.merge[-1].weight.zero_()  # temporal correction starts from nothing
-            self.merge[-1].bias.zero_()
+            last.weight.zero_()  # temporal correction starts from nothing
+            last.bias.zero_()
 
     def start_state(self, batch: int) -> Tensor:
         """The state (B, memory) of a person never seen before."""
@@ -135,7 +136,7 @@ class Lifter(nn.Module):
         return torch.cat(values, -1), turn, size
 
     def decode(self, raw: Tensor, turn: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        rotations = rotation_from_6d(raw[..., : JOINTS * 6].unflatten(-1, (JOINTS, 6)))
+        rotations = rotation_from_6d(raw[..., : JOINTS * 6].reshape(*raw.shape[:-1], JOINTS, 6))
         root = turn @ rotations[..., 0, :, :]
         rotations = torch.cat([root[..., None, :, :], rotations[..., 1:, :, :]], -3)
         betas = raw[..., JOINTS * 6 : JOINTS * 6 + BETAS]

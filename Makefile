@@ -1,0 +1,44 @@
+# make demo   install, then a live mesh on a real video      make test   install, then all tests
+# make bench  measure this machine                            make lint   style and types
+# make app    install the application only                    make dev    install what tests and training need
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+OUT := out
+
+.PHONY: demo test bench lint app dev clean
+
+demo: app
+	@mkdir -p $(OUT)
+	$(BIN)/python run_camera.py --source demo --record $(OUT)/demo.mp4 --save $(OUT)/demo.npz --report $(OUT)/demo.json --verbose
+
+test: dev
+	$(BIN)/python -m pytest
+
+bench: app
+	$(BIN)/python -m realtime.bench
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+app: $(VENV)/.app
+dev: $(VENV)/.dev
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.app: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.app
+
+clean:
+	rm -rf $(VENV) $(OUT) build *.egg-info

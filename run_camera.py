@@ -1,0 +1,105 @@
+#!/usr/bin/env python
+"""Live 3D human meshes from a camera, a stream or a video: python run_camera.py --help"""
+
+from __future__ import annotations
+
+import time
+
+_STARTED_NS = time.monotonic_ns()  # before the imports: they are part of the time to the first mesh
+
+# ruff: noqa: E402
+import contextlib
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from realtime.measure import Report
+from realtime.session import DEFAULT_FOCAL, USER_ERRORS, Options, Session
+
+View = Literal["auto", "window", "browser", "none"]
+Runtime = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
+Keypoints = Literal["fast", "accurate"]
+
+
+def main(
+    source: Annotated[str, typer.Option(help="camera number, video file, URL, folder of pictures, or 'demo'")] = "0",
+    view: Annotated[View, typer.Option(help="auto: a window where there is a display, else none")] = "auto",
+    engine: Annotated[Runtime, typer.Option(help="auto: the fastest that is installed")] = "auto",
+    keypoints: Annotated[Keypoints, typer.Option(help="MoveNet Lightning or Thunder")] = "fast",
+    regressor: Annotated[str, typer.Option(help="a shipped regressor's name or an .onnx file")] = "keypoints",
+    body: Annotated[Path | None, typer.Option(help="a licensed SMPL .pkl/.npz or another SMPL-layout file")] = None,
+    record: Annotated[Path | None, typer.Option(help="write the annotated video (.mp4)")] = None,
+    save: Annotated[Path | None, typer.Option(help="write the motion (.npz)")] = None,
+    report: Annotated[Path | None, typer.Option(help="write what was measured (.json)")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="stop after so many frames")] = None,
+    duration: Annotated[float | None, typer.Option(min=0, help="stop after so many seconds")] = None,
+    live: Annotated[bool, typer.Option("--live", help="play a file by its clock, dropping what is late")] = False,
+    fov: Annotated[float | None, typer.Option(help="horizontal field of view of the camera, degrees")] = None,
+    focal: Annotated[
+        float | None,
+        typer.Option(help=f"focal length, pixels (default: {DEFAULT_FOCAL:g} times the picture's longer side)"),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="print errors only")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="print the time of every stage")] = False,
+) -> None:
+    """Watch a person through a camera and show the body's 3D mesh, live."""
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    options = Options(
+        source, view, engine, keypoints, regressor, body, record, save, report, frames, duration,
+        live, fov, focal,
+    )  # fmt: skip
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt  # so that `kill` finishes recordings like Ctrl-C does
+
+    signal.signal(signal.SIGTERM, end)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("starting", total=None)
+
+            def progress(done: int, total: int | None, rate: float, latency: float) -> None:
+                speed = f"{rate:.1f} meshes/s, {latency:.0f} ms" if rate > 0 else "looking for a person"
+                bar.update(task, completed=done, total=frames or total, description=f"frame {done}: {speed}")
+
+            result = Session(options, console.print, progress, _STARTED_NS).run()
+    except KeyboardInterrupt:
+        console.print("stopped; what was recorded is complete")
+        raise typer.Exit(130) from None
+    except USER_ERRORS as error:
+        # One line, whatever the error's author wrote: it must survive in a log.
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"error: {' '.join(str(error).split())}", markup=False
+        )
+        raise typer.Exit(2) from None
+    _summarise(console, result, options, verbose)
+
+
+def _summarise(console: Console, report: Report, options: Options, verbose: bool) -> None:
+    console.print(
+        f"{report.frames_in} frames ({report.frames_dropped} dropped), {report.meshes} meshes at "
+        f"{report.mesh_rate_hz:.1f}/s, capture to mesh p50 {report.latency_ms.p50:.0f} ms p95 "
+        f"{report.latency_ms.p95:.0f} ms, first mesh after {report.first_mesh_s:.1f} s, "
+        f"{report.peak_rss_mb:.0f} MB, {report.engine}"
+    )
+    if verbose:
+        for name, stage in report.stages.items():
+            console.print(
+                f"  {name:10s} {stage.count:6d} runs  p50 {stage.p50_ms:7.2f}  p95 {stage.p95_ms:7.2f}  "
+                f"p99 {stage.p99_ms:7.2f} ms"
+            )
+    for what, path in (("annotated video", options.record), ("motion", options.save), ("report", options.report)):
+        if path is not None:
+            console.print(f"{what}: {path}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        typer.run(main)
+    sys.exit()

@@ -1,0 +1,107 @@
+"""A source, stages and a clock whose every step the test decides."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from realtime.records import BodyEstimate, Box, Camera, Flow, Frame, ImageArray, Keypoints
+from realtime.sources.source import Source, Stamp
+
+CAMERA = Camera(500.0, 500.0, 31.5, 23.5)
+
+
+class FakeSource(Source):
+    """Pictures whose first pixel says their number. ``times`` is each picture's time; ``before`` runs before each read."""
+
+    def __init__(self, times: list[float], live: bool, before: Callable[[int], None] = lambda index: None) -> None:
+        super().__init__("fake", live=live)
+        self.size, self.fps, self.frame_count = (64, 48), 30.0, len(times)
+        self._times, self._before, self._next = times, before, 0
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def read_into(self, buffer: ImageArray) -> Stamp | None:
+        if self._next >= len(self._times):
+            return None
+        index, self._next = self._next, self._next + 1
+        self._before(index)
+        buffer[:] = index % 251
+        return Stamp(index, time.monotonic_ns(), self._times[index])
+
+
+def keypoints_of(frame: Frame, person: int = 0) -> Keypoints:
+    return Keypoints(frame.sequence, person, np.full((17, 2), 20, np.float32), np.ones(17, np.float32))
+
+
+class FakeTracker:
+    """Sees one person in every frame; notes what it was given. ``work`` runs inside `update`."""
+
+    def __init__(self, work: Callable[[Frame], None] = lambda frame: None) -> None:
+        self.seen: list[tuple[int, int]] = []
+        self._work = work
+
+    @property
+    def boxes(self) -> list[tuple[int, Box]]:
+        return [(0, Box(32, 24, 40))] if self.seen else []
+
+    def update(self, frame: Frame) -> list[Keypoints]:
+        first = int(frame.image[0, 0, 0])
+        self._work(frame)
+        assert first == int(frame.image[-1, -1, -1]), "the picture changed while it was looked at"
+        self.seen.append((frame.sequence, first))
+        return [keypoints_of(frame)]
+
+
+class FakeFlow:
+    """Notes the pairs it was asked for."""
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[int, int, int, int]] = []
+
+    def __call__(self, previous: Frame, current: Frame, box: Box) -> Flow:
+        pixels = int(previous.image[0, 0, 0]), int(current.image[0, 0, 0])
+        self.pairs.append((previous.sequence, current.sequence, *pixels))
+        dt = current.time_s - previous.time_s
+        return Flow(current.sequence, previous.sequence, dt, box, np.zeros((4, 4, 2), np.float32))
+
+
+class FakeRegressor:
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float) -> BodyEstimate:
+        self.times.append(time_s)
+        zero = np.zeros
+        return BodyEstimate(
+            keypoints.sequence,
+            keypoints.person,
+            zero(3, np.float32),
+            zero((23, 3), np.float32),
+            zero(10, np.float32),
+            zero(3, np.float32),
+            zero((24, 3), np.float32),
+            zero((17, 3), np.float32),
+            zero((5, 3), np.float32),
+            keypoints,
+        )
+
+    def forget(self, before_s: float) -> None: ...
+
+
+class Gate:
+    """Lets a thread pass once for every `open`."""
+
+    def __init__(self) -> None:
+        self._semaphore = threading.Semaphore(0)
+
+    def wait(self) -> None:
+        assert self._semaphore.acquire(timeout=10), "nobody opened the gate"
+
+    def open(self, times: int = 1) -> None:
+        self._semaphore.release(times)

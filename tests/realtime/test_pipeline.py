@@ -1,0 +1,172 @@
+"""No frame twice, none lost from a file, none old from a camera, and every flow of the right pair."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from realtime.measure import Meter
+from realtime.pipeline import SLOTS, Pipeline, StageError
+from realtime.records import Frame, Result
+from tests.realtime.fakes import CAMERA, FakeFlow, FakeRegressor, FakeSource, FakeTracker, Gate
+
+
+def build(source: FakeSource, tracker: FakeTracker, flow: FakeFlow, lossless: bool, **limits: Any) -> Pipeline:
+    return Pipeline(source, CAMERA, tracker, flow, FakeRegressor(), Meter(), lossless, **limits)  # type: ignore[arg-type]
+
+
+def test_a_file_loses_nothing_however_slow_the_stages_and_sinks_are() -> None:
+    times = [0.0, 0.02, 0.05, 0.11, 0.12] + [0.2 + i / 30 for i in range(35)]
+    rng = np.random.default_rng(0)
+    tracker, flow = FakeTracker(lambda frame: time.sleep(rng.uniform(0, 0.004))), FakeFlow()
+    pipeline = build(FakeSource(times, live=False), tracker, flow, lossless=True)
+    got: list[tuple[int, int]] = []
+
+    def sink(result: Result) -> None:
+        before = int(result.frame.image[0, 0, 0])
+        time.sleep(0.003)
+        assert before == int(result.frame.image[-1, -1, -1])
+        got.append((result.frame.sequence, before))
+
+    reader = pipeline.add_sink("slow sink", sink, every=True)
+    pipeline.start()
+    assert pipeline.wait(30)
+    numbers = [(i, i) for i in range(len(times))]
+    assert tracker.seen == numbers
+    assert got == numbers
+    assert reader.missed == 0
+    assert flow.pairs == [(i, i + 1, i, i + 1) for i in range(len(times) - 1)]
+
+
+def test_flow_carries_both_numbers_and_the_true_time_between_them() -> None:
+    times = [0.0, 0.033, 0.5, 0.51]
+    results: list[Result] = []
+    pipeline = build(FakeSource(times, live=False), FakeTracker(), FakeFlow(), lossless=True)
+    pipeline.add_sink("keep", results.append, every=True)
+    pipeline.start()
+    assert pipeline.wait(10)
+    flows = [result.flows[0] for result in results[1:]]
+    assert [(flow.previous_sequence, flow.sequence) for flow in flows] == [(0, 1), (1, 2), (2, 3)]
+    assert [flow.dt_s for flow in flows] == pytest.approx([0.033, 0.467, 0.01])
+    assert results[0].flows == ()
+
+
+def test_a_live_source_drops_the_oldest_and_never_shows_a_frame_twice() -> None:
+    """The keypoint stage is held while the camera delivers ten pictures: it must go on with the newest."""
+    camera, stage, entered = Gate(), Gate(), Gate()
+    source = FakeSource([i / 30 for i in range(13)], live=True, before=lambda index: camera.wait())
+
+    def work(frame: Frame) -> None:
+        entered.open()
+        stage.wait()
+
+    tracker, flow, meter = FakeTracker(work), FakeFlow(), Meter()
+    pipeline = Pipeline(source, CAMERA, tracker, flow, FakeRegressor(), meter, False)  # type: ignore[arg-type]
+    pipeline.start()
+    camera.open()
+    entered.wait()  # frame 0 is being looked at
+    camera.open(10)  # frames 1 to 10 arrive meanwhile
+    deadline = time.monotonic() + 5
+    while meter.frames_dropped < 9 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    stage.open()
+    entered.wait()  # and now the newest
+    camera.open(3)
+    stage.open(5)
+    assert pipeline.wait(10)
+    seen = [sequence for sequence, _ in tracker.seen]
+    assert seen[:2] == [0, 10]
+    assert seen == sorted(set(seen))
+    assert all(number == pixel for number, pixel in tracker.seen)
+    assert meter.frames_in == 13
+    assert meter.frames_in - meter.frames_dropped == len(seen)
+    assert flow.pairs == [(a, b, a, b) for a, b in zip(seen, seen[1:], strict=False)]
+
+
+def test_a_stuck_sink_never_holds_a_live_camera_up() -> None:
+    release = threading.Event()
+    source = FakeSource([i / 30 for i in range(60)], live=True, before=lambda index: time.sleep(0.001))
+    tracker = FakeTracker()
+    pipeline = build(source, tracker, FakeFlow(), lossless=False)
+    reader = pipeline.add_sink("stuck", lambda result: release.wait(10) and None, every=True)
+    pipeline.start()
+    deadline = time.monotonic() + 5
+    while (not tracker.seen or tracker.seen[-1][0] < 50) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert tracker.seen[-1][0] >= 50
+    release.set()
+    assert pipeline.wait(10)
+    assert reader.missed > 0
+
+
+@pytest.mark.parametrize("stage", ["capture", "keypoints", "flow", "sink"])
+def test_an_error_in_any_thread_stops_all_and_names_its_stage(stage: str) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("boom")
+
+    source = FakeSource([i / 30 for i in range(100)], live=False, before=fail if stage == "capture" else lambda i: None)
+    tracker = FakeTracker(fail if stage == "keypoints" else lambda frame: None)
+    flow = FakeFlow()
+    if stage == "flow":
+        flow.__class__ = type("Broken", (FakeFlow,), {"__call__": fail})
+    pipeline = build(source, tracker, flow, lossless=True)
+    pipeline.add_sink("sink", fail if stage == "sink" else lambda result: None, every=True)
+    pipeline.start()
+    with pytest.raises(StageError) as caught:
+        pipeline.wait(10)
+    assert caught.value.stage == stage
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_limits_count_frames_and_seconds_of_the_source() -> None:
+    for limits, expected in (({"most_frames": 7}, 7), ({"most_seconds": 0.5}, 15)):
+        tracker = FakeTracker()
+        pipeline = build(FakeSource([i / 30 for i in range(90)], live=False), tracker, FakeFlow(), True, **limits)
+        pipeline.start()
+        assert pipeline.wait(10)
+        assert len(tracker.seen) == expected
+
+
+def test_stopping_early_gives_every_finished_result_to_the_sinks() -> None:
+    got: list[int] = []
+    holder: list[Pipeline] = []
+
+    def work(frame: Frame) -> None:
+        if frame.sequence == 20:
+            holder[0].stop()
+
+    pipeline = build(FakeSource([i / 30 for i in range(500)], live=False), FakeTracker(work), FakeFlow(), True)
+    holder.append(pipeline)
+    pipeline.add_sink("keep", lambda result: got.append(result.frame.sequence), every=True)
+    pipeline.start()
+    assert pipeline.wait(10)
+    assert got == list(range(len(got)))
+    assert 15 <= len(got) <= 21
+
+
+def test_pausing_a_file_stops_it_where_it_is() -> None:
+    tracker = FakeTracker(lambda frame: time.sleep(0.002))
+    pipeline = build(FakeSource([i / 30 for i in range(200)], live=False), tracker, FakeFlow(), True)
+    pipeline.start()
+    time.sleep(0.05)
+    pipeline.pause(True)
+    time.sleep(0.1)
+    before = len(tracker.seen)
+    time.sleep(0.1)
+    assert len(tracker.seen) == before < 200
+    pipeline.pause(False)
+    assert pipeline.wait(20)
+    assert [sequence for sequence, _ in tracker.seen] == list(range(200))
+
+
+def test_all_pictures_are_given_back_at_the_end() -> None:
+    pipeline = build(FakeSource([i / 30 for i in range(50)], live=False), FakeTracker(), FakeFlow(), True)
+    pipeline.add_sink("look", lambda result: None, every=True)
+    pipeline.start()
+    assert pipeline.wait(10)
+    # The last frame is still "previous", and the ring of results keeps two.
+    assert pipeline.frames.held <= 3 < SLOTS

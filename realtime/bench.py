@@ -1,0 +1,116 @@
+"""Measure this machine: python -m realtime.bench
+
+Runs the whole program, as a user would, on a real clip brought to 640×480, several times: once as fast as it can (file:
+throughput), once at the clip's own pace (live: latency and drops). Prints the median of each figure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from engines.device import describe_device
+from realtime.demo_clip import demo_clip
+from realtime.recording import VideoRecorder
+from realtime.records import ImageArray
+from realtime.sources import open_source
+
+WIDTH, HEIGHT = 640, 480
+
+
+def standard_clip(source: Path, target: Path, frames: int) -> None:
+    """The first ``frames`` frames of ``source``, cut to 4:3 in the middle and scaled to 640×480, as an MP4."""
+    with open_source(str(source)) as clip, VideoRecorder(target) as out:
+        width, height = clip.size
+        image: ImageArray = np.empty((height, width, 3), np.uint8)
+        across, down = min(width, height * 4 // 3), min(height, width * 3 // 4)
+        left, top = (width - across) // 2, (height - down) // 2
+        for _ in range(frames):
+            stamp = clip.read_into(image)
+            if stamp is None:
+                break
+            part = image[top : top + down, left : left + across]
+            out.write(np.asarray(cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8), stamp.time_s)
+
+
+def run_once(clip: Path, keypoints: str, engine: str, live: bool) -> dict[str, Any]:
+    """One run of the program in a process of its own; its report."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        command = [sys.executable, "run_camera.py", "--source", str(clip), "--view", "none", "--quiet"]
+        command += ["--keypoints", keypoints, "--engine", engine, "--report", str(report)]
+        subprocess.run(command + ["--live"] * live, check=True, cwd=Path(__file__).resolve().parent.parent)
+        answer: dict[str, Any] = json.loads(report.read_text())
+        return answer
+
+
+def _median(reports: list[dict[str, Any]], *path: str) -> float:
+    values = []
+    for report in reports:
+        value: Any = report
+        for key in path:
+            value = value.get(key, {}) if isinstance(value, dict) else value
+        if isinstance(value, int | float):
+            values.append(float(value))
+    return statistics.median(values) if values else float("nan")
+
+
+def main(
+    clip: Annotated[Path | None, typer.Option(help="a video (default: the demo clip)")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="runs of each kind")] = 3,
+    frames: Annotated[int, typer.Option(min=30, help="frames of the clip")] = 300,
+    keypoints: Annotated[str, typer.Option(help="fast or accurate")] = "fast",
+    engine: Annotated[str, typer.Option(help="as in run_camera.py")] = "auto",
+    output: Annotated[Path | None, typer.Option(help="also write all reports as JSON")] = None,
+) -> None:
+    """Print mesh rate, latency and time per stage of the whole program at 640×480, headless."""
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        standard = Path(folder) / "clip.mp4"
+        standard_clip(clip or demo_clip(), standard, frames)
+        reports = {
+            mode: [run_once(standard, keypoints, engine, mode == "live") for _ in range(runs)] for mode in ("file", "live")
+        }
+    file, live = reports["file"], reports["live"]
+    table = Table(title=f"{describe_device()}, {os.cpu_count()} cores, {file[0]['engine']}, 640×480, --keypoints {keypoints}")
+    table.add_column("median of " + str(runs))
+    table.add_column("as fast as it can", justify="right")
+    table.add_column("live, 30 fps clip", justify="right")
+    rows: list[tuple[str, str, tuple[str, ...]]] = [
+        ("unique meshes a second", "{:.1f}", ("mesh_rate_hz",)),
+        ("frames dropped", "{:.0f}", ("frames_dropped",)),
+        ("capture to mesh p50, ms", "{:.1f}", ("latency_ms", "p50")),
+        ("capture to mesh p95, ms", "{:.1f}", ("latency_ms", "p95")),
+        ("capture to mesh p99, ms", "{:.1f}", ("latency_ms", "p99")),
+        ("first mesh after, s", "{:.2f}", ("first_mesh_s",)),
+        ("peak memory, MB", "{:.0f}", ("peak_rss_mb",)),
+    ]
+    for stage in file[0]["stages"]:
+        rows.append((f"stage {stage} p50 / p95, ms", "{:.2f}", ("stages", stage)))
+    for label, form, path in rows:
+        cells = []
+        for group in (file, live):
+            if path[0] == "stages":
+                cells.append(" / ".join(form.format(_median(group, *path, q)) for q in ("p50_ms", "p95_ms")))
+            else:
+                cells.append(form.format(_median(group, *path)))
+        table.add_row(label, *cells)
+    console.print(table)
+    if output is not None:
+        output.write_text(json.dumps(reports, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

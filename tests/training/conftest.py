@@ -1,0 +1,46 @@
+"""A few seconds of made-up motion, so that nothing has to be downloaded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from body.joints import JOINT_NAMES
+from training.motion.clip import Clip
+
+
+def _waves(seed: int, frames: int) -> NDArray[np.float32]:
+    """Every joint swings about random axes at random rates: (frames, 24, 3) axis-angle."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(frames)[:, None, None] / 30
+    size = rng.uniform(0, 0.5, (1, 24, 3))
+    size[:, 0] *= 0.3
+    return np.asarray(size * np.sin(time * rng.uniform(1, 6, (1, 24, 3)) + rng.uniform(0, 6, (1, 24, 3))), np.float32)
+
+
+@pytest.fixture(scope="session")
+def clips() -> list[Clip]:
+    out = []
+    for number in range(6):
+        frames = 40 + 30 * number
+        pelvis = np.zeros((frames, 3), np.float32)
+        pelvis[:, 0] = np.arange(frames) * 0.02
+        pelvis[:, 1] = 0.93
+        out.append(
+            Clip(
+                name=f"waves {number}",
+                subject=str(number),
+                category="test",
+                licence="CC0-1.0",
+                split="train",
+                fps=30.0,
+                rotations=_waves(number, frames),
+                pelvis=pelvis,
+                weight=float(frames),
+                free=True,
+                rest="body",
+            )
+        )
+    assert len(JOINT_NAMES) == out[0].rotations.shape[1]
+    return out

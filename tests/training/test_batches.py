@@ -1,0 +1,98 @@
+"""What the network is shown and what it is asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from body.joints import COCO_NAMES  # noqa: E402
+from body.lbs_torch import TorchBody  # noqa: E402
+from body.model import load_body  # noqa: E402
+from training.bank import NONE, Augmentation, MotionBank  # noqa: E402
+from training.batches import BatchMaker, visibility  # noqa: E402
+from training.motion.clip import Clip  # noqa: E402
+from training.noise import GROUP_OF, GROUPS, NoiseSampler, load_noise  # noqa: E402
+from training.views import draw_views  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def body() -> TorchBody:
+    return TorchBody(load_body())
+
+
+def make(clips: list[Clip], body: TorchBody, how: Augmentation = NONE) -> BatchMaker:
+    return BatchMaker(MotionBank(clips, seed=1), body, NoiseSampler(load_noise(), 2), how, occluders=0.0)
+
+
+def test_detections_lie_around_the_projected_targets(clips: list[Clip], body: TorchBody) -> None:
+    batch = make(clips, body).draw(128, 8, 30.0)
+    place = batch.coco + batch.pelvis[:, :, None]
+    exact = place[..., :2] / place[..., 2:] * batch.camera[..., None, :2] + batch.camera[..., None, 2:]
+    share = (batch.points - exact).norm(dim=-1) / (batch.size * batch.camera[..., 0])[..., None]
+    sure = batch.confidence > 0.5
+    # Where the focal length is guessed wrong the target moves in depth; most of the error is the detector's all the same.
+    assert float(share[sure].median()) < 0.05
+    assert float(share[~sure].median()) > 2 * float(share[sure].median())
+
+
+def test_the_targets_are_what_the_body_does_with_the_target_rotations(clips: list[Clip], body: TorchBody) -> None:
+    batch = make(clips, body, Augmentation()).draw(4, 6)
+    joints, coco = body.skeleton(batch.rotations, batch.betas[:, None].expand(4, 6, 10))
+    torch.testing.assert_close(joints, batch.joints, atol=1e-5, rtol=0)
+    torch.testing.assert_close(coco, batch.coco, atol=1e-5, rtol=0)
+
+
+def test_people_are_in_front_of_the_camera_and_mostly_upright(clips: list[Clip], body: TorchBody) -> None:
+    batch = make(clips, body).draw(256, 4, 30.0)
+    assert float(batch.pelvis[..., 2].min()) > 0.4
+    head_up = batch.joints[..., 15, 1] < 0  # y points down
+    assert float(head_up.float().mean()) > 0.9
+
+
+def test_close_views_cut_the_legs_off_often(clips: list[Clip], body: TorchBody) -> None:
+    window = MotionBank(clips, seed=4).sample(512, 1, NONE, torch.full((512,), 30.0))
+    views = draw_views(window, torch.Generator().manual_seed(0))
+    root = views.rotation @ window.rotations[:, :, 0]
+    rotations = torch.cat([root[:, :, None], window.rotations[:, :, 1:]], 2)
+    _, coco = body.skeleton(rotations, torch.zeros(512, 1, 10))
+    points = views.project(coco + views.pelvis[:, :, None])
+    below = (points[..., 15:, 1] > views.size[:, None, None, 1]).all(-1)
+    assert 0.15 < float(below.float().mean()) < 0.6
+
+
+def test_the_far_side_is_hidden(body: TorchBody) -> None:
+    """Somebody seen from the left: the left ear is seen, the right one is not, nor is a hand behind the trunk."""
+    identity = torch.eye(3).expand(1, 1, 24, 3, 3).clone()
+    turned = torch.tensor([[0.0, 0.0, -1.0], [0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]])  # facing right in the picture
+    identity[:, :, 0] = turned
+    joints, coco = body.skeleton(identity, torch.zeros(1, 1, 10))
+    place = torch.tensor([0.0, 0.0, 4.0])
+    coco = coco.clone()
+    wrist = COCO_NAMES.index("right_wrist")
+    coco[0, 0, wrist] = joints[0, 0, 6] + torch.tensor([0.0, 0.0, 0.25])
+    points = (coco + place)[..., :2] / (coco + place)[..., 2:] * 500 + 250
+    state = visibility(joints + place, coco + place, points, torch.tensor([[500.0, 500.0]]))[0, 0]
+    named = dict(zip(COCO_NAMES, state.tolist(), strict=True))
+    assert named["left_ear"] == 0
+    assert named["right_ear"] == 1
+    assert named["right_wrist"] == 1
+    assert named["left_shoulder"] == 0
+    outside = visibility(joints + place, coco + place, points + 600, torch.tensor([[500.0, 500.0]]))
+    assert (outside == 2).all()
+
+
+def test_the_noise_has_the_measured_quantiles_at_its_hardest() -> None:
+    detector = load_noise()[:1]
+    sampler = NoiseSampler(detector, 0)
+    points = torch.full((400, 4, 17, 2), 400.0) + torch.arange(17)[None, None, :, None] * 20.0
+    state = torch.zeros(400, 4, 17, dtype=torch.long)
+    detected, confidence = sampler(points, state, torch.tensor([[1000.0, 1000.0]]).expand(400, 2), torch.full((400, 4), 1 / 30))
+    knees = [i for i, g in enumerate(GROUP_OF) if GROUPS[g] == "knee"]
+    median = detector[0].confidence[GROUPS.index("knee"), 0, detector[0].confidence.shape[-1] // 2]
+    assert float(confidence[..., knees].median()) >= median  # drawn between real and rendered: surer than rendered
+    sure = confidence > 0.6
+    error = (detected - points).norm(dim=-1) / 320
+    assert float(error[sure].median()) < float(error[confidence < 0.3].median())
+    assert np.isfinite(detected.numpy()).all()

@@ -1,0 +1,64 @@
+"""Training learns, and goes on after an interruption exactly where it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tensorboard")
+
+from training import train  # noqa: E402
+from training.losses import LossWeights  # noqa: E402
+from training.motion.clip import Clip  # noqa: E402
+from training.networks.lifter import LifterConfig  # noqa: E402
+
+
+def config() -> train.TrainConfig:
+    return train.TrainConfig(
+        LifterConfig(48, 1, 24), train.Stage(6, 32, 1, 2e-3), train.Stage(6, 4, 8, 1e-3), LossWeights(), seed=3
+    )
+
+
+@pytest.fixture
+def trainer(clips: list[Clip], monkeypatch: pytest.MonkeyPatch) -> type[train.Trainer]:
+    monkeypatch.setattr(train, "open_clips", lambda motion, split: clips)
+    return train.Trainer
+
+
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(trainer: type[train.Trainer], tmp_path: Path) -> None:
+    whole = trainer(tmp_path, tmp_path / "whole", config())
+    for _ in range(10):
+        last = whole.train_step()
+    first = trainer(tmp_path, tmp_path / "parts", config())
+    for _ in range(4):  # the break lies in the middle of the first stage, the end in the second
+        first.train_step()
+    first.save()
+    second = trainer(tmp_path, tmp_path / "parts", config())
+    torch.manual_seed(999)
+    assert second.resume()
+    for _ in range(6):
+        again = second.train_step()
+    assert again == pytest.approx(last, rel=1e-5)
+    for a, b in zip(whole.averaged.parameters(), second.averaged.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_it_learns(trainer: type[train.Trainer], tmp_path: Path) -> None:
+    longer = config()
+    longer.single = train.Stage(60, 64, 1, 3e-3)
+    run = trainer(tmp_path, tmp_path / "run", longer)
+    losses = [run.train_step()["joints"] for _ in range(60)]
+    assert sum(losses[-10:]) < 0.75 * sum(losses[:10])
+
+
+def test_running_writes_a_checkpoint_that_evaluates(trainer: type[train.Trainer], tmp_path: Path, clips: list[Clip]) -> None:
+    from body.model import load_body
+    from training.evaluate import evaluate, load_checkpoint
+
+    run = trainer(tmp_path, tmp_path / "run", config())
+    run.run(minutes=1, every=6)
+    assert run.step == 12
+    scores = evaluate(load_checkpoint(tmp_path / "run" / "checkpoint.pt"), train.TorchBody(load_body()), clips, windows=8)
+    assert 0 < scores.pa_mpjpe <= scores.mpjpe < 2000

@@ -45,3 +45,10 @@ JOINT_MIRROR: Final[tuple[int, ...]] = _mirror_table(JOINT_NAMES)
 
 COCO_MIRROR: Final[tuple[int, ...]] = _mirror_table(COCO_NAMES)
 """Index of each keypoint's counterpart on the other side (itself where there is none)."""
+
+COCO_JOINT: Final[tuple[int, ...]] = tuple(
+    JOINT_NAMES.index("head" if name in COCO_NAMES[:5] else "pelvis" if name.endswith("hip") else name)
+    for name in COCO_NAMES
+)
+"""The joint that each COCO keypoint rides on: the head for nose, eyes and ears; the pelvis for the hips, because a
+detector's hip points lie on the trunk; otherwise the joint of the same name."""

@@ -19,8 +19,8 @@ Integers = NDArray[np.integer[Any]]
 def kinematics(local: Floats, rest: Floats, parents: Integers, root: Floats, frames: Floats) -> None:
     """Walk the tree once.
 
-    local (24, 3, 3) rotation of each joint against its parent, rest (24, 3) joints of the rest body, root (3,) where the
-    pelvis joint goes. Writes frames (24, 3, 4): global rotation and joint position.
+    local (24, 3, 3) rotation of each joint against its parent, rest (24, 3) joints of the rest body, root (3,) where
+    the pelvis joint goes. Writes frames (24, 3, 4): global rotation and joint position.
     """
     for joint in range(24):
         parent = parents[joint]

@@ -5,23 +5,14 @@ Everything is relative to the PELVIS JOINT: add the pelvis' position in the came
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from body.joints import COCO_NAMES, JOINT_NAMES, PARENTS
+from body.joints import COCO_JOINT, PARENTS
 from body.model import BodyArrays
 from body.packed import BETAS
-
-COCO_JOINT: Final[tuple[int, ...]] = tuple(
-    JOINT_NAMES.index("head" if name in COCO_NAMES[:5] else "pelvis" if name.endswith("hip") else name)
-    for name in COCO_NAMES
-)
-"""The joint that each COCO keypoint rides on in ``TorchBody.skeleton``: the head for nose, eyes and ears; the pelvis
-for the hips, because a detector's hip points lie on the trunk; otherwise the joint of the same name."""
 
 
 def _levels() -> list[list[int]]:
@@ -101,7 +92,7 @@ class TorchBody(nn.Module):
 
         ``rotations`` (..., 24, 3, 3) local matrices, ``betas`` (..., 10). Returns joints (..., 24, 3) and keypoints
         (..., 17, 3), metres, relative to the pelvis joint. Each keypoint is fixed to the frame of one joint
-        (``COCO_JOINT``); where it lies there follows the betas.
+        (``body.joints.COCO_JOINT``); where it lies there follows the betas.
         """
         batch = rotations.shape[:-3]
         features = self._shape_features(betas)

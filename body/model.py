@@ -134,15 +134,9 @@ def _from_smpl(fields: Mapping[str, Any], file: Path) -> dict[str, Any]:
         raise BodyError(
             f"{file} is not an SMPL body (no {', '.join(missing)}); give SMPL itself, not SMPL-H, SMPL-X or a pose"
         )
-    parents = np.asarray(fields["kintree_table"])[0].astype(np.int64)[1:]
-    if parents.tolist() != list(PARENTS[1:]):
-        raise BodyError(f"{file} does not have SMPL's 24 joints; give SMPL itself, not SMPL-H or SMPL-X")
-    shapedirs = np.asarray(fields["shapedirs"], np.float32)
-    if shapedirs.ndim != 3 or shapedirs.shape[-1] < BETAS:
-        raise BodyError(
-            f"{file} has no 10 shape directions (shapedirs {shapedirs.shape}); give the 10 or 300 beta release"
-        )
     try:
+        parents = np.asarray(fields["kintree_table"])[0].astype(np.int64)[1:].tolist()
+        shapedirs = np.array(fields["shapedirs"], np.float32)
         arrays: dict[str, Any] = {
             "v_template": np.array(fields["v_template"], np.float32),
             "shapedirs": shapedirs[..., :BETAS].copy(),
@@ -151,13 +145,17 @@ def _from_smpl(fields: Mapping[str, Any], file: Path) -> dict[str, Any]:
             "weights": np.array(fields["weights"], np.float32),
             "faces": np.asarray(fields["f"]).astype(np.int32),
         }
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, IndexError) as error:
         raise BodyError(
             f"{file} holds something else than arrays ({error}); give the SMPL file as it was released"
         ) from error
+    if parents != list(PARENTS[1:]):
+        raise BodyError(f"{file} does not have SMPL's 24 joints; give SMPL itself, not SMPL-H or SMPL-X")
+    if shapedirs.shape[-1] < BETAS:
+        raise BodyError(f"{file} has fewer than {BETAS} betas; give the SMPL release with 10 or 300")
     if "coco_regressor" in fields:
         arrays["coco_regressor"] = np.array(fields["coco_regressor"], np.float32)
-    elif len(arrays["v_template"]) == SMPL_VERTICES == arrays["joint_regressor"].shape[-1]:
+    elif arrays["joint_regressor"].shape == (len(JOINT_NAMES), SMPL_VERTICES):
         arrays["coco_regressor"] = smpl_coco_regressor(arrays["joint_regressor"])
     else:
         raise BodyError(
@@ -179,7 +177,7 @@ def smpl_coco_regressor(joint_regressor: NDArray[np.float32]) -> NDArray[np.floa
 
 def _check(arrays: Mapping[str, Any], file: Path) -> None:
     """Raise ``BodyError`` unless the shapes are SMPL's, the values finite and the indices in range."""
-    count = len(arrays["v_template"])
+    count = arrays["v_template"].shape[0] if arrays["v_template"].ndim else 0
     shapes = {
         "v_template": (count, 3),
         "shapedirs": (count, 3, BETAS),

@@ -120,6 +120,7 @@ def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
         names[module, "csr_matrix"] = names[module, "csr_array"] = SparseRows
     names["chumpy.ch", "Ch"] = names["chumpy", "Ch"] = ChumpyArray
     names["chumpy.reordering", "Select"] = ChumpySelect
+    names["chumpy.ch", "MatVecMult"] = StandIn  # the rest joints, which follow from other fields
     names["_codecs", "encode"] = _encode
     names["collections", "OrderedDict"] = OrderedDict
     for module in ("copy_reg", "copyreg"):
@@ -156,25 +157,28 @@ def _unpickle(content: bytes, origin: str) -> object:
 def read_pickle(content: bytes, origin: str) -> dict[str, Any]:
     """The fields of a pickled SMPL: arrays as arrays, everything else as it is. ``origin`` names the file in messages.
 
-    Raises ``BodyError`` if the pickle is refused, damaged, or no dictionary.
+    Fields whose stand-in cannot be turned into an array are left out: SMPL's files carry some that nobody needs. Raises
+    ``BodyError`` if the pickle is refused, damaged, or no dictionary.
     """
     loaded = _unpickle(content, origin)
     if not isinstance(loaded, Mapping):
-        raise BodyError(
-            f"{origin} is no SMPL body (it holds a {type(loaded).__name__}); give the SMPL file as it was released"
-        )
-    return {str(name): _unwrapped(value, f"{origin} ({name})") for name, value in loaded.items()}
+        kind = type(loaded).__name__
+        raise BodyError(f"{origin} is no SMPL body (it holds a {kind}); give the SMPL file as it was released")
+    return _readable({str(name): value for name, value in loaded.items()})
 
 
-def _unwrapped(value: Any, origin: str) -> Any:
+def _readable(fields: Mapping[str, Any]) -> dict[str, Any]:
+    plain_fields = {name: _value_or_none(value) for name, value in fields.items()}
+    return {name: value for name, value in plain_fields.items() if value is not None}
+
+
+def _value_or_none(value: Any) -> Any:
     if not isinstance(value, StandIn):
         return value
     try:
         return plain(value)
-    except (KeyError, ValueError, IndexError, TypeError) as error:
-        raise BodyError(
-            f"{origin} is not an array that can be read ({error}); save it again as plain arrays"
-        ) from error
+    except (KeyError, ValueError, IndexError, TypeError, MemoryError):
+        return None
 
 
 def read_npz(content: bytes, origin: str) -> dict[str, Any]:
@@ -191,7 +195,7 @@ def read_npz(content: bytes, origin: str) -> dict[str, Any]:
         raise
     except Exception as error:  # zip and zlib raise half a dozen kinds
         raise BodyError(f"{origin} is not a readable .npz ({error}); download or copy it again") from error
-    return fields
+    return _readable(fields)
 
 
 def _read_npy(content: bytes, origin: str) -> Any:
@@ -204,5 +208,5 @@ def _read_npy(content: bytes, origin: str) -> Any:
     objects = np.asarray(_unpickle(stream.read(), origin))
     if shape == () and objects.size == 1:
         only = objects.reshape(-1)[0]
-        return _unwrapped(only, origin)
+        return only
     return objects

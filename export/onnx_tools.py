@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -69,7 +70,7 @@ def store_fp16(model: onnx.ModelProto, *, require_all: bool = False) -> HalfRepo
 
 
 def check(model: onnx.ModelProto) -> None:
-    """Raise `OnnxError` unless ``model`` is valid, of operator set `MAX_OPSET` or older, and without custom operators."""
+    """Raise `OnnxError` unless ``model`` is valid, of operator set `MAX_OPSET` or older, without custom operators."""
     for opset in model.opset_import:
         if opset.domain not in ("", "ai.onnx"):
             raise OnnxError(f"the model uses operators of '{opset.domain}', which not every runtime has")
@@ -87,3 +88,62 @@ def drop_unused_domains(model: onnx.ModelProto) -> None:
     imports = [opset for opset in model.opset_import if opset.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(imports)
+
+
+def normalise(model: onnx.ModelProto) -> None:
+    """Order and name the nodes and tensors of ``model`` (in place) by the graph alone, and drop what no output needs.
+
+    Some converters number things in the order of a hash table, so that two runs write different files; after this they
+    write the same. The names of inputs and outputs stay. Raises `OnnxError` for graphs inside of nodes.
+    """
+    graph = model.graph
+    if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
+        raise OnnxError("graphs inside of nodes cannot be normalised")
+    makers = {output: node for node in graph.node for output in node.output if output}
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    names = {value.name: value.name for value in (*graph.input, *graph.output)} | {"": ""}
+    nodes: list[onnx.NodeProto] = []
+    kept: list[TensorProto] = []
+    waiting = [(value.name, False) for value in reversed(graph.output)]
+    finished: set[str] = set()
+    while waiting:
+        tensor, ready = waiting.pop()
+        if tensor in finished:
+            continue
+        if tensor in weights:
+            finished.add(tensor)
+            names.setdefault(tensor, f"w{len(kept)}")
+            kept.append(weights[tensor])
+        elif tensor in makers and not ready:
+            waiting.append((tensor, True))
+            waiting += [(source, False) for source in reversed(makers[tensor].input)]
+        elif tensor in makers:
+            node = makers[tensor]
+            finished.update(node.output)
+            for place, output in enumerate(node.output):
+                names.setdefault(output, f"t{len(nodes)}.{place}" if place else f"t{len(nodes)}")
+            nodes.append(node)
+    for place, node in enumerate(nodes):
+        node.name = f"{node.op_type}.{place}"
+        node.input[:] = [names[name] for name in node.input]
+        node.output[:] = [names[name] for name in node.output]
+        attributes = sorted(map(_copy, node.attribute), key=lambda attribute: attribute.name)
+        del node.attribute[:]
+        node.attribute.extend(attributes)
+    for weight in kept:
+        weight.name = names[weight.name]
+    # Copied before they go, for a removed element takes its memory along.
+    nodes, kept = [_copy(node) for node in nodes], [_copy(weight) for weight in kept]
+    # Shapes of inner tensors go by their old names.
+    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+
+
+_Message = TypeVar("_Message", onnx.NodeProto, onnx.AttributeProto, TensorProto)
+
+
+def _copy(message: _Message) -> _Message:
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy

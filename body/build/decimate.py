@@ -1,7 +1,7 @@
 """Decimation of the left half by half-edge collapses (quadric error metric, Garland & Heckbert 1997).
 
-A collapse moves a vertex onto a neighbour, so the vertices left are a subset of the old ones and every attribute carries
-over by indexing. Vertices of the seam (x = 0) slide only along it, so the mirrored whole stays closed.
+A collapse moves a vertex onto a neighbour, so the vertices left are a subset of the old ones and every attribute
+carries over by indexing. Vertices of the seam (x = 0) slide only along it, so the mirrored whole stays closed.
 """
 
 from __future__ import annotations

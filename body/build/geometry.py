@@ -89,7 +89,7 @@ class DeltaMush:
 
 
 def skeleton(joints: Floats, rotations: Floats) -> tuple[Floats, Floats]:
-    """Global rotations (24, 3, 3) and joints (24, 3) of rest ``joints`` (24, 3) under local ``rotations`` (24, 3, 3)."""
+    """Global rotations (24, 3, 3) and joints (24, 3) of rest ``joints`` (24, 3) under local ``rotations``."""
     turned, placed = rotations.copy(), joints.copy()
     for joint, parent in enumerate(PARENTS):
         if parent >= 0:

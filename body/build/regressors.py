@@ -24,8 +24,8 @@ SHAPE_WEIGHT: Final = 3.0
 def fit_row(target: Floats, vertices: Floats, candidates: Integers, weights: Floats) -> tuple[Floats, float]:
     """Non-negative weights with sum 1 of ``candidates`` (C,), and the largest weighted error left.
 
-    ``target`` (3, K) and ``vertices`` (V, 3, K) are K positions or directions at once; ``weights`` (K,) is how much each
-    counts.
+    ``target`` (3, K) and ``vertices`` (V, 3, K) are K positions or directions at once; ``weights`` (K,) is how much
+    each counts.
     """
     used = (vertices[candidates] * weights).reshape(len(candidates), -1).T
     matrix = np.concatenate([used, np.full((1, len(candidates)), SUM_WEIGHT)])
@@ -37,8 +37,8 @@ def fit_row(target: Floats, vertices: Floats, candidates: Integers, weights: Flo
 def fit_joint_regressor(joints: Floats, vertices: Floats, weights: Floats, mirror: Integers) -> Floats:
     """(24, V) rows with regressor @ vertices = joints for the mean body and for every shape direction, symmetric.
 
-    ``joints`` (24, 3, 11), ``vertices`` (V, 3, 11): the mean first, then the directions. Candidates are the vertices near
-    a joint that follow it, its parent or its children.
+    ``joints`` (24, 3, 11), ``vertices`` (V, 3, 11): the mean first, then the directions. Candidates are the vertices
+    near a joint that follow it, its parent or its children.
     """
     importance = np.r_[1.0, np.full(vertices.shape[2] - 1, SHAPE_WEIGHT)]
     regressor = np.zeros((len(joints), len(vertices)))

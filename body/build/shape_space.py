@@ -41,8 +41,8 @@ def fit_shape_space(
 ) -> ShapeSpace:
     """PCA of ``vertices`` (n, V, 3); ``joints`` (n, 24, 3) follow by the same linear map.
 
-    The ten components are then rotated so that the first betas follow the ``named`` properties (n,) in this order and the
-    others are sorted by variance. A rotation keeps the space, the unit variance and that betas are uncorrelated.
+    The ten components are then rotated so that the first betas follow the ``named`` properties (n,) in this order and
+    the others are sorted by variance. A rotation keeps the space, the unit variance and that betas are uncorrelated.
     """
     count = len(vertices)
     mean, mean_joints = vertices.mean(0, dtype=np.float64), joints.mean(0)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from body.build.source import Rig
-from body.joints import JOINT_NAMES
+from body.joints import JOINT_MIRROR, JOINT_NAMES
 
 Floats = NDArray[np.float64]
 
@@ -80,10 +80,14 @@ def merged_weights(rig: Rig, count: int) -> tuple[list[str], Floats, Floats]:
     return names, groups / groups.sum(1, keepdims=True), joints / joints.sum(1, keepdims=True)
 
 
-def strongest(weights: Floats) -> Floats:
-    """(V, 24) weights with the four largest of each row, tiny ones dropped, rows summing to 1."""
-    kept = weights.copy()
-    np.put_along_axis(kept, np.argsort(kept, 1)[:, :-INFLUENCES], 0, 1)
-    kept[kept < SMALLEST_WEIGHT] = 0
+def strongest(weights: Floats, mirror: NDArray[np.int64]) -> Floats:
+    """(V, 24) symmetric weights with at most the four largest of each row, tiny ones dropped, rows summing to 1.
+
+    On the middle line the fourth and fifth are often a left joint and its right twin, equally strong; then both go, since
+    keeping one would pull the middle to its side.
+    """
+    both = 0.5 * (weights + weights[mirror][:, list(JOINT_MIRROR)])
+    fifth = np.sort(both, 1)[:, -INFLUENCES - 1, None]
+    kept = np.where((both > fifth + 1e-9) & (both >= SMALLEST_WEIGHT), both, 0)
     scaled: Floats = kept / kept.sum(1, keepdims=True)
     return scaled

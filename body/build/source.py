@@ -110,8 +110,8 @@ class Assets:
     def cavity_faces(self) -> Integers:
         """Indices of the body's quads inside mouth, nose and eye sockets.
 
-        The list comes as a torch file, which is a zip around a pickle; this pickle holds only lists, and is read with the
-        same allow-list as SMPL's.
+        The list comes as a torch file, which is a zip around a pickle; this pickle holds only lists, and is read with
+        the same allow-list as SMPL's.
         """
         name = "template_mesh_internal_cavities.pth"
         with zipfile.ZipFile(io.BytesIO(self.read(name))) as archive:

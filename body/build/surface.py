@@ -48,7 +48,7 @@ class Surface:
     @property
     def mirror(self) -> Integers:
         """(V,) each vertex's counterpart."""
-        return np.r_[self.right, np.flatnonzero(~self.seam)]
+        return np.concatenate([self.right, np.flatnonzero(~self.seam)])
 
 
 def mirrored(faces: Integers, seam: NDArray[np.bool_]) -> tuple[Integers, Integers]:
@@ -61,7 +61,7 @@ def mirrored(faces: Integers, seam: NDArray[np.bool_]) -> tuple[Integers, Intege
 
 
 def outer_skin(base: BaseMesh, cavities: Integers, shape: Floats) -> Surface:
-    """Cut the cavities off and close the holes. ``shape`` (N, 3) is an average adult, whose form decides the diagonals."""
+    """Cut the cavities off and close the holes. ``shape`` (N, 3), an average adult, decides the diagonals of quads."""
     keep = np.ones(len(base.body), bool)
     keep[cavities] = False
     keep &= ~np.isin(base.body, NIPPLES).any(1)
@@ -91,7 +91,7 @@ def _triangles(quads: Integers, shape: Floats) -> Integers:
 
 
 def _close(base: BaseMesh, faces: Integers, shape: Floats) -> tuple[Integers, list[Integers], int]:
-    """Fan every hole to one new vertex. Returns all faces, the base vertices whose mean is each new vertex (new ones are
+    """Fan every hole to one new vertex. Returns all faces, the base vertices whose mean is each new vertex (they are
     numbered from N on), and the number of the left eye's."""
     count = len(shape)
     middle = base.mirror == np.arange(count)

@@ -14,8 +14,8 @@ from body.joints import JOINT_NAMES
 Floats = NDArray[np.float64]
 
 DIRECTION: Final = {
-    # Rest directions of the left limbs (x left, y up, z front); the right side is mirrored. They fix what a zero rotation
-    # means, so that poses made for SMPL look the same here.
+    # Rest directions of the left limbs (x left, y up, z front); the right side is mirrored. They fix what a zero
+    # rotation means, so that poses made for SMPL look the same here.
     "upper_arm": (1, -0.05, -0.10),
     "forearm": (1, 0.03, 0.0),
     "hand": (1, -0.05, -0.12),

@@ -13,7 +13,7 @@ from engines.engine import EngineError
 from engines.manifest import MODELS_FOLDER
 from engines.ort import OnnxRuntimeEngine
 from export.manifest import ship
-from export.onnx_tools import OnnxError, check, drop_unused_domains, store_fp16
+from export.onnx_tools import OnnxError, check, drop_unused_domains, normalise, store_fp16
 from export.pretrained.parity import Difference, compare, sample_pictures
 from export.pretrained.recipes import RECIPES, Recipe
 from export.pretrained.sources import SourceError, read_members
@@ -61,6 +61,7 @@ def make(recipe: Recipe, output: Path, cache: Path) -> None:
     converted = recipe.convert(tuple(contents[member.path] for member in recipe.members))
     model = converted.model
     drop_unused_domains(model)
+    normalise(model)
     report = store_fp16(model)
     check(model)
     data = model.SerializeToString()
@@ -86,8 +87,8 @@ def table(differences: Sequence[Difference]) -> str:
     width = max(len(difference.picture) for difference in differences)
     lines = [f"  {'picture':<{width}}  {'output':<10}  {'max |diff|':>10}  {'mean |diff|':>11}"]
     lines += [
-        f"  {difference.picture:<{width}}  {difference.output:<10}  {difference.greatest:>10.2e}  {difference.mean:>11.2e}"
-        for difference in differences
+        f"  {each.picture:<{width}}  {each.output:<10}  {each.greatest:>10.2e}  {each.mean:>11.2e}"
+        for each in differences
     ]
     return "\n".join(lines)
 

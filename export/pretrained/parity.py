@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+Picture = NDArray[np.uint8]
 Network = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]
+Feed = Callable[[Picture], dict[str, NDArray[Any]]]
 
 # Bones of a standing figure, (row, column) to (row, column) in parts of the picture's side.
 _BONES = (
@@ -36,31 +38,19 @@ class Difference:
     mean: float
 
 
-def compare(
-    source: Network,
-    converted: Network,
-    feed: Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]],
-    pictures: dict[str, NDArray[np.uint8]],
-) -> list[Difference]:
-    """Run both networks on every picture, uint8 (size, size, 3), and measure each output."""
-    return list(_differences(source, converted, feed, pictures))
-
-
-def _differences(
-    source: Network,
-    converted: Network,
-    feed: Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]],
-    pictures: dict[str, NDArray[np.uint8]],
-) -> Iterator[Difference]:
+def compare(source: Network, converted: Network, feed: Feed, pictures: dict[str, Picture]) -> list[Difference]:
+    """Run both networks on every picture, uint8 (size, size, 3), and measure each output of the source."""
+    differences: list[Difference] = []
     for name, picture in pictures.items():
         feeds = feed(picture)
         expected, found = source(feeds), converted(feeds)
         for output in expected:
             gap = np.abs(expected[output].astype(np.float64) - found[output])
-            yield Difference(name, output, float(gap.max()), float(gap.mean()))
+            differences.append(Difference(name, output, float(gap.max()), float(gap.mean())))
+    return differences
 
 
-def sample_pictures(size: int) -> dict[str, NDArray[np.uint8]]:
+def sample_pictures(size: int) -> dict[str, Picture]:
     """RGB pictures, uint8 (size, size, 3), by name: noise, extremes, and a drawn figure that the networks react to."""
     random = np.random.default_rng(7)
     return {
@@ -76,7 +66,7 @@ def sample_pictures(size: int) -> dict[str, NDArray[np.uint8]]:
     }
 
 
-def draw_figure(size: int) -> NDArray[np.uint8]:
+def draw_figure(size: int) -> Picture:
     """A standing figure with a head and rounded limbs before a lit wall, RGB uint8 (size, size, 3)."""
     rows, columns = (np.mgrid[0:size, 0:size] / size).astype(np.float32)
     image = np.stack([150 - 40 * rows, 145 - 30 * columns, 140 - 25 * (rows + columns)], -1)

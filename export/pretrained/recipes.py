@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 from engines.manifest import Origin
 from export.manifest import ModelCard
 from export.onnx_tools import IR_VERSION, MAX_OPSET
+from export.pretrained.parity import Feed, Network, Picture
 from export.pretrained.sources import HUMAN_MODELS, MEDIAPIPE_POSE, Member
 from export.pretrained.tfjs import to_graph_def
 from export.pretrained.tflite_graph import read_tflite
 from export.pretrained.tflite_to_onnx import to_onnx
-
-Picture = NDArray[np.uint8]
-Network = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Recipe:
     notes: str
     size: int
     tolerance: float
-    feed: Callable[[Picture], dict[str, NDArray[Any]]]
+    feed: Feed
     convert: Callable[[tuple[bytes, ...]], Converted]
 
     @property
@@ -62,6 +60,7 @@ def _convert_tfjs(contents: tuple[bytes, ...]) -> Converted:
     import tensorflow as tf
     import tf2onnx
 
+    tf.get_logger().setLevel("ERROR")  # tf2onnx calls what TensorFlow has long deprecated
     description, weights = contents
     parsed = json.loads(description)
     graph_def = to_graph_def(parsed, weights)

@@ -35,7 +35,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class TfliteGraph:
-    """``shapes`` and ``names`` of all tensors by number (images are NHWC), the constant ones, and the operators in order."""
+    """``shapes`` and ``names`` of all tensors by number (images are NHWC), the constants, and the operators in order."""
 
     shapes: tuple[tuple[int, ...], ...]
     names: tuple[str, ...]
@@ -47,7 +47,7 @@ class TfliteGraph:
 
 @dataclass(frozen=True, slots=True)
 class SparseLevel:
-    """One level of a sparse tensor's storage: ``size`` entries if it is dense, else compressed rows as in a CSR matrix."""
+    """One level of a sparse tensor's storage: ``size`` entries if it is dense, else compressed rows as in CSR."""
 
     size: int = 0
     segments: NDArray[np.int64] | None = None

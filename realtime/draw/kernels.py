@@ -28,14 +28,17 @@ _FACES: Final = types.Array(types.int32, 2, "C", readonly=True)
 _ROW: Final = types.Array(types.float32, 1, "C", readonly=True)
 _FLOATS: Final = types.float32[:, ::1]
 _LAYER: Final = types.uint8[:, :, ::1]
+_BOX: Final = types.float32[::1]
 _PICTURE: Final = types.uint8[:, :, :]  # any strides: half of a wider picture can be painted in place
 
-# Infinities are used on purpose, and negating a cross product must stay exact: only these liberties are safe.
+# Infinities and NaN are met on purpose (a body that is not finite must not crash): only these liberties are safe.
 _SAFE: Final = {"contract", "nsz", "arcp", "reassoc"}
 _OPTIONS: Final[dict[str, Any]] = {"cache": True, "nogil": True, "fastmath": _SAFE, "error_model": "numpy"}
 
-# Light, as unit vectors towards it in the camera frame: over the viewer's left shoulder.
-_KEY_X: Final, _KEY_Y: Final, _KEY_Z: Final = np.float32(-0.4243), np.float32(-0.6633), np.float32(-0.6164)
+# The unit vector towards the light, in the camera frame: over the viewer's left shoulder.
+_KEY_X: Final = np.float32(-0.4243)
+_KEY_Y: Final = np.float32(-0.6633)
+_KEY_Z: Final = np.float32(-0.6164)
 _ZERO: Final = np.float32(0)
 _HALF: Final = np.float32(0.5)
 _ONE: Final = np.float32(1)
@@ -43,14 +46,14 @@ _EDGE: Final = np.float32(-1e-5)  # barycentric slack, so that no pixel falls be
 _STEP: Final = np.float32(0.97)  # a neighbour under this part of the pixel's 1/z is behind it: draw an outline
 
 
-@njit(types.UniTuple(_F, 4)(_READ, _F, _F, _F, _F, _F, _FLOATS), **_OPTIONS)
+@njit(types.void(_READ, _F, _F, _F, _F, _F, _FLOATS, _BOX), **_OPTIONS)
 def project(
-    vertices: Floats, fx: float, fy: float, cx: float, cy: float, near: float, points: Floats
-) -> tuple[float, float, float, float]:
+    vertices: Floats, fx: float, fy: float, cx: float, cy: float, near: float, points: Floats, box: Floats
+) -> None:
     """Project ``vertices`` (V, 3) into ``points`` (V, 3): x, y in pixels and 1/z; 1/z is 0 for z <= ``near``.
 
-    Returns left, top, right, bottom of what can be seen, in pixels, not cut to any picture: infinite where the mesh
-    crosses the near plane, left > right where all of it is behind.
+    ``box`` (4,) gets left, top, right, bottom of what can be seen, in pixels, not cut to any picture: infinite where the
+    mesh crosses the near plane, left > right where all of it is behind.
     """
     left, top = np.float32(np.inf), np.float32(np.inf)
     right, bottom = np.float32(-np.inf), np.float32(-np.inf)
@@ -68,9 +71,9 @@ def project(
         left, right = min(left, x), max(right, x)
         top, bottom = min(top, y), max(bottom, y)
     if behind > 0 and behind < vertices.shape[0]:
-        infinite = np.float32(np.inf)
-        return -infinite, -infinite, infinite, infinite
-    return left, top, right, bottom
+        left, top = np.float32(-np.inf), np.float32(-np.inf)
+        right, bottom = np.float32(np.inf), np.float32(np.inf)
+    box[0], box[1], box[2], box[3] = left, top, right, bottom
 
 
 @njit(types.void(_READ, _FACES, _ROW, _FLOATS, _FLOATS), **_OPTIONS)
@@ -103,7 +106,7 @@ def light(vertices: Floats, faces: Integers, colour: Floats, normals: Floats, li
         key = _HALF + _HALF * (nx * _KEY_X + ny * _KEY_Y + nz * _KEY_Z)
         key *= key  # wrapped Lambert: no hard terminator on the body
         sky = _HALF - _HALF * ny
-        shade = np.float32(0.20) + np.float32(0.20) * sky + np.float32(0.60) * key + np.float32(0.12) * facing
+        shade = np.float32(0.16) + np.float32(0.18) * sky + np.float32(0.80) * key + np.float32(0.12) * facing
         x, y, z = x + _KEY_X, y + _KEY_Y, z + _KEY_Z
         shine = max(nx * x + ny * y + nz * z, _ZERO) / np.sqrt(x * x + y * y + z * z + tiny)
         shine *= shine
@@ -175,7 +178,7 @@ def fill(
             x2, y2, z2 = px[k + 1], py[k + 1], pz[k + 1]
             low, high = max(min(x0, x1, x2), _ZERO), min(max(x0, x1, x2), np.float32(width - 1))
             first, last = max(min(y0, y1, y2), _ZERO), min(max(y0, y1, y2), np.float32(height - 1))
-            if low > high or first > last:
+            if not (low <= high and first <= last):
                 continue
             area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
             if area == _ZERO or (cull and area > _ZERO):
@@ -183,6 +186,15 @@ def fill(
             scale = _ONE / area
             slope1, slope2 = (y2 - y0) * scale, (y0 - y1) * scale
             left, right = int(np.ceil(low)), int(high)
+            # In scalars: the compiler cannot know that writing the layer leaves the arrays alone. Lit colours are
+            # 0..255, and the half that rounds them also covers the slack at the edges.
+            blue, green, red = colour[0, 0] + _HALF, colour[0, 1] + _HALF, colour[0, 2] + _HALF
+            blue1, green1, red1 = colour[k, 0] - colour[0, 0], colour[k, 1] - colour[0, 1], colour[k, 2] - colour[0, 2]
+            blue2, green2, red2 = (
+                colour[k + 1, 0] - colour[0, 0],
+                colour[k + 1, 1] - colour[0, 1],
+                colour[k + 1, 2] - colour[0, 2],
+            )
             for row in range(int(np.ceil(first)), int(last) + 1):
                 y = np.float32(row) - y0
                 start = np.float32(left) - x0
@@ -193,15 +205,15 @@ def fill(
                     w1 = row1 + away * slope1
                     w2 = row2 + away * slope2
                     w0 = _ONE - w1 - w2
-                    if w0 < _EDGE or w1 < _EDGE or w2 < _EDGE:
+                    if not (w0 >= _EDGE and w1 >= _EDGE and w2 >= _EDGE):
                         continue
                     inverse = w0 * z0 + w1 * z1 + w2 * z2
-                    if inverse <= depth[row, column]:
+                    if not inverse > depth[row, column]:
                         continue
                     depth[row, column] = inverse
-                    for channel in range(3):
-                        value = w0 * colour[0, channel] + w1 * colour[k, channel] + w2 * colour[k + 1, channel]
-                        layer[row, column, channel] = np.uint8(min(max(value, _ZERO), np.float32(255)))
+                    layer[row, column, 0] = np.uint8(blue + w1 * blue1 + w2 * blue2)
+                    layer[row, column, 1] = np.uint8(green + w1 * green1 + w2 * green2)
+                    layer[row, column, 2] = np.uint8(red + w1 * red1 + w2 * red2)
 
 
 @njit(types.void(_PICTURE, _FLOATS, _LAYER, _I, _I, _I, _I, _F, _F), **_OPTIONS)
@@ -231,14 +243,18 @@ def blend(
                 continue
             limit = here * _STEP
             before, after = max(column - 1, 0), min(column + 1, width - 1)
-            behind, empty = 0, 0
-            for y in (above, row, below):
-                for x in (before, column, after):
-                    other = depth[y, x]
-                    behind += other < limit
-                    empty += other <= _ZERO
-            opaque = alpha * (_ONE - np.float32(empty) * np.float32(0.1))
-            dark = _ONE - outline * min(np.float32(behind) * np.float32(0.34), _ONE)
+            opaque, dark = np.float32(alpha), _ONE
+            flank = min(depth[row, before], depth[row, after])
+            upper = min(depth[above, before], depth[above, column], depth[above, after])
+            lower = min(depth[below, before], depth[below, column], depth[below, after])
+            if min(flank, upper, lower) < limit:
+                behind, empty = 0, 0
+                for y in (above, row, below):
+                    for x in (before, column, after):
+                        behind += int(depth[y, x] < limit)
+                        empty += int(depth[y, x] <= _ZERO)
+                opaque = np.float32(alpha) * (_ONE - np.float32(empty) * np.float32(0.1))
+                dark = _ONE - np.float32(outline) * min(np.float32(behind) * np.float32(0.34), _ONE)
             for channel in range(3):
                 under = np.float32(image[row, column, channel])
                 over = np.float32(layer[row, column, channel]) * dark

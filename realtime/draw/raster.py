@@ -49,6 +49,7 @@ class Rasteriser:
         self._points = np.empty((0, 3), np.float32)
         self._normals = np.empty((0, 3), np.float32)
         self._lit = np.empty((0, 3), np.float32)
+        self._box = np.empty(4, np.float32)
         self._depth = np.zeros((0, 0), np.float32)
         self._layer = np.zeros((0, 0, 3), np.uint8)
         self._region = EMPTY
@@ -90,8 +91,8 @@ class Rasteriser:
         if len(self._points) != len(corners):
             self._points, self._normals, self._lit = (np.empty((len(corners), 3), np.float32) for _ in range(3))
         fx, fy, cx, cy = (np.float32(value) for value in (camera.fx, camera.fy, camera.cx, camera.cy))
-        box = self._kernels.project(corners, fx, fy, cx, cy, self._near, self._points)
-        region = _cut(box, *self._depth.shape)
+        self._kernels.project(corners, fx, fy, cx, cy, self._near, self._points, self._box)
+        region = _cut(self._box.tolist(), *self._depth.shape)
         if region[0] == region[2]:
             return
         surface = np.ascontiguousarray(colour, np.float32)
@@ -99,7 +100,18 @@ class Rasteriser:
             raise ValueError(f"colour must be three numbers (blue, green, red), got shape {surface.shape}")
         self._kernels.light(corners, self.faces, surface, self._normals, self._lit)
         self._kernels.fill(
-            corners, self.faces, self._points, self._lit, fx, fy, cx, cy, self._near, self._cull, self._depth, self._layer
+            corners,
+            self.faces,
+            self._points,
+            self._lit,
+            fx,
+            fy,
+            cx,
+            cy,
+            self._near,
+            self._cull,
+            self._depth,
+            self._layer,
         )
         self._region = _join(self._region, region)
 
@@ -116,7 +128,7 @@ class Rasteriser:
         )
 
 
-def _cut(box: tuple[float, float, float, float], height: int, width: int) -> Region:
+def _cut(box: Sequence[float], height: int, width: int) -> Region:
     """The pixels of a picture inside a box of pixel coordinates, ``EMPTY`` when there are none."""
     if not (box[0] <= box[2] and box[1] <= box[3]):
         return EMPTY

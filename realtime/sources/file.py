@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from realtime.errors import UserError
@@ -42,7 +42,9 @@ class FileSource(ClipSource):
 
     def _open(self) -> None:
         if not self._path.is_file():
-            raise UserError(f"there is no file {self.name}: give a video, a picture, a folder of pictures or a camera number")
+            raise UserError(
+                f"there is no file {self.name}: give a video, a picture, a folder of pictures or a camera number"
+            )
         try:
             self._container = av.open(str(self._path))
         except (av.FFmpegError, OSError) as error:
@@ -71,7 +73,7 @@ class FileSource(ClipSource):
             self._container = None
 
     def _advance(self) -> tuple[int, float] | None:
-        frame = self._waiting or next(self._frames, None)
+        frame = next(self._frames, None) if self._waiting is None else self._waiting
         self._waiting = None
         if frame is None:
             self._notice_the_end()
@@ -140,28 +142,19 @@ class FileSource(ClipSource):
             self.notices.append(f"{self.name} is damaged: {self._bad_packets} of its parts could not be decoded")
 
 
-def is_video_picture(path: Path) -> bool:
-    """Whether ``path`` holds exactly one picture, as a photo does, and not a film. Never raises."""
-    try:
-        with closing(av.open(str(path))) as container:
-            return container.format.name.endswith("_pipe") or container.format.name == "image2"
-    except (av.FFmpegError, OSError):
-        return False
-
-
 def _picture_stream(container: InputContainer, name: str) -> VideoStream:
     """The stream with the film, or UserError. Album covers are no film, and neither is text drawn as ANSI art."""
     if container.format.name == "tty":
         raise UserError(f"{name} is a text file: give a video, a picture, a folder of pictures or a camera number")
     films = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not films:
-        kinds = sorted({stream.type for stream in container.streams}) or ["nothing"]
+        kinds = sorted({str(stream.type) for stream in container.streams}) or ["nothing"]
         raise UserError(f"{name} has no video in it, only {' and '.join(kinds)}: give a file with pictures")
     return max(films, key=lambda stream: stream.width * stream.height)
 
 
 def _is_cover(stream: VideoStream) -> bool:
-    return bool(stream.disposition & stream.disposition.attached_pic)
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float | None:

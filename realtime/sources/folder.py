@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from realtime.errors import UserError
 from realtime.records import ImageArray
@@ -55,7 +56,9 @@ class PictureSource(ClipSource):
             raise UserError(f"the folder {self.name} cannot be read: {error.strerror}") from None
         self._files = sorted((path for path in found if is_picture(path) and path.is_file()), key=natural_key)
         if not self._files:
-            raise UserError(f"there are no pictures in {self.name}: it needs {', '.join(sorted(PICTURE_SUFFIXES))} files")
+            raise UserError(
+                f"there are no pictures in {self.name}: it needs {', '.join(sorted(PICTURE_SUFFIXES))} files"
+            )
         self.frame_count = len(self._files)
         self._waiting = self._read_next()
         if self._waiting is None:
@@ -89,12 +92,11 @@ class PictureSource(ClipSource):
         while self._position < len(self._files) and not self._closed:
             path = self._files[self._position]
             self._position += 1
-            image: ImageArray | None = None
             try:
                 image = cv2.imread(str(path), cv2.IMREAD_COLOR)
             except cv2.error:  # a header with an absurd size
                 image = None
             if image is not None:
-                return image
+                return np.asarray(image, np.uint8)
             self.notices.append(f"{path} cannot be read as a picture and is left out")
         return None

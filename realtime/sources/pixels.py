@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 import av
 import cv2
 import numpy as np
@@ -35,10 +33,10 @@ def turn_of(frame: av.VideoFrame) -> Turn:
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return UPRIGHT
-    raw = bytes(data)
-    if len(raw) < 36:
+    numbers = np.frombuffer(data, np.int32)  # type: ignore[call-overload]  # a buffer; its stubs do not say so
+    if len(numbers) < 9:
         return UPRIGHT
-    a, b, _, c, d = struct.unpack("=5i", raw[:20])
+    a, b, _, c, d = (int(number) for number in numbers[:5])
     turn = (_sign(a), _sign(b), _sign(c), _sign(d))
     return turn if turn in _TURNS else UPRIGHT
 
@@ -86,8 +84,10 @@ class FrameConverter:
         width, height = self._stored_size(frame)
         bgr = self._reformatter.reformat(frame, width=width, height=height, format="bgr24")
         plane = bgr.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)  # rows are padded, hence no plain view
-        image = rows[:, : width * 3].reshape(height, width, 3)
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(
+            height, plane.line_size
+        )  # rows are padded, hence no plain view
+        image: ImageArray = rows[:, : width * 3].reshape(height, width, 3)
         rotation, mirror = _TURNS[turn_of(frame)]
         if rotation is None and mirror is None:
             fit_into(image, buffer)
@@ -95,10 +95,10 @@ class FrameConverter:
         if rotation is not None:
             turned = (width, height) if rotation == cv2.ROTATE_180 else (height, width)
             in_place = mirror is None and buffer.shape[1::-1] == turned and buffer.flags.c_contiguous
-            image = cv2.rotate(image, rotation, dst=buffer if in_place else None)
+            image = np.asarray(cv2.rotate(image, rotation, dst=buffer if in_place else None), np.uint8)
             if in_place:
                 return
-        fit_into(image if mirror is None else cv2.flip(image, mirror), buffer)
+        fit_into(image if mirror is None else np.asarray(cv2.flip(image, mirror), np.uint8), buffer)
 
     def _stored_size(self, frame: av.VideoFrame) -> tuple[int, int]:
         return max(1, round(frame.width * self._pixel_aspect)), frame.height

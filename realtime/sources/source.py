@@ -25,7 +25,7 @@ class Stamp(NamedTuple):
     increasing: motion is measured with it.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index(), which nobody wants of a stamp
     captured_ns: int
     time_s: float
 

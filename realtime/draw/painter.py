@@ -1,0 +1,176 @@
+"""Paints people over video: shaded bodies, the keypoints that the detector saw, a line of figures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from body.joints import COCO_EDGES
+from realtime.draw.raster import Rasteriser
+from realtime.records import BodyEstimate, Camera, FloatArray, ImageArray, Keypoints, Result
+
+Colour = tuple[int, int, int]
+"""Blue, green, red, each 0..255."""
+
+PALETTE: Final[tuple[Colour, ...]] = (
+    (236, 204, 128),  # light teal
+    (128, 156, 246),  # coral
+    (148, 220, 170),  # mint
+    (238, 170, 196),  # lavender
+    (120, 204, 246),  # amber
+    (196, 148, 240),  # rose
+)
+"""Surface colours of persons 0, 1, 2 ..., then round again."""
+
+LEFT_COLOUR: Final[Colour] = (90, 200, 255)
+RIGHT_COLOUR: Final[Colour] = (255, 200, 90)
+MIDDLE_COLOUR: Final[Colour] = (235, 235, 235)
+
+_SHIFT: Final = 4  # OpenCV draws at 1/16 of a pixel
+_FAR: Final = 1 << 14  # beyond this many pixels OpenCV's fixed point would overflow
+
+
+def colour_of(person: int) -> Colour:
+    """The colour of a person, the same in every view."""
+    return PALETTE[person % len(PALETTE)]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the line of figures says: meshes a second, capture-to-mesh latency in ms, people in view."""
+
+    mesh_rate: float
+    latency_ms: float
+    people: int
+
+    def __str__(self) -> str:
+        who = "nobody" if not self.people else "1 person" if self.people == 1 else f"{self.people} people"
+        return f"{self.mesh_rate:.1f} meshes/s    {self.latency_ms:.0f} ms    {who}"
+
+
+class MeshPainter:
+    """Paints bodies of one topology over pictures, in place.
+
+    One thread at a time may use a painter; painters are cheap (2 MB at 640x480), so give each thread its own. The first
+    one of a process loads or compiles the loops: see ``warm_up``.
+    """
+
+    def __init__(self, faces: NDArray[np.integer[Any]], *, alpha: float = 0.88, outline: float = 0.5) -> None:
+        """``faces`` (F, 3): vertex indices, counter-clockwise seen from outside. ``alpha`` 0..1: how opaque bodies are.
+        ``outline`` 0..1: how dark their contours are. Raises ``ValueError`` for faces of another shape."""
+        self._alpha = alpha
+        self._outline = outline
+        self._raster = Rasteriser(faces)
+
+    @property
+    def raster(self) -> Rasteriser:
+        """The depth buffer and the box of what was painted last."""
+        return self._raster
+
+    def paint(
+        self,
+        image: ImageArray,
+        vertices: FloatArray,
+        camera: Camera,
+        colour: Sequence[float] = PALETTE[0],
+        alpha: float | None = None,
+    ) -> None:
+        """Paint one body over ``image`` (H, W, 3) uint8 BGR, in place; pixels beside the body keep their value.
+
+        ``vertices`` (V, 3) float32 metres in the camera frame, ``camera`` in pixels of this image, ``colour`` BGR
+        0..255, ``alpha`` 0..1 (the painter's own by default). Raises ``ValueError`` for arrays of other shapes.
+        """
+        self.paint_all(image, [(vertices, colour)], camera, alpha)
+
+    def paint_people(
+        self, image: ImageArray, people: Iterable[BodyEstimate], camera: Camera, alpha: float | None = None
+    ) -> None:
+        """Paint all people, each in the colour of its id; the nearer one hides the other. Else as ``paint``."""
+        self.paint_all(image, [(body.vertices, colour_of(body.person)) for body in people], camera, alpha)
+
+    def paint_all(
+        self,
+        image: ImageArray,
+        bodies: Sequence[tuple[FloatArray, Sequence[float]]],
+        camera: Camera,
+        alpha: float | None = None,
+    ) -> None:
+        """Paint pairs of (vertices, colour) that share one depth buffer. Else as ``paint``."""
+        if not bodies:
+            return
+        self._raster.begin(*image.shape[:2])
+        for vertices, colour in bodies:
+            self._raster.add(vertices, camera, colour)
+        self._raster.blend(image, self._alpha if alpha is None else alpha, self._outline)
+
+    def annotate(self, image: ImageArray, result: Result, min_confidence: float = 0.3) -> None:
+        """Paint all that a result knows over ``image`` (H, W, 3) uint8 BGR, a copy of its frame, in place: bodies, and
+        on them the keypoints detected with at least ``min_confidence``. Raises ``ValueError`` as ``paint``."""
+        self.paint_people(image, result.people, result.camera)
+        for body in result.people:
+            skeleton(image, body.keypoints, min_confidence)
+
+    @staticmethod
+    def skeleton(image: ImageArray, keypoints: Keypoints, min_confidence: float = 0.3) -> None:
+        """See the function ``skeleton``."""
+        skeleton(image, keypoints, min_confidence)
+
+    @staticmethod
+    def text(image: ImageArray, text: str) -> None:
+        """See the function ``text_line``."""
+        text_line(image, text)
+
+
+def skeleton(image: ImageArray, keypoints: Keypoints, min_confidence: float = 0.3) -> None:
+    """Draw detected keypoints and limbs over ``image`` (H, W, 3) uint8 BGR, in place: thin smooth lines.
+
+    Keypoints under ``min_confidence`` (0..1), not finite or far outside are left out, and limbs that end at one. The
+    person's left is amber, the right is blue.
+    """
+    points, confidence = keypoints.points, keypoints.confidence
+    shown = (confidence >= min_confidence) & np.isfinite(points).all(1) & (np.abs(points) < _FAR).all(1)
+    fixed = np.round(np.where(shown[:, None], points, 0) * (1 << _SHIFT)).astype(int).tolist()
+    for one, other in COCO_EDGES:
+        if shown[one] and shown[other]:
+            colour = _side(one) if _side(one) == _side(other) else MIDDLE_COLOUR
+            cv2.line(image, fixed[one], fixed[other], colour, 1, cv2.LINE_AA, _SHIFT)
+    for joint in np.flatnonzero(shown).tolist():
+        cv2.circle(image, fixed[joint], 5 << (_SHIFT - 1), _side(joint), -1, cv2.LINE_AA, _SHIFT)
+
+
+def _side(keypoint: int) -> Colour:
+    """COCO lists the nose, then left and right in turn."""
+    return MIDDLE_COLOUR if keypoint == 0 else (LEFT_COLOUR, RIGHT_COLOUR)[(keypoint - 1) % 2]
+
+
+def text_line(image: ImageArray, text: str, *, bottom: bool = False) -> None:
+    """Write one line of ASCII ``text`` on a darkened strip at the top (or bottom) of ``image`` (H, W, 3) uint8, in
+    place. Its size follows the picture's height; what does not fit is cut."""
+    height, width = image.shape[:2]
+    size = max(height / 960, 0.4)
+    (wide, tall), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    pad = max(tall // 2, 4)
+    strip_height = min(tall + base + 2 * pad, height)
+    top = height - strip_height if bottom else 0
+    strip = image[top : top + strip_height, : min(wide + 3 * pad, width)]
+    strip[...] = (strip * np.float32(0.42)).astype(np.uint8)
+    at = (pad + pad // 2, top + pad + tall)
+    cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (245, 245, 245), 1, cv2.LINE_AA)
+
+
+def warm_up() -> float:
+    """Load the compiled loops, or compile them on a machine that has no cache of them yet, and run each once.
+
+    Returns the seconds it took. Call it before the first frame flows: a stage that compiles would stall the pipeline.
+    """
+    start = time.perf_counter()
+    painter = MeshPainter(np.array([[0, 1, 2]], np.int32))
+    corners = np.array([[0, -1, 2], [-1, 1, 2], [1, 1, 2]], np.float32)
+    painter.paint(np.zeros((16, 16, 3), np.uint8), corners, Camera(10, 10, 8, 8))
+    return time.perf_counter() - start

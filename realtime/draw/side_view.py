@@ -1,0 +1,150 @@
+"""The same people seen from the side: on a floor grid, on a plain dark ground, from a camera that goes with them.
+
+Depth is what one camera gets wrong, and the overlay hides it: this view shows it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.draw.painter import colour_of
+from realtime.draw.raster import Rasteriser
+from realtime.records import BodyEstimate, Camera, FloatArray, ImageArray
+
+DISTANCE: Final = 5.0
+"""Metres from the virtual camera to the person it looks at."""
+SPAN: Final = 2.5
+"""Metres that fit into the panel's height at that distance."""
+GRID: Final = 0.5
+"""Metres between the lines of the floor."""
+
+_PITCH: Final = math.radians(9)  # looking down a little, so that the floor is a plane and not a line
+_REACH: Final = 3.0  # metres of floor around the person
+_PIECES: Final = 12  # of a line of the floor, each of one brightness
+_LEVELS: Final = 6  # of brightness
+_PELVIS_HEIGHT: Final = 0.95  # metres over the floor at which the virtual camera looks
+_JUMP: Final = 1.0  # metres: a person that moves this far between two pictures is another one; do not pan there
+_PAN: Final = np.float32(0.12)  # part of the way to the person that the virtual camera goes at each picture
+_SINK: Final = 0.3
+_RISE: Final = 0.02  # the floor follows feet down at once, and hardly follows a jump up
+_SHADOW: Final = 4  # the shadow is drawn at this part of the panel's size
+
+
+class SideView:
+    """Paints one panel. Keeps the place it looks at from picture to picture; one thread at a time may use it.
+
+    The picture's vertical is taken for the vertical: a camera that is held level. The virtual camera stands on the real
+    camera's right and looks to its left, so far away is to the right of the panel.
+    """
+
+    def __init__(self, faces: NDArray[np.integer[Any]], height: int, width: int) -> None:
+        """``faces`` (F, 3); ``height`` and ``width`` of the panel in pixels. Raises ``ValueError`` for other faces."""
+        self._raster = Rasteriser(faces)
+        focal = height * DISTANCE / SPAN
+        self._camera = Camera(focal, focal, (width - 1) / 2, height * 0.47)
+        sine, cosine = math.sin(_PITCH), math.cos(_PITCH)
+        quarter = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]])
+        tilt = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+        self._rotation = (tilt @ quarter).astype(np.float32)
+        self._ground = _ground(height, width)
+        self._target = np.zeros(3, np.float32)
+        self._looking = False
+
+    def paint(self, image: ImageArray, people: Sequence[BodyEstimate]) -> None:
+        """Paint the panel over all of ``image`` (height, width, 3) uint8 BGR. It looks at the first of ``people``, and
+        where that one was while there is nobody. Raises ``ValueError`` when ``image`` is not of the panel's size."""
+        if image.shape != self._ground.shape:
+            raise ValueError(f"the panel is {self._ground.shape}, the image {image.shape}")
+        image[...] = self._ground
+        if people:
+            self._follow(people[0])
+        if not self._looking:
+            return
+        self._floor(image)
+        self._raster.begin(*image.shape[:2])
+        for body in people:
+            self._shadow(image, body.vertices)
+            self._raster.add(self._turned(body.vertices), self._camera, colour_of(body.person))
+        self._raster.blend(image, 1.0, 0.45)
+
+    def _follow(self, body: BodyEstimate) -> None:
+        floor = float(body.vertices[:, 1].max())
+        wanted = np.array([body.transl[0], floor - _PELVIS_HEIGHT, body.transl[2]], np.float32)
+        if not np.isfinite(wanted).all():
+            return
+        if not self._looking or np.abs(wanted - self._target).max() > _JUMP:
+            self._target, self._looking = wanted, True
+            return
+        step = wanted - self._target
+        self._target = self._target + step * np.array([_PAN, _SINK if step[1] > 0 else _RISE, _PAN], np.float32)
+
+    def _turned(self, points: FloatArray) -> FloatArray:
+        """``points`` (N, 3) of the real camera's frame, in the virtual camera's."""
+        turned = (points - self._target) @ self._rotation.T
+        turned[:, 2] += np.float32(DISTANCE)
+        return np.asarray(turned, np.float32)
+
+    def _pixels(self, points: FloatArray) -> FloatArray:
+        """``points`` (N, 3) of the real camera's frame, in pixels of the panel (N, 2)."""
+        turned = self._turned(points)
+        centre = np.array([self._camera.cx, self._camera.cy], np.float32)
+        flat = turned[:, :2] / np.maximum(turned[:, 2:], np.float32(0.1)) * np.float32(self._camera.fx) + centre
+        return np.asarray(np.clip(flat, -4000, 4000), np.float32)
+
+    def _floor(self, image: ImageArray) -> None:
+        x, y, z = self._target.tolist()
+        y += _PELVIS_HEIGHT
+        # Lines stand still in the world and are chosen round the person, so walking shows.
+        count = round(2 * _REACH / GRID) + 1
+        steps = np.arange(count) * GRID - _REACH
+        along = np.linspace(-_REACH, _REACH, _PIECES + 1)
+        x0, z0 = round(x / GRID) * GRID, round(z / GRID) * GRID
+        ends = []
+        for edge in (along[:-1], along[1:]):
+            across, run = (grid.ravel() for grid in np.meshgrid(steps, edge, indexing="ij"))
+            flat = np.full_like(across, y)
+            one_way = np.stack([x0 + across, flat, z0 + run], 1)
+            other_way = np.stack([x0 + run, flat, z0 + across], 1)
+            ends.append(np.concatenate([one_way, other_way]).astype(np.float32))
+        first, last = ends
+        middle = (first + last) / 2
+        away = np.hypot(middle[:, 0] - x, middle[:, 2] - z) / _REACH
+        level = np.floor(np.clip(1 - away, 0, 0.999) * _LEVELS).astype(int)
+        lines = np.round(np.stack([self._pixels(first), self._pixels(last)], 1) * 16).astype(np.int32)
+        for bright in range(1, _LEVELS):
+            some = lines[level == bright]
+            strength = bright / (_LEVELS - 1)
+            colour = (46 + 62 * strength, 42 + 56 * strength, 40 + 48 * strength)
+            cv2.polylines(image, list(some), False, colour, 1, cv2.LINE_AA, 4)
+
+    def _shadow(self, image: ImageArray, vertices: FloatArray) -> None:
+        height, width = image.shape[:2]
+        fallen = vertices[::3].copy()
+        fallen[:, 1] = self._target[1] + np.float32(_PELVIS_HEIGHT)
+        spots = np.round(self._pixels(fallen) / _SHADOW).astype(int)
+        small = np.zeros((-(-height // _SHADOW), -(-width // _SHADOW)), np.uint8)
+        inside = (spots >= 0).all(1) & (spots < [small.shape[1], small.shape[0]]).all(1)
+        small[spots[inside, 1], spots[inside, 0]] = 255
+        small = cv2.GaussianBlur(cv2.dilate(small, np.ones((3, 3), np.uint8)), (0, 0), 2.0)
+        rows = np.flatnonzero(small.any(1))
+        if not rows.size:
+            return
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        strip = image[first * _SHADOW : min(last * _SHADOW, height)]
+        dark = cv2.resize(small[first:last], (width, (last - first) * _SHADOW), interpolation=cv2.INTER_LINEAR)
+        keep = 255 - dark[: len(strip), :, None].astype(np.uint16) * 3 // 5
+        strip[...] = (strip * keep // 255).astype(np.uint8)
+
+
+def _ground(height: int, width: int) -> ImageArray:
+    """A dark plain ground, a little lighter in the middle."""
+    y, x = np.mgrid[-1 : 1 : complex(0, height), -1 : 1 : complex(0, width)]
+    glow = np.clip(1 - 0.55 * x**2 - 0.7 * (y - 0.1) ** 2, 0, 1)[..., None]
+    noise = np.random.default_rng(0).uniform(0, 1, (height, width, 1))  # hides the bands of so slow a ramp
+    return np.asarray(np.array([30, 26, 24]) + glow * np.array([30, 27, 24]) + noise, np.uint8)

@@ -1,0 +1,75 @@
+"""Where pictures come from: cameras, network streams, video files, folders, the demo clip."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from realtime.demo_clip import demo_clip
+from realtime.sources.camera import CameraSource
+from realtime.sources.clip import ClipSource
+from realtime.sources.file import FileSource
+from realtime.sources.folder import PictureSource, is_picture
+from realtime.sources.paced import PacedSource
+from realtime.sources.source import Source, Stamp
+from realtime.sources.url import UrlSource
+
+__all__ = [
+    "CameraSource",
+    "ClipSource",
+    "FileSource",
+    "PacedSource",
+    "PictureSource",
+    "Source",
+    "Stamp",
+    "UrlSource",
+    "open_source",
+]
+
+
+def open_source(
+    spec: str,
+    live: bool = False,
+    width: int | None = None,
+    height: int | None = None,
+    fps: float | None = None,
+) -> Source:
+    """Open the source that ``spec`` names. The caller closes it; ``with open_source(...) as source`` does.
+
+    ``spec`` is a camera's number ("0") or device path ("/dev/video2"), an address ("rtsp://..."), a folder of pictures, a
+    file (video or picture) or "demo". ``live`` plays a file or folder in real time with pictures dropped, as a camera
+    would. ``width``, ``height`` (pixels) are wishes to a camera; ``fps`` too, and the rate of a folder's pictures.
+
+    Raises UserError.
+    """
+    source = _choose(spec.strip(), live, width, height, fps)
+    source.open()
+    if (width is not None or height is not None) and not isinstance(source, CameraSource):
+        source.notices.append(
+            f"{source.name} keeps its size of {source.size[0]}x{source.size[1]}: only cameras change it"
+        )
+    return source
+
+
+def _choose(spec: str, live: bool, width: int | None, height: int | None, fps: float | None) -> Source:
+    if spec.isdecimal():
+        return CameraSource(int(spec), width, height, fps)
+    if re.fullmatch(r"/dev/video\d+", spec):
+        return CameraSource(spec, width, height, fps)
+    if "://" in spec and not spec.lower().startswith("file://"):
+        return UrlSource(spec)
+    clip = _choose_clip(spec, fps)
+    return PacedSource(clip) if live else clip
+
+
+def _choose_clip(spec: str, fps: float | None) -> ClipSource:
+    if spec == "demo":
+        notices: list[str] = []
+        clip: ClipSource = FileSource(demo_clip(notices))
+        clip.notices.extend(notices)
+        return clip
+    path = Path(unquote(urlsplit(spec).path) if "://" in spec else spec).expanduser()
+    if path.is_dir() or (path.is_file() and is_picture(path)):
+        return PictureSource(path, fps)
+    return FileSource(path)

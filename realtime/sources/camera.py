@@ -1,0 +1,171 @@
+"""Webcams, through OpenCV."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from realtime.errors import SourceLost, UserError
+from realtime.records import ImageArray
+from realtime.sources.folder import natural_key
+from realtime.sources.grabbed import GrabbedSource
+
+_OPEN_TIMEOUT_S = 10.0  # slow hubs and cameras that wake up take seconds
+_RETRIES = 5
+_RETRY_S = 0.2
+_RATE_SKIPS = 3  # the first pictures come in a burst, or late while the exposure settles
+_RATE_S = 1.0
+
+
+def camera_devices() -> list[str]:
+    """The video devices of a Linux machine, such as /dev/video0. Some are no cameras but their metadata."""
+    return [str(path) for path in sorted(Path("/dev").glob("video*"), key=natural_key)]
+
+
+class CameraSource(GrabbedSource):
+    """A camera of this machine: ``device`` is its number or path. Width and height in pixels, fps in pictures a second
+    are wishes; what the camera really gives stands in ``size`` and ``fps``, and in ``notices`` where it differs.
+    """
+
+    def __init__(
+        self, device: int | str, width: int | None = None, height: int | None = None, fps: float | None = None
+    ) -> None:
+        super().__init__(f"camera {device}" if isinstance(device, int) else device, _OPEN_TIMEOUT_S)
+        self._device = device
+        self._wish = (width or 640, height or 480, fps or 30.0)
+        self.fps = self._wish[2]
+
+    def _deliver(self) -> None:
+        capture = self._start()
+        try:
+            self._grab(capture)
+        finally:
+            capture.release()
+
+    def _start(self) -> cv2.VideoCapture:
+        backend = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
+        with _quiet_opencv():
+            capture = cv2.VideoCapture(self._device, backend)
+        if not capture.isOpened():
+            capture.release()
+            raise UserError(self._why_not())
+        width, height, fps = self._wish
+        # The pixel format comes first: raw pictures above 640x480 do not fit through USB 2 at 30 a second.
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
+        capture.set(cv2.CAP_PROP_FPS, fps)
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        claimed = capture.get(cv2.CAP_PROP_FPS)
+        if 1 <= claimed <= 1000:
+            self.fps = float(claimed)
+        return capture
+
+    def _grab(self, capture: cv2.VideoCapture) -> None:
+        spare: ImageArray | None = None
+        first_ns: int | None = None
+        failures = 0
+        rate = _RateMeter()
+        while not self._closing:
+            grabbed = capture.grab()
+            now_ns = time.monotonic_ns()  # before the decoding, which takes milliseconds
+            image = _retrieve(capture, spare) if grabbed else None
+            if image is None:
+                failures += 1
+                if failures > _RETRIES:
+                    raise self._lost(first_ns is not None)
+                self._pause(_RETRY_S)
+                continue
+            failures = 0
+            if first_ns is None:
+                first_ns = now_ns
+                self._compare_with_wish(image)
+            spare = self._publish(image, now_ns, (now_ns - first_ns) * 1e-9)
+            measured = rate.count(now_ns)
+            if measured is not None and not 0.8 * self.fps < measured < 1.25 * self.fps:
+                self.notices.append(
+                    f"{self.name} really delivers {measured:.1f} fps, not {self.fps:.0f}"
+                    + ("; more light often helps" if measured < self.fps else "")
+                )
+                self.fps = measured
+
+    def _compare_with_wish(self, image: ImageArray) -> None:
+        height, width = image.shape[:2]
+        if (width, height) != self._wish[:2] or abs(self.fps - self._wish[2]) > 0.5:
+            self.notices.append(
+                f"{self.name} delivers {width}x{height} at {self.fps:.0f} fps, "
+                f"asked for {self._wish[0]}x{self._wish[1]} at {self._wish[2]:.0f}"
+            )
+
+    def _lost(self, worked: bool) -> UserError:
+        if worked:
+            return SourceLost(f"{self.name} stopped delivering pictures: plug it in again, then start anew")
+        return UserError(
+            f"{self.name} opens but delivers no pictures: another program may use it; {_others(self._device)}"
+        )
+
+    def _why_not(self) -> str:
+        path = f"/dev/video{self._device}" if isinstance(self._device, int) else self._device
+        if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
+            return (
+                f"you may not use {path}: ask for membership in its group ('video' on most systems), then log in anew"
+            )
+        return f"{self.name} does not open: {_others(self._device)}"
+
+
+class _RateMeter:
+    """Measures the real rate once, over the first second."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._start_ns = 0
+        self._done = False
+
+    def count(self, now_ns: int) -> float | None:
+        """Count one picture. Returns pictures a second when the second is over, once."""
+        self._seen += 1
+        if self._seen == _RATE_SKIPS:
+            self._start_ns = now_ns
+        elapsed_s = (now_ns - self._start_ns) * 1e-9
+        if self._done or self._seen <= _RATE_SKIPS or elapsed_s < _RATE_S:
+            return None
+        self._done = True
+        return (self._seen - _RATE_SKIPS) / elapsed_s
+
+
+def _retrieve(capture: cv2.VideoCapture, spare: ImageArray | None) -> ImageArray | None:
+    """Decode the grabbed picture, into ``spare`` where it fits. None when that fails."""
+    ok, image = capture.retrieve(spare)
+    return np.asarray(image, np.uint8) if ok and image is not None else None
+
+
+def _others(device: int | str) -> str:
+    """What else the user can try."""
+    if not sys.platform.startswith("linux"):
+        return "try another number, or --source demo to try without a camera"
+    mine = f"/dev/video{device}" if isinstance(device, int) else device
+    others = [path for path in camera_devices() if path != mine]
+    if others:
+        return f"there is {', '.join(others)}; choose one by its number, or try without a camera: --source demo"
+    if os.path.exists(mine):
+        return f"{mine} is the only camera here; close other programs that use it, or try without one: --source demo"
+    return "there is no camera (/dev/video*) on this machine; plug one in, or try without: --source demo"
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """OpenCV writes warnings of its own about a missing camera; the user gets one line from us instead."""
+    log = cv2.utils.logging
+    level = log.getLogLevel()
+    log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        log.setLogLevel(level)

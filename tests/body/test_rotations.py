@@ -1,0 +1,89 @@
+"""Rotations against roma, an independent implementation, and against their own inverses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from body.rotations import (
+    axis_angle_to_matrix,
+    matrix_to_axis_angle,
+    matrix_to_rotation_6d,
+    rotation_6d_to_matrix,
+)
+
+Floats = NDArray[np.float64]
+vectors = arrays(np.float64, (4, 3), elements=st.floats(-10, 10, allow_subnormal=False))
+directions = arrays(np.float64, 3, elements=st.floats(-1, 1)).filter(lambda v: float(np.linalg.norm(v)) > 0.1)
+
+
+@given(vectors)
+def test_a_matrix_is_a_rotation(vector: Floats) -> None:
+    matrix = axis_angle_to_matrix(vector)
+    np.testing.assert_allclose(matrix @ np.swapaxes(matrix, -1, -2), np.broadcast_to(np.eye(3), (4, 3, 3)), atol=1e-13)
+    np.testing.assert_allclose(np.linalg.det(matrix), 1, atol=1e-13)
+
+
+@settings(deadline=None)  # the first example imports torch
+@given(vectors)
+def test_axis_angle_equals_roma(vector: Floats) -> None:
+    torch = pytest.importorskip("torch")
+    roma = pytest.importorskip("roma")
+    reference = roma.rotvec_to_rotmat(torch.from_numpy(vector)).numpy()
+    np.testing.assert_allclose(axis_angle_to_matrix(vector), reference, atol=1e-7)
+
+
+@settings(deadline=None)
+@given(arrays(np.float64, (3, 6), elements=st.floats(-1, 1)))
+def test_six_numbers_equal_roma(six: Floats) -> None:
+    torch = pytest.importorskip("torch")
+    roma = pytest.importorskip("roma")
+    columns = np.stack([six[:, :3], six[:, 3:]], -1)
+    if np.linalg.norm(np.cross(six[:, :3], six[:, 3:]), axis=-1).min() < 1e-3:
+        return  # nearly parallel: no rotation is meant
+    reference = roma.special_gramschmidt(torch.from_numpy(columns)).numpy()
+    np.testing.assert_allclose(rotation_6d_to_matrix(six), reference, atol=1e-9)
+
+
+@given(directions, st.floats(0, np.pi))
+def test_axis_angle_survives_the_matrix(direction: Floats, angle: float) -> None:
+    vector = direction / np.linalg.norm(direction) * angle
+    back = matrix_to_axis_angle(axis_angle_to_matrix(vector))
+    assert np.linalg.norm(back) <= np.pi + 1e-12
+    np.testing.assert_allclose(axis_angle_to_matrix(back), axis_angle_to_matrix(vector), atol=1e-13)
+    if angle < np.pi - 1e-6:  # at pi the axis' sign is free
+        np.testing.assert_allclose(back, vector, atol=1e-9)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1e-300, 1e-160, 1e-12, 1e-8, 1e-4, np.pi - 1e-9, np.pi])
+def test_the_ends_of_the_range_are_exact(angle: float) -> None:
+    for axis in np.eye(3):
+        back = matrix_to_axis_angle(axis_angle_to_matrix(axis * angle))
+        np.testing.assert_allclose(np.abs(back), axis * angle, rtol=1e-9, atol=1e-14)
+
+
+@given(vectors)
+def test_six_numbers_are_the_first_two_columns(vector: Floats) -> None:
+    matrix = axis_angle_to_matrix(vector)
+    six = matrix_to_rotation_6d(matrix)
+    np.testing.assert_array_equal(six[:, :3], matrix[:, :, 0])
+    np.testing.assert_array_equal(six[:, 3:], matrix[:, :, 1])
+    np.testing.assert_allclose(rotation_6d_to_matrix(six), matrix, atol=1e-13)
+
+
+def test_float32_stays_float32() -> None:
+    vector = np.full((2, 5, 3), 0.3, np.float32)
+    matrix = axis_angle_to_matrix(vector)
+    assert matrix.shape == (2, 5, 3, 3)
+    for result in (matrix, matrix_to_axis_angle(matrix), rotation_6d_to_matrix(matrix_to_rotation_6d(matrix))):
+        assert result.dtype == np.float32
+    np.testing.assert_allclose(matrix_to_axis_angle(matrix), vector, atol=1e-6)
+
+
+def test_a_wrong_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="axis-angle must have shape"):
+        axis_angle_to_matrix(np.zeros(4))

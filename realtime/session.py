@@ -17,7 +17,6 @@ from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from engines.engine import Engine, EngineError
 from engines.registry import open_engine
-from realtime.draw.painter import MeshPainter
 from realtime.errors import UserError
 from realtime.flow import DisFlow
 from realtime.keypoints import MoveNet, PersonDetector
@@ -126,7 +125,7 @@ class Session:
                 else _nothing()
             )
             pipeline = self._build(stack, source, camera, arrays)
-            annotator = Annotator(MeshPainter(arrays.faces), self._meter)
+            annotator = Annotator(arrays.faces, self._meter, side_view=True)
             if recorder is not None:
                 pipeline.add_sink("record", lambda result: recorder.write(annotator(result), result.frame.time_s), True)
             if writer is not None:
@@ -173,8 +172,8 @@ class Session:
     def _watch(self, pipeline: Pipeline, source: Source, arrays: BodyArrays, camera: Camera) -> None:
         """The main thread's part: wait for the end, show progress, serve the window."""
         window = self._open_window(arrays, source, camera)
-        snapshots = Snapshots(MeshPainter(arrays.faces), self._meter)
-        annotator = Annotator(MeshPainter(arrays.faces), self._meter)
+        snapshots = Snapshots(Annotator(arrays.faces, self._meter))
+        annotator = Annotator(arrays.faces, self._meter)
         if window is None:
             while not pipeline.wait(0.25):
                 self._tell(source)

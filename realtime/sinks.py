@@ -9,39 +9,33 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from realtime.draw.painter import MeshPainter
+from realtime.draw.painter import Figures
+from realtime.draw.picture import PicturePainter
 from realtime.errors import UserError
 from realtime.measure import Meter
 from realtime.records import ImageArray, Result
 
 
 class Annotator:
-    """Paints a result's people over its picture, into one reused buffer."""
+    """Makes a result's finished picture, with the figures of the moment in its corner. Used by one thread at a time."""
 
-    def __init__(self, painter: MeshPainter, meter: Meter) -> None:
-        self._painter, self._meter = painter, meter
-        self._picture: ImageArray = np.empty((0, 0, 3), np.uint8)
+    def __init__(self, faces: NDArray[np.int32], meter: Meter, side_view: bool = False) -> None:
+        self._painter, self._meter = PicturePainter(faces, side_view=side_view), meter
 
     def __call__(self, result: Result) -> ImageArray:
-        """The annotated picture, uint8 (H, W, 3) BGR; valid until the next call."""
-        if self._picture.shape != result.frame.image.shape:
-            self._picture = np.empty_like(result.frame.image)
-        np.copyto(self._picture, result.frame.image)
-        self._painter.annotate(self._picture, result)
+        """The annotated picture, uint8 (H, W, 3) BGR."""
         rate, latency = self._meter.recent()
-        if np.isfinite(rate):
-            count = len(result.people)
-            people = "nobody" if not count else "1 person" if count == 1 else f"{count} people"
-            self._painter.text(self._picture, f"{rate:.0f} meshes/s   {latency:.0f} ms   {people}")
-        return self._picture
+        figures = Figures(rate, latency, len(result.people)) if np.isfinite(rate) else None
+        return self._painter.paint(result, figures)
 
 
 class Snapshots:
     """Keeps a copy of the last result, so that a key press can save its picture."""
 
-    def __init__(self, painter: MeshPainter, meter: Meter) -> None:
-        self._annotate = Annotator(painter, meter)
+    def __init__(self, annotate: Annotator) -> None:
+        self._annotate = annotate
         self._lock = threading.Lock()
         self._last: Result | None = None
 

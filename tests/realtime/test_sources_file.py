@@ -17,7 +17,8 @@ from tests.realtime.clips import blue_corner, number, picture, turn_video, write
 
 
 def read_all(source: Source) -> tuple[list[Stamp], list[ImageArray]]:
-    stamps, images = [], []
+    stamps: list[Stamp] = []
+    images: list[ImageArray] = []
     while True:
         buffer = source.new_buffer()
         stamp = source.read_into(buffer)
@@ -127,14 +128,11 @@ def test_a_stream_without_times_gets_nominal_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize("faststart", [True, False])
 def test_cut_short(tmp_path: Path, faststart: bool) -> None:
     # The table of contents at the front survives the cut; at the end it is lost with it.
-    path = write_video(
-        tmp_path / "cut.mp4",
-        60,
-        options={"g": "10", "crf": "1"},
-        container={"movflags": "faststart"} if faststart else None,
-    )
+    movflags = {"movflags": "faststart"} if faststart else None
+    path = write_video(tmp_path / "cut.mp4", 200, options={"g": "10"}, container=movflags)
     data = path.read_bytes()
-    path.write_bytes(data[: len(data) * 6 // 10])
+    start = data.index(b"mdat")
+    path.write_bytes(data[: start + (len(data) - start) * 6 // 10])
     if not faststart:
         with pytest.raises(UserError, match=r"cut\.mp4 cannot be read as a video"):
             open_source(str(path))
@@ -143,7 +141,7 @@ def test_cut_short(tmp_path: Path, faststart: bool) -> None:
         stamps, images = read_all(source)
         assert len(source.notices) == 1
         assert "damaged or cut short: it ends after" in source.notices[0]
-    assert 20 < len(stamps) < 60
+    assert 20 < len(stamps) < 200
     assert [number(image) for image in images[:20]] == list(range(20))
 
 

@@ -42,7 +42,9 @@ def standard_clip(source: Path, target: Path, frames: int) -> None:
             if stamp is None:
                 break
             part = image[top : top + down, left : left + across]
-            out.write(np.asarray(cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8), stamp.time_s)
+            out.write(
+                np.asarray(cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8), stamp.time_s
+            )
 
 
 def run_once(clip: Path, keypoints: str, engine: str, live: bool) -> dict[str, Any]:
@@ -81,10 +83,13 @@ def main(
         standard = Path(folder) / "clip.mp4"
         standard_clip(clip or demo_clip(), standard, frames)
         reports = {
-            mode: [run_once(standard, keypoints, engine, mode == "live") for _ in range(runs)] for mode in ("file", "live")
+            mode: [run_once(standard, keypoints, engine, mode == "live") for _ in range(runs)]
+            for mode in ("file", "live")
         }
     file, live = reports["file"], reports["live"]
-    table = Table(title=f"{describe_device()}, {os.cpu_count()} cores, {file[0]['engine']}, 640×480, --keypoints {keypoints}")
+    table = Table(
+        title=f"{describe_device()}, {os.cpu_count()} cores, {file[0]['engine']}, 640×480, --keypoints {keypoints}"
+    )
     table.add_column("median of " + str(runs))
     table.add_column("as fast as it can", justify="right")
     table.add_column("live, 30 fps clip", justify="right")
@@ -97,8 +102,7 @@ def main(
         ("first mesh after, s", "{:.2f}", ("first_mesh_s",)),
         ("peak memory, MB", "{:.0f}", ("peak_rss_mb",)),
     ]
-    for stage in file[0]["stages"]:
-        rows.append((f"stage {stage} p50 / p95, ms", "{:.2f}", ("stages", stage)))
+    rows += [(f"stage {stage} p50 / p95, ms", "{:.2f}", ("stages", stage)) for stage in file[0]["stages"]]
     for label, form, path in rows:
         cells = []
         for group in (file, live):

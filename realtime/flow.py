@@ -21,6 +21,7 @@ class DisFlow:
         self._dis.setFinestScale(1)
         self._dis.setVariationalRefinementIterations(0)
         self._crop = Cropper(size, cv2.BORDER_REPLICATE)
+        self._field = np.zeros((size, size, 2), np.float32)
         self._grey: list[ImageArray] = [np.empty((size, size), np.uint8), np.empty((size, size), np.uint8)]
 
     def __call__(self, previous: Frame, current: Frame, box: Box) -> Flow:
@@ -33,5 +34,5 @@ class DisFlow:
             raise ValueError(f"flow wants two frames in order, got {previous.sequence} and {current.sequence}")
         for frame, grey in ((previous, self._grey[0]), (current, self._grey[1])):
             cv2.cvtColor(self._crop(frame.image, box), cv2.COLOR_BGR2GRAY, grey)
-        field = self._dis.calc(self._grey[0], self._grey[1], None)
+        field = np.asarray(self._dis.calc(self._grey[0], self._grey[1], self._field), np.float32).copy()
         return Flow(current.sequence, previous.sequence, dt, box, field)

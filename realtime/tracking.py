@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from realtime.keypoints import CONFIDENT, MoveNet, PersonDetector, search_regions
+from realtime.keypoints import MoveNet, PersonDetector, search_regions
 from realtime.records import Box, FloatArray, Frame, ImageArray, Keypoints
 
 MARGIN = 1.3
 """Side of the region over the side of the box around the keypoints."""
 _TORSO = [5, 6, 11, 12]
+_FACE = [0, 1, 2, 3, 4]
+_UPPER = [0, 1, 2, 3, 4, 5, 6]  # face and shoulders
+_VISIBLE = 0.2  # from here on a keypoint may shape the region, though not yet the body
+_SHRINK = 0.9  # a region shrinks by at most this much a frame: one dark frame must not zoom in on the face
 _KEEP, _ACCEPT = (
     0.22,
     0.30,
@@ -32,10 +36,17 @@ def sureness(confidence: FloatArray) -> float:
     return float(np.sort(confidence)[-6:].mean())
 
 
-def region_of(points: FloatArray, confidence: FloatArray, width: int, height: int) -> Box | None:
-    """The square region to look at next, from keypoints (17, 2) px; None where too few are seen."""
-    seen = confidence > CONFIDENT
-    if seen.sum() < 4:
+def has_head(confidence: FloatArray, least: float) -> bool:
+    """Whether face or shoulders are there: table legs look like shins to the network, but nothing looks like a head."""
+    return float(np.sort(confidence[_UPPER])[-3:].mean()) >= least
+
+
+def region_of(
+    points: FloatArray, confidence: FloatArray, width: int, height: int, last: Box | None = None
+) -> Box | None:
+    """The square region to look at next, from keypoints (17, 2) px and the ``last`` region; None where too few are seen."""
+    seen = confidence > _VISIBLE
+    if seen.sum() < 3:
         return None
     low, high = points[seen].min(0), points[seen].max(0)
     # The detector names points of cut-off limbs just beyond the picture; a region out there shows nothing.
@@ -45,6 +56,13 @@ def region_of(points: FloatArray, confidence: FloatArray, width: int, height: in
     torso = points[_TORSO][seen[_TORSO]]
     if len(torso) >= 3:  # limbs that are not seen yet may reach this far
         size = max(size, 2.4 * float(np.ptp(torso, axis=0).max()))
+    face = points[_FACE][seen[_FACE]]
+    if len(face) >= 3 and len(torso) < 2:  # a head without shoulders: there is a body below it
+        head = float(np.ptp(face, axis=0).max())
+        size = max(size, 6 * head)
+        centre = centre + np.array([0.0, 1.5 * head])
+    if last is not None:
+        size = max(size, _SHRINK * last.size)
     size = max(size, 32.0)
     return Box(float(centre[0]), float(centre[1]), min(size, 1.25 * max(width, height)))
 
@@ -79,8 +97,9 @@ class Tracker:
         found: list[Keypoints] = []
         for track in list(self._tracks):
             points, confidence = self._movenet(image, track.box)
-            box = region_of(points, confidence, width, height)
-            if box is None or sureness(confidence) < _KEEP or self._taken(box, track):
+            box = region_of(points, confidence, width, height, track.box)
+            sure = sureness(confidence) >= _KEEP and has_head(confidence, _KEEP)
+            if box is None or not sure or self._taken(box, track):
                 track.misses += 1
                 if track.misses > 4:
                     self._lose(track)
@@ -126,7 +145,8 @@ class Tracker:
             if closer is None:
                 return None
             box = closer
-        if sureness(confidence) < _ACCEPT or any(_same_place(box, track.box, 0.25) for track in self._tracks):
+        believed = sureness(confidence) >= _ACCEPT and has_head(confidence, _ACCEPT)
+        if not believed or any(_same_place(box, track.box, 0.25) for track in self._tracks):
             return None
         track = self._recall(box, frame.time_s)
         self._tracks.append(track)

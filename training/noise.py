@@ -143,7 +143,9 @@ class NoiseSampler:
         level = torch.randn(batch, 1, 17, generator=self.generator)
         latent = 0.6 * level + 0.8 * self._memory((batch, length, 17), dt, memory)
         real = of([d.real_rank for d in self.detectors])[:, None, None]
-        harder = torch.rand(batch, 1, 1, generator=self.generator).sub(0.5).clamp_min(0) * 2  # 0 for half of the windows
+        harder = (
+            torch.rand(batch, 1, 1, generator=self.generator).sub(0.5).clamp_min(0) * 2
+        )  # 0 for half of the windows
         ease = real + (1 - real) * harder
         rank = 1 - ease * (1 - torch.special.ndtr(latent).clamp(0, 0.999))
         rank = rank.clamp(max=0.999)

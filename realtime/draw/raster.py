@@ -79,8 +79,11 @@ class Rasteriser:
             self._depth[top:bottom, left:right] = 0
         self._region = EMPTY
 
-    def add(self, vertices: FloatArray, camera: Camera, colour: Sequence[float]) -> None:
-        """Draw one mesh: ``vertices`` (V, 3) metres, camera frame; ``colour`` (3,) BGR 0..255 of its surface.
+    def add(
+        self, vertices: FloatArray, camera: Camera, colour: Sequence[float], tint: FloatArray | None = None
+    ) -> None:
+        """Draw one mesh: ``vertices`` (V, 3) metres, camera frame; ``colour`` (3,) BGR 0..255 of its surface,
+        which ``tint`` (V, 3) 0..1 multiplies vertex by vertex.
 
         Hidden parts are hidden, also by and behind the meshes added before. Raises ``ValueError`` for vertices that do
         not fit the faces. Vertices that are not finite count as behind the camera when their z is not.
@@ -99,6 +102,8 @@ class Rasteriser:
         if surface.shape != (3,):
             raise ValueError(f"colour must be three numbers (blue, green, red), got shape {surface.shape}")
         self._kernels.light(corners, self.faces, surface, self._normals, self._lit)
+        if tint is not None:
+            self._lit *= tint
         self._kernels.fill(
             corners,
             self.faces,

@@ -18,7 +18,9 @@ def texture(height: int, width: int, seed: int = 0) -> ImageArray:
     image = np.zeros((height, width, 3), np.float32)
     for cells in (8, 16, 32, 64):
         layer = rng.random((cells, cells, 3), dtype=np.float32)
-        image += np.asarray(cv2.resize(layer, (width, height), interpolation=cv2.INTER_CUBIC), np.float32) / np.sqrt(cells)
+        image += np.asarray(cv2.resize(layer, (width, height), interpolation=cv2.INTER_CUBIC), np.float32) / np.sqrt(
+            cells
+        )
     image -= image.min()
     return np.asarray(image * (255 / image.max()), np.uint8)
 

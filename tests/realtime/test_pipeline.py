@@ -13,6 +13,7 @@ from realtime.measure import Meter
 from realtime.pipeline import SLOTS, Pipeline, StageError
 from realtime.records import Frame, Result
 from tests.realtime.fakes import CAMERA, FakeFlow, FakeRegressor, FakeSource, FakeTracker, Gate
+import itertools
 
 
 def build(source: FakeSource, tracker: FakeTracker, flow: FakeFlow, lossless: bool, **limits: Any) -> Pipeline:
@@ -84,7 +85,7 @@ def test_a_live_source_drops_the_oldest_and_never_shows_a_frame_twice() -> None:
     assert all(number == pixel for number, pixel in tracker.seen)
     assert meter.frames_in == 13
     assert meter.frames_in - meter.frames_dropped == len(seen)
-    assert flow.pairs == [(a, b, a, b) for a, b in zip(seen, seen[1:], strict=False)]
+    assert flow.pairs == [(a, b, a, b) for a, b in itertools.pairwise(seen)]
 
 
 def test_a_stuck_sink_never_holds_a_live_camera_up() -> None:

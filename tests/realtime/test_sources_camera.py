@@ -12,6 +12,7 @@ from realtime.errors import SourceLost, UserError
 from realtime.records import ImageArray
 from realtime.sources import CameraSource, camera, open_source
 from tests.realtime.clips import number, picture
+import itertools
 
 
 class FakeCapture:
@@ -81,8 +82,8 @@ def test_the_newest_picture_wins(fake: Any) -> None:
             assert number(buffer) == stamp[0] % 256
             stamps.append(stamp)
             time.sleep(0.02)
-    assert all(later[0] - stamp[0] > 2 for stamp, later in zip(stamps, stamps[1:], strict=False))
-    for stamp, later in zip(stamps, stamps[1:], strict=False):
+    assert all(later[0] - stamp[0] > 2 for stamp, later in itertools.pairwise(stamps))
+    for stamp, later in itertools.pairwise(stamps):
         assert later.time_s - stamp.time_s == pytest.approx((later.captured_ns - stamp.captured_ns) * 1e-9)
     assert fake.made[0].released
     assert fake.made[0].device == 0

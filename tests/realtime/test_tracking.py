@@ -27,7 +27,9 @@ class World:
 
     def movenet(self, image: ImageArray, box: Box) -> tuple[FloatArray, FloatArray]:
         half = box.size / 2
-        inside = [p for p in self.people if abs(p[0] - box.x) < half and abs(p[1] - box.y) < half and p[2] > box.size / 6]
+        inside = [
+            p for p in self.people if abs(p[0] - box.x) < half and abs(p[1] - box.y) < half and p[2] > box.size / 6
+        ]
         if not inside:
             return np.zeros((17, 2), np.float32), np.full(17, 0.05, np.float32)
         nearest = min(inside, key=lambda p: abs(p[0] - box.x) + abs(p[1] - box.y))

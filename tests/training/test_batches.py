@@ -88,7 +88,9 @@ def test_the_noise_has_the_measured_quantiles_at_its_hardest() -> None:
     sampler = NoiseSampler(detector, 0)
     points = torch.full((400, 4, 17, 2), 400.0) + torch.arange(17)[None, None, :, None] * 20.0
     state = torch.zeros(400, 4, 17, dtype=torch.long)
-    detected, confidence = sampler(points, state, torch.tensor([[1000.0, 1000.0]]).expand(400, 2), torch.full((400, 4), 1 / 30))
+    detected, confidence = sampler(
+        points, state, torch.tensor([[1000.0, 1000.0]]).expand(400, 2), torch.full((400, 4), 1 / 30)
+    )
     knees = [i for i, g in enumerate(GROUP_OF) if GROUPS[g] == "knee"]
     median = detector[0].confidence[GROUPS.index("knee"), 0, detector[0].confidence.shape[-1] // 2]
     assert float(confidence[..., knees].median()) >= median  # drawn between real and rendered: surer than rendered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
@@ -17,7 +17,9 @@ def test_look_at_is_the_smallest_turn_onto_the_ray(x: float, y: float) -> None:
     turn = look_at(torch.tensor([x, y], dtype=torch.float64))
     torch.testing.assert_close(turn @ turn.T, torch.eye(3, dtype=torch.float64), atol=1e-9, rtol=0)
     ray = torch.tensor([x, y, 1.0], dtype=torch.float64)
-    torch.testing.assert_close(turn @ torch.tensor([0.0, 0, 1], dtype=torch.float64), ray / ray.norm(), atol=1e-9, rtol=0)
+    torch.testing.assert_close(
+        turn @ torch.tensor([0.0, 0, 1], dtype=torch.float64), ray / ray.norm(), atol=1e-9, rtol=0
+    )
     angle = torch.acos(((turn.trace() - 1) / 2).clamp(-1, 1))
     assert abs(float(angle) - np.arctan(np.hypot(x, y))) < 1e-6
 

@@ -53,12 +53,16 @@ def test_it_learns(trainer: type[train.Trainer], tmp_path: Path) -> None:
     assert sum(losses[-10:]) < 0.75 * sum(losses[:10])
 
 
-def test_running_writes_a_checkpoint_that_evaluates(trainer: type[train.Trainer], tmp_path: Path, clips: list[Clip]) -> None:
+def test_running_writes_a_checkpoint_that_evaluates(
+    trainer: type[train.Trainer], tmp_path: Path, clips: list[Clip]
+) -> None:
     from body.model import load_body
     from training.evaluate import evaluate, load_checkpoint
 
     run = trainer(tmp_path, tmp_path / "run", config())
     run.run(minutes=1, every=6)
     assert run.step == 12
-    scores = evaluate(load_checkpoint(tmp_path / "run" / "checkpoint.pt"), train.TorchBody(load_body()), clips, windows=8)
+    scores = evaluate(
+        load_checkpoint(tmp_path / "run" / "checkpoint.pt"), train.TorchBody(load_body()), clips, windows=8
+    )
     assert 0 < scores.pa_mpjpe <= scores.mpjpe < 2000

@@ -1,0 +1,173 @@
+"""Measure a keypoint detector's noise: python -m training.measure_noise --motion FOLDER
+
+Dresses the default body in random colours, moves it before random cameras and backgrounds, runs the shipped keypoint
+networks on the pictures and fits the tables of `training.noise` to what they make of them. How much easier real people
+are (`DetectorNoise.real_rank`) comes from video of calibrated cameras and is given by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+
+from body.joints import JOINT_NAMES
+from body.lbs_torch import TorchBody
+from body.model import BodyArrays, load_body
+from engines.registry import open_engine
+from realtime.draw.raster import Rasteriser
+from realtime.keypoints import MoveNet
+from realtime.records import Box, Camera, ImageArray
+from training.bank import Augmentation, MotionBank
+from training.batches import visibility
+from training.evaluate import open_clips
+from training.fit_noise import Observations, fit
+from training.noise import TABLES, extent
+from training.views import draw_views
+
+FRAMES, FPS, LONGEST = 6, 30.0, 640
+NETWORKS = ("movenet-lightning", "movenet-thunder")
+
+
+def clothing(arrays: BodyArrays, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Random skin, hair, shirt, trousers and shoes: (V, 3) BGR, 0..1."""
+    part = np.array(JOINT_NAMES)[arrays.weights.argmax(1)]
+    place = arrays.v_template
+    colour = np.empty((len(part), 3), np.float32)
+    colour[:] = np.array([0.55, 0.65, 0.85]) * rng.uniform(0.25, 1.1)
+
+    def dress(*joints: str) -> None:
+        chosen = np.isin(part, [side + joint for joint in joints for side in ("", "left_", "right_")])
+        colour[chosen] = rng.uniform(0.08, 0.95, 3) * rng.uniform(0.3, 1.0)
+        colour[chosen] *= 1 - 0.3 * (np.sin(place[chosen, 1:2] * rng.uniform(20, 120)) > 0) * (rng.random() < 0.4)
+
+    sleeves, legs = ("elbow",) if rng.random() < 0.6 else (), ("knee",) if rng.random() < 0.7 else ()
+    dress("spine1", "spine2", "spine3", "collar", "shoulder", *sleeves)
+    dress("pelvis", "hip", *legs)
+    dress("ankle", "foot")
+    head = part == "head"
+    top, middle = place[head, 1].max(), np.median(place[head, 2])
+    hair = (place[:, 1] > top - 0.055) | ((place[:, 2] < middle - 0.005) & (place[:, 1] > top - 0.17))
+    colour[head & hair] = np.array([0.6, 0.8, 1.0]) * rng.uniform(0.04, 0.45)
+    for eye in arrays.coco_regressor[1:3] @ place:
+        colour[head & (np.linalg.norm(place - eye, axis=1) < 0.011)] = 0.12
+    return np.clip(colour * (1 + rng.normal(0, 0.05, (len(part), 1))), 0, 1).astype(np.float32)
+
+
+def background(height: int, width: int, rng: np.random.Generator) -> ImageArray:
+    """Clouds of many scales with a few flat boxes: uint8 (height, width, 3)."""
+    image = np.zeros((height, width, 3), np.float32)
+    for cells in (3, 6, 12, 24, 48, 96):
+        layer = rng.random((cells, cells, 3), dtype=np.float32)
+        image += (
+            np.asarray(cv2.resize(layer, (width, height), interpolation=cv2.INTER_CUBIC), np.float32) * cells**-0.45
+        )
+    image -= image.min()
+    image *= 255 / image.max()
+    for _ in range(rng.integers(3, 14)):
+        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
+        far = (x + int(rng.integers(20, width // 2)), y + int(rng.integers(20, height // 2)))
+        cv2.rectangle(image, (x, y), far, rng.uniform(20, 235, 3).tolist(), -1)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 2.5)), np.float32).clip(0, 255).astype(np.uint8)
+
+
+@dataclass(slots=True)
+class _Record:
+    detected: list[NDArray[np.float32]] = field(default_factory=list)
+    truth: list[NDArray[np.float32]] = field(default_factory=list)
+    confidence: list[NDArray[np.float32]] = field(default_factory=list)
+    state: list[NDArray[np.int64]] = field(default_factory=list)
+    scale: list[float] = field(default_factory=list)
+
+    def observations(self) -> Observations:
+        def windows(rows: list[NDArray[np.float32]] | list[NDArray[np.int64]] | list[float]) -> NDArray[np.float64]:
+            values = np.array(rows, np.float64)
+            return values.reshape(-1, FRAMES, *values.shape[1:])
+
+        states = windows(self.state).astype(np.int64)
+        return Observations(
+            windows(self.detected), windows(self.truth), windows(self.confidence), states, windows(self.scale), FPS
+        )
+
+
+def measure_rendered(motion: Path, people: int, seed: int) -> dict[str, Observations]:
+    """Detections of each network in `NETWORKS` on ``people`` rendered people of `FRAMES` frames."""
+    arrays = load_body()
+    body, raster, rng = TorchBody(arrays), Rasteriser(arrays.faces), np.random.default_rng(seed)
+    bank = MotionBank(open_clips(motion, "train"), seed=seed)
+    networks = {name: MoveNet(open_engine(name)) for name in NETWORKS}
+    records = {name: _Record() for name in NETWORKS}
+    done = 0
+    while done < people:
+        window = bank.sample(1, FRAMES, Augmentation(offset_deg=5.0, tumble=0.03), torch.tensor([FPS]))
+        views = draw_views(window, bank.generator)
+        root = views.rotation @ window.rotations[:, :, 0]
+        rotations = torch.cat([root[:, :, None], window.rotations[:, :, 1:]], 2)
+        betas = torch.randn(1, 1, 10, generator=bank.generator).clamp(-2, 2).expand(1, FRAMES, 10)
+        joints, coco = body.skeleton(rotations, betas)
+        place = views.pelvis[:, :, None]
+        points = views.project(coco + place)
+        state = visibility(joints + place, coco + place, points, views.size)
+        if int((state < 2).sum(-1).min()) < 5:
+            continue
+        done += 1
+        vertices = (body(rotations, betas)[0] + place)[0].numpy()
+        shrink = LONGEST / float(views.size.max())
+        width, height = (int(value * shrink) for value in views.size[0].tolist())
+        focal = float(views.focal[0]) * shrink
+        camera = Camera(focal, focal, width / 2, height / 2)
+        colour, scene, grain = clothing(arrays, rng), background(height, width, rng), rng.uniform(0, 6)
+        scale = (extent(points, state < 2)[0] * shrink).tolist()
+        for t in range(FRAMES):
+            image = scene.copy()
+            raster.begin(height, width)
+            raster.add(vertices[t], camera, (255, 255, 255), colour)
+            raster.blend(image)
+            image = (image + rng.normal(0, grain, image.shape)).clip(0, 255).astype(np.uint8)
+            truth = (points[0, t] * shrink).numpy()
+            inside = truth[(state[0, t] < 2).numpy()]
+            low, high = inside.min(0), inside.max(0)
+            side = float((high - low).max())
+            x, y = (low + high) / 2 + rng.normal(0, 0.03, 2) * side
+            box = Box(float(x), float(y), max(side * rng.uniform(1.2, 1.45), 30.0))
+            for name, network in networks.items():
+                detected, confidence = network(image, box)
+                record = records[name]
+                record.detected.append(detected)
+                record.truth.append(truth)
+                record.confidence.append(confidence)
+                record.state.append(state[0, t].numpy())
+                record.scale.append(scale[t])
+    return {name: record.observations() for name, record in records.items()}
+
+
+def main(
+    motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
+    people: Annotated[int, typer.Option(help="rendered people")] = 240,
+    real_rank: Annotated[float, typer.Option(help="see DetectorNoise.real_rank; measured on calibrated video")] = 0.6,
+    output: Annotated[Path, typer.Option(help="where the tables go")] = TABLES,
+    seed: Annotated[int, typer.Option()] = 21,
+) -> None:
+    """Run the keypoint networks on rendered people and write the tables that training draws its noise from."""
+    torch.set_num_threads(1)
+    rows = {}
+    for name, seen in measure_rendered(motion, people, seed).items():
+        rows[name] = {**fit(seen), "real_rank": real_rank}
+        error = np.linalg.norm(seen.detected - seen.truth, axis=-1) / seen.scale[..., None]
+        used = (seen.state == 0) & (seen.confidence > 0.3)
+        middle, tail = np.quantile(error[used], [0.5, 0.9])
+        print(
+            f"{name}: {len(seen.truth)} windows, confident visible keypoints off by {middle:.4f} (p90 {tail:.4f}) of extent"
+        )
+    output.write_text(json.dumps({"detectors": rows}) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -22,12 +22,14 @@ from realtime.sources.pixels import FrameConverter
 from realtime.sources.timing import StreamClock, nominal_fps
 
 _OPTIONS = {
-    "fflags": "nobuffer",
     "flags": "low_delay",
     "rtsp_transport": "tcp",  # lost UDP packets smear over seconds of video
     "probesize": "1000000",
     "analyzeduration": "1000000",  # microseconds
 }
+# Pictures that arrive while a live stream is analysed are old when it is done. Over HTTP there may be a film, whose first
+# pictures are worth having.
+_LIVE_OPTIONS = {"fflags": "nobuffer"}
 # Formats without times: their readers invent 25 pictures a second.
 _CLOCKLESS = re.compile(r"mpjpeg|mjpeg|h264|hevc|image2.*|.*_pipe")
 
@@ -64,8 +66,9 @@ class UrlSource(GrabbedSource):
             container = self._reconnect()
 
     def _connect(self, first: bool = False) -> InputContainer:
+        options = _OPTIONS | ({} if self._url.lower().startswith("http") else _LIVE_OPTIONS)
         try:
-            container = av.open(self._url, options=dict(_OPTIONS), timeout=(self._timeout_s, self._timeout_s))
+            container = av.open(self._url, options=options, timeout=(self._timeout_s, self._timeout_s))
         except (av.FFmpegError, OSError) as error:
             why = getattr(error, "strerror", None) or "no answer"
             raise UserError(f"{self.name} cannot be opened ({why}): check the address and that it is on") from None
@@ -102,13 +105,15 @@ class UrlSource(GrabbedSource):
         aspect = stream.codec_context.sample_aspect_ratio
         converter = FrameConverter(float(aspect) if aspect else 1.0)
         has_clock = _CLOCKLESS.fullmatch(container.format.name) is None
+        # What is stored, whole or in segments, arrives faster than it plays.
+        in_bursts = container.duration is not None or container.format.name in ("hls", "dash")
         published = 0
         try:
             for frame in self._decode(container, stream):
                 now_ns = time.monotonic_ns()
                 pts_s = frame.time if has_clock and frame.pts is not None else None
                 time_s = self._clock.time_of(pts_s, now_ns)
-                early_s = self._clock.early_by(time_s, now_ns)
+                early_s = self._clock.early_by(time_s, now_ns) if in_bursts else 0.0
                 if early_s > 0:
                     if not self._pause(early_s):
                         return True

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+import sys
 import threading
 import time
 from typing import Any
@@ -12,7 +14,6 @@ from realtime.errors import SourceLost, UserError
 from realtime.records import ImageArray
 from realtime.sources import CameraSource, camera, open_source
 from tests.realtime.clips import number, picture
-import itertools
 
 
 class FakeCapture:
@@ -116,7 +117,7 @@ def test_a_slow_camera_is_told(fake: Any, monkeypatch: pytest.MonkeyPatch) -> No
 def test_no_camera(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.is_there = False
     monkeypatch.setattr(camera, "camera_devices", lambda: [])
-    monkeypatch.setattr(camera.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     with pytest.raises(UserError, match=r"camera 7 does not open: there is no camera.*--source demo"):
         open_source("7")
     monkeypatch.setattr(camera, "camera_devices", lambda: ["/dev/video2", "/dev/video3"])
@@ -142,8 +143,7 @@ def test_unplugged(fake: Any) -> None:
     with open_source("0") as source:
         buffer = source.new_buffer()
         with pytest.raises(SourceLost, match="camera 0 stopped delivering pictures"):
-            while source.read_into(buffer) is not None:
-                pass
+            all(iter(lambda: source.read_into(buffer), None))
     assert fake.made[0].count == 20 + 6, "it tries again for a moment"
 
 

@@ -43,7 +43,7 @@ def test_a_fast_reader_gets_every_picture_on_time(clip: Path) -> None:
             stamp = source.read_into(buffer)
             assert stamp is not None
             assert (stamp[0], number(buffer)) == (index, index)
-            assert stamp.captured_ns - start == pytest.approx(index * FRAME_NS, abs=2)
+            assert stamp.captured_ns - start == pytest.approx(index * FRAME_NS, abs=100)
         assert source.read_into(buffer) is None
     assert sum(clock.waits) == pytest.approx(29 / 30, abs=1e-6)
 

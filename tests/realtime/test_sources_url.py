@@ -10,7 +10,7 @@ import cv2
 import pytest
 
 from realtime.errors import SourceLost, UserError
-from realtime.sources import UrlSource, open_source
+from realtime.sources import Stamp, UrlSource, open_source
 from realtime.sources.timing import StreamClock
 from realtime.sources.url import without_password
 from tests.realtime.clips import number, picture, write_video
@@ -109,10 +109,9 @@ def test_it_reconnects(server: Server) -> None:
     server.pictures, server.connections = 20, 2
     with UrlSource(f"{server.url}/stream", timeout_s=1, retry_delays_s=(0.02, 0.05)) as source:
         buffer = source.new_buffer()
-        seen = []
+        seen: list[Stamp] = []
         with pytest.raises(SourceLost, match="did not come back after 2 attempts"):
-            while (stamp := source.read_into(buffer)) is not None:
-                seen.append(stamp)
+            seen.extend(iter(lambda: source.read_into(buffer), None))
     assert seen[-1][0] > 20, "numbers go on"
     assert [stamp.time_s for stamp in seen] == sorted({stamp.time_s for stamp in seen})
     assert ["broke off" in line for line in source.notices] == [True, False, True]

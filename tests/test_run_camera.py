@@ -1,0 +1,127 @@
+"""The program as a user runs it: on a clip, and on all that can be wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CLIP = ROOT / "assets" / "synthetic_walk.mp4"
+
+
+def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "run_camera.py"), "--view", "none", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment, cwd=ROOT)
+
+
+def test_a_walk_becomes_a_video_a_motion_and_a_report(tmp_path: Path) -> None:
+    video, motion, report = tmp_path / "out.mp4", tmp_path / "out.npz", tmp_path / "out.json"
+    done = run("--source", CLIP, "--frames", "40", "--record", video, "--save", motion, "--report", report)
+    assert done.returncode == 0, done.stderr
+    data = np.load(motion, allow_pickle=False)
+    assert data["frame"].tolist() == list(range(40))
+    np.testing.assert_allclose(data["time_s"], np.arange(40) / 30, atol=1e-3)
+    assert (data["person"] == 0).all()
+    shapes = {name: data[name].shape[1:] for name in ("joints_m", "joints_px", "keypoints_px", "body_pose", "betas")}
+    assert shapes == {
+        "joints_m": (24, 3),
+        "joints_px": (24, 2),
+        "keypoints_px": (17, 2),
+        "body_pose": (23, 3),
+        "betas": (10,),
+    }
+    # Upright, facing the camera, at about the distance that it was rendered at.
+    joints = data["joints_m"][10:]
+    assert (joints[:, 15, 1] < joints[:, 0, 1] - 0.4).all(), "the head is above the pelvis"
+    assert (joints[:, 7, 1] > joints[:, 0, 1] + 0.6).all(), "the ankles are below it"
+    assert (joints[:, 16, 0] > joints[:, 17, 0]).all(), "the left shoulder is on the picture's right"
+    assert abs(np.median(joints[:, 0, 2]) - 3.6) < 0.7
+    np.testing.assert_allclose(data["transl"], data["joints_m"][:, 0], atol=1e-3)
+    numbers = json.loads(report.read_text())
+    assert (numbers["frames_in"], numbers["frames_dropped"], numbers["meshes"]) == (40, 0, 40)
+    assert {"capture", "keypoints", "flow", "regressor", "record", "save"} <= numbers["stages"].keys()
+    assert numbers["latency_ms"]["p50"] <= numbers["latency_ms"]["p99"]
+    with av.open(str(video)) as film:
+        assert sum(1 for _ in film.decode(video=0)) == 40
+
+
+def test_the_mesh_lies_on_the_person(tmp_path: Path) -> None:
+    motion = tmp_path / "out.npz"
+    assert run("--source", CLIP, "--save", motion).returncode == 0
+    data = np.load(motion, allow_pickle=False)
+    coco = [5, 6, 7, 8, 9, 10, 13, 14, 15, 16]  # shoulders to wrists, knees, ankles: joints that both name alike
+    smpl = [16, 17, 18, 19, 20, 21, 4, 5, 7, 8]
+    seen = data["keypoint_confidence"][:, coco] > 0.4
+    distance = np.linalg.norm(data["joints_px"][:, smpl] - data["keypoints_px"][:, coco], axis=-1)
+    height = np.ptp(data["keypoints_px"][..., 1], axis=1)
+    assert (distance / height[:, None])[seen].mean() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--source", "nowhere.mp4"), "nowhere.mp4"),
+        (("--source", "README.md"), "README.md"),
+        (("--source", "97"), "camera 97"),
+        (("--source", CLIP, "--record", "no/such/folder/x.mp4"), "x.mp4"),
+        (("--source", CLIP, "--report", "no/such/folder/x.json"), "x.json"),
+        (("--source", CLIP, "--save", "no/such/folder/x.npz"), "x.npz"),
+        (("--source", CLIP, "--engine", "tensorrt"), "TensorRT"),
+        (("--source", CLIP, "--regressor", "nobody"), "nobody"),
+        (("--source", CLIP, "--regressor", "README.md"), ".onnx"),
+        (("--source", CLIP, "--regressor", "movenet-lightning"), "--regressor"),
+        (("--source", CLIP, "--body", "README.md"), "README.md"),
+        (("--source", CLIP, "--fov", "400"), "--fov"),
+        (("--source", CLIP, "--view", "browser"), "browser"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(arguments: tuple[str, ...], says: str) -> None:
+    done = run(*arguments)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert done.returncode == 2, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert says in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_being_ended_leaves_a_whole_recording(tmp_path: Path) -> None:
+    video, motion = tmp_path / "out.mp4", tmp_path / "out.npz"
+    command = [sys.executable, str(ROOT / "run_camera.py"), "--source", str(CLIP), "--live", "--view", "none"]
+    process = subprocess.Popen([*command, "--record", str(video), "--save", str(motion)], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    while (not video.exists() or video.stat().st_size < 2000) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    code = process.wait(30)
+    assert code in (130, 0)  # 0: it was through already
+    with av.open(str(video)) as film:
+        assert sum(1 for _ in film.decode(video=0)) > 0
+    assert len(np.load(motion, allow_pickle=False)["frame"]) > 0
+
+
+def test_a_device_needs_neither_torch_nor_the_training_rooms() -> None:
+    code = (
+        "import sys, run_camera, realtime.window, realtime.bench\n"
+        "bad = {'torch', 'smplx', 'training', 'export', 'open3d'} & {name.split('.')[0] for name in sys.modules}\n"
+        "assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_engines_know_nothing_of_the_other_rooms() -> None:
+    code = (
+        "import sys, engines.registry, engines.ort, engines.openvino_cpu\n"
+        "bad = {'torch', 'realtime', 'body', 'training', 'export'} & {name.split('.')[0] for name in sys.modules}\n"
+        "assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -1,0 +1,62 @@
+"""How well a saved motion lies on what was detected: python -m realtime.fit MOTION.npz ...
+
+For every confident keypoint the distance of the body's own keypoint in the picture, as a share of the height of the box
+around the person's confident keypoints; and how much the joints shake, as the acceleration of still and moving joints alike.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from body.lbs import NumpyBody
+from body.model import load_body
+from realtime.motion_file import Motion, load_motion
+
+CONFIDENT = 0.4
+
+
+def keypoint_distances(motion: Motion, body: NumpyBody) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Mean distance of each frame with at least four confident keypoints, as a share of its box height."""
+    shares = []
+    focal, centre = np.diag(motion.camera_matrix)[:2], motion.camera_matrix[:2, 2]
+    for row in np.flatnonzero(motion.person >= 0):
+        seen = motion.keypoint_confidence[row] > CONFIDENT
+        if seen.sum() < 4:
+            continue
+        body.set_shape(motion.betas[row])
+        vertices, _ = body.pose(motion.global_orient[row], motion.body_pose[row], motion.transl[row])
+        mine = body.coco(vertices)
+        drawn = mine[:, :2] / mine[:, 2:] * focal + centre
+        height = np.ptp(motion.keypoints_px[row][seen, 1])
+        shares.append(np.linalg.norm(drawn - motion.keypoints_px[row], axis=1)[seen].mean() / max(height, 1.0))
+    return np.array(shares, np.float64)
+
+
+def main(
+    motions: Annotated[list[Path], typer.Argument(help="files written by run_camera.py --save")],
+    body: Annotated[Path | None, typer.Option(help="the body they were made with")] = None,
+) -> None:
+    """Print, for every file, the distance of the mesh from the detections and the joints' mean acceleration."""
+    poser = NumpyBody(load_body(body))
+    for path in motions:
+        motion = load_motion(path)
+        shares = keypoint_distances(motion, poser)
+        found = motion.person >= 0
+        fps = float(motion.fps)
+        joints = motion.joints_m[found].astype(np.float64)
+        steady = np.diff(motion.frame[found], 2) == 0
+        steps = joints[2:] - 2 * joints[1:-1] + joints[:-2]
+        shake = np.linalg.norm(steps, axis=-1)[steady].mean() * fps**2 if steady.any() else float("nan")
+        middle, tail = (np.quantile(shares, [0.5, 0.95]) * 100) if len(shares) else (np.nan, np.nan)
+        print(
+            f"{path.name}: {found.sum()} of {len(found)} frames with a person, distance mean {100 * shares.mean():.2f} % "
+            f"median {middle:.2f} % p95 {tail:.2f} % of box height, acceleration {shake:.1f} m/s² at {fps:.0f} fps"
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)

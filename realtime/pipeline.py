@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from realtime.flow import DisFlow
 from realtime.frame_ring import FrameRing
@@ -62,6 +62,7 @@ class Pipeline:
         lossless: every frame of the source is processed (files); otherwise the newest wins (cameras).
         most_frames: stop after so many frames. None: at the end of the source.
         most_seconds: stop after so many seconds of the source's own time.
+        paced: a file is not read faster than it plays, for somebody is watching.
     """
 
     def __init__(
@@ -75,11 +76,12 @@ class Pipeline:
         lossless: bool,
         most_frames: int | None = None,
         most_seconds: float | None = None,
+        paced: bool = False,
     ) -> None:
         self._source, self._camera, self._meter = source, camera, meter
         self._tracker, self._flow, self._regressor = tracker, flow, regressor
         self._lossless = lossless
-        self._most_frames, self._most_seconds = most_frames, most_seconds
+        self._most_frames, self._most_seconds, self._paced = most_frames, most_seconds, paced
         width, height = source.size
         self.frames = FrameRing(SLOTS, height, width)
         self.results = ResultRing(
@@ -181,7 +183,7 @@ class Pipeline:
     # The stages, one thread each
 
     def _capture(self) -> None:
-        taken, first_s = 0, None
+        taken, first_s, began_ns = 0, None, 0
         try:
             while not self._stop.is_set():
                 if self._lossless:
@@ -196,11 +198,19 @@ class Pipeline:
                     if frame is not None:
                         self.frames.release(frame)
                     continue
-                first_s = frame.time_s if first_s is None else first_s
+                if first_s is None:
+                    first_s, began_ns = frame.time_s, frame.captured_ns
                 if self._most_seconds is not None and frame.time_s - first_s >= self._most_seconds:
                     self._meter.frames_in -= 1
                     self.frames.release(frame)
                     break
+                if self._paced:
+                    early_s = frame.time_s - first_s - (time.monotonic_ns() - began_ns) * 1e-9
+                    if early_s > 0:
+                        self._stop.wait(early_s)
+                    else:  # slower than it plays: go on from here, do not race after what is lost
+                        began_ns -= round(early_s * 1e9)
+                    frame = replace(frame, captured_ns=time.monotonic_ns())
                 if self._lossless:
                     self._waiting.put(frame)
                 else:

@@ -17,6 +17,7 @@ from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from engines.engine import Engine, EngineError
 from engines.registry import open_engine
+from realtime.draw.painter import Figures
 from realtime.errors import UserError
 from realtime.flow import DisFlow
 from realtime.keypoints import MoveNet, PersonDetector
@@ -29,6 +30,7 @@ from realtime.regressor import BodyRegressor
 from realtime.sinks import Annotator, Snapshots
 from realtime.sources import Source, open_source
 from realtime.tracking import Tracker
+from realtime.window import MeshWindow
 
 DEFAULT_FOCAL = 0.85
 """Focal length over the longer side of the picture where it is not known: a 61° field of view, between webcam and phone."""
@@ -124,15 +126,17 @@ class Session:
                 if options.save
                 else _nothing()
             )
-            pipeline = self._build(stack, source, camera, arrays)
+            window = self._open_window(arrays, source, camera)
+            if window is not None:
+                stack.callback(window.close)
+            pipeline = self._build(stack, source, camera, arrays, watched=window is not None)
             annotator = Annotator(arrays.faces, self._meter, side_view=True)
             if recorder is not None:
                 pipeline.add_sink("record", lambda result: recorder.write(annotator(result), result.frame.time_s), True)
             if writer is not None:
                 pipeline.add_sink("save", writer.write, True)
             try:
-                pipeline.start()
-                self._watch(pipeline, source, arrays, camera)
+                self._watch(pipeline, source, arrays, window)
             except StageError as error:
                 if isinstance(error.__cause__, USER_ERRORS):
                     raise error.__cause__ from None
@@ -148,7 +152,9 @@ class Session:
                 report.save(options.report)
             return report
 
-    def _build(self, stack: contextlib.ExitStack, source: Source, camera: Camera, arrays: BodyArrays) -> Pipeline:
+    def _build(
+        self, stack: contextlib.ExitStack, source: Source, camera: Camera, arrays: BodyArrays, watched: bool
+    ) -> Pipeline:
         options = self._options
         if options.keypoints not in KEYPOINT_MODELS:
             raise UserError(f"--keypoints {options.keypoints} is unknown: choose {' or '.join(KEYPOINT_MODELS)}")
@@ -167,27 +173,29 @@ class Session:
             lossless,
             options.frames,
             options.duration,
+            paced=watched and lossless,
         )
 
-    def _watch(self, pipeline: Pipeline, source: Source, arrays: BodyArrays, camera: Camera) -> None:
+    def _watch(self, pipeline: Pipeline, source: Source, arrays: BodyArrays, window: MeshWindow | None) -> None:
         """The main thread's part: wait for the end, show progress, serve the window."""
-        window = self._open_window(arrays, source, camera)
         snapshots = Snapshots(Annotator(arrays.faces, self._meter))
         annotator = Annotator(arrays.faces, self._meter)
         if window is None:
+            pipeline.start()
             while not pipeline.wait(0.25):
                 self._tell(source)
             return
         extra: VideoRecorder | None = None
 
         def show(result: Result) -> None:
-            window.show(result)
+            window.show(result, Figures(*self._meter.recent(), len(result.people)))
             snapshots.remember(result)
             if extra is not None:
                 extra.write(annotator(result), result.frame.time_s)
 
         try:
             pipeline.add_sink("window", show, every=False)
+            pipeline.start()
             while not pipeline.wait(0.05) and not window.closed:
                 self._tell(source)
                 for event in window.events():
@@ -208,11 +216,10 @@ class Session:
                             self._say("recording finished")
         finally:
             pipeline.stop()
-            window.close()
             if extra is not None:
                 extra.close()
 
-    def _open_window(self, arrays: BodyArrays, source: Source, camera: Camera):  # type: ignore[no-untyped-def]
+    def _open_window(self, arrays: BodyArrays, source: Source, camera: Camera) -> MeshWindow | None:
         view = self._options.view
         if view == "browser":
             raise UserError("--view browser is not part of this version: use --view window or --view none")
@@ -220,8 +227,6 @@ class Session:
             raise UserError(f"--view {view} is unknown: choose auto, window or none")
         if view == "none" or (view == "auto" and not has_display()):
             return None
-        from realtime.window import MeshWindow
-
         try:
             return MeshWindow(arrays.faces, source.size, camera)
         except UserError as error:

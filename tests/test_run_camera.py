@@ -99,7 +99,9 @@ def test_being_ended_leaves_a_whole_recording(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "run_camera.py"), "--source", str(CLIP), "--live", "--view", "none"]
     process = subprocess.Popen([*command, "--record", str(video), "--save", str(motion)], cwd=ROOT)
     deadline = time.monotonic() + 60
-    while (not video.exists() or video.stat().st_size < 2000) and time.monotonic() < deadline and process.poll() is None:
+    while (
+        (not video.exists() or video.stat().st_size < 2000) and time.monotonic() < deadline and process.poll() is None
+    ):
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     code = process.wait(30)

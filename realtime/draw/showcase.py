@@ -34,7 +34,7 @@ def main(
                 cv2.resize(part, (part.shape[1] * height // part.shape[0], height), interpolation=cv2.INTER_AREA)
                 for part in parts
             ]
-            picture = np.hstack(scaled)
+            picture = np.hstack(scaled).astype(np.uint8, copy=False)
             if stream is None:
                 stream = target.add_stream("gif", rate=30 // step)
                 stream.width, stream.height, stream.pix_fmt = picture.shape[1], picture.shape[0], "rgb8"

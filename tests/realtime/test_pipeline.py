@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from typing import Any
@@ -13,7 +14,6 @@ from realtime.measure import Meter
 from realtime.pipeline import SLOTS, Pipeline, StageError
 from realtime.records import Frame, Result
 from tests.realtime.fakes import CAMERA, FakeFlow, FakeRegressor, FakeSource, FakeTracker, Gate
-import itertools
 
 
 def build(source: FakeSource, tracker: FakeTracker, flow: FakeFlow, lossless: bool, **limits: Any) -> Pipeline:

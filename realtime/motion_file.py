@@ -156,9 +156,10 @@ def load_motion(path: str | Path) -> Motion:
     """Read a motion file. Raises UserError for a missing or damaged file, another format or a newer version."""
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} is no motion file: it holds a single array")
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):  # an .npy file gives the array itself
+            raise UserError(f"{path} is no motion file: it holds a single array")
+        with loaded as archive:
             missing = [field.name for field in fields(Motion) if field.name not in archive.files]
             if missing:
                 raise UserError(f"{path} is no motion file: it lacks {', '.join(missing)}; record one with --save")

@@ -24,7 +24,7 @@ from realtime.keypoints import MoveNet, PersonDetector
 from realtime.measure import Meter, Report
 from realtime.motion_file import MotionWriter
 from realtime.pipeline import Pipeline, StageError
-from realtime.recording import VideoRecorder
+from realtime.recording import VideoRecorder, check_writable
 from realtime.records import Camera, Result
 from realtime.regressor import BodyRegressor
 from realtime.sinks import Annotator, Snapshots
@@ -117,7 +117,8 @@ class Session:
         with contextlib.ExitStack() as stack:
             # Outputs first: a path that cannot be written is known before the camera starts.
             recorder = stack.enter_context(VideoRecorder(options.record)) if options.record else None
-            writable(options.report)
+            if options.report:
+                check_writable(options.report)
             arrays = load_body(options.body)
             source = stack.enter_context(open_source(options.source, live=options.live))
             camera = camera_for(source.size, options.fov, options.focal)
@@ -238,17 +239,6 @@ class Session:
     def _tell(self, source: Source) -> None:
         rate, latency = self._meter.recent()
         self._progress(self._meter.frames_in, source.frame_count, rate, latency)
-
-
-def writable(path: Path | None) -> None:
-    """Raise `UserError` unless ``path`` can be written."""
-    if path is None:
-        return
-    try:
-        with path.open("a"):
-            pass
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; choose another place") from None
 
 
 def _nothing() -> contextlib.AbstractContextManager[None]:

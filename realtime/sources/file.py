@@ -46,7 +46,7 @@ class FileSource(ClipSource):
                 f"there is no file {self.name}: give a video, a picture, a folder of pictures or a camera number"
             )
         try:
-            self._container = av.open(str(self._path))
+            self._container = av.open(str(self._path), metadata_errors="replace")  # titles in Latin-1 are common
         except (av.FFmpegError, OSError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else "damaged, cut short or no video"
             raise UserError(f"{self.name} cannot be read as a video ({why}): try another file") from None
@@ -150,6 +150,10 @@ def _picture_stream(container: InputContainer, name: str) -> VideoStream:
     if not films:
         kinds = sorted({str(stream.type) for stream in container.streams}) or ["nothing"]
         raise UserError(f"{name} has no video in it, only {' and '.join(kinds)}: give a file with pictures")
+    # Streams that no decoder is built in for have no codec context, whatever its type says.
+    films = [stream for stream in films if getattr(stream, "codec_context", None) is not None]
+    if not films:
+        raise UserError(f"{name} has a video that cannot be decoded here: convert it to H.264")
     return max(films, key=lambda stream: stream.width * stream.height)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Colorspace, VideoReformatter
 
 from realtime.records import ImageArray
 
@@ -39,6 +39,13 @@ def turn_of(frame: av.VideoFrame) -> Turn:
     a, b, _, c, d = (int(number) for number in numbers[:5])
     turn = (_sign(a), _sign(b), _sign(c), _sign(d))
     return turn if turn in _TURNS else UPRIGHT
+
+
+def _colours(frame: av.VideoFrame) -> dict[str, Colorspace]:
+    """Makes PyAV before 17 heed BT.709, the colours of most videos: it does so where source and target differ."""
+    if frame.colorspace != Colorspace.ITU709:
+        return {}
+    return {"src_colorspace": Colorspace.ITU709, "dst_colorspace": Colorspace.ITU601}
 
 
 def _sign(value: int) -> int:
@@ -82,7 +89,7 @@ class FrameConverter:
         Raises av.FFmpegError for a frame that cannot be converted.
         """
         width, height = self._stored_size(frame)
-        bgr = self._reformatter.reformat(frame, width=width, height=height, format="bgr24")
+        bgr = self._reformatter.reformat(frame, width=width, height=height, format="bgr24", **_colours(frame))
         plane = bgr.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(
             height, plane.line_size

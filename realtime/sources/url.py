@@ -68,7 +68,9 @@ class UrlSource(GrabbedSource):
     def _connect(self, first: bool = False) -> InputContainer:
         options = _OPTIONS | ({} if self._url.lower().startswith("http") else _LIVE_OPTIONS)
         try:
-            container = av.open(self._url, options=options, timeout=(self._timeout_s, self._timeout_s))
+            container = av.open(
+                self._url, options=options, metadata_errors="replace", timeout=(self._timeout_s, self._timeout_s)
+            )
         except (av.FFmpegError, OSError) as error:
             why = getattr(error, "strerror", None) or "no answer"
             raise UserError(f"{self.name} cannot be opened ({why}): check the address and that it is on") from None
@@ -76,6 +78,9 @@ class UrlSource(GrabbedSource):
             container.close()
             raise UserError(f"{self.name} has no video in it: give the address of a camera's video stream")
         stream = container.streams.video[0]
+        if getattr(stream, "codec_context", None) is None:
+            container.close()
+            raise UserError(f"{self.name} has a video that cannot be decoded here: set the camera to H.264 or MJPEG")
         stream.thread_type = "NONE"  # frame threads hold pictures back, one for each thread
         if first:
             self.fps = nominal_fps(stream.average_rate, stream.guessed_rate)

@@ -199,6 +199,22 @@ def test_no_frames(tmp_path: Path) -> None:
         open_source(str(path))
 
 
+def test_titles_in_old_encodings(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "umlaut.mp4", 2)
+    data = path.read_bytes()
+    assert b"Lavf" in data
+    path.write_bytes(data.replace(b"Lavf", b"La\xfcf"))
+    with open_source(str(path)) as source:
+        assert len(read_all(source)[0]) == 2
+
+
+def test_an_unknown_codec(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "new.mkv", 2)
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_FUTURE/ISO/AV"))
+    with pytest.raises(UserError, match=r"cannot be decoded here: convert it to H\.264"):
+        open_source(str(path))
+
+
 def test_no_file() -> None:
     with pytest.raises(UserError, match=r"there is no file nowhere\.mp4"):
         open_source("nowhere.mp4")

@@ -41,6 +41,7 @@ _KEY_Y: Final = np.float32(-0.6633)
 _KEY_Z: Final = np.float32(-0.6164)
 _ZERO: Final = np.float32(0)
 _HALF: Final = np.float32(0.5)
+_THINNEST: Final = np.float32(2e-4)  # pixels
 _ONE: Final = np.float32(1)
 _EDGE: Final = np.float32(-1e-5)  # barycentric slack, so that no pixel falls between two triangles
 _STEP: Final = np.float32(0.97)  # a neighbour under this part of the pixel's 1/z is behind it: draw an outline
@@ -181,7 +182,9 @@ def fill(
             if not (low <= high and first <= last):
                 continue
             area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-            if area == _ZERO or (cull and area > _ZERO):
+            # Thinner than coordinates are round: its area, even its sign, is noise, and so would its depth be.
+            spread = max(x0, x1, x2) - min(x0, x1, x2) + max(y0, y1, y2) - min(y0, y1, y2)
+            if abs(area) <= _THINNEST * spread or (cull and area > _ZERO):
                 continue
             scale = _ONE / area
             slope1, slope2 = (y2 - y0) * scale, (y0 - y1) * scale

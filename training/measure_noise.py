@@ -2,7 +2,7 @@
 
 Dresses the default body in random colours, moves it before random cameras and backgrounds, runs the shipped keypoint
 networks on the pictures and fits the tables of `training.noise` to what they make of them. How much easier real people
-are (`DetectorNoise.real_rank`) comes from video of calibrated cameras and is given by hand.
+are (`DetectorNoise.real_rank`) is a judgement, given by hand.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def measure_rendered(motion: Path, people: int, seed: int) -> dict[str, Observat
 def main(
     motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
     people: Annotated[int, typer.Option(help="rendered people")] = 240,
-    real_rank: Annotated[float, typer.Option(help="see DetectorNoise.real_rank; measured on calibrated video")] = 0.6,
+    real_rank: Annotated[float, typer.Option(help="see DetectorNoise.real_rank; a judgement")] = 0.6,
     output: Annotated[Path, typer.Option(help="where the tables go")] = TABLES,
     seed: Annotated[int, typer.Option()] = 21,
 ) -> None:

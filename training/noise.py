@@ -6,8 +6,8 @@ quantiles of the error's length given confidence. Drawing goes the same way: a s
 error that fits it. Confident misses are part of the tables; left/right swaps are events with a rate and a duration.
 
 The tables are of rendered people, whose truth is exact. Real people are easier for a detector: its error that 90 % of real
-detections stay below is met by fewer of the rendered ones. That share, `DetectorNoise.real_rank`, is measured against
-calibrated cameras; half of the windows are drawn as easy as real video, the others anywhere between real and rendered.
+detections stay below is met by fewer of the rendered ones. That share, `DetectorNoise.real_rank`, is
+set by hand (docs/keypoints.md says from what); half of the windows are drawn that easy, the others between that and rendered.
 """
 
 from __future__ import annotations

@@ -193,7 +193,8 @@ class Pipeline:
                 if ended:
                     break
                 self._meter.frames_in += 1
-                if frame is None or self.paused:
+                # A file that is paused stops before it reads; what it has read by then must not be lost.
+                if frame is None or (self.paused and not self._lossless):
                     self._meter.frames_dropped += 1
                     if frame is not None:
                         self.frames.release(frame)

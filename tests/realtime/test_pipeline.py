@@ -164,6 +164,26 @@ def test_pausing_a_file_stops_it_where_it_is() -> None:
     assert [sequence for sequence, _ in tracker.seen] == list(range(200))
 
 
+def test_a_pause_that_comes_while_a_frame_is_read_loses_nothing() -> None:
+    holder: list[Pipeline] = []
+    reached = threading.Event()
+
+    def pause_in_the_middle(index: int) -> None:
+        if index == 7:
+            holder[0].pause(True)
+            reached.set()
+
+    tracker = FakeTracker()
+    pipeline = build(FakeSource([i / 30 for i in range(20)], False, pause_in_the_middle), tracker, FakeFlow(), True)
+    holder.append(pipeline)
+    pipeline.start()
+    assert reached.wait(5)
+    time.sleep(0.05)  # the capture thread looks at the pause meanwhile
+    pipeline.pause(False)
+    assert pipeline.wait(10)
+    assert [sequence for sequence, _ in tracker.seen] == list(range(20))
+
+
 def test_all_pictures_are_given_back_at_the_end() -> None:
     pipeline = build(FakeSource([i / 30 for i in range(50)], live=False), FakeTracker(), FakeFlow(), True)
     pipeline.add_sink("look", lambda result: None, every=True)

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 torch = pytest.importorskip("torch")
-from training.metrics import acceleration_error, pa_distances, pelvis_aligned, similarity_align  # noqa: E402
+from training.metrics import (  # noqa: E402
+    acceleration_error,
+    pa_distances,
+    pelvis_aligned,
+    per_frame_squared,
+    similarity_align,
+)
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.2, 5.0), st.integers(4, 24))
@@ -66,3 +72,44 @@ def test_acceleration_is_in_metres_per_second_squared() -> None:
     torch.testing.assert_close(error, torch.full((18, 1), gravity), rtol=1e-3, atol=1e-3)
     with pytest.raises(ValueError, match="one shape"):
         similarity_align(torch.zeros(2, 3), torch.zeros(3, 3))
+
+
+@pytest.mark.parametrize("points", [1, 2, 3])
+def test_few_points_are_aligned_as_well_as_they_can_be(points: int) -> None:
+    """A pair has only its distance and a triangle only its shape: two pairs, or two like triangles, always coincide."""
+    rng = np.random.default_rng(points)
+    truth = rng.normal(size=(5, points, 3))
+    moved = (
+        0.3 * truth @ Rotation.random(random_state=3).as_matrix() + 2 if points == 3 else rng.normal(size=truth.shape)
+    )
+    assert pa_distances(torch.from_numpy(moved), torch.from_numpy(truth)).max() < 1e-6
+
+
+def test_a_triangle_is_aligned_no_worse_than_by_search() -> None:
+    """The closed form against a descent from many starts, for three points of another shape."""
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(size=(3, 3)), rng.normal(size=(3, 3))
+
+    def cost(x: np.ndarray) -> float:
+        return float(((np.exp(x[6]) * Rotation.from_rotvec(x[:3]).apply(a) + x[3:6] - b) ** 2).sum())
+
+    best = min(minimize(cost, rng.normal(size=7)).fun for _ in range(6))
+    mine = float((pa_distances(torch.from_numpy(a), torch.from_numpy(b)) ** 2).sum())
+    assert mine == pytest.approx(best, rel=1e-4)
+
+
+def test_weights_of_zero_are_as_good_as_absent() -> None:
+    rng = np.random.default_rng(5)
+    a, b = torch.from_numpy(rng.normal(size=(2, 8, 3))), torch.from_numpy(rng.normal(size=(2, 8, 3)))
+    keep = torch.tensor([True] * 5 + [False] * 3)
+    a[:, 5:] *= 100
+    weighted = pa_distances(a, b, keep.expand(2, 8))[:, :5]
+    torch.testing.assert_close(weighted, pa_distances(a[:, :5], b[:, :5]))
+    torch.testing.assert_close(pa_distances(a, b, torch.full((2, 8), 0.3)), pa_distances(a, b))
+
+
+def test_units_of_acceleration() -> None:
+    assert per_frame_squared(torch.tensor(9.0), 30.0).item() == pytest.approx(10.0)
+    assert per_frame_squared(torch.tensor(36.0), 6.0).item() == pytest.approx(1000.0)

@@ -1,0 +1,295 @@
+"""Score saved motions against what several calibrated cameras measured:
+
+    python run_camera.py --source CAMERA_0.mp4 --view none --focal PIXELS --save 0.npz        (each camera by itself)
+    python -m training.evaluate_reference REFERENCE.npz 0.npz 1.npz ...
+
+The reference file is plain numpy (``np.savez``, no objects) of T frames, J points and C cameras:
+
+- ``joints3d`` (T, J, 3) metres in a world of its own, NaN where a point is not known;
+- ``joint_names`` (J,) text: COCO keypoints as ``left_shoulder`` or ``lsho``; other names are left out;
+- ``K`` (C, 3, 3) pixels, ``R`` (C, 3, 3) and ``t`` (C, 3) metres: a point X of the world is at R X + t in the frame of a
+  camera (x right, y down, z forward) and at K (R X + t) in its picture; ``D`` (C, 4 or more) OpenCV's lens distortion,
+  none where it is missing;
+- ``n_views`` (T, J), optional: in how many pictures a point was seen. Fewer than two is no measurement: left out;
+- ``frame`` (T,) evenly spaced indices in the videos, 0, 1, ... where it is missing; ``fps``, optional: frames a second of
+  the REFERENCE, the videos' own rate where it is missing.
+
+Errors are of the points that both sides have. PA-MPJPE: after the best similarity of each frame with `LEAST_POINTS`
+points or more. MPJPE: after moving the middle of the shoulders (or of the hips, where both are known) together; nothing
+is turned or scaled. Acceleration: of points relative to that middle, by second differences of three neighbouring frames,
+so it depends on the frame rate, which is printed with it. Each frame counts alike. Frames in which nobody was found cannot
+be scored; their number is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import cv2
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from body.joints import COCO_NAMES, JOINT_NAMES
+from realtime.motion_file import Motion, load_motion
+from realtime.session import USER_ERRORS
+from training.metrics import acceleration_error, pa_distances, per_frame_squared
+from training.motion.archive import ARCHIVE_ERRORS
+from training.predictions import body_of, posed, rows_of_person
+
+Array = NDArray[np.float64]
+Points = Literal["joints", "coco"]
+
+LEAST_POINTS: Final = 4
+"""Fewer points say too little about a pose once they may be turned, scaled and moved freely."""
+
+LIMBS: Final = COCO_NAMES[5:]
+"""COCO keypoints that name a joint of SMPL: shoulders, elbows, wrists, hips, knees, ankles."""
+
+ROOTS: Final = (("shoulder", ("left_shoulder", "right_shoulder")), ("hip", ("left_hip", "right_hip")))
+
+_SHORT: Final = {
+    **{name[:1] + name.split("_")[1][:3]: name for name in COCO_NAMES[5:]},
+    **{"leye": "left_eye", "reye": "right_eye", "lear": "left_ear", "rear": "right_ear"},
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    """Points in space measured by C cameras; see the module for the file."""
+
+    names: tuple[str, ...]
+    """The J points, by COCO's names."""
+    points: Array
+    """(T, J, 3) metres, world frame; NaN where not known."""
+    frames: NDArray[np.int64]
+    """(T,) indices in the videos, evenly spaced."""
+    rotations: Array
+    """(C, 3, 3), world to camera."""
+    translations: Array
+    """(C, 3) metres."""
+    matrices: Array
+    """(C, 3, 3) pixels."""
+    distortions: Array
+    """(C, D) as OpenCV's."""
+    fps: float | None
+
+    def seen_by(self, camera: int) -> tuple[Array, Array]:
+        """The points in the frame of a camera, (T, J, 3) metres, and in its picture, (T, J, 2) pixels."""
+        place = self.points @ self.rotations[camera].T + self.translations[camera]
+        pixels, _ = cv2.projectPoints(
+            np.where(np.isfinite(place), place, 1.0).reshape(-1, 1, 3),
+            np.zeros(3),
+            np.zeros(3),
+            self.matrices[camera],
+            self.distortions[camera],
+        )
+        points = np.where(np.isfinite(place[..., :2]), pixels.reshape(*place.shape[:2], 2), np.nan)
+        return place, points.astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """Errors of one motion, a value for each frame (T frames); NaN where it could not be had. mm and m/s²."""
+
+    names: tuple[str, ...]
+    fps: float
+    found: NDArray[np.bool_]
+    known: NDArray[np.bool_]
+    pa: Array
+    rooted: dict[str, Array]
+    """By the name of the root: ``shoulder``, ``hip``."""
+    acceleration: Array
+
+
+def load_reference(path: Path) -> Reference:
+    """Read a reference file. Raises `ValueError` for a file that is missing, damaged or lacks an array."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files}
+    except ARCHIVE_ERRORS as error:
+        raise ValueError(f"{path} is no readable reference file ({' '.join(str(error).split())})") from error
+    missing = [name for name in ("joints3d", "joint_names", "K", "R", "t") if name not in arrays]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}: python -m training.evaluate_reference --help lists all")
+    points = arrays["joints3d"].astype(np.float64)
+    count, cameras = len(points), len(arrays["K"])
+    shapes = {
+        "joints3d": (count, len(arrays["joint_names"]), 3),
+        "K": (cameras, 3, 3),
+        "R": (cameras, 3, 3),
+        "t": (cameras, 3),
+        "n_views": points.shape[:2],
+        "frame": (count,),
+    }
+    for name, shape in shapes.items():
+        if name in arrays and arrays[name].shape != shape:
+            raise ValueError(f"{path}: {name} is {arrays[name].shape}, should be {shape}")
+    frames = arrays["frame"].astype(np.int64) if "frame" in arrays else np.arange(count, dtype=np.int64)
+    if count < 1 or (np.diff(frames) < 1).any() or len(set(np.diff(frames).tolist())) > 1:
+        raise ValueError(f"{path}: frame should be rising, evenly spaced indices of one frame or more")
+    if "n_views" in arrays:
+        points = np.where(arrays["n_views"][..., None] >= 2, points, np.nan)
+    points = np.where(np.isfinite(points).all(-1, keepdims=True), points, np.nan)
+    return Reference(
+        tuple(_SHORT.get(str(name), str(name)) for name in arrays["joint_names"]),
+        points,
+        frames,
+        arrays["R"].astype(np.float64),
+        arrays["t"].astype(np.float64),
+        arrays["K"].astype(np.float64),
+        arrays["D"].astype(np.float64).reshape(cameras, -1) if "D" in arrays else np.zeros((cameras, 5)),
+        float(arrays["fps"]) if "fps" in arrays else None,
+    )
+
+
+def compare(
+    reference: Reference, camera: int, motion: Motion, points: Points = "joints", body: Path | None = None
+) -> Comparison:
+    """Score a motion that was estimated from the pictures of one ``camera`` of the reference.
+
+    Where several people were found, the one is scored whose keypoints lie nearest to the reference's in the picture.
+
+    Args:
+        points: compare SMPL's ``joints``, or the ``coco`` keypoints of the posed surface, face included.
+        body: the file of the body that the motion was made with, where it is not one that ships; for ``coco`` only.
+
+    Raises:
+        ValueError: There is no such camera, or no point that both sides have.
+        BodyError: The body is not known.
+    """
+    if not 0 <= camera < len(reference.rotations):
+        raise ValueError(f"the reference has cameras 0 to {len(reference.rotations) - 1}, not {camera}")
+    names = tuple(name for name in (LIMBS if points == "joints" else COCO_NAMES) if name in reference.names)
+    if not names:
+        raise ValueError(f"the reference has none of {', '.join(COCO_NAMES)}: name its points so")
+    columns = [reference.names.index(name) for name in names]
+    truth, pixels = (part[:, columns] for part in reference.seen_by(camera))
+    rows = rows_of_person(motion, reference.frames, pixels, [COCO_NAMES.index(name) for name in names])
+    if points == "joints":
+        predicted = motion.joints_m[rows][:, [JOINT_NAMES.index(name) for name in names]]
+    else:
+        arrays = body_of(motion, body)
+        regressor = arrays.coco_regressor[[COCO_NAMES.index(name) for name in names]]
+        predicted = regressor @ posed(motion, rows, arrays)
+    step = int(reference.frames[1] - reference.frames[0]) if len(reference.frames) > 1 else 1
+    return _errors(names, predicted, truth, rows >= 0, reference.fps or motion.fps / step)
+
+
+def _errors(
+    names: tuple[str, ...], predicted: NDArray[np.float32], truth: Array, found: NDArray[np.bool_], fps: float
+) -> Comparison:
+    known = np.isfinite(truth).all(-1)
+    valid = torch.from_numpy(known & found[:, None])
+    mine, theirs = (
+        torch.from_numpy(np.where(valid[..., None], part, 0.0).astype(np.float64)) for part in (predicted, truth)
+    )
+
+    pa = _frame_means(pa_distances(mine, theirs, valid), valid & (valid.sum(-1, keepdim=True) >= LEAST_POINTS))
+    rooted, acceleration = {}, np.full(len(truth), np.nan)
+    for root, pair in ROOTS:
+        if set(pair) <= set(names):
+            middle = [names.index(name) for name in pair]
+            usable = valid & valid[:, middle].all(-1, keepdim=True)
+            a, b = (part - part[:, middle].mean(1, keepdim=True) for part in (mine, theirs))
+            rooted[root] = _frame_means((a - b).norm(dim=-1), usable) * 1000
+            # The hips come last in `ROOTS`: where they are known they are the root of the acceleration, too.
+            acceleration = np.full(len(truth), np.nan)
+            if len(truth) > 2:
+                three = usable[2:] & usable[1:-1] & usable[:-2]
+                acceleration[1:-1] = _frame_means(acceleration_error(a, b, fps), three)
+    return Comparison(names, fps, found, np.asarray(known.any(-1)), pa * 1000, rooted, acceleration)
+
+
+def _frame_means(values: Tensor, valid: Tensor) -> Array:
+    """Means (T,) over the valid ones of (T, K) values; NaN where there are none."""
+    count = valid.sum(-1)
+    means: Array = torch.where(count > 0, (values * valid).sum(-1) / count, torch.nan).numpy()
+    return means
+
+
+def together(comparisons: Sequence[Comparison]) -> Comparison:
+    """All frames of several comparisons of one set of points as one."""
+    first = comparisons[0]
+
+    def joined(part: str) -> NDArray[Any]:
+        return np.concatenate([getattr(comparison, part) for comparison in comparisons])
+
+    rooted = {root: np.concatenate([each.rooted[root] for each in comparisons]) for root in first.rooted}
+    return Comparison(
+        first.names, first.fps, joined("found"), joined("known"), joined("pa"), rooted, joined("acceleration")
+    )
+
+
+def mean(values: Array) -> float:
+    """Mean of the frames that have a value; NaN if none has."""
+    return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else float("nan")
+
+
+def table(rows: dict[str, Comparison], points: Points) -> Table:
+    """One line for each comparison, the names of the points in the title."""
+    first = next(iter(rows.values()))
+    kind = "SMPL joints" if points == "joints" else "COCO keypoints of the body"
+    title = f"{len(first.names)} {kind}: {', '.join(name.replace('_', ' ') for name in first.names)}"
+    made = Table(
+        *("camera", "frames", "PA-MPJPE mm", *(f"{root}-rooted MPJPE mm" for root in first.rooted)),
+        *(f"accel m/s² at {first.fps:g} fps", "accel mm/frame²"),
+        title=title,
+    )
+    for name, scores in rows.items():
+        acceleration = mean(scores.acceleration)
+        per_frame = float(per_frame_squared(torch.tensor(acceleration, dtype=torch.float64), scores.fps))
+        made.add_row(
+            name,
+            f"{int((scores.found & scores.known).sum())} of {int(scores.known.sum())}",
+            f"{mean(scores.pa):.1f}",
+            *(f"{mean(values):.1f}" for values in scores.rooted.values()),
+            f"{acceleration:.2f}",
+            f"{per_frame:.1f}",
+        )
+    return made
+
+
+def main(
+    reference: Annotated[Path, typer.Argument(help="what several cameras measured (.npz)")],
+    motions: Annotated[list[Path], typer.Argument(help="motions saved by run_camera.py --save, one for each camera")],
+    camera: Annotated[list[int] | None, typer.Option(help="camera of each motion; 0, 1, ... by default")] = None,
+    points: Annotated[Points, typer.Option(help="SMPL's joints, or COCO keypoints of the body's surface")] = "joints",
+    body: Annotated[Path | None, typer.Option(help="the body that the motions were made with, for coco")] = None,
+) -> None:
+    """Print the errors of each motion and of all together."""
+    console, errors = Console(width=160, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        truth = load_reference(reference)
+        cameras = camera or list(range(len(truth.rotations)))
+        if len(cameras) != len(motions):
+            raise ValueError(
+                f"{len(motions)} motion(s) for {len(cameras)} camera(s): say whose each is with --camera, in their order"
+            )
+        rows = {}
+        for number, path in zip(cameras, motions, strict=True):
+            motion = load_motion(path)
+            rows[f"{number} ({path.name})"] = compare(truth, number, motion, points, body)
+            focal, used = truth.matrices[number, 0, 0], motion.camera_matrix[0, 0]
+            if abs(used / focal - 1) > 0.05:
+                errors.print(
+                    f"{path} was made with a focal length of {used:.0f} px: run_camera.py --focal {focal:.0f} is right for "
+                    f"camera {number}"
+                )
+        if len(rows) > 1:
+            rows["all"] = together(list(rows.values()))
+    except (ValueError, *USER_ERRORS) as error:
+        errors.print(f"error: {' '.join(str(error).split())}", markup=False)
+        raise typer.Exit(2) from None
+    console.print(table(rows, points))
+
+
+if __name__ == "__main__":
+    typer.run(main)

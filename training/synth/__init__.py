@@ -1,0 +1,1 @@
+"""Synthetic humans: rendering them, and their exact optical flow."""

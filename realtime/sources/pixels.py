@@ -77,11 +77,13 @@ class FrameConverter:
     def __init__(self, pixel_aspect: float = 1.0) -> None:
         self._pixel_aspect = pixel_aspect if 0.1 < pixel_aspect < 10 else 1.0
         self._reformatter = VideoReformatter()
+        self._rotation: float | None = None
+        self._turn = UPRIGHT
 
     def size_of(self, frame: av.VideoFrame) -> tuple[int, int]:
         """(width, height) of the upright picture of ``frame``, pixels."""
         width, height = self._stored_size(frame)
-        return (height, width) if turn_of(frame)[0] == 0 else (width, height)
+        return (height, width) if self._turn_of(frame)[0] == 0 else (width, height)
 
     def convert(self, frame: av.VideoFrame, buffer: ImageArray) -> None:
         """Write ``frame`` into ``buffer``, uint8 (H, W, 3) BGR; black borders where the shapes differ.
@@ -95,7 +97,7 @@ class FrameConverter:
             height, plane.line_size
         )  # rows are padded, hence no plain view
         image: ImageArray = rows[:, : width * 3].reshape(height, width, 3)
-        rotation, mirror = _TURNS[turn_of(frame)]
+        rotation, mirror = _TURNS[self._turn_of(frame)]
         if rotation is None and mirror is None:
             fit_into(image, buffer)
             return
@@ -106,6 +108,14 @@ class FrameConverter:
             if in_place:
                 return
         fit_into(image if mirror is None else np.asarray(cv2.flip(image, mirror), np.uint8), buffer)
+
+    def _turn_of(self, frame: av.VideoFrame) -> Turn:
+        # A frame that was asked for its side data refers to itself: its megabytes wait for Python's cycle collector, and
+        # hundreds of them for its next run. The rotation is free to ask, so look closely only when it changes.
+        rotation = float(frame.rotation)
+        if rotation != self._rotation:
+            self._rotation, self._turn = rotation, turn_of(frame)
+        return self._turn
 
     def _stored_size(self, frame: av.VideoFrame) -> tuple[int, int]:
         return max(1, round(frame.width * self._pixel_aspect)), frame.height

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -44,6 +46,22 @@ def test_a_video_arrives_whole_and_in_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(times_of(stamps), np.arange(20) / 30, atol=1e-6)
     captured = [stamp.captured_ns for stamp in stamps]
     assert captured == sorted(captured)
+
+
+def test_pictures_that_were_read_are_freed_without_the_cycle_collector(tmp_path: Path) -> None:
+    def alive() -> int:
+        return sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+
+    with open_source(str(write_video(tmp_path / "a.mp4", 40))) as source:
+        gc.collect()
+        gc.disable()
+        try:
+            before = alive()
+            stamps, _ = read_all(source)
+            assert len(stamps) == 40
+            assert alive() - before <= 3
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The GPU's driver, behind one small port."""

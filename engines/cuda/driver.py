@@ -1,0 +1,82 @@
+"""Is there an NVIDIA driver, and which GPU? Asked of libcuda itself, before anything that would crash without one."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import dataclass
+
+from engines.engine import RuntimeMissingError
+
+OLDEST_CUDA = (11, 4)
+"""JetPack 5 and, on desktops, driver 470: the oldest that TensorRT 8.6 was made for."""
+
+_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+_COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 75, 76
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """The first GPU that CUDA shows (``CUDA_VISIBLE_DEVICES`` chooses).
+
+    ``sm`` is its compute capability, as "8.7"; ``cuda`` the newest CUDA version that the driver speaks, as "12.6".
+    """
+
+    name: str
+    sm: str
+    cuda: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (SM {self.sm})"
+
+
+def probe_gpu() -> Gpu:
+    """The GPU that CUDA programs of this process would use.
+
+    Raises `RuntimeMissingError` with one line that says what is missing: the driver, a GPU, or a newer driver.
+    """
+    try:
+        cuda = ctypes.CDLL(_LIBRARY)
+    except OSError:
+        raise RuntimeMissingError(
+            f"no NVIDIA driver here ({_LIBRARY} is not found): install one, or use --engine auto"
+        ) from None
+    try:
+        _check(cuda, cuda.cuInit(0))
+        version, count = ctypes.c_int(), ctypes.c_int()
+        _check(cuda, cuda.cuDriverGetVersion(ctypes.byref(version)))
+        _check(cuda, cuda.cuDeviceGetCount(ctypes.byref(count)))
+        spoken = (version.value // 1000, version.value % 1000 // 10)
+        if spoken < OLDEST_CUDA:
+            raise RuntimeMissingError(
+                f"the NVIDIA driver is too old (CUDA {_dotted(spoken)}): "
+                f"update it to one that speaks CUDA {_dotted(OLDEST_CUDA)} or newer"
+            )
+        if not count.value:
+            raise RuntimeMissingError("the NVIDIA driver shows no GPU: check CUDA_VISIBLE_DEVICES")
+        device = ctypes.c_int()
+        _check(cuda, cuda.cuDeviceGet(ctypes.byref(device), 0))
+        name = ctypes.create_string_buffer(256)
+        _check(cuda, cuda.cuDeviceGetName(name, len(name), device))
+        sm = (_attribute(cuda, _COMPUTE_CAPABILITY_MAJOR, device), _attribute(cuda, _COMPUTE_CAPABILITY_MINOR, device))
+    except AttributeError as error:  # a library of that name without the function
+        raise RuntimeMissingError(f"{_LIBRARY} is not NVIDIA's driver ({error})") from None
+    return Gpu(name.value.decode(errors="replace"), _dotted(sm), _dotted(spoken))
+
+
+def _attribute(cuda: ctypes.CDLL, attribute: int, device: ctypes.c_int) -> int:
+    value = ctypes.c_int()
+    _check(cuda, cuda.cuDeviceGetAttribute(ctypes.byref(value), attribute, device))
+    return value.value
+
+
+def _check(cuda: ctypes.CDLL, result: int) -> None:
+    if result:
+        text = ctypes.c_char_p()
+        cuda.cuGetErrorString(result, ctypes.byref(text))
+        reason = text.value.decode(errors="replace") if text.value else "unknown error"
+        raise RuntimeMissingError(f"the NVIDIA driver does not start ({reason}, error {result})")
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"

@@ -1,0 +1,36 @@
+"""Which Python package speaks to the driver."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from engines.cuda.port import Cuda
+from engines.cuda.with_bindings import bindings_port
+from engines.cuda.with_pycuda import pycuda_port
+from engines.engine import EngineError, RuntimeMissingError
+
+ENVIRONMENT = "MOTIONMESH_CUDA"
+"""The environment variable that chooses the package: one of `PACKAGES`."""
+
+_PORTS: dict[str, Callable[[], Cuda]] = {"pycuda": pycuda_port, "cuda-bindings": bindings_port}
+PACKAGES = tuple(_PORTS)
+
+
+def open_cuda(package: str | None = None) -> Cuda:
+    """The driver through ``package``, through the one that `ENVIRONMENT` names, or through the first that starts.
+
+    Raises `RuntimeMissingError` when none does, `EngineError` for an unknown name.
+    """
+    package = package or os.environ.get(ENVIRONMENT)
+    if package:
+        if package not in _PORTS:
+            raise EngineError(f"{ENVIRONMENT}={package} is unknown: choose {' or '.join(_PORTS)}")
+        return _PORTS[package]()
+    reasons = []
+    for port in _PORTS.values():
+        try:
+            return port()
+        except RuntimeMissingError as error:  # noqa: PERF203
+            reasons.append(str(error))
+    raise RuntimeMissingError(f"TensorRT needs pycuda or cuda-bindings: {'; '.join(reasons)}")

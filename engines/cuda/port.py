@@ -1,0 +1,100 @@
+"""What an engine needs of CUDA, and nothing else: so that it does not matter which package speaks to the driver.
+
+Everything here works in the primary context, the one that TensorRT uses as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from engines.engine import EngineError
+
+
+class CudaError(EngineError):
+    """The driver refused a call. The message is one line."""
+
+
+class OutOfGpuMemoryError(CudaError):
+    """The GPU, or the pinned memory of the host, is full."""
+
+
+class Stream(Protocol):
+    """Work that the GPU does in order, beside that of other streams."""
+
+    @property
+    def handle(self) -> int:
+        """The driver's handle, as TensorRT takes it."""
+
+    def synchronise(self) -> None:
+        """Sleep until everything queued so far is done. Raises `CudaError` when any of it failed."""
+
+    def close(self) -> None:
+        """Give the stream back. Closing twice is harmless."""
+
+
+class DeviceMemory(Protocol):
+    """A block of GPU memory."""
+
+    @property
+    def address(self) -> int: ...
+
+    def close(self) -> None:
+        """Free the block. Closing twice is harmless."""
+
+
+class PinnedMemory(Protocol):
+    """Page-locked host memory, which the GPU reads and writes while the CPU does something else.
+
+    ``bytes`` is a flat uint8 array over it. It, and every view of it, dies with `close`.
+    """
+
+    @property
+    def bytes(self) -> NDArray[Any]: ...
+
+    def close(self) -> None:
+        """Free the block. Closing twice is harmless."""
+
+
+class Graph(Protocol):
+    """Recorded work that one call queues again."""
+
+    def launch(self, stream: Stream) -> None: ...
+
+    def close(self) -> None:
+        """Give the graph back. Closing twice is harmless."""
+
+
+class Cuda(Protocol):
+    """One way to speak to the driver. All calls but `activate` want to be made in a thread that called `activate`.
+
+    Raises `CudaError`, and `OutOfGpuMemoryError` where memory is asked for.
+    """
+
+    name: str
+    """The Python package behind it."""
+
+    def activate(self) -> None:
+        """Make the primary context current in this thread. It is pushed once, and popped when the thread ends."""
+
+    def stream(self) -> Stream: ...
+
+    def device_memory(self, size: int) -> DeviceMemory:
+        """Allocate ``size`` bytes on the GPU."""
+
+    def pinned_memory(self, size: int) -> PinnedMemory:
+        """Allocate ``size`` bytes of page-locked host memory."""
+
+    def copy_in(self, memory: DeviceMemory, pinned: NDArray[Any], stream: Stream) -> None:
+        """Queue a copy of ``pinned`` (contiguous) to the start of ``memory``."""
+
+    def copy_out(self, pinned: NDArray[Any], memory: DeviceMemory, stream: Stream) -> None:
+        """Queue a copy of the start of ``memory`` into ``pinned`` (contiguous)."""
+
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Graph | None:
+        """Record what ``work`` queues on ``stream``, without doing it. None where this package has no graphs.
+
+        Raises `CudaError` when ``work`` does something that cannot be recorded; the stream can be used again.
+        """

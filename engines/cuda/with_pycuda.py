@@ -1,0 +1,124 @@
+"""The driver through pycuda. It knows no CUDA graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.cuda.port import CudaError, DeviceMemory, Graph, OutOfGpuMemoryError, PinnedMemory, Stream
+from engines.cuda.threads import OncePerThread
+from engines.engine import RuntimeMissingError
+from engines.onnx_file import explain
+
+_NON_BLOCKING = 1
+
+
+class PyCuda:
+    """`engines.cuda.port.Cuda` with pycuda. One a process: see `pycuda_port`.
+
+    Raises `RuntimeMissingError` when the package is missing or does not start.
+    """
+
+    name = "pycuda"
+
+    def __init__(self) -> None:
+        try:
+            # Never pycuda.autoinit: it makes a context of its own, in which TensorRT's memory is not known.
+            import pycuda.driver
+        except Exception as error:  # a libcuda that lacks a function shows as ImportError, a bad build as others
+            raise RuntimeMissingError(f"pycuda does not start ({explain(error)}): pip install pycuda") from error
+        self._cuda: Any = pycuda.driver
+        with _told("start", RuntimeMissingError):
+            self._cuda.init()
+            context = self._cuda.Device(0).retain_primary_context()
+        self.activate = OncePerThread(context.push, context.pop)
+
+    def stream(self) -> Stream:
+        with _told("make a stream"):
+            return _Stream(self._cuda)
+
+    def device_memory(self, size: int) -> DeviceMemory:
+        with _told(f"allocate {size / 1e6:.1f} MB on the GPU"):
+            return _DeviceMemory(self._cuda.mem_alloc(max(size, 1)))
+
+    def pinned_memory(self, size: int) -> PinnedMemory:
+        with _told(f"allocate {size / 1e6:.1f} MB of pinned memory"):
+            return _PinnedMemory(self._cuda.pagelocked_empty(max(size, 1), np.uint8))
+
+    def copy_in(self, memory: DeviceMemory, pinned: NDArray[Any], stream: Stream) -> None:
+        assert isinstance(stream, _Stream)
+        with _told("copy to the GPU"):
+            self._cuda.memcpy_htod_async(memory.address, pinned, stream.stream)
+
+    def copy_out(self, pinned: NDArray[Any], memory: DeviceMemory, stream: Stream) -> None:
+        assert isinstance(stream, _Stream)
+        with _told("copy from the GPU"):
+            self._cuda.memcpy_dtoh_async(pinned, memory.address, stream.stream)
+
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Graph | None:
+        return None
+
+
+@cache
+def pycuda_port() -> PyCuda:
+    """The process's `PyCuda`. Raises `RuntimeMissingError`."""
+    return PyCuda()
+
+
+class _Stream:
+    def __init__(self, cuda: Any) -> None:
+        self.stream = cuda.Stream(_NON_BLOCKING)
+        self.handle = int(self.stream.handle)
+        # Waiting for a stream spins on a core that another stage needs; waiting for such an event sleeps.
+        flags = cuda.event_flags
+        self._done = cuda.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING)
+
+    def synchronise(self) -> None:
+        with _told("finish"):
+            self._done.record(self.stream)
+            self._done.synchronize()
+
+    def close(self) -> None:
+        # pycuda gives both back when nothing refers to them any more.
+        self.stream = self._done = None
+
+
+class _DeviceMemory:
+    def __init__(self, memory: Any) -> None:
+        self._memory: Any = memory
+        self.address = int(memory)
+
+    def close(self) -> None:
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            with _told("free memory"):
+                memory.free()
+
+
+class _PinnedMemory:
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.bytes = array
+
+    def close(self) -> None:
+        array, self.bytes = self.bytes, np.empty(0, np.uint8)
+        if array.size:
+            owner: Any = array.base
+            with _told("free pinned memory"):
+                owner.free()
+
+
+@contextmanager
+def _told(what: str, kind: type[CudaError | RuntimeMissingError] = CudaError) -> Iterator[None]:
+    import pycuda.driver as cuda
+
+    try:
+        yield
+    except cuda.MemoryError as error:
+        raise OutOfGpuMemoryError(f"CUDA cannot {what}: {explain(error)}; close other programs that use it") from error
+    except cuda.Error as error:
+        raise kind(f"CUDA cannot {what}: {explain(error)}") from error

@@ -1,0 +1,93 @@
+"""Files that belong to this user of this machine: where they are, how they are written, and how they are signed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from engines.engine import EngineError
+
+ENVIRONMENT = "MOTIONMESH_ENGINES"
+"""The environment variable that names another folder for TensorRT plans."""
+
+_SECRET_BYTES = 32
+
+
+def user_folder() -> Path:
+    """The folder of this program for files that can be made again: below ``~/.cache`` on Linux."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "motionmesh"
+
+
+def plans_folder() -> Path:
+    """Where TensorRT plans are kept: the folder that `ENVIRONMENT` names, else ``engines`` in `user_folder`."""
+    named = os.environ.get(ENVIRONMENT)
+    return Path(named).expanduser() if named else user_folder() / "engines"
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write ``path`` so that it is there with all of ``data`` or not at all; its folder is made when missing.
+
+    Raises `EngineError` when it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, mode)
+            os.replace(name, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name)
+            raise
+    except OSError as error:
+        raise EngineError(
+            f"cannot write {path}: {error.strerror or error}; set {ENVIRONMENT} to a folder that can be written"
+        ) from error
+
+
+class Signature:
+    """Signs with a secret that is kept in ``file``, and made there when first needed."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def sign(self, data: bytes) -> str:
+        """The signature of ``data``, in hexadecimal. Raises `EngineError` when the secret cannot be kept."""
+        secret = self._secret()
+        if not secret:
+            write_whole(self._file, secrets.token_bytes(_SECRET_BYTES), 0o600)
+            secret = self._secret()
+        return hmac.new(secret, data, hashlib.sha256).hexdigest()
+
+    def verify(self, data: bytes, signature: str) -> bool:
+        """Whether ``signature`` was made of ``data`` with this secret."""
+        secret = self._secret()
+        return bool(secret) and hmac.compare_digest(hmac.new(secret, data, hashlib.sha256).hexdigest(), signature)
+
+    def _secret(self) -> bytes:
+        try:
+            secret = self._file.read_bytes()
+        except OSError:
+            return b""
+        return secret if len(secret) == _SECRET_BYTES else b""
+
+
+def machine_signature() -> Signature:
+    """The signature of this user of this machine. Its secret is not among the plans: who copies those in, lacks it."""
+    return Signature(user_folder() / "machine.key")

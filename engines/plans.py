@@ -1,0 +1,287 @@
+"""TensorRT plans on disk: where they are kept, what they are good for, and which of them may be loaded.
+
+A plan holds code for one GPU and one version of TensorRT, and loading it runs that code. So each has a manifest beside
+it (JSON) that says what it was made from and for, holds the SHA-256 of the plan, and is signed with a key that only
+this user of this machine has. A plan that was not built here, was changed, or is for another GPU or version is not
+loaded but built anew; `PlanPolicy.trust` waives the signature, nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from engines.cuda.driver import probe_gpu
+from engines.engine import EngineError
+from engines.machine_files import machine_signature, plans_folder, write_whole
+from engines.tensorrt_api import load_tensorrt
+from engines.tensorrt_builder import BuildOptions, Precision, Progress, serialise
+
+__all__ = ["Plan", "PlanPolicy", "Target", "build_plan", "find_plans", "obtain_plan", "plans_folder"]
+
+_FORMAT = 1
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a plan can run on: the version of TensorRT, and the GPU's name and compute capability (as "8.7")."""
+
+    tensorrt: str
+    gpu: str
+    sm: str
+
+    @staticmethod
+    def here() -> Target:
+        """This machine's. Raises `RuntimeMissingError` where TensorRT cannot run."""
+        gpu = probe_gpu()
+        return Target(load_tensorrt().__version__, gpu.name, gpu.sm)
+
+    def __str__(self) -> str:
+        return f"TensorRT {self.tensorrt} on {self.gpu} (SM {self.sm})"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan on disk and what its manifest says.
+
+    ``onnx_sha256`` is the graph that it was built from, ``source_sha256`` the model that this graph was converted from
+    (the same where nothing was converted). ``size`` is in bytes, ``seconds`` what the build took. ``reused`` tells a
+    plan that was found from one that was just built.
+    """
+
+    path: Path
+    label: str
+    options: BuildOptions
+    target: Target
+    onnx_sha256: str
+    source_sha256: str
+    plan_sha256: str
+    size: int
+    seconds: float
+    signature: str = ""
+    reused: bool = True
+
+    @property
+    def precision(self) -> Precision:
+        return self.options.precision
+
+    def read(self, trust: bool = False) -> bytes:
+        """The plan's bytes. Raises `EngineError` when it may not be loaded here; ``trust`` waives the signature."""
+        problem = self.problem(trust)
+        if problem:
+            raise EngineError(f"{self.path.name} {problem}")
+        data = _read(self.path)
+        if hashlib.sha256(data).hexdigest() != self.plan_sha256:
+            raise EngineError(f"{self.path.name} is damaged (sha256 differs)")
+        return data
+
+    def problem(self, trust: bool = False) -> str:
+        """Why the manifest speaks against loading the plan here, as the end of a sentence; empty when it does not."""
+        if not trust and not machine_signature().verify(self._signed(), self.signature):
+            return "was not built by this machine (--trust-engine loads it all the same)"
+        here = Target.here()
+        return "" if self.target == here else f"was built for {self.target}, this is {here}"
+
+    def save(self) -> Plan:
+        """Sign the manifest, write it beside the plan, and return the signed one. Raises `EngineError`."""
+        signed = replace(self, signature=machine_signature().sign(self._signed()))
+        text = json.dumps({**self._manifest(), "signature": signed.signature}, indent=2)
+        write_whole(self.path.with_suffix(".json"), text.encode() + b"\n")
+        return signed
+
+    @staticmethod
+    def open(path: Path) -> Plan:
+        """The plan at ``path`` as its manifest describes it. Raises `EngineError` when it has none that can be read."""
+        manifest = path.with_suffix(".json")
+        try:
+            row = json.loads(_read(manifest))
+            if row["format"] != _FORMAT:
+                raise EngineError(f"{manifest.name} is of another version of this program")
+            return Plan(
+                path,
+                str(row["label"]),
+                BuildOptions(**{**row["options"], "batch": tuple(row["options"]["batch"])}),
+                Target(**row["target"]),
+                str(row["onnx_sha256"]),
+                str(row["source_sha256"]),
+                str(row["plan_sha256"]),
+                int(row["bytes"]),
+                float(row["seconds"]),
+                str(row["signature"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise EngineError(f"{manifest.name} is damaged") from error
+
+    def _manifest(self) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "label": self.label,
+            "options": asdict(self.options),
+            "target": asdict(self.target),
+            "onnx_sha256": self.onnx_sha256,
+            "source_sha256": self.source_sha256,
+            "plan_sha256": self.plan_sha256,
+            "bytes": self.size,
+            "seconds": round(self.seconds, 1),
+        }
+
+    def _signed(self) -> bytes:
+        return json.dumps(self._manifest(), sort_keys=True).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPolicy:
+    """Which plans `obtain_plan` uses.
+
+    Args:
+        precision: "auto" takes fp16 where such a plan has been built, else fp32.
+        folder: where plans are kept. None: `plans_folder`.
+        trust: load plans that this machine did not build.
+        say: gets one-line remarks: what is built, how long it took, why a plan was not taken.
+        progress: see `engines.tensorrt_builder.Progress`.
+    """
+
+    precision: Literal["auto"] | Precision = "auto"
+    folder: Path | None = None
+    trust: bool = False
+    say: Callable[[str], None] = _silent
+    progress: Progress | None = None
+
+
+def build_plan(
+    onnx: bytes | Path,
+    label: str,
+    options: BuildOptions | None = None,
+    *,
+    folder: Path | None = None,
+    source: bytes | None = None,
+    force: bool = False,
+    trust: bool = False,
+    say: Callable[[str], None] = _silent,
+    progress: Progress | None = None,
+) -> Plan:
+    """The plan of an ONNX graph for this machine: the one that is there when it may be loaded, else a new one.
+
+    Args:
+        onnx: the graph, a file or its contents.
+        label: names the plan's file, and the graph in errors.
+        folder: where plans are kept. None: `plans_folder`.
+        source: the model that ``onnx`` was converted from, by which a user finds the plan. None: ``onnx`` itself.
+        force: build even where a plan is there.
+        trust: take a plan that is there even if this machine did not build it.
+        say, progress: see `PlanPolicy`.
+
+    Raises `RuntimeMissingError` where TensorRT cannot run, `EngineError` when it refuses the graph or nothing can be
+    written.
+    """
+    options = options or BuildOptions()
+    data = onnx if isinstance(onnx, bytes) else _read(onnx)
+    digest = hashlib.sha256(data).hexdigest()
+    here = Target.here()
+    folder = folder or plans_folder()
+    path = folder / _file_name(label, digest, options, here)
+    if not force and path.exists():
+        try:
+            plan = Plan.open(path)
+            plan.read(trust)
+            if (plan.onnx_sha256, plan.options) == (digest, options):
+                return plan
+            say(f"{path.name} was made from something else: building it anew")
+        except EngineError as error:
+            say(f"{error}: building it anew")
+    say(f"building {label} in {options.precision} for {here}: once, some minutes on a small device")
+    timing_cache = folder / f"timing-{_slug(here.gpu)}.cache"
+    began = time.monotonic()
+    contents, timings = serialise(
+        onnx,
+        options,
+        label=label,
+        timing_cache=timing_cache.read_bytes() if timing_cache.is_file() else b"",
+        progress=progress,
+    )
+    seconds = time.monotonic() - began
+    plan = Plan(
+        path,
+        label,
+        options,
+        here,
+        digest,
+        digest if source is None else hashlib.sha256(source).hexdigest(),
+        hashlib.sha256(contents).hexdigest(),
+        len(contents),
+        seconds,
+        reused=False,
+    )
+    write_whole(path, contents)
+    plan = plan.save()
+    if timings:
+        write_whole(timing_cache, timings)
+    say(f"built {label} in {options.precision}: {seconds:.0f} s, {len(contents) / 1e6:.1f} MB, {path}")
+    return plan
+
+
+def find_plans(source: bytes, precision: Precision, folder: Path | None = None) -> Iterator[Plan]:
+    """Plans that were made from the model ``source``, converted or not. They have yet to be read, which may refuse."""
+    digest = hashlib.sha256(source).hexdigest()
+    for path in sorted((folder or plans_folder()).glob("*.plan")):
+        try:
+            plan = Plan.open(path)
+        except EngineError:
+            continue
+        if (plan.source_sha256, plan.precision) == (digest, precision):
+            yield plan
+
+
+def obtain_plan(model: bytes | Path, label: str, policy: PlanPolicy) -> tuple[Plan, bytes]:
+    """The plan to run ``model`` with, and its bytes.
+
+    float32 plans are built here when they are missing. Those of lower precision need tools that a device in the field
+    does not have: ``python -m export.engines`` builds them.
+
+    Raises `RuntimeMissingError` where TensorRT cannot run, and `EngineError`.
+    """
+    source = model if isinstance(model, bytes) else _read(model)
+    wanted: Precision = "fp16" if policy.precision == "auto" else policy.precision
+    if wanted != "fp32":
+        for plan in find_plans(source, wanted, policy.folder):
+            try:
+                return plan, plan.read(policy.trust)
+            except EngineError as error:  # noqa: PERF203
+                policy.say(f"{error}: passed over")
+        if policy.precision != "auto":
+            raise EngineError(
+                f"there is no {wanted} plan of {label} for this machine: "
+                f"build it with python -m export.engines --precision {wanted}"
+            )
+    plan = build_plan(model, label, folder=policy.folder, trust=policy.trust, say=policy.say, progress=policy.progress)
+    return plan, plan.read(policy.trust)
+
+
+def _file_name(label: str, digest: str, options: BuildOptions, target: Target) -> str:
+    # All that may stand side by side is in the name. The version of TensorRT is not: the newer plan takes the place of
+    # the older one.
+    key = json.dumps([digest, asdict(options), target.gpu, target.sm], sort_keys=True)
+    return f"{_slug(label)}-{options.precision}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.plan"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w.]+", "-", text).strip("-") or "model"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise EngineError(f"{path.name} is missing") from None
+    except OSError as error:
+        raise EngineError(f"cannot read {path}: {error.strerror or error}") from error

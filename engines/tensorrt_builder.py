@@ -1,0 +1,228 @@
+"""ONNX ▶ TensorRT plan, on TensorRT 8.6 to 11.
+
+A network's precision is in its ONNX graph: float16 tensors, quantise and dequantise nodes. TensorRT 10 and 11 take the
+graph at its word (strongly typed). 8.6 cannot, and is told which precisions occur in the graph and to keep its float32
+layers. The same is done for a DLA core, which wants no strongly typed network before TensorRT 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from engines.cuda.packages import open_cuda
+from engines.engine import EngineError
+from engines.onnx_file import OnnxModel, open_onnx
+from engines.tensorrt_api import (
+    Builder,
+    IBuilderConfig,
+    INetworkDefinition,
+    OnnxParser,
+    TensorRt,
+    load_tensorrt,
+    shared_log,
+)
+
+Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+Progress = Callable[[str, int, int], None]
+"""Called while a plan is built with the phase's name, its steps done and its steps in all (TensorRT 10 or newer)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """How a plan is built.
+
+    Args:
+        precision: what the graph's numbers are; it names the plan and changes nothing in the graph.
+        workspace_mb: most GPU memory that a layer may use for scratch, MiB. None: TensorRT's own limit.
+        dla: the DLA core that takes what it can; the GPU takes the rest. None: all on the GPU.
+        batch: smallest, usual and largest size of every free leading dimension.
+
+    Raises `EngineError` for values that cannot be.
+    """
+
+    precision: Precision = "fp32"
+    workspace_mb: int | None = None
+    dla: int | None = None
+    batch: tuple[int, int, int] = (1, 1, 1)
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise EngineError(f"unknown precision '{self.precision}': choose one of {', '.join(PRECISIONS)}")
+        if self.workspace_mb is not None and self.workspace_mb < 1:
+            raise EngineError(f"a workspace of {self.workspace_mb} MB is too small: give at least 1")
+        if self.dla is not None and self.dla < 0:
+            raise EngineError(f"there is no DLA core {self.dla}: count from 0")
+        if self.dla is not None and self.precision == "fp32":
+            raise EngineError("a DLA core computes in fp16 or int8 only: choose such a precision")
+        if not 1 <= self.batch[0] <= self.batch[1] <= self.batch[2]:
+            raise EngineError(f"batch {self.batch} must rise: smallest, usual, largest, from 1 on")
+
+
+def serialise(
+    model: bytes | Path,
+    options: BuildOptions,
+    *,
+    label: str = "",
+    timing_cache: bytes = b"",
+    progress: Progress | None = None,
+) -> tuple[bytes, bytes]:
+    """Build the plan of an ONNX model for this GPU; takes seconds to minutes.
+
+    ``label`` is what errors call it. ``timing_cache`` is what an earlier build on this machine measured.
+
+    Returns the plan and the new timing cache. Raises `RuntimeMissingError` where TensorRT cannot run, and `EngineError`
+    for a graph that it refuses, naming the node, and for options that this machine cannot fulfil.
+    """
+    onnx = open_onnx(model, label)
+    trt, log = load_tensorrt(), shared_log()
+    open_cuda().activate()  # the builder measures its kernels in the context that is current here
+    builder = log.made("builder", lambda: trt.Builder(log.logger))
+    weakly_typed = not _strongly_typed(trt, options)
+    flag = trt.NetworkDefinitionCreationFlag
+    kind = flag.EXPLICIT_BATCH if weakly_typed else flag.STRONGLY_TYPED
+    network = log.made("network", lambda: builder.create_network(1 << int(kind)))
+    parser = log.made("parser", lambda: trt.OnnxParser(network, log.logger))
+    _parse(parser, onnx, log.take)
+    config = builder.create_builder_config()
+    if weakly_typed:
+        _allow_precisions(trt, network, config)
+    if options.workspace_mb is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
+    if options.dla is not None:
+        _use_dla(trt, builder, config, options.dla)
+    _add_profile(builder, network, config, options.batch, onnx.label)
+    _use_timing_cache(config, timing_cache)
+    monitor = _Monitor(progress)
+    if progress is not None and hasattr(config, "progress_monitor"):
+        config.progress_monitor = monitor.adapt(trt)
+    plan = builder.build_serialized_network(network, config)
+    if monitor.interruption is not None:
+        raise monitor.interruption
+    if plan is None:
+        raise EngineError(f"TensorRT cannot build {onnx.label}: {log.take()}")
+    cache = config.get_timing_cache()
+    return bytes(plan), bytes(cache.serialize()) if cache is not None else b""
+
+
+def _strongly_typed(trt: TensorRt, options: BuildOptions) -> bool:
+    if not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+        return False
+    return options.dla is None or not hasattr(trt.BuilderFlag, "FP16")
+
+
+def _parse(parser: OnnxParser, onnx: OnnxModel, logged: Callable[[], str]) -> None:
+    path = None if isinstance(onnx.source, bytes) else str(onnx.source)  # where weights outside of the file are found
+    data = onnx.source if isinstance(onnx.source, bytes) else onnx.source.read_bytes()
+    if parser.parse(data, path):
+        return
+    problems = []
+    for place in range(parser.num_errors):
+        error = parser.get_error(place)
+        where = f"node {error.node()}"
+        if hasattr(error, "node_name"):  # since TensorRT 10
+            where += f" '{error.node_name()}' ({error.node_operator()})"
+        problems.append(f"{where}: {' '.join(error.desc().split())}")
+    raise EngineError(f"TensorRT cannot read {onnx.label}: {'; '.join(problems[:3]) or logged()}")
+
+
+def _allow_precisions(trt: TensorRt, network: INetworkDefinition, config: IBuilderConfig) -> None:
+    """Set the flags of the precisions that occur in a weakly typed network, and keep its float32 layers float32."""
+    layers = [network.get_layer(place) for place in range(network.num_layers)]
+    results = [layer.get_output(0) if layer.num_outputs else None for layer in layers]
+    half = any(result is not None and result.dtype == trt.DataType.HALF for result in results)
+    if half:
+        config.set_flag(trt.BuilderFlag.FP16)
+    if any(layer.type == trt.LayerType.QUANTIZE for layer in layers):
+        config.set_flag(trt.BuilderFlag.INT8)
+    if not half:
+        return
+    config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
+    free = (trt.LayerType.CAST, trt.LayerType.CONSTANT, trt.LayerType.SHAPE)  # their type is fixed by what they are
+    for layer, result in zip(layers, results, strict=True):
+        if result is not None and result.dtype == trt.DataType.FLOAT and layer.type not in free:
+            layer.precision = trt.DataType.FLOAT
+
+
+def _use_dla(trt: TensorRt, builder: Builder, config: IBuilderConfig, core: int) -> None:
+    cores = builder.num_DLA_cores
+    if core >= cores:
+        raise EngineError(f"there is no DLA core {core}: this machine has {cores or 'none'}")
+    config.default_device_type = trt.DeviceType.DLA
+    config.DLA_core = core
+    config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+
+
+def _add_profile(
+    builder: Builder, network: INetworkDefinition, config: IBuilderConfig, batch: tuple[int, int, int], label: str
+) -> None:
+    profile = builder.create_optimization_profile()
+    free = False
+    for place in range(network.num_inputs):
+        tensor = network.get_input(place)
+        if tensor is None:
+            raise EngineError(f"TensorRT does not show input {place} of {label}")
+        shape = tuple(tensor.shape)
+        if -1 not in shape:
+            continue
+        if -1 in shape[1:]:
+            raise EngineError(
+                f"{label}: tensor '{tensor.name}' {list(shape)} is free in more than its first dimension: "
+                "export it with fixed sizes"
+            )
+        free = True
+        smallest, usual, largest = ((size, *shape[1:]) for size in batch)
+        profile.set_shape(tensor.name, smallest, usual, largest)
+    if free and config.add_optimization_profile(profile) < 0:
+        raise EngineError(f"TensorRT refuses batch {batch} for {label}")
+
+
+def _use_timing_cache(config: IBuilderConfig, data: bytes) -> None:
+    # Of another version or GPU, or damaged: measure anew.
+    for contents in (data, b"") if data else (b"",):
+        cache = config.create_timing_cache(contents)
+        if cache is not None and config.set_timing_cache(cache, False):
+            return
+
+
+class _Monitor:
+    """Passes TensorRT's progress on; ends the build when the receiver raises, as it does on Ctrl-C."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._steps: dict[str, int] = {}
+        self.interruption: BaseException | None = None
+
+    def adapt(self, trt: TensorRt) -> object:
+        monitor = self
+
+        class Adapter(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
+            def __init__(self) -> None:
+                trt.IProgressMonitor.__init__(self)
+
+            def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+                monitor.tell(phase_name, 0, num_steps)
+
+            def step_complete(self, phase_name: str, step: int) -> bool:
+                return monitor.tell(phase_name, step + 1)
+
+            def phase_finish(self, phase_name: str) -> None:
+                monitor.tell(phase_name, None)
+
+        adapter: Any = Adapter()
+        return adapter
+
+    def tell(self, phase: str, done: int | None, steps: int | None = None) -> bool:
+        """Report ``done`` steps of a phase, None for all; whether the build shall go on."""
+        total = self._steps.setdefault(phase, steps or 1) if steps is None else steps
+        self._steps[phase] = total
+        if self.interruption is None and self._progress is not None:
+            try:
+                self._progress(phase, total if done is None else done, total)
+            except BaseException as error:  # an exception cannot pass through TensorRT; it is raised after the build
+                self.interruption = error
+        return self.interruption is None

@@ -35,14 +35,13 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from body.joints import COCO_NAMES, JOINT_NAMES
 from realtime.motion_file import Motion, load_motion
 from realtime.session import USER_ERRORS
-from training.metrics import acceleration_error, pa_distances, per_frame_squared
+from training.metrics import mean_of_known, per_frame_squared, pose_errors
 from training.motion.archive import ARCHIVE_ERRORS
-from training.predictions import body_of, posed, rows_of_person
+from training.predictions import body_of, posed, rows_of_people
 
 Array = NDArray[np.float64]
 Points = Literal["joints", "coco"]
@@ -53,7 +52,8 @@ LEAST_POINTS: Final = 4
 LIMBS: Final = COCO_NAMES[5:]
 """COCO keypoints that name a joint of SMPL: shoulders, elbows, wrists, hips, knees, ankles."""
 
-ROOTS: Final = (("shoulder", ("left_shoulder", "right_shoulder")), ("hip", ("left_hip", "right_hip")))
+ROOTS: Final = {"shoulder": ("left_shoulder", "right_shoulder"), "hip": ("left_hip", "right_hip")}
+"""The middles that poses are held by. Accelerations are relative to the last one of which both points are there."""
 
 _SHORT: Final = {
     **{name[:1] + name.split("_")[1][:3]: name for name in COCO_NAMES[5:]},
@@ -172,7 +172,10 @@ def compare(
         raise ValueError(f"the reference has none of {', '.join(COCO_NAMES)}: name its points so")
     columns = [reference.names.index(name) for name in names]
     truth, pixels = (part[:, columns] for part in reference.seen_by(camera))
-    rows = rows_of_person(motion, reference.frames, pixels, [COCO_NAMES.index(name) for name in names])
+    # Without a limit on the distance: a pose that is far off is an error, not another person.
+    (rows,) = rows_of_people(
+        motion, reference.frames, pixels[None], [COCO_NAMES.index(name) for name in names], near=float("inf")
+    )
     if points == "joints":
         predicted = motion.joints_m[rows][:, [JOINT_NAMES.index(name) for name in names]]
     else:
@@ -186,33 +189,19 @@ def compare(
 def _errors(
     names: tuple[str, ...], predicted: NDArray[np.float32], truth: Array, found: NDArray[np.bool_], fps: float
 ) -> Comparison:
-    known = np.isfinite(truth).all(-1)
-    valid = torch.from_numpy(known & found[:, None])
-    mine, theirs = (
-        torch.from_numpy(np.where(valid[..., None], part, 0.0).astype(np.float64)) for part in (predicted, truth)
-    )
-
-    pa = _frame_means(pa_distances(mine, theirs, valid), valid & (valid.sum(-1, keepdim=True) >= LEAST_POINTS))
-    rooted, acceleration = {}, np.full(len(truth), np.nan)
-    for root, pair in ROOTS:
-        if set(pair) <= set(names):
-            middle = [names.index(name) for name in pair]
-            usable = valid & valid[:, middle].all(-1, keepdim=True)
-            a, b = (part - part[:, middle].mean(1, keepdim=True) for part in (mine, theirs))
-            rooted[root] = _frame_means((a - b).norm(dim=-1), usable) * 1000
-            # The hips come last in `ROOTS`: where they are known they are the root of the acceleration, too.
-            acceleration = np.full(len(truth), np.nan)
-            if len(truth) > 2:
-                three = usable[2:] & usable[1:-1] & usable[:-2]
-                acceleration[1:-1] = _frame_means(acceleration_error(a, b, fps), three)
-    return Comparison(names, fps, found, np.asarray(known.any(-1)), pa * 1000, rooted, acceleration)
-
-
-def _frame_means(values: Tensor, valid: Tensor) -> Array:
-    """Means (T,) over the valid ones of (T, K) values; NaN where there are none."""
-    count = valid.sum(-1)
-    means: Array = torch.where(count > 0, (values * valid).sum(-1) / count, torch.nan).numpy()
-    return means
+    present = np.asarray(np.isfinite(truth).all(-1))
+    errors = {
+        root: pose_errors(
+            predicted, truth, present & found[:, None], [names.index(name) for name in pair], fps, LEAST_POINTS
+        )
+        for root, pair in ROOTS.items()
+        if set(pair) <= set(names)
+    }
+    if not errors:
+        raise ValueError("the reference has neither both shoulders nor both hips: nothing to hold a pose by")
+    last = list(errors.values())[-1]
+    rooted = {root: part.mpjpe for root, part in errors.items()}
+    return Comparison(names, fps, found, np.asarray(present.any(-1)), last.pa, rooted, last.acceleration)
 
 
 def together(comparisons: Sequence[Comparison]) -> Comparison:
@@ -228,11 +217,6 @@ def together(comparisons: Sequence[Comparison]) -> Comparison:
     )
 
 
-def mean(values: Array) -> float:
-    """Mean of the frames that have a value; NaN if none has."""
-    return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else float("nan")
-
-
 def table(rows: dict[str, Comparison], points: Points) -> Table:
     """One line for each comparison, the names of the points in the title."""
     first = next(iter(rows.values()))
@@ -244,13 +228,13 @@ def table(rows: dict[str, Comparison], points: Points) -> Table:
         title=title,
     )
     for name, scores in rows.items():
-        acceleration = mean(scores.acceleration)
+        acceleration = mean_of_known(scores.acceleration)
         per_frame = float(per_frame_squared(torch.tensor(acceleration, dtype=torch.float64), scores.fps))
         made.add_row(
             name,
             f"{int((scores.found & scores.known).sum())} of {int(scores.known.sum())}",
-            f"{mean(scores.pa):.1f}",
-            *(f"{mean(values):.1f}" for values in scores.rooted.values()),
+            f"{mean_of_known(scores.pa):.1f}",
+            *(f"{mean_of_known(values):.1f}" for values in scores.rooted.values()),
             f"{acceleration:.2f}",
             f"{per_frame:.1f}",
         )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -49,3 +54,59 @@ def per_frame_squared(acceleration: Tensor, fps: float) -> Tensor:
     """m/s² in mm/frame² at ``fps``, the other unit in print (VIBE has this one, WHAM m/s²): 1 m/s² is 1.11 of them at
     30 fps."""
     return acceleration * 1000 / fps**2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoseErrors:
+    """Errors of T frames, float64 (T,); NaN where a frame has none."""
+
+    pa: NDArray[np.float64]
+    """mm after the best similarity of the frame."""
+    mpjpe: NDArray[np.float64]
+    """mm with the roots moved together."""
+    acceleration: NDArray[np.float64]
+    """m/s², of positions relative to the root."""
+
+
+def pose_errors(
+    predicted: NDArray[np.floating[Any]],
+    truth: NDArray[np.floating[Any]],
+    known: NDArray[np.bool_],
+    root: list[int],
+    fps: float,
+    least_points: int = 1,
+) -> PoseErrors:
+    """The errors of one person in every frame of a recording; the mean of the known points in each.
+
+    Args:
+        predicted, truth: (T, K, 3) metres, in frames of reference that differ by a translation at most.
+        known: (T, K), the points that both have; the others may be NaN.
+        root: the points whose middle is the root. Without all of them a frame has only ``pa``.
+        fps: frames a second. An acceleration needs three neighbouring frames.
+        least_points: frames with fewer have no ``pa``.
+    """
+    valid = torch.from_numpy(known)
+    mine, theirs = (
+        torch.from_numpy(np.where(known[..., None], part, 0.0).astype(np.float64)) for part in (predicted, truth)
+    )
+    pa = _frame_means(pa_distances(mine, theirs, valid), valid & (valid.sum(-1, keepdim=True) >= least_points))
+    mine, theirs = (part - part[:, root].mean(1, keepdim=True) for part in (mine, theirs))
+    rooted = valid & valid[:, root].all(-1, keepdim=True)
+    acceleration = np.full(len(truth), np.nan)
+    if len(truth) > 2:
+        three = rooted[2:] & rooted[1:-1] & rooted[:-2]
+        acceleration[1:-1] = _frame_means(acceleration_error(mine, theirs, fps), three)
+    return PoseErrors(pa * 1000, _frame_means((mine - theirs).norm(dim=-1), rooted) * 1000, acceleration)
+
+
+def _frame_means(values: Tensor, valid: Tensor) -> NDArray[np.float64]:
+    """Means (T,) over the valid ones of (T, K) values; NaN where there are none."""
+    count = valid.sum(-1)
+    means: NDArray[np.float64] = torch.where(count > 0, (values * valid).sum(-1) / count, torch.nan).numpy()
+    return means
+
+
+def mean_of_known(values: NDArray[np.float64]) -> float:
+    """Mean of the values that are not NaN; NaN if all are."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")

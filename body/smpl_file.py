@@ -143,13 +143,18 @@ class _ArraysOnly(pickle.Unpickler):
             raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
 
 
-def _unpickle(content: bytes, origin: str) -> object:
+def unpickle_arrays(
+    content: bytes, origin: str, advice: str = "an SMPL pickle holds only arrays, get it from SMPL's own site"
+) -> object:
+    """What a pickle of arrays, numbers, text, lists and dictionaries holds; of any Python and protocol.
+
+    ``origin`` names the file in messages, ``advice`` ends the one for a pickle that asks for anything else. Arrays of
+    chumpy and scipy come as `StandIn`; `plain` makes them arrays. Raises ``BodyError`` if it is refused or damaged.
+    """
     try:
         return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
     except pickle.UnpicklingError as error:
-        raise BodyError(
-            f"{origin} is refused: {error}; an SMPL pickle holds only arrays, get it from SMPL's own site"
-        ) from error
+        raise BodyError(f"{origin} is refused: {error}; {advice}") from error
     except Exception as error:  # a damaged pickle can fail in any way, inside numpy too
         raise BodyError(f"{origin} is not a readable pickle ({error}); download or copy it again") from error
 
@@ -160,7 +165,7 @@ def read_pickle(content: bytes, origin: str) -> dict[str, Any]:
     Fields whose stand-in cannot be turned into an array are left out: SMPL's files carry some that nobody needs. Raises
     ``BodyError`` if the pickle is refused, damaged, or no dictionary.
     """
-    loaded = _unpickle(content, origin)
+    loaded = unpickle_arrays(content, origin)
     if not isinstance(loaded, Mapping):
         kind = type(loaded).__name__
         raise BodyError(f"{origin} is no SMPL body (it holds a {kind}); give the SMPL file as it was released")
@@ -205,7 +210,7 @@ def _read_npy(content: bytes, origin: str) -> Any:
     shape, _, dtype = header(stream)
     if not dtype.hasobject:
         return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    objects = np.asarray(_unpickle(stream.read(), origin))
+    objects = np.asarray(unpickle_arrays(stream.read(), origin))
     if shape == () and objects.size == 1:
         only = objects.reshape(-1)[0]
         return only

@@ -19,12 +19,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from engines.machine_files import ENVIRONMENT as PLANS_ENVIRONMENT
+from engines.registry import why_no_tensorrt
 from realtime.measure import Report
 from realtime.session import DEFAULT_FOCAL, USER_ERRORS, Options, Session
 
 View = Literal["auto", "window", "browser", "none"]
 Runtime = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
 Keypoints = Literal["fast", "accurate"]
+Precision = Literal["auto", "fp32", "fp16", "int8"]
 
 
 def main(
@@ -45,6 +48,18 @@ def main(
         float | None,
         typer.Option(help=f"focal length, pixels (default: {DEFAULT_FOCAL:g} times the picture's longer side)"),
     ] = None,
+    precision: Annotated[
+        Precision,
+        typer.Option(help="of TensorRT engines; auto: fp16 where python -m export.engines has built it, else fp32"),
+    ] = "auto",
+    trust_engine: Annotated[
+        bool,
+        typer.Option(
+            "--trust-engine",
+            help=f"load TensorRT engines that this machine did not build (folder: ${PLANS_ENVIRONMENT}, "
+            "else motionmesh/engines in the user's cache)",
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="print errors only")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="print the time of every stage")] = False,
 ) -> None:
@@ -52,7 +67,7 @@ def main(
     console = Console(stderr=True, quiet=quiet, highlight=False)
     options = Options(
         source, view, engine, keypoints, regressor, body, record, save, report, frames, duration,
-        live, fov, focal,
+        live, fov, focal, precision, trust_engine,
     )  # fmt: skip
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -89,6 +104,8 @@ def _summarise(console: Console, report: Report, options: Options, verbose: bool
         f"{report.peak_rss_mb:.0f} MB, {report.engine}"
     )
     if verbose:
+        if options.engine == "auto" and (missing := why_no_tensorrt()):
+            console.print(f"  TensorRT is not used: {missing}", soft_wrap=True)
         for name, stage in report.stages.items():
             console.print(
                 f"  {name:10s} {stage.count:6d} runs  p50 {stage.p50_ms:7.2f}  p95 {stage.p95_ms:7.2f}  "

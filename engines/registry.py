@@ -6,13 +6,17 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
+from engines.cuda.packages import open_cuda
 from engines.device import describe_device
 from engines.engine import Engine, EngineError, RuntimeMissingError
-from engines.manifest import resolve
+from engines.manifest import ModelFile, resolve
 from engines.openvino_cpu import OpenVinoEngine
 from engines.ort import OnnxRuntimeEngine
+from engines.plans import PlanPolicy, build_plan, obtain_plan
+from engines.tensorrt import PlanRefusedError, TensorRtEngine
+from engines.tensorrt_api import load_tensorrt
 
-__all__ = ["RUNTIMES", "describe_device", "open_engine"]
+__all__ = ["RUNTIMES", "describe_device", "open_engine", "why_no_tensorrt"]
 
 RUNTIMES = ("auto", "tensorrt", "onnxruntime", "openvino")
 
@@ -22,28 +26,59 @@ _CPU_ENGINES: dict[str, type[OpenVinoEngine] | type[OnnxRuntimeEngine]] = {
 }
 
 
-def open_engine(model: str | Path, runtime: str = "auto", threads: int = 1) -> Engine:
+def open_engine(model: str | Path, runtime: str = "auto", threads: int = 1, plans: PlanPolicy | None = None) -> Engine:
     """Load ``model``, the name of a shipped model or the path of an ``.onnx`` file.
 
     ``runtime`` is one of `RUNTIMES`; with ``auto`` the engine's `Engine.runtime` and `Engine.device` say what was
-    chosen. ``threads`` is the number of CPU cores that one inference uses; the default is one, for the stages of the
-    pipeline already run side by side. Raises `EngineError`.
+    chosen: TensorRT where it runs, else the fastest on the CPU. ``threads`` is the number of CPU cores that one
+    inference uses; the default is one, for the stages of the pipeline already run side by side. ``plans`` says which
+    TensorRT plans may be used, and who hears that one is being built. Raises `EngineError`.
     """
     if runtime not in RUNTIMES:
         raise EngineError(f"unknown engine '{runtime}': choose one of {', '.join(RUNTIMES)}")
     if threads < 1:
         raise EngineError(f"an engine needs at least one thread, not {threads}")
-    if runtime == "tensorrt":
-        raise EngineError("TensorRT engines are not part of this version: use --engine auto")
+    plans = plans or PlanPolicy()
     file = resolve(model)
     # A shipped model is handed over as the very bytes that were checked.
     source = file.read() if file.shipped else file.path
+    if runtime == "tensorrt":
+        return _open_tensorrt(file, source, plans)
     if runtime != "auto":
         return _CPU_ENGINES[runtime](source, threads=threads, label=file.path.name)
+    if not why_no_tensorrt():
+        try:
+            return _open_tensorrt(file, source, plans)
+        except EngineError as error:
+            plans.say(f"{error}: {file.name} runs on the CPU")
     for name in _fastest_first():
         with suppress(RuntimeMissingError):
             return _CPU_ENGINES[name](source, threads=threads, label=file.path.name)
     raise RuntimeMissingError("no engine runtime is installed: pip install onnxruntime")
+
+
+def why_no_tensorrt() -> str:
+    """What TensorRT lacks on this machine, in one line; empty when it runs."""
+    try:
+        load_tensorrt()
+        open_cuda()
+    except EngineError as error:
+        return str(error)
+    return ""
+
+
+def _open_tensorrt(file: ModelFile, source: bytes | Path, policy: PlanPolicy) -> TensorRtEngine:
+    open_cuda()  # before minutes are spent on a plan that nothing here could run
+    plan, contents = obtain_plan(source, file.name, policy)
+    label = file.path.name
+    try:
+        return TensorRtEngine(contents, label=label, precision=plan.precision, dla=plan.options.dla)
+    except PlanRefusedError as error:
+        if not plan.reused or plan.precision != "fp32":
+            raise
+        policy.say(f"{error}: building it anew")
+    plan = build_plan(source, file.name, folder=policy.folder, force=True, say=policy.say, progress=policy.progress)
+    return TensorRtEngine(plan.read(), label=label, precision=plan.precision)
 
 
 def _fastest_first() -> tuple[str, ...]:

@@ -168,6 +168,8 @@ class ICudaEngine(Protocol):
 
 
 class Runtime(Protocol):
+    DLA_core: int
+
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None: ...
 
 

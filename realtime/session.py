@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -16,7 +17,9 @@ from body.errors import BodyError
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from engines.engine import Engine, EngineError
+from engines.plans import PlanPolicy
 from engines.registry import open_engine
+from engines.tensorrt_builder import Precision
 from realtime.draw.painter import Figures
 from realtime.errors import UserError
 from realtime.flow import DisFlow
@@ -59,6 +62,8 @@ class Options:
     live: bool = False
     fov: float | None = None
     focal: float | None = None
+    precision: Literal["auto"] | Precision = "auto"
+    trust_engine: bool = False
 
 
 def camera_for(size: tuple[int, int], fov: float | None, focal: float | None) -> Camera:
@@ -103,7 +108,9 @@ class Session:
         self._engines: list[Engine] = []
 
     def _open(self, stack: contextlib.ExitStack, model: str | Path) -> Engine:
-        engine = stack.enter_context(open_engine(model, self._options.engine))
+        options = self._options
+        plans = PlanPolicy(options.precision, trust=options.trust_engine, say=self._say)
+        engine = stack.enter_context(open_engine(model, options.engine, plans=plans))
         self._engines.append(engine)
         return engine
 

@@ -19,8 +19,11 @@ class FrameRing:
     the network. Instead each frame counts its holders. A live source that finds every slot held reads into a spare
     picture and drops it: the camera is never kept waiting.
 
+    Memory is taken when a slot is first written, and the lowest free slot is written first: slots that only a slow sink
+    would need cost nothing as long as no sink is slow, and pictures stay in the processor's cache.
+
     Args:
-        slots: number of pictures.
+        slots: number of pictures at most.
         height, width: of the source, px.
     """
 
@@ -51,8 +54,7 @@ class FrameRing:
                 self._condition.wait()
             if self._closed:
                 raise Closed
-            free = [slot for slot, holders in enumerate(self._holders) if not holders]
-            slot = min(free, key=self._sequence.__getitem__) if free else -1
+            slot = next((slot for slot, holders in enumerate(self._holders) if not holders), -1)
             if slot >= 0:
                 self._slot_of.pop(self._sequence[slot], None)
                 self._sequence[slot] = -1

@@ -25,7 +25,7 @@ class Annotator:
         self._painter, self._meter = PicturePainter(faces, side_view=side_view), meter
 
     def __call__(self, result: Result) -> ImageArray:
-        """The annotated picture, uint8 (H, W, 3) BGR."""
+        """The annotated picture, uint8 (H, W, 3) BGR; the next call paints it over."""
         rate, latency = self._meter.recent()
         figures = Figures(rate, latency, len(result.people)) if np.isfinite(rate) else None
         return self._painter.paint(result, figures)

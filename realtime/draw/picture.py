@@ -34,7 +34,7 @@ class PicturePainter:
         self._keypoints = keypoints
         self._min_confidence = min_confidence
         self._side: SideView | None = None
-        self._size = (0, 0)
+        self._picture: ImageArray = np.empty((0, 0, 3), np.uint8)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width in pixels of the picture of a frame of ``height`` x ``width``.
@@ -47,10 +47,16 @@ class PicturePainter:
         return height, width + panel + (width + panel) % 2
 
     def paint(self, result: Result, figures: Figures | None = None) -> ImageArray:
-        """A new picture (H, W', 3) uint8 BGR of the size that ``size`` tells; the frame itself is not touched."""
+        """The picture (H, W', 3) uint8 BGR of the size that ``size`` tells; the frame itself is not touched.
+
+        The array is the painter's own and painted over by the next call: fresh memory for each would cost more than the
+        bodies in it.
+        """
         frame = result.frame.image
         height, width = frame.shape[:2]
-        picture = np.empty((*self.size(height, width), 3), np.uint8)
+        if self._picture.shape[:2] != self.size(height, width):
+            self._picture, self._side = np.empty((*self.size(height, width), 3), np.uint8), None
+        picture = self._picture
         video = picture[:, :width]
         video[...] = frame
         if self._keypoints:
@@ -61,8 +67,8 @@ class PicturePainter:
             text_line(video, str(figures))
         if self._with_side:
             panel = picture[:, width:]
-            if self._side is None or self._size != (height, width):
-                self._side, self._size = SideView(self._faces, *panel.shape[:2]), (height, width)
+            if self._side is None:
+                self._side = SideView(self._faces, *panel.shape[:2])
             self._side.paint(panel, result.people)
             text_line(panel, "from the side")
         return picture

@@ -132,14 +132,14 @@ class SideView:
         inside = (spots >= 0).all(1) & (spots < [small.shape[1], small.shape[0]]).all(1)
         small[spots[inside, 1], spots[inside, 0]] = 255
         small = cv2.GaussianBlur(cv2.dilate(small, np.ones((3, 3), np.uint8)), (0, 0), 2.0)
-        rows = np.flatnonzero(small.any(1))
-        if not rows.size:
+        left, top, across, down = cv2.boundingRect(small)
+        if not across:
             return
-        first, last = int(rows[0]), int(rows[-1]) + 1
-        strip = image[first * _SHADOW : min(last * _SHADOW, height)]
-        dark = cv2.resize(small[first:last], (width, (last - first) * _SHADOW), interpolation=cv2.INTER_LINEAR)
-        keep = 255 - dark[: len(strip), :, None].astype(np.uint16) * 3 // 5
-        strip[...] = (strip * keep // 255).astype(np.uint8)
+        patch = image[top * _SHADOW : (top + down) * _SHADOW, left * _SHADOW : (left + across) * _SHADOW]
+        size = (across * _SHADOW, down * _SHADOW)
+        dark = cv2.resize(small[top : top + down, left : left + across], size, interpolation=cv2.INTER_LINEAR)
+        keep = 255 - dark[: patch.shape[0], : patch.shape[1], None].astype(np.uint16) * 3 // 5
+        patch[...] = (patch * keep // 255).astype(np.uint8)
 
 
 def _ground(height: int, width: int) -> ImageArray:

@@ -137,6 +137,25 @@ def test_a_held_picture_is_never_written_again() -> None:
         frames.hold(kept)
 
 
+def test_slots_that_nobody_needs_are_never_touched() -> None:
+    frames = FrameRing(5, 2, 2)
+    arrived = iter(range(20))
+
+    def read(buffer: ImageArray) -> Stamp:
+        return Stamp(next(arrived), 0, 0.0)
+
+    written = set()
+    previous = None
+    for _ in range(20):  # two pictures at a time, as flow needs them
+        frame, _ = frames.capture(read, wait=True)
+        assert frame is not None
+        written.add(frame.image.ctypes.data)
+        if previous is not None:
+            frames.release(previous)
+        previous = frame
+    assert len(written) == 2
+
+
 def test_a_failing_source_leaves_the_slot_free() -> None:
     frames = FrameRing(1, 2, 2)
 

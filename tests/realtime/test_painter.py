@@ -131,6 +131,7 @@ def test_whole_picture() -> None:
     np.testing.assert_array_equal(picture[:, :WIDTH], plain.paint(some, Figures(30, 50, 2)))
     np.testing.assert_array_equal(frame, before)
     assert picture[:, WIDTH:].any()
+    assert both.paint(some, None) is picture, "no fresh memory for each frame"
 
 
 def test_warm_up_is_quick_the_second_time() -> None:

@@ -1,0 +1,181 @@
+"""What synthetic people wear: skin, hair and clothes by body part, with patterns, and how far they stand off the body.
+
+Everything is drawn from a generator: no texture file, nobody's photograph. Colours are BGR.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from body.joints import JOINT_NAMES
+from body.model import BodyArrays
+
+FloatArray = NDArray[np.float32]
+
+PATTERN: Final = 128
+"""Side of a pattern, texels. Patterns repeat without a seam."""
+
+SKIN, HAIR, TOP, BOTTOM, SHOES = range(5)
+GARMENTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """How one surface looks. V vertices, F faces, G garments.
+
+    ``colour`` (V, 3) float32 BGR 0..1; ``garment`` (F,) int32 row of ``patterns``; ``axis`` (F,) int32, the rest-frame axis
+    along which the pattern is projected; ``patterns`` (G, PATTERN, PATTERN, 3) uint8 multiply the colour, 255 leaves it;
+    ``density`` (G,) float32 texels a metre; ``offset`` (V,) float32 metres that cloth and hair stand off along the normal.
+    """
+
+    colour: FloatArray
+    garment: NDArray[np.int32]
+    axis: NDArray[np.int32]
+    patterns: NDArray[np.uint8]
+    density: FloatArray
+    offset: FloatArray
+
+
+def vertex_parts(arrays: BodyArrays) -> NDArray[np.int64]:
+    """(V,) the joint that moves each vertex most: the body parts."""
+    return np.asarray(arrays.weights.argmax(1), np.int64)
+
+
+def _wear(arrays: BodyArrays, rng: np.random.Generator) -> NDArray[np.int32]:
+    """(V,) garment of each vertex: short or long sleeves and legs, now and then bare feet or shoulders."""
+    part = np.array(JOINT_NAMES)[vertex_parts(arrays)]
+    place = arrays.v_template
+    worn = np.full(len(part), SKIN, np.int32)
+
+    def cover(garment: int, *joints: str) -> None:
+        worn[np.isin(part, [side + joint for joint in joints for side in ("", "left_", "right_")])] = garment
+
+    sleeves, legs = ("elbow",) if rng.random() < 0.6 else (), ("knee",) if rng.random() < 0.7 else ()
+    cover(TOP, "spine1", "spine2", "spine3", "collar", *(("shoulder",) if rng.random() < 0.85 else ()), *sleeves)
+    cover(BOTTOM, "pelvis", "hip", *legs)
+    if rng.random() < 0.85:
+        cover(SHOES, "ankle", "foot")
+    head = part == "head"
+    top, middle = place[head, 1].max(), np.median(place[head, 2])
+    cut = rng.uniform(0.10, 0.22)
+    hair = (place[:, 1] > top - 0.055) | ((place[:, 2] < middle - 0.005) & (place[:, 1] > top - cut))
+    worn[head & hair] = HAIR
+    return worn
+
+
+def _colours(arrays: BodyArrays, worn: NDArray[np.int32], rng: np.random.Generator) -> FloatArray:
+    """(V, 3) BGR 0..1 for the garments ``worn``."""
+    place = arrays.v_template
+    skin = np.array([0.55, 0.65, 0.85]) * rng.uniform(0.25, 1.1)
+    table = np.empty((GARMENTS, 3))
+    table[SKIN], table[HAIR] = skin, np.array([0.6, 0.8, 1.0]) * rng.uniform(0.04, 0.45)
+    for garment in (TOP, BOTTOM, SHOES):
+        vivid, grey = rng.uniform(0.08, 0.95, 3), rng.uniform(0.1, 1.0)
+        # Most wardrobes hold more black, grey, white and navy than every colour alike.
+        table[garment] = (vivid + (grey - vivid) * rng.random()) * rng.uniform(0.45, 1.0)
+    if rng.random() < 0.12:
+        table[BOTTOM] = table[TOP]  # dress, overall
+    colour = table[worn]
+    head = np.array(JOINT_NAMES)[vertex_parts(arrays)] == "head"
+    for number, keypoint in enumerate(arrays.coco_regressor[:3] @ place):
+        near = np.linalg.norm(place - keypoint, axis=1)
+        if number == 0:  # lips lie a little below the nose
+            mouth = np.linalg.norm((place - keypoint + [0, 0.045, 0.01]) / [2.2, 0.8, 2.0], axis=1) < 0.012
+            colour[head & mouth] *= [0.75, 0.65, 1.0]
+        else:
+            colour[head & (near < 0.011)] = 0.12
+    return np.clip(colour * (1 + rng.normal(0, 0.05, (len(colour), 1))), 0, 1).astype(np.float32)
+
+
+def clothing(arrays: BodyArrays, rng: np.random.Generator) -> FloatArray:
+    """Random skin, hair, shirt, trousers and shoes as colours of the vertices alone: (V, 3) BGR, 0..1."""
+    worn = _wear(arrays, rng)
+    colour = _colours(arrays, worn, rng)
+    for garment in (TOP, BOTTOM, SHOES):
+        if rng.random() < 0.4:
+            chosen = worn == garment
+            colour[chosen] *= 1 - 0.3 * (np.sin(arrays.v_template[chosen, 1:2] * rng.uniform(20, 120)) > 0)
+    return colour
+
+
+def dress(arrays: BodyArrays, rng: np.random.Generator) -> Appearance:
+    """A person's whole look: colours, patterned and wrinkled cloth, hair with volume, loose or tight clothes."""
+    worn = _wear(arrays, rng)
+    colour = _colours(arrays, worn, rng)
+    loose = np.zeros(GARMENTS)
+    loose[HAIR] = rng.uniform(0.0, 0.03)
+    loose[[TOP, BOTTOM]] = np.maximum(rng.normal(0.006, 0.008, 2), 0.001)
+    loose[SHOES] = rng.uniform(0.002, 0.01)
+    offset = _smooth(arrays, loose[worn] * (1 + rng.uniform(0, 0.5) * rng.normal(size=len(worn))))
+    faces = arrays.faces
+    corner = arrays.v_template[faces]
+    normal = np.abs(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]))
+    patterns = np.stack([_cloth(rng) for _ in range(GARMENTS)])
+    patterns[SKIN] = _shades(rng, 0.06, 1.2)[..., None]
+    patterns[HAIR] = _shades(rng, 0.35, 0.5)[..., None]
+    density = (PATTERN / rng.uniform(0.15, 0.7, GARMENTS)).astype(np.float32)
+    return Appearance(
+        colour,
+        worn[faces[:, 0]],
+        normal.argmax(1).astype(np.int32),
+        patterns,
+        density,
+        offset.astype(np.float32),
+    )
+
+
+def _smooth(arrays: BodyArrays, values: NDArray[np.float64], rounds: int = 3) -> NDArray[np.float64]:
+    """``values`` (V,) averaged over the mesh's edges, so that a hem is a slope and not a tear."""
+    faces, count = arrays.faces, np.bincount(arrays.faces.ravel(), minlength=len(values)).clip(1)
+    for _ in range(rounds):
+        mean = values[faces].mean(1)
+        values = np.bincount(faces.ravel(), np.repeat(mean, 3), len(values)) / count
+    return values
+
+
+def tiling_noise(rng: np.random.Generator, roughness: float, size: int = PATTERN) -> NDArray[np.float64]:
+    """(size, size) noise of zero mean and unit variance that repeats without a seam; its spectrum falls with the
+    ``roughness``-th power of the frequency."""
+    rate = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]) * size
+    rate[0, 0] = np.inf
+    field = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(size, size))) * rate**-roughness, (size, size))
+    return np.asarray((field - field.mean()) / max(field.std(), 1e-9))
+
+
+def _bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    return np.asarray((values * 255).clip(0, 255), np.uint8)
+
+
+def _shades(rng: np.random.Generator, depth: float, roughness: float) -> NDArray[np.uint8]:
+    """(PATTERN, PATTERN) shading that goes down by about ``depth`` twice over."""
+    return _bytes(1 - depth * (1 + 0.5 * tiling_noise(rng, roughness)).clip(0, 2))
+
+
+def _cloth(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(PATTERN, PATTERN, 3): a plain, striped, checked, dotted, blotched or printed cloth, woven and wrinkled."""
+    line = np.arange(PATTERN) / PATTERN * 2 * np.pi
+    across, down = np.broadcast_to(line[None], (PATTERN, PATTERN)), np.broadcast_to(line[:, None], (PATTERN, PATTERN))
+    mask = np.zeros((PATTERN, PATTERN))
+    bands, edge = int(rng.integers(1, 7)), rng.uniform(-0.6, 0.6)
+    match rng.choice(
+        ["plain", "stripes", "checks", "dots", "blotches", "print"], p=[0.4, 0.15, 0.12, 0.08, 0.12, 0.13]
+    ):
+        case "stripes":
+            mask = np.sin(bands * (down if rng.random() < 0.6 else across)) > edge
+        case "checks":
+            mask = 0.5 * (np.sin(bands * down) > edge) + 0.5 * (np.sin(bands * across) > edge)
+        case "dots":
+            mask = np.sin(bands * down) * np.sin(bands * across) > 0.4
+        case "blotches":
+            mask = tiling_noise(rng, rng.uniform(1.2, 2.0)) > edge
+        case "print":
+            mask = (tiling_noise(rng, 1.6) > 0.8) * (0.5 + 0.5 * tiling_noise(rng, 1.0) > 0.3)
+    other = rng.uniform(0.1, 1.0, 3)
+    image = 1 - np.asarray(mask, np.float64)[..., None] * (1 - other)
+    wrinkle = 1 - rng.uniform(0.02, 0.16) * (1 + tiling_noise(rng, 1.7)).clip(0, 3)
+    weave = 1 + rng.uniform(0.005, 0.05) * tiling_noise(rng, 0.3)
+    return _bytes(image * (wrinkle * weave)[..., None])

@@ -1,0 +1,82 @@
+"""Pictures to put behind synthetic people: clouds of many scales, boxes, stripes, tiles. Nothing is read from a file."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.synth.appearance import tiling_noise
+
+ImageArray = NDArray[np.uint8]
+
+
+def background(height: int, width: int, rng: np.random.Generator) -> ImageArray:
+    """Clouds of many scales with a few flat boxes: uint8 (height, width, 3)."""
+    image = np.zeros((height, width, 3), np.float32)
+    for cells in (3, 6, 12, 24, 48, 96):
+        layer = rng.random((cells, cells, 3), dtype=np.float32)
+        image += (
+            np.asarray(cv2.resize(layer, (width, height), interpolation=cv2.INTER_CUBIC), np.float32) * cells**-0.45
+        )
+    image -= image.min()
+    image *= 255 / image.max()
+    for _ in range(rng.integers(3, 14)):
+        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
+        far = (x + int(rng.integers(20, width // 2)), y + int(rng.integers(20, height // 2)))
+        cv2.rectangle(image, (x, y), far, rng.uniform(20, 235, 3).tolist(), -1)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 2.5)), np.float32).clip(0, 255).astype(np.uint8)
+
+
+def wall(rng: np.random.Generator, side: int) -> ImageArray:
+    """A texture (side, side, 3) for a wall or a floor. Some are nearly plain: real walls give optical flow nothing to hold."""
+    match rng.choice(["clouds", "plain", "tiles", "planks", "shelf", "leaves"], p=[0.3, 0.22, 0.14, 0.1, 0.14, 0.1]):
+        case "clouds":
+            return background(side, side, rng)
+        case "plain":
+            image = _paint(rng) * (1 + rng.uniform(0, 0.05) * tiling_noise(rng, 1.8, side))[..., None]
+        case "tiles":
+            image = _tiles(rng, side, int(rng.integers(3, 12)), int(rng.integers(3, 12)))
+        case "planks":
+            image = _tiles(rng, side, int(rng.integers(5, 14)), int(rng.integers(1, 3)))
+        case "shelf":
+            image = _shelf(rng, side)
+        case _:
+            far, near = _paint(rng), _paint(rng)
+            part = 1 / (1 + np.exp(-2 * tiling_noise(rng, rng.uniform(0.5, 1.1), side)))[..., None]
+            image = far + (near - far) * part
+    grain = 1 + rng.uniform(0, 0.04) * tiling_noise(rng, 0.2, side)
+    return np.asarray((image * grain[..., None]).clip(0, 255), np.uint8)
+
+
+def _paint(rng: np.random.Generator) -> NDArray[np.float64]:
+    """A wall colour (3,), 0..255, more often pale and grey than vivid."""
+    grey = rng.uniform(30, 235)
+    return np.asarray(grey + (rng.uniform(0, 255, 3) - grey) * rng.uniform(0, 0.7) ** 1.5)
+
+
+def _tiles(rng: np.random.Generator, side: int, rows: int, columns: int) -> NDArray[np.float64]:
+    """Bricks, tiles or boards: every other row shifted by half, each of its own shade, with joints."""
+    y, x = np.mgrid[:side, :side] / side
+    row = (y * rows).astype(int)
+    x = x * columns + 0.5 * (row % 2)
+    column = x.astype(int)
+    shade = rng.normal(1, rng.uniform(0.02, 0.15), (rows, columns + 1))[row, column]
+    width = rng.uniform(0.01, 0.05)
+    joint = ((y * rows) % 1 < width * rows * 0.3) | (x % 1 < width * columns * 0.3)
+    grain = 1 + rng.uniform(0.0, 0.15) * tiling_noise(rng, 1.0, side)
+    return np.asarray(np.where(joint[..., None], _paint(rng), _paint(rng) * (shade * grain)[..., None]))
+
+
+def _shelf(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
+    """Rows of narrow upright things, as books: many sharp edges of many colours."""
+    image = np.empty((side, side, 3))
+    image[:] = _paint(rng) * 0.4
+    rows = int(rng.integers(2, 6))
+    for row in range(rows):
+        bottom, left = (row + 1) * side // rows - 3, 0
+        while left < side:
+            width, height = int(rng.integers(2, 14)), int(side / rows * rng.uniform(0.5, 0.95))
+            image[bottom - height : bottom, left : left + width] = rng.uniform(10, 240, 3)
+            left += width + int(rng.random() < 0.1) * 6
+    return image

@@ -1,0 +1,81 @@
+"""Things that get in the way: boxes, as furniture is, standing still in the world between camera and person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.synth.appearance import Appearance, _cloth
+
+FloatArray = NDArray[np.float32]
+
+_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """A closed mesh over T frames: ``vertices`` (T, V, 3) m, camera frame; ``faces`` (F, 3), counter-clockwise from outside;
+    ``rest`` (V, 3) where its pattern is fixed; ``look`` its colours."""
+
+    vertices: FloatArray
+    faces: NDArray[np.int32]
+    rest: FloatArray
+    look: Appearance
+
+
+def box_mesh(half: NDArray[np.floating]) -> tuple[FloatArray, NDArray[np.int32]]:
+    """Vertices (24, 3) and faces (12, 3) of a box of half sides ``half`` (3,); no two sides share a vertex, so its edges
+    stay sharp in the light."""
+    vertices, faces = [], []
+    for axis in range(3):
+        for sign in (-1, 1):
+            side = _CORNERS[_CORNERS[:, axis] == sign]
+            corners = side[[0, 1, 3, 2]]
+            outward = np.cross(corners[1] - corners[0], corners[2] - corners[0])[axis]
+            if outward * sign < 0:
+                corners = corners[::-1]
+            start = 4 * len(vertices)
+            vertices.append(corners * half)
+            faces += [[start, start + 1, start + 2], [start, start + 2, start + 3]]
+    return np.concatenate(vertices).astype(np.float32), np.array(faces, np.int32)
+
+
+def draw_box(
+    keypoints: FloatArray, turns: NDArray[np.float32], centre: NDArray[np.float32], rng: np.random.Generator
+) -> Thing:
+    """A box before one of the person's first ``keypoints`` (17, 3) (camera frame, m), as seen by a camera that is turned by
+    ``turns`` (T, 3, 3), world to camera, at ``centre`` (T, 3): a pillar, a table that hides all below its edge, a crate."""
+    kind = rng.choice(["crate", "pillar", "table"])
+    # A table hides the legs and no more than the trunk.
+    hidden = rng.choice([11, 12, 13, 14, 15, 16]) if kind == "table" else rng.integers(len(keypoints))
+    before = keypoints[hidden] * rng.uniform(0.45, 0.85)
+    reach = max(float(before[2]), 0.3)
+    match kind:
+        case "crate":
+            half = rng.uniform(0.05, 0.2, 3) * reach * 0.6
+        case "pillar":
+            half = np.array([rng.uniform(0.02, 0.1) * reach, 4.0, 0.1])
+        case _:
+            half = np.array([rng.uniform(0.4, 1.5), rng.uniform(0.3, 0.8), rng.uniform(0.05, 0.3)]) * reach * 0.6
+    world = turns[0].T @ before + centre[0]
+    if half[0] > 2.5 * half[2]:
+        world[1] -= half[1]  # the table's top is at the keypoint
+    vertices, faces = box_mesh(half)
+    # It faces the camera more or less.
+    away = world - centre[0]
+    angle = np.arctan2(away[0], away[2]) + rng.normal(0, 0.3)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    turn = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], np.float32)
+    placed = vertices @ turn.T + world.astype(np.float32)
+    seen = np.einsum("tij,tvj->tvi", turns, placed[None] - centre[:, None]).astype(np.float32)
+    look = Appearance(
+        np.broadcast_to(rng.uniform(0.1, 0.9, 3) * rng.uniform(0.4, 1.0), vertices.shape).astype(np.float32),
+        np.zeros(len(faces), np.int32),
+        np.repeat(np.arange(3), 4).astype(np.int32),
+        _cloth(rng)[None],
+        (128 / rng.uniform(0.3, 1.5, 1)).astype(np.float32),
+        np.zeros(len(vertices), np.float32),
+    )
+    return Thing(np.ascontiguousarray(seen), faces, vertices, look)

@@ -1,0 +1,231 @@
+"""Pictures of a scene: what each pixel sees, its colour, and exactly where it goes in the next frame."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.crops import crop_matrix
+from realtime.records import Box
+from training.synth.raster import fill, project, surface_flow
+from training.synth.room import paint_room, room_flow
+from training.synth.scene import Scene
+from training.synth.shading import hidden_points, light, paint_mesh, vertex_normals
+
+FloatArray = NDArray[np.float32]
+ImageArray = NDArray[np.uint8]
+
+BLOCK: Final = 8
+"""Regions start at whole blocks of JPEG, so that its artefacts stand still in the picture as a camera's do."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A part of the picture, seen at some scale: ``camera`` fx, fy, cx, cy in pixels of this part, ``width``, ``height``."""
+
+    camera: tuple[float, float, float, float]
+    width: int
+    height: int
+
+
+def region_view(scene: Scene, left: int, top: int, right: int, bottom: int, scale: float) -> View:
+    """Columns ``left``..``right`` - 1 and rows ``top``..``bottom`` - 1 of the whole picture made smaller by ``scale``."""
+    fx, fy, cx, cy = (float(value) for value in scene.camera)
+    shift = (scale - 1) / 2  # pixel centres are whole numbers before and after
+    return View(
+        (fx * scale, fy * scale, cx * scale + shift - left, cy * scale + shift - top), right - left, bottom - top
+    )
+
+
+def crop_view(scene: Scene, box: Box, size: int) -> View:
+    """The ``size``² crop of ``box``, pixel for pixel as `realtime.crops.Cropper` cuts it."""
+    fx, fy, cx, cy = (float(value) for value in scene.camera)
+    matrix = crop_matrix(box, size)
+    scale = float(matrix[0, 0])
+    return View(
+        (fx * scale, fy * scale, cx * scale + float(matrix[0, 2]), cy * scale + float(matrix[1, 2])), size, size
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What the pixels of a `View` see: ``ids`` (H, W) int32 face of the scene's mesh, -1 the room; ``inverse_depth`` (H, W)
+    1/m, 0 the room; ``points`` (V, 3) the projected mesh."""
+
+    ids: NDArray[np.int32]
+    inverse_depth: FloatArray
+    points: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class ExactFlow:
+    """Where every pixel's surface point is in the next frame: ``field`` (H, W, 2) px; ``hidden`` (H, W) bool, it cannot be seen
+    there; ``inverse_depth`` (H, W) 1/m of the point itself, of the room as well."""
+
+    field: FloatArray
+    hidden: NDArray[np.bool_]
+    inverse_depth: FloatArray
+
+
+class Film:
+    """One scene in front of the lens. Cloth is laid on and lit once a frame, however often it is looked at. One thread."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        mesh = scene.mesh
+        self._dressed: dict[int, tuple[FloatArray, FloatArray]] = {}
+        turn = scene.room.turn
+        self._turns = np.ascontiguousarray(scene.rotation @ turn.T, np.float32)
+        self._centres = np.ascontiguousarray(scene.centre @ turn.T, np.float32)
+        self._bare = not mesh.look.offset.any()
+
+    def dressed(self, frame: int) -> tuple[FloatArray, FloatArray]:
+        """Vertices (V, 3) with cloth and hair standing off the body, m, and their lit colours (V, 3), 0..255."""
+        known = self._dressed.get(frame)
+        if known is None:
+            mesh = self.scene.mesh
+            vertices = mesh.vertices[frame]
+            normals, lit = np.empty_like(vertices), np.empty_like(vertices)
+            vertex_normals(vertices, mesh.faces, normals)
+            if not self._bare:
+                vertices = vertices + normals * mesh.look.offset[:, None]
+            upright = np.ascontiguousarray(normals @ self.scene.rotation[frame])
+            light(upright, mesh.look.colour, self.scene.harmonics, lit)
+            known = self._dressed[frame] = (vertices, lit)
+            self._dressed.pop(frame - 3, None)
+        return known
+
+    def surface(self, frame: int, view: View) -> Surface:
+        """What is seen where."""
+        vertices, _ = self.dressed(frame)
+        points = np.empty_like(vertices)
+        project(vertices, *(np.float32(value) for value in view.camera), points)
+        ids = np.full((view.height, view.width), -1, np.int32)
+        depth = np.zeros((view.height, view.width), np.float32)
+        fill(points, self.scene.mesh.faces, 0, depth, ids)
+        return Surface(ids, depth, points)
+
+    def picture(self, frame: int, view: View, samples: int = 1) -> ImageArray:
+        """The (H, W, 3) BGR picture as a perfect camera takes it, ``samples``² rays a pixel."""
+        if samples > 1:
+            fx, fy, cx, cy = view.camera
+            shift = (samples - 1) / 2
+            fine = View(
+                (fx * samples, fy * samples, cx * samples + shift, cy * samples + shift),
+                view.width * samples,
+                view.height * samples,
+            )
+            large = self.picture(frame, fine)
+            return np.asarray(cv2.resize(large, (view.width, view.height), interpolation=cv2.INTER_AREA), np.uint8)
+        surface = self.surface(frame, view)
+        _, lit = self.dressed(frame)
+        mesh, room = self.scene.mesh, self.scene.room
+        image = np.empty((view.height, view.width, 3), np.uint8)
+        paint_room(
+            self._turns[frame],
+            self._centres[frame],
+            np.array(view.camera, np.float32),
+            room.low,
+            room.high,
+            room.atlas,
+            room.layer,
+            room.density,
+            room.light,
+            surface.ids,
+            image,
+        )
+        look = mesh.look
+        paint_mesh(
+            surface.points,
+            mesh.faces,
+            surface.ids,
+            lit,
+            mesh.rest,
+            look.garment,
+            look.axis,
+            look.patterns,
+            look.density,
+            image,
+        )
+        return image
+
+    def flow(self, frame: int, view: View) -> ExactFlow:
+        """Exact flow from ``frame`` to the next one, both seen through ``view``."""
+        now, then = self.surface(frame, view), self.surface(frame + 1, view)
+        following, _ = self.dressed(frame + 1)
+        camera = np.array(view.camera, np.float32)
+        field = np.zeros((view.height, view.width, 2), np.float32)
+        hidden = np.zeros((view.height, view.width), np.uint8)
+        inverse_depth = now.inverse_depth.copy()
+        room = self.scene.room
+        room_flow(
+            self._turns[frame],
+            self._centres[frame],
+            self._turns[frame + 1],
+            self._centres[frame + 1],
+            camera,
+            room.low,
+            room.high,
+            now.ids,
+            then.inverse_depth,
+            field,
+            hidden,
+            inverse_depth,
+        )
+        faces = self.scene.mesh.faces
+        surface_flow(now.points, faces, following, now.ids, 0, *camera, field)
+        hidden_points(now.points, faces, following, now.ids, field, then.inverse_depth, hidden)
+        return ExactFlow(field, hidden.astype(bool), inverse_depth)
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """What a real camera adds, the same for a whole scene: ``gain`` (3,) and ``gamma`` of its colours, ``blur`` px, ``grain``
+    standard deviation of 0..255, JPEG ``quality`` (0: not compressed)."""
+
+    gain: FloatArray
+    gamma: float
+    blur: float
+    grain: float
+    quality: int
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Sensor:
+        return cls(
+            (rng.uniform(0.8, 1.15) * (1 + rng.normal(0, 0.04, 3))).astype(np.float32),
+            float(np.exp(rng.normal(0, 0.2))),
+            float(rng.uniform(0, 1.0)) if rng.random() < 0.6 else 0.0,
+            float(rng.uniform(0, 5)),
+            int(rng.integers(35, 95)) if rng.random() < 0.6 else 0,
+        )
+
+    def __call__(self, image: ImageArray, rng: np.random.Generator) -> ImageArray:
+        """``image`` (H, W, 3) as this sensor delivers it, another grain every time."""
+        if self.blur > 0.2:
+            image = np.asarray(cv2.GaussianBlur(image, (0, 0), self.blur), np.uint8)
+        levels = (np.arange(256, dtype=np.float32) / 255) ** self.gamma * 255
+        table = (levels[:, None] * self.gain).clip(0, 255).astype(np.uint8)[None]
+        image = np.asarray(cv2.LUT(image, table), np.uint8)
+        if self.grain > 0.3:
+            image = _grainy(image, self.grain, rng)
+        if self.quality:
+            coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1]
+            image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+        return image
+
+
+_GRAIN: Final = np.random.default_rng(0).normal(0, 32, (512, 512, 3)).clip(-127, 127).astype(np.int16)
+
+
+def _grainy(image: ImageArray, deviation: float, rng: np.random.Generator) -> ImageArray:
+    """Add noise, cut from a large sheet at a random place: drawing it anew would cost more than the picture."""
+    height, width = image.shape[:2]
+    sheet = np.tile(_GRAIN, (math.ceil(height / 384) + 1, math.ceil(width / 384) + 1, 1))
+    top, left = (int(value) for value in rng.integers(0, 128, 2))
+    noise = sheet[top : top + height, left : left + width]
+    return np.asarray(np.clip(image + noise * np.float32(deviation / 32), 0, 255), np.uint8)

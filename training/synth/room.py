@@ -1,0 +1,190 @@
+"""The place around synthetic people: a box of textured walls, floor and ceiling, seen by a camera that turns and walks.
+
+A box gives every pixel one exact point in the world, so its motion is exact for any camera motion, parallax included;
+walls far away are a panorama that a turning camera pans over. World: metres, y up. Camera: OpenCV axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+ImageArray = NDArray[np.uint8]
+
+TEXTURE: Final = 256
+"""Side of a wall's texture, texels. Walls repeat it mirrored, so that it has no seam."""
+
+_OPTIONS: Final[dict[str, Any]] = {"cache": True, "nogil": True, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """``low``, ``high`` (3,) corners, metres, in the room's own axes, which the room's ``turn`` (3, 3) takes the world's
+    to; ``atlas`` (L, TEXTURE, 3 TEXTURE / 2, 3) uint8 of `with_levels`; by side (low x, high x, low y, ...): ``layer``
+    (6,) int32 rows of the atlas, ``density`` (6,) texels a metre, ``light`` (6,) brightness."""
+
+    low: FloatArray
+    high: FloatArray
+    turn: FloatArray
+    atlas: ImageArray
+    layer: NDArray[np.int32]
+    density: FloatArray
+    light: FloatArray
+
+
+def with_levels(texture: ImageArray) -> ImageArray:
+    """A texture (N, N, 3) and its halvings beside it, (N, 3 N / 2, 3): far walls must not flicker."""
+    side = len(texture)
+    atlas = np.zeros((side, side * 3 // 2, 3), np.uint8)
+    atlas[:, :side] = texture
+    row, level = 0, texture
+    while len(level) > 4:
+        level = np.asarray(cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
+        atlas[row : row + len(level), side : side + len(level)] = level
+        row += len(level)
+    return atlas
+
+
+@njit(**_OPTIONS)
+def hit(
+    direction: FloatArray, centre: FloatArray, low: FloatArray, high: FloatArray, point: FloatArray
+) -> tuple[int, float]:
+    """Where a ray from ``centre`` inside the box leaves it: writes ``point`` (3,), returns the side and how many times
+    ``direction`` (3,) reaches."""
+    side, reach = 0, np.float32(1e9)
+    for axis in range(3):
+        step = direction[axis]
+        if abs(step) < np.float32(1e-9):
+            continue
+        far = ((high[axis] if step > 0 else low[axis]) - centre[axis]) / step
+        if far < reach:
+            reach = far
+            side = 2 * axis + (1 if step > 0 else 0)
+    for axis in range(3):
+        point[axis] = centre[axis] + reach * direction[axis]
+    return side, reach
+
+
+@njit(**_OPTIONS)
+def paint_room(
+    rotation: FloatArray,
+    centre: FloatArray,
+    camera: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    atlas: ImageArray,
+    layer: NDArray[np.int32],
+    density: FloatArray,
+    light: FloatArray,
+    covered: NDArray[np.int32],
+    image: ImageArray,
+) -> None:
+    """Paint ``image`` (H, W, 3) uint8 where ``covered`` (H, W) is negative.
+
+    ``rotation`` (3, 3) room to camera, ``centre`` (3,) the camera in the room, metres, ``camera`` (4,) fx, fy, cx, cy px.
+    The rest is of `Room`.
+    """
+    height, width = covered.shape
+    side_texels = atlas.shape[1]
+    direction, point = np.empty(3, np.float32), np.empty(3, np.float32)
+    for row in range(height):
+        down = (np.float32(row) - camera[3]) / camera[1]
+        for column in range(width):
+            if covered[row, column] >= 0:
+                continue
+            right = (np.float32(column) - camera[2]) / camera[0]
+            for axis in range(3):
+                direction[axis] = rotation[0, axis] * right + rotation[1, axis] * down + rotation[2, axis]
+            side, reach = hit(direction, centre, low, high, point)
+            axis = side // 2
+            length = np.sqrt(right * right + down * down + np.float32(1))
+            slant = max(abs(direction[axis]) / length, np.float32(0.06))
+            texels = density[side]
+            # Texels a pixel, between its short and its long side where the wall is seen at an angle.
+            footprint = reach * texels / (camera[0] * np.sqrt(slant))
+            level, top, left, size = 0, 0, 0, side_texels
+            while footprint > np.float32(1.4) and size > 8:
+                top = 0 if level == 0 else top + size
+                size //= 2
+                left = side_texels
+                footprint *= np.float32(0.5)
+                texels *= np.float32(0.5)
+                level += 1
+            across = point[2] if axis == 0 else point[0]
+            along = point[2] if axis == 1 else -point[1]
+            u, v = across * texels, along * texels
+            iu, iv = int(np.floor(u)), int(np.floor(v))
+            fu, fv = u - np.float32(iu), v - np.float32(iv)
+            u0, v0 = _fold(iu, size), _fold(iv, size)
+            u1, v1 = _fold(iu + 1, size), _fold(iv + 1, size)
+            picture = atlas[layer[side]]
+            for channel in range(3):
+                upper = picture[top + v0, left + u0, channel] * (1 - fu) + picture[top + v0, left + u1, channel] * fu
+                lower = picture[top + v1, left + u0, channel] * (1 - fu) + picture[top + v1, left + u1, channel] * fu
+                value = (upper + (lower - upper) * fv) * light[side]
+                image[row, column, channel] = np.uint8(min(max(value, np.float32(0)), np.float32(255)))
+
+
+@njit(**_OPTIONS)
+def _fold(index: int, size: int) -> int:
+    """``index`` in a picture of ``size`` that repeats mirrored."""
+    index = index % (2 * size)
+    return index if index < size else 2 * size - 1 - index
+
+
+@njit(**_OPTIONS)
+def room_flow(
+    rotation: FloatArray,
+    centre: FloatArray,
+    next_rotation: FloatArray,
+    next_centre: FloatArray,
+    camera: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    covered: NDArray[np.int32],
+    next_inverse_depth: FloatArray,
+    field: FloatArray,
+    hidden: NDArray[np.uint8],
+    inverse_depth: FloatArray,
+) -> None:
+    """Exact flow of the room where ``covered`` (H, W) is negative: writes ``field`` (H, W, 2) px, ``hidden`` (H, W), 1 where
+    the point is covered by something (``next_inverse_depth`` (H, W), 1/m) or out of the picture in the next frame, and
+    ``inverse_depth`` (H, W), 1/m."""
+    height, width = covered.shape
+    direction, point = np.empty(3, np.float32), np.empty(3, np.float32)
+    moved = np.empty(3, np.float32)
+    for row in range(height):
+        down = (np.float32(row) - camera[3]) / camera[1]
+        for column in range(width):
+            if covered[row, column] >= 0:
+                continue
+            right = (np.float32(column) - camera[2]) / camera[0]
+            for axis in range(3):
+                direction[axis] = rotation[0, axis] * right + rotation[1, axis] * down + rotation[2, axis]
+            _, reach = hit(direction, centre, low, high, point)
+            inverse_depth[row, column] = np.float32(1) / reach
+            for axis in range(3):
+                moved[axis] = np.float32(0)
+                for inner in range(3):
+                    moved[axis] += next_rotation[axis, inner] * (point[inner] - next_centre[inner])
+            hidden[row, column] = 1
+            if moved[2] <= np.float32(1e-3):
+                field[row, column, 0] = field[row, column, 1] = np.float32(0)
+                continue
+            inverse = np.float32(1) / moved[2]
+            x = camera[0] * moved[0] * inverse + camera[2]
+            y = camera[1] * moved[1] * inverse + camera[3]
+            field[row, column, 0], field[row, column, 1] = x - np.float32(column), y - np.float32(row)
+            if x >= 0 and y >= 0 and x <= width - 1 and y <= height - 1:
+                left, top = int(x), int(y)
+                limit = inverse * np.float32(1.02)
+                for j in range(top, min(top + 2, height)):
+                    for i in range(left, min(left + 2, width)):
+                        if next_inverse_depth[j, i] <= limit:
+                            hidden[row, column] = 0

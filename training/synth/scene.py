@@ -1,0 +1,291 @@
+"""Drawing what a camera will film: a moving person, where the camera stands, what stands around, and the light.
+
+A scene is a short window of motion before one camera, all of it in numbers; `training.synth.render` makes pictures of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from body.lbs_torch import TorchBody
+from body.model import BodyArrays
+from training.bank import Augmentation, MotionBank
+from training.synth.appearance import Appearance, dress, vertex_parts
+from training.synth.backgrounds import wall
+from training.synth.occluders import Thing, draw_box
+from training.synth.room import TEXTURE, Room, with_levels
+from training.views import draw_views
+
+FloatArray = NDArray[np.float32]
+
+WALLS: Final = 24
+"""Wall textures that a `SceneMaker` draws once; every room picks from them and gives them a light of its own."""
+LEAST: Final = 5
+"""COCO keypoints that must be in the picture in every frame."""
+STILL: Final = 0.12
+"""Metres: a camera that turns not at all and walks less than this stands still, and it is the person who sways."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """The person and all things in the way, over T frames.
+
+    ``vertices`` (T, V, 3) m, camera frame, and ``faces`` (F, 3): the person's first. ``owner`` (F,) int32: 0 the person, then
+    1, 2, ... by thing. ``parts`` (F,) int32: the joint that moves the face most, -1 for things. ``rest`` (V, 3) where the
+    cloth's patterns are fixed; ``look`` its colours.
+    """
+
+    vertices: FloatArray
+    faces: NDArray[np.int32]
+    owner: NDArray[np.int32]
+    parts: NDArray[np.int32]
+    rest: FloatArray
+    look: Appearance
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One window of T frames. Metres, pixels, seconds; the world is y up, the camera OpenCV's.
+
+    ``size`` width and height of the picture; ``camera`` (4,) the true fx, fy, cx, cy; ``told`` (4,) those that the network is
+    told; ``dt`` (T,); ``rotation`` (T, 3, 3) world to camera; ``centre`` (T, 3) of the camera in the world; ``harmonics``
+    (3, 9) the light, in the world (see `training.synth.shading.light`).
+
+    The person: ``rotations`` (T, 24, 3, 3) local, the root's to the camera frame; ``betas`` (10,); ``pelvis`` (T, 3) camera
+    frame; ``joints`` (T, 24, 3) and ``coco`` (T, 17, 3) relative to the pelvis, camera axes.
+    """
+
+    size: tuple[int, int]
+    camera: FloatArray
+    told: FloatArray
+    dt: FloatArray
+    rotation: FloatArray
+    centre: FloatArray
+    mesh: Mesh
+    room: Room
+    harmonics: FloatArray
+    rotations: FloatArray
+    betas: FloatArray
+    pelvis: FloatArray
+    joints: FloatArray
+    coco: FloatArray
+
+    @property
+    def frames(self) -> int:
+        return len(self.dt)
+
+    @property
+    def points(self) -> FloatArray:
+        """(T, 17, 2) true image points of the person's COCO keypoints, px."""
+        place = self.coco + self.pelvis[:, None]
+        return (place[..., :2] / np.maximum(place[..., 2:], 0.05) * self.camera[:2] + self.camera[2:]).astype(
+            np.float32
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SceneOptions:
+    """How often what happens."""
+
+    box: float = 0.2
+    second_person: float = 0.12
+    outdoors: float = 0.3
+
+
+class SceneMaker:
+    """Draws scenes. Everything follows from the seed: the same seed gives the same scenes in the same order.
+
+    Args:
+        bank: where motion is drawn from; its generator also draws cameras.
+        arrays, body: the same body, as arrays and in torch.
+        seed: of appearance, rooms and things.
+    """
+
+    def __init__(
+        self,
+        bank: MotionBank,
+        arrays: BodyArrays,
+        body: TorchBody,
+        seed: int,
+        augmentation: Augmentation | None = None,
+        options: SceneOptions | None = None,
+    ) -> None:
+        self.bank, self.arrays, self.body = bank, arrays, body
+        self.augmentation = Augmentation() if augmentation is None else augmentation
+        self.options = SceneOptions() if options is None else options
+        self.rng = np.random.default_rng(seed)
+        self._parts = vertex_parts(arrays)[arrays.faces[:, 0]].astype(np.int32)
+        self._atlas = np.stack([with_levels(wall(self.rng, TEXTURE)) for _ in range(WALLS)])
+
+    @torch.no_grad()
+    def draw(self, batch: int, length: int, fps: float = 30.0, textured: bool = True) -> list[Scene]:
+        """``batch`` scenes of ``length`` frames at ``fps``. Without ``textured`` everybody and everything is grey."""
+        drawn = 2 * batch + 2
+        window = self.bank.sample(drawn, length, self.augmentation, torch.full((drawn,), fps))
+        betas = torch.randn(drawn, 10, generator=self.bank.generator).clamp(-2, 2)
+        views = draw_views(window, self.bank.generator)
+        rotation = views.rotation.expand(drawn, length, 3, 3)
+        root = rotation @ window.rotations[:, :, 0]
+        rotations = torch.cat([root[:, :, None], window.rotations[:, :, 1:]], 2)
+        shapes = betas[:, None].expand(drawn, length, 10)
+        joints, coco = self.body.skeleton(rotations, shapes)
+        in_picture = views.project(coco + views.pelvis[:, :, None])
+        in_picture = ((in_picture >= 0) & (in_picture <= views.size[:, None, None] - 1)).all(-1).sum(-1).amin(1)
+        # Who is hardly in the picture would not be tracked: the fuller ones first, in the order they were drawn.
+        rows = (in_picture < LEAST).long().sort(stable=True).indices[:batch].tolist()
+        path = window.pelvis
+        centre = path - (rotation.transpose(-1, -2) @ views.pelvis[..., None])[..., 0]
+        scenes = []
+        for row in rows:
+            turns = rotation[row].numpy()
+            stands = _still(turns, centre[row].numpy())
+            skin = self.body(rotations[row], shapes[row])[0].numpy() + views.pelvis[row, :, None].numpy()
+            look = dress(self.arrays, self.rng) if textured else _plain(self.arrays)
+            focal = float(views.focal[row])
+            camera = np.array([focal, focal, *views.camera[row, 2:].tolist()], np.float32)
+            things: list[Thing] = []
+            place = (coco[row] + views.pelvis[row, :, None]).numpy()
+            if self.rng.random() < self.options.box:
+                things.append(draw_box(place[0], turns, stands, self.rng))
+            if self.rng.random() < self.options.second_person:
+                things.append(self._passer_by(window.rotations[row - 1], views.pelvis[row].numpy(), turns, stands))
+            scenes.append(
+                Scene(
+                    size=(int(views.size[row, 0]), int(views.size[row, 1])),
+                    camera=camera,
+                    told=views.camera[row].numpy(),
+                    dt=window.dt[row].numpy(),
+                    rotation=turns,
+                    centre=stands,
+                    mesh=_join(self.arrays, skin, look, self._parts, things),
+                    room=self._room(turns, stands, views.pelvis[row].numpy()),
+                    harmonics=_light(self.rng),
+                    rotations=rotations[row].numpy(),
+                    betas=betas[row].numpy(),
+                    pelvis=views.pelvis[row].numpy(),
+                    joints=joints[row].numpy(),
+                    coco=coco[row].numpy(),
+                )
+            )
+        return scenes
+
+    def _passer_by(self, rotations: torch.Tensor, pelvis: FloatArray, turns: FloatArray, centre: FloatArray) -> Thing:
+        """A second person beside, behind or before the first one. ``rotations`` (T, 24, 3, 3) in the world."""
+        rng = self.rng
+        first = turns[0].T @ pelvis[0] + centre[0]
+        angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(0.45, 1.6)
+        stands = first + np.array([away * np.sin(angle), rng.normal(0, 0.05), away * np.cos(angle)])
+        walk = np.array([rng.normal(0, 0.4), 0, rng.normal(0, 0.4)]) * (rng.random() < 0.5)
+        times = np.arange(len(turns))[:, None] / 30
+        world = (stands + walk * times).astype(np.float32)
+        local = rotations.clone()
+        turn = torch.from_numpy(turns.copy())
+        local[:, 0] = turn @ local[:, 0]
+        shape = torch.from_numpy(rng.normal(size=10).clip(-2, 2).astype(np.float32)).expand(len(turns), 10)
+        camera = np.einsum("tij,tj->ti", turns, world - centre)
+        skin = self.body(local, shape)[0].numpy() + camera[:, None].astype(np.float32)
+        return Thing(skin, self.arrays.faces, self.arrays.v_template, dress(self.arrays, rng))
+
+    def _room(self, turns: FloatArray, centre: FloatArray, pelvis: FloatArray) -> Room:
+        """Walls around camera and person: a few metres away, or so far that only a turning camera moves them."""
+        rng = self.rng
+        world = np.einsum("tji,tj->ti", turns, pelvis) + centre
+        angle = rng.uniform(0, 2 * np.pi)
+        turn = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
+        inside = np.concatenate([centre, world]) @ turn.T
+        outdoors = rng.random() < self.options.outdoors
+        reach = np.exp(rng.uniform(np.log(4), np.log(40), 6) if outdoors else rng.uniform(np.log(0.5), np.log(5), 6))
+        low, high = inside.min(0) - reach[:3], inside.max(0) + reach[3:]
+        low[1] = min(np.median(world[:, 1]) - rng.uniform(0.85, 1.0), inside[:, 1].min() - 0.2)
+        high[1] = max(inside[:, 1].max() + 0.3, low[1] + (rng.uniform(8, 40) if outdoors else rng.uniform(2.3, 3.5)))
+        layer = rng.integers(0, len(self._atlas), 6).astype(np.int32)
+        if rng.random() < 0.7:  # most rooms have one wallpaper
+            layer[[1, 4, 5]] = layer[0]
+        span = np.exp(rng.uniform(np.log(0.8), np.log(4), 6)) * (4 if outdoors else 1)
+        light = (rng.uniform(0.4, 1.2) * rng.uniform(0.75, 1.25, (6,))).clip(0.2, 1.2)
+        return Room(
+            low.astype(np.float32),
+            high.astype(np.float32),
+            turn.astype(np.float32),
+            self._atlas,
+            layer,
+            (TEXTURE / span).astype(np.float32),
+            light.astype(np.float32),
+        )
+
+
+def _still(turns: FloatArray, centre: FloatArray) -> FloatArray:
+    """The camera's path (T, 3), or one place where it all but stands still."""
+    still = np.abs(turns - turns[:1]).max() < 1e-6 and np.ptp(centre, axis=0).max() < STILL
+    return np.broadcast_to(centre.mean(0), centre.shape).copy() if still else centre
+
+
+def _light(rng: np.random.Generator) -> FloatArray:
+    """Harmonics (3, 9) BGR of a random light, in the world: from somewhere above, more or less soft and tinted."""
+    direction = rng.normal(size=3)
+    direction[1] = abs(direction[1]) + 0.2
+    x, y, z = direction / np.linalg.norm(direction)
+    whole, contrast = rng.uniform(0.7, 1.5), rng.uniform(0.1, 0.7)
+    lobe = np.array([1, y, z, x, x * y * 2, y * z * 2, (3 * z * z - 1) / 6, x * z * 2, (x * x - y * y) / 2])
+    # A clamped cosine in the second order: 1 + 2 cos + 5/4 (3 cos² - 1) / 2, over its mean (Ramamoorthi & Hanrahan).
+    lobe *= np.array([1, 2, 2, 2, *[0.9] * 5]) * contrast
+    lobe[0] = 1.0
+    lobe += rng.normal(0, 0.04, 9)
+    tint = 1 + rng.normal(0, 0.06, 3)
+    return (whole * 0.75 * tint[:, None] * lobe).astype(np.float32)
+
+
+def _plain(arrays: BodyArrays) -> Appearance:
+    """A grey body: where only geometry is asked for, drawing cloth would be a waste."""
+    count = len(arrays.faces)
+    return Appearance(
+        np.full((arrays.vertex_count, 3), 0.6, np.float32),
+        np.zeros(count, np.int32),
+        np.zeros(count, np.int32),
+        np.full((1, 1, 1, 3), 255, np.uint8),
+        np.ones(1, np.float32),
+        np.zeros(arrays.vertex_count, np.float32),
+    )
+
+
+def _join(
+    arrays: BodyArrays, skin: FloatArray, look: Appearance, parts: NDArray[np.int32], things: list[Thing]
+) -> Mesh:
+    """One mesh of the person and all things."""
+    vertices, faces, rest = [skin], [arrays.faces], [arrays.v_template]
+    looks, owner, part = [look], [np.zeros(len(parts), np.int32)], [parts]
+    count = skin.shape[1]
+    for number, thing in enumerate(things, 1):
+        vertices.append(thing.vertices)
+        faces.append(thing.faces + count)
+        rest.append(thing.rest)
+        looks.append(thing.look)
+        owner.append(np.full(len(thing.faces), number, np.int32))
+        part.append(np.full(len(thing.faces), -1, np.int32))
+        count += thing.vertices.shape[1]
+    first = np.cumsum([0, *(len(one.patterns) for one in looks[:-1])])
+    joined = (
+        looks[0]
+        if len(looks) == 1
+        else Appearance(
+            np.concatenate([one.colour for one in looks]),
+            np.concatenate([one.garment + start for one, start in zip(looks, first, strict=True)]).astype(np.int32),
+            np.concatenate([one.axis for one in looks]),
+            np.concatenate([one.patterns for one in looks]),
+            np.concatenate([one.density for one in looks]),
+            np.concatenate([one.offset for one in looks]),
+        )
+    )
+    return Mesh(
+        np.ascontiguousarray(np.concatenate(vertices, 1), np.float32),
+        np.ascontiguousarray(np.concatenate(faces), np.int32),
+        np.concatenate(owner),
+        np.concatenate(part),
+        np.ascontiguousarray(np.concatenate(rest), np.float32),
+        joined,
+    )

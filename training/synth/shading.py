@@ -1,0 +1,137 @@
+"""The compiled inner loops that give a posed mesh its colours: normals, light, cloth. GIL released, one thread.
+
+Light is nine spherical-harmonic coefficients a channel (Ramamoorthi & Hanrahan 2001), evaluated at the vertices: triangles
+are a few pixels large, and shadows are soft anyway.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from training.synth.raster import barycentric
+
+FloatArray = NDArray[np.float32]
+ImageArray = NDArray[np.uint8]
+
+_OPTIONS: Final[dict[str, Any]] = {"cache": True, "nogil": True, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
+
+
+@njit(**_OPTIONS)
+def vertex_normals(vertices: FloatArray, faces: NDArray[np.int32], normals: FloatArray) -> None:
+    """Smooth outward unit ``normals`` (V, 3) of ``vertices`` (V, 3) joined by ``faces`` (F, 3)."""
+    normals[:, :] = np.float32(0)
+    for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for i in (a, b, c):
+            normals[i, 0] += nx
+            normals[i, 1] += ny
+            normals[i, 2] += nz
+    for i in range(vertices.shape[0]):
+        x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
+        scale = np.float32(1) / np.sqrt(x * x + y * y + z * z + np.float32(1e-20))
+        normals[i, 0], normals[i, 1], normals[i, 2] = x * scale, y * scale, z * scale
+
+
+@njit(**_OPTIONS)
+def light(normals: FloatArray, colour: FloatArray, harmonics: FloatArray, lit: FloatArray) -> None:
+    """``lit`` (V, 3) 0..255: ``colour`` (V, 3) 0..1 under ``harmonics`` (3, 9), given in the frame of ``normals`` (V, 3).
+
+    Order of the harmonics: 1, y, z, x, xy, yz, 3 z² - 1, xz, x² - y², without their constants.
+    """
+    for i in range(normals.shape[0]):
+        x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
+        for channel in range(3):
+            h = harmonics[channel]
+            bright = h[0] + h[1] * y + h[2] * z + h[3] * x + h[4] * x * y + h[5] * y * z
+            bright += h[6] * (np.float32(3) * z * z - np.float32(1)) + h[7] * x * z + h[8] * (x * x - y * y)
+            lit[i, channel] = min(colour[i, channel] * max(bright, np.float32(0.02)) * np.float32(255), np.float32(255))
+
+
+@njit(**_OPTIONS)
+def paint_mesh(
+    points: FloatArray,
+    faces: NDArray[np.int32],
+    ids: NDArray[np.int32],
+    lit: FloatArray,
+    rest: FloatArray,
+    garment: NDArray[np.int32],
+    axis: NDArray[np.int32],
+    patterns: ImageArray,
+    density: FloatArray,
+    image: ImageArray,
+) -> None:
+    """Paint ``image`` (H, W, 3) uint8 where ``ids`` (H, W) names a face.
+
+    ``points`` (V, 3) and ``ids`` as `training.synth.raster` makes them, ids from 0; ``lit`` (V, 3) 0..255; ``rest`` (V, 3)
+    metres where the cloth hangs on the rest body, so that it moves with the skin; the rest is of
+    `training.synth.appearance.Appearance`.
+    """
+    height, width = ids.shape
+    size = patterns.shape[1]
+    for row in range(height):
+        for column in range(width):
+            f = ids[row, column]
+            if f < 0:
+                continue
+            p, q, r = barycentric(points, faces[f], column, row)
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            first = 2 if axis[f] == 0 else 0
+            second = 2 if axis[f] == 1 else 1
+            texels = density[garment[f]]
+            u = (p * rest[a, first] + q * rest[b, first] + r * rest[c, first]) * texels
+            v = (p * rest[a, second] + q * rest[b, second] + r * rest[c, second]) * texels
+            iu, iv = int(np.floor(u)), int(np.floor(v))
+            fu, fv = u - np.float32(iu), v - np.float32(iv)
+            u0, v0, u1, v1 = iu % size, iv % size, (iu + 1) % size, (iv + 1) % size
+            pattern = patterns[garment[f]]
+            for channel in range(3):
+                upper = pattern[v0, u0, channel] * (1 - fu) + pattern[v0, u1, channel] * fu
+                lower = pattern[v1, u0, channel] * (1 - fu) + pattern[v1, u1, channel] * fu
+                cloth = (upper + (lower - upper) * fv) * np.float32(1 / 255)
+                surface = p * lit[a, channel] + q * lit[b, channel] + r * lit[c, channel]
+                image[row, column, channel] = np.uint8(min(max(surface * cloth, np.float32(0)), np.float32(255)))
+
+
+@njit(**_OPTIONS)
+def hidden_points(
+    points: FloatArray,
+    faces: NDArray[np.int32],
+    following: FloatArray,
+    ids: NDArray[np.int32],
+    flow: FloatArray,
+    next_inverse_depth: FloatArray,
+    hidden: ImageArray,
+) -> None:
+    """Mark in ``hidden`` (H, W) the surface points that cannot be seen in the next picture: covered there or out of it.
+
+    ``points`` (V, 3), ``ids`` (H, W) of this picture, ``following`` (V, 3) the next vertices, ``flow`` (H, W, 2) as of
+    `training.synth.raster`; ``next_inverse_depth`` (H, W), 1/m. A point is covered when all four pixels around it are nearer
+    by more than 2 %. Pixels of no face are left as they are.
+    """
+    height, width = ids.shape
+    for row in range(height):
+        for column in range(width):
+            f = ids[row, column]
+            if f < 0:
+                continue
+            hidden[row, column] = 1
+            x, y = np.float32(column) + flow[row, column, 0], np.float32(row) + flow[row, column, 1]
+            if not (x >= 0 and y >= 0 and x <= width - 1 and y <= height - 1):
+                continue
+            u, v, w = barycentric(points, faces[f], column, row)
+            z = u * following[faces[f, 0], 2] + v * following[faces[f, 1], 2] + w * following[faces[f, 2], 2]
+            if z <= np.float32(0.05):
+                continue
+            limit = np.float32(1.02) / z
+            left, top = int(x), int(y)
+            for j in range(top, min(top + 2, height)):
+                for i in range(left, min(left + 2, width)):
+                    if next_inverse_depth[j, i] <= limit:
+                        hidden[row, column] = 0

@@ -20,6 +20,10 @@ from numpy.typing import NDArray
 from body.errors import BodyError
 
 
+class Refused(pickle.UnpicklingError):
+    """A pickle asks for something that is not on the list."""
+
+
 class StandIn:
     """Holds the state of an object whose own class is not wanted. Its constructor's arguments are ignored."""
 
@@ -30,7 +34,7 @@ class StandIn:
 
     def __setstate__(self, state: object) -> None:
         if not isinstance(state, Mapping):
-            raise pickle.UnpicklingError(f"{type(self).__name__} with a state that is no mapping")
+            raise Refused(f"{type(self).__name__} with a state that is no mapping")
         self.state = state
 
     def value(self) -> NDArray[Any]:
@@ -101,14 +105,14 @@ def _from_buffer(buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], or
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     """Python 3 writes bytes into old pickle protocols as a call of ``_codecs.encode``; latin1 is the one it uses."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"encoding {encoding}")
+        raise Refused(f"encoding {encoding}")
     return text.encode("latin1")
 
 
 def _reconstruct_object(kind: type, base: type, state: object) -> object:
     """``copyreg._reconstructor`` for stand-ins only: how protocols 0 and 1 make plain objects."""
     if not (isinstance(kind, type) and issubclass(kind, StandIn)):
-        raise pickle.UnpicklingError("an object that is no array")
+        raise Refused("an object that is no array")
     return kind()
 
 
@@ -140,7 +144,7 @@ class _ArraysOnly(pickle.Unpickler):
         try:
             return ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
+            raise Refused(f"it asks for {module}.{name}") from None
 
 
 def unpickle_arrays(
@@ -153,7 +157,7 @@ def unpickle_arrays(
     """
     try:
         return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-    except pickle.UnpicklingError as error:
+    except Refused as error:
         raise BodyError(f"{origin} is refused: {error}; {advice}") from error
     except Exception as error:  # a damaged pickle can fail in any way, inside numpy too
         raise BodyError(f"{origin} is not a readable pickle ({error}); download or copy it again") from error

@@ -30,7 +30,6 @@ from typing import Annotated, Any, Final, Literal
 
 import cv2
 import numpy as np
-import torch
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
@@ -229,14 +228,13 @@ def table(rows: dict[str, Comparison], points: Points) -> Table:
     )
     for name, scores in rows.items():
         acceleration = mean_of_known(scores.acceleration)
-        per_frame = float(per_frame_squared(torch.tensor(acceleration, dtype=torch.float64), scores.fps))
         made.add_row(
             name,
             f"{int((scores.found & scores.known).sum())} of {int(scores.known.sum())}",
             f"{mean_of_known(scores.pa):.1f}",
             *(f"{mean_of_known(values):.1f}" for values in scores.rooted.values()),
             f"{acceleration:.2f}",
-            f"{per_frame:.1f}",
+            f"{per_frame_squared(acceleration, scores.fps):.1f}",
         )
     return made
 

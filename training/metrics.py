@@ -50,7 +50,7 @@ def acceleration_error(predicted: Tensor, truth: Tensor, fps: float) -> Tensor:
     return (difference[2:] - 2 * difference[1:-1] + difference[:-2]).norm(dim=-1) * fps**2
 
 
-def per_frame_squared(acceleration: Tensor, fps: float) -> Tensor:
+def per_frame_squared(acceleration: float, fps: float) -> float:
     """m/s² in mm/frame² at ``fps``, the other unit in print (VIBE has this one, WHAM m/s²): 1 m/s² is 1.11 of them at
     30 fps."""
     return acceleration * 1000 / fps**2

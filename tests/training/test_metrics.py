@@ -111,5 +111,5 @@ def test_weights_of_zero_are_as_good_as_absent() -> None:
 
 
 def test_units_of_acceleration() -> None:
-    assert per_frame_squared(torch.tensor(9.0), 30.0).item() == pytest.approx(10.0)
-    assert per_frame_squared(torch.tensor(36.0), 6.0).item() == pytest.approx(1000.0)
+    assert per_frame_squared(9.0, 30.0) == pytest.approx(10.0)
+    assert per_frame_squared(36.0, 6.0) == pytest.approx(1000.0)

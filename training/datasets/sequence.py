@@ -1,0 +1,189 @@
+"""What every data set says of one person in one recording, in this project's conventions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from body.errors import BodyError
+from body.joints import COCO_NAMES, JOINT_NAMES
+from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from body.smpl_file import StandIn, plain, unpickle_arrays
+
+Array = NDArray[np.float64]
+FloatArray = NDArray[np.float32]
+Gender = Literal["female", "male", "neutral"]
+
+IDENTITY: Final = np.eye(4)
+
+
+class DatasetError(ValueError):
+    """A data set cannot be read. The message is one line: which file or entry is missing, and where to get it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sequence:
+    """One person in T frames of one recording.
+
+    Poses and joints are in the frame of the CAMERA of their own picture (x right, y down, z forward; metres), so a moving
+    camera needs no care. What a data set does not have is None.
+    """
+
+    dataset: str
+    name: str
+    """Of the recording, as its files call it."""
+    person: int
+    """Number of the person in the recording."""
+    split: str
+    """As the data set calls it: ``train``, ``validation``, ``test``."""
+    fps: float
+    gender: Gender
+    """The SMPL model that pose and shape belong to."""
+    camera_matrix: Array
+    """(3, 3) pixels; the centre of the top-left pixel is at (0, 0)."""
+    global_orient: FloatArray
+    """(T, 3) axis-angle, radians: takes the body's rest frame to the camera's."""
+    body_pose: FloatArray
+    """(T, 23, 3) axis-angle, radians."""
+    betas: FloatArray
+    """(10,) of that SMPL model."""
+    valid: NDArray[np.bool_]
+    """(T,) whether the data set vouches for the frame."""
+    source: Path | None = None
+    """Film, or folder of pictures in the order of their names, of which frame t shows row t."""
+    joints: FloatArray | None = None
+    """(T, 24, 3) SMPL joints, metres, camera frame."""
+    keypoints_px: FloatArray | None = None
+    """(T, 17, 2) COCO keypoints as somebody's detector found them, pixels; the data set's own, not the truth."""
+    keypoint_confidence: FloatArray | None = None
+    """(T, 17) in 0..1; 0 for what was not found."""
+    world_to_camera: Array | None = None
+    """(T, 4, 4) rigid: a point of the world in the camera's frame, metres."""
+    transl: FloatArray | None = None
+    """(T, 3) SMPL's own ``transl``: the shift of the model's origin (not of the pelvis) in the WORLD, metres."""
+
+    def __post_init__(self) -> None:
+        count = len(self.global_orient)
+        shapes = {
+            "camera_matrix": (3, 3),
+            "global_orient": (count, 3),
+            "body_pose": (count, 23, 3),
+            "betas": (10,),
+            "valid": (count,),
+            "joints": (count, len(JOINT_NAMES), 3),
+            "keypoints_px": (count, len(COCO_NAMES), 2),
+            "keypoint_confidence": (count, len(COCO_NAMES)),
+            "world_to_camera": (count, 4, 4),
+            "transl": (count, 3),
+        }
+        for name, shape in shapes.items():
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise DatasetError(f"{self.dataset} {self.name}: {name} is {value.shape}, should be {shape}")
+
+    def __len__(self) -> int:
+        return len(self.global_orient)
+
+    @property
+    def joints_px(self) -> FloatArray | None:
+        """(T, 24, 2) the joints in the picture, pixels, not rounded."""
+        if self.joints is None:
+            return None
+        points = self.joints @ self.camera_matrix.T.astype(np.float32)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(points[..., 2:] > 0, points[..., :2] / points[..., 2:], np.nan).astype(np.float32)
+
+    def pelvis(self, rest_pelvis: NDArray[np.floating[Any]] | None = None) -> FloatArray:
+        """(T, 3) the pelvis joint in the camera's frame, metres.
+
+        ``rest_pelvis`` (3,) is that joint of the resting body with this gender and these betas (`NumpyBody.rest_pelvis`);
+        it is needed, and used, only where the data set has no joints. Raises `ValueError` without it.
+        """
+        if self.joints is not None:
+            return self.joints[:, 0]
+        if self.transl is None or self.world_to_camera is None or rest_pelvis is None:
+            raise ValueError(
+                f"{self.dataset} {self.name} has no joints: its pelvis follows from the body's rest_pelvis"
+            )
+        return move(self.transl.astype(np.float64) + rest_pelvis, self.world_to_camera).astype(np.float32)
+
+
+def move(points: Array, transforms: Array) -> Array:
+    """(T, ..., 3) points by (T, 4, 4) rigid transforms."""
+    flat = points.reshape(len(points), -1, 3)
+    moved: Array = flat @ transforms[:, :3, :3].transpose(0, 2, 1) + transforms[:, None, :3, 3]
+    return moved.reshape(points.shape)
+
+
+def turn(transforms: Array, axis_angle: NDArray[np.floating[Any]]) -> FloatArray:
+    """(T, 3) axis-angle rotations followed by those of (T, 4, 4) transforms."""
+    turned = transforms[:, :3, :3] @ axis_angle_to_matrix(np.asarray(axis_angle, np.float64))
+    return np.asarray(matrix_to_axis_angle(turned), np.float32)
+
+
+class Entries:
+    """A dictionary from a data set's pickle; whatever is wrong with an entry is a `DatasetError` that names it."""
+
+    def __init__(self, fields: Mapping[Any, Any], origin: str, home: str) -> None:
+        self._fields, self._origin, self._home = fields, origin, home
+
+    @classmethod
+    def read(cls, path: Path, home: str) -> Entries:
+        """The dictionary in a pickle, read without running anything. ``home`` says where to get the data set."""
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise DatasetError(f"cannot read {path} ({error.strerror}): {home}") from None
+        try:
+            loaded = unpickle_arrays(content, str(path), f"the data set's own files hold only arrays: {home}")
+        except BodyError as error:
+            raise DatasetError(str(error)) from error
+        if not isinstance(loaded, Mapping):
+            raise DatasetError(f"{path} holds a {type(loaded).__name__}, no dictionary: {home}")
+        return cls(loaded, str(path), home)
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._fields[name]
+        except KeyError:
+            raise DatasetError(f"{self._origin} lacks {name!r}: {self._home}") from None
+
+    def inner(self, name: str) -> Entries:
+        """An entry that is a dictionary itself."""
+        value = self[name]
+        if not isinstance(value, Mapping):
+            raise DatasetError(f"{self._origin}: {name!r} is a {type(value).__name__}, no dictionary: {self._home}")
+        return Entries(value, f"{self._origin} [{name!r}]", self._home)
+
+    def array(self, name: str, shape: tuple[int | None, ...], person: int | None = None) -> Array:
+        """An entry, or the ``person``-th of a list, as float64 of ``shape``, where None is any length."""
+        value = self[name]
+        try:
+            if person is not None:
+                value = value[person]
+            array = plain(value) if isinstance(value, StandIn) else np.asarray(value)
+            array = array.astype(np.float64)
+        except (TypeError, ValueError, IndexError, KeyError):
+            raise DatasetError(f"{self._origin}: {name!r} is no list of arrays of numbers: {self._home}") from None
+        if array.ndim != len(shape) or any(
+            want not in (None, have) for want, have in zip(shape, array.shape, strict=True)
+        ):
+            wanted = ", ".join("any" if want is None else str(want) for want in shape)
+            raise DatasetError(f"{self._origin}: {name!r} is {array.shape}, should be ({wanted}): {self._home}")
+        return array
+
+    def shape(self, name: str, person: int | None = None) -> FloatArray:
+        """The first ten of an entry with ten betas or more, in a row or a column."""
+        value = self[name]
+        try:
+            betas = np.asarray(value if person is None else value[person], np.float32).ravel()
+        except (TypeError, ValueError, IndexError):
+            betas = np.empty(0, np.float32)
+        if len(betas) < 10:
+            raise DatasetError(f"{self._origin}: {name!r} should be 10 betas or more, not {len(betas)}: {self._home}")
+        return betas[:10]

@@ -1,0 +1,85 @@
+"""A user's own folder of licensed SMPL files: the bodies, and the regressor of Human3.6M's joints."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from body.model import SMPL_VERTICES, BodyArrays, load_body
+from training.datasets.sequence import DatasetError, Gender
+from training.motion.archive import ARCHIVE_ERRORS
+
+HOME: Final = "register at smpl.is.tue.mpg.de, unpack SMPL for Python and name the folder of its .pkl files"
+
+NAMES_14: Final = (
+    "right ankle", "right knee", "right hip", "left hip", "left knee", "left ankle", "right wrist", "right elbow",
+    "right shoulder", "left shoulder", "left elbow", "left wrist", "neck", "head top",
+)  # fmt: skip
+"""The joints that 3DPW is scored on."""
+
+HIPS_14: Final = [NAMES_14.index("right hip"), NAMES_14.index("left hip")]
+
+_ROWS_14: Final = [6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10]
+"""The rows of J_regressor_h36m (17 joints of Human3.6M) that they are, in that order."""
+
+_PATTERNS: Final[dict[Gender, str]] = {
+    "female": r"smpl_female|basicmodel_f(emale)?_",
+    "male": r"smpl_male|basicmodel_m(ale)?_",
+    "neutral": r"smpl_neutral|basicmodel_neutral",
+}
+
+
+class SmplFolder:
+    """Bodies by gender, loaded when they are first asked for.
+
+    Files go by their names as released (``basicmodel_f_lbs_10_207_0_v1.1.0.pkl``) or as smplx has them
+    (``SMPL_FEMALE.pkl``), with ``J_regressor_h36m.npy`` (17, 6890) beside them or at ``regressor``.
+    """
+
+    def __init__(self, folder: Path, regressor: Path | None = None) -> None:
+        self._folder = folder
+        self._regressor = regressor or folder / "J_regressor_h36m.npy"
+        self._bodies: dict[Gender, BodyArrays] = {}
+
+    def body(self, gender: Gender) -> BodyArrays:
+        """One body. Raises `DatasetError` if it is missing, `BodyError` if it cannot be read."""
+        if gender not in self._bodies:
+            found = [
+                path
+                for path in sorted(self._folder.glob("*"))
+                if path.suffix in (".pkl", ".npz") and re.match(_PATTERNS[gender], path.name.lower())
+            ]
+            if not found:
+                raise DatasetError(f"there is no {gender} SMPL (SMPL_{gender.upper()}.pkl) in {self._folder}: {HOME}")
+            self._bodies[gender] = load_body(found[0])
+        return self._bodies[gender]
+
+    def body_with_hash(self, sha256: str) -> BodyArrays | None:
+        """The body of any gender that a file of this hash holds."""
+        for gender in _PATTERNS:
+            try:
+                arrays = self.body(gender)
+            except DatasetError:  # a folder without neutral SMPL, say
+                continue
+            if arrays.sha256 == sha256:
+                return arrays
+        return None
+
+    def regressor_14(self) -> NDArray[np.float32]:
+        """(14, 6890): the joints `NAMES_14` from vertices. Raises `DatasetError` if the file is missing or another."""
+        try:
+            rows: NDArray[Any] = np.load(self._regressor, allow_pickle=False)
+        except FileNotFoundError:
+            raise DatasetError(
+                f"there is no {self._regressor}: 3DPW is scored on joints that J_regressor_h36m.npy takes from SMPL's "
+                "vertices; it comes with the data of SPIN, VIBE or WHAM (github.com/nkolot/SPIN, fetch_data.sh)"
+            ) from None
+        except ARCHIVE_ERRORS as error:
+            raise DatasetError(f"{self._regressor} cannot be read ({error}): copy it again") from error
+        if not isinstance(rows, np.ndarray) or rows.shape != (17, SMPL_VERTICES):
+            raise DatasetError(f"{self._regressor} should be one array (17, {SMPL_VERTICES}): copy it again")
+        return rows[_ROWS_14].astype(np.float32)

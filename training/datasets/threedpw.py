@@ -1,0 +1,84 @@
+"""Reading 3DPW (von Marcard et al., ECCV 2018): ``sequenceFiles/SPLIT/NAME.pkl`` and ``imageFiles/NAME/image_00000.jpg``.
+
+Its licence allows research without commerce only, and its poses belong to SMPL's female and male models.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from body.joints import COCO_NAMES
+from training.datasets.sequence import DatasetError, Entries, Gender, Sequence, move, turn
+
+HOME: Final = "register at virtualhumans.mpi-inf.mpg.de/3DPW and unpack sequenceFiles.zip and imageFiles.zip there"
+SPLITS: Final = ("train", "validation", "test")
+FPS: Final = 30.0
+"""Of ``poses``, which are aligned with the pictures (``poses_60Hz`` are the sensors' own)."""
+
+KEYPOINTS: Final = (
+    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+    "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "right_eye", "left_eye", "right_ear",
+    "left_ear",
+)  # fmt: skip
+"""Order of ``poses2d``: OpenPose's 18 keypoints."""
+
+_GENDERS: Final[dict[str, Gender]] = {"f": "female", "m": "male"}
+
+
+def find_threedpw(root: Path, split: str = "test") -> list[Path]:
+    """The sequence files of one split in the order of their names. Raises `DatasetError` if there are none."""
+    if split not in SPLITS:
+        raise DatasetError(f"3DPW has no split {split!r}: choose {', '.join(SPLITS)}")
+    folder = root / "sequenceFiles" / split
+    found = sorted(folder.glob("*.pkl"))
+    if not found:
+        raise DatasetError(f"there are no 3DPW sequences (*.pkl) in {folder}: {HOME}")
+    return found
+
+
+def read_threedpw(path: Path) -> list[Sequence]:
+    """The people of one sequence file.
+
+    ``source`` is the folder of pictures, whether it is there or not. ``keypoints_px`` are the data set's own OpenPose
+    detections. ``valid`` says where the camera's pose could be aligned with the picture (``campose_valid``).
+
+    Raises:
+        DatasetError: The file is missing, damaged, refused (a pickle that asks for more than arrays), or lacks an entry.
+    """
+    entries = Entries.read(path, HOME)
+    name, people = str(entries["sequence"]), entries["genders"]
+    cameras = entries.array("cam_poses", (None, 4, 4))
+    count = len(cameras)
+    columns = [KEYPOINTS.index(keypoint) for keypoint in COCO_NAMES]
+    sequences = []
+    for person, letter in enumerate(people):
+        if letter not in _GENDERS:
+            raise DatasetError(f"{path}: 'genders' of person {person} is {letter!r}, should be 'f' or 'm': {HOME}")
+        pose = entries.array("poses", (count, 72), person).reshape(count, 24, 3)
+        joints = entries.array("jointPositions", (count, 72), person).reshape(count, 24, 3)
+        keypoints = entries.array("poses2d", (count, 3, len(KEYPOINTS)), person)[:, :, columns]
+        sequences.append(
+            Sequence(
+                dataset="3DPW",
+                name=name,
+                person=person,
+                split=path.parent.name,
+                fps=FPS,
+                gender=_GENDERS[letter],
+                camera_matrix=entries.array("cam_intrinsics", (3, 3)),
+                global_orient=turn(cameras, pose[:, 0]),
+                body_pose=pose[:, 1:].astype(np.float32),
+                betas=entries.shape("betas", person),
+                valid=entries.array("campose_valid", (count,), person) > 0,
+                source=path.parents[2] / "imageFiles" / name,
+                joints=move(joints, cameras).astype(np.float32),
+                keypoints_px=keypoints[:, :2].transpose(0, 2, 1).astype(np.float32),
+                keypoint_confidence=keypoints[:, 2].astype(np.float32),
+                world_to_camera=cameras,
+                transl=entries.array("trans", (count, 3), person).astype(np.float32),
+            )
+        )
+    return sequences

@@ -8,6 +8,7 @@ past them.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -134,7 +135,10 @@ def main(
     checkpoint: Annotated[Path, typer.Option(help="checkpoint of a run")] = Path("runs/keypoints/checkpoint.pt"),
     windows: Annotated[int, typer.Option(help="windows of 40 frames")] = 1024,
 ) -> None:
-    """Print the errors on the validation and the test subjects, with and without detector noise."""
+    """Print the errors on the validation and the test subjects, with and without detector noise.
+
+    Real data sets: python -m training.evaluate --dataset threedpw --help
+    """
     network, body = load_checkpoint(checkpoint), TorchBody(load_body())
     for split in ("val", "test"):
         clips = open_clips(motion, split)
@@ -144,4 +148,7 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    from training import evaluate_datasets
+
+    on_real_data = any(word.partition("=")[0] == "--dataset" for word in sys.argv[1:])
+    typer.run(evaluate_datasets.main if on_real_data else main)

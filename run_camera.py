@@ -27,6 +27,7 @@ from realtime.session import DEFAULT_FOCAL, USER_ERRORS, Options, Session
 View = Literal["auto", "window", "browser", "none"]
 Runtime = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
 Keypoints = Literal["fast", "accurate"]
+Flow = Literal["auto", "dis", "raft"]
 Precision = Literal["auto", "fp32", "fp16", "int8"]
 
 
@@ -60,6 +61,7 @@ def main(
             "else motionmesh/engines in the user's cache)",
         ),
     ] = False,
+    flow: Annotated[Flow, typer.Option(help="optical flow; auto: raft on a GPU, dis on a CPU")] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", help="print errors only")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="print the time of every stage")] = False,
 ) -> None:
@@ -67,7 +69,7 @@ def main(
     console = Console(stderr=True, quiet=quiet, highlight=False)
     options = Options(
         source, view, engine, keypoints, regressor, body, record, save, report, frames, duration,
-        live, fov, focal, precision, trust_engine,
+        live, fov, focal, precision, trust_engine, flow,
     )  # fmt: skip
 
     def end(number: int, frame: FrameType | None) -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from realtime.flow import DisFlow
+from realtime.flow import CropFlow
 from realtime.frame_ring import FrameRing
 from realtime.handoff import Closed, Handoff, ResultReader, ResultRing
 from realtime.measure import Meter
@@ -70,7 +70,7 @@ class Pipeline:
         source: Source,
         camera: Camera,
         tracker: Tracker,
-        flow: DisFlow,
+        flow: CropFlow,
         regressor: BodyRegressor,
         meter: Meter,
         lossless: bool,

@@ -22,7 +22,7 @@ from engines.registry import open_engine
 from engines.tensorrt_builder import Precision
 from realtime.draw.painter import Figures
 from realtime.errors import UserError
-from realtime.flow import DisFlow
+from realtime.flow import CropFlow, DisFlow, RaftFlow
 from realtime.keypoints import MoveNet, PersonDetector
 from realtime.measure import Meter, Report
 from realtime.motion_file import MotionWriter
@@ -41,6 +41,7 @@ DEFAULT_FOCAL = 0.85
 VIEWS = ("auto", "window", "browser", "none")
 USER_ERRORS = (UserError, EngineError, BodyError)
 """What `Session.run` raises for what the user can put right; the message is the line to show."""
+FLOWS = ("auto", "dis", "raft")
 KEYPOINT_MODELS = {"fast": "movenet-lightning", "accurate": "movenet-thunder"}
 
 
@@ -64,6 +65,7 @@ class Options:
     focal: float | None = None
     precision: Literal["auto"] | Precision = "auto"
     trust_engine: bool = False
+    flow: str = "auto"
 
 
 def camera_for(size: tuple[int, int], fov: float | None, focal: float | None) -> Camera:
@@ -175,7 +177,7 @@ class Session:
             source,
             camera,
             Tracker(movenet, detector, thorough=lossless),
-            DisFlow(),
+            self._open_flow(stack),
             regressor,
             self._meter,
             lossless,
@@ -183,6 +185,16 @@ class Session:
             options.duration,
             paced=watched and lossless,
         )
+
+    def _open_flow(self, stack: contextlib.ExitStack) -> CropFlow:
+        """RAFT pays on a GPU alone: a CPU takes most of a second for what it does there in milliseconds."""
+        wanted = self._options.flow
+        if wanted not in FLOWS:
+            raise UserError(f"--flow {wanted} is unknown: choose {', '.join(FLOWS[:-1])} or {FLOWS[-1]}")
+        if wanted == "dis" or (wanted == "auto" and self._engines[0].runtime != "tensorrt"):
+            return DisFlow()
+        engine = self._open(stack, "raft-small")
+        return RaftFlow(engine) if wanted == "raft" or engine.runtime == "tensorrt" else DisFlow()
 
     def _watch(self, pipeline: Pipeline, source: Source, arrays: BodyArrays, window: MeshWindow | None) -> None:
         """The main thread's part: wait for the end, show progress, serve the window."""

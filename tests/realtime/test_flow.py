@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engines.engine import EngineError
+from engines.registry import open_engine
 from realtime.crops import Cropper, crop_matrix
-from realtime.flow import DisFlow
+from realtime.flow import SIZE, DisFlow, RaftFlow
 from realtime.records import Box, Frame, ImageArray
 
 
@@ -78,3 +82,42 @@ def test_a_frame_with_itself_or_backwards_is_refused(sequence: int, time_s: floa
     image = texture(100, 100)
     with pytest.raises(ValueError, match="in order"):
         DisFlow()(Frame(3, 0, 0.1, image), Frame(sequence, 0, time_s, image), Box(50, 50, 60))
+
+
+@pytest.fixture(scope="module")
+def raft() -> Iterator[RaftFlow]:
+    with open_engine("raft-small", "onnxruntime") as engine:
+        yield RaftFlow(engine)
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(4.0, -2.5), (-1.0, 0.5), (0.0, 9.0)])
+def test_raft_speaks_of_the_same_field_as_dis(raft: RaftFlow, dx: float, dy: float) -> None:
+    image = texture(480, 640)
+    first, second = Frame(4, 0, 0.1, image), Frame(5, 0, 0.2, shifted(image, dx, dy))
+    box = Box(320, 240, 320)
+    fields = [flow(first, second, box).field for flow in (raft, DisFlow())]
+    for field in fields:
+        assert field.shape == (SIZE, SIZE, 2)
+        assert field.dtype == np.float32
+        inner = field[20:-20, 20:-20].reshape(-1, 2)
+        np.testing.assert_allclose(np.median(inner, axis=0), np.array([dx, dy]) * SIZE / 320, atol=0.2)
+
+
+def test_raft_keeps_no_field_for_itself(raft: RaftFlow) -> None:
+    image = texture(300, 300)
+    frames = [Frame(number, 0, number / 30, shifted(image, 4.0 * number, 0)) for number in range(3)]
+    box = Box(150, 150, 200)
+    flow = raft(frames[0], frames[1], box)
+    kept = flow.field.copy()
+    raft(frames[0], frames[2], box)
+    np.testing.assert_array_equal(flow.field, kept)
+    with pytest.raises(ValueError, match="in order"):
+        raft(frames[1], frames[1], box)
+
+
+def test_another_network_is_no_flow() -> None:
+    with (
+        open_engine("movenet-lightning", "onnxruntime") as engine,
+        pytest.raises(EngineError, match="not an optical flow"),
+    ):
+        RaftFlow(engine)

@@ -1,0 +1,1 @@
+"""RAFT-small as an ONNX model of plain operators: the optical flow of the GPU."""

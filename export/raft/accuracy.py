@@ -1,0 +1,157 @@
+"""How far optical flow is from the truth, and what it costs: python -m export.raft.accuracy
+
+Synthetic people before textured backgrounds move by a known pose change while the camera pans; what each visible point
+of the skin does in the picture is known, and every method sees the same crops through the same code as in the pipeline.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
+
+import cv2
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+
+from body.lbs import NumpyBody
+from body.model import load_body
+from engines.device import describe_device
+from engines.ort import OnnxRuntimeEngine
+from export.raft.__main__ import ITERATIONS, SHRINK, default_cache, to_onnx
+from export.raft.network import RaftSmall
+from export.raft.source import fetch, read_weights
+from realtime.draw.raster import Rasteriser
+from realtime.flow import SIZE, CropFlow, DisFlow, RaftFlow
+from realtime.records import Box, Camera, FloatArray, Frame, ImageArray
+from training.measure_noise import background, clothing
+from training.synth.raster import fill, project, surface_flow
+
+MOTIONS = (1.0, 3.0, 8.0)
+"""Mean motion of the person's pixels in the crop, px: a calm gesture, a walk and a jump at 30 fps."""
+_PICTURE, _MARGIN, _DT = 384, 64, 1 / 30
+_TO_CROP = SIZE / _PICTURE
+_CAMERA = Camera(2.6 * _PICTURE, 2.6 * _PICTURE, (_PICTURE - 1) / 2, (_PICTURE - 1) / 2)
+_BOX = Box((_PICTURE - 1) / 2, (_PICTURE - 1) / 2, float(_PICTURE))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """Two pictures (384, 384, 3) BGR. ``flow`` (384, 384, 2) is the true motion of their pixels in pixels of a `SIZE`²
+    crop, ``person`` (384, 384) where the first one shows the person."""
+
+    previous: ImageArray
+    current: ImageArray
+    flow: FloatArray
+    person: NDArray[np.bool_]
+
+
+def draw_pairs(count: int, motion: float, seed: int = 0) -> Iterator[Pair]:
+    """``count`` synthetic pairs whose person moves by ``motion`` crop pixels on average."""
+    rng, arrays = np.random.default_rng(seed), load_body()
+    body, raster = NumpyBody(arrays), Rasteriser(arrays.faces)
+    for _ in range(count):
+        body.set_shape(rng.normal(0, 0.8, 10))
+        first, second = _move(body, motion, rng)
+        scene = background(_PICTURE + 2 * _MARGIN, _PICTURE + 2 * _MARGIN, rng)
+        colour, pan = clothing(arrays, rng), rng.normal(0, 0.3, 2) * motion / _TO_CROP
+        pictures = []
+        for vertices, shift in ((first, np.zeros(2)), (second, pan)):
+            matrix = np.array([[1, 0, shift[0] - _MARGIN], [0, 1, shift[1] - _MARGIN]])
+            image = np.array(
+                cv2.warpAffine(scene, matrix, (_PICTURE, _PICTURE), borderMode=cv2.BORDER_REFLECT), np.uint8
+            )
+            raster.begin(_PICTURE, _PICTURE)
+            raster.add(vertices, _CAMERA, (255, 255, 255), colour)
+            raster.blend(image)
+            pictures.append((image + rng.normal(0, 2, image.shape)).clip(0, 255).astype(np.uint8))
+        flow = np.tile(pan.astype(np.float32), (_PICTURE, _PICTURE, 1))
+        person = _true_flow(first, second, arrays.faces, flow)
+        yield Pair(pictures[0], pictures[1], flow * np.float32(_TO_CROP), person)
+
+
+def _move(body: NumpyBody, motion: float, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Vertices of a random pose, upright and facing the camera, and of what it becomes ``motion`` crop pixels later."""
+    pose, speed = rng.normal(0, 0.25, (23, 3)), rng.normal(0, 1.0, (23, 3))
+    turn = np.array([np.pi, 0, 0]) + rng.normal(0, 0.15, 3)
+    place, drift = np.array([0.0, 0.25, 6.6]), rng.normal(0, 1.0, 3) * [1, 1, 0.5]
+
+    def posed(step: float) -> FloatArray:
+        return body.pose(turn, pose + step * speed, place + step * drift)[0]
+
+    first, step = posed(0.0), 0.02
+    for _ in range(3):  # the picture moves almost in proportion to a small step
+        moved = np.linalg.norm(_project(posed(step)) - _project(first), axis=1).mean() * _TO_CROP
+        step *= motion / float(moved)
+    return first, posed(step)
+
+
+def _project(vertices: FloatArray) -> FloatArray:
+    return vertices[:, :2] / vertices[:, 2:] * np.float32(_CAMERA.fx) + np.float32(_CAMERA.cx)
+
+
+def _true_flow(first: FloatArray, second: FloatArray, faces: NDArray[np.int32], flow: FloatArray) -> NDArray[np.bool_]:
+    """Write the skin's motion into ``flow``, picture px; returns where the skin is."""
+    lens = (_CAMERA.fx, _CAMERA.fy, _CAMERA.cx, _CAMERA.cy)
+    points = np.empty_like(first)
+    depth, ids = np.zeros(flow.shape[:2], np.float32), np.full(flow.shape[:2], -1, np.int32)
+    project(first, *lens, points)
+    fill(points, faces, 0, depth, ids)
+    surface_flow(points, faces, second, ids, 0, *lens, flow)
+    return ids >= 0
+
+
+def measure(flow: CropFlow, pairs: list[Pair]) -> tuple[float, float, float]:
+    """Mean end-point error on people and on background, px, and the median time of one field, ms."""
+    errors: tuple[list[float], list[float]] = ([], [])
+    times = []
+    for pair in pairs:
+        began = time.perf_counter()
+        field = flow(Frame(0, 0, 0.0, pair.previous), Frame(1, 0, _DT, pair.current), _BOX).field
+        times.append((time.perf_counter() - began) * 1e3)
+        # Field and truth meet at the middle pixel of every block, away from the rim, where motion leaves the picture.
+        block, rim = _PICTURE // len(field), len(field) // 32
+        inner, middle = slice(rim, -rim), slice(block // 2, None, block)
+        truth, person = pair.flow[middle, middle][inner, inner], pair.person[middle, middle][inner, inner]
+        error = np.linalg.norm(field[inner, inner] - truth, axis=-1)
+        errors[0].append(float(error[person].mean()))
+        errors[1].append(float(error[~person].mean()))
+    return float(np.mean(errors[0])), float(np.mean(errors[1])), float(np.median(times))
+
+
+def main(
+    count: Annotated[int, typer.Option(min=1, help="pairs of pictures for each motion")] = 24,
+) -> None:
+    """Print the end-point error and the time of DIS and of RAFT with several crop sizes and numbers of iterations."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    weights = read_weights(fetch(default_cache()))
+    pairs = {motion: list(draw_pairs(count, motion)) for motion in MOTIONS}
+
+    def raft(shrink: int, iterations: int) -> CropFlow:
+        network = RaftSmall(SIZE * shrink, iterations, shrink)
+        network.load_state_dict(weights)
+        return RaftFlow(OnnxRuntimeEngine(to_onnx(network).SerializeToString()))
+
+    methods: dict[str, Callable[[], CropFlow]] = {f"DIS, {SIZE} px": DisFlow}
+    for shrink in (1, 2, 3):
+        for iterations in (2, 4, 6, 12):
+            mark = " (shipped)" if (shrink, iterations) == (SHRINK, ITERATIONS) else ""
+            name = f"RAFT-small, {SIZE * shrink} px, {iterations} iterations{mark}"
+            methods[name] = partial(raft, shrink, iterations)
+    print(f"End-point error, px of a {SIZE} px crop, person / background; {describe_device()}, one thread.\n")
+    print("| method | " + " | ".join(f"moves {motion:g} px" for motion in MOTIONS) + " | ms |")
+    print("| --- |" + " --- |" * (len(MOTIONS) + 1))
+    for name, make in methods.items():
+        flow = make()
+        found = [measure(flow, pairs[motion]) for motion in MOTIONS]
+        errors = " | ".join(f"{person:.2f} / {rest:.2f}" for person, rest, _ in found)
+        print(f"| {name} | {errors} | {np.median([ms for _, _, ms in found]):.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

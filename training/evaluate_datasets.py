@@ -1,7 +1,8 @@
-"""Score saved motions on 3DPW: python -m training.evaluate --dataset threedpw ROOT --predictions FOLDER
+"""Score motions on 3DPW: python -m training.evaluate --dataset threedpw ROOT
 
-FOLDER holds NAME.npz for every sequence, as ``run_camera.py --save`` writes them from its pictures; ``--run`` makes those
-that are missing. The protocol is the usual one (SPIN, VIBE, WHAM):
+The real chain runs over the pictures of every sequence and saves NAME.npz, as ``run_camera.py --save`` does; what is
+saved already is not made again. ``--predictions FOLDER`` scores motions that lie elsewhere. The protocol is the usual one
+(SPIN, VIBE, WHAM):
 
 - Counted are frames with more than six of the twelve limb keypoints over 0.3 in the data set's own detections and a camera
   pose that could be aligned (``campose_valid``).
@@ -12,9 +13,10 @@ that are missing. The protocol is the usual one (SPIN, VIBE, WHAM):
 - Acceleration error from three neighbouring counted frames, relative to the hips, at 30 fps: in m/s² (WHAM) and, named
   so, in mm/frame² (VIBE).
 
-That needs the licensed SMPL files (``--smpl FOLDER``) and motions made with one of them (``run_camera.py --body``). Without
-them the motions' own joints are compared with the data set's ``jointPositions``: 14 joints of SMPL, no vertices. People are
-found by where their keypoints lie; frames in which somebody was not found are not in the means, and are printed.
+That needs the licensed SMPL files (``--smpl FOLDER``) and motions made with one of them (``run_camera.py --body``; here the
+neutral one). Without them the motions' own joints are compared with the data set's ``jointPositions``: 14 joints of SMPL,
+no vertices. People are found by where their keypoints lie; frames in which somebody was not found are not in the means,
+and are printed.
 """
 
 from __future__ import annotations
@@ -206,13 +208,18 @@ def record(sequence: Sequence, path: Path, options: Options) -> None:
     if sequence.source is None or not sequence.source.exists():
         raise DatasetError(f"the pictures of {sequence.name} are not in {sequence.source}: {HOME}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    Session(replace(options, source=str(sequence.source), save=path, focal=float(sequence.camera_matrix[0, 0]))).run()
+    unfinished = path.with_name(f".{path.name}.part")  # an interrupted session saves what it has
+    focal = float(sequence.camera_matrix[0, 0])
+    Session(replace(options, source=str(sequence.source), save=unfinished, focal=focal)).run()
+    unfinished.replace(path)
 
 
 def main(
     root: Annotated[Path, typer.Argument(help="where sequenceFiles and imageFiles lie")],
     dataset: Annotated[Literal["threedpw"], typer.Option(help="the data set")],
-    predictions: Annotated[Path, typer.Option(help="folder of saved motions: NAME.npz for each sequence")],
+    predictions: Annotated[
+        Path | None, typer.Option(help="folder of saved motions, NAME.npz [default: made in out/threedpw]")
+    ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test")] = "test",
     smpl: Annotated[Path | None, typer.Option(help="folder of licensed SMPL files and J_regressor_h36m.npy")] = None,
     joint_regressor: Annotated[Path | None, typer.Option(help="J_regressor_h36m.npy, where it lies elsewhere")] = None,
@@ -225,13 +232,16 @@ def main(
 ) -> None:
     """Print the errors of saved motions by the protocol of a data set."""
     console, errors = Console(width=160, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
-    options = Options(view="none", keypoints=keypoints, regressor=regressor, body=body)
     try:
         folder = None if smpl is None else SmplFolder(smpl, joint_regressor)
+        body = None if folder is None else folder.path("neutral")
+        options = Options(view="none", keypoints=keypoints, regressor=regressor, body=body)
+        made = Path("out", "threedpw", "-".join([Path(regressor).stem, keypoints, *(["smpl"] if body else [])]))
+        saved_in, run = (made, True) if predictions is None else (predictions, run)
         scores: list[Scores] = []
         for path in find_threedpw(root, split):
             people = read_threedpw(path)
-            saved = predictions / f"{people[0].name}.npz"
+            saved = saved_in / f"{people[0].name}.npz"
             if not saved.exists():
                 if not run:
                     raise DatasetError(f"there is no {saved}: add --run to make it from {people[0].source}")

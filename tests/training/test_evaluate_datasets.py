@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -186,6 +188,13 @@ def test_the_command(smpl: SmplFolder, fields: dict[str, Any], people: list[Sequ
     assert command(tmp_path / "nowhere", "--predictions", saved).exit_code == 2
 
 
+def test_the_evaluation_command_leads_here() -> None:
+    words = ["-m", "training.evaluate", "--dataset", "threedpw", "nowhere"]
+    ended = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: there are no 3DPW sequences")
+
+
 def test_the_real_chain_records_a_sequence(people: list[Sequence], tmp_path: Path) -> None:
     assert people[0].source is not None
     with pytest.raises(DatasetError, match="pictures of downtown_test_00 are not in"):
@@ -198,4 +207,5 @@ def test_the_real_chain_records_a_sequence(people: list[Sequence], tmp_path: Pat
     motion = load_motion(tmp_path / "saved" / "walk.npz")
     assert motion.frame.tolist() == [0, 1, 2]
     assert motion.camera_matrix[0, 0] == MATRIX[0, 0]
+    assert [path.name for path in (tmp_path / "saved").iterdir()] == ["walk.npz"]
     shutil.rmtree(people[0].source)

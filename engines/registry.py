@@ -68,7 +68,8 @@ def why_no_tensorrt() -> str:
 
 
 def _open_tensorrt(file: ModelFile, source: bytes | Path, policy: PlanPolicy) -> TensorRtEngine:
-    open_cuda()  # before minutes are spent on a plan that nothing here could run
+    load_tensorrt()
+    open_cuda()  # asked before minutes are spent on a plan that nothing here could run
     plan, contents = obtain_plan(source, file.name, policy)
     label = file.path.name
     try:

@@ -123,8 +123,8 @@ def _parse(parser: OnnxParser, onnx: OnnxModel, logged: Callable[[], str]) -> No
     problems = []
     for place in range(parser.num_errors):
         error = parser.get_error(place)
-        where = f"node {error.node()}"
-        if hasattr(error, "node_name"):  # since TensorRT 10
+        where = f"node {error.node()}" if error.node() >= 0 else "the graph"
+        if error.node() >= 0 and hasattr(error, "node_name"):  # since TensorRT 10
             where += f" '{error.node_name()}' ({error.node_operator()})"
         problems.append(f"{where}: {' '.join(error.desc().split())}")
     raise EngineError(f"TensorRT cannot read {onnx.label}: {'; '.join(problems[:3]) or logged()}")

@@ -39,7 +39,7 @@ def probe_gpu() -> Gpu:
         cuda = ctypes.CDLL(_LIBRARY)
     except OSError:
         raise RuntimeMissingError(
-            f"no NVIDIA driver here ({_LIBRARY} is not found): install one, or use --engine auto"
+            f"no NVIDIA driver here ({_LIBRARY} is not found): install one; --engine auto does without"
         ) from None
     try:
         _check(cuda, cuda.cuInit(0))

@@ -1,12 +1,25 @@
-"""Small models that the tests write themselves, and a picture for the real ones."""
+"""Small models that the tests write themselves, a picture for the real ones, and a GPU that is none."""
 
 from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+import engines.cuda.packages
+import engines.plans
+import engines.tensorrt
+import engines.tensorrt_api
+from engines.cuda.driver import Gpu
+from tests.engines.host_cuda import HostCuda
+from tests.engines.tensorrt_double import tensorrt_double
 
 WEIGHTS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
 
@@ -52,3 +65,31 @@ def picture() -> NDArray[np.uint8]:
             image[(rows - y) ** 2 + (columns - x) ** 2 < 90] = (190, 120, 90)
     image[(rows - 42) ** 2 + (columns - 128) ** 2 < 400] = (220, 170, 140)
     return image.astype(np.uint8)
+
+
+class FakeGpu:
+    """A GPU made of `HostCuda` and a TensorRT double, in the place of the real packages. Change ``gpu``, or `install`
+    another version, and the program is on another machine."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self._monkeypatch = monkeypatch
+        self.cuda = HostCuda()
+        self.gpu = Gpu("Pretended GPU", "8.7", "12.6")
+        self.tensorrt: Any = None
+        for module in (engines.plans, engines.tensorrt, engines.tensorrt_api):
+            monkeypatch.setattr(module, "probe_gpu", lambda: self.gpu)
+        ports: dict[str, Callable[[], HostCuda]] = {"pycuda": lambda: self.cuda}
+        monkeypatch.setattr(engines.cuda.packages, "_PORTS", ports)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+        monkeypatch.delenv("MOTIONMESH_ENGINES", raising=False)
+        self.install("10.3.0")
+
+    def install(self, version: str, dla_cores: int = 0) -> None:
+        self.tensorrt = tensorrt_double(self.cuda, version, dla_cores)
+        self._monkeypatch.setitem(sys.modules, "tensorrt", self.tensorrt)
+        engines.tensorrt_api.shared_log.cache_clear()
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeGpu:
+    return FakeGpu(monkeypatch, tmp_path / "cache")

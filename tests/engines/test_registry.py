@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from engines.cuda import driver
 from engines.device import describe_device
 from engines.engine import EngineError, RuntimeMissingError
-from engines.registry import open_engine
+from engines.registry import open_engine, why_no_tensorrt
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,9 +65,11 @@ def test_named_runtime_that_is_not_installed(runtime: str, monkeypatch: pytest.M
         open_engine("movenet-lightning", runtime)
 
 
-def test_choices_that_cannot_be() -> None:
-    with pytest.raises(EngineError, match="TensorRT engines are not part of this version: use --engine auto"):
+def test_choices_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "_LIBRARY", "libnone.so")
+    with pytest.raises(RuntimeMissingError, match=r"^no NVIDIA driver here \(libnone.so is not found\): install one;"):
         open_engine("movenet-lightning", "tensorrt")
+    assert why_no_tensorrt().startswith("no NVIDIA driver here")
     with pytest.raises(EngineError, match="unknown engine 'coreml': choose one of auto, tensorrt"):
         open_engine("movenet-lightning", "coreml")
     with pytest.raises(EngineError, match="at least one thread"):
@@ -93,12 +96,13 @@ def run_python(code: str, home: Path) -> str:
 def test_engines_import_no_other_room_and_no_runtime_until_it_is_used(tmp_path: Path) -> None:
     found = run_python("import sys, engines.registry; print(*{name.split('.')[0] for name in sys.modules})", tmp_path)
     barred = {"torch", "realtime", "training", "export", "body", "onnx", "onnxruntime", "openvino"}
+    barred |= {"tensorrt", "pycuda", "cuda"}
     assert not barred & set(found.split())
 
 
 def test_openvino_reports_nothing_to_anybody(tmp_path: Path) -> None:
     code = (
-        "import sys; from engines.registry import open_engine\n"
+        "import sys; from engines.registry import open_engine, why_no_tensorrt\n"
         "events = []; sys.addaudithook(lambda name, _: events.append(name))\n"
         "open_engine('movenet-lightning', 'openvino').close()\n"
         "print(*{name for name in events if name.startswith(('socket.', 'subprocess.', 'os.fork', 'urllib.'))})"

@@ -1,0 +1,217 @@
+"""Plans on disk: found again, and never loaded when stale, foreign, changed or damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.cuda.driver import Gpu
+from engines.engine import EngineError
+from engines.plans import Plan, PlanPolicy, build_plan, find_plans, obtain_plan, plans_folder
+from engines.registry import open_engine
+from engines.tensorrt_builder import BuildOptions
+from tests.engines.conftest import WEIGHTS, FakeGpu, linear_model
+
+
+class Said(list[str]):
+    """Collects remarks; `problem` is the one that says why a plan was not taken, or empty."""
+
+    def problem(self) -> str:
+        return next((line for line in self if line.endswith(": building it anew")), "")
+
+
+@pytest.fixture
+def said() -> Said:
+    return Said()
+
+
+def test_built_once_then_found(fake_gpu: FakeGpu, said: Said, tmp_path: Path) -> None:
+    first = build_plan(linear_model(), "linear", say=said.append)
+    assert not first.reused
+    assert first.path.parent == plans_folder() == tmp_path / "cache" / "motionmesh" / "engines"
+    assert first.path.name.startswith("linear-fp32-")
+    assert [line.split(":")[0] for line in said] == [
+        "building linear in fp32 for TensorRT 10.3.0 on Pretended GPU (SM 8.7)",
+        "built linear in fp32",
+    ]
+    said.clear()
+    again = build_plan(linear_model(), "linear", say=said.append)
+    assert again.reused
+    assert again.read() == first.read()
+    assert not said
+    assert len(fake_gpu.tensorrt.built) == 1
+    assert sorted(path.suffix for path in plans_folder().iterdir()) == [".cache", ".json", ".plan"]
+    manifest = json.loads(first.path.with_suffix(".json").read_text())
+    assert manifest["target"] == {"tensorrt": "10.3.0", "gpu": "Pretended GPU", "sm": "8.7"}
+    assert manifest["options"] == {"precision": "fp32", "workspace_mb": None, "dla": None, "batch": [1, 1, 1]}
+    assert manifest["bytes"] == len(first.read())
+
+
+def test_whatever_the_plan_depends_on_makes_another_one(fake_gpu: FakeGpu) -> None:
+    def build(data: bytes = linear_model(), **options: Any) -> Path:
+        plan = build_plan(data, "linear", BuildOptions(**options))
+        assert not plan.reused
+        return plan.path
+
+    paths = [build(), build(workspace_mb=64), build(precision="fp16"), build(batch=(1, 1, 4)), build(linear_model(3))]
+    fake_gpu.gpu = Gpu("Other GPU", "8.9", "12.6")
+    paths.append(build())
+    assert len(set(paths)) == len(paths)
+    assert len(fake_gpu.tensorrt.built) == len(paths)
+
+
+def tamper_plan(plan: Plan) -> None:
+    plan.path.write_bytes(plan.path.read_bytes()[:-1] + b"!")
+
+
+def tamper_both(plan: Plan) -> None:
+    """What somebody would do who wants his code to run: change the plan, and the hash in the manifest with it."""
+    tamper_plan(plan)
+    change(plan, plan_sha256=hashlib.sha256(plan.path.read_bytes()).hexdigest())
+
+
+def change(plan: Plan, **values: object) -> None:
+    manifest = plan.path.with_suffix(".json")
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), **values}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (tamper_plan, "is damaged (sha256 differs)"),
+        (tamper_both, "was not built by this machine (--trust-engine loads it all the same)"),
+        (lambda plan: plan.path.with_suffix(".json").unlink(), "is missing"),
+        (lambda plan: plan.path.with_suffix(".json").write_text("{"), "is damaged"),
+        (lambda plan: plan.path.with_suffix(".json").write_text("[]"), "is damaged"),
+        (lambda plan: change(plan, options={"precision": "fp99", "batch": [1, 1, 1]}), "unknown precision"),
+        (lambda plan: change(plan, format=0), "is of another version of this program"),
+        (lambda plan: change(plan, signature=""), "was not built by this machine"),
+        (lambda plan: change(plan, target={"tensorrt": "9", "gpu": "x", "sm": "1.0"}), "was not built by this machine"),
+        (lambda plan: plan.path.write_bytes(b""), "is damaged"),
+    ],
+)
+def test_a_spoilt_plan_is_built_anew_with_one_line(fake_gpu: FakeGpu, said: Said, spoil: Any, problem: str) -> None:
+    good = build_plan(linear_model(), "linear")
+    contents = good.read()
+    spoil(good)
+    plan = build_plan(linear_model(), "linear", say=said.append)
+    assert not plan.reused
+    assert problem in said.problem()
+    assert len(said) == 3
+    assert all("\n" not in line for line in said)
+    assert plan.read() == contents
+    assert build_plan(linear_model(), "linear").reused
+
+
+def test_another_version_takes_the_place_of_the_old_plan(fake_gpu: FakeGpu, said: Said) -> None:
+    old = build_plan(linear_model(), "linear")
+    fake_gpu.install("10.7.0")
+    new = build_plan(linear_model(), "linear", say=said.append)
+    assert said.problem() == (
+        f"{old.path.name} was built for TensorRT 10.3.0 on Pretended GPU (SM 8.7), "
+        "this is TensorRT 10.7.0 on Pretended GPU (SM 8.7): building it anew"
+    )
+    assert new.path == old.path
+
+
+def test_plan_from_another_machine_wants_trust(
+    fake_gpu: FakeGpu, said: Said, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    foreign = build_plan(linear_model(), "linear", folder=tmp_path / "theirs")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "here"))
+    shutil.copytree(tmp_path / "theirs", tmp_path / "ours")
+    monkeypatch.setenv("MOTIONMESH_ENGINES", str(tmp_path / "ours"))
+    assert build_plan(linear_model(), "linear", trust=True, say=said.append).reused
+    assert not said
+    assert not build_plan(linear_model(), "linear", say=said.append).reused
+    assert "was not built by this machine" in said.problem()
+    foreign.path.write_bytes(b"other code")  # whoever is trusted: what the manifest does not describe is not loaded
+    with pytest.raises(EngineError, match="is damaged"):
+        foreign.read(trust=True)
+
+
+def test_engines_of_lower_precision_come_from_the_export(fake_gpu: FakeGpu, said: Said) -> None:
+    source = linear_model(2)
+    converted = source.replace(b"linear", b"halved")
+    with pytest.raises(EngineError, match=r"there is no fp16 plan of linear .* python -m export.engines --precision"):
+        obtain_plan(source, "linear", PlanPolicy("fp16"))
+    assert obtain_plan(source, "linear", PlanPolicy("auto"))[0].precision == "fp32"
+    built = build_plan(converted, "linear", BuildOptions("fp16"), source=source)
+    assert [plan.path for plan in find_plans(source, "fp16")] == [built.path]
+    assert not list(find_plans(source, "int8"))
+    for precision in ("auto", "fp16"):
+        plan, contents = obtain_plan(source, "linear", PlanPolicy(precision))  # type: ignore[arg-type]
+        assert (plan.precision, contents) == ("fp16", built.read())
+    fake_gpu.install("10.7.0")  # its plans are stale now
+    assert obtain_plan(source, "linear", PlanPolicy("auto", say=said.append))[0].precision == "fp32"
+    assert said[0].startswith(f"{built.path.name} was built for TensorRT 10.3.0")
+    assert said[0].endswith(": passed over")
+
+
+def test_the_secret_stays_with_its_owner(fake_gpu: FakeGpu, tmp_path: Path) -> None:
+    build_plan(linear_model(), "linear")
+    key = tmp_path / "cache" / "motionmesh" / "machine.key"
+    assert len(key.read_bytes()) == 32
+    assert key.stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_that_cannot_be_written(fake_gpu: FakeGpu, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EngineError, match="set MOTIONMESH_ENGINES to a folder that can be written"):
+        build_plan(linear_model(), "linear", folder=tmp_path / "file")
+
+
+def test_open_engine_builds_what_is_missing_and_says_so(fake_gpu: FakeGpu, said: Said, tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(linear_model())
+    x = np.ones((2, 4), np.float32)
+    for runtime in ("tensorrt", "auto"):
+        with open_engine(path, runtime, plans=PlanPolicy(say=said.append)) as engine:
+            assert (engine.runtime, engine.device) == ("tensorrt", "Pretended GPU (SM 8.7), fp32")
+            np.testing.assert_allclose(engine.infer({"x": x})["y"], x @ WEIGHTS)
+    assert [line.split()[0] for line in said] == ["building", "built"]
+
+
+def test_open_engine_builds_anew_what_tensorrt_does_not_load(
+    fake_gpu: FakeGpu, said: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(linear_model())
+    build_plan(path, "mine")
+    load, refused = fake_gpu.tensorrt.Runtime, []
+
+    class Once:
+        """A runtime that refuses the first plan, as one does after its libraries were changed under it."""
+
+        def __init__(self, logger: object) -> None:
+            self._runtime = load(logger)
+
+        def deserialize_cuda_engine(self, serialized_engine: bytes) -> object:
+            if not refused:
+                refused.append(serialized_engine)
+                return None
+            return self._runtime.deserialize_cuda_engine(serialized_engine)
+
+    monkeypatch.setattr(fake_gpu.tensorrt, "Runtime", Once)
+    with open_engine(path, "tensorrt", plans=PlanPolicy(say=said.append)) as engine:
+        assert engine.infer({"x": np.ones((2, 4), np.float32)})["y"].any()
+    assert said.problem().startswith("TensorRT does not load mine.onnx")
+    assert len(fake_gpu.tensorrt.built) == 2
+
+
+def test_auto_goes_on_with_the_cpu(fake_gpu: FakeGpu, said: Said, tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    path.write_bytes(linear_model())
+    fake_gpu.cuda.limit = 0
+    with open_engine(path, "auto", plans=PlanPolicy(say=said.append)) as engine:
+        assert engine.runtime != "tensorrt"
+    assert said[-1].startswith("CUDA cannot allocate")
+    assert said[-1].endswith("mine runs on the CPU")
+    with pytest.raises(EngineError, match="out of memory"):
+        open_engine(path, "tensorrt")

@@ -1,0 +1,83 @@
+"""The body as a graph poses like the body on the CPU, for one person and for several, and for bodies of SMPL's own kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from body.lbs import NumpyBody
+from body.model import BodyArrays, load_body
+from engines.ort import OnnxRuntimeEngine
+from export.body_graph import INPUTS, OUTPUTS, TOLERANCE_MM, main, parity, sample_poses, to_onnx
+
+
+@pytest.fixture(scope="module")
+def arrays() -> BodyArrays:
+    return load_body("body_1722")
+
+
+@pytest.fixture(scope="module")
+def model(arrays: BodyArrays) -> onnx.ModelProto:
+    return to_onnx(arrays)
+
+
+def infer(model: onnx.ModelProto, feeds: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    with OnnxRuntimeEngine(model.SerializeToString()) as engine:
+        return {name: array.copy() for name, array in engine.infer(feeds).items()}
+
+
+def test_it_poses_like_the_body_on_the_cpu(model: onnx.ModelProto, arrays: BodyArrays) -> None:
+    assert max(parity(model.SerializeToString(), arrays, people=12).values()) < TOLERANCE_MM
+
+
+def test_every_vertex_of_another_body_may_have_correctives(arrays: BodyArrays) -> None:
+    """SMPL's own correctives reach all vertices, and its betas know no limit."""
+    rng = np.random.default_rng(4)
+    posedirs = rng.normal(0, 1e-3, arrays.posedirs.shape).astype(np.float32)
+    fields = {name: getattr(arrays, name) for name in BodyArrays.__slots__}
+    other = BodyArrays(**fields | {"posedirs": posedirs, "beta_limit": float("inf")})
+    model = to_onnx(other)
+    assert max(parity(model.SerializeToString(), other, people=4).values()) < TOLERANCE_MM
+    feeds = {name: array for name, array in sample_poses(1).items() if name in INPUTS}
+    feeds["betas"] = np.full((1, 10), 5, np.float32)
+    body = NumpyBody(other)
+    body.set_shape(feeds["betas"][0])
+    expected = body.joints_only(sample_poses(1)["pose"][0, 0], sample_poses(1)["pose"][0, 1:], feeds["translation"][0])
+    np.testing.assert_allclose(infer(model, feeds)["joints"][0], expected, atol=2e-5)
+
+
+def test_betas_beyond_the_limit_are_clamped(model: onnx.ModelProto, arrays: BodyArrays) -> None:
+    feeds = {name: array for name, array in sample_poses(1).items() if name in INPUTS}
+    limited = infer(model, feeds | {"betas": np.full((1, 10), arrays.beta_limit, np.float32)})
+    beyond = infer(model, feeds | {"betas": np.full((1, 10), 9, np.float32)})
+    for name in OUTPUTS:
+        np.testing.assert_array_equal(limited[name], beyond[name])
+
+
+def test_nothing_in_the_graph_asks_for_shapes(model: onnx.ModelProto) -> None:
+    kinds = {node.op_type for node in model.graph.node}
+    assert not kinds & {"Shape", "ConstantOfShape", "Loop", "If", "ScatterND", "Expand", "Tile", "Range"}
+    shapes = {
+        value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    assert shapes == {
+        "betas": ["people", 10],
+        "rotations": ["people", 24, 3, 3],
+        "translation": ["people", 3],
+        "vertices": ["people", 1722, 3],
+        "joints": ["people", 24, 3],
+    }
+
+
+def test_the_command_writes_a_checked_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "some" / "body.onnx"
+    main(Path("body_1722"), path)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    assert "mm at most" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="there is no body"):
+        main(Path("nobody.npz"), path)

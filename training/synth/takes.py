@@ -22,7 +22,6 @@ from realtime.records import Box, Flow, Frame
 from realtime.tracking import region_of
 from training.noise import NoiseSampler
 from training.synth.render import BLOCK, Film, Sensor, crop_view, region_view
-from training.synth.scene import Scene
 
 FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]

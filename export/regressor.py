@@ -23,46 +23,79 @@ from engines.manifest import MODELS_FOLDER
 from export.manifest import ModelCard, ship
 from export.onnx_tools import IR_VERSION, MAX_OPSET, check, store_fp16
 from training.bank import NONE, MotionBank
-from training.batches import Batch, BatchMaker
+from training.batches import Batch, BatchMaker, FlowSource
 from training.evaluate import load_checkpoint, open_clips
+from training.networks.inputs import FLOW_CELLS, Observation
 from training.networks.lifter import Lifter
 from training.noise import NoiseSampler, load_noise
+from training.synth.flow_grid import FlowGrid
+from training.synth.flow_noise import FlowDegrader, load_flow_noise
 
 INPUTS = ("points", "confidence", "camera", "dt", "state")
-OUTPUTS = ("rotations", "betas", "pelvis", "next_state")
+FLOW_INPUTS = ("flow", "box", "flow_valid")
+OUTPUTS = ("rotations", "betas", "pelvis", "steady_points", "joint_error", "contact", "next_state")
 FRAMES = 100
 """Length of the stream on which graph and network are compared."""
 TOLERANCE = 5e-3
-"""Largest difference allowed after `FRAMES` frames: rotation entries, betas, share of the pelvis' distance."""
+"""Largest difference allowed after `FRAMES` frames: rotation entries, betas, share of the pelvis' distance, rays."""
+
+
+class _Streaming(Lifter):
+    """A `Lifter` whose recurrent part is written in plain operators, for one frame at a time."""
+
+    def _remember(self, seen: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        gru, m = self.recurrent, self.config.memory
+        into, again = (gru.get_parameter(f"{kind}_l0") for kind in ("weight_ih", "weight_hh"))
+        into_bias, again_bias = (gru.get_parameter(f"{kind}_l0") for kind in ("bias_ih", "bias_hh"))
+        a = nn.functional.linear(self.into_memory(seen[:, 0]), into, into_bias)
+        b = nn.functional.linear(memory, again, again_bias)
+        reset = torch.sigmoid(a[:, :m] + b[:, :m])
+        update = torch.sigmoid(a[:, m : 2 * m] + b[:, m : 2 * m])
+        fresh = torch.tanh(a[:, 2 * m :] + reset * b[:, 2 * m :])
+        after = (1 - update) * fresh + update * memory
+        return after[:, None], after
 
 
 class LifterStep(nn.Module):
-    """One frame of a `Lifter` for P people, in plain operators that every runtime has.
+    """One frame of a `Lifter` for P people.
 
-    Inputs: points (P, 17, 2) px, confidence (P, 17), camera (P, 4) fx, fy, cx, cy px, dt (P,) s, state (P, M).
-    Outputs: rotations (P, 24, 3, 3), the first one to the camera frame; betas (P, 10); pelvis (P, 3) m; next_state.
+    Inputs: points (P, 17, 2) px, confidence (P, 17), camera (P, 4) fx, fy, cx, cy px, dt (P,) s, state (P, M); where the
+    network reads flow, also flow (P, 32, 32, 2) in sides of the region, box (P, 3) the region's centre and side in px, and
+    flow_valid (P,) 1 or 0.
+    Outputs: rotations (P, 24, 3, 3), the first one to the camera frame; betas (P, 10); pelvis (P, 3) m; steady_points
+    (P, 17, 2) px, the keypoints as the network believes them; joint_error (P, 24) m, the error it expects; contact (P, 2)
+    0..1, how surely each foot stands; next_state (P, M).
     """
 
     def __init__(self, lifter: Lifter) -> None:
         super().__init__()
-        self.lifter = lifter
+        self.lifter = _Streaming(lifter.config)
+        self.lifter.load_state_dict(lifter.state_dict())
 
     def forward(
-        self, points: Tensor, confidence: Tensor, camera: Tensor, dt: Tensor, state: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        net, gru, m = self.lifter, self.lifter.recurrent, self.lifter.config.memory
-        into, again = (gru.get_parameter(f"{kind}_l0") for kind in ("weight_ih", "weight_hh"))
-        into_bias, again_bias = (gru.get_parameter(f"{kind}_l0") for kind in ("bias_ih", "bias_hh"))
-        x, turn, size = net.features(points, confidence, camera, dt)
-        seen = net.frame(x)
-        a = nn.functional.linear(net.into_memory(seen), into, into_bias)
-        b = nn.functional.linear(state, again, again_bias)
-        reset = torch.sigmoid(a[:, :m] + b[:, :m])
-        update = torch.sigmoid(a[:, m : 2 * m] + b[:, m : 2 * m])
-        fresh = torch.tanh(a[:, 2 * m :] + reset * b[:, 2 * m :])
-        memory = (1 - update) * fresh + update * state
-        raw = net.frame_head(seen) + net.merge(torch.cat([memory, seen], -1))
-        return (*net.decode(raw, turn, size), memory)
+        self,
+        points: Tensor,
+        confidence: Tensor,
+        camera: Tensor,
+        dt: Tensor,
+        state: Tensor,
+        flow: Tensor | None = None,
+        box: Tensor | None = None,
+        flow_valid: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        if flow is None or box is None or flow_valid is None:
+            flow, flow_valid = points.new_zeros(1, FLOW_CELLS, FLOW_CELLS, 2), torch.zeros_like(dt)
+            box = torch.cat([camera[:, 2:], camera[:, :1]], -1)
+        now = (points, confidence, camera, dt, flow, box, flow_valid)
+        lifted = self.lifter(Observation(*(part[:, None] for part in now)), state)
+        steady = lifted.rays[:, 0] * camera[:, None, :2] + camera[:, None, 2:]
+        body = (lifted.rotations[:, 0], lifted.betas[:, 0], lifted.pelvis[:, 0])
+        return (*body, steady, lifted.joint_error[:, 0].exp(), torch.sigmoid(lifted.contact[:, 0]), lifted.state)
+
+
+def inputs_of(lifter: Lifter) -> tuple[str, ...]:
+    """Names of the inputs that the network's graph has."""
+    return (*INPUTS, *FLOW_INPUTS) if lifter.config.flow else INPUTS
 
 
 def round_to_half(lifter: Lifter) -> Lifter:
@@ -77,15 +110,22 @@ def to_onnx(lifter: Lifter) -> onnx.ModelProto:
     """The streaming graph of a trained network, for any number of people (see `LifterStep`)."""
     camera = torch.tensor([[600.0, 600.0, 320.0, 240.0]] * 2)
     dt = torch.full((2,), 1 / 30)
-    example = (torch.rand(2, 17, 2) * 300, torch.rand(2, 17), camera, dt, lifter.start_state(2))
+    example: tuple[Tensor, ...] = (torch.rand(2, 17, 2) * 300, torch.rand(2, 17), camera, dt, lifter.start_state(2))
+    names = inputs_of(lifter)
+    if lifter.config.flow:
+        example += (
+            torch.rand(2, FLOW_CELLS, FLOW_CELLS, 2) * 0.01,
+            torch.tensor([[300.0, 200.0, 300.0]] * 2),
+            torch.ones(2),
+        )
     buffer = io.BytesIO()
     torch.onnx.export(
         LifterStep(lifter).eval(),
         example,
         buffer,  # type: ignore[arg-type]  # the signature forgets file objects
-        input_names=list(INPUTS),
+        input_names=list(names),
         output_names=list(OUTPUTS),
-        dynamic_axes={name: {0: "people"} for name in (*INPUTS, *OUTPUTS)},
+        dynamic_axes={name: {0: "people"} for name in (*names, *OUTPUTS)},
         opset_version=MAX_OPSET,
         dynamo=False,
     )
@@ -97,20 +137,24 @@ def to_onnx(lifter: Lifter) -> onnx.ModelProto:
 @torch.no_grad()
 def parity(model: onnx.ModelProto, lifter: Lifter, batch: Batch) -> dict[str, float]:
     """Largest difference of each output between ``model``, run frame by frame in ONNX Runtime on its own state, and
-    ``lifter``, run over the whole of ``batch`` at once. The pelvis' is a share of its distance."""
+    ``lifter``, run over the whole of ``batch`` at once. The pelvis' is a share of its distance, the keypoints' is in rays."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    people, frames = batch.dt.shape
-    whole = lifter(batch.points, batch.confidence, batch.camera, batch.dt, lifter.start_state(people))
+    people, frames = batch.seen.dt.shape
+    whole = lifter(batch.seen, lifter.start_state(people))
     state = lifter.start_state(people).numpy()
-    worst = dict.fromkeys(OUTPUTS[:3], 0.0)
+    truth = {"rotations": whole.rotations, "betas": whole.betas, "pelvis": whole.pelvis, "steady_points": whole.rays}
+    worst = dict.fromkeys(truth, 0.0)
+    focal, centre = batch.seen.camera[:, 0, None, :2].numpy(), batch.seen.camera[:, 0, None, 2:].numpy()
+    names = [name for name in inputs_of(lifter) if name != "state"]
     for t in range(frames):
-        now = (batch.points, batch.confidence, batch.camera, batch.dt)
-        feeds = {name: value[:, t].numpy() for name, value in zip(INPUTS, now, strict=False)} | {"state": state}
-        *answers, state = session.run(list(OUTPUTS), feeds)
-        for name, mine in zip(OUTPUTS, answers, strict=False):
-            truth = getattr(whole, name)[:, t].numpy()
-            unit = np.linalg.norm(truth, axis=-1).max() if name == "pelvis" else 1.0
-            worst[name] = max(worst[name], float(np.abs(mine - truth).max() / unit))
+        feeds = {name: getattr(batch.seen, name)[:, t].numpy() for name in names} | {"state": state}
+        answers = dict(zip(OUTPUTS, session.run(list(OUTPUTS), feeds), strict=True))
+        state = answers["next_state"]
+        answers["steady_points"] = (answers["steady_points"] - centre) / focal
+        for name, wanted in truth.items():
+            true = wanted[:, t].numpy()
+            unit = np.linalg.norm(true, axis=-1).max() if name == "pelvis" else 1.0
+            worst[name] = max(worst[name], float(np.abs(answers[name] - true).max() / unit))
     return worst
 
 
@@ -123,9 +167,9 @@ def main(
 ) -> None:
     """Write a checkpoint's averaged weights as a streaming ONNX model and its row in the manifest."""
     lifter = load_checkpoint(checkpoint)
-    maker = BatchMaker(
-        MotionBank(open_clips(motion, "val"), seed=5), TorchBody(load_body()), NoiseSampler(load_noise(), 6), NONE
-    )
+    bank, noise = MotionBank(open_clips(motion, "val"), seed=5), NoiseSampler(load_noise(), 6)
+    flow = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), 7)) if lifter.config.flow else None
+    maker = BatchMaker(bank, TorchBody(load_body()), noise, NONE, flow=flow)
     batch = maker.draw(4, FRAMES, 30.0)
     model = to_onnx(round_to_half(lifter))
     store_fp16(model)

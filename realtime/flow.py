@@ -88,5 +88,12 @@ class RaftFlow(CropFlow):
         return np.array(self._engine.infer(self._pictures)["flow"][0], np.float32)
 
 
+def cell_means(flow: Flow, cells: int) -> FloatArray:
+    """The field's means over a grid of ``cells``² cells, in sides of the crop: (cells, cells, 2) float32."""
+    size = len(flow.field)
+    means = cv2.resize(flow.field, (cells, cells), interpolation=cv2.INTER_AREA)
+    return np.asarray(means, np.float32) / np.float32(size)
+
+
 def _square(shape: tuple[int, ...], channels: int) -> bool:
     return len(shape) == 4 and shape[0] in (-1, 1) and shape[1] == shape[2] > 0 and shape[3] == channels

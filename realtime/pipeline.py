@@ -253,7 +253,10 @@ class Pipeline:
             while True:
                 request = self._flow_request.get()
                 with self._meter.stage("flow"):
-                    flows = tuple(self._flow(request.previous, request.current, box) for _, box in request.boxes)
+                    flows = tuple(
+                        replace(self._flow(request.previous, request.current, box), person=person)
+                        for person, box in request.boxes
+                    )
                 self._flow_answer.put(flows)
         finally:
             self._flow_answer.close()
@@ -263,8 +266,10 @@ class Pipeline:
             while True:
                 seen = self._observed.get()
                 with self._meter.stage("regressor"):
+                    motion = {flow.person: flow for flow in seen.flows}
                     people: tuple[BodyEstimate, ...] = tuple(
-                        self._regressor(keypoints, self._camera, seen.frame.time_s) for keypoints in seen.people
+                        self._regressor(keypoints, self._camera, seen.frame.time_s, motion.get(keypoints.person))
+                        for keypoints in seen.people
                     )
                     self._regressor.forget(seen.frame.time_s - 5.0)
                 finished = time.monotonic_ns()

@@ -63,6 +63,7 @@ class Flow:
 
     ``field`` is float32 (h, w, 2): the point that is at crop pixel p in the previous frame is at p + field[p] in this
     one, in pixels of the crop. Both frames were cut with the same ``box``. ``dt_s`` is the true time between them.
+    ``person`` is who was being followed in the box, -1 where that is not known.
     """
 
     sequence: int
@@ -70,6 +71,7 @@ class Flow:
     dt_s: float
     box: Box
     field: FloatArray
+    person: int = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,11 +9,14 @@ import numpy as np
 from body.lbs import NumpyBody
 from body.rotations import matrix_to_axis_angle
 from engines.engine import Engine, EngineError
-from realtime.records import BodyEstimate, Camera, FloatArray, Keypoints
+from realtime.flow import cell_means
+from realtime.records import BodyEstimate, Camera, FloatArray, Flow, Keypoints
 from realtime.smoothing import PositionFilter, RotationFilter
 
 _INPUTS = {"points", "confidence", "camera", "dt", "state"}
+_FLOW_INPUTS = {"flow", "box", "flow_valid"}
 _OUTPUTS = {"rotations", "betas", "pelvis", "next_state"}
+_SAME_INTERVAL_S = 1e-3
 
 
 @dataclass(slots=True)
@@ -29,42 +32,46 @@ class _Memory:
 
 
 class BodyRegressor:
-    """Poses the body for each person's keypoints. Keeps one recurrent state a person; used by one thread.
+    """Poses the body for each person's keypoints and optical flow. Keeps one recurrent state a person; used by one thread.
 
     Args:
-        engine: a regressor exported by ``export.regressor``.
+        engine: a regressor exported by ``export.regressor``, with flow among its inputs or without.
         body: gets shaped and posed.
         smooth: False gives the network's answer as it is.
     """
 
     def __init__(self, engine: Engine, body: NumpyBody, smooth: bool = True) -> None:
         inputs = {spec.name: spec for spec in engine.inputs}
-        if set(inputs) != _INPUTS or {spec.name for spec in engine.outputs} < _OUTPUTS:
+        self._answers = {spec.name for spec in engine.outputs}
+        if set(inputs) not in (_INPUTS, _INPUTS | _FLOW_INPUTS) or not self._answers >= _OUTPUTS:
             raise EngineError(
                 f"not a regressor of this project: it reads {sorted(inputs)}, wanted {sorted(_INPUTS)}; "
                 "choose one with --regressor"
             )
         self._engine, self._body, self._smooth = engine, body, smooth
         self._state_size = inputs["state"].shape[-1]
+        self._cells = inputs["flow"].shape[1] if "flow" in inputs else 0
         self._memories: dict[int, _Memory] = {}
 
-    def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float) -> BodyEstimate:
-        """The body of one person at ``time_s`` of the source's clock."""
+    def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> BodyEstimate:
+        """The body of one person at ``time_s`` of the source's clock. ``flow`` is the motion around this person since the
+        frame before; it counts when this person was seen in that frame too."""
         memory = self._memories.get(keypoints.person)
         if memory is None or not 0 < time_s - memory.time_s < 2.0:
             memory = _Memory(np.zeros((1, self._state_size), np.float32), time_s - 1 / 30, np.zeros(10, np.float32))
             self._memories[keypoints.person] = memory
         dt = time_s - memory.time_s
         memory.time_s = time_s
-        out = self._engine.infer(
-            {
-                "points": keypoints.points[None],
-                "confidence": keypoints.confidence[None],
-                "camera": np.array([[camera.fx, camera.fy, camera.cx, camera.cy]], np.float32),
-                "dt": np.array([dt], np.float32),
-                "state": memory.state,
-            }
-        )
+        feeds = {
+            "points": keypoints.points[None],
+            "confidence": keypoints.confidence[None],
+            "camera": np.array([[camera.fx, camera.fy, camera.cx, camera.cy]], np.float32),
+            "dt": np.array([dt], np.float32),
+            "state": memory.state,
+        }
+        if self._cells:
+            feeds |= self._motion(flow, dt, camera)
+        out = self._engine.infer(feeds)
         memory.state = np.array(out["next_state"], np.float32)
         rotations = np.asarray(out["rotations"][0], np.float32)
         if self._smooth:
@@ -91,6 +98,20 @@ class BodyRegressor:
             vertices + pelvis,
             keypoints,
         )
+
+    def _motion(self, flow: Flow | None, dt: float, camera: Camera) -> dict[str, FloatArray]:
+        """The flow's part of the network's inputs."""
+        if flow is None or abs(flow.dt_s - dt) > _SAME_INTERVAL_S:
+            return {
+                "flow": np.zeros((1, self._cells, self._cells, 2), np.float32),
+                "box": np.array([[camera.cx, camera.cy, camera.fx]], np.float32),
+                "flow_valid": np.zeros(1, np.float32),
+            }
+        return {
+            "flow": cell_means(flow, self._cells)[None],
+            "box": np.array([flow.box], np.float32),
+            "flow_valid": np.ones(1, np.float32),
+        }
 
     def forget(self, before_s: float) -> None:
         """Drop the memory of people last seen earlier than ``before_s``."""

@@ -10,12 +10,18 @@ from torch import Tensor
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs_torch import TorchBody
 from training.bank import Augmentation, MotionBank
+from training.networks.inputs import Observation
 from training.noise import NoiseSampler, extent
-from training.views import draw_views
+from training.regions import regions
+from training.synth.flow_grid import CELLS, FlowGrid
+from training.synth.flow_noise import FlowDegrader
+from training.views import Views, draw_views
 
 _FACE = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("nose", "eye", "ear")]
 _EARS = [COCO_NAMES.index("left_ear"), COCO_NAMES.index("right_ear")]
 _NECK, _PELVIS = JOINT_NAMES.index("neck"), JOINT_NAMES.index("pelvis")
+_FEET = [JOINT_NAMES.index("left_foot"), JOINT_NAMES.index("right_foot")]
+_STILL, _LOW = 0.35, 0.12  # m/s and metres: a foot slower and lower than that stands
 _TORSO_RADIUS, _TORSO_DEPTH, _HEAD_DEPTH = 0.16, 0.10, 0.025  # metres
 
 
@@ -23,22 +29,26 @@ _TORSO_RADIUS, _TORSO_DEPTH, _HEAD_DEPTH = 0.16, 0.10, 0.025  # metres
 class Batch:
     """Inputs and targets of B windows of T frames.
 
-    ``points`` (B, T, 17, 2) px and ``confidence`` (B, T, 17) as detected; ``camera`` (B, T, 4) fx, fy, cx, cy px; ``dt``
-    (B, T) s. Targets: ``rotations`` (B, T, 24, 3, 3), the first one to the camera frame; ``betas`` (B, 10); ``joints``
-    (B, T, 24, 3) and ``coco`` (B, T, 17, 3) m, relative to the pelvis, camera axes; ``pelvis`` (B, T, 3) m as it appears
-    with the focal length that the network is told; ``size`` (B, T) extent of the person in rays.
+    ``seen`` is what the network gets. Targets: ``rotations`` (B, T, 24, 3, 3), the first one to the camera frame; ``betas``
+    (B, 10); ``joints`` (B, T, 24, 3) and ``coco`` (B, T, 17, 3) m, relative to the pelvis, camera axes; ``pelvis``
+    (B, T, 3) m as it appears with the focal length that the network is told; ``size`` (B, T) extent of the person in
+    rays; ``contact`` (B, T, 2) 1 where the left and the right foot stand on something.
     """
 
-    points: Tensor
-    confidence: Tensor
-    camera: Tensor
-    dt: Tensor
+    seen: Observation
     rotations: Tensor
     betas: Tensor
     joints: Tensor
     coco: Tensor
     pelvis: Tensor
     size: Tensor
+    contact: Tensor
+
+    @property
+    def true_rays(self) -> Tensor:
+        """(B, T, 17, 2) x/z and y/z of the true keypoints, by the focal length that the network is told."""
+        placed = self.coco + self.pelvis[:, :, None]
+        return placed[..., :2] / placed[..., 2:].clamp_min(0.1)
 
 
 def visibility(joints: Tensor, coco: Tensor, points: Tensor, size: Tensor) -> Tensor:
@@ -63,8 +73,38 @@ def visibility(joints: Tensor, coco: Tensor, points: Tensor, size: Tensor) -> Te
     return torch.where(outside, 2, hidden.long())
 
 
+def standing(joints: Tensor, turns: Tensor, pelvis: Tensor, dt: Tensor) -> Tensor:
+    """Which feet stand (B, T, 2), 1 or 0: those that hardly move in the world and are near the lowest place of the window.
+
+    ``joints`` (B, T, 24, 3) relative to the pelvis in camera axes, ``turns`` (B, T, 3, 3) world to camera, ``pelvis``
+    (B, T, 3) in the world (y up), m; ``dt`` (B, T) s.
+    """
+    feet = joints[:, :, _FEET] @ turns + pelvis[:, :, None]  # row vectors: times the transpose of camera to world
+    speed = torch.zeros(feet.shape[:3])
+    if feet.shape[1] > 1:
+        speed[:, 1:] = (feet[:, 1:] - feet[:, :-1]).norm(dim=-1) / dt[:, 1:, None]
+        speed[:, 0] = speed[:, 1]
+    height = feet[..., 1] - feet[..., 1].amin((1, 2), keepdim=True)
+    return ((speed < _STILL) & (height < _LOW)).float()
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSource:
+    """Where a batch's optical flow comes from: exact fields, and what makes them look estimated. ``dropout`` of the windows
+    and of the single frames have none."""
+
+    grid: FlowGrid
+    degrade: FlowDegrader
+    dropout: float = 0.06
+
+
 class BatchMaker:
-    """Draws `Batch`es. ``augmentation`` NONE and a fixed ``fps`` make a validation set."""
+    """Draws `Batch`es. ``augmentation`` NONE and a fixed ``fps`` make a validation set.
+
+    Args:
+        flow: None leaves the optical flow out, for regressors that read none.
+        clean: leave the detector's and the flow's errors out.
+    """
 
     def __init__(
         self,
@@ -73,9 +113,12 @@ class BatchMaker:
         noise: NoiseSampler,
         augmentation: Augmentation,
         occluders: float = 0.15,
+        flow: FlowSource | None = None,
+        clean: bool = False,
     ) -> None:
         self.bank, self.body, self.noise = bank, body, noise
         self.augmentation, self.occluders = augmentation, occluders
+        self.flow, self.clean = flow, clean
         self.generator = bank.generator
 
     @torch.no_grad()
@@ -94,19 +137,39 @@ class BatchMaker:
         state = visibility(joints + place, coco + place, points, views.size)
         state = torch.maximum(state, self._occlude(points, state, window.dt))
         detected, confidence = self.noise(points, state, views.size, window.dt)
+        if self.clean:
+            detected, confidence = points, torch.ones_like(confidence)
         stretch = torch.stack([torch.ones(batch), torch.ones(batch), views.camera[:, 0] / views.focal], -1)
+        box = regions(detected, confidence, views.size)
+        flow, valid = self._flow(rotations, betas, views, box)
+        camera = views.camera[:, None].expand(batch, length, 4)
         return Batch(
-            detected,
-            confidence,
-            views.camera[:, None].expand(batch, length, 4),
-            window.dt,
+            Observation(detected, confidence, camera, window.dt, flow, box, valid),
             rotations,
             betas,
             joints,
             coco,
             views.pelvis * stretch[:, None],
             extent(points, state < 2) / views.focal[:, None],
+            standing(joints, views.rotation, window.pelvis, window.dt),
         )
+
+    def _flow(self, rotations: Tensor, betas: Tensor, views: Views, box: Tensor) -> tuple[Tensor, Tensor]:
+        """Flow (B, T, 32, 32, 2) in sides of ``box`` and where there is one (B, T)."""
+        batch, length = box.shape[:2]
+        valid = torch.zeros(batch, length)
+        if self.flow is None or length == 1:
+            return torch.zeros(batch, length, CELLS, CELLS, 2), valid
+        field, body = self.flow.grid(
+            rotations, betas, views.pelvis, views.rotation, views.focal, views.camera[:, 2:], box
+        )
+        valid[:, 1:] = 1
+        if not self.clean:
+            field = self.flow.degrade(field, body)
+            lost = torch.rand(batch, 1, generator=self.generator) < self.flow.dropout
+            gap = torch.rand(batch, length, generator=self.generator) < self.flow.dropout * 0.5
+            valid = valid * (~(lost | gap)).float()
+        return field * valid[..., None, None, None], valid
 
     def _occlude(self, points: Tensor, state: Tensor, dt: Tensor) -> Tensor:
         """Furniture and passers-by: in some windows a still rectangle hides what is behind it. 0 or 1, (B, T, 17)."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -21,12 +22,14 @@ from body.joints import JOINT_NAMES
 from body.lbs_torch import TorchBody
 from body.model import load_body
 from training.bank import NONE, MotionBank
-from training.batches import BatchMaker
+from training.batches import Batch, BatchMaker, FlowSource
 from training.metrics import acceleration_error, pa_distances, pelvis_aligned
 from training.motion.library import Clip, adapt_clip
 from training.motion.pack import load_motions
-from training.networks.lifter import Lifter, LifterConfig
+from training.networks.lifter import Lifted, Lifter, LifterConfig
 from training.noise import NoiseSampler, load_noise
+from training.synth.flow_grid import FlowGrid
+from training.synth.flow_noise import FlowDegrader, load_flow_noise
 
 JOINTS_14 = [
     JOINT_NAMES.index(name)
@@ -85,46 +88,46 @@ def evaluate(
     clean: bool = False,
 ) -> Scores:
     """Score ``network`` on ``windows`` windows of ``clips``. ``single_frames`` scores its per-frame part alone; ``clean``
-    leaves the detector noise out."""
+    leaves the errors of detector and flow out."""
     bank = MotionBank(clips, seed=seed)
     bank.weights = bank.lengths.double()  # every recorded second counts alike
-    maker = BatchMaker(bank, body, NoiseSampler(load_noise(), seed + 1), NONE)
+    flow = FlowSource(_grid(), FlowDegrader(load_flow_noise(), seed + 2), dropout=0.0) if network.config.flow else None
+    maker = BatchMaker(bank, body, NoiseSampler(load_noise(), seed + 1), NONE, flow=flow, clean=clean)
     was_training = network.training
     network.eval()
     parts: list[Tensor] = []
     for start in range(0, windows, 64):
         batch = maker.draw(min(64, windows - start), LENGTH, FPS)
-        points, confidence = batch.points, batch.confidence
-        if clean:
-            place = batch.coco + batch.pelvis[:, :, None]
-            points = (
-                place[..., :2] / place[..., 2:].clamp_min(0.1) * batch.camera[..., None, :2]
-                + batch.camera[..., None, 2:]
-            )
-            confidence = torch.ones_like(confidence)
         if single_frames:
-            rotations, betas, _ = network.single(points, confidence, batch.camera, batch.dt)
+            lifted = network(batch.seen, network.start_state(len(batch.betas)), alone=True)
         else:
-            state = network.start_state(len(points))
-            rotations, betas, _, _ = network(points, confidence, batch.camera, batch.dt, state)
-        joints, _ = body.skeleton(rotations, betas)
-        joints, truth = joints[:, WARM_UP:], batch.joints[:, WARM_UP:]
-        mine, theirs = joints[:, :, JOINTS_14], truth[:, :, JOINTS_14]
-        aligned = pelvis_aligned(mine, theirs, joints[:, :, HIPS].mean(2), truth[:, :, HIPS].mean(2)).mean()
-        jerk = acceleration_error(mine.transpose(0, 1), theirs.transpose(0, 1), FPS).mean()
-        turn = rotations[:, WARM_UP:, 0].transpose(-1, -2) @ batch.rotations[:, WARM_UP:, 0]
-        trace = turn.diagonal(dim1=-2, dim2=-1).sum(-1)
-        facing = torch.rad2deg(torch.acos(((trace - 1) / 2).clamp(-1, 1))).mean()
-        row = torch.stack([pa_distances(mine, theirs).mean() * 1000, aligned * 1000, jerk, facing])
-        parts.append(row * len(points))
+            lifted = network(batch.seen, network.start_state(len(batch.betas)))
+        parts.append(score(lifted, body, batch) * len(batch.betas))
     network.train(was_training)
-    pa, mpjpe, acceleration, facing_deg = (torch.stack(parts).sum(0) / windows).tolist()
-    return Scores(pa, mpjpe, acceleration, facing_deg)
+    return Scores(*(torch.stack(parts).sum(0) / windows).tolist())
+
+
+def score(lifted: Lifted, body: TorchBody, batch: Batch) -> Tensor:
+    """The numbers of `Scores`, in their order, of one batch's answers. The first `WARM_UP` frames do not count."""
+    joints, _ = body.skeleton(lifted.rotations, lifted.betas)
+    joints, truth = joints[:, WARM_UP:], batch.joints[:, WARM_UP:]
+    mine, theirs = joints[:, :, JOINTS_14], truth[:, :, JOINTS_14]
+    aligned = pelvis_aligned(mine, theirs, joints[:, :, HIPS].mean(2), truth[:, :, HIPS].mean(2)).mean()
+    jerk = acceleration_error(mine.transpose(0, 1), theirs.transpose(0, 1), FPS).mean()
+    turn = lifted.rotations[:, WARM_UP:, 0].transpose(-1, -2) @ batch.rotations[:, WARM_UP:, 0]
+    trace = turn.diagonal(dim1=-2, dim2=-1).sum(-1)
+    facing = torch.rad2deg(torch.acos(((trace - 1) / 2).clamp(-1, 1))).mean()
+    return torch.stack([pa_distances(mine, theirs).mean() * 1000, aligned * 1000, jerk, facing])
+
+
+@cache
+def _grid() -> FlowGrid:
+    return FlowGrid()
 
 
 def load_checkpoint(path: Path) -> Lifter:
     """The averaged weights of a training checkpoint."""
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, weights_only=True, map_location="cpu")
     network = Lifter(LifterConfig(**state["config"]["network"]))
     network.load_state_dict(state["averaged"])
     return network.eval()

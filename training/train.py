@@ -1,36 +1,42 @@
-"""Train the keypoint regressor: python -m training.train --motion FOLDER
+"""Train a regressor: python -m training.train --motion FOLDER
 
 Two stages share one network. First single frames, where every example is another person, pose and camera; then windows,
-where the recurrent part learns to remember. Training is seeded, goes on where it was stopped, and writes its curves for
-TensorBoard.
+where the recurrent parts learn to remember and the flow is read. Training is seeded, goes on where it was stopped as if it
+had not been, and writes its curves for TensorBoard. Several GPUs or machines train together under torchrun:
+
+    torchrun --nproc-per-node 4 -m training.train --motion FOLDER
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
 from training.bank import Augmentation, MotionBank
-from training.batches import BatchMaker
+from training.batches import Batch, BatchMaker, FlowSource
+from training.distributed import Crew, join_crew
 from training.evaluate import Scores, evaluate, open_clips
 from training.losses import LossWeights, regression_loss
 from training.networks.lifter import Lifter, LifterConfig
 from training.noise import NoiseSampler, load_noise
+from training.synth.flow_grid import FlowGrid
+from training.synth.flow_noise import FlowDegrader, load_flow_noise
 
 
 @dataclass(slots=True)
 class Stage:
-    """``steps`` of ``batch`` windows of ``length`` frames. The learning rate rises over the first 3 % and falls as a
-    cosine to a fiftieth."""
+    """``steps`` of ``batch`` windows (on each process) of ``length`` frames. The learning rate rises over the first 3 % and
+    falls as a cosine to a fiftieth."""
 
     steps: int
     batch: int
@@ -52,38 +58,61 @@ class TrainConfig:
     seed: int = 0
 
 
+EXPERIMENTS: dict[str, TrainConfig] = {
+    "motion": TrainConfig(),
+    "keypoints": TrainConfig(network=LifterConfig(flow=False)),
+}
+"""The shipped regressors: with flow, and with keypoints alone."""
+
+
 class Trainer:
     """One run in one folder. `run` may be called again after any interruption and goes on from the last checkpoint."""
 
-    def __init__(self, motion: Path, folder: Path, config: TrainConfig) -> None:
+    def __init__(self, motion: Path, folder: Path, config: TrainConfig, crew: Crew | None = None) -> None:
         self.folder, self.config = folder, config
+        self.crew = crew or Crew()
         torch.manual_seed(config.seed)
-        self.body = TorchBody(load_body())
-        bank = MotionBank(open_clips(motion, "train"), seed=config.seed)
-        self.maker = BatchMaker(bank, self.body, NoiseSampler(load_noise(), config.seed + 1), config.augmentation)
-        self.validation = open_clips(motion, "val")
-        self.network = Lifter(config.network)
+        arrays = load_body()
+        self.network = Lifter(config.network).to(self.crew.device)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
+        self.body = TorchBody(arrays)
+        self.device_body = TorchBody(arrays).to(self.crew.device)
+        seed = config.seed + 1000 * self.crew.rank
+        torch.manual_seed(seed)
+        flow = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), seed + 2)) if config.network.flow else None
+        bank = MotionBank(open_clips(motion, "train"), seed=seed)
+        self.maker = BatchMaker(bank, self.body, NoiseSampler(load_noise(), seed + 1), config.augmentation, flow=flow)
+        self.validation = open_clips(motion, "val")
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), config.single.rate, weight_decay=config.weight_decay
         )
         self.step = 0
-        self.writer = SummaryWriter(str(folder))
+        self._learner: nn.Module = self.network
+        if self.crew.size > 1:
+            self._learner = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
+        self.writer = SummaryWriter(str(folder)) if self.crew.leads else None
 
     @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
 
+    def _generators(self) -> list[torch.Generator]:
+        """Whatever random numbers this process draws come from these, and from torch's own."""
+        flow = self.maker.flow
+        return [self.maker.generator, self.maker.noise.generator, *([flow.degrade.generator] if flow else [])]
+
     def save(self) -> None:
         """Write the checkpoint atomically: an interruption leaves the old one whole."""
+        chance = self.crew.gather([torch.get_rng_state(), *(g.get_state() for g in self._generators())])
+        if not self.crew.leads:
+            return
         state = {
             "config": asdict(self.config),
             "step": self.step,
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "generators": [self.maker.generator.get_state(), self.maker.noise.generator.get_state()],
-            "torch": torch.get_rng_state(),
+            "chance": chance,
         }
         part = self.checkpoint.with_suffix(".part")
         torch.save(state, part)
@@ -93,15 +122,36 @@ class Trainer:
         """Go on from the folder's checkpoint. False where there is none."""
         if not self.checkpoint.exists():
             return False
-        state: dict[str, Any] = torch.load(self.checkpoint, weights_only=True)
+        state: dict[str, Any] = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.maker.generator.set_state(state["generators"][0])
-        self.maker.noise.generator.set_state(state["generators"][1])
-        torch.set_rng_state(state["torch"])
+        # A crew of another size goes on with fresh random numbers.
+        if len(state["chance"]) == self.crew.size:
+            own, *rest = state["chance"][self.crew.rank]
+            torch.set_rng_state(own)
+            for generator, saved in zip(self._generators(), rest, strict=True):
+                generator.set_state(saved)
         return True
+
+    def start_from(self, checkpoint: Path) -> list[str]:
+        """Take over the weights of another run, wherever names and shapes agree; inputs that it did not have start at
+        zero. Returns the names that it had nothing for."""
+        theirs = torch.load(checkpoint, weights_only=True, map_location="cpu")["averaged"]
+        fresh = []
+        mine = self.network.state_dict()
+        for name, value in mine.items():
+            if name in theirs and theirs[name].shape == value.shape:
+                value.copy_(theirs[name])
+            elif name == "frame.0.weight" and name in theirs and theirs[name].shape[1] < value.shape[1]:
+                known = theirs[name].shape[1]
+                value[:, :known] = theirs[name]
+                value[:, known:] = 0
+            else:
+                fresh.append(name)
+        self.averaged.load_state_dict(mine)
+        return fresh
 
     def _stage(self) -> tuple[Stage, float]:
         """The current stage and how far it is, 0..1."""
@@ -117,14 +167,14 @@ class Trainer:
         rate = stage.rate * min(1.0, progress / 0.03 + 0.01) * (0.02 + 0.98 * decay)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = self.maker.draw(stage.batch, stage.length)
-        inputs = (batch.points, batch.confidence, batch.camera, batch.dt)
-        if stage.length == 1:
-            rotations, betas, pelvis = self.network.single(*inputs)
-        else:
-            rotations, betas, pelvis, _ = self.network(*inputs, self.network.start_state(stage.batch))
-        joints, coco = self.body.skeleton(rotations, betas)
-        loss, terms = regression_loss(rotations, betas, pelvis, joints, coco, batch, self.config.weights)
+        batch = self._to_device(self.maker.draw(stage.batch, stage.length))
+        device = self.crew.device
+        # bfloat16 needs no loss scaling; geometry and losses stay in float32.
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            lifted = self._learner(batch.seen, self.network.start_state(stage.batch), alone=stage.length == 1)
+        lifted = type(lifted)(*(part.float() for part in lifted))
+        joints, coco = self.device_body.skeleton(lifted.rotations, lifted.betas)
+        loss, terms = regression_loss(lifted, joints, coco, batch, self.config.weights)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss is {float(loss.detach())} at step {self.step}: lower the learning rate")
         self.optimizer.zero_grad(set_to_none=True)
@@ -138,56 +188,88 @@ class Trainer:
                 mine.lerp_(theirs, 1 - keep)
         return {"loss": float(loss.detach()), "rate": rate, **terms}
 
+    def _to_device(self, batch: Batch) -> Batch:
+        device = self.crew.device
+        if device.type == "cpu":
+            return batch
+        seen = replace(batch.seen, **_moved(batch.seen, device))
+        return replace(batch, seen=seen, **_moved(batch, device))
+
     def validate(self, windows: int = 192) -> Scores:
         """Scores of the averaged weights on unseen subjects."""
         single = self.step <= self.config.single.steps
-        return evaluate(self.averaged, self.body, self.validation, windows=windows, single_frames=single)
+        network = copy.deepcopy(self.averaged).cpu()
+        return evaluate(network, self.body, self.validation, windows=windows, single_frames=single)
 
     def run(self, minutes: float, every: int = 500) -> None:
         """Train until the stages are done or ``minutes`` are over; validate and save every ``every`` steps."""
         total = self.config.single.steps + self.config.windows.steps
         start = last = time.monotonic()
-        while self.step < total and time.monotonic() - start < minutes * 60:
+        while self.step < total and not self.crew.agree(time.monotonic() - start >= minutes * 60):
             terms = self.train_step()
-            if self.step % 50 == 0:
+            if self.step % 50 == 0 and self.writer is not None:
                 for name, value in terms.items():
                     self.writer.add_scalar(f"train/{name}", value, self.step)
             if self.step % every == 0 or self.step == total:
-                scores = self.validate()
-                now = time.monotonic()
-                for name, value in scores.as_dict().items():
-                    self.writer.add_scalar(f"val/{name}", value, self.step)
-                stage, _ = self._stage()
-                speed = every * stage.batch * stage.length / (now - last)
-                print(f"step {self.step}/{total}  {scores}  loss {terms['loss']:.3f}  {speed:.0f} frames/s", flush=True)
+                if self.writer is not None:
+                    scores = self.validate()
+                    now = time.monotonic()
+                    for name, value in scores.as_dict().items():
+                        self.writer.add_scalar(f"val/{name}", value, self.step)
+                    stage, _ = self._stage()
+                    speed = every * stage.batch * stage.length * self.crew.size / (now - last)
+                    print(
+                        f"step {self.step}/{total}  {scores}  loss {terms['loss']:.3f}  {speed:.0f} frames/s",
+                        flush=True,
+                    )
                 self.save()
                 last = time.monotonic()
         self.save()
-        self.writer.close()
+        if self.writer is not None:
+            self.writer.close()
+
+
+def _moved(record: Any, device: torch.device) -> dict[str, torch.Tensor]:
+    """The tensors among a record's fields, on ``device``."""
+    values = {name: getattr(record, name) for name in record.__slots__}
+    return {name: value.to(device) for name, value in values.items() if isinstance(value, torch.Tensor)}
 
 
 def main(
     motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
-    run: Annotated[Path, typer.Option(help="folder of the run: checkpoint and curves")] = Path("runs/keypoints"),
-    minutes: Annotated[float, typer.Option(help="stop after so many minutes; start again to go on")] = 1e9,
+    experiment: Annotated[str, typer.Option(help=f"which regressor: {', '.join(EXPERIMENTS)}")] = "motion",
+    run: Annotated[Path | None, typer.Option(help="folder of the run (default: runs/EXPERIMENT)")] = None,
+    budget_minutes: Annotated[float, typer.Option(help="stop after so many minutes; start again to go on")] = 1e9,
     single_steps: Annotated[int, typer.Option(help="steps of the single-frame stage")] = 12000,
     window_steps: Annotated[int, typer.Option(help="steps of the window stage")] = 6000,
+    window_rate: Annotated[float, typer.Option(help="highest learning rate of the window stage")] = 8e-4,
+    init: Annotated[Path | None, typer.Option(help="checkpoint of another run to take the weights from")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads (0: all)")] = 0,
 ) -> None:
-    """Train the keypoint regressor; goes on from the run's checkpoint where there is one."""
+    """Train a regressor; goes on from the run's checkpoint where there is one."""
+    if experiment not in EXPERIMENTS:
+        raise typer.BadParameter(f"there is no experiment '{experiment}': choose one of {', '.join(EXPERIMENTS)}")
     if threads:
         torch.set_num_threads(threads)
-    config = TrainConfig(seed=seed)
-    config.single.steps, config.windows.steps = single_steps, window_steps
-    trainer = Trainer(motion, run, config)
+    config = copy.deepcopy(EXPERIMENTS[experiment])
+    config.seed, config.single.steps, config.windows.steps = seed, single_steps, window_steps
+    config.windows.rate = window_rate
+    crew = join_crew()
+    trainer = Trainer(motion, run or Path("runs") / experiment, config, crew)
     resumed = trainer.resume()
-    print(f"{'going on at' if resumed else 'starting at'} step {trainer.step}", flush=True)
+    if not resumed and init is not None:
+        trainer.start_from(init)
+    if crew.leads:
+        print(f"{'going on at' if resumed else 'starting at'} step {trainer.step}", flush=True)
     try:
-        trainer.run(minutes)
+        trainer.run(budget_minutes)
     except KeyboardInterrupt:
-        trainer.save()
+        if crew.size == 1:
+            trainer.save()
         print(f"stopped at step {trainer.step}; the same command goes on")
+    finally:
+        crew.leave()
 
 
 if __name__ == "__main__":

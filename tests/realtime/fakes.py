@@ -75,7 +75,8 @@ class FakeRegressor:
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float) -> BodyEstimate:
+    def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> BodyEstimate:
+        assert flow is None or (flow.person, flow.sequence) == (keypoints.person, keypoints.sequence)
         self.times.append(time_s)
         zero = np.zeros
         return BodyEstimate(

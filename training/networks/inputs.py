@@ -1,0 +1,38 @@
+"""What a regressor sees of one person: the record that training, evaluation and export hand to a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+FLOW_CELLS = 32
+"""Cells along each side of the flow field that networks read."""
+IMAGE_SIDE = 64
+"""Side of the RGB crop of the networks that see pixels, px. Only comparisons train those."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """B people over T frames.
+
+    ``points`` (B, T, 17, 2) px and ``confidence`` (B, T, 17) as detected; ``camera`` (B, T, 4) fx, fy, cx, cy px; ``dt``
+    (B, T) s since the frame before. ``flow`` (B, T, 32, 32, 2): cell means of the optical flow from the frame before, in
+    sides of the region; ``box`` (B, T, 3) that region: centre x, y and side, px; ``flow_valid`` (B, T) 1 where there is a
+    flow, 0 in a person's first frame and wherever it is missing. ``image`` (B, T, 3, 64, 64) 0..1 the region's RGB crop of
+    this frame, or None.
+    """
+
+    points: Tensor
+    confidence: Tensor
+    camera: Tensor
+    dt: Tensor
+    flow: Tensor
+    box: Tensor
+    flow_valid: Tensor
+    image: Tensor | None = None
+
+    def without_flow(self) -> Observation:
+        """The same people where no flow is to be had."""
+        return replace(self, flow=torch.zeros_like(self.flow), flow_valid=torch.zeros_like(self.flow_valid))

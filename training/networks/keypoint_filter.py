@@ -1,0 +1,135 @@
+"""Keypoints steadied by optical flow: a learned recurrent filter in front of the lifter.
+
+A Kalman filter's form with a learned gain. The flow says where last frame's keypoint went, without knowing what it is; the
+detector says where it is now, with jitter and misses. The gain, between 0 (believe the flow) and 1 (believe the detector),
+comes from a small network that sees both disagree. Where no flow is to be had the last velocity stands in for it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from body.joints import COCO_NAMES
+from training.networks.inputs import FLOW_CELLS
+
+KEYPOINTS = len(COCO_NAMES)
+_FORGET_S = 0.4  # trust in a keypoint that is no longer seen fades over this time
+
+
+class Track(NamedTuple):
+    """``rays`` (B, 17, 2) keypoints x/z, y/z; ``velocity`` (B, 17, 2) 1/s; ``trust`` (B, 17) 0..1; ``residual``
+    (B, 17, 2) how far the detection lay from where the motion pointed, in sizes of the person; ``alive`` (B, 1) 1 after
+    the first frame."""
+
+    rays: Tensor
+    velocity: Tensor
+    trust: Tensor
+    residual: Tensor
+    alive: Tensor
+
+
+def sample_flow(flow: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+    """Bilinear samples (B, K, 2) of fields ``flow`` (B, 32, 32, 2) at ``cells`` (B, K, 2) x, y, and whether (B, K) they lie
+    inside, 1 or 0. Written as two products with hat functions: every runtime has those, and not every one has GridSample."""
+    inside = ((cells > -0.5) & (cells < FLOW_CELLS - 0.5)).all(-1).to(flow.dtype)
+    grid = torch.arange(FLOW_CELLS, dtype=flow.dtype, device=flow.device)
+    hats = (1 - (cells.clamp(0, FLOW_CELLS - 1)[..., None] - grid).abs()).clamp_min(0)  # (B, K, 2, 32)
+    rows = hats[:, :, 1] @ flow.reshape(-1, FLOW_CELLS, FLOW_CELLS * 2)
+    rows = rows.reshape(-1, cells.shape[1], FLOW_CELLS, 2)
+    return (hats[:, :, 0, :, None] * rows).sum(2), inside
+
+
+class KeypointFilter(nn.Module):
+    """The filter's step. ``use_flow`` False leaves prediction to the last velocity alone."""
+
+    STATE = KEYPOINTS * 5 + 1
+
+    def __init__(self, use_flow: bool, width: int = 32, names: int = 8) -> None:
+        super().__init__()
+        self.use_flow = use_flow
+        self.name = nn.Parameter(torch.randn(KEYPOINTS, names) * 0.1)
+        self.gate = nn.Sequential(nn.Linear(names + 9, width), nn.GELU(), nn.Linear(width, 2))
+        self.coast = nn.Parameter(torch.tensor(0.0))
+        last = self.gate[2]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            last.weight.mul_(0.2)
+            last.bias.copy_(torch.tensor([2.0, 0.0]))  # starts by believing the detector
+
+    def unpack(self, state: Tensor) -> Track:
+        """A `Track` from its packed form (B, STATE)."""
+        batch, k = state.shape[0], KEYPOINTS
+        rays = state[:, : 2 * k].reshape(batch, k, 2)
+        velocity = state[:, 2 * k : 4 * k].reshape(batch, k, 2)
+        return Track(rays, velocity, state[:, 4 * k : 5 * k], torch.zeros_like(rays), state[:, 5 * k :])
+
+    def pack(self, track: Track) -> Tensor:
+        """(B, STATE): what must be kept until the next frame."""
+        return torch.cat([track.rays.flatten(1), track.velocity.flatten(1), track.trust, track.alive], 1)
+
+    def step(
+        self,
+        last: Track,
+        rays: Tensor,
+        confidence: Tensor,
+        camera: Tensor,
+        dt: Tensor,
+        flow: Tensor,
+        box: Tensor,
+        flow_valid: Tensor,
+    ) -> Track:
+        """One frame: ``rays`` (B, 17, 2) and ``confidence`` (B, 17) as detected, the rest as in `Observation` with no T."""
+        size = spread(rays, reliability(confidence))[:, None, None]
+        step_s = dt.clamp(0.004, 1.0)[:, None, None]
+        drift = last.velocity * step_s * torch.sigmoid(self.coast)
+        if self.use_flow:
+            pixels = last.rays * camera[:, None, :2] + camera[:, None, 2:]
+            side = box[:, None, 2:]
+            cells = ((pixels - box[:, None, :2]) / side + 0.5) * FLOW_CELLS - 0.5
+            moved, inside = sample_flow(flow, cells)
+            moved = moved * side / camera[:, None, :2]
+            known = (inside * flow_valid[:, None])[..., None]
+            motion = known * moved + (1 - known) * drift
+        else:
+            known = torch.zeros_like(drift[..., :1])
+            motion = drift
+        ahead = last.rays + motion
+        residual = ((rays - ahead) / size).clamp(-4, 4)
+        off = residual.square().sum(-1).add(1e-8).sqrt()
+        seen = torch.stack(
+            [
+                confidence,
+                reliability(confidence),
+                last.trust,
+                off.add(0.02).log() * 0.5,
+                (motion / size).square().sum(-1).add(1e-8).sqrt().clamp(max=4),
+                ((motion - drift) / size).square().sum(-1).add(1e-8).sqrt().clamp(max=4),
+                known[..., 0],
+                (dt.clamp(0.004, 1.0) * 30).log()[:, None].expand_as(confidence),
+                off.mean(-1, keepdim=True).expand_as(confidence),
+            ],
+            -1,
+        )
+        gates = torch.sigmoid(self.gate(torch.cat([seen, self.name + torch.zeros_like(seen[..., :1])], -1)))
+        first = 1 - last.alive
+        gain = torch.maximum(gates[..., :1], first[..., None])
+        now = ahead + gain * (rays - ahead)
+        trust = gain[..., 0] * confidence + (1 - gain[..., 0]) * last.trust * torch.exp(-dt / _FORGET_S)[:, None]
+        speed = ((now - last.rays) / step_s).clamp(-20, 20)
+        velocity = (last.velocity + gates[..., 1:] * (speed - last.velocity)) * last.alive[..., None]
+        return Track(now, velocity, trust, residual * last.alive[..., None], torch.ones_like(last.alive))
+
+
+def reliability(confidence: Tensor) -> Tensor:
+    """Weight 0..1 of a detection: under 0.1 it says nothing, over 0.4 it counts fully."""
+    return ((confidence - 0.1) / 0.3).clamp(0, 1)
+
+
+def spread(rays: Tensor, weight: Tensor) -> Tensor:
+    """Angular size (...,) of a person: root of the weighted variance of ``rays`` (..., 17, 2), at least 0.001."""
+    total = weight.sum(-1, keepdim=True).clamp_min(1e-3)
+    centre = (weight[..., None] * rays).sum(-2, keepdim=True) / total[..., None]
+    return ((weight[..., None] * (rays - centre) ** 2).sum((-1, -2)) / total[..., 0] + 1e-6).sqrt()

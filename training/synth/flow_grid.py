@@ -1,0 +1,155 @@
+"""The flow of moving people as the network gets it, made while training runs: a coarse grid over the person's region.
+
+The live program computes dense flow of a 128² crop and hands the network the means of 32 x 32 cells. At that resolution a
+body of a few hundred triangles is as good as the full one, and thousands of exact fields are drawn in a second. What the
+real flow engine makes of such motion is added by `training.synth.flow_noise`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from body.build.decimate import Decimator
+from body.joints import PARENTS
+from body.kernels import kinematics, skin
+from body.model import load_body
+from training.synth.raster import background_flow, fill, project, surface_flow
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int32]
+
+CELLS: Final = 32
+"""Cells along each side of the grid."""
+_FACES: Final = 860
+
+
+class FlowGrid:
+    """Draws the exact flow of bodies between neighbouring frames. One thread."""
+
+    def __init__(self) -> None:
+        arrays = load_body("body_1722")
+        count = arrays.vertex_count
+        free = np.zeros(count, bool)
+        corners = arrays.v_template.astype(np.float64)
+        coarse = Decimator(corners, arrays.faces.astype(np.int64), free, free, np.ones(count)).run(_FACES)
+        kept, faces = np.unique(coarse, return_inverse=True)
+        self.faces: Final = np.ascontiguousarray(faces.reshape(-1, 3), np.int32)
+        self.limit: Final = arrays.beta_limit
+        self._template: Final = arrays.v_template[kept]
+        self._directions: Final = arrays.shapedirs[kept]
+        regressor = arrays.joint_regressor.astype(np.float64)
+        self._rest: Final = (regressor @ arrays.v_template).astype(np.float32)
+        self._rest_directions: Final = np.einsum("jv,vab->jab", regressor, arrays.shapedirs).astype(np.float32)
+        weights = arrays.weights[kept]
+        self._bones: Final = np.ascontiguousarray(np.argsort(-weights, 1, kind="stable")[:, :4], np.int32)
+        self._weights: Final = np.ascontiguousarray(np.take_along_axis(weights, self._bones, 1))
+        self._parents: Final = np.array(PARENTS, np.int32)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        rotations: Tensor,
+        betas: Tensor,
+        pelvis: Tensor,
+        turns: Tensor,
+        focal: Tensor,
+        centre: Tensor,
+        boxes: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Flow from frame t - 1 to frame t inside ``boxes[:, t]``.
+
+        Args:
+            rotations: (B, T, 24, 3, 3) local, the first one to the camera frame.
+            betas: (B, 10).
+            pelvis: (B, T, 3) in the camera frame, m.
+            turns: (B, T, 3, 3) world to camera, for the background.
+            focal: (B,) px. centre: (B, 2) px.
+            boxes: (B, T, 3) centre x, y and side of the region that both frames are cut with, px.
+
+        Returns:
+            flow (B, T, 32, 32, 2) in sides of the box, zero for t = 0, and the share of the body in each cell
+            (B, T, 32, 32), 0 or 1, in frame t - 1.
+        """
+        shape = betas.clamp(-self.limit, self.limit).numpy()
+        shaped = (self._template + np.einsum("vab,nb->nva", self._directions, shape)).astype(np.float32)
+        rest = (self._rest + np.einsum("jab,nb->nja", self._rest_directions, shape)).astype(np.float32)
+        batch, length = pelvis.shape[:2]
+        relative = torch.eye(3).expand(batch, length, 3, 3).clone()
+        relative[:, 1:] = turns[:, 1:] @ turns[:, :-1].transpose(-1, -2)
+        flow = np.zeros((batch, length, CELLS, CELLS, 2), np.float32)
+        seen = np.zeros((batch, length, CELLS, CELLS), np.float32)
+        _draw(
+            rotations.contiguous().numpy(),
+            pelvis.contiguous().numpy(),
+            rest,
+            shaped,
+            self._parents,
+            self._bones,
+            self._weights,
+            self.faces,
+            relative.numpy(),
+            focal.contiguous().numpy(),
+            centre.contiguous().numpy(),
+            boxes.contiguous().numpy(),
+            flow,
+            seen,
+        )
+        return torch.from_numpy(flow), torch.from_numpy(seen)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw(
+    rotations: Floats,
+    pelvis: Floats,
+    rest: Floats,
+    shaped: Floats,
+    parents: Integers,
+    bones: Integers,
+    weights: Floats,
+    faces: Integers,
+    turns: Floats,
+    focal: Floats,
+    centre: Floats,
+    boxes: Floats,
+    flow: Floats,
+    seen: Floats,
+) -> None:
+    vertices = np.empty((2, shaped.shape[1], 3), np.float32)
+    points = np.empty((shaped.shape[1], 3), np.float32)
+    frames = np.empty((24, 3, 4), np.float32)
+    # No pose correctives: they move the skin by millimetres, a small part of a cell.
+    none = np.zeros(shaped.shape[1] + 1, np.int32)
+    columns, values, feature = np.zeros(0, np.int32), np.zeros((0, 3), np.float32), np.zeros(207, np.float32)
+    depth = np.empty((flow.shape[2], flow.shape[3]), np.float32)
+    ids = np.empty((flow.shape[2], flow.shape[3]), np.int32)
+    cells = np.float32(flow.shape[2])
+    for b in range(flow.shape[0]):
+        for t in range(flow.shape[1]):
+            now, before = vertices[t % 2], vertices[(t + 1) % 2]
+            kinematics(rotations[b, t], rest[b], parents, pelvis[b, t], frames)
+            skin(shaped[b], rest[b], frames, feature, none, columns, values, bones, weights, now)
+            if t == 0:
+                continue
+            # Pixels of the picture become cells of the box.
+            scale = cells / boxes[b, t, 2]
+            f = focal[b] * scale
+            cx = (centre[b, 0] - boxes[b, t, 0]) * scale + (cells - 1) / 2
+            cy = (centre[b, 1] - boxes[b, t, 1]) * scale + (cells - 1) / 2
+            field = flow[b, t]
+            background_flow(turns[b, t], f, f, cx, cy, field)
+            depth[:] = np.float32(0)
+            ids[:] = -1
+            project(before, f, f, cx, cy, points)
+            fill(points, faces, 0, depth, ids)
+            surface_flow(points, faces, now, ids, 0, f, f, cx, cy, field)
+            for y in range(ids.shape[0]):
+                for x in range(ids.shape[1]):
+                    field[y, x, 0] /= cells
+                    field[y, x, 1] /= cells
+                    seen[b, t, y, x] = np.float32(ids[y, x] >= 0)

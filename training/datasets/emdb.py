@@ -1,0 +1,66 @@
+"""Reading EMDB (Kaufmann et al., ICCV 2023): ``P0/00_sequence/P0_00_sequence_data.pkl`` and ``images`` beside it.
+
+Its licence allows research without commerce only. It stores SMPL parameters and no joints: these take SMPL of the same
+gender, which has a licence of its own. ``kp2d``, the same joints in the picture, are what the parameters give.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from training.datasets.sequence import DatasetError, Entries, Gender, Sequence, turn
+
+HOME: Final = "fill in the form at emdb.ait.ethz.ch and unpack P0 to P9"
+FPS: Final = 30.0
+
+Part = Literal["emdb1", "emdb2", "all"]
+"""The part that poses in the camera's frame are scored on, the one for trajectories in the world, or everything."""
+
+_GENDERS: Final[tuple[Gender, ...]] = ("female", "male", "neutral")
+
+
+def find_emdb(root: Path) -> list[Path]:
+    """All sequence files in the order of their names. Raises `DatasetError` if there are none."""
+    found = sorted(root.glob("P*/*/*_data.pkl"))
+    if not found:
+        raise DatasetError(f"there are no EMDB sequences (P0/NAME/P0_NAME_data.pkl) in {root}: {HOME}")
+    return found
+
+
+def read_emdb(path: Path, part: Part = "all") -> Sequence | None:
+    """One sequence; None if it is not of the ``part``.
+
+    ``valid`` is False where the person is out of the picture or hidden (``good_frames_mask``). ``split`` is ``test``: all of
+    EMDB is for evaluation. `Sequence.pelvis` needs the resting body's pelvis.
+
+    Raises:
+        DatasetError: The file is missing, damaged, refused (a pickle that asks for more than arrays), or lacks an entry.
+    """
+    entries = Entries.read(path, HOME)
+    if part != "all" and not bool(entries[part]):
+        return None
+    gender = entries["gender"]
+    if gender not in _GENDERS:
+        raise DatasetError(f"{path}: 'gender' is {gender!r}, should be {', '.join(_GENDERS)}: {HOME}")
+    camera, smpl = entries.inner("camera"), entries.inner("smpl")
+    extrinsics = camera.array("extrinsics", (None, 4, 4))
+    count = len(extrinsics)
+    return Sequence(
+        dataset="EMDB",
+        name=str(entries["name"]),
+        person=0,
+        split="test",
+        fps=FPS,
+        gender=gender,
+        camera_matrix=camera.array("intrinsics", (3, 3)),
+        global_orient=turn(extrinsics, smpl.array("poses_root", (count, 3))),
+        body_pose=smpl.array("poses_body", (count, 69)).reshape(count, 23, 3).astype(np.float32),
+        betas=smpl.shape("betas"),
+        valid=entries.array("good_frames_mask", (count,)) > 0,
+        source=path.with_name("images"),
+        world_to_camera=extrinsics,
+        transl=smpl.array("trans", (count, 3)).astype(np.float32),
+    )

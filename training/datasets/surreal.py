@@ -1,0 +1,196 @@
+"""Reading SURREAL (Varol et al., CVPR 2017): NAME.mp4, NAME_info.mat, NAME_segm.mat and NAME_gtflow.mat of 320 x 240 clips.
+
+Its licence allows research without commerce only. Three things about it are unusual:
+
+- Its camera matrix is a mirror (determinant -1): the films show everybody's left as right. Here a person is described AS
+  SEEN, by the mirrored pose and with left and right swapped, so that pose, joints and part labels agree with the pictures
+  and with every other data set.
+- ``joints2D`` are rounded to whole pixels. They are not used: `Sequence.joints_px` projects ``joints3D``.
+- The flow's signs and whether it leads to the next or from the last frame are not documented. They are found by comparing it
+  with the motion of the joints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from body.joints import JOINT_MIRROR, JOINT_NAMES
+from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from training.datasets.sequence import Array, DatasetError, FloatArray, Sequence
+from training.motion.archive import ARCHIVE_ERRORS
+
+HOME: Final = "ask for access at di.ens.fr/willow/research/surreal/data"
+SIZE: Final = (320, 240)
+FPS: Final = 30.0
+
+CAMERA_MATRIX: Final = np.array([[600.0, 0, 159.5], [0, 600, 119.5], [0, 0, 1]])
+"""A 60 mm lens before a sensor 32 mm wide and 320 pixels across. Blender counts from the corner of the picture, this project
+from the centre of the first pixel: hence 159.5 and not 160."""
+
+_WORLD_TO_CAMERA: Final = np.array([[0.0, 0, -1], [0, 1, 0], [-1, 0, 0]])
+_MIRROR: Final = np.diag([-1.0, 1, 1])
+_UPRIGHT: Final = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # a quarter turn about x, as the renderer made
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExactFlow:
+    """True optical flow of a clip of T frames."""
+
+    fields: FloatArray
+    """(T - 1, 240, 320, 2) pixels from frame t to frame t + 1, of the point that is seen at a pixel of frame t, or of frame
+    t + 1 with ``of_later``. The background is still by construction."""
+    of_later: bool
+
+
+def find_surreal(root: Path, split: str = "train") -> list[Path]:
+    """The ``_info.mat`` files of one split (``train``, ``val``, ``test``) below the folder ``cmu``, in order.
+
+    Raises `DatasetError` if there are none.
+    """
+    found = sorted((root / split).glob("run*/*/*_info.mat"))
+    if not found:
+        raise DatasetError(f"there are no SURREAL clips (run0/NAME/NAME_c0001_info.mat) in {root / split}: {HOME}")
+    return found
+
+
+def read_surreal(info: Path) -> Sequence:
+    """The person of one clip, from its ``_info.mat``. ``source`` is the film beside it, whether it is there or not.
+
+    Raises:
+        DatasetError: The file is missing, damaged, or lacks an entry.
+    """
+    fields = _load(info)
+    joints3d = _entry(fields, info, "joints3D", (3, 24))
+    count = len(joints3d)
+    place = (joints3d.transpose(0, 2, 1) - _entry(fields, info, "camLoc", (3,))) @ _WORLD_TO_CAMERA.T
+    pose = _entry(fields, info, "pose", (72,)).reshape(count, 24, 3)
+    yaw = np.zeros((count, 3))
+    yaw[:, 2] = np.ravel(_get(fields, info, "zrot"))
+    root = _UPRIGHT @ axis_angle_to_matrix(yaw) @ axis_angle_to_matrix(pose[:, 0])
+    mirrored = pose[:, list(JOINT_MIRROR)] * [1, -1, -1]
+    return Sequence(
+        dataset="SURREAL",
+        name=_stem(info),
+        person=0,
+        split=info.parents[2].name if len(info.parents) > 2 else "",
+        fps=FPS,
+        gender="male" if np.ravel(_get(fields, info, "gender"))[0] else "female",
+        camera_matrix=CAMERA_MATRIX,
+        global_orient=matrix_to_axis_angle(_WORLD_TO_CAMERA @ root @ _MIRROR).astype(np.float32),
+        body_pose=mirrored[:, 1:].astype(np.float32),
+        betas=_entry(fields, info, "shape", (10,))[0].astype(np.float32),
+        valid=np.ones(count, bool),
+        source=info.with_name(f"{_stem(info)}.mp4"),
+        joints=place[:, list(JOINT_MIRROR)].astype(np.float32),
+    )
+
+
+def read_parts(info: Path) -> NDArray[np.uint8]:
+    """(T, 240, 320) labels of a clip, from the ``_segm.mat`` beside its ``_info.mat``: 0 background, else 1 + the index of
+    the joint that moves the part, in this project's order and with the left and right that are SEEN.
+
+    Raises `DatasetError` if the file is missing or damaged.
+    """
+    path = info.with_name(f"{_stem(info)}_segm.mat")
+    labels = _frames(path, "segm", SIZE[::-1]).astype(np.int64)
+    if labels.min() < 0 or labels.max() > len(JOINT_NAMES):
+        raise DatasetError(f"{path} has labels from {labels.min()} to {labels.max()}, should be 0 to 24: {HOME}")
+    return np.array([0, *(1 + joint for joint in JOINT_MIRROR)], np.uint8)[labels]
+
+
+def read_flow(info: Path) -> ExactFlow:
+    """The true flow of a clip, from the ``_gtflow.mat`` beside its ``_info.mat``; ``_segm.mat`` is needed, too.
+
+    Raises `DatasetError` if a file is missing or damaged, or if no signs make the flow fit the motion of the joints.
+    """
+    path = info.with_name(f"{_stem(info)}_gtflow.mat")
+    stored = _frames(path, "gtflow", (*SIZE[::-1], 2)).astype(np.float32)
+    points = read_surreal(info).joints_px
+    parts = read_parts(info)
+    if points is None or len(stored) != len(points) or len(parts) != len(points):
+        raise DatasetError(f"{path}: flow, parts and poses are not of the same frames: {HOME}")
+    step, signs = _convention(stored, np.asarray(points, np.float64), parts, path)
+    # Towards the last frame, seen in frame t: the motion from t - 1 to t is its opposite.
+    fields = stored[:-1] * signs if step > 0 else -stored[1:] * signs
+    return ExactFlow(fields.astype(np.float32), of_later=step < 0)
+
+
+def _convention(stored: FloatArray, points: Array, parts: NDArray[np.uint8], path: Path) -> tuple[int, FloatArray]:
+    """Step (1: to the next frame, -1: to the last) and signs (2,) that make the flow fit the joints best."""
+    width, height = SIZE
+    column, row = (np.nan_to_num(points[..., axis], nan=-1).round().astype(np.int64) for axis in (0, 1))
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    frame = np.arange(len(points))[:, None]
+    column, row = np.where(inside, column, 0), np.where(inside, row, 0)
+    inside &= parts[frame, row, column] > 0
+    flow = stored[frame, row, column]
+    if len(points) < 2 or not inside[:-1].any():
+        raise DatasetError(
+            f"{path}: nobody is seen in two frames, so the flow's direction cannot be told: use another clip"
+        )
+    misfits: dict[tuple[int, float, float], float] = {}
+    for step, x, y in product((1, -1), (1.0, -1.0), (1.0, -1.0)):
+        here, there = (slice(None, -1), slice(1, None))[::step]
+        off = np.linalg.norm(flow[here] * (x, y) - (points[there] - points[here]), axis=-1)[inside[here]]
+        misfits[step, x, y] = float(np.median(off)) if off.size else np.inf
+    step, x, y = min(misfits, key=lambda choice: misfits[choice])
+    moved = np.linalg.norm(np.diff(points, axis=0), axis=-1)[inside[:-1]]
+    if misfits[step, x, y] > 0.25 + 0.5 * np.median(moved):
+        raise DatasetError(
+            f"{path} does not fit the joints (median misfit {misfits[step, x, y]:.2f} px of {np.median(moved):.2f} px moved): "
+            "copy clip and flow again"
+        )
+    return step, np.array([x, y], np.float32)
+
+
+def _stem(info: Path) -> str:
+    return info.name.removesuffix("_info.mat")
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        fields: Mapping[str, Any] = loadmat(path, appendmat=False)
+    except FileNotFoundError:
+        raise DatasetError(f"there is no {path}: {HOME}") from None
+    except (*ARCHIVE_ERRORS, MatReadError) as error:
+        raise DatasetError(f"{path} is no readable .mat file ({' '.join(str(error).split())}): {HOME}") from error
+    return fields
+
+
+def _get(fields: Mapping[str, Any], path: Path, name: str) -> NDArray[Any]:
+    if name not in fields:
+        raise DatasetError(f"{path} lacks {name!r}: {HOME}")
+    return np.asarray(fields[name])
+
+
+def _entry(fields: Mapping[str, Any], path: Path, name: str, shape: tuple[int, ...]) -> Array:
+    """An entry of ``shape`` + (T,) as float64 (T,) + ``shape``; MATLAB drops a last axis of one frame."""
+    array = _get(fields, path, name)
+    if array.shape == shape:
+        array = array[..., None]
+    if array.shape[:-1] != shape or array.dtype.kind not in "fiu":
+        wanted = ", ".join(map(str, shape))
+        raise DatasetError(f"{path}: {name!r} is {array.dtype} {array.shape}, should be numbers ({wanted}, T): {HOME}")
+    return np.moveaxis(array, -1, 0).astype(np.float64)
+
+
+def _frames(path: Path, prefix: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """The entries ``prefix_1``, ``prefix_2``, ... of a file, each of ``shape``, in their order."""
+    fields = _load(path)
+    count = sum(name.startswith(f"{prefix}_") for name in fields)
+    if not count:
+        raise DatasetError(f"{path} lacks '{prefix}_1': {HOME}")
+    frames = [_get(fields, path, f"{prefix}_{index + 1}") for index in range(count)]
+    for index, frame in enumerate(frames):
+        if frame.shape != shape:
+            raise DatasetError(f"{path}: '{prefix}_{index + 1}' is {frame.shape}, should be {shape}: {HOME}")
+    return np.stack(frames)

@@ -158,7 +158,8 @@ def _stem(info: Path) -> str:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        fields: Mapping[str, Any] = loadmat(path, appendmat=False)
+        with path.open("rb") as file:
+            fields: Mapping[str, Any] = loadmat(file)
     except FileNotFoundError:
         raise DatasetError(f"there is no {path}: {HOME}") from None
     except (*ARCHIVE_ERRORS, MatReadError) as error:

@@ -23,6 +23,7 @@ BODY_JOINTS: Final = 22
 """Joints that SMPL, SMPL-H and SMPL-X share; the hands follow differently in each."""
 
 _RATES: Final = ("mocap_framerate", "mocap_frame_rate", "framerate", "fps")
+_HOME: Final = "register at amass.is.tue.mpg.de and download its SMPL+H G or SMPL-X G files"
 _LICENCE: Final = "AMASS and its source's terms; most are non-commercial"
 
 
@@ -85,10 +86,10 @@ def _read(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64],
             elif {"root_orient", "pose_body"} <= keys:
                 flat = np.concatenate([archive["root_orient"], archive["pose_body"]], axis=-1).astype(np.float64)
             else:
-                raise MotionError(f"{path}: no poses inside (a body-shape file?); not a take of AMASS")
+                raise MotionError(f"{path}: no poses inside (a body-shape file?); not a take of AMASS: {_HOME}")
             rate = next((key for key in _RATES if key in keys), None)
             if rate is None or "trans" not in keys:
-                raise MotionError(f"{path}: no trans or no frame rate inside; not a take of AMASS")
+                raise MotionError(f"{path}: no trans or no frame rate inside; not a take of AMASS: {_HOME}")
             trans = np.asarray(archive["trans"], np.float64)
             fps = float(np.asarray(archive[rate]).item())
     except MotionError:

@@ -6,7 +6,7 @@ Everything is drawn from a generator: no texture file, nobody's photograph. Colo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,7 +159,7 @@ def _cloth(rng: np.random.Generator) -> NDArray[np.uint8]:
     """(PATTERN, PATTERN, 3): a plain, striped, checked, dotted, blotched or printed cloth, woven and wrinkled."""
     line = np.arange(PATTERN) / PATTERN * 2 * np.pi
     across, down = np.broadcast_to(line[None], (PATTERN, PATTERN)), np.broadcast_to(line[:, None], (PATTERN, PATTERN))
-    mask = np.zeros((PATTERN, PATTERN))
+    mask: NDArray[Any] = np.zeros((PATTERN, PATTERN))
     bands, edge = int(rng.integers(1, 7)), rng.uniform(-0.6, 0.6)
     match rng.choice(
         ["plain", "stripes", "checks", "dots", "blotches", "print"], p=[0.4, 0.15, 0.12, 0.08, 0.12, 0.13]

@@ -99,7 +99,9 @@ def _gains(pairs: CellPairs, shares: FloatArray, blur: float) -> tuple[FloatArra
     seen = pairs.estimated[used].ravel().astype(np.float64)
     # A person is a tenth of the crop and nine tenths of what matters.
     matters = np.where(pairs.body[used], 4.0, 1.0).repeat(2)
-    weights, gain = matters.copy(), np.ones(columns.shape[1])
+    weights: NDArray[np.float64] = matters.copy()
+    gain: NDArray[np.float64] = np.ones(columns.shape[1])
+    off = matters
     for _ in range(_ROUNDS):
         weighted = columns * weights[:, None]
         # Where there is no evidence the next slower speed's gain is as good a guess as any.
@@ -107,9 +109,9 @@ def _gains(pairs: CellPairs, shares: FloatArray, blur: float) -> tuple[FloatArra
         difference = np.eye(len(gain)) - np.eye(len(gain), k=-1)
         difference[0, 0] = 0
         normal = weighted.T @ columns + difference.T @ (prior[:, None] * difference) / 1e-3
-        gain = np.linalg.solve(normal, weighted.T @ seen)
-        off = np.abs(seen - columns @ gain)
-        weights = matters / np.maximum(off, 1e-3)
+        gain = np.asarray(np.linalg.solve(normal, weighted.T @ seen), np.float64)
+        off = np.asarray(np.abs(seen - columns @ gain), np.float64)
+        weights = np.asarray(matters / np.maximum(off, 1e-3), np.float64)
     return np.concatenate([gain[:1], gain]).clip(0, 2).astype(np.float32), float((matters * off).sum() / matters.sum())
 
 

@@ -33,6 +33,7 @@ from training.synth.flow_noise import TABLES
 from training.synth.render import Film, crop_view
 from training.synth.scene import SceneMaker
 from training.synth.takes import shoot, track
+from training.synth.windows import cell_means
 
 FloatArray = NDArray[np.float32]
 
@@ -57,13 +58,6 @@ class Pair:
     inside: NDArray[np.bool_]
     error: FloatArray
     speed: FloatArray
-
-
-def cells(field: FloatArray) -> FloatArray:
-    """Means of a (128, 128, 2) field over 32 x 32 cells, from pixels to sides of the crop."""
-    block = len(field) // CELLS
-    mean = field.reshape(CELLS, block, CELLS, block, 2).mean((1, 3)) / np.float32(len(field))
-    return np.asarray(mean, np.float32)
 
 
 def film_pairs(motion: Path, windows: int, seed: int) -> Iterator[Pair]:
@@ -95,7 +89,7 @@ def _compare(film: Film, frame: int, window: int, box: Box, field: FloatArray) -
     return Pair(
         window,
         np.asarray(small.field / np.float32(CELLS)),
-        cells(field),
+        cell_means(field),
         person,
         _in_picture(film, box, CELLS),
         np.linalg.norm(field - flow.field, axis=-1)[seen],
@@ -114,7 +108,10 @@ def _in_picture(film: Film, box: Box, size: int) -> NDArray[np.bool_]:
 def gather(pairs: list[Pair]) -> CellPairs:
     """All pairs in one."""
     return CellPairs(
-        *(np.stack([getattr(pair, name) for pair in pairs]) for name in ("exact", "estimated", "body", "inside")),
+        np.stack([pair.exact for pair in pairs]),
+        np.stack([pair.estimated for pair in pairs]),
+        np.stack([pair.body for pair in pairs]),
+        np.stack([pair.inside for pair in pairs]),
         np.array([pair.window for pair in pairs]),
     )
 

@@ -28,7 +28,8 @@ class Thing:
 def box_mesh(half: NDArray[np.floating]) -> tuple[FloatArray, NDArray[np.int32]]:
     """Vertices (24, 3) and faces (12, 3) of a box of half sides ``half`` (3,); no two sides share a vertex, so its edges
     stay sharp in the light."""
-    vertices, faces = [], []
+    vertices: list[NDArray[np.floating]] = []
+    faces: list[list[int]] = []
     for axis in range(3):
         for sign in (-1, 1):
             side = _CORNERS[_CORNERS[:, axis] == sign]

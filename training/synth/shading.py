@@ -6,7 +6,7 @@ are a few pixels large, and shadows are soft anyway.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numba import njit
@@ -17,10 +17,10 @@ from training.synth.raster import barycentric
 FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
 
-_OPTIONS: Final[dict[str, Any]] = {"cache": True, "nogil": True, "fastmath": {"contract", "nsz", "arcp", "reassoc"}}
+_FAST: Final = {"contract", "nsz", "arcp", "reassoc"}
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, fastmath=_FAST)
 def vertex_normals(vertices: FloatArray, faces: NDArray[np.int32], normals: FloatArray) -> None:
     """Smooth outward unit ``normals`` (V, 3) of ``vertices`` (V, 3) joined by ``faces`` (F, 3)."""
     normals[:, :] = np.float32(0)
@@ -39,7 +39,7 @@ def vertex_normals(vertices: FloatArray, faces: NDArray[np.int32], normals: Floa
         normals[i, 0], normals[i, 1], normals[i, 2] = x * scale, y * scale, z * scale
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, fastmath=_FAST)
 def light(normals: FloatArray, colour: FloatArray, harmonics: FloatArray, lit: FloatArray) -> None:
     """``lit`` (V, 3) 0..255: ``colour`` (V, 3) 0..1 under ``harmonics`` (3, 9), given in the frame of ``normals`` (V, 3).
 
@@ -54,7 +54,7 @@ def light(normals: FloatArray, colour: FloatArray, harmonics: FloatArray, lit: F
             lit[i, channel] = min(colour[i, channel] * max(bright, np.float32(0.02)) * np.float32(255), np.float32(255))
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, fastmath=_FAST)
 def paint_mesh(
     points: FloatArray,
     faces: NDArray[np.int32],
@@ -99,7 +99,7 @@ def paint_mesh(
                 image[row, column, channel] = np.uint8(min(max(surface * cloth, np.float32(0)), np.float32(255)))
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, fastmath=_FAST)
 def hidden_points(
     points: FloatArray,
     faces: NDArray[np.int32],

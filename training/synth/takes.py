@@ -47,7 +47,8 @@ def visibility(film: Film, frame: int) -> NDArray[np.int64]:
     if not len(inside):
         return state
     low, high = inside.min(0), inside.max(0)
-    box = Box(*((low + high) / 2).tolist(), max(float((high - low).max()) * 1.05, 16.0))
+    x, y = ((low + high) / 2).tolist()
+    box = Box(x, y, max(float((high - low).max()) * 1.05, 16.0))
     seen = film.surface(frame, crop_view(scene, box, _VISIBILITY)).inverse_depth
     cell = ((points - [box.x, box.y]) / box.size + 0.5) * _VISIBILITY - 0.5
     column, row = cell.round().astype(int).clip(0, _VISIBILITY - 1).T
@@ -124,11 +125,11 @@ def shoot(film: Film, boxes: list[Box], crop: int, rng: np.random.Generator) -> 
         box = small[frame]
         if previous is not None:
             cut = _cover([box], width, height)
-            pair = [
+            before, now = (
                 Frame(number, 0, float(times[number]), one.cut(*cut))
                 for number, one in ((frame - 1, previous), (frame, part))
-            ]
-            moved = engine(*pair, Box(box.x - cut[0], box.y - cut[1], box.size))
+            )
+            moved = engine(before, now, Box(box.x - cut[0], box.y - cut[1], box.size))
             flow = Flow(frame, frame - 1, moved.dt_s, boxes[frame], moved.field)
         image = cropper(part.image, Box(box.x - part.left, box.y - part.top, box.size)).copy()
         yield Shot(frame, boxes[frame], image, flow)

@@ -1,0 +1,65 @@
+"""Reading windows of synthetic video back: all in memory, as numpy arrays of one kind each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.synth.shards import ShardError, find_shards, read_shard
+
+_PER_WINDOW: Final = ("betas", "camera", "true_camera", "size")
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """N windows of T frames: every field of `training.synth.windows.draw_windows` with N in front, so ``arrays["rgb"]`` is
+    (N, T, 64, 64, 3) uint8. Only the fields that were asked for."""
+
+    arrays: dict[str, NDArray[Any]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def __getitem__(self, field: str) -> NDArray[Any]:
+        return self.arrays[field]
+
+    def take(self, rows: NDArray[np.integer] | slice) -> dict[str, NDArray[Any]]:
+        """Some windows as a dictionary of arrays; per-window fields stay without the time axis."""
+        return {name: values[rows] for name, values in self.arrays.items()}
+
+    def camera_per_frame(self) -> NDArray[np.float32]:
+        """(N, T, 4): the told camera, repeated for every frame."""
+        length = self.arrays["dt"].shape[1]
+        return np.repeat(self.arrays["camera"][:, None], length, 1)
+
+
+def load_windows(folder: Path, split: str, fields: set[str] | None = None, most: int | None = None) -> Windows:
+    """All finished windows of ``split`` in ``folder``, of all ``fields`` or some, at ``most`` so many.
+
+    Arrays are filled shard by shard: memory holds the result and one sample. Raises `ShardError` when there are none, or
+    a shard is damaged, or the fields are not there.
+    """
+    rows = find_shards(folder, "windows", split)
+    total = sum(row.samples for row in rows)
+    count = total if most is None else min(most, total)
+    arrays: dict[str, NDArray[Any]] = {}
+    done = 0
+    for row in rows:
+        for _, sample in read_shard(folder, row, fields):
+            if done == count:
+                break
+            for name, values in sample.items():
+                if name not in arrays:
+                    arrays[name] = np.empty((count, *values.shape), values.dtype)
+                arrays[name][done] = values
+            done += 1
+    missing = sorted((fields or set()) - arrays.keys())
+    if missing:
+        raise ShardError(
+            f"{folder} has windows without {', '.join(missing)}: make them anew with this program's version"
+        )
+    return Windows(arrays)

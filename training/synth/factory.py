@@ -1,0 +1,83 @@
+"""Making any shard of any kind anywhere: everything in it follows from (kind, split, seed, shard)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+import torch
+
+from body.lbs_torch import TorchBody
+from body.model import load_body
+from training.bank import NONE, Augmentation, MotionBank
+from training.evaluate import open_clips
+from training.motion.clip import MotionError
+from training.noise import NoiseSampler, load_noise
+from training.synth.scene import SceneMaker
+from training.synth.shards import Sample, ShardRow, is_whole, read_row, shard_name, write_shard
+from training.synth.windows import draw_windows
+
+SPLITS: Final = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One shard to make: ``count`` samples of ``kind`` from the ``split`` of the ``motion``, into the folder ``output``."""
+
+    kind: str
+    split: str
+    seed: int
+    shard: int
+    count: int
+    motion: Path
+    output: Path
+
+
+Drawer = Callable[[SceneMaker, NoiseSampler, np.random.Generator, int], Iterator[Sample]]
+
+KINDS: Final[dict[str, Drawer]] = {"windows": draw_windows}
+"""What can be made, by name."""
+
+
+@lru_cache(maxsize=2)
+def _bank(motion: Path, split: str) -> MotionBank:
+    clips = open_clips(motion, split)
+    if not clips:
+        raise MotionError(f"{motion} has no free motion in its {split} split: pack some, or take another split")
+    bank = MotionBank(clips)
+    if split != "train":
+        bank.weights = bank.lengths.double()  # every recorded second counts alike
+    return bank
+
+
+def seeds(job: Job) -> list[int]:
+    """Five independent seeds for one shard: of motion and cameras, of scenes, of the detector, of the pictures, to spare."""
+    entropy = (job.seed, SPLITS.index(job.split), sorted(KINDS).index(job.kind), job.shard)
+    return [int(value) for value in np.random.SeedSequence(entropy).generate_state(5)]
+
+
+def draw_samples(job: Job) -> Iterator[Sample]:
+    """The samples of one shard. The training split is augmented; the others show recorded motion as it is."""
+    motion, scenes, detector, pictures, _ = seeds(job)
+    bank = _bank(job.motion, job.split)
+    bank.generator.manual_seed(motion)
+    arrays = load_body()
+    augmentation = Augmentation() if job.split == "train" else NONE
+    maker = SceneMaker(bank, arrays, TorchBody(arrays), scenes, augmentation)
+    noise = NoiseSampler(load_noise(), detector)
+    return KINDS[job.kind](maker, noise, np.random.default_rng(pictures), job.count)
+
+
+def make_shard(job: Job) -> tuple[ShardRow, bool]:
+    """Make a shard unless it is there and whole. Returns its row and whether it was made now."""
+    row = read_row(job.output, shard_name(job.kind, job.split, job.shard))
+    if row is not None and (row.seed, row.samples) == (job.seed, job.count) and is_whole(job.output, row):
+        return row, False
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    return write_shard(job.output, job.kind, job.split, job.seed, job.shard, draw_samples(job)), True

@@ -1,0 +1,98 @@
+"""Short windows of synthetic video, as a network meets them live: small pictures, estimated flow, detections, and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.noise import NoiseSampler, extent
+from training.synth.flow_grid import CELLS
+from training.synth.render import Film, crop_view
+from training.synth.scene import SceneMaker
+from training.synth.takes import Track, shoot, track
+
+FRAMES: Final = 16
+FPS: Final = 30.0
+CROP: Final = 64
+"""Side of the pictures, px."""
+_BATCH: Final = 8
+
+Sample = dict[str, NDArray[Any]]
+
+
+def draw_windows(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
+    """``count`` windows of T = `FRAMES` consecutive frames, each a dictionary of arrays:
+
+    ``rgb`` (T, 64, 64, 3) uint8, the crop that the tracker would take, black outside of the picture; ``flow``
+    (T, 32, 32, 2) float16, what the live engine sees between frame t - 1 and t in the box of frame t, as means of cells in
+    sides of the box; ``exact`` (T, 32, 32, 2) float16, the truth at the cells' middles; ``body`` (T, 32, 32) uint8, the cell
+    shows the person in frame t - 1; ``box`` (T, 3) centre x, y and side, px, from the detections before; ``points``
+    (T, 17, 2) px, ``confidence`` (T, 17) of the detector; ``state`` (T, 17) uint8, 0 visible, 1 hidden, 2 outside; ``extent``
+    (T,) px; ``dt`` (T,) s; ``camera`` (4,) fx, fy, cx, cy px as told, ``true_camera`` (4,) as it is; ``size`` (2,) int32.
+
+    The targets are those of `training.batches.Batch`: ``rotations`` (T, 24, 3, 3), ``betas`` (10,), ``joints`` (T, 24, 3),
+    ``coco`` (T, 17, 3), ``pelvis`` (T, 3) as it appears with the focal length that is told.
+    """
+    done = 0
+    while done < count:
+        # The frame before the window is filmed too: from then on every frame has a flow.
+        films = [Film(scene) for scene in maker.draw(_BATCH, FRAMES + 1, FPS)]
+        for film, found in zip(films, track(films, noise), strict=True):
+            if found is None:
+                continue
+            yield _window(film, found, rng)
+            done += 1
+            if done == count:
+                return
+
+
+def cell_means(field: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A square flow field (S, S, 2) in pixels to the means of 32 x 32 cells in sides of the crop."""
+    block = len(field) // CELLS
+    mean = field.reshape(CELLS, block, CELLS, block, 2).mean((1, 3)) / np.float32(len(field))
+    return np.asarray(mean, np.float32)
+
+
+def _window(film: Film, found: Track, rng: np.random.Generator) -> Sample:
+    scene = film.scene
+    rgb = np.empty((FRAMES, CROP, CROP, 3), np.uint8)
+    flow, exact = (np.empty((FRAMES, CELLS, CELLS, 2), np.float16) for _ in range(2))
+    body = np.empty((FRAMES, CELLS, CELLS), np.uint8)
+    owner = np.append(scene.mesh.owner, -1)
+    for shot in shoot(film, found.boxes, CROP, rng):
+        if shot.flow is None:
+            continue
+        row, view = shot.frame - 1, crop_view(scene, shot.box, CELLS)
+        cv2.cvtColor(shot.crop, cv2.COLOR_BGR2RGB, rgb[row])
+        flow[row] = cell_means(shot.flow.field)
+        truth = film.flow(shot.frame - 1, view)
+        exact[row] = (truth.field / CELLS).clip(-4, 4)
+        body[row] = owner[film.surface(shot.frame - 1, view).ids] == 0
+    states = torch.from_numpy(found.states)
+    reach = extent(torch.from_numpy(scene.points)[None], (states < 2)[None])[0].numpy()
+    stretch = np.array([1, 1, scene.told[0] / scene.camera[0]], np.float32)
+    return {
+        "rgb": rgb,
+        "flow": flow,
+        "exact": exact,
+        "body": body,
+        "box": np.array(found.boxes[1:], np.float32),
+        "points": found.points[1:],
+        "confidence": found.confidence[1:],
+        "state": found.states[1:].astype(np.uint8),
+        "extent": reach[1:],
+        "dt": scene.dt[1:],
+        "camera": scene.told,
+        "true_camera": scene.camera,
+        "size": np.array(scene.size, np.int32),
+        "rotations": scene.rotations[1:],
+        "betas": scene.betas,
+        "joints": scene.joints[1:],
+        "coco": scene.coco[1:],
+        "pelvis": scene.pelvis[1:] * stretch,
+    }

@@ -12,70 +12,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import cv2
 import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
 
-from body.joints import JOINT_NAMES
 from body.lbs_torch import TorchBody
-from body.model import BodyArrays, load_body
+from body.model import load_body
 from engines.registry import open_engine
 from realtime.draw.raster import Rasteriser
 from realtime.keypoints import MoveNet
-from realtime.records import Box, Camera, ImageArray
+from realtime.records import Box, Camera
 from training.bank import Augmentation, MotionBank
 from training.batches import visibility
 from training.evaluate import open_clips
 from training.fit_noise import Observations, fit
 from training.noise import TABLES, extent
+from training.synth.appearance import clothing
+from training.synth.backgrounds import background
 from training.views import draw_views
 
 FRAMES, FPS, LONGEST = 6, 30.0, 640
 NETWORKS = ("movenet-lightning", "movenet-thunder")
-
-
-def clothing(arrays: BodyArrays, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Random skin, hair, shirt, trousers and shoes: (V, 3) BGR, 0..1."""
-    part = np.array(JOINT_NAMES)[arrays.weights.argmax(1)]
-    place = arrays.v_template
-    colour = np.empty((len(part), 3), np.float32)
-    colour[:] = np.array([0.55, 0.65, 0.85]) * rng.uniform(0.25, 1.1)
-
-    def dress(*joints: str) -> None:
-        chosen = np.isin(part, [side + joint for joint in joints for side in ("", "left_", "right_")])
-        colour[chosen] = rng.uniform(0.08, 0.95, 3) * rng.uniform(0.3, 1.0)
-        colour[chosen] *= 1 - 0.3 * (np.sin(place[chosen, 1:2] * rng.uniform(20, 120)) > 0) * (rng.random() < 0.4)
-
-    sleeves, legs = ("elbow",) if rng.random() < 0.6 else (), ("knee",) if rng.random() < 0.7 else ()
-    dress("spine1", "spine2", "spine3", "collar", "shoulder", *sleeves)
-    dress("pelvis", "hip", *legs)
-    dress("ankle", "foot")
-    head = part == "head"
-    top, middle = place[head, 1].max(), np.median(place[head, 2])
-    hair = (place[:, 1] > top - 0.055) | ((place[:, 2] < middle - 0.005) & (place[:, 1] > top - 0.17))
-    colour[head & hair] = np.array([0.6, 0.8, 1.0]) * rng.uniform(0.04, 0.45)
-    for eye in arrays.coco_regressor[1:3] @ place:
-        colour[head & (np.linalg.norm(place - eye, axis=1) < 0.011)] = 0.12
-    return np.clip(colour * (1 + rng.normal(0, 0.05, (len(part), 1))), 0, 1).astype(np.float32)
-
-
-def background(height: int, width: int, rng: np.random.Generator) -> ImageArray:
-    """Clouds of many scales with a few flat boxes: uint8 (height, width, 3)."""
-    image = np.zeros((height, width, 3), np.float32)
-    for cells in (3, 6, 12, 24, 48, 96):
-        layer = rng.random((cells, cells, 3), dtype=np.float32)
-        image += (
-            np.asarray(cv2.resize(layer, (width, height), interpolation=cv2.INTER_CUBIC), np.float32) * cells**-0.45
-        )
-    image -= image.min()
-    image *= 255 / image.max()
-    for _ in range(rng.integers(3, 14)):
-        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
-        far = (x + int(rng.integers(20, width // 2)), y + int(rng.integers(20, height // 2)))
-        cv2.rectangle(image, (x, y), far, rng.uniform(20, 235, 3).tolist(), -1)
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 2.5)), np.float32).clip(0, 255).astype(np.uint8)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,8 @@ from realtime.draw.raster import Rasteriser
 from realtime.recording import VideoRecorder
 from realtime.records import Camera
 from training.evaluate import open_clips
-from training.measure_noise import background, clothing
+from training.synth.appearance import clothing
+from training.synth.backgrounds import background
 
 WIDTH, HEIGHT, FOCAL, DEPTH, FPS = 640, 480, 544.0, 3.6, 30.0
 

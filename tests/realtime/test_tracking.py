@@ -11,6 +11,7 @@ from realtime.tracking import Tracker, region_of, sureness
 
 WIDTH, HEIGHT = 640, 480
 POSE = np.random.default_rng(0).uniform([-0.3, -0.5], [0.3, 0.5], (17, 2)).astype(np.float32)
+POSE[:5] = [[0, -0.44], [0.02, -0.46], [-0.02, -0.46], [0.04, -0.45], [-0.04, -0.45]]  # a head's size
 POSE[[5, 6, 11, 12]] = [[-0.1, -0.3], [0.1, -0.3], [-0.08, 0.05], [0.08, 0.05]]
 
 
@@ -136,3 +137,30 @@ def test_the_region_holds_what_is_seen_and_ignores_what_is_guessed() -> None:
     assert box.size < 500
     assert region_of(points, np.full(17, 0.1, np.float32), WIDTH, HEIGHT) is None
     assert sureness(confidence) == pytest.approx(0.9)
+
+
+def test_a_head_whose_body_is_hidden_gets_the_room_that_its_body_would_need() -> None:
+    points = POSE * 400 + np.float32(240)
+    confidence = np.full(17, 0.05, np.float32)
+    confidence[:5] = 0.8
+    head = 0.08 * 400
+    alone = region_of(points, confidence, WIDTH, HEIGHT)
+    # A board before the chest: the network guesses shoulders right under the chin.
+    points[5:7] = points[0] + np.array([[15, 20], [-15, 20]], np.float32)
+    confidence[5:7] = 0.3
+    guessed = region_of(points, confidence, WIDTH, HEIGHT)
+    for box in (alone, guessed):
+        assert box is not None
+        assert box.size >= 5.9 * head
+        assert (np.abs(points[:5] - [box.x, box.y]) <= box.size / 2).all()
+    assert alone is not None
+    assert alone.y > points[:5, 1].max() + head
+
+
+def test_shoulders_get_room_for_the_arms() -> None:
+    points = POSE * 300 + np.float32(240)
+    confidence = np.full(17, 0.05, np.float32)
+    confidence[[0, 5, 6]] = 0.8
+    box = region_of(points, confidence, WIDTH, HEIGHT)
+    assert box is not None
+    assert box.size >= 2.9 * np.linalg.norm(points[5] - points[6])

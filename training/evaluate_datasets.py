@@ -13,9 +13,10 @@ saved already is not made again. ``--predictions FOLDER`` scores motions that li
 - Acceleration error from three neighbouring counted frames, relative to the hips, at 30 fps: in m/s² (WHAM) and, named
   so, in mm/frame² (VIBE).
 
-That needs the licensed SMPL files (``--smpl FOLDER``) and motions made with one of them (``run_camera.py --body``; here the
-neutral one). Without them the motions' own joints are compared with the data set's ``jointPositions``: 14 joints of SMPL,
-no vertices. People are found by where their keypoints lie; frames in which somebody was not found are not in the means,
+That needs the licensed SMPL files (``--smpl FOLDER``). Motions of the body that ships are said in the parameters of neutral
+SMPL first (`training.datasets.conversion`); those made with one of the files (``run_camera.py --body``) are taken as they
+are. Without the files the motions' own joints are compared with the data set's ``jointPositions``: 14 joints of SMPL, no
+vertices. People are found by where their keypoints lie; frames in which somebody was not found are not in the means,
 and are printed.
 """
 
@@ -34,14 +35,14 @@ from rich.table import Table
 
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs import NumpyBody
-from body.model import BodyArrays
 from realtime.motion_file import Motion, load_motion
 from realtime.session import USER_ERRORS, Options, Session
+from training.datasets.conversion import BodyConversion
 from training.datasets.sequence import DatasetError, Sequence
 from training.datasets.smpl_folder import HIPS_14, NAMES_14, SmplFolder
 from training.datasets.threedpw import HOME, find_threedpw, read_threedpw
 from training.metrics import PoseErrors, mean_of_known, per_frame_squared, pose_errors
-from training.predictions import rows_of_people
+from training.predictions import body_of, rows_of_people
 
 Array = NDArray[np.float64]
 
@@ -85,8 +86,8 @@ def score_people(people: Several[Sequence], motion: Motion, smpl: SmplFolder | N
     """Score a motion on the people of one recording: by the protocol with ``smpl``, else on SMPL's joints.
 
     Raises:
-        DatasetError: A file of ``smpl`` is missing, or the motion was made with a body that is not in it.
-        BodyError: A file of ``smpl`` cannot be read.
+        DatasetError: A file of ``smpl`` is missing.
+        BodyError: A file of ``smpl`` cannot be read, or the motion's body is neither one of them nor one that ships.
     """
     frames = np.arange(len(people[0]))
     points = np.stack([_sure_keypoints(sequence) for sequence in people])
@@ -102,15 +103,7 @@ def score_people(people: Several[Sequence], motion: Motion, smpl: SmplFolder | N
             )
             pve = np.full(len(sequence), np.nan)
         else:
-            own = smpl.body_with_hash(motion.body_sha256)
-            if own is None:
-                raise DatasetError(
-                    f"the motion of {sequence.name} was made with a body that is not among the SMPL files: record it "
-                    "with run_camera.py --body and the neutral one, or leave --smpl out to compare joints alone"
-                )
-            predicted, truth, pve = _on_the_surface(
-                sequence, motion, np.where(found, mine, -1), smpl.body(sequence.gender), own, smpl.regressor_14()
-            )
+            predicted, truth, pve = _on_the_surface(sequence, motion, np.where(found, mine, -1), smpl)
         known = np.repeat(found[:, None], len(NAMES_14), 1)
         errors = pose_errors(predicted, truth, known, HIPS_14, sequence.fps)
         scores.append(Scores(f"{sequence.name} {sequence.person}", len(sequence), counted, found, errors, pve))
@@ -125,34 +118,32 @@ def _sure_keypoints(sequence: Sequence) -> Array:
 
 
 def _on_the_surface(
-    sequence: Sequence,
-    motion: Motion,
-    rows: NDArray[np.int64],
-    truth_body: BodyArrays,
-    own_body: BodyArrays,
-    regressor: NDArray[np.float32],
+    sequence: Sequence, motion: Motion, rows: NDArray[np.int64], smpl: SmplFolder
 ) -> tuple[Array, Array, Array]:
     """Joints (T, 14, 3) of the prediction and of the truth, metres, and PVE (T,) mm; NaN where a row is -1.
 
     Both bodies stand with their pelvis in the camera: all errors are taken relative to the hips.
     """
-    bodies, nowhere = (NumpyBody(own_body), NumpyBody(truth_body)), np.zeros(3)
-    joints = np.full((2, len(rows), len(regressor), 3), np.nan)
-    pve = np.full(len(rows), np.nan)
-    for t, row in enumerate(rows):
-        if row < 0:
-            continue
-        poses = (
-            (motion.betas[row], motion.global_orient[row], motion.body_pose[row]),
-            (sequence.betas, sequence.global_orient[t], sequence.body_pose[t]),
-        )
-        surfaces = []
-        for side, (body, (betas, orient, pose)) in enumerate(zip(bodies, poses, strict=True)):
-            body.set_shape(betas)
-            vertices, _ = body.pose(orient, pose, nowhere)
-            joints[side, t] = regressor @ vertices
-            surfaces.append(vertices - joints[side, t, HIPS_14].mean(0))
-        pve[t] = np.linalg.norm(surfaces[0] - surfaces[1], axis=1).mean() * 1000
+    arrays, regressor = smpl.body_with_hash(motion.body_sha256), smpl.regressor_14()
+    there = np.flatnonzero(rows >= 0)
+    poses = np.concatenate([motion.global_orient[:, None], motion.body_pose], 1)[rows[there]]
+    betas = motion.betas[rows[there]]
+    if arrays is None and len(there):
+        arrays = smpl.body("neutral")
+        conversion = BodyConversion(body_of(motion), arrays)
+        poses, betas = conversion.rotations(poses, betas.mean(0)), conversion.betas(betas)
+    joints, pve = np.full((2, len(rows), len(regressor), 3), np.nan), np.full(len(rows), np.nan)
+    if arrays is None:
+        return joints[0], joints[1], pve
+    own, true, nowhere = NumpyBody(arrays), NumpyBody(smpl.body(sequence.gender)), np.zeros(3)
+    true.set_shape(sequence.betas)
+    for t, pose, shape in zip(there, poses, betas, strict=True):
+        own.set_shape(shape)
+        mine, _ = own.pose(pose[0], pose[1:], nowhere)
+        theirs, _ = true.pose(sequence.global_orient[t], sequence.body_pose[t], nowhere)
+        joints[:, t] = regressor @ mine, regressor @ theirs
+        hips = joints[:, t, HIPS_14].mean(1)
+        pve[t] = np.linalg.norm((mine - hips[0]) - (theirs - hips[1]), axis=1).mean() * 1000
     return joints[0], joints[1], pve
 
 
@@ -234,9 +225,8 @@ def main(
     console, errors = Console(width=160, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         folder = None if smpl is None else SmplFolder(smpl, joint_regressor)
-        body = None if folder is None else folder.path("neutral")
-        options = Options(view="none", keypoints=keypoints, regressor=regressor, body=body)
-        made = Path("out", "threedpw", "-".join([Path(regressor).stem, keypoints, *(["smpl"] if body else [])]))
+        options = Options(view="none", keypoints=keypoints, regressor=regressor)
+        made = Path("out", "threedpw", f"{Path(regressor).stem}-{keypoints}")
         saved_in, run = (made, True) if predictions is None else (predictions, run)
         scores: list[Scores] = []
         for path in find_threedpw(root, split):

@@ -79,7 +79,7 @@ def body_of(motion: Motion, path: Path | None = None) -> BodyArrays:
         if arrays.sha256 == motion.body_sha256:
             return arrays
     what = f"{path} is not the body" if path is not None else "no shipped body is the one"
-    raise BodyError(f"{what} that the motion of {motion.source} was made with: name that file with --body")
+    raise BodyError(f"{what} that the motion of {motion.source} was made with: name its file, or record it again")
 
 
 def posed(motion: Motion, rows: NDArray[np.int64], arrays: BodyArrays) -> NDArray[np.float32]:

@@ -20,7 +20,9 @@ from typer.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
+from body.errors import BodyError  # noqa: E402
 from body.lbs import NumpyBody  # noqa: E402
+from body.model import load_body  # noqa: E402
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle  # noqa: E402
 from realtime.motion_file import Motion, load_motion  # noqa: E402
 from realtime.session import Options  # noqa: E402
@@ -157,8 +159,20 @@ def test_people_are_told_apart_whatever_their_numbers(people: list[Sequence]) ->
     assert everybody.found.sum() == 2 * COUNT
 
 
-def test_a_motion_of_another_body_is_refused(smpl: SmplFolder, people: list[Sequence]) -> None:
-    with pytest.raises(DatasetError, match=r"record it with run_camera.py --body .* leave --smpl out"):
+def test_the_shipped_body_is_said_in_neutral_smpls_parameters(people: list[Sequence], tmp_path: Path) -> None:
+    """Here neutral SMPL is the shipped body a twentieth larger, so betas must make it smaller; then even vertices fit."""
+    folder = SmplFolder(smpl_folder(tmp_path / "smpl", 1.05))
+    shipped = load_body()
+    woman = replace(people[0], betas=shipped.clamp_betas(people[0].betas))
+    scores = score_people([woman], predicted(woman, shipped.sha256), folder)[0]
+    assert scores.found.all()
+    assert mean_of_known(scores.errors.pa) < 6
+    assert mean_of_known(scores.errors.mpjpe) < 8
+    assert mean_of_known(scores.pve) < 12
+
+
+def test_a_motion_of_an_unknown_body_is_refused(smpl: SmplFolder, people: list[Sequence]) -> None:
+    with pytest.raises(BodyError, match="no shipped body is the one"):
         score_people(people, predicted(people[0], "unknown"), smpl)
 
 

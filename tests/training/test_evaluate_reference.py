@@ -161,7 +161,7 @@ def test_coco_keypoints_are_those_of_the_posed_surface(tmp_path: Path) -> None:
     scores = compare(load_reference(tmp_path / "reference.npz"), 0, motion, "coco")
     assert scores.names == COCO_NAMES
     assert mean_of_known(scores.rooted["hip"]) < 1e-2
-    with pytest.raises(ValueError, match="name that file with --body"):
+    with pytest.raises(ValueError, match="name its file"):
         compare(load_reference(tmp_path / "reference.npz"), 0, replace(motion, body_sha256="0"), "coco")
 
 

@@ -45,17 +45,17 @@ class SmplFolder:
         self._regressor = regressor or folder / "J_regressor_h36m.npy"
         self._bodies: dict[Gender, BodyArrays] = {}
 
-    def path(self, gender: Gender) -> Path:
-        """The file of one body. Raises `DatasetError` if it is missing."""
-        for path in sorted(self._folder.glob("*")):
-            if path.suffix in (".pkl", ".npz") and re.match(_PATTERNS[gender], path.name.lower()):
-                return path
-        raise DatasetError(f"there is no {gender} SMPL (SMPL_{gender.upper()}.pkl) in {self._folder}: {HOME}")
-
     def body(self, gender: Gender) -> BodyArrays:
         """One body. Raises `DatasetError` if it is missing, `BodyError` if it cannot be read."""
         if gender not in self._bodies:
-            self._bodies[gender] = load_body(self.path(gender))
+            found = [
+                path
+                for path in sorted(self._folder.glob("*"))
+                if path.suffix in (".pkl", ".npz") and re.match(_PATTERNS[gender], path.name.lower())
+            ]
+            if not found:
+                raise DatasetError(f"there is no {gender} SMPL (SMPL_{gender.upper()}.pkl) in {self._folder}: {HOME}")
+            self._bodies[gender] = load_body(found[0])
         return self._bodies[gender]
 
     def body_with_hash(self, sha256: str) -> BodyArrays | None:

@@ -1,6 +1,7 @@
 # make demo   install, then a live mesh on a real video      make test   install, then all tests
 # make bench  measure this machine                            make lint   style and types
 # make app    install the application only                    make dev    install what tests and training need
+# make simulate   TensorRT engines on a simulated CUDA device (Linux, cc); the first time compiles pycuda, some minutes
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 OUT := out
 
-.PHONY: demo test bench lint app dev clean
+.PHONY: demo test simulate bench lint app dev clean
 
 demo: app
 	@mkdir -p $(OUT)
@@ -16,6 +17,12 @@ demo: app
 
 test: dev
 	$(BIN)/python -m pytest
+
+simulate: $(VENV)/simulated/libcuda.so.1
+	SIMULATED_DEVICE=required LD_LIBRARY_PATH=$(VENV)/simulated $(BIN)/python -m pytest tests/simulated
+
+$(VENV)/simulated/libcuda.so.1: tests/simulated/build.py tests/simulated/libcuda.c tests/simulated/requirements.txt | dev
+	$(BIN)/python tests/simulated/build.py $(VENV)/simulated
 
 bench: app
 	$(BIN)/python -m realtime.bench

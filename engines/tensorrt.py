@@ -84,6 +84,11 @@ class TensorRtEngine(Engine):
         self.outputs = tuple(socket.spec for socket in self._out)
         self.device = ", ".join(filter(None, (str(probe_gpu()), precision)))
 
+    @property
+    def replays(self) -> bool:
+        """Whether runs are replayed as a CUDA graph: from the second run of the same shapes on, where that works."""
+        return self._replay is not None and self._replay.recorded
+
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
         context = self._context
         if context is None:
@@ -231,6 +236,10 @@ class _Replay:
         self._cuda = cuda
         self._warm = self._refused = False
         self._graph: Graph | None = None
+
+    @property
+    def recorded(self) -> bool:
+        return self._graph is not None
 
     def run(self, work: Callable[[], None], stream: Stream) -> None:
         """Queue ``work`` on ``stream``."""

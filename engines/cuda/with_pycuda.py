@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -36,6 +37,8 @@ class PyCuda:
         with _told("start", RuntimeMissingError):
             self._cuda.init()
             context = self._cuda.Device(0).retain_primary_context()
+        # Left to its destructor, pycuda detaches the primary context as if it were one of its own, which fails.
+        atexit.register(context.detach)
         self.activate = OncePerThread(context.push, context.pop)
 
     def stream(self) -> Stream:

@@ -1,0 +1,99 @@
+"""On a real GPU with TensorRT: ``pytest -m gpu``. The first run builds plans, which takes minutes on a small device."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.cuda.packages import PACKAGES, open_cuda
+from engines.cuda.port import Cuda
+from engines.engine import Engine, RuntimeMissingError
+from engines.plans import PlanPolicy, obtain_plan
+from engines.registry import open_engine, resolve, why_no_tensorrt
+from engines.tensorrt import TensorRtEngine
+from realtime.session import Options, Session
+from tests.engines.feeds import SHIPPED, feeds_for
+
+pytestmark = [pytest.mark.gpu, pytest.mark.timeout(1800)]
+
+CLIP = Path(__file__).resolve().parents[2] / "assets" / "synthetic_walk.mp4"
+# A float32 plan may compute products in TF32, which keeps 10 bits of them.
+TOLERANCE = 5e-3
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tensorrt_only() -> None:
+    if reason := why_no_tensorrt():
+        pytest.skip(f"needs a real GPU: {reason}")
+
+
+@pytest.fixture(params=PACKAGES)
+def cuda(request: pytest.FixtureRequest) -> Cuda:
+    try:
+        return open_cuda(request.param)
+    except RuntimeMissingError as error:
+        pytest.skip(str(error))
+
+
+def load(model: str, cuda: Cuda, graphs: bool = True) -> Engine:
+    file = resolve(model)
+    plan, contents = obtain_plan(file.read(), file.name, PlanPolicy("fp32", say=print))
+    return TensorRtEngine(contents, label=model, precision=plan.precision, graphs=graphs, cuda=cuda)
+
+
+@pytest.mark.parametrize("model", SHIPPED)
+def test_numbers_are_those_of_onnx_runtime(cuda: Cuda, model: str) -> None:
+    with open_engine(model, "onnxruntime") as reference, load(model, cuda) as engine:
+        assert (engine.inputs, engine.outputs) == (reference.inputs, reference.outputs)
+        for seed in range(4):  # the second is recorded as a graph where there are graphs, the rest replay it
+            feeds = feeds_for(reference, seed)
+            expected, found = reference.infer(feeds), engine.infer(feeds)
+            for name, array in expected.items():
+                scale = max(float(np.abs(array).max()), 1.0)
+                np.testing.assert_allclose(found[name], array, atol=TOLERANCE * scale, err_msg=name)
+
+
+def test_graphs_give_the_numbers_of_plain_runs() -> None:
+    try:
+        cuda = open_cuda("cuda-bindings")
+    except RuntimeMissingError as error:
+        pytest.skip(str(error))
+    with load("movenet-lightning", cuda) as replayed, load("movenet-lightning", cuda, graphs=False) as plain:
+        for seed in range(4):
+            feeds = feeds_for(plain, seed)
+            expected = plain.infer(feeds)
+            for name, array in replayed.infer(feeds).items():
+                np.testing.assert_allclose(array, expected[name], atol=1e-5)
+        assert isinstance(replayed, TensorRtEngine)
+        assert replayed.replays, "the network was recorded"
+
+
+@pytest.mark.parametrize("model", SHIPPED)
+def test_a_run_is_faster_than_a_camera(cuda: Cuda, model: str) -> None:
+    with load(model, cuda) as engine:
+        feeds = feeds_for(engine, 0)
+        for _ in range(20):
+            engine.infer(feeds)
+        times = []
+        for _ in range(200):
+            began = time.perf_counter()
+            engine.infer(feeds)
+            times.append((time.perf_counter() - began) * 1e3)
+        p50, p95 = np.percentile(times, [50, 95])
+        print(f"{model}: {engine.device}, {cuda.name}: p50 {p50:.2f} ms, p95 {p95:.2f} ms")
+        assert p50 < 1000 / 30
+
+
+def test_same_bodies_as_with_onnx_runtime(tmp_path: Path) -> None:
+    joints = {}
+    for engine in ("onnxruntime", "tensorrt"):
+        path = tmp_path / f"{engine}.npz"
+        Session(Options(str(CLIP), "none", engine, save=path, frames=60, precision="fp32"), print).run()
+        with np.load(path, allow_pickle=False) as data:
+            joints[engine] = data["joints_m"]
+    error = np.linalg.norm(joints["tensorrt"] - joints["onnxruntime"], axis=-1)
+    print(f"MPJPE against ONNX Runtime: {error.mean() * 1e3:.2f} mm")
+    assert error.mean() < 0.01

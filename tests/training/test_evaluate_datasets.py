@@ -1,4 +1,4 @@
-"""The protocol of 3DPW on sequences in its format: every error is known in closed form."""
+"""The protocols of 3DPW and EMDB on sequences in their formats: every error is known in closed form."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from body.model import load_body  # noqa: E402
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle  # noqa: E402
 from realtime.motion_file import Motion, load_motion  # noqa: E402
 from realtime.session import Options  # noqa: E402
+from tests.training.datasets.emdb_like import emdb_fields, write_emdb  # noqa: E402
 from tests.training.datasets.threedpw_like import (  # noqa: E402
     COUNT,
     MATRIX,
@@ -34,11 +35,13 @@ from tests.training.datasets.threedpw_like import (  # noqa: E402
     write_sequence,
 )
 from tests.training.motions import joined, motion_of, save  # noqa: E402
+from training.datasets.emdb import read_emdb  # noqa: E402
 from training.datasets.sequence import DatasetError, Sequence  # noqa: E402
 from training.datasets.smpl_folder import HIPS_14, SmplFolder  # noqa: E402
 from training.datasets.threedpw import KEYPOINTS, read_threedpw  # noqa: E402
-from training.evaluate_datasets import SMPL_14, main, record, score_people, together  # noqa: E402
+from training.evaluate_datasets import main, record  # noqa: E402
 from training.metrics import mean_of_known  # noqa: E402
+from training.protocols import SMPL_14, score_emdb, score_threedpw, together  # noqa: E402
 
 SCALE = 1.25
 
@@ -85,7 +88,7 @@ def test_the_truth_scores_nothing(smpl: SmplFolder, people: list[Sequence]) -> N
     """Each with the body of the own gender; one file holds one body, so one person at a time."""
     for person, sequence in enumerate(people):
         motion = predicted(sequence, smpl.body(sequence.gender).sha256)
-        scores = score_people(people, motion, smpl)
+        scores = score_threedpw(people, motion, smpl)
         assert scores[person].found.all()
         assert not scores[1 - person].found.any()
         for values in (scores[person].errors.pa, scores[person].errors.mpjpe, scores[person].pve):
@@ -95,7 +98,7 @@ def test_the_truth_scores_nothing(smpl: SmplFolder, people: list[Sequence]) -> N
 
 def test_a_larger_neutral_body_costs_its_size_and_no_pa(smpl: SmplFolder, people: list[Sequence]) -> None:
     """The truth is female, the prediction neutral, and everything of it is a quarter farther from the hips."""
-    scores = score_people(people, predicted(people[0], smpl.body("neutral").sha256), smpl)[0]
+    scores = score_threedpw(people, predicted(people[0], smpl.body("neutral").sha256), smpl)[0]
     vertices, joints = surface(smpl, people[0])
     assert mean_of_known(scores.errors.pa) < 2e-3
     want = 250 * np.linalg.norm(joints, axis=-1).mean()
@@ -107,7 +110,7 @@ def test_a_turned_person_costs_the_chord(smpl: SmplFolder, people: list[Sequence
     turn = Rotation.from_rotvec([0.3, -0.2, 0.4]).as_matrix()
     orient = matrix_to_axis_angle(turn @ axis_angle_to_matrix(people[1].global_orient))
     motion = predicted(people[1], smpl.body("male").sha256, global_orient=orient.astype(np.float32))
-    scores = score_people(people, motion, smpl)[1]
+    scores = score_threedpw(people, motion, smpl)[1]
     vertices, joints = surface(smpl, people[1])
     assert mean_of_known(scores.errors.pa) < 2e-3
     for values, points in ((scores.errors.mpjpe, joints), (scores.pve, vertices)):
@@ -121,10 +124,10 @@ def test_without_smpl_one_joint_costs_its_share(people: list[Sequence]) -> None:
     assert wrist in SMPL_14
     motion = predicted(people[0], "unknown")
     motion.joints_m[:, wrist, 2] += 0.14
-    assert mean_of_known(score_people(people, motion)[0].errors.mpjpe) == pytest.approx(10, rel=1e-4)
+    assert mean_of_known(score_threedpw(people, motion)[0].errors.mpjpe) == pytest.approx(10, rel=1e-4)
     motion = predicted(people[0], "unknown")
     motion.joints_m[:, wrist, 0] += 0.5 * 9.81 * (np.arange(COUNT) / 30) ** 2
-    scores = score_people(people, motion)[0]
+    scores = score_threedpw(people, motion)[0]
     assert mean_of_known(scores.errors.acceleration) == pytest.approx(9.81 / 14, rel=1e-3)
     assert np.isnan(scores.errors.acceleration[[0, -1]]).all()
     assert np.isnan(scores.pve).all()
@@ -141,7 +144,7 @@ def test_which_frames_count(fields: dict[str, Any], tmp_path: Path) -> None:
     people = read_threedpw(write_sequence(tmp_path, {**fields, "poses2d": poses2d, "campose_valid": campose}))
     motion = predicted(people[0], "unknown")
     motion.person[9] = -1
-    scores = score_people(people, motion)[0]
+    scores = score_threedpw(people, motion)[0]
     assert np.flatnonzero(~scores.counted).tolist() == [2, 6]
     assert np.flatnonzero(~scores.found).tolist() == [2, 6, 9]
     assert np.flatnonzero(np.isfinite(scores.errors.mpjpe)).tolist() == np.flatnonzero(scores.found).tolist()
@@ -152,7 +155,7 @@ def test_people_are_told_apart_whatever_their_numbers(people: list[Sequence]) ->
     woman, man = (predicted(sequence, "unknown") for sequence in people)
     half = np.arange(COUNT) < 5
     crossed = joined(replace(woman, person=np.where(half, 0, 1)), replace(man, person=np.where(half, 1, 0)))
-    both = score_people(people, crossed)
+    both = score_threedpw(people, crossed)
     assert max(mean_of_known(each.errors.mpjpe) for each in both) < 2e-3
     everybody = together(both)
     assert everybody.frames == 2 * COUNT
@@ -164,7 +167,7 @@ def test_the_shipped_body_is_said_in_neutral_smpls_parameters(people: list[Seque
     folder = SmplFolder(smpl_folder(tmp_path / "smpl", 1.05))
     shipped = load_body()
     woman = replace(people[0], betas=shipped.clamp_betas(people[0].betas))
-    scores = score_people([woman], predicted(woman, shipped.sha256), folder)[0]
+    scores = score_threedpw([woman], predicted(woman, shipped.sha256), folder)[0]
     assert scores.found.all()
     assert mean_of_known(scores.errors.pa) < 6
     assert mean_of_known(scores.errors.mpjpe) < 8
@@ -173,13 +176,45 @@ def test_the_shipped_body_is_said_in_neutral_smpls_parameters(people: list[Seque
 
 def test_a_motion_of_an_unknown_body_is_refused(smpl: SmplFolder, people: list[Sequence]) -> None:
     with pytest.raises(BodyError, match="no shipped body is the one"):
-        score_people(people, predicted(people[0], "unknown"), smpl)
+        score_threedpw(people, predicted(people[0], "unknown"), smpl)
 
 
-def command(*arguments: object) -> Any:
+def test_emdb_takes_every_bodys_own_joints(smpl: SmplFolder, tmp_path: Path) -> None:
+    """A motion of neutral SMPL, here a quarter larger than the female one, and turned about an axis."""
+    fields = emdb_fields(smpl.body("female"))
+    sequence = read_emdb(write_emdb(tmp_path, fields), "emdb1")
+    assert sequence is not None
+    body = NumpyBody(smpl.body("female"))
+    body.set_shape(sequence.betas)
+    places = zip(sequence.global_orient, sequence.body_pose, sequence.pelvis(body.rest_pelvis), strict=True)
+    posed = [body.pose(orient, pose, place) for orient, pose, place in places]
+    joints = np.array([part[1] for part in posed])
+    truth = {"global_orient": sequence.global_orient, "body_pose": sequence.body_pose}
+    truth["betas"] = np.tile(sequence.betas, (COUNT, 1))
+    motion = motion_of(joints, MATRIX, body_sha256=smpl.body("neutral").sha256, **truth)
+    scores = score_emdb(sequence, motion, smpl)
+    assert np.flatnonzero(~scores.counted).tolist() == [3]
+    assert scores.found.sum() == COUNT - 1
+    surface = smpl.body("female").joint_regressor @ np.array([part[0] for part in posed], np.float64)
+    away = np.linalg.norm(surface - surface[:, [1, 2]].mean(1, keepdims=True), axis=-1)
+    assert mean_of_known(scores.errors.mpjpe) == pytest.approx(250 * away[scores.counted].mean(), rel=1e-3)
+    assert mean_of_known(scores.errors.pa) < 2e-3
+    save(motion, tmp_path / f"{sequence.name}.npz")
+    printed = command(tmp_path, "--predictions", tmp_path, "--smpl", smpl._folder, dataset="emdb")
+    assert printed.exit_code == 0, printed.output
+    assert "EMDB, 24 joints of SMPL: pelvis" in printed.output
+    assert "11 of 11 of 12" in printed.output
+    refused = command(tmp_path, "--predictions", tmp_path, dataset="emdb")
+    assert refused.exit_code == 2
+    assert "EMDB stores no joints" in refused.output
+    assert "choose emdb1" in command(tmp_path, "--smpl", smpl._folder, "--split", "test", dataset="emdb").output
+    assert "nothing of emdb2" in command(tmp_path, "--smpl", smpl._folder, "--split", "emdb2", dataset="emdb").output
+
+
+def command(*arguments: object, dataset: str = "threedpw") -> Any:
     app = typer.Typer()
     app.command()(main)
-    return CliRunner().invoke(app, ["--dataset", "threedpw", *(str(argument) for argument in arguments)])
+    return CliRunner().invoke(app, ["--dataset", dataset, *(str(argument) for argument in arguments)])
 
 
 def test_the_command(smpl: SmplFolder, fields: dict[str, Any], people: list[Sequence], tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import pytest
 from body.lbs import NumpyBody
 from body.model import load_body
 from tests.body.test_smpl_file import Calls
-from tests.training.datasets.threedpw_like import COUNT, MATRIX, cameras
+from tests.training.datasets.emdb_like import emdb_fields, write_emdb
+from tests.training.datasets.threedpw_like import COUNT, MATRIX
 from tests.training.motions import project
 from training.datasets.emdb import find_emdb, read_emdb
 from training.datasets.sequence import DatasetError
@@ -21,45 +21,11 @@ from training.datasets.sequence import DatasetError
 
 @pytest.fixture(scope="module")
 def fields() -> dict[str, Any]:
-    """A sequence file's contents, with ``kp2d`` by the shipped body in the world and the moving camera."""
-    rng = np.random.default_rng(0)
-    poses, trans = rng.normal(0, 0.2, (COUNT, 24, 3)), rng.normal(0, 0.1, (COUNT, 3))
-    betas, extrinsics = rng.normal(0, 0.5, 10), cameras()
-    body = NumpyBody(load_body())
-    body.set_shape(betas)
-    points = []
-    for pose, shift, transform in zip(poses, trans, extrinsics, strict=True):
-        _, joints = body.pose(pose[0], pose[1:], shift, pelvis=False)
-        points.append(project(joints @ transform[:3, :3].T + transform[:3, 3], MATRIX))
-    boxes = {"bboxes": np.tile([0.0, 0, 9, 9], (COUNT, 1)), "invalid_idxs": np.array([3])}
-    return {
-        "gender": "female",
-        "name": "P0_09_outdoor_walk",
-        "emdb1": True,
-        "emdb2": np.bool_(False),
-        "n_frames": COUNT,
-        "good_frames_mask": np.arange(COUNT) != 3,
-        "camera": {"intrinsics": MATRIX, "extrinsics": extrinsics, "width": 1440, "height": 1920},
-        "smpl": {
-            "poses_root": poses[:, 0],
-            "poses_body": poses[:, 1:].reshape(COUNT, 69),
-            "trans": trans,
-            "betas": betas,
-        },
-        "kp2d": np.array(points),
-        "bboxes": boxes,
-    }
-
-
-def write(root: Path, fields: dict[str, Any]) -> Path:
-    path = root / "P0" / "09_outdoor_walk" / "P0_09_outdoor_walk_data.pkl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(pickle.dumps(fields, 4))
-    return path
+    return emdb_fields(load_body())
 
 
 def test_the_body_in_the_cameras_frame_gives_kp2d(fields: dict[str, Any], tmp_path: Path) -> None:
-    path = write(tmp_path, fields)
+    path = write_emdb(tmp_path, fields)
     assert find_emdb(tmp_path) == [path]
     sequence = read_emdb(path, "emdb1")
     assert sequence is not None
@@ -92,13 +58,13 @@ def test_a_missing_or_wrong_entry_is_named(
     part = {**(fields if inside is None else fields[inside]), **change}
     part = {name: value for name, value in part.items() if value is not None}
     with pytest.raises(DatasetError, match=message) as caught:
-        read_emdb(write(tmp_path, part if inside is None else {**fields, inside: part}))
+        read_emdb(write_emdb(tmp_path, part if inside is None else {**fields, inside: part}))
     assert "emdb.ait.ethz.ch" in str(caught.value)
 
 
 def test_a_malicious_sequence_is_refused_and_nothing_runs(fields: dict[str, Any], tmp_path: Path) -> None:
     mark = tmp_path / "ran"
-    path = write(tmp_path, {**fields, "bboxes": Calls(os.system, f"touch '{mark}'")})
+    path = write_emdb(tmp_path, {**fields, "bboxes": Calls(os.system, f"touch '{mark}'")})
     with pytest.raises(DatasetError, match="refused: it asks for"):
         read_emdb(path)
     assert not mark.exists()

@@ -246,7 +246,11 @@ def main(
     points: Annotated[Points, typer.Option(help="SMPL's joints, or COCO keypoints of the body's surface")] = "joints",
     body: Annotated[Path | None, typer.Option(help="the body that the motions were made with, for coco")] = None,
 ) -> None:
-    """Print the errors of each motion and of all together."""
+    """Print the errors of each motion and of all together.
+
+    REFERENCE holds joints3d (T, J, 3) metres, joint_names (J,), K (C, 3, 3), R (C, 3, 3), t (C, 3), and may hold D, n_views,
+    frame and fps: the first lines of training/evaluate_reference.py say what each is.
+    """
     console, errors = Console(width=160, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         truth = load_reference(reference)

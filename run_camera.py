@@ -107,7 +107,7 @@ def _summarise(console: Console, report: Report, options: Options, verbose: bool
     )
     if verbose:
         if options.engine == "auto" and (missing := why_no_tensorrt()):
-            console.print(f"  TensorRT is not used: {missing}", soft_wrap=True)
+            console.print(f"  {missing}", soft_wrap=True)
         for name, stage in report.stages.items():
             console.print(
                 f"  {name:10s} {stage.count:6d} runs  p50 {stage.p50_ms:7.2f}  p95 {stage.p95_ms:7.2f}  "

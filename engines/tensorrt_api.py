@@ -238,7 +238,10 @@ def load_tensorrt() -> TensorRt:
 
     Raises `RuntimeMissingError` with one line that says what is missing: driver, GPU, package or a newer version.
     """
-    probe_gpu()
+    try:
+        probe_gpu()
+    except RuntimeMissingError as error:
+        raise RuntimeMissingError(f"TensorRT cannot run: {error}") from None
     try:
         import tensorrt
     except Exception as error:  # a missing library shows as ImportError, a wrong one as OSError or RuntimeError

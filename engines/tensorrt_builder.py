@@ -98,9 +98,11 @@ def serialise(
     _add_profile(builder, network, config, options.batch, onnx.label)
     _use_timing_cache(config, timing_cache)
     monitor = _Monitor(progress)
+    adapter = None  # kept here: the configuration may hold no reference of its own
     if progress is not None and hasattr(config, "progress_monitor"):
-        config.progress_monitor = monitor.adapt(trt)
+        config.progress_monitor = adapter = monitor.adapt(trt)
     plan = builder.build_serialized_network(network, config)
+    del adapter
     if monitor.interruption is not None:
         raise monitor.interruption
     if plan is None:

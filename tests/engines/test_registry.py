@@ -67,9 +67,12 @@ def test_named_runtime_that_is_not_installed(runtime: str, monkeypatch: pytest.M
 
 def test_choices_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "_LIBRARY", "libnone.so")
-    with pytest.raises(RuntimeMissingError, match=r"^no NVIDIA driver here \(libnone.so is not found\): install one;"):
+    with pytest.raises(
+        RuntimeMissingError,
+        match=r"^TensorRT cannot run: no NVIDIA driver here \(libnone.so is not found\): install one;",
+    ):
         open_engine("movenet-lightning", "tensorrt")
-    assert why_no_tensorrt().startswith("no NVIDIA driver here")
+    assert why_no_tensorrt().startswith("TensorRT cannot run: no NVIDIA driver here")
     with pytest.raises(EngineError, match="unknown engine 'coreml': choose one of auto, tensorrt"):
         open_engine("movenet-lightning", "coreml")
     with pytest.raises(EngineError, match="at least one thread"):

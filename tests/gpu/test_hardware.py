@@ -11,8 +11,9 @@ import pytest
 from engines.cuda.packages import PACKAGES, open_cuda
 from engines.cuda.port import Cuda
 from engines.engine import Engine, RuntimeMissingError
+from engines.manifest import resolve
 from engines.plans import PlanPolicy, obtain_plan
-from engines.registry import open_engine, resolve, why_no_tensorrt
+from engines.registry import open_engine
 from engines.tensorrt import TensorRtEngine
 from realtime.session import Options, Session
 from tests.engines.feeds import SHIPPED, feeds_for
@@ -22,12 +23,6 @@ pytestmark = [pytest.mark.gpu, pytest.mark.timeout(1800)]
 CLIP = Path(__file__).resolve().parents[2] / "assets" / "synthetic_walk.mp4"
 # A float32 plan may compute products in TF32, which keeps 10 bits of them.
 TOLERANCE = 5e-3
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _tensorrt_only() -> None:
-    if reason := why_no_tensorrt():
-        pytest.skip(f"needs a real GPU: {reason}")
 
 
 @pytest.fixture(params=PACKAGES)

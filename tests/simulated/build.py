@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+CONSTRAINTS = ["--constraint", HERE.parents[1] / "constraints.txt"]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
 # NVIDIA's function that pycuda links to and no engine calls.
 UNUSED = '__attribute__((visibility("default"))) int {name}(void) {{ return 801; /* CUDA_ERROR_NOT_SUPPORTED */ }}\n'
@@ -70,14 +71,14 @@ def install_pycuda(folder: Path, headers: Path) -> None:
         "CUDA_ENABLE_CURAND = False\nCXXFLAGS = ['-O0', '-g0', '-w']\n"
     )
     print("compiling pycuda: some minutes", flush=True)
-    run(*PIP, "install", source)
+    run(*PIP, "install", *CONSTRAINTS, source)
 
 
 def main() -> None:
     folder = Path(sys.argv[1]).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     headers = fetch_headers(folder / "headers")
-    run(*PIP, "install", requirements()["cuda-bindings"])
+    run(*PIP, "install", *CONSTRAINTS, requirements()["cuda-bindings"])
     build_library(folder, headers, [])
     if find_spec("pycuda") is None:
         install_pycuda(folder, headers)

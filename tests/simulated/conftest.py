@@ -6,7 +6,6 @@ what they need and runs them; elsewhere they are skipped.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,28 +20,10 @@ from tests.simulated.device import SimulatedDevice
 PACKAGES = Path(__file__).resolve().parent / "packages"
 
 
-def missing() -> str:
-    """Why these tests cannot run here, or nothing."""
-    try:
-        SimulatedDevice()
-        import cuda.bindings.driver  # noqa: F401
-        import pycuda.driver  # noqa: F401
-    except (OSError, ImportError) as error:
-        return f"simulated device: not here ({error}): run make simulate"
-    return ""
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     passed = [report for report in terminalreporter.getreports("passed") if "tests/simulated/" in report.nodeid]
     if passed:
         terminalreporter.write_line(f"simulated device: {len(passed)} tests passed; no GPU took part")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _simulated_only() -> None:
-    if reason := missing():
-        # make simulate has built all that is needed: there, a skipped test would be a lie.
-        (pytest.fail if os.environ.get("SIMULATED_DEVICE") == "required" else pytest.skip)(reason)
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import os
 from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 COUNTERS = (
@@ -17,6 +19,21 @@ COUNTERS = (
 ALIVE = COUNTERS[:6]
 
 _CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+def require_simulated() -> None:
+    """Skip the module that calls this where the simulated device or a package is missing.
+
+    ``make simulate`` has built them, and asks for an error instead.
+    """
+    try:
+        SimulatedDevice()
+        import cuda.bindings.driver  # noqa: F401
+        import pycuda.driver  # noqa: F401
+    except (OSError, ImportError) as error:
+        if os.environ.get("SIMULATED_DEVICE") == "required":
+            raise
+        pytest.skip(f"simulated device: not here ({error}): run make simulate", allow_module_level=True)
 
 
 class SimulatedDevice:

@@ -19,7 +19,9 @@ from engines.tensorrt import TensorRtEngine
 from engines.tensorrt_builder import BuildOptions, serialise
 from tests.engines.conftest import WEIGHTS, linear_model
 from tests.engines.feeds import SHIPPED, feeds_for
-from tests.simulated.device import SimulatedDevice
+from tests.simulated.device import SimulatedDevice, require_simulated
+
+require_simulated()
 
 TOLERANCE = 1e-4
 

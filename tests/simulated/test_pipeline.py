@@ -14,7 +14,9 @@ from engines.cuda.packages import ENVIRONMENT
 from engines.cuda.port import Cuda
 from realtime.session import Options, Session
 from tests.simulated.conftest import PACKAGES
-from tests.simulated.device import SimulatedDevice
+from tests.simulated.device import SimulatedDevice, require_simulated
+
+require_simulated()
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT / "assets" / "synthetic_walk.mp4"

@@ -28,17 +28,17 @@ class CudaBindings:
     def __init__(self) -> None:
         try:
             from cuda.bindings import driver
-        except Exception as error:  # as with pycuda
-            raise RuntimeMissingError(
-                f"cuda-bindings does not start ({explain(error)}): pip install cuda-bindings"
-            ) from error
-        self._driver = _Driver(driver)
-        try:
+
+            self._driver = _Driver(driver)
             self._driver("start", "cuInit", 0)
             device = self._driver("find the GPU", "cuDeviceGet", 0)
             context = self._driver("start", "cuDevicePrimaryCtxRetain", device)
         except CudaError as error:
             raise RuntimeMissingError(str(error)) from error
+        except Exception as error:  # a missing libcuda shows at the first call, and not as ImportError
+            raise RuntimeMissingError(
+                f"cuda-bindings does not start ({explain(error)}): pip install cuda-bindings"
+            ) from error
         self.activate = OncePerThread(
             lambda: self._driver("use the context", "cuCtxPushCurrent", context),
             lambda: self._driver("leave the context", "cuCtxPopCurrent"),

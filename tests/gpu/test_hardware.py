@@ -13,10 +13,13 @@ from engines.cuda.port import Cuda
 from engines.engine import Engine, RuntimeMissingError
 from engines.manifest import resolve
 from engines.plans import PlanPolicy, obtain_plan
-from engines.registry import open_engine
+from engines.registry import open_engine, why_no_tensorrt
 from engines.tensorrt import TensorRtEngine
 from realtime.session import Options, Session
 from tests.engines.feeds import SHIPPED, feeds_for
+
+if reason := why_no_tensorrt():
+    pytest.skip(f"needs an NVIDIA GPU: {reason}; pytest -m gpu runs these tests there", allow_module_level=True)
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(1800)]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from tests.engines.tensorrt_double import tensorrt_double
 from tests.simulated.device import SimulatedDevice
 
-sys.modules[__name__] = tensorrt_double(SimulatedDevice(), os.environ.get("SIMULATED_TENSORRT", "10.3.0"))
+globals().update(vars(tensorrt_double(SimulatedDevice(), os.environ.get("SIMULATED_TENSORRT", "10.3.0"))))

@@ -52,8 +52,8 @@ KEY_POSES: Final[tuple[KeyPose, ...]] = (
         "right_ankle": "x20", "spine1": "x4", **_HANGING,
     }, "x4"),
     KeyPose("press down", {
-        **_STANDING_LEGS, "left_shoulder": "z-62 y-25", "right_shoulder": "z62 y25", "left_elbow": "y-140 ",
-        "right_elbow": "y140",
+        **_STANDING_LEGS, "left_shoulder": "y7 z-57 x-57", "right_shoulder": "y-7 z57 x-57", "left_elbow": "y-148",
+        "right_elbow": "y148",
     }, "x0", "press up"),
     KeyPose("press up", {
         **_STANDING_LEGS, "left_collar": "z18", "right_collar": "z-18", "left_shoulder": "z64 y-10",
@@ -122,7 +122,7 @@ KEY_POSES: Final[tuple[KeyPose, ...]] = (
         "left_shoulder": "y-70 z-20", "right_shoulder": "y95", "left_elbow": "y-70", "right_elbow": "y80",
     }, "z90"),
     KeyPose("sitting cross-legged", {
-        "left_hip": "z38 x-92 y42", "right_hip": "z-38 x-92 y-42", "left_knee": "x124", "right_knee": "x124",
+        "left_hip": "z42 x-95 y72", "right_hip": "z-42 x-95 y-72", "left_knee": "x122", "right_knee": "x122",
         "left_shoulder": "z-62 y-24", "right_shoulder": "z62 y24", "left_elbow": "y-48", "right_elbow": "y48",
         "spine1": "x6",
     }, "x0"),
@@ -147,25 +147,25 @@ KEY_POSES: Final[tuple[KeyPose, ...]] = (
         "right_shoulder": "z66", "left_elbow": "y-6", "right_elbow": "y6", "neck": "x28",
     }, "x-118"),
     # Hands, mostly of somebody at a desk.
-    KeyPose("hand on the chin", {"left_shoulder": "y-30 z-62", "left_elbow": "y-142", "head": "x6"}),
-    KeyPose("hand on the cheek", {"left_shoulder": "y-14 z-48", "left_elbow": "y-148", "head": "z-8"}),
-    KeyPose("phone at the ear", {"left_shoulder": "y8 z-46", "left_elbow": "y-150", "head": "z-6"}),
-    KeyPose("scratching the head", {"left_collar": "z10", "left_shoulder": "y-20 z12", "left_elbow": "y-142"}),
+    KeyPose("hand on the chin", {"left_shoulder": "y-60 z-46 x-25", "left_elbow": "y-138", "head": "x6"}),
+    KeyPose("hand on the cheek", {"left_shoulder": "y-43 z-17 x-47", "left_elbow": "y-149", "head": "z-8"}),
+    KeyPose("phone at the ear", {"left_shoulder": "y-42 z-15 x-72", "left_elbow": "y-150", "head": "z-6"}),
+    KeyPose("scratching the head", {"left_collar": "z14", "left_shoulder": "y-62 z10 x-80", "left_elbow": "y-140"}),
     KeyPose("hands behind the head", {
-        "left_collar": "z12", "right_collar": "z-12", "left_shoulder": "z28 y12", "right_shoulder": "z-28 y-12",
-        "left_elbow": "y-140", "right_elbow": "y140",
+        "left_collar": "z20", "right_collar": "z-20", "left_shoulder": "y-8 z28 x-96", "right_shoulder": "y8 z-28 x-96",
+        "left_elbow": "y-146", "right_elbow": "y146",
     }),
     KeyPose("hands before the face", {
-        "left_shoulder": "y-62 z-34", "right_shoulder": "y62 z34", "left_elbow": "y-136", "right_elbow": "y136",
+        "left_shoulder": "y-73 z-32 x-55", "right_shoulder": "y73 z32 x-55", "left_elbow": "y-129", "right_elbow": "y129",
         "head": "x14",
     }),
     KeyPose("arms crossed", {
-        "left_shoulder": "y-32 z-62 x30", "right_shoulder": "y32 z62 x30", "left_elbow": "y-104", "right_elbow": "y110",
+        "left_shoulder": "y-41 z-76 x34", "right_shoulder": "y44 z74 x30", "left_elbow": "y-107", "right_elbow": "y112",
     }),
     KeyPose("hands on the hips", {
-        "left_shoulder": "z-46 x-34", "right_shoulder": "z46 x-34", "left_elbow": "y-96", "right_elbow": "y96",
+        "left_shoulder": "y-27 z-47 x79", "right_shoulder": "y27 z47 x79", "left_elbow": "y-82", "right_elbow": "y82",
     }),
-    KeyPose("drinking", {"left_shoulder": "y-44 z-44", "left_elbow": "y-132", "head": "x-12"}),
+    KeyPose("drinking", {"left_shoulder": "y-68 z-29 x-43", "left_elbow": "y-123", "head": "x-12"}),
     KeyPose("typing", {
         "left_shoulder": "y-22 z-68", "right_shoulder": "y22 z68", "left_elbow": "y-82", "right_elbow": "y82",
         "neck": "x8", "head": "x6",
@@ -204,6 +204,9 @@ def pose_tables(poses: tuple[KeyPose, ...] = KEY_POSES) -> tuple[Tensor, Tensor,
     back = torch.arange(len(poses))
     for row, pose in enumerate(poses):
         turns = dict(pose.turns) | ({} if pose.root is None else {"pelvis": pose.root})
+        unknown = turns.keys() - set(JOINT_NAMES)
+        if unknown or pose.back not in {None, *names}:
+            raise ValueError(f"{pose.name!r} names {unknown or pose.back}, which is no joint or pose")
         for joint, text in turns.items():
             column = JOINT_NAMES.index(joint)
             quaternions[row, column], used[row, column] = turn(text), True

@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from training.synth.shading import is_covered
+
 FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
 
@@ -181,10 +183,4 @@ def room_flow(
             x = camera[0] * moved[0] * inverse + camera[2]
             y = camera[1] * moved[1] * inverse + camera[3]
             field[row, column, 0], field[row, column, 1] = x - np.float32(column), y - np.float32(row)
-            if x >= 0 and y >= 0 and x <= width - 1 and y <= height - 1:
-                left, top = int(x), int(y)
-                limit = inverse * np.float32(1.02)
-                for j in range(top, min(top + 2, height)):
-                    for i in range(left, min(left + 2, width)):
-                        if next_inverse_depth[j, i] <= limit:
-                            hidden[row, column] = 0
+            hidden[row, column] = is_covered(x, y, inverse, next_inverse_depth)

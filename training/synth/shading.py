@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from training.synth.raster import barycentric
+from training.synth.raster import NEAR, barycentric
 
 FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
@@ -100,6 +100,25 @@ def paint_mesh(
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
+def is_covered(x: np.float32, y: np.float32, inverse: np.float32, inverse_depth: FloatArray) -> int:
+    """1 where a point at (x, y) px with 1/z ``inverse`` is out of the picture or behind what ``inverse_depth`` (H, W) shows.
+
+    It is behind when all pixels around it are nearer by more than 2 %. A picture ends half a pixel beyond its last centres.
+    """
+    height, width = inverse_depth.shape
+    half = np.float32(0.5)
+    if not (x >= -half and y >= -half and x <= width - half and y <= height - half):
+        return 1
+    limit = inverse * np.float32(1.02)
+    left, top = int(np.floor(x)), int(np.floor(y))
+    for j in range(max(top, 0), min(top + 2, height)):
+        for i in range(max(left, 0), min(left + 2, width)):
+            if inverse_depth[j, i] <= limit:
+                return 0
+    return 1
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
 def hidden_points(
     points: FloatArray,
     faces: NDArray[np.int32],
@@ -112,8 +131,7 @@ def hidden_points(
     """Mark in ``hidden`` (H, W) the surface points that cannot be seen in the next picture: covered there or out of it.
 
     ``points`` (V, 3), ``ids`` (H, W) of this picture, ``following`` (V, 3) the next vertices, ``flow`` (H, W, 2) as of
-    `training.synth.raster`; ``next_inverse_depth`` (H, W), 1/m. A point is covered when all four pixels around it are nearer
-    by more than 2 %. Pixels of no face are left as they are.
+    `training.synth.raster`; ``next_inverse_depth`` (H, W), 1/m. Pixels of no face are left as they are.
     """
     height, width = ids.shape
     for row in range(height):
@@ -122,16 +140,8 @@ def hidden_points(
             if f < 0:
                 continue
             hidden[row, column] = 1
-            x, y = np.float32(column) + flow[row, column, 0], np.float32(row) + flow[row, column, 1]
-            if not (x >= 0 and y >= 0 and x <= width - 1 and y <= height - 1):
-                continue
             u, v, w = barycentric(points, faces[f], column, row)
             z = u * following[faces[f, 0], 2] + v * following[faces[f, 1], 2] + w * following[faces[f, 2], 2]
-            if z <= np.float32(0.05):
-                continue
-            limit = np.float32(1.02) / z
-            left, top = int(x), int(y)
-            for j in range(top, min(top + 2, height)):
-                for i in range(left, min(left + 2, width)):
-                    if next_inverse_depth[j, i] <= limit:
-                        hidden[row, column] = 0
+            if z > NEAR:
+                x, y = np.float32(column) + flow[row, column, 0], np.float32(row) + flow[row, column, 1]
+                hidden[row, column] = is_covered(x, y, np.float32(1) / z, next_inverse_depth)

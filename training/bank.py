@@ -18,6 +18,7 @@ from torch import Tensor
 
 from body.joints import JOINT_MIRROR, JOINT_NAMES
 from training.motion.library import Clip
+from training.synth.key_poses import blend_key_poses
 
 _INDEX = {name: i for i, name in enumerate(JOINT_NAMES)}
 
@@ -47,12 +48,13 @@ class Augmentation:
     free_arms: float = 0.12
     free_legs: float = 0.12
     seated: float = 0.15
+    key_poses: float = 0.12
     offset_deg: float = 7.0
     root_tilt_deg: float = 8.0
     tumble: float = 0.06
 
 
-NONE = Augmentation(0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NONE = Augmentation(0.0, 1.0, *[0.0] * 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,8 @@ class MotionBank:
         seated = self._uniform(batch) < how.seated
         for side, leg in ((1.0, _LEFT_LEG), (-1.0, _RIGHT_LEG)):
             self._replace(q, self._seated_leg(times, side), leg[:3], seated)
+        if how.key_poses:
+            q = blend_key_poses(q, times, self.generator, how.key_poses)
         size = torch.full((24,), float(how.offset_deg))
         size[_LOOSE] *= 1.6
         size[_STIFF] *= 0.5

@@ -160,12 +160,12 @@ class BatchMaker:
         valid = torch.zeros(batch, length)
         if self.flow is None or length == 1:
             return torch.zeros(batch, length, CELLS, CELLS, 2), valid
-        field, body = self.flow.grid(
-            rotations, betas, views.pelvis, views.rotation, views.focal, views.camera[:, 2:], box
+        field, body, inside = self.flow.grid(
+            rotations, betas, views.pelvis, views.rotation, views.focal, views.camera[:, 2:], box, views.size
         )
         valid[:, 1:] = 1
         if not self.clean:
-            field = self.flow.degrade(field, body)
+            field = self.flow.degrade(field, body, inside)
             lost = torch.rand(batch, 1, generator=self.generator) < self.flow.dropout
             gap = torch.rand(batch, length, generator=self.generator) < self.flow.dropout * 0.5
             valid = valid * (~(lost | gap)).float()

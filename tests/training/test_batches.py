@@ -11,9 +11,11 @@ from body.joints import COCO_NAMES  # noqa: E402
 from body.lbs_torch import TorchBody  # noqa: E402
 from body.model import load_body  # noqa: E402
 from training.bank import NONE, Augmentation, MotionBank  # noqa: E402
-from training.batches import BatchMaker, visibility  # noqa: E402
+from training.batches import BatchMaker, FlowSource, standing, visibility  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
 from training.noise import GROUP_OF, GROUPS, NoiseSampler, load_noise  # noqa: E402
+from training.synth.flow_grid import FlowGrid  # noqa: E402
+from training.synth.flow_noise import FlowDegrader, load_flow_noise  # noqa: E402
 from training.views import draw_views  # noqa: E402
 
 
@@ -29,9 +31,9 @@ def make(clips: list[Clip], body: TorchBody, how: Augmentation = NONE) -> BatchM
 def test_detections_lie_around_the_projected_targets(clips: list[Clip], body: TorchBody) -> None:
     batch = make(clips, body).draw(128, 8, 30.0)
     place = batch.coco + batch.pelvis[:, :, None]
-    exact = place[..., :2] / place[..., 2:] * batch.camera[..., None, :2] + batch.camera[..., None, 2:]
-    share = (batch.points - exact).norm(dim=-1) / (batch.size * batch.camera[..., 0])[..., None]
-    sure = batch.confidence > 0.5
+    exact = place[..., :2] / place[..., 2:] * batch.seen.camera[..., None, :2] + batch.seen.camera[..., None, 2:]
+    share = (batch.seen.points - exact).norm(dim=-1) / (batch.size * batch.seen.camera[..., 0])[..., None]
+    sure = batch.seen.confidence > 0.5
     # Where the focal length is guessed wrong the target moves in depth; most of the error is the detector's all the same.
     assert float(share[sure].median()) < 0.05
     assert float(share[~sure].median()) > 2 * float(share[sure].median())
@@ -98,3 +100,55 @@ def test_the_noise_has_the_measured_quantiles_at_its_hardest() -> None:
     error = (detected - points).norm(dim=-1) / 320
     assert float(error[sure].median()) < float(error[confidence < 0.3].median())
     assert np.isfinite(detected.numpy()).all()
+
+
+def test_clean_flow_carries_the_true_keypoints_along(clips: list[Clip], body: TorchBody) -> None:
+    """Sampled where a visible keypoint was, the flow points to where it is now, within a cell's width of blur."""
+    from training.networks.keypoint_filter import sample_flow
+
+    maker = BatchMaker(
+        MotionBank(clips, seed=1),
+        body,
+        NoiseSampler(load_noise(), 2),
+        NONE,
+        occluders=0.0,
+        flow=FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), 3)),
+        clean=True,
+    )
+    seen = maker.draw(64, 6, 30.0).seen
+    assert bool((seen.flow_valid[:, 0] == 0).all() and (seen.flow_valid[:, 1:] == 1).all())
+    before, now, box = seen.points[:, 3], seen.points[:, 4], seen.box[:, 4]
+    cells = ((before - box[:, None, :2]) / box[:, None, 2:] + 0.5) * 32 - 0.5
+    moved, inside = sample_flow(seen.flow[:, 4], cells)
+    torso = [5, 6, 11, 12]
+    left = (before + moved * box[:, None, 2:] - now).norm(dim=-1)[:, torso]
+    travelled = (before - now).norm(dim=-1)[:, torso]
+    used = (inside[:, torso] > 0) & (travelled > 0.01 * box[:, 2:])
+    assert int(used.sum()) > 20
+    assert float((left / travelled)[used].median()) < 0.35
+
+
+def test_missing_flow_is_marked_and_empty(clips: list[Clip], body: TorchBody) -> None:
+    source = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), 3), dropout=0.5)
+    maker = BatchMaker(MotionBank(clips, seed=1), body, NoiseSampler(load_noise(), 2), NONE, flow=source)
+    seen = maker.draw(64, 6, 30.0).seen
+    gone = seen.flow_valid == 0
+    assert 0.3 < float(gone[:, 1:].float().mean()) < 0.9
+    assert float(seen.flow[gone].abs().max()) == 0
+    assert float(seen.flow[~gone].abs().amax((1, 2, 3)).min()) > 0
+
+
+def test_feet_stand_where_they_stay_low(body: TorchBody) -> None:
+    rotations = torch.eye(3).expand(1, 8, 24, 3, 3).clone()
+    joints, _ = body.skeleton(rotations, torch.zeros(1, 8, 10))
+    dt = torch.full((1, 8), 1 / 30)
+    turns = torch.diag(torch.tensor([1.0, -1.0, -1.0])).expand(1, 8, 3, 3)
+    in_camera = joints @ turns[0, 0].T
+    still = torch.zeros(1, 8, 3)
+    assert (standing(in_camera, turns, still, dt) == 1).all()
+    walking = still.clone()
+    walking[0, :, 0] = torch.arange(8) * 0.05  # 1.5 m/s
+    assert (standing(in_camera, turns, walking, dt) == 0).all()
+    lifted = in_camera.clone()
+    lifted[:, :, 10, 1] -= 0.3  # the left foot, up in the picture
+    assert standing(lifted, turns, still, dt)[0, 4].tolist() == [0.0, 1.0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 from training.networks.geometry import look_at, rotation_from_6d  # noqa: E402
+from training.networks.inputs import Observation  # noqa: E402
 from training.networks.lifter import Lifter, LifterConfig  # noqa: E402
 
 
@@ -44,7 +47,15 @@ def network() -> Lifter:
     return net
 
 
-def seen(points: torch.Tensor, camera: torch.Tensor) -> torch.Tensor:
+def observe(points: torch.Tensor, camera: torch.Tensor, confidence: torch.Tensor, dt: torch.Tensor) -> Observation:
+    """What is seen with a random flow inside of a region around the middle of the picture."""
+    batch, length = dt.shape
+    flow = torch.randn(batch, length, 32, 32, 2, generator=torch.Generator().manual_seed(8)) * 0.02
+    box = torch.cat([camera[..., 2:], camera[..., :1] * 0.6], -1)
+    return Observation(points, confidence, camera, dt, flow, box, torch.ones(batch, length))
+
+
+def project(points: torch.Tensor, camera: torch.Tensor) -> torch.Tensor:
     return points[..., :2] / points[..., 2:] * camera[..., None, :2] + camera[..., None, 2:]
 
 
@@ -53,41 +64,77 @@ def test_turning_the_camera_turns_the_answer(network: Lifter) -> None:
     person = torch.randn(1, 1, 17, 3) * 0.4 + torch.tensor([0.0, 0.0, 4.0])
     camera = torch.tensor([[[500.0, 500.0, 320.0, 240.0]]])
     confidence, dt = torch.rand(1, 1, 17) * 0.5 + 0.5, torch.full((1, 1), 1 / 30)
-    features, turn, _ = network.features(seen(person, camera), confidence, camera, dt)
     away = look_at(torch.tensor([0.35, -0.2]))
-    again, turned, _ = network.features(seen(person @ away.T, camera), confidence, camera, dt)
+
+    def features(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen = observe(project(points, camera), camera, confidence, dt)
+        track, _ = network._steady(seen, network.start_state(1)[:, network.config.memory :])
+        values, turn, _ = network._features(seen, track)
+        return values[0, 0, :34].reshape(17, 2), turn[0, 0]
+
+    first, turn = features(person)
+    second, turned = features(person @ away.T)
     # The shape as the virtual camera sees it differs at most by a roll; its distances do not differ.
-    first, second = (values[0, 0, :34].reshape(17, 2) for values in (features, again))
     torch.testing.assert_close(torch.cdist(first, first), torch.cdist(second, second), atol=0.03, rtol=0.03)
     ahead = torch.tensor([0.0, 0.0, 1.0])
-    torch.testing.assert_close(turned[0, 0] @ ahead, away @ turn[0, 0] @ ahead, atol=0.02, rtol=0)
+    torch.testing.assert_close(turned @ ahead, away @ turn @ ahead, atol=0.02, rtol=0)
 
 
 def test_only_angles_count_not_pixels(network: Lifter) -> None:
     """The same view at twice the resolution is the same person at the same place."""
-    camera = torch.tensor([[[500.0, 500.0, 320.0, 240.0]]])
-    points, confidence = torch.rand(1, 1, 17, 2) * 200 + 150, torch.rand(1, 1, 17)
-    dt, state = torch.full((1, 1), 1 / 30), network.start_state(1)
-    small = network(points, confidence, camera, dt, state)
-    large = network(points * 2, confidence, camera * 2, dt, state)
+    camera = torch.tensor([[[500.0, 500.0, 320.0, 240.0]]]).expand(1, 4, 4)
+    points, confidence = torch.rand(1, 4, 17, 2) * 200 + 150, torch.rand(1, 4, 17)
+    dt, state = torch.full((1, 4), 1 / 30), network.start_state(1)
+    small = network(observe(points, camera, confidence, dt), state)
+    large = network(observe(points * 2, camera * 2, confidence, dt), state)
     for a, b in zip(small, large, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
 
 
-def test_a_stream_equals_a_window(network: Lifter) -> None:
+@pytest.mark.parametrize("flow", [True, False])
+def test_a_stream_equals_a_window(flow: bool) -> None:
+    torch.manual_seed(1)
+    network = Lifter(LifterConfig(64, 1, 32, flow=flow)).eval()
     points, confidence = torch.rand(3, 20, 17, 2) * 300 + 100, torch.rand(3, 20, 17)
     camera, dt = torch.tensor([500.0, 500, 320, 240]).expand(3, 20, 4), torch.rand(3, 20) * 0.05 + 0.01
-    whole = network(points, confidence, camera, dt, network.start_state(3))
+    seen = observe(points, camera, confidence, dt)
+    whole = network(seen, network.start_state(3))
     state = network.start_state(3)
     for t in range(20):
-        now = slice(t, t + 1)
-        step = network(points[:, now], confidence[:, now], camera[:, now], dt[:, now], state)
+        part = [value[:, t : t + 1] for value in (points, confidence, camera, dt, seen.flow, seen.box, seen.flow_valid)]
+        step = network(Observation(*part), state)
         state = step.state
-        for a, b in zip(step[:3], whole[:3], strict=True):
+        for a, b in zip(step[:6], whole[:6], strict=True):
             torch.testing.assert_close(a[:, 0], b[:, t], atol=1e-4, rtol=1e-4)
 
 
 def test_nothing_seen_gives_numbers_all_the_same(network: Lifter) -> None:
     camera = torch.tensor([[[500.0, 500.0, 320.0, 240.0]]])
-    out = network(torch.zeros(1, 1, 17, 2), torch.zeros(1, 1, 17), camera, torch.zeros(1, 1), network.start_state(1))
-    assert all(torch.isfinite(values).all() for values in out)
+    nothing = observe(torch.zeros(1, 1, 17, 2), camera, torch.zeros(1, 1, 17), torch.zeros(1, 1))
+    for seen in (nothing, nothing.without_flow()):
+        assert all(torch.isfinite(values).all() for values in network(seen, network.start_state(1)))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LifterConfig(32, 1, 16, keypoints=False),
+        LifterConfig(32, 1, 16, motion=False, flow=False),
+        LifterConfig(32, 1, 16, keypoints=False, flow=False, image=True),
+    ],
+)
+def test_every_choice_of_inputs_is_a_network_that_learns(config: LifterConfig) -> None:
+    network = Lifter(config)
+    camera = torch.tensor([500.0, 500, 320, 240]).expand(2, 3, 4)
+    seen = observe(torch.rand(2, 3, 17, 2) * 300, camera, torch.rand(2, 3, 17), torch.full((2, 3), 1 / 30))
+    seen = replace(seen, image=torch.rand(2, 3, 3, 64, 64))
+    lifted = network(seen, network.start_state(2))
+    assert lifted.rotations.shape == (2, 3, 24, 3, 3)
+    (lifted.rotations.sum() + lifted.pelvis.sum() + lifted.contact.sum() + lifted.joint_error.sum()).backward()
+    grads = [p.grad for name, p in network.named_parameters() if "frame" in name]
+    assert all(grad is not None and torch.isfinite(grad).all() for grad in grads)
+
+
+def test_a_network_without_inputs_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one input"):
+        LifterConfig(keypoints=False, flow=False)

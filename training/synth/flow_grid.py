@@ -61,7 +61,8 @@ class FlowGrid:
         focal: Tensor,
         centre: Tensor,
         boxes: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+        size: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Flow from frame t - 1 to frame t inside ``boxes[:, t]``.
 
         Args:
@@ -71,10 +72,11 @@ class FlowGrid:
             turns: (B, T, 3, 3) world to camera, for the background.
             focal: (B,) px. centre: (B, 2) px.
             boxes: (B, T, 3) centre x, y and side of the region that both frames are cut with, px.
+            size: (B, 2) width and height of the picture, px.
 
         Returns:
-            flow (B, T, 32, 32, 2) in sides of the box, zero for t = 0, and the share of the body in each cell
-            (B, T, 32, 32), 0 or 1, in frame t - 1.
+            flow (B, T, 32, 32, 2) in sides of the box, zero for t = 0; where the body is in frame t - 1, and where the
+            picture is, (B, T, 32, 32), 1 or 0.
         """
         shape = betas.clamp(-self.limit, self.limit).numpy()
         shaped = (self._template + np.einsum("vab,nb->nva", self._directions, shape)).astype(np.float32)
@@ -100,7 +102,13 @@ class FlowGrid:
             flow,
             seen,
         )
-        return torch.from_numpy(flow), torch.from_numpy(seen)
+        cell = ((torch.arange(CELLS) + 0.5) / CELLS - 0.5) * boxes[..., 2:]
+        inside = [
+            (boxes[..., axis, None] + cell > -0.5) & (boxes[..., axis, None] + cell < size[:, axis, None, None] - 0.5)
+            for axis in (0, 1)
+        ]
+        there = (inside[1][..., :, None] & inside[0][..., None, :]).float()
+        return torch.from_numpy(flow), torch.from_numpy(seen) * there, there
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -27,7 +27,9 @@ class FlowNoise:
     ``speeds`` (N,) motion per frame; at each, ``gain`` is the share of it that is found and ``error`` the standard deviation
     of what is added to it. ``gain_spread``: standard deviation of that share between windows. Errors are alike over
     ``correlation`` cells. ``blur`` cells is how far motion bleeds over the outline (standard deviation). ``lost`` is the
-    share of windows whose background has no texture: nothing moves there.
+    share of windows whose background has no texture: nothing moves there. ``window_spread``: standard deviation, between
+    windows, of the logarithm of the error's size. ``persistence``: correlation of the errors of neighbouring frames.
+    ``outside``: standard deviation of what is found where the region reaches out of the picture.
     """
 
     speeds: tuple[float, ...]
@@ -37,6 +39,9 @@ class FlowNoise:
     correlation: float
     blur: float
     lost: float
+    window_spread: float = 0.0
+    persistence: float = 0.0
+    outside: float = 0.0
 
 
 def load_flow_noise(path: Path = TABLES) -> FlowNoise:
@@ -51,6 +56,9 @@ def load_flow_noise(path: Path = TABLES) -> FlowNoise:
             float(row["correlation"]),
             float(row["blur"]),
             float(row["lost"]),
+            float(row["window_spread"]),
+            float(row["persistence"]),
+            float(row["outside"]),
         )
     except KeyError as error:
         raise ValueError(f"{path.name} lacks {error}: measure it anew with python -m training.synth.flow_gap") from None
@@ -69,18 +77,23 @@ class FlowDegrader:
             np.array(values, np.float32) for values in (noise.speeds, noise.gain, noise.error)
         )
 
-    def __call__(self, flow: Tensor, body: Tensor) -> Tensor:
-        """``flow`` (B, T, S, S, 2) in sides of the region and ``body`` (B, T, S, S) 0 or 1, to fields as estimated. Writes
-        into ``flow`` and returns it."""
+    def __call__(self, flow: Tensor, body: Tensor, inside: Tensor) -> Tensor:
+        """``flow`` (B, T, S, S, 2) in sides of the region, ``body`` and ``inside`` (B, T, S, S) 1 where the person is and where
+        the picture is, else 0, to fields as estimated. Writes into ``flow`` and returns it."""
         batch, length, cells = flow.shape[:3]
-        ease = 1 + self.noise.gain_spread * torch.randn(batch, generator=self.generator)
-        bare = torch.rand(batch, generator=self.generator) < self.noise.lost
-        quality = torch.exp(torch.randn(batch, generator=self.generator) * 0.4)
-        coarse = max(2, round(cells / max(self.noise.correlation, 1.0))) + 1
+        noise = self.noise
+        ease = 1 + noise.gain_spread * torch.randn(batch, generator=self.generator)
+        bare = torch.rand(batch, generator=self.generator) < noise.lost
+        quality = torch.exp(torch.randn(batch, generator=self.generator) * noise.window_spread)
+        # Linear interpolation between knots that lie c apart correlates over 0.85 c.
+        coarse = max(2, round(cells * 0.85 / max(noise.correlation, 1.0)) + 1)
         rough = torch.randn(batch, length, coarse, coarse, 2, generator=self.generator)
+        for t in range(1, length):
+            rough[:, t] = noise.persistence * rough[:, t - 1] + (1 - noise.persistence**2) ** 0.5 * rough[:, t]
         _degrade(
             flow.numpy(),
             body.numpy(),
+            inside.numpy(),
             ease.clamp(0.3, 1.2).numpy(),
             bare.numpy(),
             quality.numpy(),
@@ -89,6 +102,7 @@ class FlowDegrader:
             self._gain,
             self._error,
             self._taps,
+            np.float32(noise.outside),
         )
         return flow
 
@@ -97,6 +111,7 @@ class FlowDegrader:
 def _degrade(
     flow: Floats,
     body: Floats,
+    inside: Floats,
     ease: Floats,
     bare: NDArray[np.bool_],
     quality: Floats,
@@ -105,6 +120,7 @@ def _degrade(
     gain: Floats,
     error: Floats,
     taps: Floats,
+    outside: float,
 ) -> None:
     cells, coarse, reach = flow.shape[2], rough.shape[2], len(taps) // 2
     step = np.float32(coarse - 1) / np.float32(cells - 1)
@@ -122,9 +138,12 @@ def _degrade(
                         k += 1
                     part = min(max((speed - speeds[k - 1]) / (speeds[k] - speeds[k - 1]), np.float32(0)), np.float32(1))
                     share = (gain[k - 1] + part * (gain[k] - gain[k - 1])) * ease[b]
-                    if bare[b] and body[b, t, y, x] == 0:
+                    there = inside[b, t, y, x] > 0
+                    if (bare[b] and body[b, t, y, x] == 0) or not there:
                         share = np.float32(0)
-                    amount[y, x] = (error[k - 1] + part * (error[k] - error[k - 1])) * quality[b] * np.float32(1.4)
+                    size = (error[k - 1] + part * (error[k] - error[k - 1])) * quality[b]
+                    # Interpolation between the knots makes the noise smaller by this factor.
+                    amount[y, x] = (size if there else outside) * np.float32(1.4)
                     field[y, x, 0], field[y, x, 1] = u * share, v * share
             for y in range(cells):
                 for x in range(cells):

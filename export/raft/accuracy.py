@@ -28,7 +28,8 @@ from export.raft.source import fetch, read_weights
 from realtime.draw.raster import Rasteriser
 from realtime.flow import SIZE, CropFlow, DisFlow, RaftFlow
 from realtime.records import Box, Camera, FloatArray, Frame, ImageArray
-from training.measure_noise import background, clothing
+from training.synth.appearance import clothing
+from training.synth.backgrounds import background
 from training.synth.raster import fill, project, surface_flow
 
 MOTIONS = (1.0, 3.0, 8.0)

@@ -1,9 +1,9 @@
 """RAFT-small (Teed & Deng, "RAFT: Recurrent All-Pairs Field Transforms for Optical Flow", ECCV 2020), written for export.
 
-The published network looks its correlations up with ``grid_sample``, for which the oldest TensorRT has no layer. Bilinear
-sampling of a 7 × 7 window is separable, and weighting a row of pixels by the hat function max(0, 1 - |x - pixel|) IS
-linear interpolation with zeros outside; so a lookup becomes two small matrix products. Instance normalisation is spelt
-out for the same reason. Both compute what the original does, up to rounding.
+The published network looks its correlations up with ``grid_sample``, which some runtimes lack and none does on its matrix
+units. Bilinear sampling of a 7 × 7 window is separable, and weighting a row of pixels by the hat function
+max(0, 1 - |x - pixel|) IS linear interpolation with zeros outside; so a lookup becomes two small matrix products. Instance
+normalisation, a plugin in the oldest supported TensorRT, is spelt out. Both compute what the original does, up to rounding.
 
 Modules and parameters carry the names of the published checkpoint.
 """

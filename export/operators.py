@@ -1,0 +1,64 @@
+"""What the oldest supported TensorRT (8.6) reads, so that a graph that it would refuse is refused here, by name.
+
+After the operator list of the ONNX parser of TensorRT 8.6 (docs/operators.md of onnx-tensorrt, release/8.6-GA); only the
+operators that networks of this kind use are listed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from export.onnx_tools import OnnxError
+
+ALLOWED = frozenset(
+    {"Abs", "Add", "And", "ArgMax", "ArgMin", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat"}
+    | {"Constant", "ConstantOfShape", "Conv", "ConvTranspose", "Cos", "DepthToSpace", "DequantizeLinear", "Div", "Elu"}
+    | {"Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "Gather", "GatherElements", "GatherND", "Gemm", "Greater"}
+    | {"GlobalAveragePool", "GlobalMaxPool", "GreaterOrEqual", "HardSigmoid", "Identity", "LayerNormalization"}
+    | {"LeakyRelu", "Less", "LessOrEqual", "Log", "MatMul", "Max", "MaxPool", "Min", "Mul", "Neg", "Not", "Or", "Pad"}
+    | {"Pow", "PRelu", "QuantizeLinear", "Range", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin"}
+    | {"ReduceSum", "Relu", "Reshape", "Resize", "Round", "Shape", "Sigmoid", "Sin", "Slice", "Softmax", "Softplus"}
+    | {"Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "Transpose", "Unsqueeze", "Where"}
+)
+_RESIZE_MODES = ("nearest", "linear")
+_TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL})
+
+
+def check_operators(model: onnx.ModelProto) -> None:
+    """Raise `OnnxError` naming the first node of ``model`` that TensorRT 8.6 has no layer for."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    for place, node in enumerate(model.graph.node):
+        problem = _problem(node, weights)
+        if problem:
+            raise OnnxError(f"node {place} '{node.name}' ({node.op_type}): {problem}")
+
+
+def _problem(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> str:
+    if node.domain not in ("", "ai.onnx"):
+        return f"an operator of '{node.domain}', which TensorRT does not have"
+    if node.op_type not in ALLOWED:
+        return "TensorRT 8.6 has no such operator"
+    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        return _quantisation_problem(node, weights)
+    if node.op_type == "Resize":
+        mode = attributes.get("mode", b"nearest").decode()
+        return "" if mode in _RESIZE_MODES else f"resizing by '{mode}' is not supported"
+    if node.op_type == "Cast" and attributes["to"] not in _TYPES:
+        return f"no cast to {TensorProto.DataType.Name(attributes['to'])}"
+    return ""
+
+
+def _quantisation_problem(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> str:
+    if len(node.input) < 3:
+        return "without a zero point this is UINT8: give an INT8 zero point of 0"
+    zero_point = weights.get(node.input[2])
+    if node.input[1] not in weights or zero_point is None:
+        return "scale and zero point must be weights"
+    if zero_point.data_type != TensorProto.INT8:
+        return f"the zero point is {TensorProto.DataType.Name(zero_point.data_type)}: only symmetric INT8 is supported"
+    return (
+        "the zero point is not 0: only symmetric INT8 is supported" if np.any(numpy_helper.to_array(zero_point)) else ""
+    )

@@ -34,7 +34,7 @@ def test_gain_blur_and_error_are_found(gain: float, blur: float, error: float) -
     row = fit(made_up(gain, blur, error, reach=1.5))
     np.testing.assert_allclose(row["gain"][4:6], gain, atol=0.05)
     assert abs(row["blur"] - blur) <= 0.25
-    np.testing.assert_allclose(row["error"][:5], error, rtol=0.15)
+    np.testing.assert_allclose(row["error"][:5], error, rtol=0.25)
     # Noise blurred over s is alike as exp(-d² / 4 s²): down to 1 / e at 2 s.
     assert 2.3 < row["correlation"] < 3.7
     assert abs(row["persistence"] - np.sqrt(0.5)) < 0.12

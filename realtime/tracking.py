@@ -25,15 +25,25 @@ _KEEP, _ACCEPT = (
     0.22,
     0.30,
 )  # mean confidence of the six surest keypoints: to stay on a person, and to believe a new one
-_REMEMBER_S = 1.5  # somebody found near where a person was lost so long ago is the same person
+_REMEMBER_S = 1.5  # somebody found near where a person was seen so long ago is the same person
+_STRAY = (0.2, 0.4)  # near: region sizes that people may be off at once, and how many more a second
 
 
 @dataclass(slots=True)
 class _Track:
     person: int
-    box: Box
+    box: Box  # to look at next
+    seen: Box  # where the person was seen last
     last_seen_s: float
     misses: int = 0
+
+    def found(self, box: Box, time_s: float) -> None:
+        """The person was seen and belongs into ``box``."""
+        self.box, self.seen, self.last_seen_s, self.misses = box, box, time_s, 0
+
+    def may_be_in(self, box: Box, time_s: float) -> bool:
+        """Whether somebody found in ``box`` can be this person, who was out of sight meanwhile."""
+        return _same_place(box, self.seen, _STRAY[0] + _STRAY[1] * (time_s - self.last_seen_s))
 
 
 def sureness(confidence: FloatArray) -> float:
@@ -107,14 +117,16 @@ class Tracker:
             points, confidence = self._movenet(image, track.box)
             box = region_of(points, confidence, width, height, track.box)
             sure = sureness(confidence) >= _KEEP and has_head(confidence, _KEEP)
-            if box is None or not sure or self._taken(box, track):
+            # A region that was widened for one who is out of sight may hold somebody else.
+            mine = box is not None and (not track.misses or track.may_be_in(box, frame.time_s))
+            if box is None or not sure or not mine or self._taken(box, track):
                 track.misses += 1
                 if track.misses > 4:
                     self._lose(track)
                 else:  # look a little wider at the same place
                     track.box = Box(track.box.x, track.box.y, min(track.box.size * 1.15, 1.25 * max(width, height)))
                 continue
-            track.box, track.last_seen_s, track.misses = box, frame.time_s, 0
+            track.found(box, frame.time_s)
             found.append(Keypoints(frame.sequence, track.person, points, confidence))
         if len(self._tracks) < self._most:
             self._search(frame, image, found)
@@ -163,12 +175,12 @@ class Tracker:
     def _recall(self, box: Box, time_s: float) -> _Track:
         self._lost = [track for track in self._lost if time_s - track.last_seen_s < _REMEMBER_S]
         for track in self._lost:
-            if _same_place(box, track.box, 0.5):
+            if track.may_be_in(box, time_s):
                 self._lost.remove(track)
-                track.box, track.last_seen_s, track.misses = box, time_s, 0
+                track.found(box, time_s)
                 return track
         person, self._next_person = self._next_person, self._next_person + 1
-        return _Track(person, box, time_s)
+        return _Track(person, box, box, time_s)
 
 
 def _same_place(a: Box, b: Box, share: float) -> bool:

@@ -164,3 +164,13 @@ def test_shoulders_get_room_for_the_arms() -> None:
     box = region_of(points, confidence, WIDTH, HEIGHT)
     assert box is not None
     assert box.size >= 2.9 * np.linalg.norm(points[5] - points[6])
+
+
+def test_who_stands_beside_somebody_that_left_does_not_get_his_name() -> None:
+    run = Run(most=1)
+    assert run.step((300, 200, 200)) == [0]
+    for _ in range(30):
+        assert run.step((300, 200, 200), (300, 350, 180)) == [0]
+    names = [name for _ in range(20) for name in run.step((300, 350, 180))]
+    assert names, "the other one is found"
+    assert set(names) == {1}

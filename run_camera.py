@@ -62,6 +62,15 @@ def main(
         ),
     ] = False,
     flow: Annotated[Flow, typer.Option(help="optical flow; auto: raft on a GPU, dis on a CPU")] = "auto",
+    persons: Annotated[int, typer.Option(min=1, max=6, help="people followed at the same time")] = 1,
+    width: Annotated[int | None, typer.Option(min=16, help="ask the camera for pictures so wide")] = None,
+    height: Annotated[int | None, typer.Option(min=16, help="ask the camera for pictures so high")] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            min=1, max=1000, help="ask the camera for so many pictures a second; the rate of a folder's pictures"
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="print errors only")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="print the time of every stage")] = False,
 ) -> None:
@@ -69,7 +78,7 @@ def main(
     console = Console(stderr=True, quiet=quiet, highlight=False)
     options = Options(
         source, view, engine, keypoints, regressor, body, record, save, report, frames, duration,
-        live, fov, focal, precision, trust_engine, flow,
+        live, fov, focal, precision, trust_engine, flow, persons, width, height, fps,
     )  # fmt: skip
 
     def end(number: int, frame: FrameType | None) -> None:

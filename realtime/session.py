@@ -66,6 +66,10 @@ class Options:
     precision: Literal["auto"] | Precision = "auto"
     trust_engine: bool = False
     flow: str = "auto"
+    persons: int = 1
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
 
 
 def camera_for(size: tuple[int, int], fov: float | None, focal: float | None) -> Camera:
@@ -108,6 +112,7 @@ class Session:
         self._options, self._say, self._progress = options, say, progress
         self._meter = Meter(start_ns)
         self._engines: list[Engine] = []
+        self._noticed = 0
 
     def _open(self, stack: contextlib.ExitStack, model: str | Path) -> Engine:
         options = self._options
@@ -129,7 +134,10 @@ class Session:
             if options.report:
                 check_writable(options.report)
             arrays = load_body(options.body)
-            source = stack.enter_context(open_source(options.source, live=options.live))
+            source = stack.enter_context(
+                open_source(options.source, options.live, options.width, options.height, options.fps)
+            )
+            self._pass_on_notices(source)
             camera = camera_for(source.size, options.fov, options.focal)
             writer = stack.enter_context(
                 MotionWriter(options.save, camera, source.fps, source.name, arrays.sha256)
@@ -155,8 +163,7 @@ class Session:
                 pipeline.stop()
                 with contextlib.suppress(StageError):
                     pipeline.wait(20.0)
-            for line in source.notices:
-                self._say(line)
+                self._pass_on_notices(source)
             report = self._meter.report(self._engines[0].runtime, self._engines[0].device, source.name)
             if options.report:
                 report.save(options.report)
@@ -176,7 +183,7 @@ class Session:
         return Pipeline(
             source,
             camera,
-            Tracker(movenet, detector, thorough=lossless),
+            Tracker(movenet, detector, options.persons, thorough=lossless),
             self._open_flow(stack),
             regressor,
             self._meter,
@@ -255,7 +262,15 @@ class Session:
             self._say(f"{error}; going on without a window")
             return None
 
+    def _pass_on_notices(self, source: Source) -> None:
+        """Say what the source has noticed since the last call; its own thread adds to the list meanwhile."""
+        fresh = source.notices[self._noticed :]
+        self._noticed += len(fresh)
+        for line in fresh:
+            self._say(line)
+
     def _tell(self, source: Source) -> None:
+        self._pass_on_notices(source)
         rate, latency = self._meter.recent()
         self._progress(self._meter.frames_in, source.frame_count, rate, latency)
 

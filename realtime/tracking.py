@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ _KEEP, _ACCEPT = (
     0.22,
     0.30,
 )  # mean confidence of the six surest keypoints: to stay on a person, and to believe a new one
+_SEARCH_EVERY_S = 0.1  # while somebody is followed: looking for others costs nearly as much as following one more
 _REMEMBER_S = 1.5  # somebody found near where a person was seen so long ago is the same person
 _STRAY = (0.2, 0.4)  # near: region sizes that people may be off at once, and how many more a second
 
@@ -102,6 +104,7 @@ class Tracker:
         self._lost: list[_Track] = []
         self._next_person = 0
         self._tile = 0
+        self._searched_s = -math.inf
 
     @property
     def boxes(self) -> list[tuple[int, Box]]:
@@ -128,7 +131,9 @@ class Tracker:
                 continue
             track.found(box, frame.time_s)
             found.append(Keypoints(frame.sequence, track.person, points, confidence))
-        if len(self._tracks) < self._most:
+        idle = not self._tracks or not 0 <= frame.time_s - self._searched_s < _SEARCH_EVERY_S
+        if len(self._tracks) < self._most and idle:
+            self._searched_s = frame.time_s
             self._search(frame, image, found)
         return found
 

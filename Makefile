@@ -2,6 +2,7 @@
 # make bench  measure this machine                            make lint   style and types
 # make app    install the application only                    make dev    install what tests and training need
 # make simulate   TensorRT engines on a simulated CUDA device (Linux, cc); the first time compiles pycuda, some minutes
+# make rtx    install NVIDIA's TensorRT-RTX (370 MB) and let it build every engine on the CPU
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 OUT := out
 
-.PHONY: demo test simulate bench lint app dev clean
+.PHONY: demo test simulate rtx bench lint app dev clean
 
 demo: app
 	@mkdir -p $(OUT)
@@ -23,6 +24,9 @@ simulate: $(VENV)/simulated/libcuda.so.1
 
 $(VENV)/simulated/libcuda.so.1: tests/simulated/build.py tests/simulated/libcuda.c tests/simulated/requirements.txt | dev
 	$(BIN)/python tests/simulated/build.py $(VENV)/simulated
+
+rtx: $(VENV)/.rtx
+	$(BIN)/python -m pytest tests/export/test_ahead_of_time.py
 
 bench: app
 	$(BIN)/python -m realtime.bench
@@ -46,6 +50,10 @@ $(VENV)/.app: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.app
+
+$(VENV)/.rtx: pyproject.toml constraints.txt | dev
+	$(PIP) --editable '.[dev,rtx]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) $(OUT) build *.egg-info

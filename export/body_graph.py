@@ -6,7 +6,6 @@ With it on a GPU, what leaves the device is what is drawn. Numbers, frames and t
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +25,8 @@ from body.packed import BETAS
 from body.rotations import axis_angle_to_matrix
 from engines.ort import OnnxRuntimeEngine
 from export.manifest import write_atomically
-from export.onnx_tools import IR_VERSION, MAX_OPSET, check, normalise
+from export.onnx_tools import check
+from export.tracing import trace
 
 INPUTS = ("betas", "rotations", "translation")
 OUTPUTS = ("vertices", "joints")
@@ -54,6 +54,8 @@ class BodyGraph(nn.Module):
         row = np.full(arrays.vertex_count, len(moved))
         row[moved] = np.arange(len(moved))
         self.register_buffer("row", torch.from_numpy(row), persistent=False)
+        self.register_buffer("last_row", torch.tensor([0.0, 0.0, 0.0, 1.0]), persistent=False)
+        self.register_buffer("identity", torch.eye(4), persistent=False)
         # One more joint, which never moves, is the pelvis' parent and its own.
         parents = torch.tensor([_JOINTS if parent < 0 else parent for parent in (*PARENTS, -1)])
         for number in range(_ROUNDS):
@@ -71,7 +73,7 @@ class BodyGraph(nn.Module):
         rest = (features @ constant("rest_joints")).reshape(-1, _JOINTS, 3, 1)
         # Each joint's motion from the rest body, which is what skin takes on: p ↦ turn · (p - rest) + place.
         motions = torch.cat([turns, places - turns @ rest], 3).reshape(-1, _JOINTS, 12)
-        feature = (rotations[:, 1:] - torch.eye(3)).reshape(-1, 207)
+        feature = (rotations[:, 1:] - self.get_buffer("identity")[:3, :3]).reshape(-1, 207)
         correction = (feature @ constant("posedirs")).reshape(-1, constant("moved").numel(), 3)
         correction = torch.cat([correction, correction[:, :1] * 0], 1)[:, self.get_buffer("row")]
         shaped = (features @ constant("rest_vertices")).reshape(-1, constant("weights").shape[0], 3) + correction
@@ -85,9 +87,9 @@ class BodyGraph(nn.Module):
         Each round multiplies a joint's frame with that of the ancestor where it ends, and so doubles its reach.
         """
         upper = torch.cat([rotations, bones], 3)
-        lower = upper[:, :, :1] * 0 + torch.tensor([0.0, 0.0, 0.0, 1.0])
+        lower = upper[:, :, :1] * 0 + self.get_buffer("last_row")
         frames = torch.cat([upper, lower], 2)
-        still = frames[:, :1] * 0 + torch.eye(4)
+        still = frames[:, :1] * 0 + self.get_buffer("identity")
         for number in range(_ROUNDS):
             whole = torch.cat([frames, still], 1)
             frames = whole[:, self.get_buffer(f"ancestor{number}")[:_JOINTS]] @ frames
@@ -97,23 +99,7 @@ class BodyGraph(nn.Module):
 def to_onnx(arrays: BodyArrays) -> onnx.ModelProto:
     """The body as an ONNX model for any number of people (see `BodyGraph`)."""
     example = (torch.zeros(2, BETAS), torch.eye(3).repeat(2, _JOINTS, 1, 1), torch.zeros(2, 3))
-    buffer = io.BytesIO()
-    torch.onnx.export(
-        BodyGraph(arrays).eval(),
-        example,
-        buffer,  # type: ignore[arg-type]  # the signature forgets file objects
-        input_names=list(INPUTS),
-        output_names=list(OUTPUTS),
-        dynamic_axes={name: {0: "people"} for name in (*INPUTS, *OUTPUTS)},
-        opset_version=MAX_OPSET,
-        dynamo=False,
-    )
-    model = onnx.load_from_string(buffer.getvalue())
-    model.ir_version = IR_VERSION
-    normalise(model)
-    for output, rows in zip(model.graph.output, (arrays.vertex_count, _JOINTS), strict=True):
-        for axis, size in enumerate((rows, 3), 1):
-            output.type.tensor_type.shape.dim[axis].dim_value = size
+    model = trace(BodyGraph(arrays), example, INPUTS, OUTPUTS, ((arrays.vertex_count, 3), (_JOINTS, 3)))
     check(model)
     return model
 

@@ -6,7 +6,6 @@ before it is shipped.
 
 from __future__ import annotations
 
-import io
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -21,11 +20,12 @@ from torch.nn import functional
 from engines.manifest import MODELS_FOLDER
 from engines.ort import OnnxRuntimeEngine
 from export.manifest import ModelCard, ship
-from export.onnx_tools import IR_VERSION, MAX_OPSET, check, normalise, store_fp16
+from export.onnx_tools import check, store_fp16
 from export.pretrained.parity import sample_pictures
 from export.pretrained.sources import SourceError
 from export.raft.network import RaftSmall
 from export.raft.source import ORIGIN, Network, fetch, load_original, read_weights
+from export.tracing import trace
 from realtime.flow import SIZE
 
 NAME = "raft-small"
@@ -39,26 +39,9 @@ _SHIFTS = ((1, 2), (-3, 5), (4, -2), (-7, 9))
 
 def to_onnx(network: RaftSmall) -> onnx.ModelProto:
     """The network as an ONNX model for any number of pairs of pictures of its side (see `RaftSmall`)."""
-    side = network.side
+    side, field = network.side, network.side // network.shrink
     example = (torch.zeros(2, side, side, 3), torch.zeros(2, side, side, 3))
-    buffer = io.BytesIO()
-    torch.onnx.export(
-        network.eval(),
-        example,
-        buffer,  # type: ignore[arg-type]  # the signature forgets file objects
-        input_names=["previous", "current"],
-        output_names=["flow"],
-        dynamic_axes={name: {0: "people"} for name in ("previous", "current", "flow")},
-        opset_version=MAX_OPSET,
-        dynamo=False,
-    )
-    model = onnx.load_from_string(buffer.getvalue())
-    model.ir_version = IR_VERSION
-    normalise(model)
-    # The exporter loses the field's size on the way; the checker proves what is said here.
-    for axis, size in enumerate((side // network.shrink, side // network.shrink, 2), 1):
-        model.graph.output[0].type.tensor_type.shape.dim[axis].dim_value = size
-    return model
+    return trace(network, example, ("previous", "current"), ("flow",), ((field, field, 2),))
 
 
 def round_to_half(network: RaftSmall) -> RaftSmall:

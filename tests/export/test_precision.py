@@ -167,7 +167,7 @@ def test_shipped_networks_keep_their_interface_and_their_answers(name: str) -> N
 
 def one_node(kind: str, inputs: list[str], domain: str = "", **attributes: object) -> onnx.ModelProto:
     values = {
-        "scale": np.array(0.1, np.float32), "zero": np.array(0, np.uint8), "shifted": np.array(3, np.int8),
+        "scale": np.array(0.1, np.float32), "zero": np.array(3, np.uint8), "shifted": np.array(3, np.int8),
         "sizes": np.array([1, 1, 8, 8], np.int64), "scales": np.array([1, 1, 2, 2], np.float32),
     }  # fmt: skip
     opsets = [helper.make_opsetid("", 17), *([helper.make_opsetid(domain, 1)] if domain else [])]

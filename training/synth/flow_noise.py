@@ -102,7 +102,7 @@ class FlowDegrader:
             self._gain,
             self._error,
             self._taps,
-            np.float32(noise.outside),
+            noise.outside,
         )
         return flow
 
@@ -143,7 +143,7 @@ def _degrade(
                         share = np.float32(0)
                     size = (error[k - 1] + part * (error[k] - error[k - 1])) * quality[b]
                     # Interpolation between the knots makes the noise smaller by this factor.
-                    amount[y, x] = (size if there else outside) * np.float32(1.4)
+                    amount[y, x] = (size if there else np.float32(outside)) * np.float32(1.4)
                     field[y, x, 0], field[y, x, 1] = u * share, v * share
             for y in range(cells):
                 for x in range(cells):

@@ -6,7 +6,7 @@ numbers. Depth is kept as 1/z (1/metre), 0 where nothing is. All loops release t
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numba import njit
@@ -17,11 +17,10 @@ Integers = NDArray[np.int32]
 
 NEAR: Final = np.float32(0.05)
 """Metres in front of the camera up to which nothing is drawn."""
-_OPTIONS: Final[dict[str, Any]] = {"cache": True, "nogil": True, "error_model": "numpy"}
 _EDGE: Final = np.float32(-1e-5)  # barycentric slack, so that no pixel falls between two triangles
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, error_model="numpy")
 def project(vertices: Floats, fx: float, fy: float, cx: float, cy: float, points: Floats) -> None:
     """Project ``vertices`` (V, 3) into ``points`` (V, 3): x, y px and 1/z; 1/z is 0 for what is nearer than `NEAR`."""
     for i in range(vertices.shape[0]):
@@ -35,7 +34,7 @@ def project(vertices: Floats, fx: float, fy: float, cx: float, cy: float, points
             points[i, 2] = np.float32(0)
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, error_model="numpy")
 def fill(points: Floats, faces: Integers, first_id: int, depth: Floats, ids: Integers) -> None:
     """Draw one closed mesh into a z-buffer.
 
@@ -71,7 +70,7 @@ def fill(points: Floats, faces: Integers, first_id: int, depth: Floats, ids: Int
                         ids[y, x] = first_id + f
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, error_model="numpy")
 def barycentric(points: Floats, face: Integers, x: float, y: float) -> tuple[float, float, float]:
     """Perspective-correct weights of a face's corners at pixel (x, y): what mixes anything that lies on the surface."""
     a, b, c = face[0], face[1], face[2]
@@ -87,7 +86,7 @@ def barycentric(points: Floats, face: Integers, x: float, y: float) -> tuple[flo
     return u / total, v / total, w / total
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, error_model="numpy")
 def surface_flow(
     points: Floats,
     faces: Integers,
@@ -123,7 +122,7 @@ def surface_flow(
                 )
 
 
-@njit(**_OPTIONS)
+@njit(cache=True, nogil=True, error_model="numpy")
 def background_flow(turn: Floats, fx: float, fy: float, cx: float, cy: float, flow: Floats) -> None:
     """Flow (H, W, 2) px of everything far away when the camera turns: ``turn`` (3, 3) takes directions in this picture's
     camera frame to the next one's. What leaves the view (over 90°) gets no motion."""

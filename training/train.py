@@ -243,6 +243,7 @@ def main(
     single_steps: Annotated[int, typer.Option(help="steps of the single-frame stage")] = 12000,
     window_steps: Annotated[int, typer.Option(help="steps of the window stage")] = 6000,
     window_rate: Annotated[float, typer.Option(help="highest learning rate of the window stage")] = 8e-4,
+    window_length: Annotated[int, typer.Option(help="frames of a window; 2048 frames make a step")] = 32,
     init: Annotated[Path | None, typer.Option(help="checkpoint of another run to take the weights from")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads (0: all)")] = 0,
@@ -254,7 +255,8 @@ def main(
         torch.set_num_threads(threads)
     config = copy.deepcopy(EXPERIMENTS[experiment])
     config.seed, config.single.steps, config.windows.steps = seed, single_steps, window_steps
-    config.windows.rate = window_rate
+    config.windows.rate, config.windows.length = window_rate, window_length
+    config.windows.batch = 2048 // window_length
     crew = join_crew()
     trainer = Trainer(motion, run or Path("runs") / experiment, config, crew)
     resumed = trainer.resume()

@@ -278,6 +278,7 @@ static void *run_stream(void *argument)
         pthread_cond_broadcast(&stream->drained);
     }
     pthread_mutex_unlock(&stream->lock);
+    free(stream);
     return NULL;
 }
 
@@ -320,17 +321,17 @@ API cuStreamCreate(CUstream *handle, unsigned flags)
     return CUDA_SUCCESS;
 }
 
+/* Returns at once, as the driver does: what is still queued will be done. */
 API cuStreamDestroy(CUstream handle)
 {
     REQUIRE_CONTEXT;
     Stream *stream = (Stream *)handle;
+    pthread_detach(stream->thread);
+    count(STREAMS, -1);
     pthread_mutex_lock(&stream->lock);
     stream->ends = 1;
     pthread_cond_signal(&stream->filled);
     pthread_mutex_unlock(&stream->lock);
-    pthread_join(stream->thread, NULL);
-    free(stream);
-    count(STREAMS, -1);
     return CUDA_SUCCESS;
 }
 
@@ -367,8 +368,10 @@ API cuEventCreate(CUevent *handle, unsigned flags)
 API cuEventDestroy(CUevent handle)
 {
     Event *event = (Event *)handle;
-    await(event, event->wanted);
-    free(event);
+    pthread_mutex_lock(&event->lock);
+    int idle = event->reached == event->wanted;
+    pthread_mutex_unlock(&event->lock);
+    if (idle) free(event); /* else a stream has yet to come to it */
     count(EVENTS, -1);
     return CUDA_SUCCESS;
 }

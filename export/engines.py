@@ -1,0 +1,105 @@
+"""Build the TensorRT engines of this machine: python -m export.engines --precision fp16
+
+Where TensorRT runs, ``run_camera.py --engine tensorrt`` builds float32 engines by itself. This command builds all of them
+beforehand, and those of lower precision, which ``run_camera.py`` then finds and prefers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from body.errors import BodyError
+from engines.engine import Arrays, EngineError
+from engines.plans import Plan, Target, build_plan, plans_folder
+from engines.tensorrt_builder import BuildOptions, Precision
+from engines.tensorrt_builder import Progress as BuildProgress
+from export.chain import CLIP, Network, load_networks, record_samples
+from export.onnx_tools import OnnxError
+from export.precision import convert
+
+CALIBRATION_FRAMES = 45
+
+
+def build_engines(
+    networks: Mapping[str, Network],
+    options: BuildOptions,
+    folder: Path | None = None,
+    *,
+    force: bool = False,
+    console: Console | None = None,
+) -> Iterator[Plan]:
+    """Convert each network to the precision of ``options`` and build its plan, with a progress bar on ``console``.
+
+    int8 is calibrated with what the networks see of the rendered clip. Raises `EngineError` and
+    `export.onnx_tools.OnnxError`.
+    """
+    console = console or Console(stderr=True, highlight=False)
+    Target.here()  # before minutes of calibration: is there a GPU at all
+    samples: Mapping[str, Sequence[Arrays]] = dict.fromkeys(networks, ())
+    if options.precision == "int8":
+        with console.status("calibrating int8 with a rendered person"):
+            samples = record_samples(networks, CLIP, CALIBRATION_FRAMES)
+    for place, (name, network) in enumerate(networks.items(), 1):
+        converted = convert(network, options.precision, samples[name])
+        with _bar(console, f"{place}/{len(networks)} {name}") as progress:
+            yield build_plan(
+                converted.data,
+                name,
+                options,
+                folder=folder,
+                source=network.data,
+                force=force,
+                say=lambda line: console.print(line, soft_wrap=True),
+                progress=progress,
+            )
+
+
+@contextmanager
+def _bar(console: Console, title: str) -> Iterator[BuildProgress]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[phase]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(title, total=None, phase="")
+        yield lambda phase, done, total: bar.update(task, completed=done, total=total, phase=phase)
+
+
+def main(
+    precision: Annotated[Precision, typer.Option(help="of the engines")] = "fp16",
+    networks: Annotated[str, typer.Option(help="names or .onnx files, with commas; all by default")] = "",
+    workspace: Annotated[int | None, typer.Option(min=1, help="most scratch memory of one layer, MB")] = None,
+    dla: Annotated[int | None, typer.Option(min=0, help="DLA core of a Jetson that takes what it can")] = None,
+    batch: Annotated[
+        tuple[int, int, int], typer.Option(help="smallest, usual and largest number of people at a time")
+    ] = (1, 1, 1),
+    output: Annotated[Path | None, typer.Option(help="folder of the engines (default: the user's cache)")] = None,
+    body: Annotated[Path | None, typer.Option(help="body of the body's engine, as in run_camera.py")] = None,
+    force: Annotated[bool, typer.Option("--force", help="build also what is there")] = False,
+) -> None:
+    """Build a TensorRT engine of every network between the camera and the mesh."""
+    console = Console(stderr=True, highlight=False)
+    try:
+        options = BuildOptions(precision, workspace, dla, batch)
+        chosen = load_networks([name for name in networks.split(",") if name] or None, body)
+        for plan in build_engines(chosen, options, output, force=force, console=console):
+            state = "was there" if plan.reused else f"built in {plan.seconds:.0f} s"
+            print(f"{plan.label:22s} {plan.precision}  {plan.size / 1e6:6.1f} MB  {state}")
+        print(f"in {output or plans_folder()}")
+    except (EngineError, BodyError, OnnxError) as error:
+        console.print(f"error: {' '.join(str(error).split())}", markup=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+if __name__ == "__main__":
+    typer.run(main)

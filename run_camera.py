@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from engines.cuda.packages import ENVIRONMENT as CUDA_ENVIRONMENT
 from engines.machine_files import ENVIRONMENT as PLANS_ENVIRONMENT
 from engines.registry import why_no_tensorrt
 from realtime.measure import Report
@@ -34,7 +35,13 @@ Precision = Literal["auto", "fp32", "fp16", "int8"]
 def main(
     source: Annotated[str, typer.Option(help="camera number, video file, URL, folder of pictures, or 'demo'")] = "0",
     view: Annotated[View, typer.Option(help="auto: a window where there is a display, else none")] = "auto",
-    engine: Annotated[Runtime, typer.Option(help="auto: the fastest that is installed")] = "auto",
+    engine: Annotated[
+        Runtime,
+        typer.Option(
+            help="auto: TensorRT on a GPU, else the fastest that is installed. TensorRT speaks to the driver through "
+            f"pycuda or, with ${CUDA_ENVIRONMENT}=cuda-bindings, through that, and replays CUDA graphs"
+        ),
+    ] = "auto",
     keypoints: Annotated[Keypoints, typer.Option(help="MoveNet Lightning or Thunder")] = "fast",
     regressor: Annotated[str, typer.Option(help="a shipped regressor's name or an .onnx file")] = "keypoints",
     body: Annotated[Path | None, typer.Option(help="a licensed SMPL .pkl/.npz or another SMPL-layout file")] = None,

@@ -14,6 +14,9 @@ import av
 import numpy as np
 import pytest
 
+from realtime.recording import VideoRecorder
+from realtime.sources import open_source
+
 ROOT = Path(__file__).resolve().parent.parent
 CLIP = ROOT / "assets" / "synthetic_walk.mp4"
 
@@ -65,6 +68,30 @@ def test_the_mesh_lies_on_the_person(tmp_path: Path) -> None:
     distance = np.linalg.norm(data["joints_px"][:, smpl] - data["keypoints_px"][:, coco], axis=-1)
     height = np.ptp(data["keypoints_px"][..., 1], axis=1)
     assert (distance / height[:, None])[seen].mean() < 0.05
+
+
+def test_two_people_are_told_apart(tmp_path: Path) -> None:
+    clip, motion = tmp_path / "two.mp4", tmp_path / "two.npz"
+    with open_source(str(CLIP)) as source, VideoRecorder(clip) as out:
+        picture = source.new_buffer()
+        for _ in range(30):
+            stamp = source.read_into(picture)
+            assert stamp is not None
+            out.write(np.hstack([picture, picture[:, ::-1]]), stamp.time_s)  # the same person and a mirrored one
+    done = run("--source", clip, "--persons", "2", "--save", motion)
+    assert done.returncode == 0, done.stderr
+    data = np.load(motion, allow_pickle=False)
+    places = {int(name): data["joints_px"][data["person"] == name][:, 0, 0] for name in np.unique(data["person"])}
+    assert places.keys() == {0, 1}
+    assert all(len(place) >= 28 for place in places.values())
+    assert sorted(bool((place > 640).all()) for place in places.values()) == [False, True]
+    assert sorted(bool((place < 640).all()) for place in places.values()) == [False, True]
+
+
+def test_what_the_source_notices_is_said_though_the_run_fails() -> None:
+    done = run("--source", CLIP, "--width", "320", "--regressor", "nobody")
+    assert done.returncode == 2
+    assert "keeps its size" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ from realtime.draw.raster import Rasteriser
 from realtime.records import BodyEstimate, Camera, FloatArray, ImageArray
 
 DISTANCE: Final = 5.0
-"""Metres from the virtual camera to the person it looks at."""
+"""Metres from the virtual camera to the person it looks at, where nobody stands in between."""
+BEHIND: Final = 4.0
+"""It goes back, and zooms in, to so many times the distance by which somebody stands nearer to it than that person."""
 SPAN: Final = 2.5
 """Metres that fit into the panel's height at that distance."""
 GRID: Final = 0.5
@@ -29,6 +31,7 @@ _REACH: Final = 3.0  # metres of floor around the person
 _PIECES: Final = 12  # of a line of the floor, each of one brightness
 _LEVELS: Final = 6  # of brightness
 _PELVIS_HEIGHT: Final = 0.95  # metres over the floor at which the virtual camera looks
+_NOT_INSIDE: Final = 1.0  # metres between the virtual camera and everybody, from the first picture on
 _JUMP: Final = 1.0  # metres: a person that moves this far between two pictures is another one; do not pan there
 _PAN: Final = np.float32(0.12)  # part of the way to the person that the virtual camera goes at each picture
 _SINK: Final = 0.3
@@ -46,8 +49,8 @@ class SideView:
     def __init__(self, faces: NDArray[np.integer[Any]], height: int, width: int) -> None:
         """``faces`` (F, 3); ``height`` and ``width`` of the panel in pixels. Raises ``ValueError`` for other faces."""
         self._raster = Rasteriser(faces)
-        focal = height * DISTANCE / SPAN
-        self._camera = Camera(focal, focal, (width - 1) / 2, height * 0.47)
+        self._height, self._width = height, width
+        self._distance = DISTANCE
         sine, cosine = math.sin(_PITCH), math.cos(_PITCH)
         quarter = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]])
         tilt = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
@@ -64,13 +67,14 @@ class SideView:
         image[...] = self._ground
         if people:
             self._follow(people[0])
+            self._make_room(people)
         if not self._looking:
             return
         self._floor(image)
         self._raster.begin(*image.shape[:2])
         for body in people:
             self._shadow(image, body.vertices)
-            self._raster.add(self._turned(body.vertices), self._camera, colour_of(body.person))
+            self._raster.add(self._turned(body.vertices), self._camera(), colour_of(body.person))
         self._raster.blend(image, 1.0, 0.45)
 
     def _follow(self, body: BodyEstimate) -> None:
@@ -84,17 +88,27 @@ class SideView:
         step = wanted - self._target
         self._target = self._target + step * np.array([_PAN, _SINK if step[1] > 0 else _RISE, _PAN], np.float32)
 
+    def _make_room(self, people: Sequence[BodyEstimate]) -> None:
+        nearer = max(float(body.transl[0]) for body in people) - float(self._target[0])
+        if math.isfinite(nearer):
+            step = float(_PAN) * (max(DISTANCE, BEHIND * nearer) - self._distance)
+            self._distance = max(self._distance + step, nearer + _NOT_INSIDE)
+
+    def _camera(self) -> Camera:
+        focal = self._height * self._distance / SPAN
+        return Camera(focal, focal, (self._width - 1) / 2, self._height * 0.47)
+
     def _turned(self, points: FloatArray) -> FloatArray:
         """``points`` (N, 3) of the real camera's frame, in the virtual camera's."""
         turned = (points - self._target) @ self._rotation.T
-        turned[:, 2] += np.float32(DISTANCE)
+        turned[:, 2] += np.float32(self._distance)
         return np.asarray(turned, np.float32)
 
     def _pixels(self, points: FloatArray) -> FloatArray:
         """``points`` (N, 3) of the real camera's frame, in pixels of the panel (N, 2)."""
-        turned = self._turned(points)
-        centre = np.array([self._camera.cx, self._camera.cy], np.float32)
-        flat = turned[:, :2] / np.maximum(turned[:, 2:], np.float32(0.1)) * np.float32(self._camera.fx) + centre
+        turned, camera = self._turned(points), self._camera()
+        centre = np.array([camera.cx, camera.cy], np.float32)
+        flat = turned[:, :2] / np.maximum(turned[:, 2:], np.float32(0.1)) * np.float32(camera.fx) + centre
         return np.asarray(np.clip(flat, -4000, 4000), np.float32)
 
     def _floor(self, image: ImageArray) -> None:

@@ -120,6 +120,26 @@ def test_side_view_looks_from_the_right_and_goes_with_the_person() -> None:
         view.paint(np.zeros((5, 5, 3), np.uint8), [])
 
 
+def test_side_view_goes_back_from_who_stands_in_front() -> None:
+    panel = np.zeros((240, 200, 3), np.uint8)
+    first, second = BALL - BALL.mean(0), BALL - BALL.mean(0) + np.array([3.5, 0, 0], np.float32)
+    view = SideView(FACES, 240, 200)
+
+    def shares() -> tuple[float, float]:
+        """Shares of the panel in the colours of the first and of the second person."""
+        blue, red = panel[..., 0].astype(int), panel[..., 2].astype(int)
+        return float((blue > red + 40).mean()), float((red > blue + 40).mean())
+
+    view.paint(panel, [person(first, 0)])
+    alone = shares()[0]
+    for _ in range(80):
+        view.paint(panel, [person(first, 0), person(second, 1)])
+    assert shares()[1] < 2.5 * alone, "nearer, but not a giant before the first"
+    for _ in range(80):
+        view.paint(panel, [person(first, 0)])
+    assert shares()[0] == pytest.approx(alone, rel=0.1)
+
+
 def test_whole_picture() -> None:
     frame = noise()
     before = frame.copy()

@@ -17,7 +17,7 @@ from body.model import BodyArrays
 FloatArray = NDArray[np.float32]
 
 PATTERN: Final = 128
-"""Side of a pattern, texels. Patterns repeat without a seam."""
+"""Side of a pattern, texels, a power of two. Patterns repeat without a seam."""
 
 SKIN, HAIR, TOP, BOTTOM, SHOES = range(5)
 GARMENTS: Final = 5
@@ -114,9 +114,10 @@ def dress(arrays: BodyArrays, rng: np.random.Generator) -> Appearance:
     faces = arrays.faces
     corner = arrays.v_template[faces]
     normal = np.abs(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]))
-    patterns = np.stack([_cloth(rng) for _ in range(GARMENTS)])
-    patterns[SKIN] = _shades(rng, 0.06, 1.2)[..., None]
-    patterns[HAIR] = _shades(rng, 0.35, 0.5)[..., None]
+    patterns = np.empty((GARMENTS, PATTERN, PATTERN, 3), np.uint8)
+    patterns[SKIN], patterns[HAIR] = _shades(rng, 0.06, 1.2)[..., None], _shades(rng, 0.35, 0.5)[..., None]
+    for garment in (TOP, BOTTOM, SHOES):
+        patterns[garment] = cloth(rng)
     density = (PATTERN / rng.uniform(0.15, 0.7, GARMENTS)).astype(np.float32)
     return Appearance(
         colour,
@@ -155,7 +156,7 @@ def _shades(rng: np.random.Generator, depth: float, roughness: float) -> NDArray
     return _bytes(1 - depth * (1 + 0.5 * tiling_noise(rng, roughness)).clip(0, 2))
 
 
-def _cloth(rng: np.random.Generator) -> NDArray[np.uint8]:
+def cloth(rng: np.random.Generator) -> NDArray[np.uint8]:
     """(PATTERN, PATTERN, 3): a plain, striped, checked, dotted, blotched or printed cloth, woven and wrinkled."""
     line = np.arange(PATTERN) / PATTERN * 2 * np.pi
     across, down = np.broadcast_to(line[None], (PATTERN, PATTERN)), np.broadcast_to(line[:, None], (PATTERN, PATTERN))

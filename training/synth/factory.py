@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ from training.bank import NONE, Augmentation, MotionBank
 from training.evaluate import open_clips
 from training.motion.clip import MotionError
 from training.noise import NoiseSampler, load_noise
+from training.synth.frames import draw_frames, draw_motion
 from training.synth.scene import SceneMaker
 from training.synth.shards import Sample, ShardRow, is_whole, read_row, shard_name, write_shard
 from training.synth.windows import draw_windows
@@ -40,7 +42,7 @@ class Job:
 
 Drawer = Callable[[SceneMaker, NoiseSampler, np.random.Generator, int], Iterator[Sample]]
 
-KINDS: Final[dict[str, Drawer]] = {"windows": draw_windows}
+KINDS: Final[dict[str, Drawer]] = {"frames": draw_frames, "motion": draw_motion, "windows": draw_windows}
 """What can be made, by name."""
 
 
@@ -57,7 +59,7 @@ def _bank(motion: Path, split: str) -> MotionBank:
 
 def seeds(job: Job) -> list[int]:
     """Five independent seeds for one shard: of motion and cameras, of scenes, of the detector, of the pictures, to spare."""
-    entropy = (job.seed, SPLITS.index(job.split), sorted(KINDS).index(job.kind), job.shard)
+    entropy = (job.seed, SPLITS.index(job.split), zlib.crc32(job.kind.encode()), job.shard)
     return [int(value) for value in np.random.SeedSequence(entropy).generate_state(5)]
 
 

@@ -81,16 +81,14 @@ def _compare(film: Film, frame: int, window: int, box: Box, field: FloatArray) -
     scene = film.scene
     fine, coarse = crop_view(scene, box, SIZE), crop_view(scene, box, CELLS)
     owner = np.append(scene.mesh.owner, -1)
-    seen = owner[film.surface(frame, fine).ids] == 0
     flow = film.flow(frame, fine)
-    seen &= ~flow.hidden & _in_picture(film, box, SIZE)
+    seen = (owner[flow.ids] == 0) & ~flow.hidden & _in_picture(film, box, SIZE)
     small = film.flow(frame, coarse)
-    person = owner[film.surface(frame, coarse).ids] == 0
     return Pair(
         window,
         np.asarray(small.field / np.float32(CELLS)),
         cell_means(field),
-        person,
+        owner[small.ids] == 0,
         _in_picture(film, box, CELLS),
         np.linalg.norm(field - flow.field, axis=-1)[seen],
         np.linalg.norm(flow.field, axis=-1)[seen],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.synth.appearance import Appearance, _cloth
+from training.synth.appearance import Appearance, cloth
 
 FloatArray = NDArray[np.float32]
 
@@ -75,7 +75,7 @@ def draw_box(
         np.broadcast_to(rng.uniform(0.1, 0.9, 3) * rng.uniform(0.4, 1.0), vertices.shape).astype(np.float32),
         np.zeros(len(faces), np.int32),
         np.repeat(np.arange(3), 4).astype(np.int32),
-        _cloth(rng)[None],
+        cloth(rng)[None],
         (128 / rng.uniform(0.3, 1.5, 1)).astype(np.float32),
         np.zeros(len(vertices), np.float32),
     )

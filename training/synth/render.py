@@ -65,11 +65,12 @@ class Surface:
 @dataclass(frozen=True, slots=True)
 class ExactFlow:
     """Where every pixel's surface point is in the next frame: ``field`` (H, W, 2) px; ``hidden`` (H, W) bool, it cannot be seen
-    there; ``inverse_depth`` (H, W) 1/m of the point itself, of the room as well."""
+    there; ``inverse_depth`` (H, W) 1/m of the point itself, of the room as well; ``ids`` (H, W) of its `Surface`."""
 
     field: FloatArray
     hidden: NDArray[np.bool_]
     inverse_depth: FloatArray
+    ids: NDArray[np.int32]
 
 
 class Film:
@@ -78,31 +79,43 @@ class Film:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         mesh = scene.mesh
-        self._dressed: dict[int, tuple[FloatArray, FloatArray]] = {}
+        self._dressed: dict[int, tuple[FloatArray, FloatArray | None]] = {}
         turn = scene.room.turn
         self._turns = np.ascontiguousarray(scene.rotation @ turn.T, np.float32)
         self._centres = np.ascontiguousarray(scene.centre @ turn.T, np.float32)
         self._bare = not mesh.look.offset.any()
 
-    def dressed(self, frame: int) -> tuple[FloatArray, FloatArray]:
-        """Vertices (V, 3) with cloth and hair standing off the body, m, and their lit colours (V, 3), 0..255."""
-        known = self._dressed.get(frame)
-        if known is None:
-            mesh = self.scene.mesh
-            vertices = mesh.vertices[frame]
-            normals, lit = np.empty_like(vertices), np.empty_like(vertices)
-            vertex_normals(vertices, mesh.faces, normals)
+    def dressed(self, frame: int) -> FloatArray:
+        """Vertices (V, 3) with cloth and hair standing off the body, m, camera frame."""
+        return self._dress(frame)[0]
+
+    def _dress(self, frame: int) -> tuple[FloatArray, FloatArray | None]:
+        """Vertices and, where they were needed, normals."""
+        if frame not in self._dressed:
+            vertices, normals = self.scene.mesh.vertices[frame], None
             if not self._bare:
-                vertices = vertices + normals * mesh.look.offset[:, None]
-            upright = np.ascontiguousarray(normals @ self.scene.rotation[frame])
-            light(upright, mesh.look.colour, self.scene.harmonics, lit)
-            known = self._dressed[frame] = (vertices, lit)
+                normals = self._normals(vertices)
+                vertices = vertices + normals * self.scene.mesh.look.offset[:, None]
+            self._dressed[frame] = vertices, normals
             self._dressed.pop(frame - 3, None)
-        return known
+        return self._dressed[frame]
+
+    def _normals(self, vertices: FloatArray) -> FloatArray:
+        normals = np.empty_like(vertices)
+        vertex_normals(vertices, self.scene.mesh.faces, normals)
+        return normals
+
+    def _lit(self, frame: int) -> FloatArray:
+        """Colours (V, 3), 0..255, of the surface in the light of the world."""
+        vertices, normals = self._dress(frame)
+        upright = (self._normals(vertices) if normals is None else normals) @ self.scene.rotation[frame]
+        lit = np.empty_like(vertices)
+        light(np.ascontiguousarray(upright), self.scene.mesh.look.colour, self.scene.harmonics, lit)
+        return lit
 
     def surface(self, frame: int, view: View) -> Surface:
         """What is seen where."""
-        vertices, _ = self.dressed(frame)
+        vertices = self.dressed(frame)
         points = np.empty_like(vertices)
         project(vertices, *(np.float32(value) for value in view.camera), points)
         ids = np.full((view.height, view.width), -1, np.int32)
@@ -123,7 +136,6 @@ class Film:
             large = self.picture(frame, fine)
             return np.asarray(cv2.resize(large, (view.width, view.height), interpolation=cv2.INTER_AREA), np.uint8)
         surface = self.surface(frame, view)
-        _, lit = self.dressed(frame)
         mesh, room = self.scene.mesh, self.scene.room
         image = np.empty((view.height, view.width, 3), np.uint8)
         paint_room(
@@ -144,7 +156,7 @@ class Film:
             surface.points,
             mesh.faces,
             surface.ids,
-            lit,
+            self._lit(frame),
             mesh.rest,
             look.garment,
             look.axis,
@@ -157,7 +169,7 @@ class Film:
     def flow(self, frame: int, view: View) -> ExactFlow:
         """Exact flow from ``frame`` to the next one, both seen through ``view``."""
         now, then = self.surface(frame, view), self.surface(frame + 1, view)
-        following, _ = self.dressed(frame + 1)
+        following = self.dressed(frame + 1)
         camera = np.array(view.camera, np.float32)
         field = np.zeros((view.height, view.width, 2), np.float32)
         hidden = np.zeros((view.height, view.width), np.uint8)
@@ -180,7 +192,7 @@ class Film:
         faces = self.scene.mesh.faces
         surface_flow(now.points, faces, following, now.ids, 0, *camera, field)
         hidden_points(now.points, faces, following, now.ids, field, then.inverse_depth, hidden)
-        return ExactFlow(field, hidden.astype(bool), inverse_depth)
+        return ExactFlow(field, hidden.astype(bool), inverse_depth, now.ids)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ FloatArray = NDArray[np.float32]
 ImageArray = NDArray[np.uint8]
 
 TEXTURE: Final = 256
-"""Side of a wall's texture, texels. Walls repeat it mirrored, so that it has no seam."""
+"""Side of a wall's texture, texels, a power of two. Walls repeat it mirrored, so that it has no seam."""
 
 _FAST: Final = {"contract", "nsz", "arcp", "reassoc"}
 
@@ -95,29 +95,30 @@ def paint_room(
     height, width = covered.shape
     side_texels = atlas.shape[1]
     direction, point = np.empty(3, np.float32), np.empty(3, np.float32)
+    pixel = np.float32(1) / camera[0]
     for row in range(height):
         down = (np.float32(row) - camera[3]) / camera[1]
         for column in range(width):
             if covered[row, column] >= 0:
                 continue
-            right = (np.float32(column) - camera[2]) / camera[0]
+            right = (np.float32(column) - camera[2]) * pixel
             for axis in range(3):
                 direction[axis] = rotation[0, axis] * right + rotation[1, axis] * down + rotation[2, axis]
             side, reach = hit(direction, centre, low, high, point)
             axis = side // 2
-            length = np.sqrt(right * right + down * down + np.float32(1))
-            slant = max(abs(direction[axis]) / length, np.float32(0.06))
+            length = right * right + down * down + np.float32(1)
+            slant = max(direction[axis] * direction[axis] / length, np.float32(0.004))
             texels = density[side]
-            # Texels a pixel, between its short and its long side where the wall is seen at an angle.
-            footprint = reach * texels / (camera[0] * np.sqrt(slant))
-            level, top, left, size = 0, 0, 0, side_texels
-            while footprint > np.float32(1.4) and size > 8:
-                top = 0 if level == 0 else top + size
-                size //= 2
+            # Texels a pixel, between its short and its long side where the wall is seen at an angle; squared.
+            footprint = reach * texels * pixel
+            footprint *= footprint / np.sqrt(slant)
+            top, left, size = 0, 0, side_texels
+            while footprint > np.float32(2) and size > 8:
+                top = top + size if left > 0 else 0
                 left = side_texels
-                footprint *= np.float32(0.5)
+                size //= 2
+                footprint *= np.float32(0.25)
                 texels *= np.float32(0.5)
-                level += 1
             across = point[2] if axis == 0 else point[0]
             along = point[2] if axis == 1 else -point[1]
             u, v = across * texels, along * texels
@@ -125,18 +126,21 @@ def paint_room(
             fu, fv = u - np.float32(iu), v - np.float32(iv)
             u0, v0 = _fold(iu, size), _fold(iv, size)
             u1, v1 = _fold(iu + 1, size), _fold(iv + 1, size)
-            picture = atlas[layer[side]]
+            u0, u1, v0, v1 = u0 + left, u1 + left, v0 + top, v1 + top
+            picture, bright = layer[side], light[side]
             for channel in range(3):
-                upper = picture[top + v0, left + u0, channel] * (1 - fu) + picture[top + v0, left + u1, channel] * fu
-                lower = picture[top + v1, left + u0, channel] * (1 - fu) + picture[top + v1, left + u1, channel] * fu
-                value = (upper + (lower - upper) * fv) * light[side]
+                # Indexed in one go: a view of the picture would be counted in and out for every pixel.
+                first, second = np.float32(atlas[picture, v0, u0, channel]), np.float32(atlas[picture, v0, u1, channel])
+                third, fourth = np.float32(atlas[picture, v1, u0, channel]), np.float32(atlas[picture, v1, u1, channel])
+                upper, lower = first + (second - first) * fu, third + (fourth - third) * fu
+                value = (upper + (lower - upper) * fv) * bright
                 image[row, column, channel] = np.uint8(min(max(value, np.float32(0)), np.float32(255)))
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _fold(index: int, size: int) -> int:
-    """``index`` in a picture of ``size`` that repeats mirrored."""
-    index = index % (2 * size)
+    """``index`` in a picture of ``size``, a power of two, that repeats mirrored."""
+    index &= 2 * size - 1
     return index if index < size else 2 * size - 1 - index
 
 

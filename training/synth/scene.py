@@ -5,7 +5,7 @@ A scene is a short window of motion before one camera, all of it in numbers; `tr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -120,7 +120,7 @@ class SceneMaker:
         self.options = SceneOptions() if options is None else options
         self.rng = np.random.default_rng(seed)
         self._parts = vertex_parts(arrays)[arrays.faces[:, 0]].astype(np.int32)
-        self._atlas = np.stack([with_levels(wall(self.rng, TEXTURE)) for _ in range(WALLS)])
+        self._atlas: NDArray[np.uint8] | None = None
 
     @torch.no_grad()
     def draw(self, batch: int, length: int, fps: float = 30.0, textured: bool = True) -> list[Scene]:
@@ -145,7 +145,7 @@ class SceneMaker:
             turns = rotation[row].numpy()
             stands = _still(turns, centre[row].numpy())
             skin = self.body(rotations[row], shapes[row])[0].numpy() + views.pelvis[row, :, None].numpy()
-            look = dress(self.arrays, self.rng) if textured else _plain(self.arrays)
+            look = dress(self.arrays, self.rng) if textured else plain(self.arrays.vertex_count, len(self.arrays.faces))
             focal = float(views.focal[row])
             camera = np.array([focal, focal, *views.camera[row, 2:].tolist()], np.float32)
             things: list[Thing] = []
@@ -154,6 +154,8 @@ class SceneMaker:
                 things.append(draw_box(place[0], turns, stands, self.rng))
             if self.rng.random() < self.options.second_person:
                 things.append(self._passer_by(window.rotations[row - 1], views.pelvis[row].numpy(), turns, stands))
+            if not textured:
+                things = [replace(one, look=plain(len(one.rest), len(one.faces))) for one in things]
             scenes.append(
                 Scene(
                     size=(int(views.size[row, 0]), int(views.size[row, 1])),
@@ -163,7 +165,7 @@ class SceneMaker:
                     rotation=turns,
                     centre=stands,
                     mesh=_join(self.arrays, skin, look, self._parts, things),
-                    room=self._room(turns, stands, views.pelvis[row].numpy()),
+                    room=self._room(turns, stands, views.pelvis[row].numpy(), self._walls(textured)),
                     harmonics=_light(self.rng),
                     rotations=rotations[row].numpy(),
                     betas=betas[row].numpy(),
@@ -191,7 +193,15 @@ class SceneMaker:
         skin = self.body(local, shape)[0].numpy() + camera[:, None].astype(np.float32)
         return Thing(skin, self.arrays.faces, self.arrays.v_template, dress(self.arrays, rng))
 
-    def _room(self, turns: FloatArray, centre: FloatArray, pelvis: FloatArray) -> Room:
+    def _walls(self, textured: bool) -> NDArray[np.uint8]:
+        """The wall textures, drawn when they are first needed, or one grey wall."""
+        if not textured:
+            return np.full((1, 8, 12, 3), 128, np.uint8)
+        if self._atlas is None:
+            self._atlas = np.stack([with_levels(wall(self.rng, TEXTURE)) for _ in range(WALLS)])
+        return self._atlas
+
+    def _room(self, turns: FloatArray, centre: FloatArray, pelvis: FloatArray, atlas: NDArray[np.uint8]) -> Room:
         """Walls around camera and person: a few metres away, or so far that only a turning camera moves them."""
         rng = self.rng
         world = np.einsum("tji,tj->ti", turns, pelvis) + centre
@@ -203,7 +213,7 @@ class SceneMaker:
         low, high = inside.min(0) - reach[:3], inside.max(0) + reach[3:]
         low[1] = min(np.median(world[:, 1]) - rng.uniform(0.85, 1.0), inside[:, 1].min() - 0.2)
         high[1] = max(inside[:, 1].max() + 0.3, low[1] + (rng.uniform(8, 40) if outdoors else rng.uniform(2.3, 3.5)))
-        layer = rng.integers(0, len(self._atlas), 6).astype(np.int32)
+        layer = rng.integers(0, len(atlas), 6).astype(np.int32)
         if rng.random() < 0.7:  # most rooms have one wallpaper
             layer[[1, 4, 5]] = layer[0]
         span = np.exp(rng.uniform(np.log(0.8), np.log(4), 6)) * (4 if outdoors else 1)
@@ -212,7 +222,7 @@ class SceneMaker:
             low.astype(np.float32),
             high.astype(np.float32),
             turn.astype(np.float32),
-            self._atlas,
+            atlas,
             layer,
             (TEXTURE / span).astype(np.float32),
             light.astype(np.float32),
@@ -240,16 +250,15 @@ def _light(rng: np.random.Generator) -> FloatArray:
     return (whole * 0.75 * tint[:, None] * lobe).astype(np.float32)
 
 
-def _plain(arrays: BodyArrays) -> Appearance:
-    """A grey body: where only geometry is asked for, drawing cloth would be a waste."""
-    count = len(arrays.faces)
+def plain(vertices: int, faces: int) -> Appearance:
+    """A grey surface: where only geometry is asked for, drawing cloth would be a waste."""
     return Appearance(
-        np.full((arrays.vertex_count, 3), 0.6, np.float32),
-        np.zeros(count, np.int32),
-        np.zeros(count, np.int32),
+        np.full((vertices, 3), 0.6, np.float32),
+        np.zeros(faces, np.int32),
+        np.zeros(faces, np.int32),
         np.full((1, 1, 1, 3), 255, np.uint8),
         np.ones(1, np.float32),
-        np.zeros(arrays.vertex_count, np.float32),
+        np.zeros(vertices, np.float32),
     )
 
 

@@ -74,7 +74,7 @@ def paint_mesh(
     `training.synth.appearance.Appearance`.
     """
     height, width = ids.shape
-    size = patterns.shape[1]
+    last = patterns.shape[1] - 1
     for row in range(height):
         for column in range(width):
             f = ids[row, column]
@@ -89,11 +89,19 @@ def paint_mesh(
             v = (p * rest[a, second] + q * rest[b, second] + r * rest[c, second]) * texels
             iu, iv = int(np.floor(u)), int(np.floor(v))
             fu, fv = u - np.float32(iu), v - np.float32(iv)
-            u0, v0, u1, v1 = iu % size, iv % size, (iu + 1) % size, (iv + 1) % size
-            pattern = patterns[garment[f]]
+            u0, v0, u1, v1 = iu & last, iv & last, (iu + 1) & last, (iv + 1) & last
+            pattern = garment[f]
             for channel in range(3):
-                upper = pattern[v0, u0, channel] * (1 - fu) + pattern[v0, u1, channel] * fu
-                lower = pattern[v1, u0, channel] * (1 - fu) + pattern[v1, u1, channel] * fu
+                # Indexed in one go: a view of the pattern would be counted in and out for every pixel.
+                first, second = (
+                    np.float32(patterns[pattern, v0, u0, channel]),
+                    np.float32(patterns[pattern, v0, u1, channel]),
+                )
+                third, fourth = (
+                    np.float32(patterns[pattern, v1, u0, channel]),
+                    np.float32(patterns[pattern, v1, u1, channel]),
+                )
+                upper, lower = first + (second - first) * fu, third + (fourth - third) * fu
                 cloth = (upper + (lower - upper) * fv) * np.float32(1 / 255)
                 surface = p * lit[a, channel] + q * lit[b, channel] + r * lit[c, channel]
                 image[row, column, channel] = np.uint8(min(max(surface * cloth, np.float32(0)), np.float32(255)))

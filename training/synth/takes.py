@@ -106,57 +106,70 @@ class Shot:
     flow: Flow | None
 
 
-def shoot(film: Film, boxes: list[Box], crop: int, rng: np.random.Generator) -> Iterator[Shot]:
-    """Film a scene: a `Shot` for every frame, in order, ``crop`` px wide. The sensor is drawn from ``rng``."""
-    scene = film.scene
-    sensor, engine, cropper = Sensor.draw(rng), DisFlow(), Cropper(crop, cv2.BORDER_CONSTANT)
-    # Crops are SIZE px; twice that many pixels on the person are as good as all of them.
-    scale = min(1.0, 2 * SIZE / float(np.median([box.size for box in boxes])))
-    small = [_scaled(box, scale) for box in boxes]
-    width, height = (max(round(side * scale), BLOCK) for side in scene.size)
-    samples = 1 if scale < 1 else 2
-    previous: _Part | None = None
-    times = np.cumsum(scene.dt)
-    for frame in range(scene.frames):
-        region = _cover(small[frame : frame + 2], width, height)
-        picture = film.picture(frame, region_view(scene, *region, scale), samples)
-        part = _Part(region[0], region[1], sensor(picture, rng))
-        flow = None
-        box = small[frame]
-        if previous is not None:
-            cut = _cover([box], width, height)
-            before, now = (
-                Frame(number, 0, float(times[number]), one.cut(*cut))
-                for number, one in ((frame - 1, previous), (frame, part))
-            )
-            moved = engine(before, now, Box(box.x - cut[0], box.y - cut[1], box.size))
-            flow = Flow(frame, frame - 1, moved.dt_s, boxes[frame], moved.field)
-        image = cropper(part.image, Box(box.x - part.left, box.y - part.top, box.size)).copy()
-        yield Shot(frame, boxes[frame], image, flow)
-        previous = part
+class Lens:
+    """Renders the parts of a scene's picture that crops of ``boxes`` need, at the scale that they need: twice `SIZE` pixels on
+    the person are as good as all of them. A small person keeps the few pixels that a camera gives him."""
+
+    def __init__(self, film: Film, boxes: list[Box], sensor: Sensor) -> None:
+        self._film, self._sensor = film, sensor
+        self.scale = min(1.0, 2 * SIZE / float(np.median([box.size for box in boxes])))
+        width, height = film.scene.size
+        self.size = max(round(width * self.scale), BLOCK), max(round(height * self.scale), BLOCK)
+
+    def part(self, frame: int, boxes: list[Box], rng: np.random.Generator) -> Part:
+        """What ``boxes``, in pixels of the whole picture, see of ``frame``, as the sensor delivers it."""
+        region = cover([self.scaled(box) for box in boxes], *self.size)
+        view = region_view(self._film.scene, *region, self.scale)
+        picture = self._film.picture(frame, view, 1 if self.scale < 1 else 2)
+        return Part(region[0], region[1], self._sensor(picture, rng))
+
+    def scaled(self, box: Box) -> Box:
+        """A box of the whole picture in pixels of the picture made smaller."""
+        shift = (self.scale - 1) / 2
+        return Box(box.x * self.scale + shift, box.y * self.scale + shift, box.size * self.scale)
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """A rendered part of the picture and where it lies in it."""
+class Part:
+    """A rendered part of a picture and where it lies in it."""
 
     left: int
     top: int
     image: ImageArray
 
     def cut(self, left: int, top: int, right: int, bottom: int) -> ImageArray:
+        """Columns ``left``..``right`` - 1 and rows ``top``..``bottom`` - 1 of the picture, all of which lie in this part."""
         return np.ascontiguousarray(
             self.image[top - self.top : bottom - self.top, left - self.left : right - self.left]
         )
 
-
-def _scaled(box: Box, scale: float) -> Box:
-    """A box of the picture in the pixels of the picture made smaller by ``scale``."""
-    shift = (scale - 1) / 2
-    return Box(box.x * scale + shift, box.y * scale + shift, box.size * scale)
+    def within(self, box: Box) -> Box:
+        """A box of the picture in pixels of this part."""
+        return Box(box.x - self.left, box.y - self.top, box.size)
 
 
-def _cover(boxes: list[Box], width: int, height: int) -> tuple[int, int, int, int]:
+def shoot(film: Film, boxes: list[Box], crop: int, rng: np.random.Generator) -> Iterator[Shot]:
+    """Film a scene: a `Shot` for every frame, in order, ``crop`` px wide. The sensor is drawn from ``rng``."""
+    lens = Lens(film, boxes, Sensor.draw(rng))
+    engine, cropper = DisFlow(), Cropper(crop, cv2.BORDER_CONSTANT)
+    times = np.cumsum(film.scene.dt)
+    previous: Part | None = None
+    for frame in range(film.scene.frames):
+        part, box = lens.part(frame, boxes[frame : frame + 2], rng), lens.scaled(boxes[frame])
+        flow = None
+        if previous is not None:
+            cut = cover([box], *lens.size)
+            before, now = (
+                Frame(number, 0, float(times[number]), one.cut(*cut))
+                for number, one in ((frame - 1, previous), (frame, part))
+            )
+            moved = engine(before, now, Box(box.x - cut[0], box.y - cut[1], box.size))
+            flow = Flow(frame, frame - 1, moved.dt_s, boxes[frame], moved.field)
+        yield Shot(frame, boxes[frame], cropper(part.image, part.within(box)).copy(), flow)
+        previous = part
+
+
+def cover(boxes: list[Box], width: int, height: int) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of what ``boxes`` see of a picture, in whole blocks, with a pixel to spare."""
     low = np.floor(np.min([[box.x - box.size / 2, box.y - box.size / 2] for box in boxes], 0)).astype(int) - 1
     high = np.ceil(np.max([[box.x + box.size / 2, box.y + box.size / 2] for box in boxes], 0)).astype(int) + 2

@@ -72,7 +72,7 @@ def _window(film: Film, found: Track, rng: np.random.Generator) -> Sample:
         flow[row] = cell_means(shot.flow.field)
         truth = film.flow(shot.frame - 1, view)
         exact[row] = (truth.field / CELLS).clip(-4, 4)
-        body[row] = owner[film.surface(shot.frame - 1, view).ids] == 0
+        body[row] = owner[truth.ids] == 0
     states = torch.from_numpy(found.states)
     reach = extent(torch.from_numpy(scene.points)[None], (states < 2)[None])[0].numpy()
     stretch = np.array([1, 1, scene.told[0] / scene.camera[0]], np.float32)

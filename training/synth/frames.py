@@ -1,0 +1,174 @@
+"""Single frames of synthetic video with everything that is known of them, and motion alone in small crops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from realtime.crops import Cropper
+from realtime.flow import SIZE
+from realtime.records import Box
+from training.noise import NoiseSampler
+from training.synth.render import ExactFlow, Film, Sensor, View, crop_view, region_view
+from training.synth.scene import SceneMaker
+from training.synth.shards import Sample
+from training.synth.takes import Lens, track, visibility
+
+LONGEST: Final = 640
+"""Longer side of a full frame, px."""
+SCENE: Final = 5
+"""Frames of one scene that become samples; each has its flow to the next."""
+FPS: Final = 30.0
+OTHERS: Final = 255
+"""Label of things and passers-by among the parts; 0 is the room, 1 + joint a part of the person."""
+_BATCH: Final = 8
+FLOW_SCALE, FLOW_ZERO = 64.0, 32768.0
+
+
+def labels(film: Film, ids: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """(H, W): 0 room, 1 + joint the person's part that moves with it, `OTHERS` for all else."""
+    mesh = film.scene.mesh
+    table = np.where(mesh.owner == 0, mesh.parts + 1, OTHERS)
+    return np.append(table, 0).astype(np.uint8)[ids]
+
+
+def encode_flow(flow: ExactFlow) -> bytes:
+    """A flow field as KITTI stores it (Geiger et al. 2012): a 16-bit PNG of u, v in 1/64 px about 2^15, and a third channel
+    that is 1 where the point is seen in the next frame as well."""
+    packed = np.empty((*flow.hidden.shape, 3), np.uint16)
+    packed[..., 2:0:-1] = np.clip(np.rint(flow.field * FLOW_SCALE + FLOW_ZERO), 0, 65535)  # OpenCV stores BGR
+    packed[..., 0] = ~flow.hidden
+    return _png(packed)
+
+
+def decode_flow(data: bytes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """``field`` (H, W, 2) px and ``hidden`` (H, W) of `encode_flow`."""
+    packed = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
+    return ((packed[..., 2:0:-1] - FLOW_ZERO) / FLOW_SCALE).astype(np.float32), packed[..., 0] == 0
+
+
+def _png(image: NDArray[Any]) -> bytes:
+    return bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1])
+
+
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 93])[1])
+
+
+def draw_frames(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
+    """``count`` frames with all that is known of them.
+
+    All of the picture, `LONGEST` px on its longer side: ``frame.jpg``; ``silhouette.png``, 255 the person; ``parts.png`` of
+    `labels`; ``depth.png`` 16 bits, mm (65535: further), of the room as well; ``flow.png`` of `encode_flow`, to the next frame,
+    which is ``dt`` (1,) s later. ``crop.jpg`` 128², of ``box`` (3,) centre x, y and side, px.
+
+    ``camera`` (4,) fx, fy, cx, cy px of this picture; ``world_to_camera`` (3, 4); ``joints_px`` (24, 2); ``points`` (17, 2)
+    COCO px, ``state`` (17,) 0 visible, 1 hidden, 2 outside. ``rotations`` (24, 3, 3) local, the root's to the camera frame;
+    ``betas`` (10,); ``pelvis`` (3,) camera frame, m; ``joints`` (24, 3), ``coco`` (17, 3) relative to the pelvis, m.
+    """
+    done = 0
+    while done < count:
+        films = [Film(scene) for scene in maker.draw(_BATCH, SCENE + 1, FPS)]
+        for film, found in zip(films, track(films, noise), strict=True):
+            if found is None:
+                continue
+            sensor = Sensor.draw(rng)
+            for frame in range(SCENE):
+                yield _frame(film, frame, found.boxes[frame], found.states[frame], sensor, rng)
+                done += 1
+                if done == count:
+                    return
+
+
+def whole(film: Film) -> tuple[View, float]:
+    """The whole picture and its scale."""
+    scene = film.scene
+    scale = min(1.0, LONGEST / max(scene.size))
+    return region_view(scene, 0, 0, round(scene.size[0] * scale), round(scene.size[1] * scale), scale), scale
+
+
+def _frame(
+    film: Film, frame: int, box: Box, states: NDArray[np.int64], sensor: Sensor, rng: np.random.Generator
+) -> Sample:
+    scene, (view, scale) = film.scene, whole(film)
+    shift = (scale - 1) / 2
+    flow = film.flow(frame, view)
+    parts = labels(film, flow.ids)
+    joints = scene.joints[frame] + scene.pelvis[frame]
+    lens = Lens(film, [box], sensor)
+    part = lens.part(frame, [box], rng)
+    crop = Cropper(SIZE)(part.image, part.within(lens.scaled(box)))
+    camera = np.array(view.camera, np.float32)
+    depth = np.rint(1000 / np.maximum(flow.inverse_depth, 1000 / 65535)).astype(np.uint16)
+    world = np.concatenate([scene.rotation[frame], -(scene.rotation[frame] @ scene.centre[frame])[:, None]], 1)
+    return {
+        "frame.jpg": _jpeg(sensor(film.picture(frame, view), rng)),
+        "crop.jpg": _jpeg(crop),
+        "silhouette.png": _png(np.where((parts > 0) & (parts < OTHERS), 255, 0).astype(np.uint8)),
+        "parts.png": _png(parts),
+        "depth.png": _png(depth),
+        "flow.png": encode_flow(flow),
+        "dt": scene.dt[frame + 1 : frame + 2],
+        "box": np.array([box.x * scale + shift, box.y * scale + shift, box.size * scale], np.float32),
+        "camera": camera,
+        "world_to_camera": world.astype(np.float32),
+        "joints_px": (joints[:, :2] / np.maximum(joints[:, 2:], 0.05) * camera[:2] + camera[2:]).astype(np.float32),
+        "points": (scene.points[frame] * np.float32(scale) + np.float32(shift)).astype(np.float32),
+        "state": states.astype(np.uint8),
+        "rotations": scene.rotations[frame],
+        "betas": scene.betas,
+        "pelvis": scene.pelvis[frame],
+        "joints": scene.joints[frame],
+        "coco": scene.coco[frame],
+    }
+
+
+def draw_motion(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
+    """``count`` crops of motion alone, 128².
+
+    ``flow`` (128, 128, 2) float16, exact, to the next frame, px of the crop; ``hidden`` and ``silhouette`` (128, 128) uint8;
+    ``points`` (2, 17, 2) COCO, px of the crop, in both frames, and ``state`` (17,); ``dt`` (1,) s; targets as in `draw_frames`.
+    No colour is drawn, and no detector: the box is the person's own, off by some per cent.
+    """
+    del noise
+    done = 0
+    while done < count:
+        for scene in maker.draw(4 * _BATCH, SCENE + 1, FPS, textured=False):
+            film = Film(scene)
+            for frame in range(SCENE):
+                yield motion_crop(film, frame, rng)
+                done += 1
+                if done == count:
+                    return
+
+
+def motion_crop(film: Film, frame: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    """One sample of `draw_motion`."""
+    scene = film.scene
+    points = scene.points[frame : frame + 2]
+    seen = points[0].clip(0, np.array(scene.size, np.float32) - 1)
+    low, high = seen.min(0), seen.max(0)
+    side = max(float((high - low).max()) * rng.uniform(1.2, 1.45), 32.0)
+    x, y = (low + high) / 2 + rng.normal(0, 0.03, 2) * side
+    view = crop_view(scene, Box(float(x), float(y), side), SIZE)
+    flow = film.flow(frame, view)
+    owner = np.append(scene.mesh.owner, -1)
+    silhouette = owner[flow.ids] == 0
+    return {
+        "flow": flow.field.astype(np.float16),
+        "hidden": flow.hidden.astype(np.uint8),
+        "silhouette": silhouette.astype(np.uint8),
+        "points": (((points - [x, y]) / side + 0.5) * SIZE - 0.5).astype(np.float32),
+        "state": visibility(film, frame).astype(np.uint8),
+        "dt": scene.dt[frame + 1 : frame + 2],
+        "camera": np.array(view.camera, np.float32),
+        "rotations": scene.rotations[frame],
+        "betas": scene.betas,
+        "pelvis": scene.pelvis[frame],
+        "joints": scene.joints[frame],
+        "coco": scene.coco[frame],
+    }

@@ -137,7 +137,7 @@ def draw_motion(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator
     del noise
     done = 0
     while done < count:
-        for scene in maker.draw(4 * _BATCH, SCENE + 1, FPS, textured=False):
+        for scene in maker.draw(2 * _BATCH, SCENE + 1, FPS, textured=False):
             film = Film(scene)
             for frame in range(SCENE):
                 yield motion_crop(film, frame, rng)

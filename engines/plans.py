@@ -231,9 +231,13 @@ def build_plan(
 
 
 def find_plans(source: bytes, precision: Precision, folder: Path | None = None) -> Iterator[Plan]:
-    """Plans that were made from the model ``source``, converted or not. They have yet to be read, which may refuse."""
+    """Plans that were made from the model ``source``, converted or not, the newest first.
+
+    They have yet to be read, which may refuse.
+    """
     digest = hashlib.sha256(source).hexdigest()
-    for path in sorted((folder or plans_folder()).glob("*.plan")):
+    paths = (folder or plans_folder()).glob("*.plan")
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         try:
             plan = Plan.open(path)
         except EngineError:
@@ -243,7 +247,7 @@ def find_plans(source: bytes, precision: Precision, folder: Path | None = None) 
 
 
 def obtain_plan(model: bytes | Path, label: str, policy: PlanPolicy) -> tuple[Plan, bytes]:
-    """The plan to run ``model`` with, and its bytes.
+    """The plan to run ``model`` with, one at a time, and its bytes.
 
     float32 plans are built here when they are missing. Those of lower precision need tools that a device in the field
     does not have: ``python -m export.engines`` builds them.
@@ -251,18 +255,21 @@ def obtain_plan(model: bytes | Path, label: str, policy: PlanPolicy) -> tuple[Pl
     Raises `RuntimeMissingError` where TensorRT cannot run, and `EngineError`.
     """
     source = model if isinstance(model, bytes) else _read(model)
-    wanted: Precision = "fp16" if policy.precision == "auto" else policy.precision
-    if wanted != "fp32":
-        for plan in find_plans(source, wanted, policy.folder):
+    precisions: tuple[Precision, ...] = ("fp16", "fp32") if policy.precision == "auto" else (policy.precision,)
+    for precision in precisions:
+        for plan in find_plans(source, precision, policy.folder):
+            if plan.options.batch[0] > 1:
+                continue
             try:
                 return plan, plan.read(policy.trust)
-            except EngineError as error:  # noqa: PERF203
-                policy.say(f"{error}: passed over")
-        if policy.precision != "auto":
-            raise EngineError(
-                f"there is no {wanted} plan of {label} for this machine: "
-                f"build it with python -m export.engines --precision {wanted}"
-            )
+            except EngineError as error:
+                if precision != "fp32":  # else it is told when it is built anew
+                    policy.say(f"{error}: passed over")
+    if precisions[-1] != "fp32":
+        raise EngineError(
+            f"there is no {precisions[-1]} plan of {label} for this machine: "
+            f"build it with python -m export.engines --precision {precisions[-1]}"
+        )
     plan = build_plan(model, label, folder=policy.folder, trust=policy.trust, say=policy.say, progress=policy.progress)
     return plan, plan.read(policy.trust)
 

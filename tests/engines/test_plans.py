@@ -154,6 +154,18 @@ def test_engines_of_lower_precision_come_from_the_export(fake_gpu: FakeGpu, said
     assert said[0].endswith(": passed over")
 
 
+def test_what_was_built_with_other_options_is_used(fake_gpu: FakeGpu) -> None:
+    source = linear_model("n")
+    many = build_plan(source, "linear", BuildOptions(batch=(2, 4, 8)))
+    roomy = build_plan(source, "linear", BuildOptions(workspace_mb=512))
+    for _ in range(2):
+        assert obtain_plan(source, "linear", PlanPolicy())[0].path == roomy.path
+    roomy.path.unlink()
+    alone = obtain_plan(source, "linear", PlanPolicy())[0]
+    assert alone.path != many.path, "a plan for two or more cannot run one"
+    assert not alone.reused
+
+
 def test_the_secret_stays_with_its_owner(fake_gpu: FakeGpu, tmp_path: Path) -> None:
     build_plan(linear_model(), "linear")
     key = tmp_path / "cache" / "motionmesh" / "machine.key"

@@ -32,22 +32,22 @@ def build_engines(
     options: BuildOptions,
     folder: Path | None = None,
     *,
+    samples: Mapping[str, Sequence[Arrays]] | None = None,
     force: bool = False,
     console: Console | None = None,
 ) -> Iterator[Plan]:
     """Convert each network to the precision of ``options`` and build its plan, with a progress bar on ``console``.
 
-    int8 is calibrated with what the networks see of the rendered clip. Raises `EngineError` and
-    `export.onnx_tools.OnnxError`.
+    int8 is calibrated with ``samples`` of each network's inputs; None: with what it sees of the rendered clip.
+    Raises `EngineError` and `export.onnx_tools.OnnxError`.
     """
     console = console or Console(stderr=True, highlight=False)
     Target.here()  # before minutes of calibration: is there a GPU at all
-    samples: Mapping[str, Sequence[Arrays]] = dict.fromkeys(networks, ())
-    if options.precision == "int8":
+    if samples is None and options.precision == "int8":
         with console.status("calibrating int8 with a rendered person"):
             samples = record_samples(networks, CLIP, CALIBRATION_FRAMES)
     for place, (name, network) in enumerate(networks.items(), 1):
-        converted = convert(network, options.precision, samples[name])
+        converted = convert(network, options.precision, samples[name] if samples else ())
         with _bar(console, f"{place}/{len(networks)} {name}") as progress:
             yield build_plan(
                 converted.data,

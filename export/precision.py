@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from engines.engine import Arrays
+from engines.engine import Arrays, Engine
 from engines.ort import OnnxRuntimeEngine
 from engines.tensorrt_builder import Precision
 from export.chain import Network
@@ -75,15 +75,20 @@ class Difference:
 
 def compare(reference: bytes, other: bytes, samples: Sequence[Arrays]) -> list[Difference]:
     """How far ``other`` is from ``reference``, both run in ONNX Runtime on ``samples``, for each output."""
-    gaps: dict[str, list[tuple[float, float, float]]] = {}
     with OnnxRuntimeEngine(reference, label="reference") as one, OnnxRuntimeEngine(other, label="conversion") as two:
-        for feeds in samples:
-            expected, found = one.infer(feeds), two.infer(feeds)
-            for name, truth in expected.items():
-                gap = np.abs(truth.astype(np.float64) - found[name])
-                gaps.setdefault(name, []).append((float(gap.max()), float(gap.mean()), float(np.abs(truth).mean())))
-    table = {name: np.array(rows) for name, rows in gaps.items()}
+        return compare_engines(one, two, samples)
+
+
+def compare_engines(reference: Engine, other: Engine, samples: Sequence[Arrays]) -> list[Difference]:
+    """How far the answers of two different engines are apart on ``samples``, for each output."""
+    rows: dict[str, list[tuple[float, float, float]]] = {}
+    for feeds in samples:
+        expected, found = reference.infer(feeds), other.infer(feeds)
+        for name, truth in expected.items():
+            gap = np.abs(truth.astype(np.float64) - found[name])
+            rows.setdefault(name, []).append((float(gap.max()), float(gap.mean()), float(np.abs(truth).mean())))
+    table = {name: np.array(row) for name, row in rows.items()}
     return [
-        Difference(name, float(rows[:, 0].max()), float(rows[:, 1].mean()), float(rows[:, 2].mean()))
-        for name, rows in table.items()
+        Difference(name, float(row[:, 0].max()), float(row[:, 1].mean()), float(row[:, 2].mean()))
+        for name, row in table.items()
     ]

@@ -84,13 +84,16 @@ class Report:
 
     def save(self, path: Path) -> None:
         """Write JSON; values that were never measured are null."""
-        text = json.dumps(_nulls(asdict(self)), indent=2)
+        text = json.dumps(nulls(asdict(self)), indent=2)
         path.write_text(text + "\n")
 
 
-def _nulls(value: object) -> object:
+def nulls(value: object) -> object:
+    """``value`` as JSON can hold it: numbers that are not finite become None, wherever they are."""
     if isinstance(value, dict):
-        return {key: _nulls(item) for key, item in value.items()}
+        return {key: nulls(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [nulls(item) for item in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 

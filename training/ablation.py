@@ -25,14 +25,14 @@ import torch
 import typer
 from torch import Tensor
 
-from body.joints import JOINT_NAMES
+from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs_torch import TorchBody
 from body.model import load_body
 from realtime.motion_file import Motion
 from realtime.records import Keypoints
 from realtime.regressor import place_in_view
 from training.batches import Batch
-from training.evaluate import score
+from training.evaluate import WARM_UP, score
 from training.evaluate_reference import Comparison, compare, load_reference, together
 from training.losses import LossWeights, regression_loss
 from training.metrics import mean_of_known
@@ -53,21 +53,30 @@ VARIANTS: Final[dict[str, LifterConfig]] = {
 """What each variant looks at. The last one leaves the camera's own motion in the flow."""
 RUNS: Final = Path("runs/ablation")
 _FIELDS: Final = {
-    *("points", "confidence", "camera", "true_camera", "dt", "flow", "box", "extent"),
+    *("points", "confidence", "camera", "true_camera", "dt", "flow", "box", "extent", "state"),
     *("rotations", "betas", "joints", "coco", "pelvis"),
 }
 _CONFIDENT: Final = 0.4
+_FAST: Final = 1.5  # m/s about the pelvis: what counts as fast motion of a limb
+_LIMBS: Final = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("elbow", "wrist", "knee", "ankle")]
+_LIMB_JOINTS: Final = [JOINT_NAMES.index(COCO_NAMES[i]) for i in _LIMBS]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One trained network's errors: mm, m/s², and shares of the person's box height. NaN where not tested."""
+    """One trained network's errors: mm, m/s², and shares of the person's box height. NaN where not tested.
+
+    ``synthetic_hidden`` and ``synthetic_fast``: of elbows, wrists, knees and ankles whose keypoint is hidden, or that move
+    fast, after moving the pelvis together.
+    """
 
     variant: str
     seed: int
     synthetic_pa: float
     synthetic_mpjpe: float
     synthetic_acceleration: float
+    synthetic_hidden: float
+    synthetic_fast: float
     real_pa: float = float("nan")
     real_rooted: float = float("nan")
     real_reprojection: float = float("nan")
@@ -124,15 +133,24 @@ def _relit(image: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def on_synthetic(network: Lifter, windows: Windows, body: TorchBody) -> tuple[float, float, float]:
-    """PA-MPJPE and MPJPE, mm, and acceleration error, m/s² at 30 fps, on windows of unseen subjects."""
-    parts = []
+def on_synthetic(network: Lifter, windows: Windows, body: TorchBody) -> tuple[float, float, float, float, float]:
+    """PA-MPJPE and MPJPE, mm, acceleration error, m/s² at 30 fps, and the errors of hidden and of fast limbs, mm (see
+    `Outcome`), on windows of unseen subjects."""
+    parts, hidden, fast = [], [], []
     for start in range(0, len(windows), 64):
-        sample = batch_of(windows, np.arange(start, min(start + 64, len(windows))))
-        lifted = network(sample.seen, network.start_state(len(sample.betas)))
-        parts.append(score(lifted, body, sample) * len(sample.betas))
+        rows = np.arange(start, min(start + 64, len(windows)))
+        sample = batch_of(windows, rows)
+        lifted = network(sample.seen, network.start_state(len(rows)))
+        parts.append(score(lifted, body, sample) * len(rows))
+        joints, _ = body.skeleton(lifted.rotations, lifted.betas)
+        limbs, truth = joints[:, WARM_UP:, _LIMB_JOINTS], sample.joints[:, WARM_UP - 1 :, _LIMB_JOINTS]
+        error = (limbs - truth[:, 1:]).norm(dim=-1) * 1000
+        speed = (truth[:, 1:] - truth[:, :-1]).norm(dim=-1) / sample.seen.dt[:, WARM_UP:, None]
+        state = torch.from_numpy(windows.take(rows)["state"])[:, WARM_UP:, _LIMBS]
+        hidden.append(error[state == 1])
+        fast.append(error[(speed > _FAST) & (state < 2)])
     pa, mpjpe, acceleration, _ = (torch.stack(parts).sum(0) / len(windows)).tolist()
-    return pa, mpjpe, acceleration
+    return pa, mpjpe, acceleration, float(torch.cat(hidden).mean()), float(torch.cat(fast).mean())
 
 
 @torch.no_grad()

@@ -24,6 +24,8 @@ _COLUMNS: Final = {
     "synthetic_pa": ("synthetic PA-MPJPE, mm", 1.0),
     "synthetic_mpjpe": ("synthetic MPJPE, mm", 1.0),
     "synthetic_acceleration": ("synthetic accel error, m/s²", 1.0),
+    "synthetic_hidden": ("synthetic hidden limbs, mm", 1.0),
+    "synthetic_fast": ("synthetic fast limbs, mm", 1.0),
     "real_pa": ("real PA-MPJPE, mm", 1.0),
     "real_rooted": ("real shoulder-rooted, mm", 1.0),
     "real_reprojection": ("real reprojection, % of height", 100.0),

@@ -86,9 +86,10 @@ def evaluate(
     single_frames: bool = False,
     seed: int = 1234,
     clean: bool = False,
+    blind: bool = False,
 ) -> Scores:
     """Score ``network`` on ``windows`` windows of ``clips``. ``single_frames`` scores its per-frame part alone; ``clean``
-    leaves the errors of detector and flow out."""
+    leaves the errors of detector and flow out; ``blind`` gives no flow to a network that reads it."""
     bank = MotionBank(clips, seed=seed)
     bank.weights = bank.lengths.double()  # every recorded second counts alike
     flow = FlowSource(_grid(), FlowDegrader(load_flow_noise(), seed + 2), dropout=0.0) if network.config.flow else None
@@ -98,10 +99,8 @@ def evaluate(
     parts: list[Tensor] = []
     for start in range(0, windows, 64):
         batch = maker.draw(min(64, windows - start), LENGTH, FPS)
-        if single_frames:
-            lifted = network(batch.seen, network.start_state(len(batch.betas)), alone=True)
-        else:
-            lifted = network(batch.seen, network.start_state(len(batch.betas)))
+        seen = batch.seen.without_flow() if blind else batch.seen
+        lifted = network(seen, network.start_state(len(batch.betas)), alone=single_frames)
         parts.append(score(lifted, body, batch) * len(batch.betas))
     network.train(was_training)
     return Scores(*(torch.stack(parts).sum(0) / windows).tolist())
@@ -135,7 +134,7 @@ def load_checkpoint(path: Path) -> Lifter:
 
 def main(
     motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
-    checkpoint: Annotated[Path, typer.Option(help="checkpoint of a run")] = Path("runs/keypoints/checkpoint.pt"),
+    checkpoint: Annotated[Path, typer.Option(help="checkpoint of a run")] = Path("runs/motion/checkpoint.pt"),
     windows: Annotated[int, typer.Option(help="windows of 40 frames")] = 1024,
 ) -> None:
     """Print the errors on the validation and the test subjects, with and without detector noise.
@@ -145,9 +144,12 @@ def main(
     network, body = load_checkpoint(checkpoint), TorchBody(load_body())
     for split in ("val", "test"):
         clips = open_clips(motion, split)
-        for clean in (False, True):
-            scores = evaluate(network, body, clips, windows, clean=clean)
-            print(f"{split:5s} {'true keypoints    ' if clean else 'detected keypoints'}  {scores}")
+        print(f"{split:5s} as detected             {evaluate(network, body, clips, windows)}", flush=True)
+        if network.config.flow:
+            print(
+                f"{split:5s} as detected, no flow    {evaluate(network, body, clips, windows, blind=True)}", flush=True
+            )
+        print(f"{split:5s} true keypoints and flow {evaluate(network, body, clips, windows, clean=True)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ $(VENV)/simulated/libcuda.so.1: tests/simulated/build.py tests/simulated/libcuda
 	$(BIN)/python tests/simulated/build.py $(VENV)/simulated
 
 rtx: $(VENV)/.rtx
-	$(BIN)/python -m pytest tests/export/test_ahead_of_time.py
+	$(BIN)/python -m pytest tests/export/test_ahead_of_time.py tests/engines/test_builder_ahead_of_time.py
 
 bench: app
 	$(BIN)/python -m realtime.bench

@@ -128,7 +128,10 @@ def _parse(parser: OnnxParser, onnx: OnnxModel, logged: Callable[[], str]) -> No
         where = f"node {error.node()}" if error.node() >= 0 else "the graph"
         if error.node() >= 0 and hasattr(error, "node_name"):  # since TensorRT 10
             where += f" '{error.node_name()}' ({error.node_operator()})"
-        problems.append(f"{where}: {' '.join(error.desc().split())}")
+        reason = " ".join(error.desc().split())
+        if reason in ("", "false"):  # the condition that did not hold, as it stands in the parser's source
+            reason = error.code().name.replace("_", " ").lower()
+        problems.append(f"{where}: {reason}")
     raise EngineError(f"TensorRT cannot read {onnx.label}: {'; '.join(problems[:3]) or logged()}")
 
 

@@ -152,6 +152,9 @@ class ParserError:
     def __init__(self, node: int, name: str, operator: str, text: str) -> None:
         self._node, self._name, self._operator, self._text = node, name, operator, text
 
+    def code(self) -> Any:
+        return SimpleNamespace(name="UNSUPPORTED_NODE")
+
     def desc(self) -> str:
         return self._text
 

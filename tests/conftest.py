@@ -1,25 +1,50 @@
-"""For all tests: a busy machine is no failure, and a GPU is seen only by the tests that need one (``pytest -m gpu``)."""
+"""For all tests: a busy machine is no failure, and a few seconds of made-up motion, so that nothing has to be downloaded."""
 
 from __future__ import annotations
 
-import os
-
+import numpy as np
 import pytest
 from hypothesis import settings
+from numpy.typing import NDArray
+
+from body.joints import JOINT_NAMES
+from training.motion.clip import Clip
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    # Otherwise "auto" would mean TensorRT on a machine with a GPU, and every test would first build its plans.
-    if config.getoption("markexpr") != "gpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+def _waves(seed: int, frames: int) -> NDArray[np.float32]:
+    """Every joint swings about random axes at random rates: (frames, 24, 3) axis-angle."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(frames)[:, None, None] / 30
+    size = rng.uniform(0, 0.5, (1, 24, 3))
+    size[:, 0] *= 0.3
+    return np.asarray(size * np.sin(time * rng.uniform(1, 6, (1, 24, 3)) + rng.uniform(0, 6, (1, 24, 3))), np.float32)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("markexpr") != "gpu":
-        skip = pytest.mark.skip(reason="needs an NVIDIA GPU with TensorRT: run pytest -m gpu there")
-        for item in items:
-            if item.get_closest_marker("gpu"):
-                item.add_marker(skip)
+@pytest.fixture(scope="session")
+def clips() -> list[Clip]:
+    out = []
+    for number in range(6):
+        frames = 40 + 30 * number
+        pelvis = np.zeros((frames, 3), np.float32)
+        pelvis[:, 0] = np.arange(frames) * 0.02
+        pelvis[:, 1] = 0.93
+        out.append(
+            Clip(
+                name=f"waves {number}",
+                subject=str(number),
+                category="test",
+                licence="CC0-1.0",
+                split="train",
+                fps=30.0,
+                rotations=_waves(number, frames),
+                pelvis=pelvis,
+                weight=float(frames),
+                free=True,
+                rest="body",
+            )
+        )
+    assert len(JOINT_NAMES) == out[0].rotations.shape[1]
+    return out

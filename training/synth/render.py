@@ -117,7 +117,8 @@ class Film:
         """What is seen where."""
         vertices = self.dressed(frame)
         points = np.empty_like(vertices)
-        project(vertices, *(np.float32(value) for value in view.camera), points)
+        fx, fy, cx, cy = view.camera
+        project(vertices, fx, fy, cx, cy, points)
         ids = np.full((view.height, view.width), -1, np.int32)
         depth = np.zeros((view.height, view.width), np.float32)
         fill(points, self.scene.mesh.faces, 0, depth, ids)
@@ -190,7 +191,8 @@ class Film:
             inverse_depth,
         )
         faces = self.scene.mesh.faces
-        surface_flow(now.points, faces, following, now.ids, 0, *camera, field)
+        fx, fy, cx, cy = view.camera
+        surface_flow(now.points, faces, following, now.ids, 0, fx, fy, cx, cy, field)
         hidden_points(now.points, faces, following, now.ids, field, then.inverse_depth, hidden)
         return ExactFlow(field, hidden.astype(bool), inverse_depth, now.ids)
 

@@ -130,9 +130,12 @@ def paint_room(
             picture, bright = layer[side], light[side]
             for channel in range(3):
                 # Indexed in one go: a view of the picture would be counted in and out for every pixel.
-                first, second = np.float32(atlas[picture, v0, u0, channel]), np.float32(atlas[picture, v0, u1, channel])
-                third, fourth = np.float32(atlas[picture, v1, u0, channel]), np.float32(atlas[picture, v1, u1, channel])
-                upper, lower = first + (second - first) * fu, third + (fourth - third) * fu
+                above, beside = np.float32(atlas[picture, v0, u0, channel]), np.float32(atlas[picture, v0, u1, channel])
+                below, opposite = (
+                    np.float32(atlas[picture, v1, u0, channel]),
+                    np.float32(atlas[picture, v1, u1, channel]),
+                )
+                upper, lower = above + (beside - above) * fu, below + (opposite - below) * fu
                 value = (upper + (lower - upper) * fv) * bright
                 image[row, column, channel] = np.uint8(min(max(value, np.float32(0)), np.float32(255)))
 

@@ -92,16 +92,16 @@ def paint_mesh(
             u0, v0, u1, v1 = iu & last, iv & last, (iu + 1) & last, (iv + 1) & last
             pattern = garment[f]
             for channel in range(3):
-                # Indexed in one go: a view of the pattern would be counted in and out for every pixel.
-                first, second = (
+                # Indexed in one go: a view of the picture would be counted in and out for every pixel.
+                above, beside = (
                     np.float32(patterns[pattern, v0, u0, channel]),
                     np.float32(patterns[pattern, v0, u1, channel]),
                 )
-                third, fourth = (
+                below, opposite = (
                     np.float32(patterns[pattern, v1, u0, channel]),
                     np.float32(patterns[pattern, v1, u1, channel]),
                 )
-                upper, lower = first + (second - first) * fu, third + (fourth - third) * fu
+                upper, lower = above + (beside - above) * fu, below + (opposite - below) * fu
                 cloth = (upper + (lower - upper) * fv) * np.float32(1 / 255)
                 surface = p * lit[a, channel] + q * lit[b, channel] + r * lit[c, channel]
                 image[row, column, channel] = np.uint8(min(max(surface * cloth, np.float32(0)), np.float32(255)))

@@ -7,6 +7,7 @@ is missing or damaged, and the order does not matter.
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -16,6 +17,7 @@ from typing import Annotated
 import typer
 
 from training.motion.clip import MotionError
+from training.synth.cluster import LOCAL, ClusterError, run_ray
 from training.synth.factory import KINDS, SPLITS, Job, make_shard
 from training.synth.shards import ShardError, ShardRow
 
@@ -38,6 +40,15 @@ def run_local(jobs: list[Job], workers: int) -> Iterator[tuple[ShardRow, bool]]:
             yield future.result()
 
 
+def with_address(words: list[str]) -> list[str]:
+    """Command-line ``words`` in which a bare ``--ray`` has got the address of this machine: typer knows no option whose
+    value may be left out."""
+    out: list[str] = []
+    for word, following in zip(words, [*words[1:], "--"], strict=True):
+        out += [word, LOCAL] if word == "--ray" and following.startswith("-") else [word]
+    return out
+
+
 def main(
     motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
     output: Annotated[Path, typer.Option(help="folder of the shards and their index")],
@@ -47,23 +58,29 @@ def main(
     samples: Annotated[int, typer.Option(min=1, help="samples in a shard")] = 50,
     seed: Annotated[int, typer.Option(min=0, help="another seed, other people")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1,
+    ray: Annotated[
+        str, typer.Option(metavar="[ADDRESS]", help="use a Ray cluster: of this machine, or at ADDRESS")
+    ] = "",
 ) -> None:
     """Make the shards that are not there yet, and mend damaged ones."""
     if kind not in KINDS:
         raise typer.BadParameter(f"--kind is one of {', '.join(KINDS)}, not {kind!r}")
     if split not in SPLITS:
         raise typer.BadParameter(f"--split is one of {', '.join(SPLITS)}, not {split!r}")
+    # Workers may run elsewhere: paths must not depend on where this one was started.
+    motion, output = motion.absolute(), output.absolute()
     jobs = [Job(kind, split, seed, shard, samples, motion, output) for shard in shard_numbers(shards)]
     start, made = time.monotonic(), 0
     try:
-        for row, new in run_local(jobs, workers):
+        for row, new in run_ray(jobs, ray, workers if workers > 1 else None) if ray else run_local(jobs, workers):
             made += row.samples * new
             seconds = time.monotonic() - start
             done = f"{row.samples} samples, {row.size / 1e6:.1f} MB" if new else "is there"
             print(f"{row.file}: {done}  ({made / seconds:.2f} samples/s)", flush=True)
-    except (MotionError, ShardError) as error:
+    except (ClusterError, MotionError, ShardError) as error:
         raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = with_address(sys.argv[1:])
     typer.run(main)

@@ -1,0 +1,49 @@
+"""Making shards on a Ray cluster. All machines must see the same folders of motion and shards, and have this program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from training.synth.factory import Job, make_shard
+from training.synth.shards import ShardRow
+
+LOCAL: Final = "local"
+"""The address of a cluster of this machine alone, which is started for the run and ended with it."""
+
+
+class ClusterError(RuntimeError):
+    """Ray is not installed or cannot be reached. The message says what to do."""
+
+
+def run_ray(jobs: list[Job], address: str, processors: int | None = None) -> Iterator[tuple[ShardRow, bool]]:
+    """Make shards on the cluster at ``address`` (`LOCAL`, ``"auto"`` or ``HOST:PORT``), in the order in which they get ready.
+
+    One processor a shard, of ``processors`` on a local cluster (None: all). A shard whose machine is lost is made again
+    elsewhere. Raises `ClusterError`, and whatever making a shard raises.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise ClusterError("--ray needs Ray: pip install -e '.[ray]'") from None
+    local = address == LOCAL
+    try:
+        ray.init(
+            address=LOCAL if local else address,
+            num_cpus=processors if local else None,
+            include_dashboard=False if local else None,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"no Ray cluster at {address} ({error}): give the address of its head, or --ray {LOCAL}"
+        ) from error
+    try:
+        make = ray.remote(num_cpus=1, max_retries=3)(make_shard)
+        waiting = [make.remote(job) for job in jobs]
+        while waiting:
+            ready, waiting = ray.wait(waiting)
+            yield ray.get(ready[0])
+    finally:
+        ray.shutdown()

@@ -21,6 +21,7 @@ class World:
     def __init__(self) -> None:
         self.people: list[tuple[float, float, float]] = []  # x, y, height
         self.detector_calls = 0
+        self.confidence = 0.8
 
     def points(self, person: tuple[float, float, float]) -> FloatArray:
         x, y, height = person
@@ -34,7 +35,7 @@ class World:
         if not inside:
             return np.zeros((17, 2), np.float32), np.full(17, 0.05, np.float32)
         nearest = min(inside, key=lambda p: abs(p[0] - box.x) + abs(p[1] - box.y))
-        return self.points(nearest), np.full(17, 0.8, np.float32)
+        return self.points(nearest), np.full(17, self.confidence, np.float32)
 
     def detector(self, image: ImageArray, region: Box) -> list[tuple[Box, float]]:
         self.detector_calls += 1
@@ -174,3 +175,12 @@ def test_who_stands_beside_somebody_that_left_does_not_get_his_name() -> None:
     names = [name for _ in range(20) for name in run.step((300, 350, 180))]
     assert names, "the other one is found"
     assert set(names) == {1}
+
+
+def test_who_goes_behind_a_tree_is_not_guessed_on() -> None:
+    run = Run()
+    assert run.step((300, 240, 200)) == [0]
+    run.world.confidence = 0.34  # what is said of the tree
+    assert [run.step((300, 240, 200)) for _ in range(10)] == [[]] * 10
+    run.world.confidence = 0.5
+    assert run.step((300, 240, 200)) == [0]

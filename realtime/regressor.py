@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from body.lbs import NumpyBody
 from body.rotations import matrix_to_axis_angle
 from engines.engine import Engine, EngineError
 from realtime.flow import cell_means
+from realtime.placement import place_in_view
 from realtime.records import BodyEstimate, Camera, FloatArray, Flow, Keypoints
 from realtime.smoothing import PositionFilter, RotationFilter
 
@@ -83,7 +84,11 @@ class BodyRegressor:
         pose = matrix_to_axis_angle(rotations).astype(np.float32)
         vertices, joints = self._body.pose(pose[0], pose[1:], np.zeros(3, np.float32))
         coco = self._body.coco(vertices)
-        pelvis = place_in_view(coco, keypoints, camera, np.asarray(out["pelvis"][0], np.float32))
+        seen = keypoints
+        if "steady_points" in self._answers:
+            # Where the network believes the keypoints to be: detections shake, and miss, more.
+            seen = replace(keypoints, points=np.array(out["steady_points"][0], np.float32))
+        pelvis = place_in_view(coco, seen, camera, np.asarray(out["pelvis"][0], np.float32))
         if self._smooth:
             pelvis = memory.position(pelvis, dt)
         return BodyEstimate(
@@ -116,48 +121,3 @@ class BodyRegressor:
     def forget(self, before_s: float) -> None:
         """Drop the memory of people last seen earlier than ``before_s``."""
         self._memories = {person: memory for person, memory in self._memories.items() if memory.time_s >= before_s}
-
-
-def place_in_view(
-    coco: FloatArray, keypoints: Keypoints, camera: Camera, guess: FloatArray, trust: float = 0.15
-) -> FloatArray:
-    """Where the pelvis must be for the body's own keypoints to lie on the detected ones.
-
-    A weighted linear least-squares fit of the translation; the network's ``guess`` holds what the picture leaves open
-    (few keypoints, or all in one place).
-
-    Args:
-        coco: (17, 3) the posed body's keypoints relative to the pelvis, camera axes, m.
-        guess: (3,) the network's pelvis, m.
-        trust: weight of the guess against all keypoints together.
-
-    Returns:
-        (3,) float32 pelvis in the camera frame, m.
-    """
-    rays = (keypoints.points - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
-    weight = np.clip((keypoints.confidence - 0.1) / 0.4, 0, 1).astype(np.float64)
-    weight[1:5] *= 0.5  # eyes and ears repeat the nose
-    fitted = np.asarray(guess, np.float64)
-    prior = trust * np.array([1.0, 1.0, 0.05]) * (1 + 4 * np.exp(-weight.sum()))
-    for _ in range(2):
-        depth = np.maximum(coco[:, 2] + fitted[2], 0.3)
-        # Second round: a keypoint far off its place is a miss of the detector and must not pull the body.
-        across = np.hypot((coco[:, 0] + fitted[0]) - rays[:, 0] * depth, (coco[:, 1] + fitted[1]) - rays[:, 1] * depth)
-        w = weight / (1 + (across / 0.12) ** 2) * (fitted[2] / depth) ** 2
-        total = max(float(w.sum()), 1e-6)
-        u, v = rays[:, 0], rays[:, 1]
-        right_u, right_v = u * coco[:, 2] - coco[:, 0], v * coco[:, 2] - coco[:, 1]
-        a = np.array(
-            [
-                [w.sum(), 0.0, -(w * u).sum()],
-                [0.0, w.sum(), -(w * v).sum()],
-                [-(w * u).sum(), -(w * v).sum(), (w * (u * u + v * v)).sum()],
-            ]
-        )
-        b = np.array([(w * right_u).sum(), (w * right_v).sum(), -(w * (u * right_u + v * right_v)).sum()])
-        a, b = a / total, b / total
-        a[np.diag_indices(3)] += prior
-        b += prior * guess
-        fitted = np.asarray(np.linalg.solve(a, b), np.float64)
-        fitted[2] = np.clip(fitted[2], 0.4 * guess[2], 2.5 * guess[2])
-    return fitted.astype(np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +109,18 @@ def test_recording_keeps_an_even_choice() -> None:
     assert kept[0] == 0
     assert len(set(np.diff(kept))) == 1
     assert kept[-1] >= 12
+
+
+def test_a_device_builds_its_engines_without_torch() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None\n"
+        "import export.engines, export.selftest\n"
+        "from export.chain import load_networks\n"
+        "assert 'movenet-lightning' in load_networks(['movenet-lightning'])\n"
+        "try: load_networks(['body'])\n"
+        "except Exception as error: assert 'pip install torch' in str(error), error\n"
+        "else: raise AssertionError\n"
+        "assert 'training' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -29,8 +29,8 @@ from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs_torch import TorchBody
 from body.model import load_body
 from realtime.motion_file import Motion
+from realtime.placement import place_in_view
 from realtime.records import Keypoints
-from realtime.regressor import place_in_view
 from training.batches import Batch
 from training.evaluate import WARM_UP, score
 from training.evaluate_reference import Comparison, compare, load_reference, together

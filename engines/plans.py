@@ -43,8 +43,9 @@ class Target:
     @staticmethod
     def here() -> Target:
         """This machine's. Raises `RuntimeMissingError` where TensorRT cannot run."""
+        version = load_tensorrt().__version__
         gpu = probe_gpu()
-        return Target(load_tensorrt().__version__, gpu.name, gpu.sm)
+        return Target(version, gpu.name, gpu.sm)
 
     def __str__(self) -> str:
         return f"TensorRT {self.tensorrt} on {self.gpu} (SM {self.sm})"

@@ -2,6 +2,7 @@
 
 For every confident keypoint the distance of the body's own keypoint in the picture, as a share of the height of the box
 around the person's confident keypoints; and how much the joints shake, as the acceleration of still and moving joints alike.
+What a detector names beyond the picture's edge it has not seen: such keypoints are counted in a second figure only.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from body.lbs import NumpyBody
 from body.model import load_body
@@ -19,12 +21,16 @@ from realtime.motion_file import Motion, load_motion
 CONFIDENT = 0.4
 
 
-def keypoint_distances(motion: Motion, body: NumpyBody) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Mean distance of each frame with at least four confident keypoints, as a share of its box height."""
+def keypoint_distances(motion: Motion, body: NumpyBody, beyond: bool = False) -> NDArray[np.float64]:
+    """Mean distance of each frame with at least four confident keypoints, as a share of its box height (N,).
+
+    ``beyond`` counts keypoints that were named outside of the picture too. The picture's middle is the principal point.
+    """
     shares = []
     focal, centre = np.diag(motion.camera_matrix)[:2], motion.camera_matrix[:2, 2]
+    inside = np.all((motion.keypoints_px >= 0) & (motion.keypoints_px <= 2 * centre), axis=-1)
     for row in np.flatnonzero(motion.person >= 0):
-        seen = motion.keypoint_confidence[row] > CONFIDENT
+        seen = (motion.keypoint_confidence[row] > CONFIDENT) & (inside[row] | beyond)
         if seen.sum() < 4:
             continue
         body.set_shape(motion.betas[row])
@@ -44,7 +50,7 @@ def main(
     poser = NumpyBody(load_body(body))
     for path in motions:
         motion = load_motion(path)
-        shares = keypoint_distances(motion, poser)
+        shares, wider = keypoint_distances(motion, poser), keypoint_distances(motion, poser, beyond=True)
         found = motion.person >= 0
         fps = float(motion.fps)
         joints = motion.joints_m[found].astype(np.float64)
@@ -54,7 +60,8 @@ def main(
         middle, tail = (np.quantile(shares, [0.5, 0.95]) * 100) if len(shares) else (np.nan, np.nan)
         print(
             f"{path.name}: {found.sum()} of {len(found)} frames with a person, distance mean {100 * shares.mean():.2f} % "
-            f"median {middle:.2f} % p95 {tail:.2f} % of box height, acceleration {shake:.1f} m/s² at {fps:.0f} fps"
+            f"median {middle:.2f} % p95 {tail:.2f} % of box height ({100 * wider.mean():.2f} % with keypoints named beyond the "
+            f"picture), acceleration {shake:.1f} m/s² at {fps:.0f} fps"
         )
 
 

@@ -31,11 +31,13 @@ _MOST_SAMPLES = 24
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One network of the chain. ``name`` is that of the shipped model, or "body"; ``data`` its float32 ONNX model."""
+    """One network of the chain. ``name`` is that of the shipped model or the file, or "body"; ``data`` its float32 ONNX
+    model; ``model`` what ``run_camera.py`` knows it by, where it is not the name."""
 
     name: str
     kind: str
     data: bytes
+    model: str = ""
 
 
 def load_networks(names: list[str] | None = None, body: Path | None = None) -> dict[str, Network]:
@@ -54,7 +56,7 @@ def load_networks(names: list[str] | None = None, body: Path | None = None) -> d
             found[name] = Network(BODY, "body", _body_graph(body))
         else:
             model = resolve(name)
-            found[model.name] = Network(model.name, model.kind or "regressor", model.read())
+            found[model.name] = Network(model.name, model.kind or "regressor", model.read(), name)
     return found
 
 
@@ -98,10 +100,9 @@ class _Chain(Session):
         return engine
 
 
-def run_chain(
-    video: Path, opener: Opener, frames: int, keypoints: str = "fast", flow: str = "raft", regressor: str = "keypoints"
-) -> Motion:
-    """Run the live program over ``frames`` frames of a video, with engines that ``opener`` gives for model names."""
+def run_chain(video: Path, opener: Opener, frames: int, keypoints: str, flow: str, regressor: str) -> Motion:
+    """Run the live program over ``frames`` frames of a video, with the engines that ``opener`` gives for model names or
+    files. ``keypoints``, ``flow`` and ``regressor`` are as in ``run_camera.py``."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "motion.npz")
         options = Options(
@@ -143,11 +144,13 @@ def record_samples(networks: Mapping[str, Network], video: Path, frames: int) ->
     samples: dict[str, list[Arrays]] = {name: [] for name in networks}
 
     def opener(model: str) -> Engine:
-        engine: Engine = OnnxRuntimeEngine(resolve(model).read(), label=model)
-        return Recorder(engine, samples[model]) if model in samples else engine
+        file = resolve(model)
+        engine: Engine = OnnxRuntimeEngine(file.read(), label=file.name)
+        return Recorder(engine, samples[file.name]) if file.name in samples else engine
 
     speeds = [speed for speed, model in KEYPOINT_MODELS.items() if model in networks] or ["fast"]
-    regressors = [network.name for network in networks.values() if network.kind == "regressor"] or ["keypoints"]
+    regressors = [network.model for network in networks.values() if network.kind == "regressor"]
+    regressors = regressors or [Options().regressor]
     flow = "raft" if any(network.kind == "flow" for network in networks.values()) else "dis"
     for place in range(max(len(speeds), len(regressors))):
         speed, regressor = speeds[min(place, len(speeds) - 1)], regressors[min(place, len(regressors) - 1)]

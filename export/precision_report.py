@@ -23,6 +23,7 @@ from export.chain import CLIP, Motion, load_networks, record_samples, run_chain
 from export.onnx_tools import OnnxError
 from export.precision import Converted, compare, convert
 from realtime.keypoints import CONFIDENT
+from realtime.session import Options
 
 _LOWER: tuple[Precision, ...] = ("fp16", "int8")
 
@@ -54,7 +55,7 @@ def main(
     frames: Annotated[int, typer.Option(min=2, help="frames of it")] = 45,
     networks: Annotated[str, typer.Option(help="names of networks, with commas; all by default")] = "",
     keypoints: Annotated[str, typer.Option(help="fast or accurate, for the chain")] = "fast",
-    regressor: Annotated[str, typer.Option(help="the chain's regressor")] = "keypoints",
+    regressor: Annotated[str, typer.Option(help="the chain's regressor, as in run_camera.py")] = Options().regressor,
 ) -> None:
     """Print the difference to float32 of every network, and of the chain."""
     try:
@@ -79,8 +80,10 @@ def main(
 
         def run(graphs: Mapping[str, Converted]) -> Motion:
             def opener(model: str) -> Engine:
-                data = graphs[model].twin if model in graphs else resolve(model).read()
-                return OnnxRuntimeEngine(data, label=model)
+                file = resolve(model)
+                return OnnxRuntimeEngine(
+                    graphs[file.name].twin if file.name in graphs else file.read(), label=file.name
+                )
 
             return run_chain(video, opener, frames, keypoints, "raft", regressor)
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from engines.engine import Engine
 from engines.manifest import resolve
 from engines.ort import OnnxRuntimeEngine
-from export.chain import Network
+from engines.registry import open_engine
+from export.chain import CLIP, Network, load_networks, record_samples, run_chain
 from export.graphs import plain, shapes
 from export.half import to_half
 from export.onnx_tools import OnnxError, check
 from export.operators import check_operators
 from export.precision import compare, convert
+from export.precision_report import chain_table
 from export.quantised import to_int8
 
 Feeds = dict[str, NDArray[np.float32]]
@@ -208,3 +213,23 @@ def test_folded_weights_and_shapes() -> None:
     known = shapes(model)
     assert known["Identity:0"] == (1, 1, 17, 3)
     assert all(name in known for node in model.graph.node for name in node.output if name)
+
+
+def test_a_regressor_of_ones_own_is_measured_too(tmp_path: Path) -> None:
+    file = tmp_path / "mine.onnx"
+    file.write_bytes(resolve("keypoints").read())
+    networks = load_networks([str(file)])
+    samples = record_samples(networks, CLIP, 4)["mine"]
+    assert len(samples) == 4
+    assert samples[0]["points"].shape == (1, 17, 2)
+    half = convert(networks["mine"], "fp16", samples)
+
+    def opener(model: str) -> Engine:
+        return OnnxRuntimeEngine(half.twin if model == str(file) else resolve(model).read())
+
+    whole = run_chain(CLIP, lambda model: open_engine(model, "onnxruntime"), 6, "fast", "dis", str(file))
+    lower = run_chain(CLIP, opener, 6, "fast", "dis", str(file))
+    (row,) = chain_table(whole, {"fp16": lower})[2:]
+    name, frames, keypoints, joints, _ = (cell.strip() for cell in row.strip("|").split("|"))
+    assert (name, frames, keypoints) == ("fp16", "6 of 6", "0.00 / 0.00")  # only the regressor was rounded
+    assert 0 < float(joints.split(" / ")[0]) < 5

@@ -72,7 +72,7 @@ def draw_frames(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator
     """
     done = 0
     while done < count:
-        films = [Film(scene) for scene in maker.draw(_BATCH, SCENE + 1, FPS)]
+        films = [Film(scene) for scene in maker.draw(_scenes(count - done), SCENE + 1, FPS)]
         for film, found in zip(films, track(films, noise), strict=True):
             if found is None:
                 continue
@@ -82,6 +82,11 @@ def draw_frames(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator
                 done += 1
                 if done == count:
                     return
+
+
+def _scenes(frames: int) -> int:
+    """How many scenes to draw at a time for so many more ``frames``."""
+    return min(_BATCH, -(-frames // SCENE))
 
 
 def whole(film: Film) -> tuple[View, float]:
@@ -137,7 +142,7 @@ def draw_motion(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator
     del noise
     done = 0
     while done < count:
-        for scene in maker.draw(2 * _BATCH, SCENE + 1, FPS, textured=False):
+        for scene in maker.draw(_scenes(count - done), SCENE + 1, FPS, textured=False):
             film = Film(scene)
             for frame in range(SCENE):
                 yield motion_crop(film, frame, rng)

@@ -41,7 +41,7 @@ def draw_windows(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generato
     done = 0
     while done < count:
         # The frame before the window is filmed too: from then on every frame has a flow.
-        films = [Film(scene) for scene in maker.draw(_BATCH, FRAMES + 1, FPS)]
+        films = [Film(scene) for scene in maker.draw(min(_BATCH, count - done), FRAMES + 1, FPS)]
         for film, found in zip(films, track(films, noise), strict=True):
             if found is None:
                 continue

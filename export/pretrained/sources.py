@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import tarfile
@@ -46,6 +47,11 @@ HUMAN_MODELS = Package(
 MEDIAPIPE_POSE = Package(
     "@mediapipe/pose", "0.5.1675469404", "8bb349a7b3a3ba699df23be804ddd3b3eab810b50b15406894be257859388a84"
 )
+
+
+def default_cache() -> Path:
+    """Where downloaded packages are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "motionmesh" / "packages"
 
 
 def fetch(package: Package, cache: Path) -> Path:

@@ -22,7 +22,7 @@ from engines.ort import OnnxRuntimeEngine
 from export.manifest import ModelCard, ship
 from export.onnx_tools import check, store_fp16
 from export.pretrained.parity import sample_pictures
-from export.pretrained.sources import SourceError
+from export.pretrained.sources import SourceError, default_cache
 from export.raft.network import RaftSmall
 from export.raft.source import ORIGIN, Network, fetch, load_original, read_weights
 from export.tracing import trace
@@ -79,13 +79,6 @@ def parity(model: bytes, original: Network, network: RaftSmall) -> dict[str, tup
             gap = np.linalg.norm(flow - truth.permute(0, 2, 3, 1).numpy(), axis=-1)
             found[name] = float(gap.max()), float(gap.mean())
     return found
-
-
-def default_cache() -> Path:
-    """Where downloaded packages are kept."""
-    from export.pretrained.__main__ import _default_cache
-
-    return _default_cache()
 
 
 def main(

@@ -22,7 +22,8 @@ from body.lbs import NumpyBody
 from body.model import load_body
 from engines.device import describe_device
 from engines.ort import OnnxRuntimeEngine
-from export.raft.__main__ import ITERATIONS, SHRINK, default_cache, to_onnx
+from export.pretrained.sources import default_cache
+from export.raft.__main__ import ITERATIONS, SHRINK, to_onnx
 from export.raft.network import RaftSmall
 from export.raft.source import fetch, read_weights
 from realtime.draw.raster import Rasteriser

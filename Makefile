@@ -22,7 +22,7 @@ test: dev
 simulate: $(VENV)/simulated/libcuda.so.1
 	SIMULATED_DEVICE=required LD_LIBRARY_PATH=$(VENV)/simulated $(BIN)/python -m pytest tests/simulated
 
-$(VENV)/simulated/libcuda.so.1: tests/simulated/build.py tests/simulated/libcuda.c tests/simulated/requirements.txt | dev
+$(VENV)/simulated/libcuda.so.1: tests/simulated/build.py $(wildcard tests/simulated/libcuda/*) tests/simulated/requirements.txt | dev
 	$(BIN)/python tests/simulated/build.py $(VENV)/simulated
 
 rtx: $(VENV)/.rtx

@@ -1,8 +1,8 @@
 """Builds the simulated CUDA device and the real packages that run on it: ``python tests/simulated/build.py FOLDER``.
 
-FOLDER gets ``libcuda.so.1``, compiled from libcuda.c with cc; this Python gets cuda-bindings, a wheel, and pycuda, which
-is compiled from its source distribution (some minutes) against NVIDIA's headers, which are two small wheels. Nothing of
-CUDA need be installed. Linux only.
+FOLDER gets ``libcuda.so.1``, compiled from the folder libcuda with cc; this Python gets cuda-bindings, a wheel, and
+pycuda, which is compiled from its source distribution (some minutes) against NVIDIA's headers, which are two small
+wheels. Nothing of CUDA need be installed. Linux only.
 """
 
 from __future__ import annotations
@@ -47,15 +47,19 @@ def fetch_headers(folder: Path) -> Path:
 
 
 def build_library(folder: Path, headers: Path, users: list[Path]) -> Path:
-    """Compile the device; functions that ``users`` link to and libcuda.c lacks answer that they are not supported."""
-    compiled = folder / "libcuda.o"
+    """Compile the device; functions that ``users`` link to and the device lacks answer that they are not supported."""
+    compiled = []
     flags = ["-std=gnu11", "-O1", "-g", "-fPIC", "-fvisibility=hidden", "-Wall", f"-I{headers}"]
-    run("cc", *flags, "-c", HERE / "libcuda.c", "-o", compiled)
-    there = set(re.findall(r" T (cu\w+)", run("nm", compiled)))
+    for source in sorted((HERE / "libcuda").glob("*.c")):
+        compiled.append(folder / f"{source.stem}.o")
+        run("cc", *flags, "-c", source, "-o", compiled[-1])
+    there = set(re.findall(r" T (cu\w+)", run("nm", *compiled)))
     wanted = {name for user in users for name in re.findall(r" U (cu[A-Z]\w+)", run("nm", "-D", user))}
     (folder / "unused.c").write_text("".join(UNUSED.format(name=name) for name in sorted(wanted - there)))
     library = folder / "libcuda.so.1"
-    run("cc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", library, compiled, folder / "unused.c", "-lpthread")
+    run(
+        "cc", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-o", library, *compiled, folder / "unused.c", "-lpthread"
+    )
     return library
 
 

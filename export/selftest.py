@@ -30,6 +30,7 @@ from engines.openvino_cpu import OpenVinoEngine
 from engines.ort import OnnxRuntimeEngine
 from engines.registry import why_no_tensorrt
 from engines.tensorrt import TensorRtEngine
+from engines.tensorrt_api import load_tensorrt
 from engines.tensorrt_builder import BuildOptions, Precision
 from export.chain import CLIP, Network, load_networks, record_samples
 from export.engines import CALIBRATION_FRAMES, build_engines
@@ -90,16 +91,18 @@ def describe_machine() -> dict[str, str]:
     """What one must know of a machine to believe its figures: processor, GPU, driver, board, power mode, versions."""
     found = {"program": version(), "cpu": describe_device(), "system": platform.platform()}
     found["python"] = platform.python_version()
+    found |= {package: _installed(package) for package in _PACKAGES}
     try:
         gpu = probe_gpu()
         found["gpu"], found["cuda"] = str(gpu), gpu.cuda
+        found["tensorrt"] = load_tensorrt().__version__  # a board's own one is unknown to pip
     except EngineError as error:
         found["gpu"] = str(error)
     board = Path("/etc/nv_tegra_release")  # Jetsons only
     if board.is_file():
         found["jetson"] = board.read_text(errors="replace").splitlines()[0].strip("# ")
         found["power mode"] = _ask("nvpmodel", "-q")
-    return found | {package: _installed(package) for package in _PACKAGES}
+    return found
 
 
 def _installed(package: str) -> str:

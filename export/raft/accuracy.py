@@ -22,8 +22,11 @@ from body.lbs import NumpyBody
 from body.model import load_body
 from engines.device import describe_device
 from engines.ort import OnnxRuntimeEngine
+from engines.tensorrt_builder import PRECISIONS, Precision
+from export.chain import CLIP, load_networks, record_samples
+from export.precision import convert
 from export.pretrained.sources import default_cache
-from export.raft.__main__ import ITERATIONS, SHRINK, to_onnx
+from export.raft.__main__ import ITERATIONS, NAME, SHRINK, to_onnx
 from export.raft.network import RaftSmall
 from export.raft.source import fetch, read_weights
 from realtime.draw.raster import Rasteriser
@@ -128,7 +131,8 @@ def measure(flow: CropFlow, pairs: list[Pair]) -> tuple[float, float, float]:
 def main(
     count: Annotated[int, typer.Option(min=1, help="pairs of pictures for each motion")] = 24,
 ) -> None:
-    """Print the end-point error and the time of DIS and of RAFT with several crop sizes and numbers of iterations."""
+    """Print the end-point error and the time of DIS, of RAFT with several crop sizes and numbers of iterations, and of the
+    shipped model in each precision."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     weights = read_weights(fetch(default_cache()))
@@ -139,12 +143,19 @@ def main(
         network.load_state_dict(weights)
         return RaftFlow(OnnxRuntimeEngine(to_onnx(network).SerializeToString()))
 
+    networks = load_networks([NAME])
+    samples = record_samples(networks, CLIP, 12)[NAME]
+
+    def shipped(precision: Precision) -> CropFlow:
+        return RaftFlow(OnnxRuntimeEngine(convert(networks[NAME], precision, samples).twin))
+
     methods: dict[str, Callable[[], CropFlow]] = {f"DIS, {SIZE} px": DisFlow}
     for shrink in (1, 2, 3):
         for iterations in (2, 4, 6, 12):
-            mark = " (shipped)" if (shrink, iterations) == (SHRINK, ITERATIONS) else ""
-            name = f"RAFT-small, {SIZE * shrink} px, {iterations} iterations{mark}"
-            methods[name] = partial(raft, shrink, iterations)
+            methods[f"RAFT-small, {SIZE * shrink} px, {iterations} iterations"] = partial(raft, shrink, iterations)
+    for precision in PRECISIONS:
+        name = f"shipped ({SIZE * SHRINK} px, {ITERATIONS} iterations), rounded as in {precision}"
+        methods[name] = partial(shipped, precision)
     print(f"End-point error, px of a {SIZE} px crop, person / background; {describe_device()}, one thread.\n")
     print("| method | " + " | ".join(f"moves {motion:g} px" for motion in MOTIONS) + " | ms |")
     print("| --- |" + " --- |" * (len(MOTIONS) + 1))

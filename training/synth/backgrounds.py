@@ -1,12 +1,15 @@
-"""Pictures to put behind synthetic people: clouds of many scales, boxes, stripes, tiles. Nothing is read from a file."""
+"""Pictures to put behind synthetic people: clouds of many scales, boxes, tiles, boards, shelves, materials."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from training.synth.appearance import tiling_noise
+from training.synth.photographs import materials
 
 ImageArray = NDArray[np.uint8]
 
@@ -28,9 +31,13 @@ def background(height: int, width: int, rng: np.random.Generator) -> ImageArray:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 2.5)), np.float32).clip(0, 255).astype(np.uint8)
 
 
+KINDS: Final = ("clouds", "plain", "tiles", "planks", "shelf", "leaves", "material")
+SHARES: Final = (0.24, 0.22, 0.13, 0.09, 0.13, 0.09, 0.10)
+
+
 def wall(rng: np.random.Generator, side: int) -> ImageArray:
     """A texture (side, side, 3) for a wall or a floor. Some are nearly plain: real walls give optical flow nothing to hold."""
-    match rng.choice(["clouds", "plain", "tiles", "planks", "shelf", "leaves"], p=[0.3, 0.22, 0.14, 0.1, 0.14, 0.1]):
+    match rng.choice(KINDS, p=SHARES):
         case "clouds":
             return background(side, side, rng)
         case "plain":
@@ -41,6 +48,8 @@ def wall(rng: np.random.Generator, side: int) -> ImageArray:
             image = _tiles(rng, side, int(rng.integers(5, 14)), int(rng.integers(1, 3)))
         case "shelf":
             image = _shelf(rng, side)
+        case "material":
+            image = _material(rng, side)
         case _:
             far, near = _paint(rng), _paint(rng)
             part = 1 / (1 + np.exp(-2 * tiling_noise(rng, rng.uniform(0.5, 1.1), side)))[..., None]
@@ -66,6 +75,16 @@ def _tiles(rng: np.random.Generator, side: int, rows: int, columns: int) -> NDAr
     joint = ((y * rows) % 1 < width * rows * 0.3) | (x % 1 < width * columns * 0.3)
     grain = 1 + rng.uniform(0.0, 0.15) * tiling_noise(rng, 1.0, side)
     return np.asarray(np.where(joint[..., None], _paint(rng), _paint(rng) * (shade * grain)[..., None]))
+
+
+def _material(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
+    """A photographed brick wall, gravel or grass, in a colour of its own and from nearer or farther."""
+    image = materials()[rng.integers(len(materials()))]
+    part = int(len(image) * rng.uniform(0.4, 1.0))
+    top, left = (int(value) for value in rng.integers(0, len(image) - part + 1, 2))
+    near = cv2.resize(image[top : top + part, left : left + part], (side, side), interpolation=cv2.INTER_AREA)
+    shade = np.asarray(near, np.float64) / 128
+    return np.asarray(_paint(rng) * (1 + (shade - 1) * rng.uniform(0.5, 1.2)).clip(0, 3))
 
 
 def _shelf(rng: np.random.Generator, side: int) -> NDArray[np.float64]:

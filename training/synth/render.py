@@ -82,7 +82,7 @@ class Film:
         self._dressed: dict[int, tuple[FloatArray, FloatArray | None]] = {}
         turn = scene.room.turn
         self._turns = np.ascontiguousarray(scene.rotation @ turn.T, np.float32)
-        self._centres = np.ascontiguousarray(scene.centre @ turn.T, np.float32)
+        self._centres = np.ascontiguousarray(scene.centre @ turn.T + scene.room.origin, np.float32)
         self._bare = not mesh.look.offset.any()
 
     def dressed(self, frame: int) -> FloatArray:

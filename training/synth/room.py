@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from training.synth.photographs import look_along
 from training.synth.shading import is_covered
 
 FloatArray = NDArray[np.float32]
@@ -22,22 +23,42 @@ ImageArray = NDArray[np.uint8]
 TEXTURE: Final = 256
 """Side of a wall's texture, texels, a power of two. Walls repeat it mirrored, so that it has no seam."""
 
+SKY: Final = 2000.0
+"""Sides of the cube that a panorama is painted on, metres."""
+
 _FAST: Final = {"contract", "nsz", "arcp", "reassoc"}
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """``low``, ``high`` (3,) corners, metres, in the room's own axes, which the room's ``turn`` (3, 3) takes the world's
-    to; ``atlas`` (L, TEXTURE, 3 TEXTURE / 2, 3) uint8 of `with_levels`; by side (low x, high x, low y, ...): ``layer``
-    (6,) int32 rows of the atlas, ``density`` (6,) texels a metre, ``light`` (6,) brightness."""
+    """``low``, ``high`` (3,) corners, metres, in the room's own frame, where a point p of the world is at ``turn`` (3, 3) @ p +
+    ``origin`` (3,); ``atlas`` (L, TEXTURE, 3 TEXTURE / 2, 3) uint8 of `with_levels`; by side (low x, high x, low y, ...):
+    ``layer`` (6,) int32 rows of the atlas, ``density`` (6,) texels a metre, ``light`` (6,) brightness."""
 
     low: FloatArray
     high: FloatArray
     turn: FloatArray
+    origin: FloatArray
     atlas: ImageArray
     layer: NDArray[np.int32]
     density: FloatArray
     light: FloatArray
+
+
+def sky_box(panorama: ImageArray) -> ImageArray:
+    """The atlas (6, TEXTURE, 3 TEXTURE / 2, 3) of a cube of `SKY` metres whose corner is the room's origin and on whose sides a
+    panorama is painted: so large that walking shows no parallax."""
+    line = np.arange(TEXTURE) * (SKY / TEXTURE)
+    first, second = np.meshgrid(line, line)  # across, along
+    # Heights count downwards and repeat mirrored: row r of a wall is at height r + 1.
+    up = second + SKY / TEXTURE
+    sides = []
+    for axis in range(3):
+        for end in (0.0, SKY):
+            wall = np.full_like(first, end)
+            place = ((wall, up, first), (first, wall, second), (first, up, wall))[axis]
+            sides.append(with_levels(look_along(panorama, np.stack(place, -1) - SKY / 2)))
+    return np.stack(sides)
 
 
 def with_levels(texture: ImageArray) -> ImageArray:

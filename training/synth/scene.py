@@ -6,6 +6,7 @@ A scene is a short window of motion before one camera, all of it in numbers; `tr
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,8 @@ from training.bank import Augmentation, MotionBank
 from training.synth.appearance import Appearance, dress, vertex_parts
 from training.synth.backgrounds import wall
 from training.synth.occluders import Thing, draw_box
-from training.synth.room import TEXTURE, Room, with_levels
+from training.synth.photographs import irradiance, panoramas
+from training.synth.room import SKY, TEXTURE, Room, sky_box, with_levels
 from training.views import draw_views
 
 FloatArray = NDArray[np.float32]
@@ -95,6 +97,7 @@ class SceneOptions:
     box: float = 0.2
     second_person: float = 0.12
     outdoors: float = 0.3
+    panorama: float = 0.3
 
 
 class SceneMaker:
@@ -156,6 +159,11 @@ class SceneMaker:
                 things.append(self._passer_by(window.rotations[row - 1], views.pelvis[row].numpy(), turns, stands))
             if not textured:
                 things = [replace(one, look=plain(len(one.rest), len(one.faces))) for one in things]
+            if textured and self.rng.random() < self.options.panorama:
+                room, harmonics = self._panorama(stands)
+            else:
+                room = self._room(turns, stands, views.pelvis[row].numpy(), self._walls(textured))
+                harmonics = _light(self.rng)
             scenes.append(
                 Scene(
                     size=(int(views.size[row, 0]), int(views.size[row, 1])),
@@ -165,8 +173,8 @@ class SceneMaker:
                     rotation=turns,
                     centre=stands,
                     mesh=_join(self.arrays, skin, look, self._parts, things),
-                    room=self._room(turns, stands, views.pelvis[row].numpy(), self._walls(textured)),
-                    harmonics=_light(self.rng),
+                    room=room,
+                    harmonics=harmonics,
                     rotations=rotations[row].numpy(),
                     betas=betas[row].numpy(),
                     pelvis=views.pelvis[row].numpy(),
@@ -201,12 +209,32 @@ class SceneMaker:
             self._atlas = np.stack([with_levels(wall(self.rng, TEXTURE)) for _ in range(WALLS)])
         return self._atlas
 
+    def _panorama(self, centre: FloatArray) -> tuple[Room, FloatArray]:
+        """A photographed place all around the camera, and its light, turned to anywhere."""
+        rng = self.rng
+        place = panoramas()[rng.integers(len(panoramas()))]
+        turn = _about_vertical(rng.uniform(0, 2 * np.pi))
+        harmonics = irradiance(place.light, turn)
+        harmonics /= max(float(harmonics[:, 0].mean()), 1e-6)
+        # A picture shows less contrast than there is: so must the person in it.
+        harmonics[:, 1:] *= rng.uniform(0.4, 0.8)
+        room = Room(
+            np.zeros(3, np.float32),
+            np.full(3, SKY, np.float32),
+            turn,
+            (SKY / 2 - centre[0] @ turn.T).astype(np.float32),
+            _sky(place.name),
+            np.arange(6, dtype=np.int32),
+            np.full(6, TEXTURE / SKY, np.float32),
+            np.full(6, rng.uniform(0.6, 1.1), np.float32),
+        )
+        return room, (harmonics * rng.uniform(0.5, 1.0)).astype(np.float32)
+
     def _room(self, turns: FloatArray, centre: FloatArray, pelvis: FloatArray, atlas: NDArray[np.uint8]) -> Room:
         """Walls around camera and person: a few metres away, or so far that only a turning camera moves them."""
         rng = self.rng
         world = np.einsum("tji,tj->ti", turns, pelvis) + centre
-        angle = rng.uniform(0, 2 * np.pi)
-        turn = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
+        turn = _about_vertical(rng.uniform(0, 2 * np.pi))
         inside = np.concatenate([centre, world]) @ turn.T
         outdoors = rng.random() < self.options.outdoors
         reach = np.exp(rng.uniform(np.log(4), np.log(40), 6) if outdoors else rng.uniform(np.log(0.5), np.log(5), 6))
@@ -221,7 +249,8 @@ class SceneMaker:
         return Room(
             low.astype(np.float32),
             high.astype(np.float32),
-            turn.astype(np.float32),
+            turn,
+            np.zeros(3, np.float32),
             atlas,
             layer,
             (TEXTURE / span).astype(np.float32),
@@ -233,6 +262,18 @@ def _still(turns: FloatArray, centre: FloatArray) -> FloatArray:
     """The camera's path (T, 3), or one place where it all but stands still."""
     still = np.abs(turns - turns[:1]).max() < 1e-6 and np.ptp(centre, axis=0).max() < STILL
     return np.broadcast_to(centre.mean(0), centre.shape).copy() if still else centre
+
+
+def _about_vertical(angle: float) -> FloatArray:
+    """A turn (3, 3) about the world's y axis."""
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]], np.float32)
+
+
+@cache
+def _sky(name: str) -> NDArray[np.uint8]:
+    """The sky box of a panorama, two megabytes each."""
+    return sky_box(next(place.image for place in panoramas() if place.name == name))
 
 
 def _light(rng: np.random.Generator) -> FloatArray:

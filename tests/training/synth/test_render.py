@@ -43,7 +43,8 @@ def test_the_next_frame_warped_by_the_flow_is_this_frame(scenes: list[Scene]) ->
         flow = film.flow(0, view)
         y, x = np.mgrid[: view.height, : view.width].astype(np.float32)
         back = cv2.remap(then, x + flow.field[..., 0], y + flow.field[..., 1], cv2.INTER_LINEAR)
-        wrong = np.abs(back - now).mean(-1)
+        # Interpolation blurs what is as fine as a pixel.
+        wrong = np.abs(cv2.GaussianBlur(back - now, (0, 0), 1)).mean(-1)
         # A pixel at an outline shows both what is before and what is behind it.
         around = np.ones((5, 5), np.uint8)
         step = cv2.dilate(flow.inverse_depth, around) - cv2.erode(flow.inverse_depth, around)
@@ -54,7 +55,7 @@ def test_the_next_frame_warped_by_the_flow_is_this_frame(scenes: list[Scene]) ->
         moving = seen & (np.linalg.norm(flow.field, axis=-1) > 1.5)
         if moving.sum() > 500:
             tried += 1
-            assert wrong[moving].mean() < 0.6 * np.abs(then - now).mean(-1)[moving].mean()
+            assert wrong[moving].mean() < 0.6 * np.abs(cv2.GaussianBlur(then - now, (0, 0), 1)).mean(-1)[moving].mean()
     assert tried > 1
 
 

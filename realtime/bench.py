@@ -1,13 +1,15 @@
 """Measure this machine: python -m realtime.bench
 
-Runs the whole program, as a user would, on a real clip brought to 640×480, several times: once as fast as it can (file:
-throughput), once at the clip's own pace (live: latency and drops). Prints the median of each figure.
+Runs the whole program, as a user would, on a real clip, several times each way: brought to 640×480, as fast as it can
+(file: throughput) and at the clip's own pace (live: latency and drops); and at the clip's own size, with an annotated
+recording. Prints the median of each figure.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -47,14 +49,21 @@ def standard_clip(source: Path, target: Path, frames: int) -> None:
             )
 
 
-def run_once(clip: Path, keypoints: str, engine: str, live: bool) -> dict[str, Any]:
-    """One run of the program in a process of its own; its report."""
+def run_once(clip: Path, keypoints: str, engine: str, frames: int, mode: str = "file") -> dict[str, Any]:
+    """One run of the program in a process of its own; its report, and ``cpu_s``: the processor time that it took in all.
+
+    ``mode`` is "file", "live" or "recorded".
+    """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "run_camera.py", "--source", str(clip), "--view", "none", "--quiet"]
-        command += ["--keypoints", keypoints, "--engine", engine, "--report", str(report)]
-        subprocess.run(command + ["--live"] * live, check=True, cwd=Path(__file__).resolve().parent.parent)
+        command += ["--keypoints", keypoints, "--engine", engine, "--report", str(report), "--frames", str(frames)]
+        command += {"file": [], "live": ["--live"], "recorded": ["--record", str(Path(folder) / "out.mp4")]}[mode]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=True, cwd=Path(__file__).resolve().parent.parent)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         answer: dict[str, Any] = json.loads(report.read_text())
+        answer["cpu_s"] = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
         return answer
 
 
@@ -77,22 +86,27 @@ def main(
     engine: Annotated[str, typer.Option(help="as in run_camera.py")] = "auto",
     output: Annotated[Path | None, typer.Option(help="also write all reports as JSON")] = None,
 ) -> None:
-    """Print mesh rate, latency and time per stage of the whole program at 640×480, headless."""
+    """Print mesh rate, latency, memory and time per stage of the whole program, headless."""
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         standard = Path(folder) / "clip.mp4"
-        standard_clip(clip or demo_clip(), standard, frames)
+        original = clip or demo_clip()
+        standard_clip(original, standard, frames)
+        clips = {"file": standard, "live": standard, "recorded": original}
         reports = {
-            mode: [run_once(standard, keypoints, engine, mode == "live") for _ in range(runs)]
-            for mode in ("file", "live")
+            mode: [run_once(path, keypoints, engine, frames, mode) for _ in range(runs)] for mode, path in clips.items()
         }
-    file, live = reports["file"], reports["live"]
+    with open_source(str(original)) as source:
+        width, height = source.size
+    file = reports["file"]
     table = Table(
-        title=f"{describe_device()}, {os.cpu_count()} cores, {file[0]['engine']}, 640×480, --keypoints {keypoints}"
+        title=f"{describe_device()}, {file[0]['engine']}, --keypoints {keypoints}",
+        caption=f"file: 640×480, as fast as it can; live: the same at the clip's own pace; recorded: {width}×{height}, "
+        "annotated video written. Processor time: the whole run with its start.",
     )
     table.add_column("median of " + str(runs))
-    table.add_column("as fast as it can", justify="right")
-    table.add_column("live, 30 fps clip", justify="right")
+    for mode in reports:
+        table.add_column(mode, justify="right")
     rows: list[tuple[str, str, tuple[str, ...]]] = [
         ("unique meshes a second", "{:.1f}", ("mesh_rate_hz",)),
         ("frames dropped", "{:.0f}", ("frames_dropped",)),
@@ -101,13 +115,16 @@ def main(
         ("capture to mesh p99, ms", "{:.1f}", ("latency_ms", "p99")),
         ("first mesh after, s", "{:.2f}", ("first_mesh_s",)),
         ("peak memory, MB", "{:.0f}", ("peak_rss_mb",)),
+        ("processor time, s", "{:.1f}", ("cpu_s",)),
     ]
-    rows += [(f"stage {stage} p50 / p95, ms", "{:.2f}", ("stages", stage)) for stage in file[0]["stages"]]
+    stages = reports["recorded"][0]["stages"]
+    rows += [(f"stage {stage} p50 / p95, ms", "{:.2f}", ("stages", stage)) for stage in stages]
     for label, form, path in rows:
         cells = []
-        for group in (file, live):
+        for group in reports.values():
             if path[0] == "stages":
-                cells.append(" / ".join(form.format(_median(group, *path, q)) for q in ("p50_ms", "p95_ms")))
+                values = [_median(group, *path, q) for q in ("p50_ms", "p95_ms")]
+                cells.append(" / ".join(map(form.format, values)) if np.isfinite(values).all() else "")
             else:
                 cells.append(form.format(_median(group, *path)))
         table.add_row(label, *cells)

@@ -8,7 +8,6 @@ recording. Prints the median of each figure.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import statistics
 import subprocess

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -100,15 +100,11 @@ class _Chain(Session):
         return engine
 
 
-def run_chain(video: Path, opener: Opener, frames: int, keypoints: str, flow: str, regressor: str) -> Motion:
-    """Run the live program over ``frames`` frames of a video, with the engines that ``opener`` gives for model names or
-    files. ``keypoints``, ``flow`` and ``regressor`` are as in ``run_camera.py``."""
+def run_chain(options: Options, opener: Opener) -> Motion:
+    """Run the live program with the engines that ``opener`` gives for model names or files."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "motion.npz")
-        options = Options(
-            str(video), "none", keypoints=keypoints, regressor=regressor, save=path, frames=frames, flow=flow
-        )
-        _Chain(options, opener).run()
+        path = options.save or Path(folder, "motion.npz")
+        _Chain(replace(options, save=path, view="none"), opener).run()
         with np.load(path, allow_pickle=False) as motion:
             return Motion(motion["frame"], motion["keypoints_px"], motion["keypoint_confidence"], motion["joints_m"])
 
@@ -153,8 +149,14 @@ def record_samples(networks: Mapping[str, Network], video: Path, frames: int) ->
     regressors = regressors or [Options().regressor]
     flow = "raft" if any(network.kind == "flow" for network in networks.values()) else "dis"
     for place in range(max(len(speeds), len(regressors))):
-        speed, regressor = speeds[min(place, len(speeds) - 1)], regressors[min(place, len(regressors) - 1)]
-        run_chain(video, opener, frames, speed, flow if place == 0 else "dis", regressor)
+        options = Options(
+            str(video),
+            keypoints=speeds[min(place, len(speeds) - 1)],
+            regressor=regressors[min(place, len(regressors) - 1)],
+            frames=frames,
+            flow=flow if place == 0 else "dis",
+        )
+        run_chain(options, opener)
     for network in networks.values():
         if network.kind == "detector":  # the chain looks for people once and then follows them
             samples[network.name] = _search(network, video, frames)

@@ -7,6 +7,7 @@ float32 arithmetic that rounds wherever the GPU's graph does; a GPU's own order 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -55,10 +56,15 @@ def main(
     frames: Annotated[int, typer.Option(min=2, help="frames of it")] = 45,
     networks: Annotated[str, typer.Option(help="names of networks, with commas; all by default")] = "",
     keypoints: Annotated[str, typer.Option(help="fast or accurate, for the chain")] = "fast",
+    flow: Annotated[str, typer.Option(help="raft or dis, for the chain")] = "raft",
+    focal: Annotated[float | None, typer.Option(help="focal length of the video, px")] = None,
+    save: Annotated[Path | None, typer.Option(help="folder for the motion of each precision")] = None,
     regressor: Annotated[str, typer.Option(help="the chain's regressor, as in run_camera.py")] = Options().regressor,
 ) -> None:
     """Print the difference to float32 of every network, and of the chain."""
     try:
+        if save is not None:
+            save.mkdir(parents=True, exist_ok=True)
         chosen = load_networks([name for name in networks.split(",") if name] or None)
         # Calibrated on the rendered clip always: the video is what is measured, and must not be known.
         calibration = record_samples(chosen, CLIP, 45)
@@ -78,18 +84,23 @@ def main(
                         flush=True,
                     )
 
-        def run(graphs: Mapping[str, Converted]) -> Motion:
+        def run(precision: Precision) -> Motion:
+            graphs = converted.get(precision, {})
+
             def opener(model: str) -> Engine:
                 file = resolve(model)
                 return OnnxRuntimeEngine(
                     graphs[file.name].twin if file.name in graphs else file.read(), label=file.name
                 )
 
-            return run_chain(video, opener, frames, keypoints, "raft", regressor)
+            options = Options(
+                str(video), keypoints=keypoints, flow=flow, regressor=regressor, focal=focal, frames=frames
+            )
+            return run_chain(replace(options, save=save and save / f"{precision}.npz"), opener)
 
-        print(f"\nThe chain, --keypoints {keypoints} --flow raft --regressor {regressor}, against itself in fp32:\n")
-        float32 = run({})
-        print("\n".join(chain_table(float32, {precision: run(converted[precision]) for precision in _LOWER})))
+        print(f"\nThe chain, --keypoints {keypoints} --flow {flow} --regressor {regressor}, against itself in fp32:\n")
+        float32 = run("fp32")
+        print("\n".join(chain_table(float32, {precision: run(precision) for precision in _LOWER})))
     except (EngineError, BodyError, OnnxError) as error:
         raise SystemExit(str(error)) from None
 

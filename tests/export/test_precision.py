@@ -22,6 +22,7 @@ from export.operators import check_operators
 from export.precision import compare, convert
 from export.precision_report import chain_table
 from export.quantised import to_int8
+from realtime.session import Options
 
 Feeds = dict[str, NDArray[np.float32]]
 
@@ -227,8 +228,9 @@ def test_a_regressor_of_ones_own_is_measured_too(tmp_path: Path) -> None:
     def opener(model: str) -> Engine:
         return OnnxRuntimeEngine(half.twin if model == str(file) else resolve(model).read())
 
-    whole = run_chain(CLIP, lambda model: open_engine(model, "onnxruntime"), 6, "fast", "dis", str(file))
-    lower = run_chain(CLIP, opener, 6, "fast", "dis", str(file))
+    options = Options(str(CLIP), regressor=str(file), frames=6)
+    whole = run_chain(options, lambda model: open_engine(model, "onnxruntime"))
+    lower = run_chain(options, opener)
     (row,) = chain_table(whole, {"fp16": lower})[2:]
     name, frames, keypoints, joints, _ = (cell.strip() for cell in row.strip("|").split("|"))
     assert (name, frames, keypoints) == ("fp16", "6 of 6", "0.00 / 0.00")  # only the regressor was rounded

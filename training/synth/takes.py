@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from body.joints import COCO_NAMES
 from realtime.crops import Cropper
-from realtime.flow import SIZE, DisFlow
+from realtime.flow import SIZE, CropFlow, DisFlow
 from realtime.records import Box, Flow, Frame
 from realtime.tracking import region_of
 from training.noise import NoiseSampler
@@ -148,10 +148,15 @@ class Part:
         return Box(box.x - self.left, box.y - self.top, box.size)
 
 
-def shoot(film: Film, boxes: list[Box], crop: int, rng: np.random.Generator) -> Iterator[Shot]:
-    """Film a scene: a `Shot` for every frame, in order, ``crop`` px wide. The sensor is drawn from ``rng``."""
+def shoot(
+    film: Film, boxes: list[Box], crop: int, rng: np.random.Generator, engine: CropFlow | None = None
+) -> Iterator[Shot]:
+    """Film a scene: a `Shot` for every frame, in order, ``crop`` px wide. The sensor is drawn from ``rng``; ``engine``
+    estimates the flow, DIS where none is given."""
     lens = Lens(film, boxes, Sensor.draw(rng))
-    engine, cropper = DisFlow(), Cropper(crop, cv2.BORDER_CONSTANT)
+    # DIS starts from the field before: a film must not start from another one's.
+    engine = DisFlow() if engine is None else engine
+    cropper = Cropper(crop, cv2.BORDER_CONSTANT)
     times = np.cumsum(film.scene.dt)
     previous: Part | None = None
     for frame in range(film.scene.frames):

@@ -43,7 +43,7 @@ def main(
         ),
     ] = "auto",
     keypoints: Annotated[Keypoints, typer.Option(help="MoveNet Lightning or Thunder")] = "fast",
-    regressor: Annotated[str, typer.Option(help="a shipped regressor's name or an .onnx file")] = "keypoints",
+    regressor: Annotated[str, typer.Option(help="a shipped regressor's name or an .onnx file")] = "motion",
     body: Annotated[Path | None, typer.Option(help="a licensed SMPL .pkl/.npz or another SMPL-layout file")] = None,
     record: Annotated[Path | None, typer.Option(help="write the annotated video (.mp4)")] = None,
     save: Annotated[Path | None, typer.Option(help="write the motion (.npz)")] = None,

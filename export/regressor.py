@@ -161,7 +161,7 @@ def parity(model: onnx.ModelProto, lifter: Lifter, batch: Batch) -> dict[str, fl
 def main(
     checkpoint: Annotated[Path, typer.Option(help="checkpoint of a training run")],
     motion: Annotated[Path, typer.Option(help="motion for the stream that network and graph are compared on")],
-    name: Annotated[str, typer.Option(help="name of the model, as in --regressor")] = "keypoints",
+    name: Annotated[str, typer.Option(help="name of the model, as in --regressor")] = "motion",
     output: Annotated[Path, typer.Option(help="folder of models with its manifest")] = MODELS_FOLDER,
     notes: Annotated[str, typer.Option(help="what the manifest says of the model")] = "",
 ) -> None:

@@ -53,7 +53,7 @@ class Options:
     view: str = "auto"
     engine: str = "auto"
     keypoints: str = "fast"
-    regressor: str = "keypoints"
+    regressor: str = "motion"
     body: Path | None = None
     record: Path | None = None
     save: Path | None = None

@@ -104,7 +104,7 @@ def main(
     joint_regressor: Annotated[Path | None, typer.Option(help="J_regressor_h36m.npy, where it lies elsewhere")] = None,
     run: Annotated[bool, typer.Option("--run", help="make what is missing in --predictions, too")] = False,
     keypoints: Annotated[str, typer.Option(help="fast or accurate, for motions that are made")] = "accurate",
-    regressor: Annotated[str, typer.Option(help="a shipped regressor's name or an .onnx file, likewise")] = "keypoints",
+    regressor: Annotated[str, typer.Option(help="a shipped regressor's name or an .onnx file, likewise")] = "motion",
 ) -> None:
     """Print the errors of motions by the protocol of a data set; make the motions where none are named."""
     console, errors = Console(width=160, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)

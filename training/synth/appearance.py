@@ -6,10 +6,12 @@ Everything is drawn from a generator: no texture file, nobody's photograph. Colo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import irfft2
 
 from body.joints import JOINT_NAMES
 from body.model import BodyArrays
@@ -138,13 +140,21 @@ def _smooth(arrays: BodyArrays, values: NDArray[np.float64], rounds: int = 3) ->
     return values
 
 
-def tiling_noise(rng: np.random.Generator, roughness: float, size: int = PATTERN) -> NDArray[np.float64]:
+@lru_cache(maxsize=8)
+def _log_rate(size: int) -> FloatArray:
+    """(size, size / 2 + 1) logarithm of the frequencies of a real Fourier transform."""
+    rate = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]) * size
+    rate[0, 0] = 1
+    return np.log(rate).astype(np.float32)
+
+
+def tiling_noise(rng: np.random.Generator, roughness: float, size: int = PATTERN) -> FloatArray:
     """(size, size) noise of zero mean and unit variance that repeats without a seam; its spectrum falls with the
     ``roughness``-th power of the frequency."""
-    rate = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]) * size
-    rate[0, 0] = np.inf
-    field = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(size, size))) * rate**-roughness, (size, size))
-    return np.asarray((field - field.mean()) / max(field.std(), 1e-9))
+    waves = rng.standard_normal((size, size // 2 + 1, 2), np.float32).view(np.complex64)[..., 0]
+    waves[0, 0] = 0  # no mean
+    field = irfft2(waves * np.exp(-roughness * _log_rate(size)), (size, size), overwrite_x=True)
+    return np.asarray(field / max(float(field.std()), 1e-12), np.float32)
 
 
 def _bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:

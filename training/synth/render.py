@@ -233,13 +233,15 @@ class Sensor:
         return image
 
 
-_GRAIN: Final = np.random.default_rng(0).normal(0, 32, (512, 512, 3)).clip(-127, 127).astype(np.int16)
+_GRAIN: Final = np.random.default_rng(0).normal(0, 32, (1024, 1024, 3)).clip(-127, 127).astype(np.int8)
 
 
 def _grainy(image: ImageArray, deviation: float, rng: np.random.Generator) -> ImageArray:
     """Add noise, cut from a large sheet at a random place: drawing it anew would cost more than the picture."""
     height, width = image.shape[:2]
-    sheet = np.tile(_GRAIN, (math.ceil(height / 384) + 1, math.ceil(width / 384) + 1, 1))
-    top, left = (int(value) for value in rng.integers(0, 128, 2))
-    noise = sheet[top : top + height, left : left + width]
-    return np.asarray(np.clip(image + noise * np.float32(deviation / 32), 0, 255), np.uint8)
+    sheet = _GRAIN
+    if max(height, width) > len(sheet) - 64:
+        sheet = np.tile(sheet, (math.ceil(height / 960), math.ceil(width / 960), 1))
+    top, left = (int(rng.integers(0, sheet.shape[axis] - image.shape[axis])) for axis in (0, 1))
+    noise = np.ascontiguousarray(sheet[top : top + height, left : left + width])
+    return np.asarray(cv2.addWeighted(image, 1.0, noise, deviation / 32, 0.0, dtype=cv2.CV_8U), np.uint8)

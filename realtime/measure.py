@@ -175,4 +175,4 @@ def version() -> str:
     try:
         return metadata.version("motionmesh")
     except metadata.PackageNotFoundError:
-        return "0.1.0+source"
+        return "source"

@@ -90,7 +90,9 @@ class BodyEstimate:
 
     ``global_orient`` (3,), ``body_pose`` (23, 3) axis-angle; ``betas`` (10,); ``transl`` (3,) the pelvis in the camera
     frame, metres; ``joints`` (24, 3) and ``vertices`` (V, 3) in the camera frame, metres; ``coco`` (17, 3) the body's own
-    COCO keypoints, camera frame. All float32. ``keypoints`` is what the detector saw.
+    COCO keypoints, camera frame. All float32. ``keypoints`` is what the detector saw. ``joint_error`` (24,) m, how wrong the
+    regressor expects each joint to be, and ``contact`` (2,) 0..1, how surely the left and the right foot stand on something;
+    None from a regressor that does not say.
     """
 
     sequence: int
@@ -103,6 +105,8 @@ class BodyEstimate:
     coco: FloatArray
     vertices: FloatArray
     keypoints: Keypoints
+    joint_error: FloatArray | None = None
+    contact: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

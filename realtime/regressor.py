@@ -102,6 +102,8 @@ class BodyRegressor:
             coco + pelvis,
             vertices + pelvis,
             keypoints,
+            np.array(out["joint_error"][0], np.float32) if "joint_error" in self._answers else None,
+            np.array(out["contact"][0], np.float32) if "contact" in self._answers else None,
         )
 
     def _motion(self, flow: Flow | None, dt: float, camera: Camera) -> dict[str, FloatArray]:

@@ -8,7 +8,6 @@ It needs ``pip install tensorrt-rtx``; ``make rtx`` does that.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any
@@ -17,10 +16,9 @@ import typer
 
 from body.errors import BodyError
 from engines.engine import EngineError, RuntimeMissingError
-from engines.tensorrt_builder import PRECISIONS, Precision
 from export.chain import CLIP, load_networks, record_samples
 from export.onnx_tools import OnnxError
-from export.precision import convert
+from export.precision import convert, distinct
 
 _TARGET = "SM86"  # one architecture is enough to prove a graph, and each more costs its time again
 
@@ -109,7 +107,7 @@ def main(
         samples = record_samples(chosen, CLIP, frames)
         print("| network | precision | layers | engine MB | seconds | what |\n| --- | --- | --- | --- | --- | --- |")
         for name, network in chosen.items():
-            for precision in _different(network.kind):
+            for precision in distinct(network):
                 converted = convert(network, precision, samples[name])
                 try:
                     built = build(converted.data, name)
@@ -125,11 +123,6 @@ def main(
         raise SystemExit(str(error)) from None
     if refused:
         raise SystemExit("\n".join(refused))
-
-
-def _different(kind: str) -> Sequence[Precision]:
-    """The precisions in which a network of this kind is another graph each (see `export.precision.convert`)."""
-    return {"body": PRECISIONS[:1], "regressor": PRECISIONS[:2]}.get(kind, PRECISIONS)
 
 
 if __name__ == "__main__":

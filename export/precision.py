@@ -10,7 +10,7 @@ import onnx
 
 from engines.engine import Arrays, Engine
 from engines.ort import OnnxRuntimeEngine
-from engines.tensorrt_builder import Precision
+from engines.tensorrt_builder import PRECISIONS, Precision
 from export.chain import Network
 from export.graphs import plain
 from export.half import to_half
@@ -61,6 +61,12 @@ def convert(network: Network, precision: Precision, samples: Sequence[Arrays]) -
                 f"{network.name}: '{gap.output}' overflows in {'float16' if precision == 'fp16' else 'int8'}"
             )
     return Converted(network.name, precision, graph.SerializeToString(), twin.SerializeToString(), remark)
+
+
+def distinct(network: Network) -> tuple[Precision, ...]:
+    """The precisions in which `convert` gives different graphs."""
+    most = {"body": 1, "regressor": 2}.get(network.kind, len(PRECISIONS))
+    return PRECISIONS[:most]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from engines.ort import OnnxRuntimeEngine
 from engines.tensorrt_builder import Precision
 from export.chain import CLIP, Motion, load_networks, record_samples, run_chain
 from export.onnx_tools import OnnxError
-from export.precision import Converted, compare, convert
+from export.precision import Converted, compare, convert, distinct
 from realtime.keypoints import CONFIDENT
 from realtime.session import Options
 
@@ -77,7 +77,7 @@ def main(
             for name, network in chosen.items():
                 found = convert(network, precision, calibration[name])
                 converted.setdefault(precision, {})[name] = found
-                for gap in compare(network.data, found.twin, samples[name]):
+                for gap in compare(network.data, found.twin, samples[name]) if precision in distinct(network) else ():
                     print(
                         f"| {name} | {precision} | {found.remark} | {gap.output} | {gap.size:.3g} | {gap.most:.2e} | "
                         f"{gap.mean:.2e} |",

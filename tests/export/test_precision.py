@@ -14,12 +14,13 @@ from engines.engine import Engine
 from engines.manifest import resolve
 from engines.ort import OnnxRuntimeEngine
 from engines.registry import open_engine
+from engines.tensorrt_builder import PRECISIONS
 from export.chain import CLIP, Network, load_networks, record_samples, run_chain
 from export.graphs import plain, shapes
 from export.half import to_half
 from export.onnx_tools import OnnxError, check
 from export.operators import check_operators
-from export.precision import compare, convert
+from export.precision import compare, convert, distinct
 from export.precision_report import chain_table
 from export.quantised import to_int8
 from realtime.session import Options
@@ -169,6 +170,17 @@ def test_shipped_networks_keep_their_interface_and_their_answers(name: str) -> N
     for gap in compare(network.data, half.twin, [feeds]):
         assert gap.mean <= 0.02 * max(gap.size, 1e-3), gap
     assert len(half.data) < 1.2 * len(network.data)
+
+
+@pytest.mark.parametrize("kind", ["body", "regressor", "flow"])
+def test_precisions_that_are_no_different_are_known(kind: str) -> None:
+    """A regressor has no convolution in the middle; a body stays as it is."""
+    model = resolve("keypoints" if kind == "regressor" else "movenet-lightning")
+    network = Network("some", kind, model.read())
+    with OnnxRuntimeEngine(network.data) as engine:
+        feeds = {spec.name: np.ones([abs(size) for size in spec.shape], spec.dtype) for spec in engine.inputs}
+    graphs = {convert(network, precision, [feeds]).data for precision in PRECISIONS}
+    assert len(graphs) == len(distinct(network))
 
 
 def one_node(kind: str, inputs: list[str], domain: str = "", **attributes: object) -> onnx.ModelProto:

@@ -22,6 +22,7 @@ class CropFlow(ABC):
     def __init__(self, size: int, pixels: int) -> None:
         self.size = size
         self._crop = Cropper(pixels, cv2.BORDER_REPLICATE)
+        self._last: tuple[int, Box] | None = None
 
     def __call__(self, previous: Frame, current: Frame, box: Box) -> Flow:
         """Flow from ``previous`` to ``current`` inside ``box``, which both are cut with.
@@ -33,15 +34,18 @@ class CropFlow(ABC):
             raise ValueError(f"flow wants two frames in order, got {previous.sequence} and {current.sequence}")
         for place, frame in enumerate((previous, current)):
             self._take(place, self._crop(frame.image, box))
-        return Flow(current.sequence, previous.sequence, dt, box, self._measure())
+        goes_on = self._last is not None and self._last[0] == previous.sequence and _alike(self._last[1], box)
+        self._last = (current.sequence, box)
+        return Flow(current.sequence, previous.sequence, dt, box, self._measure(goes_on))
 
     @abstractmethod
     def _take(self, place: int, crop: ImageArray) -> None:
         """Keep the BGR ``crop`` (pixels, pixels, 3) as the previous (0) or the current (1) one; it is gone afterwards."""
 
     @abstractmethod
-    def _measure(self) -> FloatArray:
-        """A new (size, size, 2) field between the two crops, in pixels of a crop of ``size``²."""
+    def _measure(self, goes_on: bool) -> FloatArray:
+        """A new (size, size, 2) field between the two crops, in pixels of a crop of ``size``². ``goes_on``: the call before
+        was about the same place one frame earlier, so that its answer is a good first guess."""
 
 
 class DisFlow(CropFlow):
@@ -58,7 +62,9 @@ class DisFlow(CropFlow):
     def _take(self, place: int, crop: ImageArray) -> None:
         cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY, self._grey[place])
 
-    def _measure(self) -> FloatArray:
+    def _measure(self, goes_on: bool) -> FloatArray:
+        if not goes_on:
+            self._field[:] = 0  # DIS starts from what it finds here
         return np.asarray(self._dis.calc(self._grey[0], self._grey[1], self._field), np.float32).copy()
 
 
@@ -83,9 +89,15 @@ class RaftFlow(CropFlow):
         cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, self._rgb)
         self._pictures[("previous", "current")[place]][0] = self._rgb
 
-    def _measure(self) -> FloatArray:
+    def _measure(self, goes_on: bool) -> FloatArray:
         # The engine writes its next answer into the same memory.
         return np.array(self._engine.infer(self._pictures)["flow"][0], np.float32)
+
+
+def _alike(last: Box, box: Box) -> bool:
+    """Whether two boxes of neighbouring frames hold the same person: another one's motion is no first guess."""
+    far = 0.25 * box.size
+    return abs(last.x - box.x) < far and abs(last.y - box.y) < far and 0.8 < last.size / box.size < 1.25
 
 
 def cell_means(flow: Flow, cells: int) -> FloatArray:

@@ -121,3 +121,16 @@ def test_another_network_is_no_flow() -> None:
         pytest.raises(EngineError, match="not an optical flow"),
     ):
         RaftFlow(engine)
+
+
+def test_one_persons_motion_is_no_first_guess_for_anothers() -> None:
+    """Two people by turns get what each would get alone."""
+    left, right = texture(240, 320, 1), texture(240, 320, 2)
+    pictures = [np.hstack([shifted(left, 9.0 * t, 0), shifted(right, -9.0 * t, 4.0 * t)]) for t in range(4)]
+    frames = [Frame(t, 0, t / 30, np.ascontiguousarray(picture)) for t, picture in enumerate(pictures)]
+    boxes = Box(160, 120, 150), Box(480, 120, 150)
+    both = DisFlow()
+    for previous, current in zip(frames, frames[1:], strict=False):
+        together = [both(previous, current, box).field for box in boxes]
+        for box, field in zip(boxes, together, strict=True):
+            np.testing.assert_array_equal(field, DisFlow()(previous, current, box).field)

@@ -49,6 +49,7 @@ def one_process(rank: int, port: int, folder: Path, clips: list[Clip]) -> None:
     crew.leave()
 
 
+@pytest.mark.timeout(300)  # two interpreters start, each with torch
 def test_two_processes_hold_one_network_and_see_other_people(clips: list[Clip], tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -66,3 +66,23 @@ def test_running_writes_a_checkpoint_that_evaluates(
         load_checkpoint(tmp_path / "run" / "checkpoint.pt"), train.TorchBody(load_body()), clips, windows=8
     )
     assert 0 < scores.pa_mpjpe <= scores.mpjpe < 2000
+
+
+def test_another_runs_weights_are_taken_over_where_they_fit(trainer: type[train.Trainer], tmp_path: Path) -> None:
+    """From keypoints alone to keypoints and flow: what is new starts without a say."""
+    blind = config()
+    blind.network = LifterConfig(48, 1, 24, flow=False)
+    first = trainer(tmp_path, tmp_path / "blind", blind)
+    for _ in range(3):
+        first.train_step()
+    (tmp_path / "blind").mkdir(exist_ok=True)
+    first.save()
+    second = trainer(tmp_path, tmp_path / "seeing", config())
+    fresh = second.start_from(first.checkpoint)
+    assert all(name.startswith("flow_encoder.") for name in fresh)
+    old, new = first.averaged.state_dict(), second.network.state_dict()
+    known = old["frame.0.weight"].shape[1]
+    torch.testing.assert_close(new["frame.0.weight"][:, :known], old["frame.0.weight"])
+    assert not new["frame.0.weight"][:, known:].any()
+    torch.testing.assert_close(new["recurrent.weight_hh_l0"], old["recurrent.weight_hh_l0"])
+    torch.testing.assert_close(second.averaged.state_dict()["merge.0.weight"], new["merge.0.weight"])

@@ -7,6 +7,7 @@ real flow engine makes of such motion is added by `training.synth.flow_noise`.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -29,17 +30,23 @@ CELLS: Final = 32
 _FACES: Final = 860
 
 
+@cache
+def _coarse() -> tuple[NDArray[np.int64], Integers]:
+    """The vertices of the smaller body that are left, and the faces between them. Takes some seconds once a process."""
+    arrays = load_body("body_1722")
+    free, alike = np.zeros(arrays.vertex_count, bool), np.ones(arrays.vertex_count)
+    corners, triangles = arrays.v_template.astype(np.float64), arrays.faces.astype(np.int64)
+    decimator = Decimator(corners, triangles, free, free, alike)
+    kept, faces = np.unique(decimator.run(_FACES), return_inverse=True)
+    return kept, np.ascontiguousarray(faces.reshape(-1, 3), np.int32)
+
+
 class FlowGrid:
     """Draws the exact flow of bodies between neighbouring frames. One thread."""
 
     def __init__(self) -> None:
         arrays = load_body("body_1722")
-        count = arrays.vertex_count
-        free = np.zeros(count, bool)
-        corners = arrays.v_template.astype(np.float64)
-        coarse = Decimator(corners, arrays.faces.astype(np.int64), free, free, np.ones(count)).run(_FACES)
-        kept, faces = np.unique(coarse, return_inverse=True)
-        self.faces: Final = np.ascontiguousarray(faces.reshape(-1, 3), np.int32)
+        kept, self.faces = _coarse()
         self.limit: Final = arrays.beta_limit
         self._template: Final = arrays.v_template[kept]
         self._directions: Final = arrays.shapedirs[kept]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -130,7 +131,7 @@ def test_one_persons_motion_is_no_first_guess_for_anothers() -> None:
     frames = [Frame(t, 0, t / 30, np.ascontiguousarray(picture)) for t, picture in enumerate(pictures)]
     boxes = Box(160, 120, 150), Box(480, 120, 150)
     both = DisFlow()
-    for previous, current in zip(frames, frames[1:], strict=False):
+    for previous, current in pairwise(frames):
         together = [both(previous, current, box).field for box in boxes]
         for box, field in zip(boxes, together, strict=True):
             np.testing.assert_array_equal(field, DisFlow()(previous, current, box).field)

@@ -1,6 +1,6 @@
 """What the oldest supported TensorRT (8.6) reads, so that a graph that it would refuse is refused here, by name.
 
-After the operator list of the ONNX parser of TensorRT 8.6 (docs/operators.md of onnx-tensorrt, release/8.6-GA); only the
+After the table of operators of onnx-tensorrt 8.4 and its changes up to 8.6 (Reciprocal as its parser has it); only the
 operators that networks of this kind use are listed.
 """
 

@@ -22,7 +22,10 @@ def _ring() -> Tensor:
 def _halving(channels: tuple[int, ...]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for into, out in pairwise(channels):
-        layers += [nn.Conv2d(into, out, 3, stride=2, padding=1), nn.ReLU()]
+        layer = nn.Conv2d(into, out, 3, stride=2, padding=1)
+        # He et al. 2015. PyTorch's own weights are smaller: after four layers a fortieth is left, and nothing is learned.
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        layers += [layer, nn.ReLU()]
     return nn.Sequential(*layers)
 
 

@@ -28,7 +28,7 @@ from realtime.session import DEFAULT_FOCAL, USER_ERRORS, Options, Session
 View = Literal["auto", "window", "browser", "none"]
 Runtime = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
 Keypoints = Literal["fast", "accurate"]
-Flow = Literal["auto", "dis", "raft"]
+Flow = Literal["auto", "dis", "raft", "none"]
 Precision = Literal["auto", "fp32", "fp16", "int8"]
 
 
@@ -68,7 +68,7 @@ def main(
             "else motionmesh/engines in the user's cache)",
         ),
     ] = False,
-    flow: Annotated[Flow, typer.Option(help="optical flow; auto: raft on a GPU, dis on a CPU")] = "auto",
+    flow: Annotated[Flow, typer.Option(help="optical flow; auto: raft on a GPU, dis on a CPU; none: keypoints alone")] = "auto",
     persons: Annotated[int, typer.Option(min=1, max=6, help="people followed at the same time")] = 1,
     width: Annotated[int | None, typer.Option(min=16, help="ask the camera for pictures so wide")] = None,
     height: Annotated[int | None, typer.Option(min=16, help="ask the camera for pictures so high")] = None,

@@ -57,7 +57,7 @@ class Pipeline:
     Args:
         source: opened.
         camera: intrinsics of its pictures.
-        tracker, flow, regressor: the stages; each is used by one thread only.
+        tracker, flow, regressor: the stages; each is used by one thread only. Without ``flow`` keypoints go on alone.
         meter: gets every measurement.
         lossless: every frame of the source is processed (files); otherwise the newest wins (cameras).
         most_frames: stop after so many frames. None: at the end of the source.
@@ -70,7 +70,7 @@ class Pipeline:
         source: Source,
         camera: Camera,
         tracker: Tracker,
-        flow: CropFlow,
+        flow: CropFlow | None,
         regressor: BodyRegressor,
         meter: Meter,
         lossless: bool,
@@ -231,7 +231,7 @@ class Pipeline:
             while True:
                 frame = self._waiting.get()
                 boxes = tuple(self._tracker.boxes)
-                asked = previous is not None and bool(boxes)
+                asked = previous is not None and bool(boxes) and self._flow is not None
                 if asked and previous is not None:
                     self._flow_request.put(_FlowRequest(previous, frame, boxes))
                 with self._meter.stage("keypoints"):
@@ -249,12 +249,13 @@ class Pipeline:
             self._observed.close()
 
     def _track_motion(self) -> None:
+        flow = self._flow
         try:
-            while True:
+            while flow is not None:
                 request = self._flow_request.get()
                 with self._meter.stage("flow"):
                     flows = tuple(
-                        replace(self._flow(request.previous, request.current, box), person=person)
+                        replace(flow(request.previous, request.current, box), person=person)
                         for person, box in request.boxes
                     )
                 self._flow_answer.put(flows)

@@ -41,7 +41,7 @@ DEFAULT_FOCAL = 0.85
 VIEWS = ("auto", "window", "browser", "none")
 USER_ERRORS = (UserError, EngineError, BodyError)
 """What `Session.run` raises for what the user can put right; the message is the line to show."""
-FLOWS = ("auto", "dis", "raft")
+FLOWS = ("auto", "dis", "raft", "none")
 KEYPOINT_MODELS = {"fast": "movenet-lightning", "accurate": "movenet-thunder"}
 
 
@@ -193,11 +193,13 @@ class Session:
             paced=watched and lossless,
         )
 
-    def _open_flow(self, stack: contextlib.ExitStack) -> CropFlow:
+    def _open_flow(self, stack: contextlib.ExitStack) -> CropFlow | None:
         """RAFT pays on a GPU alone: a CPU takes most of a second for what it does there in milliseconds."""
         wanted = self._options.flow
         if wanted not in FLOWS:
             raise UserError(f"--flow {wanted} is unknown: choose {', '.join(FLOWS[:-1])} or {FLOWS[-1]}")
+        if wanted == "none":
+            return None
         if wanted == "dis" or (wanted == "auto" and self._engines[0].runtime != "tensorrt"):
             return DisFlow()
         engine = self._open(stack, "raft-small")

@@ -16,7 +16,7 @@ from realtime.records import Frame, Result
 from tests.realtime.fakes import CAMERA, FakeFlow, FakeRegressor, FakeSource, FakeTracker, Gate
 
 
-def build(source: FakeSource, tracker: FakeTracker, flow: FakeFlow, lossless: bool, **limits: Any) -> Pipeline:
+def build(source: FakeSource, tracker: FakeTracker, flow: FakeFlow | None, lossless: bool, **limits: Any) -> Pipeline:
     return Pipeline(source, CAMERA, tracker, flow, FakeRegressor(), Meter(), lossless, **limits)  # type: ignore[arg-type]
 
 
@@ -54,6 +54,16 @@ def test_flow_carries_both_numbers_and_the_true_time_between_them() -> None:
     assert [(flow.previous_sequence, flow.sequence) for flow in flows] == [(0, 1), (1, 2), (2, 3)]
     assert [flow.dt_s for flow in flows] == pytest.approx([0.033, 0.467, 0.01])
     assert results[0].flows == ()
+
+
+def test_without_flow_keypoints_go_on_alone() -> None:
+    results: list[Result] = []
+    pipeline = build(FakeSource([i / 30 for i in range(5)], live=False), FakeTracker(), None, lossless=True)
+    pipeline.add_sink("keep", results.append, every=True)
+    pipeline.start()
+    assert pipeline.wait(10)
+    assert [result.frame.sequence for result in results] == list(range(5))
+    assert all(result.flows == () and len(result.people) == 1 for result in results)
 
 
 def test_a_live_source_drops_the_oldest_and_never_shows_a_frame_twice() -> None:

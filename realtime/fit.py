@@ -14,11 +14,18 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs import NumpyBody
 from body.model import load_body
 from realtime.motion_file import Motion, load_motion
 
 CONFIDENT = 0.4
+MOVING = 0.012
+"""Share of the box height that a keypoint moves between two frames from which on it counts as moving."""
+_LIMBS = [
+    (JOINT_NAMES.index(name), COCO_NAMES.index(name))
+    for name in ("left_wrist", "right_wrist", "left_elbow", "right_elbow")
+]
 
 
 def keypoint_distances(motion: Motion, body: NumpyBody, beyond: bool = False) -> NDArray[np.float64]:
@@ -42,6 +49,28 @@ def keypoint_distances(motion: Motion, body: NumpyBody, beyond: bool = False) ->
     return np.array(shares, np.float64)
 
 
+def limb_lag_ms(motion: Motion) -> float:
+    """How late moving wrists and elbows are behind their detections, ms; NaN where none moves.
+
+    The detection's lead over the drawn joint along its motion, by least squares over all frames in which it moves by more
+    than `MOVING` of the box height. A limb that moves too little counts as late, too.
+    """
+    along = moved = 0.0
+    for person in np.unique(motion.person[motion.person >= 0]):
+        rows = np.flatnonzero(motion.person == person)
+        height = float(np.nanmean(np.ptp(motion.keypoints_px[rows, :, 1], axis=1)))
+        near = rows[2:-2][motion.frame[rows[4:]] - motion.frame[rows[:-4]] == 4]
+        sure = np.stack([motion.keypoint_confidence[near + step] for step in range(-2, 3)]).min(0) > CONFIDENT
+        speed = (motion.keypoints_px[near + 1] - motion.keypoints_px[near - 1]).astype(np.float64) / 2
+        for joint, keypoint in _LIMBS:
+            lead = (motion.keypoints_px[near, keypoint] - motion.joints_px[near, joint]).astype(np.float64)
+            pace = speed[:, keypoint]
+            used = sure[:, keypoint] & (np.linalg.norm(pace, axis=-1) > MOVING * height)
+            along += float((lead * pace)[used].sum())
+            moved += float((pace * pace)[used].sum())
+    return along / moved * 1000 / motion.fps if moved > 0 else float("nan")
+
+
 def main(
     motions: Annotated[list[Path], typer.Argument(help="files written by run_camera.py --save")],
     body: Annotated[Path | None, typer.Option(help="the body they were made with")] = None,
@@ -61,7 +90,7 @@ def main(
         print(
             f"{path.name}: {found.sum()} of {len(found)} frames with a person, distance mean {100 * shares.mean():.2f} % "
             f"median {middle:.2f} % p95 {tail:.2f} % of box height ({100 * wider.mean():.2f} % with keypoints named beyond the "
-            f"picture), acceleration {shake:.1f} m/s² at {fps:.0f} fps"
+            f"picture), acceleration {shake:.1f} m/s² at {fps:.0f} fps, moving arms {limb_lag_ms(motion):.0f} ms late"
         )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from body.lbs import NumpyBody
 from body.model import load_body
-from realtime.fit import keypoint_distances
+from realtime.fit import keypoint_distances, limb_lag_ms
 from realtime.motion_file import Motion
 from realtime.records import FloatArray
 
@@ -79,3 +79,22 @@ def test_frames_with_nobody_or_too_little_do_not_count(body: NumpyBody) -> None:
     motion.person[0] = -1
     motion.keypoint_confidence[1, 3:] = 0.1
     assert len(keypoint_distances(motion, body)) == 1
+
+
+def test_arms_that_follow_a_frame_behind_are_a_frame_late() -> None:
+    frames = 40
+    keypoints = np.zeros((frames, 17, 2), np.float32) + np.arange(17, dtype=np.float32)[:, None] * 12
+    keypoints[:, 9, 0] = 200 + 8 * np.arange(frames)  # the left wrist goes on and on, all else is still
+    joints = np.zeros((frames, 24, 2), np.float32)
+    joints[1:, 20] = keypoints[:-1, 9]
+    zero = np.zeros((frames, 3), np.float32)
+    motion = Motion(
+        np.arange(frames), np.arange(frames) / 30, np.zeros(frames, np.int64), np.zeros((frames, 24, 3), np.float32),
+        joints, keypoints, np.ones((frames, 17), np.float32), zero, np.zeros((frames, 23, 3), np.float32),
+        np.zeros((frames, 10), np.float32), zero, np.eye(3), 30.0, "test", "", 1,
+    )  # fmt: skip
+    assert limb_lag_ms(motion) == pytest.approx(1000 / 30)
+    motion.joints_px[:, 20] = keypoints[:, 9]
+    assert limb_lag_ms(motion) == pytest.approx(0)
+    motion.keypoint_confidence[:, 9] = 0.1
+    assert np.isnan(limb_lag_ms(motion))

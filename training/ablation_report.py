@@ -77,7 +77,7 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
     axes.set_yticks(place, [_TITLES[name] for name in names])
     axes.invert_yaxis()
     axes.set_xlabel("PA-MPJPE, mm (different joints and poses: compare the variants, not the two colours)")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

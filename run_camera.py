@@ -68,7 +68,9 @@ def main(
             "else motionmesh/engines in the user's cache)",
         ),
     ] = False,
-    flow: Annotated[Flow, typer.Option(help="optical flow; auto: raft on a GPU, dis on a CPU; none: keypoints alone")] = "auto",
+    flow: Annotated[
+        Flow, typer.Option(help="optical flow; auto: raft on a GPU, dis on a CPU; none: keypoints alone")
+    ] = "auto",
     persons: Annotated[int, typer.Option(min=1, max=6, help="people followed at the same time")] = 1,
     width: Annotated[int | None, typer.Option(min=16, help="ask the camera for pictures so wide")] = None,
     height: Annotated[int | None, typer.Option(min=16, help="ask the camera for pictures so high")] = None,

@@ -6,7 +6,6 @@ computed twice in two languages. It is compared with the trained network over a 
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Annotated
 
@@ -21,12 +20,13 @@ from body.lbs_torch import TorchBody
 from body.model import load_body
 from engines.manifest import MODELS_FOLDER
 from export.manifest import ModelCard, ship
-from export.onnx_tools import IR_VERSION, MAX_OPSET, check, store_fp16
+from export.onnx_tools import check, store_fp16
+from export.tracing import trace
 from training.bank import NONE, MotionBank
 from training.batches import Batch, BatchMaker, FlowSource
 from training.evaluate import load_checkpoint, open_clips
 from training.networks.inputs import FLOW_CELLS, Observation
-from training.networks.lifter import Lifter
+from training.networks.lifter import BETAS, FEET, JOINTS, KEYPOINTS, Lifter
 from training.noise import NoiseSampler, load_noise
 from training.synth.flow_grid import FlowGrid
 from training.synth.flow_noise import FlowDegrader, load_flow_noise
@@ -118,20 +118,8 @@ def to_onnx(lifter: Lifter) -> onnx.ModelProto:
             torch.tensor([[300.0, 200.0, 300.0]] * 2),
             torch.ones(2),
         )
-    buffer = io.BytesIO()
-    torch.onnx.export(
-        LifterStep(lifter).eval(),
-        example,
-        buffer,  # type: ignore[arg-type]  # the signature forgets file objects
-        input_names=list(names),
-        output_names=list(OUTPUTS),
-        dynamic_axes={name: {0: "people"} for name in (*names, *OUTPUTS)},
-        opset_version=MAX_OPSET,
-        dynamo=False,
-    )
-    model = onnx.load_from_string(buffer.getvalue())
-    model.ir_version = IR_VERSION
-    return model
+    sizes = ((JOINTS, 3, 3), (BETAS,), (3,), (KEYPOINTS, 2), (JOINTS,), (FEET,), (lifter.state_size,))
+    return trace(LifterStep(lifter), example, names, OUTPUTS, sizes)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ import numpy as np
 from body.errors import BodyError
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
+from body.skeleton import Skeleton
 from engines.engine import Engine, EngineError
 from engines.plans import PlanPolicy
 from engines.registry import open_engine
@@ -24,6 +25,7 @@ from realtime.draw.painter import Figures
 from realtime.errors import UserError
 from realtime.flow import CropFlow, DisFlow, RaftFlow
 from realtime.keypoints import MoveNet, PersonDetector
+from realtime.look_ahead import LookAhead
 from realtime.measure import Meter, Report
 from realtime.motion_file import MotionWriter
 from realtime.pipeline import Pipeline, StageError
@@ -70,6 +72,7 @@ class Options:
     width: int | None = None
     height: int | None = None
     fps: float | None = None
+    look_ahead: int = 0
 
 
 def camera_for(size: tuple[int, int], fov: float | None, focal: float | None) -> Camera:
@@ -164,7 +167,9 @@ class Session:
                 with contextlib.suppress(StageError):
                     pipeline.wait(20.0)
                 self._pass_on_notices(source)
-            report = self._meter.report(self._engines[0].runtime, self._engines[0].device, source.name)
+            report = self._meter.report(
+                self._engines[0].runtime, self._engines[0].device, source.name, options.look_ahead
+            )
             if options.report:
                 report.save(options.report)
             return report
@@ -191,6 +196,7 @@ class Session:
             options.frames,
             options.duration,
             paced=watched and lossless,
+            look_ahead=LookAhead(options.look_ahead, Skeleton(arrays), camera) if options.look_ahead else None,
         )
 
     def _open_flow(self, stack: contextlib.ExitStack) -> CropFlow | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from body.conversion import BodyConversion
 from body.lbs import NumpyBody
 from body.rotations import matrix_to_axis_angle
 from engines.engine import Engine, EngineError
@@ -41,9 +42,12 @@ class BodyRegressor:
         engine: a regressor exported by ``export.regressor``, with flow among its inputs or without.
         body: gets shaped and posed.
         smooth: False gives the network's answer as it is.
+        conversion: from the body that the network was trained with to ``body``, where they differ.
     """
 
-    def __init__(self, engine: Engine, body: NumpyBody, smooth: bool = True) -> None:
+    def __init__(
+        self, engine: Engine, body: NumpyBody, smooth: bool = True, conversion: BodyConversion | None = None
+    ) -> None:
         inputs = {spec.name: spec for spec in engine.inputs}
         self._answers = {spec.name for spec in engine.outputs}
         if set(inputs) not in (_INPUTS, _INPUTS | _FLOW_INPUTS) or not self._answers >= _OUTPUTS:
@@ -51,7 +55,7 @@ class BodyRegressor:
                 f"not a regressor of this project: it reads {sorted(inputs)}, wanted {sorted(_INPUTS)}; "
                 "choose one with --regressor"
             )
-        self._engine, self._body, self._smooth = engine, body, smooth
+        self._engine, self._body, self._smooth, self._conversion = engine, body, smooth, conversion
         self._state_size = inputs["state"].shape[-1]
         self._cells = inputs["flow"].shape[1] if "flow" in inputs else 0
         self._memories: dict[int, _Memory] = {}
@@ -71,8 +75,11 @@ class BodyRegressor:
         return self.pose(guess, place)
 
     def look(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> PoseGuess:
-        """What the network says of one person at ``time_s`` of the source's clock. ``flow`` is the motion around this
-        person since the frame before; it counts when this person was seen in that frame too."""
+        """What the network says of one person at ``time_s`` of the source's clock, in the terms of the body that is posed.
+
+        ``flow`` is the motion around this person since the frame before; it counts when this person was seen in that frame
+        too.
+        """
         memory = self._memories.get(keypoints.person)
         if memory is None or not 0 < time_s - memory.time_s < 2.0:
             memory = _Memory(np.zeros((1, self._state_size), np.float32), time_s - 1 / 30, np.zeros(10, np.float32))
@@ -95,11 +102,14 @@ class BodyRegressor:
         memory.betas += (np.asarray(out["betas"][0], np.float32) - memory.betas) / np.float32(memory.weight)
         # Where the network believes the keypoints to be: detections shake, and miss, more.
         points = np.array(out["steady_points"][0], np.float32) if "steady_points" in self._answers else keypoints.points
+        rotations, betas = np.array(out["rotations"][0], np.float32), memory.betas.copy()
+        if self._conversion is not None:
+            rotations, betas = self._conversion.rotations(rotations, betas), self._conversion.betas(betas)
         return PoseGuess(
             keypoints,
             time_s,
-            np.array(out["rotations"][0], np.float32),
-            memory.betas.copy(),
+            rotations,
+            betas,
             np.array(out["pelvis"][0], np.float32),
             points,
             np.array(out["joint_error"][0], np.float32) if "joint_error" in self._answers else None,

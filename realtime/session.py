@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from body.conversion import BodyConversion
 from body.errors import BodyError
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
@@ -182,7 +183,9 @@ class Session:
             raise UserError(f"--keypoints {options.keypoints} is unknown: choose {' or '.join(KEYPOINT_MODELS)}")
         movenet = MoveNet(self._open(stack, KEYPOINT_MODELS[options.keypoints]))
         detector = PersonDetector(self._open(stack, "blazepose-detector"))
-        regressor = BodyRegressor(self._open(stack, options.regressor), NumpyBody(arrays))
+        # What a regressor says is said of the default body; another one's betas and rest pose are not the same.
+        conversion = BodyConversion.where_needed(load_body(), arrays) if options.body else None
+        regressor = BodyRegressor(self._open(stack, options.regressor), NumpyBody(arrays), conversion=conversion)
         self._say(f"networks run on {self._engines[0].runtime}, {self._engines[0].device}")
         lossless = not source.live
         return Pipeline(

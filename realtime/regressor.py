@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from body.lbs import NumpyBody
 from body.rotations import matrix_to_axis_angle
 from engines.engine import Engine, EngineError
+from realtime.engine_body import Poser
 from realtime.flow import cell_means
 from realtime.placement import place_in_view
 from realtime.records import BodyEstimate, Camera, FloatArray, Flow, Keypoints
@@ -37,11 +37,11 @@ class BodyRegressor:
 
     Args:
         engine: a regressor exported by ``export.regressor``, with flow among its inputs or without.
-        body: gets shaped and posed.
+        body: gets shaped and posed, on the CPU or where the engine is.
         smooth: False gives the network's answer as it is.
     """
 
-    def __init__(self, engine: Engine, body: NumpyBody, smooth: bool = True) -> None:
+    def __init__(self, engine: Engine, body: Poser, smooth: bool = True) -> None:
         inputs = {spec.name: spec for spec in engine.inputs}
         self._answers = {spec.name for spec in engine.outputs}
         if set(inputs) not in (_INPUTS, _INPUTS | _FLOW_INPUTS) or not self._answers >= _OUTPUTS:

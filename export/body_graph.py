@@ -46,7 +46,7 @@ def parity(model: bytes, arrays: BodyArrays, people: int = 16) -> dict[str, floa
     body = NumpyBody(arrays)
     worst = dict.fromkeys(OUTPUTS, 0.0)
     with OnnxRuntimeEngine(model, label="body") as engine:
-        together = {name: array.copy() for name, array in engine.infer(poses).items()}
+        together = engine.infer(poses)
         for person in range(people):
             body.set_shape(poses["betas"][person])
             vertices, joints = body.pose(pose[person, 0], pose[person, 1:], poses["translation"][person])

@@ -27,7 +27,7 @@ class Poser(Protocol):
 
     def pose(self, global_orient: ArrayLike, body_pose: ArrayLike, transl: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Vertices (V, 3) and joints (24, 3), m in the camera frame, of a pose (3,) and (23, 3) axis-angle with the pelvis
-        joint at ``transl`` (3,) m. Valid until the next call."""
+        joint at ``transl`` (3,) m: new arrays, which may be kept."""
 
     def coco(self, vertices: FloatArray) -> FloatArray:
         """COCO-17 keypoints (17, 3) of the ``vertices`` that `pose` has just given, in their frame."""

@@ -205,7 +205,12 @@ REFUSED = [
     (one_node("QuantizeLinear", ["x", "scale", "zero"]), "the zero point is UINT8"),
     (one_node("QuantizeLinear", ["x", "scale", "shifted"]), "the zero point is not 0"),
     (one_node("QuantizeLinear", ["x", "scale"]), "this is UINT8"),
-    (one_node("Resize", ["x", "", "scales"], mode="cubic"), "resizing by 'cubic'"),
+    (one_node("Resize", ["x", "", "scales"], mode="cubic"), "mode 'cubic'"),
+    (
+        one_node("Resize", ["x", "", "scales"], mode="linear", coordinate_transformation_mode="tf_crop_and_resize"),
+        "coordinate_transformation_mode 'tf_crop_and_resize'",
+    ),
+    (one_node("Squeeze", ["x", "computed"]), "the axes must be a weight"),
     (one_node("Cast", ["x"], to=TensorProto.DOUBLE), "no cast to DOUBLE"),
 ]
 

@@ -254,7 +254,7 @@ def _opener(
         return lambda: OpenVinoEngine(network.data, label=network.name)
     chosen, calibration = {network.name: network}, {network.name: samples}
     (plan,) = build_engines(chosen, BuildOptions(result.precision), samples=calibration, console=console)
-    result.build_s, result.engine_mb = plan.seconds, plan.size / 1e6
+    result.precision, result.build_s, result.engine_mb = plan.precision, plan.seconds, plan.size / 1e6
     return lambda: TensorRtEngine(plan.read(), label=network.name, precision=plan.precision)
 
 

@@ -48,9 +48,8 @@ def to_onnx(arrays: BodyArrays) -> bytes:
     # Joints are linear in the betas.
     rest = graph("Gemm", betas, graph.weight(rest_directions.reshape(-1, BETAS).T), graph.weight(rest_template.ravel()))
     rest = graph("Reshape", rest, graph.shape(-1, _JOINTS, 3, 1))
-    frames = _walk(graph, betas, rest_template, rest_directions)
-    turns = graph.part(graph.part(graph.part(frames, 1, 0, _JOINTS), 2, 0, 3), 3, 0, 3)
-    places = graph.part(graph.part(graph.part(frames, 1, 0, _JOINTS), 2, 0, 3), 3, 3, 4)
+    frames = graph.part(_walk(graph, betas, rest_template, rest_directions), 2, 0, 3)
+    turns, places = graph.part(frames, 3, 0, 3), graph.part(frames, 3, 3, 4)
 
     # A vertex of the rest body moves linearly with the betas and with what each joint's rotation adds to the identity.
     eye = np.eye(3, dtype=np.float32)
@@ -79,10 +78,10 @@ def to_onnx(arrays: BodyArrays) -> bytes:
 
 
 def _walk(graph: _Graph, betas: str, rest_template: NDArray[np.float64], rest_directions: NDArray[np.float64]) -> str:
-    """Frame (N, 25, 4, 4) of every joint against the pelvis' place, and of one more joint that never moves.
+    """Frame (N, 24, 4, 4) of every joint against the pelvis' place.
 
     No loop over the tree's levels: each round multiplies a joint's frame with that of the ancestor where it ends, and so
-    doubles its reach. The unmoved joint is the pelvis' parent, and its own.
+    doubles its reach. One joint more, which never moves, is the pelvis' parent, and its own.
     """
     above = list(PARENTS)
     above[0] = 0  # the pelvis' bone has no length
@@ -107,7 +106,7 @@ def _walk(graph: _Graph, betas: str, rest_template: NDArray[np.float64], rest_di
         frames = graph("MatMul", graph("Gather", frames, graph.shape(*ancestors), axis=1), frames)
         ancestors = ancestors[ancestors]
     assert (ancestors == _JOINTS).all(), "the tree is deeper than the doublings reach"
-    return frames
+    return graph.part(frames, 1, 0, _JOINTS)
 
 
 class _Graph:

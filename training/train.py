@@ -59,7 +59,7 @@ class TrainConfig:
 
 
 EXPERIMENTS: dict[str, TrainConfig] = {
-    "motion": TrainConfig(),
+    "motion": TrainConfig(network=LifterConfig(rounds=3)),
     "keypoints": TrainConfig(network=LifterConfig(flow=False)),
 }
 """The shipped regressors: with flow, and with keypoints alone."""

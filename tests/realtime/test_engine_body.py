@@ -118,7 +118,7 @@ def test_the_program_does_without_where_it_fails(
             raise EngineError("TensorRT cannot build body: no")
 
         monkeypatch.setattr(realtime.session, "open_engine_body", refuse)
-    found, said, engines = run("tensorrt", tmp_path / "gpu.npz")
+    found, said, engines = run("tensorrt" if fails else "auto", tmp_path / "gpu.npz")
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert len(engines) == (3 if fails else 4)
     assert ("TensorRT cannot build body: no: the body is posed on the CPU" in said) == fails

@@ -47,7 +47,7 @@ class _Streaming(Lifter):
     def __init__(self, config: LifterConfig) -> None:
         super().__init__(config)
         if config.rounds:
-            self.mechanics.body = SkeletonGraph(self.mechanics.body)
+            self.mechanics.body = SkeletonGraph(TorchBody(load_body()))
 
     def _remember(self, seen: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         gru, m = self.recurrent, self.config.memory

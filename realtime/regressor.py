@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from body.conversion import BodyConversion
-from body.lbs import NumpyBody
 from body.rotations import matrix_to_axis_angle
 from engines.engine import Engine, EngineError
+from realtime.engine_body import Poser
 from realtime.flow import cell_means
 from realtime.placement import place_in_view
 from realtime.records import BodyEstimate, Camera, FloatArray, Flow, Keypoints, PoseGuess
@@ -40,13 +40,13 @@ class BodyRegressor:
 
     Args:
         engine: a regressor exported by ``export.regressor``, with flow among its inputs or without.
-        body: gets shaped and posed.
+        body: gets shaped and posed, on the CPU or where the engine is.
         smooth: False gives the network's answer as it is.
         conversion: from the body that the network was trained with to ``body``, where they differ.
     """
 
     def __init__(
-        self, engine: Engine, body: NumpyBody, smooth: bool = True, conversion: BodyConversion | None = None
+        self, engine: Engine, body: Poser, smooth: bool = True, conversion: BodyConversion | None = None
     ) -> None:
         inputs = {spec.name: spec for spec in engine.inputs}
         self._answers = {spec.name for spec in engine.outputs}

@@ -23,6 +23,7 @@ from engines.plans import PlanPolicy
 from engines.registry import open_engine
 from engines.tensorrt_builder import Precision
 from realtime.draw.painter import Figures
+from realtime.engine_body import Poser, open_engine_body
 from realtime.errors import UserError
 from realtime.flow import CropFlow, DisFlow, RaftFlow
 from realtime.keypoints import MoveNet, PersonDetector
@@ -119,11 +120,25 @@ class Session:
         self._noticed = 0
 
     def _open(self, stack: contextlib.ExitStack, model: str | Path) -> Engine:
-        options = self._options
-        plans = PlanPolicy(options.precision, trust=options.trust_engine, say=self._say)
-        engine = stack.enter_context(open_engine(model, options.engine, plans=plans))
+        engine = stack.enter_context(open_engine(model, self._options.engine, plans=self._plans()))
         self._engines.append(engine)
         return engine
+
+    def _open_body(self, stack: contextlib.ExitStack, arrays: BodyArrays, regressor: Engine) -> Poser:
+        """The body where the regressor runs."""
+        if regressor.runtime == "tensorrt":
+            try:
+                engine, body = open_engine_body(arrays, self._plans())
+            except EngineError as error:
+                self._say(f"{error}: the body is posed on the CPU")
+            else:
+                stack.enter_context(engine)
+                self._engines.append(engine)
+                return body
+        return NumpyBody(arrays)
+
+    def _plans(self) -> PlanPolicy:
+        return PlanPolicy(self._options.precision, trust=self._options.trust_engine, say=self._say)
 
     def run(self) -> Report:
         """Run until the source ends, a limit is reached, the window is closed or Ctrl-C.
@@ -183,9 +198,10 @@ class Session:
             raise UserError(f"--keypoints {options.keypoints} is unknown: choose {' or '.join(KEYPOINT_MODELS)}")
         movenet = MoveNet(self._open(stack, KEYPOINT_MODELS[options.keypoints]))
         detector = PersonDetector(self._open(stack, "blazepose-detector"))
+        network = self._open(stack, options.regressor)
         # What a regressor says is said of the default body; another one's betas and rest pose are not the same.
         conversion = BodyConversion.where_needed(load_body(), arrays) if options.body else None
-        regressor = BodyRegressor(self._open(stack, options.regressor), NumpyBody(arrays), conversion=conversion)
+        regressor = BodyRegressor(network, self._open_body(stack, arrays, network), conversion=conversion)
         self._say(f"networks run on {self._engines[0].runtime}, {self._engines[0].device}")
         lossless = not source.live
         return Pipeline(

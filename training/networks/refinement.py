@@ -10,7 +10,7 @@ Hilliges 2020), once a frame and inside of the regressor.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -41,11 +41,11 @@ class Sight(NamedTuple):
 
 
 class Posed(NamedTuple):
-    """A body (N) in the frame of the virtual camera, and how it misses the keypoints.
+    """N bodies in the frame of the virtual camera, and how they miss the keypoints.
 
     ``turned`` (N, 24, 3, 3) global rotations; ``joints`` (N, 24, 3) and ``coco`` (N, 17, 3) m about the pelvis; ``depth``
-    (N, 17, 1) m of the keypoints; ``drawn`` (N, 17, 2) where they are seen, x/z and y/z; ``off`` (N, 17, 2) how far from there the
-    detected ones are, in sizes of the person.
+    (N, 17, 1) m of the keypoints; ``drawn`` (N, 17, 2) where they are seen, x/z and y/z; ``off`` (N, 17, 2) from there to
+    the detected ones, in sizes of the person.
     """
 
     turned: Tensor
@@ -67,9 +67,17 @@ def _moved_by() -> Tensor:
     return moved
 
 
+class Kinematics(Protocol):
+    """A skeleton that can be posed, as `TorchBody` can."""
+
+    def frames(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `TorchBody.frames`."""
+
+
 class Mechanics(nn.Module):
     """What keypoints do to a body that misses them. Nothing in it is learned."""
 
+    body: Kinematics
     moved_by: Tensor
     parents: Tensor
 

@@ -132,7 +132,7 @@ def test_being_ended_leaves_a_whole_recording(tmp_path: Path) -> None:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     code = process.wait(30)
-    assert code in (130, 0)  # 0: it was through already
+    assert code in (130, 0, -signal.SIGTERM)  # the others: it was through already, or just closing Python down
     with av.open(str(video)) as film:
         assert sum(1 for _ in film.decode(video=0)) > 0
     assert len(np.load(motion, allow_pickle=False)["frame"]) > 0

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from body.joints import COCO_NAMES
 from body.lbs import NumpyBody
-from body.lbs_torch import TorchBody
 from body.model import load_body
 from body.rotations import axis_angle_to_matrix
 from body.skeleton import Skeleton
@@ -19,6 +17,9 @@ ARRAYS = load_body("body_1722")
 
 @pytest.mark.parametrize("seed", range(4))
 def test_it_is_the_skeleton_that_training_knows(seed: int) -> None:
+    torch = pytest.importorskip("torch")
+    from body.lbs_torch import TorchBody
+
     rotations, betas = axis_angle_to_matrix(random_pose(seed)), random_betas(seed) * 2  # beyond the limit, too
     joints, coco = Skeleton(ARRAYS)(rotations, betas)
     expected = TorchBody(ARRAYS).skeleton(torch.from_numpy(rotations)[None], torch.from_numpy(betas)[None])

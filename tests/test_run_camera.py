@@ -78,8 +78,9 @@ def test_two_people_are_told_apart(tmp_path: Path) -> None:
             stamp = source.read_into(picture)
             assert stamp is not None
             out.write(np.hstack([picture, picture[:, ::-1]]), stamp.time_s)  # the same person and a mirrored one
-    done = run("--source", clip, "--persons", "2", "--save", motion)
+    done = run("--source", clip, "--persons", "2", "--look-ahead", "3", "--save", motion)
     assert done.returncode == 0, done.stderr
+    assert "waiting for 3 later frames" in " ".join(done.stderr.split())
     data = np.load(motion, allow_pickle=False)
     places = {int(name): data["joints_px"][data["person"] == name][:, 0, 0] for name in np.unique(data["person"])}
     assert places.keys() == {0, 1}

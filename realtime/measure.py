@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.errors import UserError
+
 WARM_UP = 5
 """First measurements of each kind that are left out: compilers, caches and clocks are still warming up."""
 
@@ -89,9 +91,12 @@ class Report:
     look_ahead_ms: float = 0.0
 
     def save(self, path: Path) -> None:
-        """Write JSON; values that were never measured are null."""
+        """Write JSON; values that were never measured are null. Raises UserError when ``path`` cannot be written."""
         text = json.dumps(nulls(asdict(self)), indent=2)
-        path.write_text(text + "\n")
+        try:
+            path.write_text(text + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {path} ({error.strerror}): choose another place") from None
 
 
 def nulls(value: object) -> object:

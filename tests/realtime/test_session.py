@@ -1,0 +1,79 @@
+"""What a session refuses before anything flows, and what it leaves when it is interrupted."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+
+from realtime.errors import UserError
+from realtime.motion_file import load_motion
+from realtime.session import DEFAULT_FOCAL, Options, Session, camera_for
+
+CLIP = Path(__file__).parents[2] / "assets" / "synthetic_walk.mp4"
+
+
+def test_a_camera_is_known_by_its_field_of_view_or_its_focal_length() -> None:
+    known = camera_for((640, 480), None, 700.0)
+    assert (known.fx, known.fy, known.cx, known.cy) == (700.0, 700.0, 319.5, 239.5)
+    assert camera_for((640, 480), 90.0, None).fx == pytest.approx(320.0)
+    assert camera_for((480, 640), None, None).fx == pytest.approx(DEFAULT_FOCAL * 640)
+
+
+@pytest.mark.parametrize(
+    ("fov", "focal", "says"),
+    [
+        (4.0, None, "--fov 4"),
+        (171.0, None, "--fov 171"),
+        (math.nan, None, "--fov nan"),
+        (None, 0.0, "--focal 0"),
+        (None, -700.0, "--focal -700"),
+        (None, math.nan, "--focal nan"),
+        (60.0, 700.0, "one of them"),
+    ],
+)
+def test_impossible_cameras_are_refused(fov: float | None, focal: float | None, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        camera_for((640, 480), fov, focal)
+
+
+@pytest.mark.parametrize(
+    ("options", "ending"),
+    [
+        (Options(str(CLIP), record=Path("walk.avi")), ".mp4"),
+        (Options(str(CLIP), save=Path("walk.mp4")), ".npz"),
+        (Options(str(CLIP), report=Path("walk")), ".json"),
+    ],
+)
+def test_an_output_is_called_what_it_holds(options: Options, ending: str) -> None:
+    with pytest.raises(UserError, match=rf"ends in \{ending}$"):
+        Session(options).run()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_source_is_never_recorded_over(tmp_path: Path, live: bool) -> None:
+    film, link = tmp_path / "film.mp4", tmp_path / "link.mp4"
+    shutil.copy(CLIP, film)
+    link.symlink_to(film)
+    with pytest.raises(UserError, match="write over the source"):
+        Session(Options(str(film), view="none", record=link, live=live)).run()
+    assert film.read_bytes() == CLIP.read_bytes()
+
+
+def test_ctrl_c_leaves_the_motion_and_the_report(tmp_path: Path) -> None:
+    def progress(done: int, total: int | None, rate: float, latency: float) -> None:
+        if rate > 0:  # two meshes are there
+            raise KeyboardInterrupt
+
+    motion, report = tmp_path / "walk.npz", tmp_path / "walk.json"
+    options = Options(str(CLIP), view="none", live=True, save=motion, report=report)
+    session = Session(options, progress=progress)
+    assert session.report is None
+    with pytest.raises(KeyboardInterrupt):
+        session.run()
+    assert session.report is not None
+    assert session.report.meshes >= 2
+    assert report.exists()
+    assert len(load_motion(motion).frame) >= 2

@@ -57,7 +57,8 @@ _TRUNK: Final = tuple(JOINT_NAMES.index(name) for name in ("pelvis", "spine1", "
 
 
 class _Slice(NamedTuple):
-    """A piece of a body: the bone along which it is cut, the joints that its skin follows, and from where to where."""
+    """A piece of a body: the bone along which it is cut, the joints that its skin follows, and from where to where along
+    the bone, as shares of its length."""
 
     joint: int
     end: int

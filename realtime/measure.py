@@ -31,6 +31,7 @@ class Samples:
         self._count = 0
 
     def add(self, ms: float) -> None:
+        """Append one duration."""
         if self._count == len(self._values):
             self._values = np.concatenate([self._values, np.empty_like(self._values)])
         self._values[self._count] = ms
@@ -38,6 +39,7 @@ class Samples:
 
     @property
     def count(self) -> int:
+        """How many there are, the warm-up included."""
         return self._count
 
     def percentiles(self) -> tuple[float, float, float]:
@@ -53,6 +55,8 @@ class Samples:
 
 @dataclass(slots=True)
 class Latency:
+    """Percentiles of how old a mesh is when it is finished, ms after its frame was grabbed."""
+
     p50: float
     p95: float
     p99: float
@@ -60,6 +64,8 @@ class Latency:
 
 @dataclass(slots=True)
 class StageReport:
+    """How often a stage ran, and percentiles of how long it took, ms."""
+
     count: int
     p50_ms: float
     p95_ms: float

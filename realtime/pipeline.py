@@ -158,6 +158,7 @@ class Pipeline:
 
     @property
     def paused(self) -> bool:
+        """Whether new frames are not looked at."""
         return not self._running.is_set()
 
     def stop(self) -> None:

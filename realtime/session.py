@@ -249,30 +249,35 @@ class Session:
         def show(result: Result) -> None:
             window.show(result, Figures(*self._meter.recent(), len(result.people)))
             snapshots.remember(result)
-            if extra is not None:
-                extra.write(annotator(result), result.frame.time_s)
+            if (recorder := extra) is not None:  # the main thread may end it meanwhile; then this writes nothing
+                recorder.write(annotator(result), result.frame.time_s)
+
+        def obey(key: str) -> None:
+            nonlocal extra
+            if key == "space":
+                pipeline.pause(not pipeline.paused)
+            elif key == "s":
+                self._say(f"snapshot: {snapshots.save()}")
+            elif key == "r" and extra is None:
+                extra = VideoRecorder(time.strftime("motionmesh-%Y%m%d-%H%M%S.mp4"))
+                self._say(f"recording to {extra.path}")
+            elif key == "r" and extra is not None:
+                finished, extra = extra, None
+                finished.close()
+                self._say("recording finished")
 
         try:
             pipeline.add_sink("window", show, every=False)
             pipeline.start()
             while not pipeline.wait(0.05) and not window.closed:
                 self._tell(source)
-                for event in window.events():
-                    if event == "q":
+                for key in window.events():
+                    if key == "q":
                         return
-                    if event == "space":
-                        pipeline.pause(not pipeline.paused)
-                    elif event == "s":
-                        self._say(f"snapshot: {snapshots.save()}")
-                    elif event == "r":
-                        if extra is None:
-                            path = Path(time.strftime("motionmesh-%Y%m%d-%H%M%S.mp4"))
-                            extra = VideoRecorder(path)
-                            self._say(f"recording to {path}")
-                        else:
-                            finished, extra = extra, None
-                            finished.close()
-                            self._say("recording finished")
+                    try:
+                        obey(key)
+                    except UserError as error:  # a key that cannot be obeyed ends nothing
+                        self._say(str(error))
         finally:
             pipeline.stop()
             if extra is not None:

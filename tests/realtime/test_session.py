@@ -6,10 +6,13 @@ import math
 import shutil
 from pathlib import Path
 
+import av
 import pytest
 
+from realtime import session as sessions
 from realtime.errors import UserError
 from realtime.motion_file import load_motion
+from realtime.records import Result
 from realtime.session import DEFAULT_FOCAL, Options, Session, camera_for
 
 CLIP = Path(__file__).parents[2] / "assets" / "synthetic_walk.mp4"
@@ -77,3 +80,53 @@ def test_ctrl_c_leaves_the_motion_and_the_report(tmp_path: Path) -> None:
     assert session.report.meshes >= 2
     assert report.exists()
     assert len(load_motion(motion).frame) >= 2
+
+
+class Keyboard:
+    """A window that nobody sees: after each picture the next of ``keys`` is pressed, or several with spaces between."""
+
+    keys: tuple[str, ...] = ()
+
+    def __init__(self, *arguments: object) -> None:
+        self.closed = False
+        self._left, self._pressed = list(self.keys), ["s"]  # the first one before there is anything to save
+
+    def show(self, result: Result, figures: object) -> bool:
+        if self._left and result.people:
+            self._pressed += self._left.pop(0).split()
+        return True
+
+    def events(self) -> list[str]:
+        pressed, self._pressed = self._pressed, []
+        return pressed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def watch(keys: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is said while these keys are pressed."""
+    monkeypatch.setattr(sessions, "MeshWindow", Keyboard)
+    monkeypatch.setattr(Keyboard, "keys", keys)
+    said: list[str] = []
+    Session(Options(str(CLIP), view="window"), said.append).run()
+    return said
+
+
+def test_keys_save_and_record_what_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = watch(("space space", "s", "r", "", "", "", "r"), monkeypatch)
+    assert "there is no picture yet: try again once there is one" in said
+    assert len(list(tmp_path.glob("motionmesh-*.png"))) == 1
+    (film,) = tmp_path.glob("motionmesh-*.mp4")
+    assert f"recording to {film.name}" in said
+    assert "recording finished" in said
+    with av.open(str(film)) as recorded:
+        assert sum(1 for _ in recorded.decode(video=0)) > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can write: /proc")
+def test_a_key_that_cannot_be_obeyed_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/proc")
+    said = watch(("s", "r", "q"), monkeypatch)
+    assert sum(line.startswith("cannot write") for line in said) == 2

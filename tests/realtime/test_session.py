@@ -83,17 +83,18 @@ def test_ctrl_c_leaves_the_motion_and_the_report(tmp_path: Path) -> None:
 
 
 class Keyboard:
-    """A window that nobody sees: after each picture the next of ``keys`` is pressed, or several with spaces between."""
+    """A window that nobody sees. ``keys``: what to press next, and which files of the working folder to wait for before."""
 
-    keys: tuple[str, ...] = ()
+    keys: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, *arguments: object) -> None:
         self.closed = False
-        self._left, self._pressed = list(self.keys), ["s"]  # the first one before there is anything to save
+        self._left = list(self.keys)
+        self._pressed: list[str] = []
 
     def show(self, result: Result, figures: object) -> bool:
-        if self._left and result.people:
-            self._pressed += self._left.pop(0).split()
+        if self._left and result.people and (self._left[0][0] == "" or any(Path().glob(self._left[0][0]))):
+            self._pressed += self._left.pop(0)[1].split()
         return True
 
     def events(self) -> list[str]:
@@ -104,7 +105,7 @@ class Keyboard:
         self.closed = True
 
 
-def watch(keys: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def watch(keys: tuple[tuple[str, str], ...], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is said while these keys are pressed."""
     monkeypatch.setattr(sessions, "MeshWindow", Keyboard)
     monkeypatch.setattr(Keyboard, "keys", keys)
@@ -115,8 +116,7 @@ def watch(keys: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_keys_save_and_record_what_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    said = watch(("space space", "s", "r", "", "", "", "r"), monkeypatch)
-    assert "there is no picture yet: try again once there is one" in said
+    said = watch((("", "space space s"), ("*.png", "r"), ("*.mp4", "r q")), monkeypatch)
     assert len(list(tmp_path.glob("motionmesh-*.png"))) == 1
     (film,) = tmp_path.glob("motionmesh-*.mp4")
     assert f"recording to {film.name}" in said
@@ -128,5 +128,5 @@ def test_keys_save_and_record_what_is_seen(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can write: /proc")
 def test_a_key_that_cannot_be_obeyed_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/proc")
-    said = watch(("s", "r", "q"), monkeypatch)
+    said = watch((("", "s r q"),), monkeypatch)
     assert sum(line.startswith("cannot write") for line in said) == 2

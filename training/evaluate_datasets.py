@@ -57,7 +57,7 @@ def record(sequence: Sequence, path: Path, options: Options) -> None:
     if sequence.source is None or not sequence.source.exists():
         raise DatasetError(f"the pictures of {sequence.name} are not in {sequence.source}: unpack them there")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")  # an interrupted session saves what it has
+    unfinished = path.with_name(f".part.{path.name}")  # an interrupted session saves what it has
     focal = float(sequence.camera_matrix[0, 0])
     Session(replace(options, source=str(sequence.source), save=unfinished, focal=focal)).run()
     unfinished.replace(path)

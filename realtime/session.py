@@ -110,7 +110,7 @@ class Session:
             and latency in ms.
         start_ns: monotonic clock when the program began.
 
-    ``report`` is what was measured, None until frames have flowed. It is there however they ended.
+    ``report`` is what was measured, from the end of the run on, however it ended; None where it did not begin.
     """
 
     def __init__(
@@ -168,11 +168,10 @@ class Session:
             if options.record and _are_one(options.record, source.name):
                 raise UserError(f"--record {options.record} would write over the source: give another name")
             camera = camera_for(source.size, options.fov, options.focal)
-            writer = stack.enter_context(
-                MotionWriter(options.save, camera, source.fps, source.name, arrays.sha256)
-                if options.save
-                else _nothing()
-            )
+            writer = None
+            if options.save:
+                about = camera, source.fps, source.name, arrays.sha256
+                writer = stack.enter_context(MotionWriter(options.save, *about))
             window = self._open_window(arrays, source, camera)
             if window is not None:
                 stack.callback(window.close)
@@ -324,7 +323,3 @@ def _are_one(path: Path, source: str) -> bool:
         return path.samefile(source)
     except OSError:  # one of them is no file
         return False
-
-
-def _nothing() -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext()

@@ -23,12 +23,9 @@ from engines.cuda.packages import ENVIRONMENT as CUDA_ENVIRONMENT
 from engines.machine_files import ENVIRONMENT as PLANS_ENVIRONMENT
 from engines.registry import why_no_tensorrt
 from realtime.measure import Report
-from realtime.session import DEFAULT_FOCAL, USER_ERRORS, Options, Session
+from realtime.session import DEFAULT_FOCAL, USER_ERRORS, Flow, Keypoints, Options, Session, View
 
-View = Literal["auto", "window", "browser", "none"]
 Runtime = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
-Keypoints = Literal["fast", "accurate"]
-Flow = Literal["auto", "dis", "raft", "none"]
 Precision = Literal["auto", "fp32", "fp16", "int8"]
 
 
@@ -49,7 +46,7 @@ def main(
     save: Annotated[Path | None, typer.Option(help="write the motion (.npz)")] = None,
     report: Annotated[Path | None, typer.Option(help="write what was measured (.json)")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="stop after so many frames")] = None,
-    duration: Annotated[float | None, typer.Option(min=0, help="stop after so many seconds")] = None,
+    duration: Annotated[float | None, typer.Option(min=0.1, help="stop after so many seconds")] = None,
     live: Annotated[bool, typer.Option("--live", help="play a file by its clock, dropping what is late")] = False,
     fov: Annotated[float | None, typer.Option(help="horizontal field of view of the camera, degrees")] = None,
     focal: Annotated[
@@ -93,10 +90,12 @@ def main(
     verbose: Annotated[bool, typer.Option("--verbose", help="print the time of every stage")] = False,
 ) -> None:
     """Watch a person through a camera and show the body's 3D mesh, live."""
-    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
     options = Options(
-        source, view, engine, keypoints, regressor, body, record, save, report, frames, duration,
-        live, fov, focal, precision, trust_engine, flow, persons, width, height, fps, look_ahead,
+        source=source, view=view, engine=engine, keypoints=keypoints, regressor=regressor, body=body, record=record,
+        save=save, report=report, frames=frames, duration=duration, live=live, fov=fov, focal=focal,
+        precision=precision, trust_engine=trust_engine, flow=flow, persons=persons, width=width, height=height, fps=fps,
+        look_ahead=look_ahead,
     )  # fmt: skip
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -104,37 +103,46 @@ def main(
 
     signal.signal(signal.SIGTERM, end)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    session: Session | None = None
     try:
-        with Progress(*columns, console=console, transient=True) as bar:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("starting", total=None)
 
             def progress(done: int, total: int | None, rate: float, latency: float) -> None:
                 speed = f"{rate:.1f} meshes/s, {latency:.0f} ms" if rate > 0 else "looking for a person"
                 bar.update(task, completed=done, total=frames or total, description=f"frame {done}: {speed}")
 
-            result = Session(options, console.print, progress, _STARTED_NS).run()
+            session = Session(options, console.print, progress, _STARTED_NS)
+            session.run()
     except KeyboardInterrupt:
         console.print("stopped; what was recorded is complete")
+        if session is not None:
+            _summarise(console, session.report, options, verbose)
         raise typer.Exit(130) from None
     except USER_ERRORS as error:
         # One line, whatever the error's author wrote: it must survive in a log.
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"error: {' '.join(str(error).split())}", markup=False
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(
+            f"error: {' '.join(str(error).split())}"
         )
         raise typer.Exit(2) from None
-    _summarise(console, result, options, verbose)
+    _summarise(console, session.report, options, verbose)
 
 
-def _summarise(console: Console, report: Report, options: Options, verbose: bool) -> None:
+def _summarise(console: Console, report: Report | None, options: Options, verbose: bool) -> None:
+    if report is None:  # ended before the first frame
+        return
+    rate = f" at {report.mesh_rate_hz:.1f}/s" if report.mesh_rate_hz > 0 else ""
+    seen = (
+        f"{report.meshes} meshes{rate}, capture to mesh p50 {report.latency_ms.p50:.0f} ms p95 "
+        f"{report.latency_ms.p95:.0f} ms{_waited(report)}, first mesh after {report.first_mesh_s:.1f} s"
+    )
     console.print(
-        f"{report.frames_in} frames ({report.frames_dropped} dropped), {report.meshes} meshes at "
-        f"{report.mesh_rate_hz:.1f}/s, capture to mesh p50 {report.latency_ms.p50:.0f} ms p95 "
-        f"{report.latency_ms.p95:.0f} ms{_waited(report)}, first mesh after {report.first_mesh_s:.1f} s, "
+        f"{report.frames_in} frames ({report.frames_dropped} dropped), {seen if report.meshes else 'nobody was seen'}, "
         f"{report.peak_rss_mb:.0f} MB, {report.engine}"
     )
     if verbose:
         if options.engine == "auto" and (missing := why_no_tensorrt()):
-            console.print(f"  {missing}", soft_wrap=True)
+            console.print(f"  {missing}")
         for name, stage in report.stages.items():
             console.print(
                 f"  {name:10s} {stage.count:6d} runs  p50 {stage.p50_ms:7.2f}  p95 {stage.p95_ms:7.2f}  "
@@ -142,7 +150,7 @@ def _summarise(console: Console, report: Report, options: Options, verbose: bool
             )
     for what, path in (("annotated video", options.record), ("motion", options.save), ("report", options.report)):
         if path is not None:
-            console.print(f"{what}: {path}", soft_wrap=True)
+            console.print(f"{what}: {path}")
 
 
 def _waited(report: Report) -> str:

@@ -57,7 +57,8 @@ _TRUNK: Final = tuple(JOINT_NAMES.index(name) for name in ("pelvis", "spine1", "
 
 
 class _Slice(NamedTuple):
-    """A piece of a body: the bone along which it is cut, the joints that its skin follows, and from where to where."""
+    """A piece of a body: the bone along which it is cut, the joints that its skin follows, and from where to where along
+    the bone, as shares of its length."""
 
     joint: int
     end: int
@@ -83,8 +84,8 @@ class BodyConversion:
     """
 
     def __init__(self, own: BodyArrays, target: BodyArrays) -> None:
-        self._own, self._target = _rest_joints(own), _rest_joints(target)
-        _check(own, self._own[0], target, self._target[0])
+        self._own, self._target = (body.at_rest(body.joint_regressor) for body in (own, target))
+        _check(own, self._own[..., 0], target, self._target[..., 0])
         base, directions = _measures(own, self._own)
         target_base, target_directions = _measures(target, self._target)
         # Betas have unit variance in both bodies: the likeliest ones, given measures known so well (ridge regression).
@@ -99,8 +100,7 @@ class BodyConversion:
     @classmethod
     def where_needed(cls, own: BodyArrays, target: BodyArrays) -> BodyConversion | None:
         """None for bodies that speak the same language: one body at two resolutions."""
-        bones, others = (_bones(*_rest_joints(body)) for body in (own, target))
-        return None if float(np.abs(bones - others).max()) < ALIKE_M else cls(own, target)
+        return None if float(np.abs(_bones(own) - _bones(target)).max()) < ALIKE_M else cls(own, target)
 
     def betas(self, betas: NDArray[np.floating[Any]]) -> FloatArray:
         """(..., 10) betas of the own body to (..., 10) of the target."""
@@ -134,21 +134,16 @@ def _check(own: BodyArrays, joints: Array, target: BodyArrays, target_joints: Ar
             )
 
 
-def _rest_joints(body: BodyArrays) -> tuple[Array, Array]:
-    """(24, 3) joints of the mean shape, and (24, 3, 10) metres for one unit of each beta."""
-    regressor = body.joint_regressor.astype(np.float64)
-    return regressor @ body.v_template, np.einsum("jv,vab->jab", regressor, body.shapedirs.astype(np.float64))
-
-
-def _bones(base: Array, directions: Array) -> Array:
-    """(23, 3, 11) each joint from its parent, of the mean shape and for one unit of each beta, metres."""
-    joints = np.concatenate([base[..., None], directions], -1)
+def _bones(body: BodyArrays) -> Array:
+    """(23, 3, 11) each joint from its parent at rest, of the mean shape and for one unit of each beta, metres."""
+    joints = body.at_rest(body.joint_regressor)
     bones: Array = joints[1:] - joints[list(PARENTS[1:])]
     return bones
 
 
-def _with(joints: tuple[Array, Array], betas: NDArray[np.floating[Any]]) -> Array:
-    shaped: Array = joints[0] + joints[1] @ np.asarray(betas, np.float64)
+def _with(joints: Array, betas: NDArray[np.floating[Any]]) -> Array:
+    """(24, 3) metres, of joints (24, 3, 11) as `BodyArrays.at_rest` gives them."""
+    shaped: Array = joints @ np.append(1.0, betas)
     return shaped
 
 
@@ -171,11 +166,11 @@ def _between(start: Array, end: Array) -> Array:
     return turns
 
 
-def _measures(body: BodyArrays, joints: tuple[Array, Array]) -> tuple[Array, Array]:
+def _measures(body: BodyArrays, joints: Array) -> tuple[Array, Array]:
     """(M,) lengths and radii of the mean shape, metres, and (M, 10) metres for one unit of each beta."""
     template, directions = body.v_template.astype(np.float64), body.shapedirs.astype(np.float64)
     follows = body.weights.argmax(1)
-    skins = [_cut(template, joints[0], follows, piece) for piece in _GIRTHS]
+    skins = [_cut(template, joints[..., 0], follows, piece) for piece in _GIRTHS]
 
     def measure(betas: Array) -> Array:
         places = _with(joints, betas)

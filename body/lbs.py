@@ -46,10 +46,7 @@ class NumpyBody:
         self._starts: Final = np.searchsorted(vertex, np.arange(count + 1)).astype(np.int32)
         self._columns: Final = column.astype(np.int32)
         self._values: Final = np.ascontiguousarray(arrays.posedirs[vertex, :, column], np.float32)
-        directions = arrays.shapedirs.astype(np.float64)
-        # Joints are linear in the betas too, which spares a product with all vertices.
-        self._rest_template: Final = arrays.joint_regressor.astype(np.float64) @ arrays.v_template
-        self._rest_directions: Final = np.einsum("jv,vab->jab", arrays.joint_regressor.astype(np.float64), directions)
+        self._rest_joints: Final = arrays.at_rest(arrays.joint_regressor)
         row, self._coco_vertex = np.nonzero(arrays.coco_regressor)
         self._coco_weight: Final = arrays.coco_regressor[row, self._coco_vertex][:, None]
         self._coco_start: Final = np.searchsorted(row, np.arange(len(arrays.coco_regressor)))
@@ -85,7 +82,7 @@ class NumpyBody:
             return
         self._betas = wanted
         self._shaped = self.arrays.v_template + self.arrays.shapedirs @ wanted
-        self._rest = (self._rest_template + self._rest_directions @ wanted).astype(np.float32)
+        self._rest = (self._rest_joints @ np.append(1.0, wanted)).astype(np.float32)
 
     def pose(
         self,

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from body.joints import COCO_NAMES, JOINT_NAMES, PARENTS
+from body.joints import ANCESTORS, COCO_NAMES, JOINT_NAMES, PARENTS
 from body.model import BodyArrays
 from body.packed import BETAS, POSE_FEATURES
 
@@ -24,8 +24,6 @@ OUTPUTS: Final = ("vertices", "joints", "keypoints")
 _OPSET, _IR_VERSION = 17, 8
 
 _JOINTS = len(JOINT_NAMES)
-_ROUNDS = 4
-"""Doublings that reach over the tree's eight bones from the pelvis to a hand."""
 
 
 def to_onnx(arrays: BodyArrays) -> bytes:
@@ -36,19 +34,16 @@ def to_onnx(arrays: BodyArrays) -> bytes:
     keypoints (N, 17, 3) of COCO. The same body gives the same bytes.
     """
     graph = _Graph()
-    template = arrays.v_template.astype(np.float64)
-    directions = arrays.shapedirs.astype(np.float64)
-    rest_template = arrays.joint_regressor.astype(np.float64) @ template
-    rest_directions = np.einsum("jv,vab->jab", arrays.joint_regressor.astype(np.float64), directions)
-
     betas = "betas"
     if np.isfinite(arrays.beta_limit):
         limit = np.float32(arrays.beta_limit)
         betas = graph("Clip", betas, graph.weight(-limit), graph.weight(limit))
-    # Joints are linear in the betas.
-    rest = graph("Gemm", betas, graph.weight(rest_directions.reshape(-1, BETAS).T), graph.weight(rest_template.ravel()))
+    joints = arrays.at_rest(arrays.joint_regressor)
+    rest = graph(
+        "Gemm", betas, graph.weight(joints[..., 1:].reshape(-1, BETAS).T), graph.weight(joints[..., 0].ravel())
+    )
     rest = graph("Reshape", rest, graph.shape(-1, _JOINTS, 3, 1))
-    frames = graph.part(_walk(graph, betas, rest_template, rest_directions), 2, 0, 3)
+    frames = graph.part(_walk(graph, betas, joints), 2, 0, 3)
     turns, places = graph.part(frames, 3, 0, 3), graph.part(frames, 3, 3, 4)
 
     # A vertex of the rest body moves linearly with the betas and with what each joint's rotation adds to the identity.
@@ -77,17 +72,13 @@ def to_onnx(arrays: BodyArrays) -> bytes:
     )
 
 
-def _walk(graph: _Graph, betas: str, rest_template: NDArray[np.float64], rest_directions: NDArray[np.float64]) -> str:
-    """Frame (N, 24, 4, 4) of every joint against the pelvis' place.
-
-    No loop over the tree's levels: each round multiplies a joint's frame with that of the ancestor where it ends, and so
-    doubles its reach. One joint more, which never moves, is the pelvis' parent, and its own.
-    """
-    above = list(PARENTS)
-    above[0] = 0  # the pelvis' bone has no length
+def _walk(graph: _Graph, betas: str, joints: NDArray[np.float64]) -> str:
+    """Frame (N, 24, 4, 4) of every joint against the pelvis' place, from the rest body's ``joints`` (24, 3, 11)."""
+    above = [0, *PARENTS[1:]]  # the pelvis' bone has no length
+    change = joints - joints[above]
     # Two columns more, which the betas do not change, are the 0 and the 1 of the frames' constant entries.
-    bones = np.append((rest_template - rest_template[above]).ravel(), [0, 1])
-    growth = np.concatenate([(rest_directions - rest_directions[above]).reshape(-1, BETAS), np.zeros((2, BETAS))])
+    bones = np.append(change[..., 0].ravel(), [0, 1])
+    growth = np.concatenate([change[..., 1:].reshape(-1, BETAS), np.zeros((2, BETAS))])
     entries = graph(
         "Concat",
         graph("Reshape", "rotations", graph.shape(-1, _JOINTS * 9)),
@@ -101,11 +92,8 @@ def _walk(graph: _Graph, betas: str, rest_template: NDArray[np.float64], rest_di
     layout[:_JOINTS, :3, 3] = np.arange(_JOINTS * 9, _JOINTS * 12).reshape(-1, 3)
     frames = graph("Gather", entries, graph.shape(*layout.ravel()), axis=1)
     frames = graph("Reshape", frames, graph.shape(-1, _JOINTS + 1, 4, 4))
-    ancestors = np.array([_JOINTS if parent < 0 else parent for parent in (*PARENTS, -1)])
-    for _ in range(_ROUNDS):
+    for ancestors in ANCESTORS:
         frames = graph("MatMul", graph("Gather", frames, graph.shape(*ancestors), axis=1), frames)
-        ancestors = ancestors[ancestors]
-    assert (ancestors == _JOINTS).all(), "the tree is deeper than the doublings reach"
     return graph.part(frames, 1, 0, _JOINTS)
 
 

@@ -41,16 +41,14 @@ class TorchBody(nn.Module):
     def __init__(self, arrays: BodyArrays) -> None:
         super().__init__()
         self.beta_limit = arrays.beta_limit
-        template = arrays.v_template.astype(np.float64)
-        directions = arrays.shapedirs.astype(np.float64)
-        joints = np.einsum("jv,vab->jab", arrays.joint_regressor, np.concatenate([template[..., None], directions], -1))
-        coco = np.einsum("jv,vab->jab", arrays.coco_regressor, np.concatenate([template[..., None], directions], -1))
+        joints, coco = arrays.at_rest(arrays.joint_regressor), arrays.at_rest(arrays.coco_regressor)
         parents = [max(parent, 0) for parent in PARENTS]
         # Bone vectors and keypoint offsets are linear in (1, betas): one small matmul gives them for the batch.
         self._constant("offsets", (joints - joints[parents]).reshape(72, 11))
         self._constant("coco_offsets", (coco - joints[list(COCO_JOINT)]).reshape(51, 11))
         self._constant("rest_joints", joints.reshape(72, 11).T)
-        self._constant("rest_vertices", np.concatenate([template[..., None], directions], -1).reshape(-1, 11).T)
+        surface = np.concatenate([arrays.v_template[..., None], arrays.shapedirs], -1)
+        self._constant("rest_vertices", surface.reshape(-1, 11).T)
         self._constant("weights", arrays.weights)
         moved = np.flatnonzero(np.abs(arrays.posedirs).max((1, 2)) > 0)
         self._constant("posedirs", arrays.posedirs[moved].reshape(len(moved) * 3, -1).T)

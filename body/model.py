@@ -81,6 +81,13 @@ class BodyArrays:
         """(..., 10) betas, clamped to ``beta_limit``, as float32."""
         return np.clip(np.asarray(betas, np.float32), -self.beta_limit, self.beta_limit)
 
+    def at_rest(self, regressor: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(K, 3, 11) metres: the points that ``regressor`` (K, V) makes of the rest body's vertices, of the mean shape and
+        for one unit of each beta. Points are linear in the betas, so their product with (1, betas) spares one with V."""
+        surface = np.concatenate([self.v_template[..., None], self.shapedirs], -1).astype(np.float64)
+        points: NDArray[np.float64] = np.einsum("kv,vab->kab", regressor, surface)
+        return points
+
 
 def load_body(path: Path | str | None = None) -> BodyArrays:
     """Load a body.

@@ -1,8 +1,7 @@
 """Rotations as numpy arrays, batched over any leading axes.
 
-Three forms: axis-angle (..., 3) in radians, matrix (..., 3, 3) acting on column vectors, and 6D (..., 6), which is the
-matrix's first two columns one after the other (Zhou et al. 2019). float32 in gives float32 out; anything else is
-computed in float64. Shapes are checked: a wrong last axis raises ``ValueError``.
+Two forms: axis-angle (..., 3) in radians, and matrix (..., 3, 3) acting on column vectors. float32 in gives float32 out;
+anything else is computed in float64. Shapes are checked: a wrong last axis raises ``ValueError``.
 """
 
 from __future__ import annotations
@@ -71,25 +70,6 @@ def matrix_to_axis_angle(matrix: ArrayLike) -> FloatArray:
     scale = np.where(tiny, 2.0, 2 * np.arctan2(length, real) / np.where(tiny, 1.0, length))
     turned: FloatArray = (imaginary * scale[..., None]).astype(m.dtype)
     return turned
-
-
-def rotation_6d_to_matrix(rotation: ArrayLike) -> FloatArray:
-    """(..., 6) to the nearest rotation in the Gram-Schmidt sense, (..., 3, 3).
-
-    Any two vectors that are not parallel will do; degenerate input gives a matrix that is not a rotation.
-    """
-    six = _floats(rotation, (6,), "6D rotation")
-    tiny = np.finfo(six.dtype).tiny
-    first = six[..., :3] / np.maximum(np.linalg.norm(six[..., :3], axis=-1, keepdims=True), tiny)
-    second = six[..., 3:] - (first * six[..., 3:]).sum(-1, keepdims=True) * first
-    second = second / np.maximum(np.linalg.norm(second, axis=-1, keepdims=True), tiny)
-    return np.stack([first, second, np.cross(first, second)], -1)
-
-
-def matrix_to_rotation_6d(matrix: ArrayLike) -> FloatArray:
-    """(..., 3, 3) to (..., 6): columns 0 and 1, one after the other."""
-    m = _floats(matrix, (3, 3), "matrix")
-    return np.concatenate([m[..., :, 0], m[..., :, 1]], -1)
 
 
 def nearest_rotation(matrix: ArrayLike) -> FloatArray:

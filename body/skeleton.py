@@ -22,9 +22,7 @@ class Skeleton:
 
     def __init__(self, arrays: BodyArrays) -> None:
         self.arrays: Final = arrays
-        surface = np.concatenate([arrays.v_template[..., None], arrays.shapedirs], -1).astype(np.float64)
-        joints = np.einsum("jv,vab->jab", arrays.joint_regressor, surface)
-        coco = np.einsum("kv,vab->kab", arrays.coco_regressor, surface)
+        joints, coco = arrays.at_rest(arrays.joint_regressor), arrays.at_rest(arrays.coco_regressor)
         self._ridden: Final = np.array(COCO_JOINT)
         self._rest: Final = joints.astype(np.float32)
         self._offsets: Final = (coco - joints[self._ridden]).astype(np.float32)

@@ -59,7 +59,7 @@ class ChumpySelect(StandIn):
 
 
 class SparseColumns(StandIn):
-    """scipy.sparse's csc_matrix; ``SparseRows`` is csr_matrix. Becomes dense."""
+    """scipy.sparse's csc_matrix. Becomes dense."""
 
     by_rows = False
 
@@ -75,6 +75,8 @@ class SparseColumns(StandIn):
 
 
 class SparseRows(SparseColumns):
+    """scipy.sparse's csr_matrix. Becomes dense."""
+
     by_rows = True
 
 

@@ -90,7 +90,7 @@ def resolve(model: str | Path) -> ModelFile:
             raise EngineError(f"{path} does not end in .onnx: only ONNX models can be used")
         return ModelFile(path.stem, path)
     if path.suffix:
-        raise EngineError(f"there is no file {path}")
+        raise EngineError(f"there is no file {path}: check the path, or name one of {', '.join(shipped)}")
     raise EngineError(f"there is no model '{model}': give the path of an .onnx file or one of {', '.join(shipped)}")
 
 

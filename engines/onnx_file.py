@@ -56,7 +56,7 @@ def open_onnx(model: bytes | Path, label: str = "") -> OnnxModel:
     try:
         inputs, outputs = _interface(memoryview(data))
     except (_MalformedError, UnicodeDecodeError):
-        raise EngineError(f"{label} is not an ONNX model, or is cut") from None
+        raise EngineError(f"{label} is not an ONNX model, or is cut: copy or export it again") from None
     return OnnxModel(label, model, inputs, outputs)
 
 

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from engines.cuda.packages import open_cuda
-from engines.device import describe_device
 from engines.engine import Engine, EngineError, RuntimeMissingError
 from engines.manifest import ModelFile, resolve
 from engines.openvino_cpu import OpenVinoEngine
@@ -15,8 +14,6 @@ from engines.ort import OnnxRuntimeEngine
 from engines.plans import PlanPolicy, build_plan, obtain_plan
 from engines.tensorrt import PlanRefusedError, TensorRtEngine
 from engines.tensorrt_api import load_tensorrt
-
-__all__ = ["RUNTIMES", "describe_device", "open_engine", "why_no_tensorrt"]
 
 RUNTIMES = ("auto", "tensorrt", "onnxruntime", "openvino")
 

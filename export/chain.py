@@ -19,7 +19,7 @@ from engines.manifest import resolve, shipped_models
 from engines.ort import OnnxRuntimeEngine
 from export.body_graph import sample_poses
 from realtime.keypoints import PersonDetector, search_regions
-from realtime.session import KEYPOINT_MODELS, Options, Session
+from realtime.session import KEYPOINT_MODELS, Flow, Options, Session
 from realtime.sources import open_source
 
 BODY = "body"
@@ -139,7 +139,7 @@ def record_samples(networks: Mapping[str, Network], video: Path, frames: int) ->
     speeds = [speed for speed, model in KEYPOINT_MODELS.items() if model in networks] or ["fast"]
     regressors = [network.model for network in networks.values() if network.kind == "regressor"]
     regressors = regressors or [Options().regressor]
-    flow = "raft" if any(network.kind == "flow" for network in networks.values()) else "dis"
+    flow: Flow = "raft" if any(network.kind == "flow" for network in networks.values()) else "dis"
     for place in range(max(len(speeds), len(regressors))):
         options = Options(
             str(video),

@@ -14,9 +14,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from body.errors import BodyError
 from engines.device import describe_device
-from engines.engine import Engine, EngineError
+from engines.engine import Engine
 from engines.manifest import resolve
 from engines.ort import OnnxRuntimeEngine
 from engines.tensorrt_builder import Precision
@@ -24,7 +23,7 @@ from export.chain import CLIP, Motion, load_networks, record_samples, run_chain
 from export.onnx_tools import OnnxError
 from export.precision import Converted, compare, convert, distinct
 from realtime.keypoints import CONFIDENT
-from realtime.session import Options
+from realtime.session import USER_ERRORS, Flow, Keypoints, Options
 
 _LOWER: tuple[Precision, ...] = ("fp16", "int8")
 
@@ -55,8 +54,8 @@ def main(
     video: Annotated[Path, typer.Option(help="what the chain is run on")] = CLIP,
     frames: Annotated[int, typer.Option(min=2, help="frames of it")] = 45,
     networks: Annotated[str, typer.Option(help="names of networks, with commas; all by default")] = "",
-    keypoints: Annotated[str, typer.Option(help="fast or accurate, for the chain")] = "fast",
-    flow: Annotated[str, typer.Option(help="raft or dis, for the chain")] = "raft",
+    keypoints: Annotated[Keypoints, typer.Option(help="for the chain")] = "fast",
+    flow: Annotated[Flow, typer.Option(help="for the chain")] = "raft",
     focal: Annotated[float | None, typer.Option(help="focal length of the video, px")] = None,
     save: Annotated[Path | None, typer.Option(help="folder for the motion of each precision")] = None,
     regressor: Annotated[str, typer.Option(help="the chain's regressor, as in run_camera.py")] = Options().regressor,
@@ -101,7 +100,7 @@ def main(
         print(f"\nThe chain, --keypoints {keypoints} --flow {flow} --regressor {regressor}, against itself in fp32:\n")
         float32 = run("fp32")
         print("\n".join(chain_table(float32, {precision: run(precision) for precision in _LOWER})))
-    except (EngineError, BodyError, OnnxError) as error:
+    except (*USER_ERRORS, OnnxError) as error:
         raise SystemExit(str(error)) from None
 
 

@@ -23,9 +23,11 @@ from export.kinematics import SkeletonGraph
 from export.manifest import ModelCard, ship
 from export.onnx_tools import check, store_fp16
 from export.tracing import trace
+from realtime.errors import told_in_one_line
 from training.bank import NONE, MotionBank
 from training.batches import Batch, BatchMaker, FlowSource
-from training.evaluate import load_checkpoint, open_clips
+from training.evaluate import CheckpointError, load_checkpoint, open_clips
+from training.motion.clip import MotionError
 from training.networks.inputs import FLOW_CELLS, Observation
 from training.networks.lifter import BETAS, FEET, JOINTS, KEYPOINTS, Lifter, LifterConfig
 from training.noise import NoiseSampler, load_noise
@@ -180,4 +182,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told_in_one_line(CheckpointError, MotionError):
+        typer.run(main)

@@ -37,7 +37,7 @@ from export.engines import CALIBRATION_FRAMES, build_engines
 from export.onnx_tools import OnnxError
 from export.precision import compare_engines, convert
 from realtime.measure import Report, nulls, version
-from realtime.session import KEYPOINT_MODELS, USER_ERRORS, Options, Session
+from realtime.session import KEYPOINT_MODELS, USER_ERRORS, Flow, Options, Session
 
 Runtime = Literal["tensorrt", "onnxruntime", "openvino"]
 
@@ -152,7 +152,7 @@ def examine(
 
 
 def run_program(
-    engine: Runtime, precision: Precision | Literal["auto"], video: Path, live: bool, frames: int, flow: str
+    engine: Runtime, precision: Precision | Literal["auto"], video: Path, live: bool, frames: int, flow: Flow
 ) -> Report:
     """The whole program over a video, as fast as it can or by the video's own clock."""
     options = Options(str(video), "none", engine, frames=frames, live=live, precision=precision, flow=flow)
@@ -233,7 +233,7 @@ def run_selftest(
     device = next((result.device for result in results if result.device), "")
     test = SelfTest(engine, precision, device, describe_machine(), results, {}, [])
     # A CPU running RAFT would show nothing but that it is no GPU.
-    flow = "raft" if engine == "tensorrt" else "dis"
+    flow: Flow = "raft" if engine == "tensorrt" else "dis"
     whole: Precision | Literal["auto"] = precision if networks.keys() >= _PROGRAM else "auto"
     for name, live in (("as fast as it can", False), ("live", True)):
         console.print(f"running the whole program, {name}")

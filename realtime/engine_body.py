@@ -40,9 +40,8 @@ class EngineBody:
         self._engine = engine
         self._betas = np.zeros((1, BETAS), np.float32)
         self._vertices = self._keypoints = np.zeros((0, 3), np.float32)
-        self.pose(
-            np.zeros(3), np.zeros((23, 3)), np.zeros(3)
-        )  # what a first run sets up is not left to the first frame
+        # What a first run sets up is not left to the first frame.
+        self.pose(np.zeros(3), np.zeros((23, 3)), np.zeros(3))
 
     def set_shape(self, betas: ArrayLike) -> None:
         self._betas[0] = betas

@@ -14,9 +14,11 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from body.errors import BodyError
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs import NumpyBody
 from body.model import load_body
+from realtime.errors import UserError, told_in_one_line
 from realtime.motion_file import Motion, load_motion
 
 CONFIDENT = 0.4
@@ -95,4 +97,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told_in_one_line(UserError, BodyError):
+        typer.run(main)

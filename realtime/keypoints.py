@@ -69,20 +69,19 @@ class PersonDetector:
         self._input -= 1
         outputs = self._engine.infer({self._name: self._input})
         score = 1 / (1 + np.exp(-np.clip(outputs[self._scores].reshape(-1), -30, 30)))
-        found = np.flatnonzero(score > self._threshold)
+        found = np.argsort(-score)[: (score > self._threshold).sum()]  # best first
         raw = outputs[self._boxes].reshape(len(self._anchor), -1)[found] / np.float32(224)
         middle = raw[:, 4:6] + self._anchor[found]  # middle of the hips
         reach = raw[:, 6:8] + self._anchor[found]  # a point on the circle around the whole body
         radius = np.linalg.norm(reach - middle, axis=1)
         people: list[tuple[Box, float]] = []
         origin = np.array([region.x - region.size / 2, region.y - region.size / 2], np.float32)
-        for i in found[np.argsort(-score[found])]:
-            k = int(np.flatnonzero(found == i)[0])
-            centre = middle[k] * region.size + origin
-            box = Box(float(centre[0]), float(centre[1]), float(2.2 * radius[k] * region.size))
+        for row, anchor in enumerate(found):
+            centre = middle[row] * region.size + origin
+            box = Box(float(centre[0]), float(centre[1]), float(2.2 * radius[row] * region.size))
             # Neighbouring anchors answer for the same person.
             if all(np.hypot(box.x - b.x, box.y - b.y) > 0.35 * max(box.size, b.size) for b, _ in people):
-                people.append((box, float(score[i])))
+                people.append((box, float(score[anchor])))
         return people
 
 

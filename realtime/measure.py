@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from realtime.errors import UserError
+
 WARM_UP = 5
 """First measurements of each kind that are left out: compilers, caches and clocks are still warming up."""
 
@@ -29,6 +31,7 @@ class Samples:
         self._count = 0
 
     def add(self, ms: float) -> None:
+        """Append one duration."""
         if self._count == len(self._values):
             self._values = np.concatenate([self._values, np.empty_like(self._values)])
         self._values[self._count] = ms
@@ -36,6 +39,7 @@ class Samples:
 
     @property
     def count(self) -> int:
+        """How many there are, the warm-up included."""
         return self._count
 
     def percentiles(self) -> tuple[float, float, float]:
@@ -51,6 +55,8 @@ class Samples:
 
 @dataclass(slots=True)
 class Latency:
+    """Percentiles of how old a mesh is when it is finished, ms after its frame was grabbed."""
+
     p50: float
     p95: float
     p99: float
@@ -58,6 +64,8 @@ class Latency:
 
 @dataclass(slots=True)
 class StageReport:
+    """How often a stage ran, and percentiles of how long it took, ms."""
+
     count: int
     p50_ms: float
     p95_ms: float
@@ -89,9 +97,12 @@ class Report:
     look_ahead_ms: float = 0.0
 
     def save(self, path: Path) -> None:
-        """Write JSON; values that were never measured are null."""
+        """Write JSON; values that were never measured are null. Raises UserError when ``path`` cannot be written."""
         text = json.dumps(nulls(asdict(self)), indent=2)
-        path.write_text(text + "\n")
+        try:
+            path.write_text(text + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {path} ({error.strerror}): choose another place") from None
 
 
 def nulls(value: object) -> object:

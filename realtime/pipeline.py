@@ -158,6 +158,7 @@ class Pipeline:
 
     @property
     def paused(self) -> bool:
+        """Whether new frames are not looked at."""
         return not self._running.is_set()
 
     def stop(self) -> None:
@@ -251,9 +252,8 @@ class Pipeline:
                 with self._meter.stage("keypoints"):
                     people = tuple(self._tracker.update(frame))
                 flows = self._flow_answer.get() if asked else ()
-                self.frames.hold(
-                    frame
-                )  # for the regressor; the first hold stays until this frame is no longer previous
+                # For the regressor; the first hold stays until this frame is no longer the previous one.
+                self.frames.hold(frame)
                 self._observed.put(_Observation(frame, people, flows, time.monotonic_ns()))
                 if previous is not None:
                     self.frames.release(previous)

@@ -52,8 +52,8 @@ class BodyRegressor:
         self._answers = {spec.name for spec in engine.outputs}
         if set(inputs) not in (_INPUTS, _INPUTS | _FLOW_INPUTS) or not self._answers >= _OUTPUTS:
             raise EngineError(
-                f"not a regressor of this project: it reads {sorted(inputs)}, wanted {sorted(_INPUTS)}; "
-                "choose one with --regressor"
+                f"not a regressor of this project: it reads {', '.join(inputs)} and gives {', '.join(sorted(self._answers))}, "
+                f"wanted {', '.join(sorted(_INPUTS))} and {', '.join(sorted(_OUTPUTS))}; choose one with --regressor"
             )
         self._engine, self._body, self._smooth, self._conversion = engine, body, smooth, conversion
         self._state_size = inputs["state"].shape[-1]
@@ -96,13 +96,13 @@ class BodyRegressor:
         if self._cells:
             feeds |= self._motion(flow, dt, camera)
         out = self._engine.infer(feeds)
-        memory.state = np.array(out["next_state"], np.float32)
+        memory.state = out["next_state"]
         # A person's shape does not change: average what is said of it, the newest counting at least 2 %.
         memory.weight = min(memory.weight + 1.0, 50.0)
-        memory.betas += (np.asarray(out["betas"][0], np.float32) - memory.betas) / np.float32(memory.weight)
+        memory.betas = memory.betas + (out["betas"][0] - memory.betas) / np.float32(memory.weight)
         # Where the network believes the keypoints to be: detections shake, and miss, more.
-        points = np.array(out["steady_points"][0], np.float32) if "steady_points" in self._answers else keypoints.points
-        rotations, betas = np.array(out["rotations"][0], np.float32), memory.betas.copy()
+        points = out["steady_points"][0] if "steady_points" in self._answers else keypoints.points
+        rotations, betas = out["rotations"][0], memory.betas
         if self._conversion is not None:
             rotations, betas = self._conversion.rotations(rotations, betas), self._conversion.betas(betas)
         return PoseGuess(
@@ -110,10 +110,10 @@ class BodyRegressor:
             time_s,
             rotations,
             betas,
-            np.array(out["pelvis"][0], np.float32),
+            out["pelvis"][0],
             points,
-            np.array(out["joint_error"][0], np.float32) if "joint_error" in self._answers else None,
-            np.array(out["contact"][0], np.float32) if "contact" in self._answers else None,
+            out["joint_error"][0] if "joint_error" in self._answers else None,
+            out["contact"][0] if "contact" in self._answers else None,
         )
 
     def pose(self, guess: PoseGuess, place: Callable[[FloatArray], FloatArray] | None = None) -> BodyEstimate:

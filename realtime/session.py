@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -39,14 +39,16 @@ from realtime.sources import Source, open_source
 from realtime.tracking import Tracker
 from realtime.window import MeshWindow
 
-DEFAULT_FOCAL = 0.85
+DEFAULT_FOCAL: Final = 0.85
 """Focal length over the longer side of the picture where it is not known: a 61° field of view, between webcam and phone."""
 
-VIEWS = ("auto", "window", "browser", "none")
-USER_ERRORS = (UserError, EngineError, BodyError)
+USER_ERRORS: Final = (UserError, EngineError, BodyError)
 """What `Session.run` raises for what the user can put right; the message is the line to show."""
-FLOWS = ("auto", "dis", "raft", "none")
-KEYPOINT_MODELS = {"fast": "movenet-lightning", "accurate": "movenet-thunder"}
+
+View = Literal["auto", "window", "none"]
+Keypoints = Literal["fast", "accurate"]
+Flow = Literal["auto", "dis", "raft", "none"]
+KEYPOINT_MODELS: Final[dict[Keypoints, str]] = {"fast": "movenet-lightning", "accurate": "movenet-thunder"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,9 @@ class Options:
     """What the command line says; see ``run_camera.py --help``."""
 
     source: str = "0"
-    view: str = "auto"
+    view: View = "auto"
     engine: str = "auto"
-    keypoints: str = "fast"
+    keypoints: Keypoints = "fast"
     regressor: str = "motion"
     body: Path | None = None
     record: Path | None = None
@@ -69,7 +71,7 @@ class Options:
     focal: float | None = None
     precision: Literal["auto"] | Precision = "auto"
     trust_engine: bool = False
-    flow: str = "auto"
+    flow: Flow = "auto"
     persons: int = 1
     width: int | None = None
     height: int | None = None
@@ -79,9 +81,11 @@ class Options:
 
 def camera_for(size: tuple[int, int], fov: float | None, focal: float | None) -> Camera:
     """Intrinsics of a picture of ``size`` (width, height) px from its horizontal field of view in degrees or its focal
-    length in px; by `DEFAULT_FOCAL` where neither is known. Raises `UserError` for impossible values."""
+    length in px; by `DEFAULT_FOCAL` where neither is known. Raises `UserError` for impossible values, and for both."""
     width, height = size
-    if focal is None and fov is not None:
+    if focal is not None and fov is not None:
+        raise UserError("--fov and --focal say the same thing: give one of them")
+    if fov is not None:
         if not 5 <= fov <= 170:
             raise UserError(f"--fov {fov:g} is not a field of view: give degrees between 5 and 170")
         focal = width / 2 / float(np.tan(np.deg2rad(fov) / 2))
@@ -105,6 +109,8 @@ class Session:
         progress: called a few times a second with frames so far, the source's frame count (if known), mesh rate in Hz
             and latency in ms.
         start_ns: monotonic clock when the program began.
+
+    ``report`` is what was measured, from the end of the run on, however it ended; None where it did not begin.
     """
 
     def __init__(
@@ -118,6 +124,7 @@ class Session:
         self._meter = Meter(start_ns)
         self._engines: list[Engine] = []
         self._noticed = 0
+        self.report: Report | None = None
 
     def _open(self, stack: contextlib.ExitStack, model: str | Path) -> Engine:
         engine = stack.enter_context(open_engine(model, self._options.engine, plans=self._plans()))
@@ -147,6 +154,7 @@ class Session:
         ``KeyboardInterrupt`` after everything recorded has been finished.
         """
         options = self._options
+        _check_endings(options)
         with contextlib.ExitStack() as stack:
             # Outputs first: a path that cannot be written is known before the camera starts.
             recorder = stack.enter_context(VideoRecorder(options.record)) if options.record else None
@@ -157,12 +165,13 @@ class Session:
                 open_source(options.source, options.live, options.width, options.height, options.fps)
             )
             self._pass_on_notices(source)
+            if options.record and _are_one(options.record, source.name):
+                raise UserError(f"--record {options.record} would write over the source: give another name")
             camera = camera_for(source.size, options.fov, options.focal)
-            writer = stack.enter_context(
-                MotionWriter(options.save, camera, source.fps, source.name, arrays.sha256)
-                if options.save
-                else _nothing()
-            )
+            writer = None
+            if options.save:
+                about = camera, source.fps, source.name, arrays.sha256
+                writer = stack.enter_context(MotionWriter(options.save, *about))
             window = self._open_window(arrays, source, camera)
             if window is not None:
                 stack.callback(window.close)
@@ -183,19 +192,16 @@ class Session:
                 with contextlib.suppress(StageError):
                     pipeline.wait(20.0)
                 self._pass_on_notices(source)
-            report = self._meter.report(
-                self._engines[0].runtime, self._engines[0].device, source.name, options.look_ahead
-            )
-            if options.report:
-                report.save(options.report)
-            return report
+                engine = self._engines[0]
+                self.report = self._meter.report(engine.runtime, engine.device, source.name, options.look_ahead)
+                if options.report:
+                    self.report.save(options.report)
+            return self.report
 
     def _build(
         self, stack: contextlib.ExitStack, source: Source, camera: Camera, arrays: BodyArrays, watched: bool
     ) -> Pipeline:
         options = self._options
-        if options.keypoints not in KEYPOINT_MODELS:
-            raise UserError(f"--keypoints {options.keypoints} is unknown: choose {' or '.join(KEYPOINT_MODELS)}")
         movenet = MoveNet(self._open(stack, KEYPOINT_MODELS[options.keypoints]))
         detector = PersonDetector(self._open(stack, "blazepose-detector"))
         network = self._open(stack, options.regressor)
@@ -221,8 +227,6 @@ class Session:
     def _open_flow(self, stack: contextlib.ExitStack) -> CropFlow | None:
         """RAFT pays on a GPU alone: a CPU takes most of a second for what it does there in milliseconds."""
         wanted = self._options.flow
-        if wanted not in FLOWS:
-            raise UserError(f"--flow {wanted} is unknown: choose {', '.join(FLOWS[:-1])} or {FLOWS[-1]}")
         if wanted == "none":
             return None
         if wanted == "dis" or (wanted == "auto" and self._engines[0].runtime != "tensorrt"):
@@ -244,30 +248,35 @@ class Session:
         def show(result: Result) -> None:
             window.show(result, Figures(*self._meter.recent(), len(result.people)))
             snapshots.remember(result)
-            if extra is not None:
-                extra.write(annotator(result), result.frame.time_s)
+            if (recorder := extra) is not None:  # the main thread may end it meanwhile; then this writes nothing
+                recorder.write(annotator(result), result.frame.time_s)
+
+        def obey(key: str) -> None:
+            nonlocal extra
+            if key == "space":
+                pipeline.pause(not pipeline.paused)
+            elif key == "s":
+                self._say(f"snapshot: {snapshots.save()}")
+            elif key == "r" and extra is None:
+                extra = VideoRecorder(time.strftime("motionmesh-%Y%m%d-%H%M%S.mp4"))
+                self._say(f"recording to {extra.path}")
+            elif key == "r" and extra is not None:
+                finished, extra = extra, None
+                finished.close()
+                self._say("recording finished")
 
         try:
             pipeline.add_sink("window", show, every=False)
             pipeline.start()
             while not pipeline.wait(0.05) and not window.closed:
                 self._tell(source)
-                for event in window.events():
-                    if event == "q":
+                for key in window.events():
+                    if key == "q":
                         return
-                    if event == "space":
-                        pipeline.pause(not pipeline.paused)
-                    elif event == "s":
-                        self._say(f"snapshot: {snapshots.save()}")
-                    elif event == "r":
-                        if extra is None:
-                            path = Path(time.strftime("motionmesh-%Y%m%d-%H%M%S.mp4"))
-                            extra = VideoRecorder(path)
-                            self._say(f"recording to {path}")
-                        else:
-                            finished, extra = extra, None
-                            finished.close()
-                            self._say("recording finished")
+                    try:
+                        obey(key)
+                    except UserError as error:  # a key that cannot be obeyed ends nothing
+                        self._say(str(error))
         finally:
             pipeline.stop()
             if extra is not None:
@@ -275,10 +284,6 @@ class Session:
 
     def _open_window(self, arrays: BodyArrays, source: Source, camera: Camera) -> MeshWindow | None:
         view = self._options.view
-        if view == "browser":
-            raise UserError("--view browser is not part of this version: use --view window or --view none")
-        if view not in ("auto", "window", "none"):
-            raise UserError(f"--view {view} is unknown: choose auto, window or none")
         if view == "none" or (view == "auto" and not has_display()):
             return None
         try:
@@ -302,5 +307,19 @@ class Session:
         self._progress(self._meter.frames_in, source.frame_count, rate, latency)
 
 
-def _nothing() -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext()
+def _check_endings(options: Options) -> None:
+    """Each output says by its name what it holds; so no two of them can be one file."""
+    for name, path, ending in (
+        ("--record", options.record, ".mp4"),
+        ("--save", options.save, ".npz"),
+        ("--report", options.report, ".json"),
+    ):
+        if path is not None and path.suffix.lower() != ending:
+            raise UserError(f"{name} {path}: give a file name that ends in {ending}")
+
+
+def _are_one(path: Path, source: str) -> bool:
+    try:
+        return path.samefile(source)
+    except OSError:  # one of them is no file
+        return False

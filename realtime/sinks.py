@@ -52,10 +52,12 @@ class Snapshots:
         path = Path(time.strftime("motionmesh-%Y%m%d-%H%M%S.png"))
         with self._lock:
             if self._last is None:
-                raise UserError("there is no picture yet")
+                raise UserError("there is no picture yet: try again once there is one")
             _, data = cv2.imencode(".png", self._annotate(self._last))
         try:
             path.write_bytes(data.tobytes())
         except OSError as error:
-            raise UserError(f"cannot write {path.absolute()}: {error.strerror}") from None
+            raise UserError(
+                f"cannot write {path.absolute()} ({error.strerror}): start the program in another folder"
+            ) from None
         return path

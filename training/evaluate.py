@@ -8,6 +8,7 @@ past them.
 
 from __future__ import annotations
 
+import pickle
 import sys
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -21,9 +22,11 @@ from torch import Tensor
 from body.joints import JOINT_NAMES
 from body.lbs_torch import TorchBody
 from body.model import load_body
+from realtime.errors import told_in_one_line
 from training.bank import NONE, MotionBank
 from training.batches import Batch, BatchMaker, FlowSource
 from training.metrics import acceleration_error, pa_distances, pelvis_aligned
+from training.motion.clip import MotionError
 from training.motion.library import Clip, adapt_clip
 from training.motion.pack import load_motions
 from training.networks.lifter import Lifted, Lifter, LifterConfig
@@ -129,11 +132,22 @@ def _grid() -> FlowGrid:
     return FlowGrid()
 
 
+class CheckpointError(ValueError):
+    """A checkpoint cannot be read. The message is one line that says what to do."""
+
+
 def load_checkpoint(path: Path) -> Lifter:
-    """The averaged weights of a training checkpoint."""
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    network = Lifter(LifterConfig(**state["config"]["network"]))
-    network.load_state_dict(state["averaged"])
+    """The averaged weights of a training checkpoint. Raises `CheckpointError` where there is none, or a damaged one."""
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        network = Lifter(LifterConfig(**state["config"]["network"]))
+        network.load_state_dict(state["averaged"])
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path} ({error.strerror}): give the --checkpoint of a run") from error
+    except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no checkpoint of training.train of this version: give another --checkpoint"
+        ) from error
     return network.eval()
 
 
@@ -161,4 +175,5 @@ if __name__ == "__main__":
     from training import evaluate_datasets
 
     on_real_data = any(word.partition("=")[0] == "--dataset" for word in sys.argv[1:])
-    typer.run(evaluate_datasets.main if on_real_data else main)
+    with told_in_one_line(CheckpointError, MotionError):
+        typer.run(evaluate_datasets.main if on_real_data else main)

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from body.joints import JOINT_NAMES
 from realtime.motion_file import load_motion
-from realtime.session import USER_ERRORS, Options, Session
+from realtime.session import USER_ERRORS, Keypoints, Options, Session
 from training.datasets import emdb, threedpw
 from training.datasets.sequence import DatasetError, Sequence
 from training.datasets.smpl_folder import HOME, NAMES_14, SmplFolder
@@ -57,7 +57,7 @@ def record(sequence: Sequence, path: Path, options: Options) -> None:
     if sequence.source is None or not sequence.source.exists():
         raise DatasetError(f"the pictures of {sequence.name} are not in {sequence.source}: unpack them there")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")  # an interrupted session saves what it has
+    unfinished = path.with_name(f".part.{path.name}")  # an interrupted session saves what it has
     focal = float(sequence.camera_matrix[0, 0])
     Session(replace(options, source=str(sequence.source), save=unfinished, focal=focal)).run()
     unfinished.replace(path)
@@ -103,7 +103,7 @@ def main(
     smpl: Annotated[Path | None, typer.Option(help="folder of licensed SMPL files and J_regressor_h36m.npy")] = None,
     joint_regressor: Annotated[Path | None, typer.Option(help="J_regressor_h36m.npy, where it lies elsewhere")] = None,
     run: Annotated[bool, typer.Option("--run", help="make what is missing in --predictions, too")] = False,
-    keypoints: Annotated[str, typer.Option(help="fast or accurate, for motions that are made")] = "accurate",
+    keypoints: Annotated[Keypoints, typer.Option(help="for motions that are made")] = "accurate",
     regressor: Annotated[str, typer.Option(help="a shipped regressor's name or an .onnx file, likewise")] = "motion",
 ) -> None:
     """Print the errors of motions by the protocol of a data set; make the motions where none are named."""

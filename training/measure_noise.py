@@ -21,12 +21,14 @@ from body.lbs_torch import TorchBody
 from body.model import load_body
 from engines.registry import open_engine
 from realtime.draw.raster import Rasteriser
+from realtime.errors import told_in_one_line
 from realtime.keypoints import MoveNet
 from realtime.records import Box, Camera
 from training.bank import Augmentation, MotionBank
 from training.batches import visibility
 from training.evaluate import open_clips
 from training.fit_noise import Observations, fit
+from training.motion.clip import MotionError
 from training.noise import TABLES, extent
 from training.synth.appearance import clothing
 from training.synth.backgrounds import background
@@ -128,4 +130,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told_in_one_line(MotionError):
+        typer.run(main)

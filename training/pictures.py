@@ -54,8 +54,10 @@ def picture_people(
 def draw_people(batch: Batch, lifted: Lifted, body: TorchBody) -> ImageArray:
     """The last frame of each window of ``batch`` and what was ``lifted`` from it, uint8 RGB (2 `TILE`, B x `TILE`, 3)."""
     found, _ = body.skeleton(lifted.rotations[:, -1], lifted.betas[:, -1])
-    pairs = [(_numpy(batch.joints[:, -1]), _numpy(batch.pelvis[:, -1]), TRUE)]
-    pairs.append((_numpy(found), _numpy(lifted.pelvis[:, -1]), PREDICTED))
+    skeletons = (
+        (_numpy(batch.joints[:, -1]), _numpy(batch.pelvis[:, -1]), TRUE),
+        (_numpy(found), _numpy(lifted.pelvis[:, -1]), PREDICTED),
+    )
     seen = batch.seen
     points, confidence, boxes, cameras = (
         _numpy(part[:, -1]) for part in (seen.points, seen.confidence, seen.box, seen.camera)
@@ -66,7 +68,7 @@ def draw_people(batch: Batch, lifted: Lifted, body: TorchBody) -> ImageArray:
         front, aside = (np.full((TILE, TILE, 3), _GROUND, np.uint8) for _ in range(2))
         for point, sure in zip(points[row], confidence[row], strict=True):
             _dot(front, (point - corner) * scale, 1 + 2 * float(sure))
-        for joints, pelvis, colour in pairs:
+        for joints, pelvis, colour in skeletons:
             place = joints[row] + pelvis[row]
             depth = np.maximum(place[:, 2:], 0.1)
             pixels = place[:, :2] / depth * cameras[row, :2] + cameras[row, 2:]

@@ -12,7 +12,7 @@ EMDB (WHAM): the frames of ``good_frames_mask``; SMPL's 24 joints, taken from th
 Both: MPJPE after moving the middle of the hips together, PA-MPJPE after the best similarity of each frame, PVE over all
 vertices after moving the same hips together. Acceleration errors are of three neighbouring counted frames, relative to the
 hips, at 30 fps. Motions of the body that ships are said in the parameters of neutral SMPL first
-(`training.datasets.conversion`); those made with one of the licensed files (``run_camera.py --body``) are taken as they are.
+(`body.conversion`); those made with one of the licensed files (``run_camera.py --body``) are taken as they are.
 
 Without licensed files 3DPW's ``jointPositions`` are compared with the motion's own joints: 14 joints of SMPL, no vertices.
 """

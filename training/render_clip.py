@@ -16,9 +16,11 @@ import typer
 from body.lbs_torch import TorchBody
 from body.model import load_body
 from realtime.draw.raster import Rasteriser
+from realtime.errors import told_in_one_line
 from realtime.recording import VideoRecorder
 from realtime.records import Camera
 from training.evaluate import open_clips
+from training.motion.clip import MotionError
 from training.synth.appearance import clothing
 from training.synth.backgrounds import background
 
@@ -53,4 +55,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told_in_one_line(MotionError):
+        typer.run(main)

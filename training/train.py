@@ -22,11 +22,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
+from realtime.errors import told_in_one_line
 from training.bank import Augmentation, MotionBank
 from training.batches import Batch, BatchMaker, FlowSource
 from training.distributed import Crew, join_crew
 from training.evaluate import Scores, evaluate, open_clips
 from training.losses import LossWeights, regression_loss
+from training.motion.clip import MotionError
 from training.networks.lifter import Lifter, LifterConfig
 from training.noise import NoiseSampler, load_noise
 from training.pictures import ImageArray, picture_people
@@ -278,4 +280,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told_in_one_line(MotionError):
+        typer.run(main)

@@ -10,13 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from body.rotations import (
-    axis_angle_to_matrix,
-    matrix_to_axis_angle,
-    matrix_to_rotation_6d,
-    nearest_rotation,
-    rotation_6d_to_matrix,
-)
+from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle, nearest_rotation
 
 Floats = NDArray[np.float64]
 vectors = arrays(np.float64, (4, 3), elements=st.floats(-10, 10, allow_subnormal=False))
@@ -39,18 +33,6 @@ def test_axis_angle_equals_roma(vector: Floats) -> None:
     np.testing.assert_allclose(axis_angle_to_matrix(vector), reference, atol=1e-7)
 
 
-@settings(deadline=None)
-@given(arrays(np.float64, (3, 6), elements=st.floats(-1, 1)))
-def test_six_numbers_equal_roma(six: Floats) -> None:
-    torch = pytest.importorskip("torch")
-    roma = pytest.importorskip("roma")
-    columns = np.stack([six[:, :3], six[:, 3:]], -1)
-    if np.linalg.norm(np.cross(six[:, :3], six[:, 3:]), axis=-1).min() < 1e-3:
-        return  # nearly parallel: no rotation is meant
-    reference = roma.special_gramschmidt(torch.from_numpy(columns)).numpy()
-    np.testing.assert_allclose(rotation_6d_to_matrix(six), reference, atol=1e-9)
-
-
 @given(directions, st.floats(0, np.pi))
 def test_axis_angle_survives_the_matrix(direction: Floats, angle: float) -> None:
     vector = direction / np.linalg.norm(direction) * angle
@@ -68,20 +50,11 @@ def test_the_ends_of_the_range_are_exact(angle: float) -> None:
         np.testing.assert_allclose(np.abs(back), axis * angle, rtol=1e-9, atol=1e-14)
 
 
-@given(vectors)
-def test_six_numbers_are_the_first_two_columns(vector: Floats) -> None:
-    matrix = axis_angle_to_matrix(vector)
-    six = matrix_to_rotation_6d(matrix)
-    np.testing.assert_array_equal(six[:, :3], matrix[:, :, 0])
-    np.testing.assert_array_equal(six[:, 3:], matrix[:, :, 1])
-    np.testing.assert_allclose(rotation_6d_to_matrix(six), matrix, atol=1e-13)
-
-
 def test_float32_stays_float32() -> None:
     vector = np.full((2, 5, 3), 0.3, np.float32)
     matrix = axis_angle_to_matrix(vector)
     assert matrix.shape == (2, 5, 3, 3)
-    for result in (matrix, matrix_to_axis_angle(matrix), rotation_6d_to_matrix(matrix_to_rotation_6d(matrix))):
+    for result in (matrix, matrix_to_axis_angle(matrix), nearest_rotation(matrix)):
         assert result.dtype == np.float32
     np.testing.assert_allclose(matrix_to_axis_angle(matrix), vector, atol=1e-6)
 

@@ -22,7 +22,7 @@ def test_other_files_are_refused_in_one_line(data: bytes, tmp_path: Path) -> Non
     path.write_bytes(data)
     with pytest.raises(EngineError) as caught:
         open_onnx(path)
-    assert str(caught.value) == "x.onnx is not an ONNX model, or is cut"
+    assert str(caught.value) == "x.onnx is not an ONNX model, or is cut: copy or export it again"
 
 
 def test_every_cut_is_noticed(linear: bytes) -> None:

@@ -84,14 +84,14 @@ def test_choices_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_own_file_that_is_no_model(runtime: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.onnx"
     path.write_bytes(b"not a model")
-    with pytest.raises(EngineError, match=r"^mine.onnx is not an ONNX model, or is cut$"):
+    with pytest.raises(EngineError, match=r"^mine.onnx is not an ONNX model, or is cut: copy or export it again$"):
         open_engine(path, runtime)
 
 
 def test_contents_of_a_file_under_a_name_of_their_own(linear: bytes) -> None:
     with open_engine(linear, "onnxruntime", label="mine") as engine:
         np.testing.assert_allclose(engine.infer({"x": np.ones((2, 4), np.float32)})["y"][0], WEIGHTS.sum(0))
-    with pytest.raises(EngineError, match=r"^mine is not an ONNX model, or is cut$"):
+    with pytest.raises(EngineError, match=r"^mine is not an ONNX model, or is cut: copy or export it again$"):
         open_engine(linear[:20], "onnxruntime", label="mine")
 
 

@@ -68,6 +68,17 @@ def test_running_writes_a_checkpoint_that_evaluates(
     assert 0 < scores.pa_mpjpe <= scores.mpjpe < 2000
 
 
+def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    from training.evaluate import CheckpointError, load_checkpoint
+
+    missing, text, other = tmp_path / "missing.pt", tmp_path / "text.pt", tmp_path / "other.pt"
+    text.write_text("no checkpoint")
+    torch.save({"weights": torch.zeros(3)}, other)
+    for path in (missing, text, other):
+        with pytest.raises(CheckpointError, match=rf"{path.name}.*give"):
+            load_checkpoint(path)
+
+
 def test_another_runs_weights_are_taken_over_where_they_fit(trainer: type[train.Trainer], tmp_path: Path) -> None:
     """From keypoints alone to keypoints and flow: what is new starts without a say."""
     blind = config()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,6 @@ from body.smpl_file import StandIn, plain, unpickle_arrays
 Array = NDArray[np.float64]
 FloatArray = NDArray[np.float32]
 Gender = Literal["female", "male", "neutral"]
-
-IDENTITY: Final = np.eye(4)
 
 
 class DatasetError(ValueError):

@@ -190,6 +190,8 @@ def load_motion_pack(path: str | Path) -> list[Clip]:
         return [_clip(entry, float(index["fps"]), angles, lengths) for entry in index["clips"]]
     except MotionError:
         raise
+    except FileNotFoundError:
+        raise MotionError(f"there is no {path}; make a pack with `python -m training.motion pack`") from None
     except ARCHIVE_ERRORS as error:
         raise MotionError(f"{path}: not a motion pack, or damaged ({error!r})") from error
 

@@ -27,6 +27,7 @@ _FAR = 3.0
 _LEAST_INERTIA = 0.02
 """m²; what little there is beyond a joint, if hardly believed, hardly turns it."""
 _LEAST_TOTAL = 0.1
+"""Keypoints' weights; what little is believed of a whole person hardly shifts him."""
 _FOLLOW = 0.1
 """Share of its pull by which a joint turns before anything is learned: all joints of a chain turn at once."""
 
@@ -98,7 +99,7 @@ class Mechanics(nn.Module):
 
     def turns(self, posed: Posed, weight: Tensor, size: Tensor) -> Tensor:
         """By which rotation vector (N, 24, 3), rad in its parent's frame, each joint alone would undo most of what is off.
-        ``weight`` (N, 17, 1) is how far the keypoints are believed."""
+        ``weight`` (N, 17, 1) is how far the keypoints are believed, ``size`` (N, 1, 1) the person's angular size."""
         pull = posed.off * weight
         # Metres, square to the line of sight: a keypoint pulls nothing along it.
         force = torch.cat([pull, -(pull * posed.drawn).sum(-1, keepdim=True)], -1) * (size * posed.depth)
@@ -117,7 +118,7 @@ class Mechanics(nn.Module):
     @staticmethod
     def shift(posed: Posed, weight: Tensor, size: Tensor) -> Tensor:
         """By how much (N, 3) the whole body would have to move: across and down in sizes of the person, and in the
-        logarithm of its distance."""
+        logarithm of its distance. ``weight`` and ``size`` as for `turns`."""
         total = weight.sum(1) + _LEAST_TOTAL
         pull = posed.off * weight
         middle = (weight * posed.drawn).sum(1) / total
@@ -143,7 +144,7 @@ class Refinement(nn.Module):
             self.change.bias[_KEYPOINTS : _KEYPOINTS + _JOINTS * 3] = _FOLLOW
 
     def forward(self, context: Tensor, raw: Tensor, posed: Posed, mechanics: Mechanics, sight: Sight) -> Tensor:
-        """The answer ``raw`` corrected. ``context`` (N, C) is what is known of the person."""
+        """The answer ``raw`` (N, 157) corrected. ``context`` (N, C) is what is known of the person."""
         size = sight.size[:, None, None].clamp_min(1e-3)
         before = (posed.depth[..., 0] / posed.depth.mean(1) - 1) / size[..., 0]
         seen = [posed.off.flatten(1), sight.weight, (before * 0.3).clamp(-2, 2)]

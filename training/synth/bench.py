@@ -19,8 +19,10 @@ import typer
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
+from realtime.errors import told_in_one_line
 from training.bank import MotionBank
 from training.evaluate import open_clips
+from training.motion.clip import MotionError
 from training.noise import NoiseSampler, load_noise
 from training.synth.frames import FPS, SCENE, draw_frames, draw_motion, whole
 from training.synth.render import Film, Sensor
@@ -86,4 +88,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told_in_one_line(MotionError):
+        typer.run(main)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.synth.shards import ShardError, find_shards, read_shard
-
-_PER_WINDOW: Final = ("betas", "camera", "true_camera", "size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +28,6 @@ class Windows:
     def take(self, rows: NDArray[np.integer] | slice) -> dict[str, NDArray[Any]]:
         """Some windows as a dictionary of arrays; per-window fields stay without the time axis."""
         return {name: values[rows] for name, values in self.arrays.items()}
-
-    def camera_per_frame(self) -> NDArray[np.float32]:
-        """(N, T, 4): the told camera, repeated for every frame."""
-        length = self.arrays["dt"].shape[1]
-        return np.repeat(self.arrays["camera"][:, None], length, 1)
 
 
 def load_windows(folder: Path, split: str, fields: set[str] | None = None, most: int | None = None) -> Windows:

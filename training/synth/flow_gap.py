@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 from body.lbs_torch import TorchBody
 from body.model import load_body
 from engines.registry import open_engine
+from realtime.errors import told_in_one_line
 from realtime.flow import SIZE, CropFlow, RaftFlow
 from realtime.records import Box
 from training.bank import MotionBank
 from training.evaluate import open_clips
+from training.motion.clip import MotionError
 from training.noise import NoiseSampler, load_noise
 from training.synth.flow_fit import CellPairs, fit
 from training.synth.flow_grid import CELLS
@@ -154,4 +156,5 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with told_in_one_line(MotionError):
+        typer.run(main)

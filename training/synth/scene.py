@@ -80,6 +80,7 @@ class Scene:
 
     @property
     def frames(self) -> int:
+        """T."""
         return len(self.dt)
 
     @property

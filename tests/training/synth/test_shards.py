@@ -103,7 +103,6 @@ def test_windows_follow_from_seed_and_shard_alone_and_are_made_once(tmp_path: Pa
     assert shapes["flow"] == shapes["exact"] == (16, 32, 32, 2)
     assert shapes["points"] == (16, 17, 2)
     assert shapes["rotations"] == (16, 24, 3, 3)
-    assert windows.camera_per_frame().shape == (4, 16, 4)
     # The targets stand where the truth was seen: projected with the camera as told they fall on visible detections.
     place = windows["coco"] + windows["pelvis"][:, :, None]
     camera = windows["camera"][:, None, None]

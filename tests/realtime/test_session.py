@@ -1,0 +1,132 @@
+"""What a session refuses before anything flows, and what it leaves when it is interrupted."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+import av
+import pytest
+
+from realtime import session as sessions
+from realtime.errors import UserError
+from realtime.motion_file import load_motion
+from realtime.records import Result
+from realtime.session import DEFAULT_FOCAL, Options, Session, camera_for
+
+CLIP = Path(__file__).parents[2] / "assets" / "synthetic_walk.mp4"
+
+
+def test_a_camera_is_known_by_its_field_of_view_or_its_focal_length() -> None:
+    known = camera_for((640, 480), None, 700.0)
+    assert (known.fx, known.fy, known.cx, known.cy) == (700.0, 700.0, 319.5, 239.5)
+    assert camera_for((640, 480), 90.0, None).fx == pytest.approx(320.0)
+    assert camera_for((480, 640), None, None).fx == pytest.approx(DEFAULT_FOCAL * 640)
+
+
+@pytest.mark.parametrize(
+    ("fov", "focal", "says"),
+    [
+        (4.0, None, "--fov 4"),
+        (171.0, None, "--fov 171"),
+        (math.nan, None, "--fov nan"),
+        (None, 0.0, "--focal 0"),
+        (None, -700.0, "--focal -700"),
+        (None, math.nan, "--focal nan"),
+        (60.0, 700.0, "one of them"),
+    ],
+)
+def test_impossible_cameras_are_refused(fov: float | None, focal: float | None, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        camera_for((640, 480), fov, focal)
+
+
+@pytest.mark.parametrize(
+    ("options", "ending"),
+    [
+        (Options(str(CLIP), record=Path("walk.avi")), ".mp4"),
+        (Options(str(CLIP), save=Path("walk.mp4")), ".npz"),
+        (Options(str(CLIP), report=Path("walk")), ".json"),
+    ],
+)
+def test_an_output_is_called_what_it_holds(options: Options, ending: str) -> None:
+    with pytest.raises(UserError, match=rf"ends in \{ending}$"):
+        Session(options).run()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_source_is_never_recorded_over(tmp_path: Path, live: bool) -> None:
+    film, link = tmp_path / "film.mp4", tmp_path / "link.mp4"
+    shutil.copy(CLIP, film)
+    link.symlink_to(film)
+    with pytest.raises(UserError, match="write over the source"):
+        Session(Options(str(film), view="none", record=link, live=live)).run()
+    assert film.read_bytes() == CLIP.read_bytes()
+
+
+def test_ctrl_c_leaves_the_motion_and_the_report(tmp_path: Path) -> None:
+    def progress(done: int, total: int | None, rate: float, latency: float) -> None:
+        if rate > 0:  # two meshes are there
+            raise KeyboardInterrupt
+
+    motion, report = tmp_path / "walk.npz", tmp_path / "walk.json"
+    options = Options(str(CLIP), view="none", live=True, save=motion, report=report)
+    session = Session(options, progress=progress)
+    assert session.report is None
+    with pytest.raises(KeyboardInterrupt):
+        session.run()
+    assert session.report is not None
+    assert session.report.meshes >= 2
+    assert report.exists()
+    assert len(load_motion(motion).frame) >= 2
+
+
+class Keyboard:
+    """A window that nobody sees. ``keys``: what to press next, and which files of the working folder to wait for before."""
+
+    keys: tuple[tuple[str, str], ...] = ()
+
+    def __init__(self, *arguments: object) -> None:
+        self.closed = False
+        self._left = list(self.keys)
+        self._pressed: list[str] = []
+
+    def show(self, result: Result, figures: object) -> bool:
+        if self._left and result.people and (self._left[0][0] == "" or any(Path().glob(self._left[0][0]))):
+            self._pressed += self._left.pop(0)[1].split()
+        return True
+
+    def events(self) -> list[str]:
+        pressed, self._pressed = self._pressed, []
+        return pressed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def watch(keys: tuple[tuple[str, str], ...], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is said while these keys are pressed."""
+    monkeypatch.setattr(sessions, "MeshWindow", Keyboard)
+    monkeypatch.setattr(Keyboard, "keys", keys)
+    said: list[str] = []
+    Session(Options(str(CLIP), view="window"), said.append).run()
+    return said
+
+
+def test_keys_save_and_record_what_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = watch((("", "space space s"), ("*.png", "r"), ("*.mp4", "r q")), monkeypatch)
+    assert len(list(tmp_path.glob("motionmesh-*.png"))) == 1
+    (film,) = tmp_path.glob("motionmesh-*.mp4")
+    assert f"recording to {film.name}" in said
+    assert "recording finished" in said
+    with av.open(str(film)) as recorded:
+        assert sum(1 for _ in recorded.decode(video=0)) > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can write: /proc")
+def test_a_key_that_cannot_be_obeyed_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/proc")
+    said = watch((("", "s r q"),), monkeypatch)
+    assert sum(line.startswith("cannot write") for line in said) == 2

@@ -31,19 +31,43 @@ class Windows:
         """Some windows as a dictionary of arrays; per-window fields stay without the time axis."""
         return {name: values[rows] for name, values in self.arrays.items()}
 
+    def frames(self, every: int = 1) -> Windows:
+        """One of ``every`` so many frames, each as a window of its own, T = 1."""
+        length = self.arrays["dt"].shape[1]
+        kept = range(0, length, every)
+        return Windows(
+            {
+                name: np.repeat(values, len(kept), 0)
+                if name in _PER_WINDOW
+                else values[:, kept].reshape(-1, 1, *values.shape[2:])
+                for name, values in self.arrays.items()
+            }
+        )
+
+    def without(self, field: str) -> Windows:
+        """These windows less one field, if they have it."""
+        return Windows({name: values for name, values in self.arrays.items() if name != field})
+
+    def joined(self, other: Windows) -> Windows:
+        """These windows and others of the same length and fields."""
+        return Windows({name: np.concatenate([values, other[name]]) for name, values in self.arrays.items()})
+
     def camera_per_frame(self) -> NDArray[np.float32]:
         """(N, T, 4): the told camera, repeated for every frame."""
         length = self.arrays["dt"].shape[1]
         return np.repeat(self.arrays["camera"][:, None], length, 1)
 
 
-def load_windows(folder: Path, split: str, fields: set[str] | None = None, most: int | None = None) -> Windows:
-    """All finished windows of ``split`` in ``folder``, of all ``fields`` or some, at ``most`` so many.
+def load_windows(
+    folder: Path, split: str, fields: set[str] | None = None, most: int | None = None, kind: str = "windows"
+) -> Windows:
+    """All finished windows of ``split`` in ``folder``, of all ``fields`` or some, at ``most`` so many. ``kind`` "pairs" reads
+    windows of two frames.
 
     Arrays are filled shard by shard: memory holds the result and one sample. Raises `ShardError` when there are none, or
     a shard is damaged, or the fields are not there.
     """
-    rows = find_shards(folder, "windows", split)
+    rows = find_shards(folder, kind, split)
     total = sum(row.samples for row in rows)
     count = total if most is None else min(most, total)
     arrays: dict[str, NDArray[Any]] = {}

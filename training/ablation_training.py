@@ -45,9 +45,9 @@ class Schedule:
     encoder_steps: int = 3000
     encoder_batch: int = 32
     encoder_rate: float = 2e-3
-    frame_steps: int = 1000
+    frame_steps: int = 600
     frame_batch: int = 128
-    window_steps: int = 500
+    window_steps: int = 300
     window_batch: int = 32
     rate: float = 1e-3
 

@@ -26,7 +26,7 @@ def test_a_reader_learns_to_point_at_a_dot(side: int) -> None:
         ) ** 2
         return torch.exp(-off / 0.003)[:, None].repeat(1, 3, 1, 1), place[:, None].repeat(1, 17, 1)
 
-    for _ in range(40):
+    for _ in range(60):
         pictures, places = dots(16)
         vectors, maps = reader(pictures)
         optimizer.zero_grad()

@@ -17,7 +17,7 @@ briefly: the differences count, not the level.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -27,7 +27,7 @@ import typer
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
-from training.ablation_errors import Outcome, on_clips, on_reference, on_synthetic
+from training.ablation_errors import MeanBody, Outcome, Regressor, on_clips, on_reference, on_synthetic
 from training.ablation_training import Encoder, People, Schedule, encode, encoders_of, fit, fit_encoder, new_encoder
 from training.evaluate_reference import load_reference
 from training.networks.lifter import Lifter, LifterConfig
@@ -45,6 +45,8 @@ VARIANTS: Final[dict[str, LifterConfig]] = {
     "keypoint_motion_flow_raw": replace(_SMALL, compensation="none"),
 }
 """What each variant looks at. The last one leaves the camera's own motion in the flow."""
+NOTHING: Final = "nothing"
+"""The name of the mean body among the outcomes."""
 RUNS: Final = Path("runs/ablation")
 _FIELDS: Final = {
     *("points", "confidence", "camera", "true_camera", "dt", "flow", "box", "extent", "state"),
@@ -122,6 +124,16 @@ def train(
             _once(runs / f"{name}-{seed}.pt", lambda state=state: state)  # type: ignore[misc]
 
 
+def _trained(runs: Path) -> Iterator[tuple[str, int, Regressor]]:
+    """Variant, seed and network of everything that was trained."""
+    for name in VARIANTS:
+        for path in sorted(runs.glob(f"{name}-[0-9]*.pt")):
+            saved = torch.load(path, weights_only=True)
+            network = Lifter(LifterConfig(**saved["config"])).eval()
+            network.load_state_dict(saved["network"])
+            yield name, int(path.stem.rpartition("-")[2]), network
+
+
 @app.command("test")
 def errors_of_all(
     data: Data,
@@ -133,7 +145,7 @@ def errors_of_all(
     clip: Annotated[list[Path] | None, typer.Option(help="other real videos")] = None,
     most: Annotated[int, typer.Option(help="frames of each of the other videos")] = 240,
 ) -> None:
-    """Test every trained network; writes errors.json into the folder of runs."""
+    """Test every trained network, and the mean body beside them; writes errors.json into the folder of runs."""
     body = TorchBody(load_body())
     windows = load_windows(data, "val", _FIELDS | {"rgb"})
     truth = None if reference is None else load_reference(reference)
@@ -142,18 +154,14 @@ def errors_of_all(
         filmed = [watch(path, float(truth.matrices[number, 0, 0])) for number, path in enumerate(camera or [])]
     others = [found for path in clip or [] for found in watch(path, most=most)]
     outcomes = []
-    for name in VARIANTS:
-        for path in sorted(runs.glob(f"{name}-[0-9]*.pt")):
-            saved = torch.load(path, weights_only=True)
-            network = Lifter(LifterConfig(**saved["config"])).eval()
-            network.load_state_dict(saved["network"])
-            outcome = on_synthetic(Outcome(name, int(path.stem.rpartition("-")[2])), network, windows, body)
-            if truth is not None and any(filmed):
-                outcome = on_reference(outcome, network, filmed, truth, body)
-            if others:
-                outcome = on_clips(outcome, network, others, body)
-            outcomes.append(outcome)
-            print(outcome, flush=True)
+    for name, seed, network in [(NOTHING, 0, MeanBody(load_windows(data, "train", _FIELDS))), *_trained(runs)]:
+        outcome = on_synthetic(Outcome(name, seed), network, windows, body)
+        if truth is not None and any(filmed):
+            outcome = on_reference(outcome, network, filmed, truth, body)
+        if others:
+            outcome = on_clips(outcome, network, others, body)
+        outcomes.append(outcome)
+        print(outcome, flush=True)
     (runs / "errors.json").write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import roma
@@ -20,7 +20,9 @@ from training.ablation_training import batch_of, in_region
 from training.evaluate import JOINTS_14, WARM_UP, score
 from training.evaluate_reference import Comparison, Reference, compare, together
 from training.metrics import mean_of_known, pa_distances, pelvis_aligned
-from training.networks.lifter import Lifted, Lifter
+from training.networks.geometry import look_at
+from training.networks.inputs import Observation
+from training.networks.lifter import Lifted
 from training.real_clips import RealClip
 from training.synth.dataset import Windows
 
@@ -72,6 +74,49 @@ class Outcome:
     real_acceleration: float = float("nan")
 
 
+class Regressor(Protocol):
+    """What can be tested: a `Lifter`, or anything that is called like one."""
+
+    def start_state(self, batch: int) -> Tensor: ...
+
+    def __call__(self, seen: Observation, state: Tensor) -> Lifted: ...
+
+
+class MeanBody:
+    """Answers with the mean body of ``windows``, turned as they are on average, in the middle of the region, whatever there is
+    to see: what an error is without any knowledge."""
+
+    def __init__(self, windows: Windows) -> None:
+        batch = batch_of(windows.frames(4), np.arange(len(windows.frames(4))))
+        local = batch.rotations.clone()
+        local[:, :, 0] = look_at(_middle(batch.seen)).transpose(-1, -2) @ local[:, :, 0]
+        self.rotations = roma.special_procrustes(local.mean((0, 1)))
+        self.betas = batch.betas.mean(0)
+        self.depth = (batch.pelvis[..., 2] * _side(batch.seen)).mean()
+
+    def start_state(self, batch: int) -> Tensor:
+        return torch.zeros(batch, 1)
+
+    def __call__(self, seen: Observation, state: Tensor) -> Lifted:
+        shape, ray = seen.dt.shape, _middle(seen)
+        rotations = self.rotations.repeat(*shape, 1, 1, 1)
+        rotations[:, :, 0] = look_at(ray) @ self.rotations[0]
+        pelvis = torch.cat([ray, torch.ones(*shape, 1)], -1) * (self.depth / _side(seen))[..., None]
+        rays = (seen.points - seen.camera[..., None, 2:]) / seen.camera[..., None, :2]
+        unknown = torch.zeros(*shape, len(JOINT_NAMES))
+        return Lifted(rotations, self.betas.repeat(*shape, 1), pelvis, rays, unknown, unknown[..., :2], state)
+
+
+def _middle(seen: Observation) -> Tensor:
+    """The ray (B, T, 2) through the middle of the region."""
+    return (seen.box[..., :2] - seen.camera[..., 2:]) / seen.camera[..., :2]
+
+
+def _side(seen: Observation) -> Tensor:
+    """The side (B, T) of the region one metre away."""
+    return seen.box[..., 2] / seen.camera[..., 0]
+
+
 def between(lines: Tensor, others: Tensor) -> Tensor:
     """Angles (...,) in degrees between directions (..., 3)."""
     cosine = torch.nn.functional.cosine_similarity(lines, others, dim=-1)
@@ -93,7 +138,7 @@ def _rest_bones(body: TorchBody) -> dict[int, Tensor]:
 
 
 @torch.no_grad()
-def on_synthetic(outcome: Outcome, network: Lifter, windows: Windows, body: TorchBody) -> Outcome:
+def on_synthetic(outcome: Outcome, network: Regressor, windows: Windows, body: TorchBody) -> Outcome:
     """``outcome`` with the errors on ``windows`` of unseen subjects. The first `WARM_UP` frames do not count."""
     totals, bones = [], _rest_bones(body)
     limbs: dict[str, list[Tensor]] = {"hidden": [], "fast": [], "misled": []}
@@ -132,7 +177,7 @@ def on_synthetic(outcome: Outcome, network: Lifter, windows: Windows, body: Torc
 
 
 @torch.no_grad()
-def _lift(network: Lifter, clip: RealClip, body: TorchBody) -> tuple[Lifted, Tensor, Tensor]:
+def _lift(network: Regressor, clip: RealClip, body: TorchBody) -> tuple[Lifted, Tensor, Tensor]:
     """The answer for a real clip, its joints (T, 24, 3) and COCO points (T, 17, 3) relative to the pelvis, m."""
     lifted = network(clip.seen, network.start_state(1))
     joints, coco = body.skeleton(lifted.rotations, lifted.betas)
@@ -140,7 +185,7 @@ def _lift(network: Lifter, clip: RealClip, body: TorchBody) -> tuple[Lifted, Ten
 
 
 def on_reference(
-    outcome: Outcome, network: Lifter, filmed: list[list[RealClip]], reference: Reference, body: TorchBody
+    outcome: Outcome, network: Regressor, filmed: list[list[RealClip]], reference: Reference, body: TorchBody
 ) -> Outcome:
     """``outcome`` with the errors against what several cameras measured. ``filmed`` are the clips of each camera."""
     comparisons, angles = [], []
@@ -175,7 +220,7 @@ def facing_errors(reference: Reference, camera: int, motion: Motion) -> NDArray[
     return np.asarray(angles.numpy(), np.float64)
 
 
-def _motion(network: Lifter, clips: list[RealClip], body: TorchBody) -> Motion:
+def _motion(network: Regressor, clips: list[RealClip], body: TorchBody) -> Motion:
     """What a network says of all clips of one video, as the record that comparisons read."""
     rows: dict[str, list[NDArray[Any]]] = {"frame": [], "joints": [], "points": [], "confidence": []}
     for clip in clips:
@@ -210,7 +255,7 @@ def _motion(network: Lifter, clips: list[RealClip], body: TorchBody) -> Motion:
     )
 
 
-def on_clips(outcome: Outcome, network: Lifter, clips: list[RealClip], body: TorchBody) -> Outcome:
+def on_clips(outcome: Outcome, network: Regressor, clips: list[RealClip], body: TorchBody) -> Outcome:
     """``outcome`` with the errors on other real video, every frame counting alike."""
     rows = np.array([on_clip(network, clip, body) for clip in clips])
     length = np.array([len(clip.frames) for clip in clips], np.float64)
@@ -218,7 +263,7 @@ def on_clips(outcome: Outcome, network: Lifter, clips: list[RealClip], body: Tor
     return replace(outcome, real_reprojection=float(share), real_acceleration=float(shake))
 
 
-def on_clip(network: Lifter, clip: RealClip, body: TorchBody) -> tuple[float, float]:
+def on_clip(network: Regressor, clip: RealClip, body: TorchBody) -> tuple[float, float]:
     """Mean distance of the body's keypoints from confident detections, as a share of the box height, and the mean
     acceleration of the joints about the pelvis in m/s². The translation is fitted to the detections, as live."""
     lifted, joints, coco = _lift(network, clip, body)

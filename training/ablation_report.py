@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from training.ablation_errors import Outcome
 
 _TITLES: Final = {
+    "nothing": "nothing: the mean body",
     "rgb": "RGB",
     "flow": "flow",
     "keypoints": "keypoints, each frame alone",

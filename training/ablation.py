@@ -27,7 +27,7 @@ import typer
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
-from training.ablation_errors import MeanBody, Outcome, Regressor, on_clips, on_reference, on_synthetic
+from training.ablation_errors import OneBody, Outcome, Regressor, on_clips, on_reference, on_synthetic
 from training.ablation_training import Encoder, People, Schedule, encode, encoders_of, fit, fit_encoder, new_encoder
 from training.evaluate_reference import load_reference
 from training.networks.lifter import Lifter, LifterConfig
@@ -46,7 +46,7 @@ VARIANTS: Final[dict[str, LifterConfig]] = {
 }
 """What each variant looks at. The last one leaves the camera's own motion in the flow."""
 NOTHING: Final = "nothing"
-"""The name of the mean body among the outcomes."""
+"""The name of the one body for all among the outcomes."""
 RUNS: Final = Path("runs/ablation")
 _FIELDS: Final = {
     *("points", "confidence", "camera", "true_camera", "dt", "flow", "box", "extent", "state"),
@@ -145,7 +145,7 @@ def errors_of_all(
     clip: Annotated[list[Path] | None, typer.Option(help="other real videos")] = None,
     most: Annotated[int, typer.Option(help="frames of each of the other videos")] = 240,
 ) -> None:
-    """Test every trained network, and the mean body beside them; writes errors.json into the folder of runs."""
+    """Test every trained network, and one body for all beside them; writes errors.json into the folder of runs."""
     body = TorchBody(load_body())
     windows = load_windows(data, "val", _FIELDS | {"rgb"})
     truth = None if reference is None else load_reference(reference)
@@ -154,7 +154,7 @@ def errors_of_all(
         filmed = [watch(path, float(truth.matrices[number, 0, 0])) for number, path in enumerate(camera or [])]
     others = [found for path in clip or [] for found in watch(path, most=most)]
     outcomes = []
-    for name, seed, network in [(NOTHING, 0, MeanBody(load_windows(data, "train", _FIELDS))), *_trained(runs)]:
+    for name, seed, network in [(NOTHING, 0, OneBody(load_windows(data, "train", _FIELDS), body)), *_trained(runs)]:
         outcome = on_synthetic(Outcome(name, seed), network, windows, body)
         if truth is not None and any(filmed):
             outcome = on_reference(outcome, network, filmed, truth, body)

@@ -20,7 +20,7 @@ from training.ablation_training import batch_of, in_region
 from training.evaluate import JOINTS_14, WARM_UP, score
 from training.evaluate_reference import Comparison, Reference, compare, together
 from training.metrics import mean_of_known, pa_distances, pelvis_aligned
-from training.networks.geometry import look_at
+from training.networks.geometry import look_at, rotation_from_6d
 from training.networks.inputs import Observation
 from training.networks.lifter import Lifted
 from training.real_clips import RealClip
@@ -82,17 +82,28 @@ class Regressor(Protocol):
     def __call__(self, seen: Observation, state: Tensor) -> Lifted: ...
 
 
-class MeanBody:
-    """Answers with the mean body of ``windows``, turned as they are on average, in the middle of the region, whatever there is
-    to see: what an error is without any knowledge."""
+class OneBody:
+    """Answers with one and the same body in the middle of the region, whatever there is to see: the one with the least mean
+    distance of its joints from those of ``windows``. What an error is without any knowledge."""
 
-    def __init__(self, windows: Windows) -> None:
-        batch = batch_of(windows.frames(4), np.arange(len(windows.frames(4))))
-        local = batch.rotations.clone()
-        local[:, :, 0] = look_at(_middle(batch.seen)).transpose(-1, -2) @ local[:, :, 0]
-        self.rotations = roma.special_procrustes(local.mean((0, 1)))
-        self.betas = batch.betas.mean(0)
+    def __init__(self, windows: Windows, body: TorchBody, steps: int = 300) -> None:
+        frames = windows.frames(4)
+        batch = batch_of(frames, np.arange(len(frames)))
         self.depth = (batch.pelvis[..., 2] * _side(batch.seen)).mean()
+        truth = (batch.joints @ look_at(_middle(batch.seen)))[
+            :, 0
+        ]  # in the frame of a camera that looks straight at them
+        upright = torch.tensor([1.0, 0, 0, 0, 1.0, 0]).repeat(len(JOINT_NAMES), 1)
+        upright[0, 4] = -1  # facing the camera
+        six, betas = upright.requires_grad_(), torch.zeros(10, requires_grad=True)
+        optimizer = torch.optim.Adam([six, betas], 0.02)
+        with torch.enable_grad():
+            for _ in range(steps):
+                joints, _ = body.skeleton(rotation_from_6d(six), betas)
+                optimizer.zero_grad()
+                (truth - joints).norm(dim=-1).mean().backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+        self.rotations, self.betas = rotation_from_6d(six).detach(), betas.detach()
 
     def start_state(self, batch: int) -> Tensor:
         return torch.zeros(batch, 1)

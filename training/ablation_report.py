@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from training.ablation_errors import Outcome
 
 _TITLES: Final = {
-    "nothing": "nothing: the mean body",
+    "nothing": "nothing: one body for all",
     "rgb": "RGB",
     "flow": "flow",
     "keypoints": "keypoints, each frame alone",

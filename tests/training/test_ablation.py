@@ -19,7 +19,7 @@ from body.lbs_torch import TorchBody  # noqa: E402
 from body.model import load_body  # noqa: E402
 from training import ablation  # noqa: E402
 from training.ablation import VARIANTS  # noqa: E402
-from training.ablation_errors import MeanBody, Outcome, facing_errors, on_clip, on_synthetic, twist  # noqa: E402
+from training.ablation_errors import OneBody, Outcome, facing_errors, on_clip, on_synthetic, twist  # noqa: E402
 from training.ablation_report import draw, markdown  # noqa: E402
 from training.ablation_training import (  # noqa: E402
     People,
@@ -161,15 +161,15 @@ def test_the_true_body_has_no_errors(windows: Windows) -> None:
     assert max(found.values()) < 0.1  # float32
 
 
-def test_the_mean_body_turns_with_the_region_and_is_better_than_another(windows: Windows) -> None:
+def test_one_body_for_all_turns_with_the_region_and_is_better_than_another(windows: Windows) -> None:
     body, seen = TorchBody(load_body()), batch_of(windows, np.arange(12)).seen
-    guess = MeanBody(windows)
+    guess = OneBody(windows, body, 60)
     lifted = guess(seen, guess.start_state(12))
     # It stands in the middle of its region, at a sensible distance.
     drawn = lifted.pelvis[..., :2] / lifted.pelvis[..., 2:] * seen.camera[..., :2] + seen.camera[..., 2:]
     torch.testing.assert_close(drawn, seen.box[..., :2], atol=1e-2, rtol=1e-4)
     assert 0.3 < float(lifted.pelvis[..., 2].median()) < 30
-    other = MeanBody(windows)
+    other = OneBody(windows, body, 60)
     other.rotations = roma.random_rotmat(24)
     mine, theirs = (on_synthetic(Outcome("nothing", 0), one, windows, body).synthetic_mpjpe for one in (guess, other))
     assert mine < theirs

@@ -52,8 +52,6 @@ _FIELDS: Final = {
     *("points", "confidence", "camera", "true_camera", "dt", "flow", "box", "extent", "state"),
     *("rotations", "betas", "joints", "coco", "pelvis"),
 }
-_EVERY: Final = 4
-"""Of so many frames of a window one is shown by itself."""
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 Data = Annotated[Path, typer.Option(help="folder of pairs and windows made by training.synthesize")]
@@ -70,11 +68,10 @@ def _once(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return state
 
 
-def _trained_encoder(runs: Path, name: str, seed: int, frames: Windows, schedule: Schedule) -> Encoder:
+def _trained_encoder(runs: Path, name: str, frames: Windows, schedule: Schedule) -> Encoder:
     width = _SMALL.encoding
     state = _once(
-        runs / f"encoder-{name}-{seed}.pt",
-        lambda: {"network": fit_encoder(name, width, seed, frames, schedule).state_dict()},
+        runs / f"encoder-{name}.pt", lambda: {"network": fit_encoder(name, width, 0, frames, schedule).state_dict()}
     )
     encoder = new_encoder(name, width)
     encoder.load_state_dict(state["network"])
@@ -101,27 +98,21 @@ def train(
         raise typer.BadParameter(f"there is no variant {', '.join(unknown)}: choose from {', '.join(VARIANTS)}")
     runs.mkdir(parents=True, exist_ok=True)
     schedule = Schedule().times(steps)
-    needed = sorted({encoder for name in chosen for encoder in encoders_of(VARIANTS[name]).values()})
+    missing = [(seed, name) for seed in range(seeds) for name in chosen if not (runs / f"{name}-{seed}.pt").exists()]
+    needed = sorted({encoder for _, name in missing for encoder in encoders_of(VARIANTS[name]).values()})
     fields = _FIELDS | ({"rgb"} if "image" in needed else set())
-    single = load_windows(data, "train", fields, kind="pairs").frames()
     windows = load_windows(data, "train", fields)
-    frames = single.joined(windows.frames(_EVERY))
-    for seed in range(seeds):
-        missing = [name for name in chosen if not (runs / f"{name}-{seed}.pt").exists()]
-        encoders = {
-            encoder: _trained_encoder(runs, encoder, seed, single, schedule)
-            for encoder in needed
-            if any(encoder in encoders_of(VARIANTS[name]).values() for name in missing)
-        }
-        people = [
-            People(part.without("rgb"), {name: encode(encoder, part, seed) for name, encoder in encoders.items()})
-            for part in (frames, windows)
-        ]
-        for name in missing:
-            config = VARIANTS[name]
-            network = fit(config, seed, encoders, people[0], people[1], schedule, name)
-            state = {"config": config.to_dict(), "network": network.state_dict()}
-            _once(runs / f"{name}-{seed}.pt", lambda state=state: state)  # type: ignore[misc]
+    encoders: dict[str, Encoder] = {}
+    if needed:
+        pairs = load_windows(data, "train", fields, kind="pairs").frames()
+        encoders = {name: _trained_encoder(runs, name, pairs, schedule) for name in needed}
+    said = {name: encode(encoder, windows, 0) for name, encoder in encoders.items()}
+    people = People(windows.without("rgb"), said)
+    for seed, name in missing:
+        config = VARIANTS[name]
+        network = fit(config, seed, encoders, people, schedule, name)
+        state = {"config": config.to_dict(), "network": network.state_dict()}
+        _once(runs / f"{name}-{seed}.pt", lambda state=state: state)  # type: ignore[misc]
 
 
 def _trained(runs: Path) -> Iterator[tuple[str, int, Regressor]]:

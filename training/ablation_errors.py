@@ -101,7 +101,7 @@ class OneBody:
             for _ in range(steps):
                 joints, _ = body.skeleton(rotation_from_6d(six), betas)
                 optimizer.zero_grad()
-                (truth - joints).norm(dim=-1).mean().backward()  # type: ignore[no-untyped-call]
+                (truth - joints).norm(dim=-1).mean().backward()
                 optimizer.step()
         self.rotations, self.betas = rotation_from_6d(six).detach(), betas.detach()
 

@@ -3,7 +3,7 @@
 Pixels and flow are read by convolutional encoders that first learn by themselves, on single frames of many people, where in
 the region the keypoints are and how the joints stand in space; asked for a whole body at once, they find nothing but its mean
 for very long. Then they are left as they are, every frame is encoded once, and regressors are trained on that: on single
-frames, then on windows. So the variants that see a field share its encoder, and a regressor costs minutes.
+frames of other people, then on their windows. So variants that see a field share its encoder, and a regressor costs minutes.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ Encoder = ResidualFlowEncoder | ResidualImageEncoder
 _WEIGHTS: Final = LossWeights(contact=0.0)  # rendered windows do not say which feet stand
 _JOINTS: Final = 2.0
 """Weight of a metre that the joints are off by, to the cross-entropy of where the keypoints are."""
+_EVERY: Final = 2
+"""Of so many frames of a window one is shown by itself."""
 _AT_ONCE: Final = 32
 """Windows that are encoded at a time."""
 
@@ -185,7 +187,20 @@ def fit_encoder(name: str, width: int, seed: int, frames: Windows, schedule: Sch
                 f"{float(found.detach()):.2f}, joints off by {float(off.detach()) * 1000:.0f} mm",
                 flush=True,
             )
-    return encoder.eval()
+    standardise(encoder.eval(), frames)
+    return encoder
+
+
+@torch.no_grad()
+def standardise(encoder: Encoder, frames: Windows) -> None:
+    """Give an encoder's vectors zero mean and unit deviation. What has neither drowns the other inputs of a regressor: every
+    step of its optimiser moves the mean along with the rest."""
+    rows = np.arange(0, len(frames), max(len(frames) // 1024, 1))
+    vectors, _, _ = _read(encoder, batch_of(frames, rows).seen)
+    mean, deviation = vectors.mean(0), vectors.std(0).clamp_min(1e-3)
+    out = encoder.reader.out
+    out.weight.div_(deviation[:, None])
+    out.bias.sub_(mean).div_(deviation)
 
 
 def _optimizer(
@@ -209,6 +224,10 @@ class Encoded:
 
     vectors: Tensor
     behind: Tensor
+
+    def frames(self, every: int) -> Encoded:
+        """As `Windows.frames`."""
+        return Encoded(*(part[:, :, ::every].flatten(1, 2)[:, :, None] for part in (self.vectors, self.behind)))
 
 
 @torch.no_grad()
@@ -234,6 +253,10 @@ class People:
     windows: Windows
     encoded: Mapping[str, Encoded]
 
+    def frames(self, every: int) -> People:
+        """As `Windows.frames`."""
+        return People(self.windows.frames(every), {name: said.frames(every) for name, said in self.encoded.items()})
+
 
 class _Recalled(nn.Module):
     """Stands in for an encoder: answers with what that one said of the same frames before."""
@@ -247,16 +270,11 @@ class _Recalled(nn.Module):
 
 
 def fit(
-    config: LifterConfig,
-    seed: int,
-    encoders: Mapping[str, Encoder],
-    frames: People,
-    windows: People,
-    schedule: Schedule,
-    name: str = "",
+    config: LifterConfig, seed: int, encoders: Mapping[str, Encoder], people: People, schedule: Schedule, name: str = ""
 ) -> Lifter:
-    """Train one network on single ``frames`` (windows of T = 1), then on ``windows``, round ``encoders`` that stay as they are.
-    The order of the data depends on the seed alone: every variant sees the same people at the same step."""
+    """Train one network on single frames of ``people``, then on their windows, round ``encoders`` that stay as they are. They
+    should not have learned on the same people, whom they would describe better than any others. The order of the data depends
+    on the seed alone: every variant sees the same at the same step."""
     torch.manual_seed(seed)
     network = Lifter(config).train()
     parts = encoders_of(config)
@@ -266,18 +284,18 @@ def fit(
     body, parameters = TorchBody(load_body()), list(network.parameters())
     order = np.random.default_rng(seed)
     stages: tuple[tuple[People, int, int, float, bool], ...] = (
-        (frames, schedule.frame_steps, schedule.frame_batch, schedule.rate, True),
-        (windows, schedule.window_steps, schedule.window_batch, schedule.rate / 2, False),
+        (people.frames(_EVERY), schedule.frame_steps, schedule.frame_batch, schedule.rate, True),
+        (people, schedule.window_steps, schedule.window_batch, schedule.rate / 2, False),
     )
-    for people, steps, size, rate, alone in stages:
+    for shown, steps, size, rate, alone in stages:
         optimizer, pace = _optimizer(parameters, rate, steps)
         for step in range(1, steps + 1):
-            rows = order.integers(0, len(people.windows), size)
+            rows = order.integers(0, len(shown.windows), size)
             side = int(order.random() < 0.5)
-            batch = batch_of(people.windows, rows)
+            batch = batch_of(shown.windows, rows)
             batch = mirrored(batch) if side else batch
             for part, stand in stands.items():
-                said = people.encoded[parts[part]]
+                said = shown.encoded[parts[part]]
                 vectors, behind = said.vectors[side, rows].flatten(0, 1), said.behind[side, rows].flatten(0, 1)
                 stand.answer = (vectors, behind) if part == "flow_encoder" else vectors
             # Stand-ins do not look, but the network asks for something to look at.

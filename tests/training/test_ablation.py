@@ -112,13 +112,16 @@ def test_a_variant_trains_alike_for_a_seed_and_is_scored(variant: str, windows: 
     config = replace(VARIANTS[variant], width=32, blocks=1, memory=16, encoding=16)
     frames, schedule = windows.frames(4), Schedule().times(0.002)
     encoders = {name: fit_encoder(name, 16, 1, frames, schedule) for name in encoders_of(config).values()}
-    people = [
-        People(part.without("rgb"), {name: encode(encoder, part, 1) for name, encoder in encoders.items()})
-        for part in (frames, windows)
-    ]
-    first, second = (fit(config, 1, encoders, people[0], people[1], schedule) for _ in range(2))
+    people = People(windows.without("rgb"), {name: encode(encoder, windows, 1) for name, encoder in encoders.items()})
+    first, second = (fit(config, 1, encoders, people, schedule) for _ in range(2))
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         torch.testing.assert_close(one, other)
+    # Encoders say nothing that is large or far from zero.
+    for name, encoder in encoders.items():
+        vectors = encode(encoder, frames, 1).vectors[0].flatten(0, 2)
+        if name != "image":  # of which every window is seen in a light of its own
+            torch.testing.assert_close(vectors.mean(0), torch.zeros(16), atol=1e-3, rtol=0)
+            torch.testing.assert_close(vectors.std(0), torch.ones(16), atol=1e-2, rtol=0)
     # The network that comes back has its encoders, which say what they said in training.
     for part, name in encoders_of(config).items():
         assert getattr(first, part) is encoders[name]
@@ -141,6 +144,10 @@ def test_flow_is_encoded_in_training_as_it_is_afterwards(windows: Windows) -> No
     torch.testing.assert_close(said.vectors[0].flatten(0, 1), vectors, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(said.behind[0].flatten(0, 1), behind)
     assert float((said.vectors[1] - said.vectors[0]).abs().max()) > 1e-3
+    # Single frames of what was said are those of single frames.
+    torch.testing.assert_close(
+        said.frames(4).vectors, encode(encoder, windows.frames(4), 0).vectors, atol=1e-5, rtol=1e-4
+    )
 
 
 def test_the_true_body_has_no_errors(windows: Windows) -> None:
@@ -192,7 +199,7 @@ def test_training_goes_on_where_it_stopped(
     monkeypatch.setattr(ablation, "load_windows", lambda *_args, **_kinds: windows)
     ablation.train(tmp_path, tmp_path, 0.001, 1, "flow")
     made = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")}
-    assert set(made) == {"encoder-flow_median-0.pt", "flow-0.pt"}
+    assert set(made) == {"encoder-flow_median.pt", "flow-0.pt"}
     ablation.train(tmp_path, tmp_path, 0.001, 2, "flow")
     assert {name: (tmp_path / name).stat().st_mtime_ns for name in made} == made
     assert (tmp_path / "flow-1.pt").exists()

@@ -48,10 +48,6 @@ class Windows:
         """These windows less one field, if they have it."""
         return Windows({name: values for name, values in self.arrays.items() if name != field})
 
-    def joined(self, other: Windows) -> Windows:
-        """These windows and others of the same length and fields."""
-        return Windows({name: np.concatenate([values, other[name]]) for name, values in self.arrays.items()})
-
     def camera_per_frame(self) -> NDArray[np.float32]:
         """(N, T, 4): the told camera, repeated for every frame."""
         length = self.arrays["dt"].shape[1]

@@ -80,6 +80,15 @@ def main(
             min=1, max=1000, help="ask the camera for so many pictures a second; the rate of a folder's pictures"
         ),
     ] = None,
+    look_ahead: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=30,
+            help="for recordings: answer a frame once so many later ones are seen, and steady it by them without lag; "
+            "8 is right at 30 fps, 0 is live",
+        ),
+    ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="print errors only")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="print the time of every stage")] = False,
 ) -> None:
@@ -87,7 +96,7 @@ def main(
     console = Console(stderr=True, quiet=quiet, highlight=False)
     options = Options(
         source, view, engine, keypoints, regressor, body, record, save, report, frames, duration,
-        live, fov, focal, precision, trust_engine, flow, persons, width, height, fps,
+        live, fov, focal, precision, trust_engine, flow, persons, width, height, fps, look_ahead,
     )  # fmt: skip
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -120,7 +129,7 @@ def _summarise(console: Console, report: Report, options: Options, verbose: bool
     console.print(
         f"{report.frames_in} frames ({report.frames_dropped} dropped), {report.meshes} meshes at "
         f"{report.mesh_rate_hz:.1f}/s, capture to mesh p50 {report.latency_ms.p50:.0f} ms p95 "
-        f"{report.latency_ms.p95:.0f} ms, first mesh after {report.first_mesh_s:.1f} s, "
+        f"{report.latency_ms.p95:.0f} ms{_waited(report)}, first mesh after {report.first_mesh_s:.1f} s, "
         f"{report.peak_rss_mb:.0f} MB, {report.engine}"
     )
     if verbose:
@@ -134,6 +143,12 @@ def _summarise(console: Console, report: Report, options: Options, verbose: bool
     for what, path in (("annotated video", options.record), ("motion", options.save), ("report", options.report)):
         if path is not None:
             console.print(f"{what}: {path}", soft_wrap=True)
+
+
+def _waited(report: Report) -> str:
+    if not report.look_ahead_frames:
+        return ""
+    return f" ({report.look_ahead_ms:.0f} ms of it waiting for {report.look_ahead_frames} later frames)"
 
 
 if __name__ == "__main__":

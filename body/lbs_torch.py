@@ -94,13 +94,22 @@ class TorchBody(nn.Module):
         (..., 17, 3), metres, relative to the pelvis joint. Each keypoint is fixed to the frame of one joint
         (``body.joints.COCO_JOINT``); where it lies there follows the betas.
         """
+        _, joints, coco = self.frames(rotations, betas)
+        return joints, coco
+
+    def frames(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `skeleton` returns, and before it the joints' global rotations (..., 24, 3, 3)."""
         batch = rotations.shape[:-3]
         features = self._shape_features(betas)
         turned, joints = self._kinematics(rotations.reshape(-1, 24, 3, 3), features)
         ridden = self.get_buffer("coco_joint")
         offsets = (self.get_buffer("coco_offsets") @ features).reshape(17, 3, 1, -1)
         coco = _multiply(turned.index_select(0, ridden), offsets)[:, :, 0] + joints.index_select(0, ridden)
-        return joints.permute(2, 0, 1).reshape(*batch, 24, 3), coco.permute(2, 0, 1).reshape(*batch, 17, 3)
+        return (
+            turned.permute(3, 0, 1, 2).reshape(*batch, 24, 3, 3),
+            joints.permute(2, 0, 1).reshape(*batch, 24, 3),
+            coco.permute(2, 0, 1).reshape(*batch, 17, 3),
+        )
 
     def forward(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
         """The full skin: vertices (..., V, 3) and joints (..., 24, 3), metres, relative to the pelvis joint.

@@ -90,3 +90,17 @@ def matrix_to_rotation_6d(matrix: ArrayLike) -> FloatArray:
     """(..., 3, 3) to (..., 6): columns 0 and 1, one after the other."""
     m = _floats(matrix, (3, 3), "matrix")
     return np.concatenate([m[..., :, 0], m[..., :, 1]], -1)
+
+
+def nearest_rotation(matrix: ArrayLike) -> FloatArray:
+    """(..., 3, 3) to the rotations that are nearest in the Frobenius norm, (..., 3, 3).
+
+    Of a weighted sum of rotation matrices it is the chordal mean (Hartley, Trumpf, Dai & Li 2013); weights below zero do
+    no harm as long as the sum keeps a positive determinant. Not unique for a singular matrix: one of the nearest is given.
+    """
+    m = _floats(matrix, (3, 3), "matrix")
+    left, _, right = np.linalg.svd(m)
+    # A reflection is turned into the nearest rotation along the direction that counts least.
+    left[..., :, 2] *= np.where(np.linalg.det(left @ right) < 0, -1, 1)[..., None].astype(m.dtype)
+    nearest: FloatArray = left @ right
+    return nearest

@@ -45,7 +45,8 @@ class TensorSpec:
 class Engine(ABC):
     """A network ready to run. Used by one thread at a time; close it (or leave its ``with`` block) to free it.
 
-    Arrays that `infer` returns stay valid until the next call of `infer` on the same engine.
+    Arrays that `infer` returns belong to the caller: no later call writes into them, and they outlive the engine. So they
+    can be handed to another thread, or kept as the state of the next run, without a copy.
     """
 
     runtime: str

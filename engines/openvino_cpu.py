@@ -46,7 +46,6 @@ class OpenVinoEngine(Engine):
             self._request: Any = compiled.create_infer_request()
             self.inputs = tuple(_spec(port, onnx.inputs) for port in compiled.inputs)
             self.outputs = tuple(_spec(port, onnx.outputs) for port in compiled.outputs)
-            self._bound = self._bind_outputs(openvino)
         except Exception as error:  # the runtime's exceptions share no narrower base
             raise EngineError(f"openvino cannot load {onnx.label}: {explain(error)}") from error
         self.device = describe_device()
@@ -61,26 +60,14 @@ class OpenVinoEngine(Engine):
             found = self._request.infer(
                 {place: feeds[spec.name] for place, spec in enumerate(self.inputs)},
                 share_inputs=True,
-                share_outputs=True,
+                share_outputs=False,
             )
-            return {
-                spec.name: self._bound[spec.name] if spec.name in self._bound else found[place]
-                for place, spec in enumerate(self.outputs)
-            }
+            return {spec.name: found[place] for place, spec in enumerate(self.outputs)}
         except Exception as error:  # as above
             raise EngineError(f"openvino cannot run {self._label}: {explain(error)}") from error
 
     def close(self) -> None:
         self._request = None
-
-    def _bind_outputs(self, openvino: Any) -> dict[str, NDArray[Any]]:
-        """Give every output of a fixed shape its memory once; a free one gets new memory when its shape changes."""
-        bound: dict[str, NDArray[Any]] = {}
-        for place, spec in enumerate(self.outputs):
-            if -1 not in spec.shape:
-                bound[spec.name] = np.zeros(spec.shape, spec.dtype)
-                self._request.set_output_tensor(place, openvino.Tensor(bound[spec.name], shared_memory=True))
-        return bound
 
 
 def _import() -> Any:

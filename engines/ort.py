@@ -61,7 +61,6 @@ class OnnxRuntimeEngine(Engine):
         self.inputs = tuple(_spec(value, onnx.label) for value in self._session.get_inputs())
         self.outputs = tuple(_spec(value, onnx.label) for value in self._session.get_outputs())
         self._label = onnx.label
-        self._bound = self._bind_outputs()
 
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
         if self._session is None:
@@ -72,15 +71,11 @@ class OnnxRuntimeEngine(Engine):
         try:
             for name, array in arrays.items():
                 self._binding.bind_cpu_input(name, array)
-            for spec in self.outputs:
-                if spec.name not in self._bound:
-                    # Bound anew, or the run would insist on the shape that the last one had.
-                    self._binding.bind_output(spec.name)
+            # Bound anew in each run, or it would write into the last one's answer, and insist on its shape.
+            bound = {spec.name: self._bind_output(spec) for spec in self.outputs}
             self._session.run_with_iobinding(self._binding)
-            if len(self._bound) == len(self.outputs):
-                return dict(self._bound)
             found = zip(self.outputs, self._binding.get_outputs(), strict=True)
-            return {spec.name: self._bound.get(spec.name, value.numpy()) for spec, value in found}
+            return {spec.name: value.numpy() if (own := bound[spec.name]) is None else own for spec, value in found}
         except Exception as error:  # as above
             raise EngineError(f"onnxruntime cannot run {self._label}: {explain(error)}") from error
 
@@ -88,17 +83,14 @@ class OnnxRuntimeEngine(Engine):
         self._binding = None
         self._session = None
 
-    def _bind_outputs(self) -> dict[str, NDArray[Any]]:
-        """Give every output of a fixed shape its memory once; the others get new memory in each run."""
-        bound: dict[str, NDArray[Any]] = {}
-        for spec in self.outputs:
-            if -1 in spec.shape:
-                self._binding.bind_output(spec.name)  # the binding returns outputs in the order of their first binding
-                continue
-            array = np.zeros(spec.shape, spec.dtype)
-            self._binding.bind_output(spec.name, "cpu", 0, spec.dtype.type, list(spec.shape), array.ctypes.data)
-            bound[spec.name] = array
-        return bound
+    def _bind_output(self, spec: TensorSpec) -> NDArray[Any] | None:
+        """New memory for an output of a fixed shape, which is then not copied; the runtime finds its own for the others."""
+        if -1 in spec.shape:
+            self._binding.bind_output(spec.name)
+            return None
+        array = np.empty(spec.shape, spec.dtype)
+        self._binding.bind_output(spec.name, "cpu", 0, spec.dtype.type, list(spec.shape), array.ctypes.data)
+        return array
 
 
 def _import() -> Any:

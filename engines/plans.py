@@ -150,6 +150,7 @@ class PlanPolicy:
         trust: load plans that this machine did not build.
         say: gets one-line remarks: what is built, how long it took, why a plan was not taken.
         progress: see `engines.tensorrt_builder.Progress`.
+        tf32: see `engines.tensorrt_builder.BuildOptions`; False takes no plan that was built with it.
     """
 
     precision: Literal["auto"] | Precision = "auto"
@@ -157,6 +158,7 @@ class PlanPolicy:
     trust: bool = False
     say: Callable[[str], None] = _silent
     progress: Progress | None = None
+    tf32: bool = True
 
 
 def build_plan(
@@ -259,7 +261,7 @@ def obtain_plan(model: bytes | Path, label: str, policy: PlanPolicy) -> tuple[Pl
     precisions: tuple[Precision, ...] = ("fp16", "fp32") if policy.precision == "auto" else (policy.precision,)
     for precision in precisions:
         for plan in find_plans(source, precision, policy.folder):
-            if plan.options.batch[0] > 1:
+            if plan.options.batch[0] > 1 or (plan.options.tf32 and not policy.tf32):
                 continue
             try:
                 return plan, plan.read(policy.trust)
@@ -271,7 +273,15 @@ def obtain_plan(model: bytes | Path, label: str, policy: PlanPolicy) -> tuple[Pl
             f"there is no {precisions[-1]} plan of {label} for this machine: "
             f"build it with python -m export.engines --precision {precisions[-1]}"
         )
-    plan = build_plan(model, label, folder=policy.folder, trust=policy.trust, say=policy.say, progress=policy.progress)
+    plan = build_plan(
+        model,
+        label,
+        BuildOptions(tf32=policy.tf32),
+        folder=policy.folder,
+        trust=policy.trust,
+        say=policy.say,
+        progress=policy.progress,
+    )
     return plan, plan.read(policy.trust)
 
 

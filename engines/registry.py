@@ -26,8 +26,15 @@ _CPU_ENGINES: dict[str, type[OpenVinoEngine] | type[OnnxRuntimeEngine]] = {
 }
 
 
-def open_engine(model: str | Path, runtime: str = "auto", threads: int = 1, plans: PlanPolicy | None = None) -> Engine:
-    """Load ``model``, the name of a shipped model or the path of an ``.onnx`` file.
+def open_engine(
+    model: str | Path | bytes,
+    runtime: str = "auto",
+    threads: int = 1,
+    plans: PlanPolicy | None = None,
+    label: str = "model",
+) -> Engine:
+    """Load ``model``: the name of a shipped model, the path of an ``.onnx`` file, or such a file's contents, which
+    errors and plans call ``label``.
 
     ``runtime`` is one of `RUNTIMES`; with ``auto`` the engine's `Engine.runtime` and `Engine.device` say what was
     chosen: TensorRT where it runs, else the fastest on the CPU. ``threads`` is the number of CPU cores that one
@@ -39,9 +46,13 @@ def open_engine(model: str | Path, runtime: str = "auto", threads: int = 1, plan
     if threads < 1:
         raise EngineError(f"an engine needs at least one thread, not {threads}")
     plans = plans or PlanPolicy()
-    file = resolve(model)
-    # A shipped model is handed over as the very bytes that were checked.
-    source = file.read() if file.shipped else file.path
+    source: bytes | Path
+    if isinstance(model, bytes):
+        file, source = ModelFile(label, Path(label)), model
+    else:
+        file = resolve(model)
+        # A shipped model is handed over as the very bytes that were checked.
+        source = file.read() if file.shipped else file.path
     if runtime == "tensorrt":
         return _open_tensorrt(file, source, plans)
     if runtime != "auto":
@@ -78,7 +89,9 @@ def _open_tensorrt(file: ModelFile, source: bytes | Path, policy: PlanPolicy) ->
         if not plan.reused or plan.precision != "fp32":
             raise
         policy.say(f"{error}: building it anew")
-    plan = build_plan(source, file.name, folder=policy.folder, force=True, say=policy.say, progress=policy.progress)
+    plan = build_plan(
+        source, file.name, plan.options, folder=policy.folder, force=True, say=policy.say, progress=policy.progress
+    )
     return TensorRtEngine(plan.read(), label=label, precision=plan.precision)
 
 

@@ -1,9 +1,11 @@
 """TensorRT on an NVIDIA GPU.
 
 An engine owns one execution context, one stream and, for each tensor, one block of GPU memory and one of pinned host
-memory, all made at loading time for the largest shapes that the plan allows. So a run allocates nothing: it fills the
-pinned inputs, queues copies, network and copies back, and waits once. Engines of different threads have streams of their
-own, on which the GPU works side by side.
+memory, all made at loading time for the largest shapes that the plan allows. So a run takes no memory of the GPU: it fills
+the pinned inputs, queues copies, network and copies back, waits once, and copies the answers out of pinned memory, which
+dies with the engine, into arrays that the caller keeps. A second set of pinned buffers would never be in flight, for a run
+ends before the next begins; and a recorded CUDA graph wants the addresses that it was recorded with. Engines of different
+threads have streams of their own, on which the GPU works side by side.
 """
 
 from __future__ import annotations
@@ -121,9 +123,7 @@ class TensorRtEngine(Engine):
             with suppress(EngineError):  # nothing may still be copying when the pinned memory is filled or freed
                 self._stream.synchronise()
             raise
-        for socket in self._out:
-            np.copyto(socket.result, socket.pinned_view)
-        return {socket.spec.name: socket.result for socket in self._out}
+        return {socket.spec.name: socket.pinned_view.copy() for socket in self._out}
 
     def close(self) -> None:
         self._cuda.activate()
@@ -183,14 +183,12 @@ class _Socket:
     """One input or output, and its memory.
 
     ``shape`` is the current one, `_UNKNOWN` before the first. ``smallest`` and ``largest`` are the shapes that an input
-    may have. ``pinned_view`` is the pinned memory in the current shape; ``result`` is what the caller gets of an output,
-    for pinned memory dies with the engine and results may live on.
+    may have. ``pinned_view`` is the pinned memory in the current shape.
     """
 
     device: DeviceMemory
     pinned: PinnedMemory
     pinned_view: NDArray[Any]
-    result: NDArray[Any]
 
     def __init__(self, spec: TensorSpec, smallest: Shape, largest: Shape) -> None:
         self.spec, self.smallest, self.largest = spec, smallest, largest
@@ -208,9 +206,8 @@ class _Socket:
         resources.callback(self.pinned.close)
 
     def view(self) -> None:
-        """Lay the arrays out in the current shape."""
+        """Lay the pinned memory out in the current shape."""
         self.pinned_view = self.pinned.bytes[: self._size].view(self.spec.dtype).reshape(self.shape)
-        self.result = np.empty(self.shape, self.spec.dtype)
 
 
 def _describe(trt: TensorRt, engine: ICudaEngine, name: str, label: str) -> _Socket:

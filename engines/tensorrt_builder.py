@@ -41,6 +41,8 @@ class BuildOptions:
         workspace_mb: most GPU memory that a layer may use for scratch, MiB. None: TensorRT's own limit.
         dla: the DLA core that takes what it can; the GPU takes the rest. None: all on the GPU.
         batch: smallest, usual and largest size of every free leading dimension.
+        tf32: factors of float32 products may be rounded to TensorFloat-32, which keeps 10 bits of them, as TensorRT does on
+            GPUs from Ampere on unless it is told otherwise.
 
     Raises `EngineError` for values that cannot be.
     """
@@ -49,6 +51,7 @@ class BuildOptions:
     workspace_mb: int | None = None
     dla: int | None = None
     batch: tuple[int, int, int] = (1, 1, 1)
+    tf32: bool = True
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -91,6 +94,8 @@ def serialise(
     config = builder.create_builder_config()
     if weakly_typed:
         _allow_precisions(trt, network, config)
+    if not options.tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)
     if options.workspace_mb is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
     if options.dla is not None:

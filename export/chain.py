@@ -6,17 +6,18 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from body.lbs_onnx import to_onnx
 from body.model import load_body
-from engines.engine import Arrays, Engine, EngineError
+from engines.engine import Arrays, Engine
 from engines.manifest import resolve, shipped_models
 from engines.ort import OnnxRuntimeEngine
+from export.body_graph import sample_poses
 from realtime.keypoints import PersonDetector, search_regions
 from realtime.session import KEYPOINT_MODELS, Options, Session
 from realtime.sources import open_source
@@ -43,29 +44,20 @@ class Network:
 def load_networks(names: list[str] | None = None, body: Path | None = None) -> dict[str, Network]:
     """The networks of the chain by name, or those that are named.
 
-    ``body`` is the body whose graph is made, as in ``run_camera.py --body``; making it takes torch, and where that is not
-    installed there is no body among the networks unless it is asked for. Raises `EngineError` for an unknown name and
-    `body.errors.BodyError`.
+    ``body`` is the body whose graph is made, as in ``run_camera.py --body``. Raises `engines.engine.EngineError` for an
+    unknown name and `body.errors.BodyError`.
     """
     if names is None:
         names = [model.name for model in shipped_models().values() if model.kind in _KINDS]
-        names += [BODY] if body is not None or find_spec("torch") is not None else []
+        names.append(BODY)
     found = {}
     for name in names:
         if name == BODY:
-            found[name] = Network(BODY, "body", _body_graph(body))
+            found[name] = Network(BODY, "body", to_onnx(load_body(body)))
         else:
             model = resolve(name)
             found[model.name] = Network(model.name, model.kind or "regressor", model.read(), name)
     return found
-
-
-def _body_graph(body: Path | None) -> bytes:
-    try:
-        from export.body_graph import to_onnx  # torch is large, and a device needs it for nothing else
-    except ImportError as error:
-        raise EngineError(f"the body's graph cannot be made ({error}): pip install torch") from None
-    return to_onnx(load_body(body)).SerializeToString()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,8 +153,6 @@ def record_samples(networks: Mapping[str, Network], video: Path, frames: int) ->
         if network.kind == "detector":  # the chain looks for people once and then follows them
             samples[network.name] = _search(network, video, frames)
         elif network.kind == "body":
-            from export.body_graph import sample_poses
-
             poses = [sample_poses(1, seed) for seed in range(_MOST_SAMPLES)]
             samples[network.name] = [{key: pose[key] for key in pose if key != "pose"} for pose in poses]
     return samples

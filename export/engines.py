@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -48,11 +49,13 @@ def build_engines(
             samples = record_samples(networks, CLIP, CALIBRATION_FRAMES)
     for place, (name, network) in enumerate(networks.items(), 1):
         converted = convert(network, options.precision, samples[name] if samples else ())
+        # The body is full float32 in every precision, which no DLA core computes.
+        exact = replace(options, precision="fp32", dla=None, tf32=False)
         with _bar(console, f"{place}/{len(networks)} {name}") as progress:
             yield build_plan(
                 converted.data,
                 name,
-                options,
+                exact if network.kind == "body" else options,
                 folder=folder,
                 source=network.data,
                 force=force,

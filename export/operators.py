@@ -1,6 +1,9 @@
 """What the oldest supported TensorRT (8.6) reads, so that a graph that it would refuse is refused here, by name.
 
-After the table of operators of onnx-tensorrt 8.4 and its changes up to 8.6 (Reciprocal as its parser has it); only the
+onnx-tensorrt's own table (docs/operators.md) of 8.6 was not to be had; those of 8.5 and 9.2 were read, before and after it.
+Each operator listed here is in both, but for LayerNormalization, which came with 8.6 according to the changelog; the
+restrictions checked are those of 8.5, less what 8.6 lifted (TopK). Types are not checked: the table names fewer than
+the layers take (a reduction of INT32, for one, NVIDIA's documentation of the layer allows since 8.2). Only the
 operators that networks of this kind use are listed.
 """
 
@@ -22,12 +25,24 @@ ALLOWED = frozenset(
     | {"ReduceSum", "Relu", "Reshape", "Resize", "Round", "Shape", "Sigmoid", "Sin", "Slice", "Softmax", "Softplus"}
     | {"Sign", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "TopK", "Transpose", "Unsqueeze", "Where"}
 )
-_RESIZE_MODES = ("nearest", "linear")
+_RESIZE = {
+    "mode": ("nearest", "linear"),
+    "coordinate_transformation_mode": (
+        "half_pixel",
+        "pytorch_half_pixel",
+        "tf_half_pixel_for_nn",
+        "asymmetric",
+        "align_corners",
+    ),
+    "nearest_mode": ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil"),
+}
+_AXES = {"Slice": 3, "Squeeze": 1, "Unsqueeze": 1}
+"""Which input of these operators names axes."""
 _TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL})
 
 
 def check_operators(model: onnx.ModelProto) -> None:
-    """Raise `OnnxError` naming the first node of ``model`` that TensorRT 8.6 has no layer for."""
+    """Raise `OnnxError` naming the first node of a `export.graphs.plain` ``model`` that TensorRT 8.6 has no layer for."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     for place, node in enumerate(model.graph.node):
         problem = _problem(node, weights)
@@ -44,8 +59,13 @@ def _problem(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> str:
     if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
         return _quantisation_problem(node, weights)
     if node.op_type == "Resize":
-        mode = attributes.get("mode", b"nearest").decode()
-        return "" if mode in _RESIZE_MODES else f"resizing by '{mode}' is not supported"
+        chosen = ((name, attributes[name].decode()) for name in _RESIZE if name in attributes)
+        return next((f"{name} '{mode}' is not supported" for name, mode in chosen if mode not in _RESIZE[name]), "")
+    place = _AXES.get(node.op_type, len(node.input))
+    if place < len(node.input) and node.input[place] not in weights:
+        return "the axes must be a weight"
+    if node.op_type == "MaxPool" and len(node.output) > 1:
+        return "the indices of a maximum are not supported"
     if node.op_type == "Cast" and attributes["to"] not in _TYPES:
         return f"no cast to {TensorProto.DataType.Name(attributes['to'])}"
     return ""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from body.lbs_torch import TorchBody
 from body.model import load_body
 from engines.manifest import MODELS_FOLDER
+from export.kinematics import SkeletonGraph
 from export.manifest import ModelCard, ship
 from export.onnx_tools import check, store_fp16
 from export.tracing import trace
@@ -26,7 +27,7 @@ from training.bank import NONE, MotionBank
 from training.batches import Batch, BatchMaker, FlowSource
 from training.evaluate import load_checkpoint, open_clips
 from training.networks.inputs import FLOW_CELLS, Observation
-from training.networks.lifter import BETAS, FEET, JOINTS, KEYPOINTS, Lifter
+from training.networks.lifter import BETAS, FEET, JOINTS, KEYPOINTS, Lifter, LifterConfig
 from training.noise import NoiseSampler, load_noise
 from training.synth.flow_grid import FlowGrid
 from training.synth.flow_noise import FlowDegrader, load_flow_noise
@@ -41,7 +42,12 @@ TOLERANCE = 5e-3
 
 
 class _Streaming(Lifter):
-    """A `Lifter` whose recurrent part is written in plain operators, for one frame at a time."""
+    """A `Lifter` whose recurrent part and kinematics are written in plain operators, for one frame at a time."""
+
+    def __init__(self, config: LifterConfig) -> None:
+        super().__init__(config)
+        if config.rounds:
+            self.mechanics.body = SkeletonGraph(TorchBody(load_body()))
 
     def _remember(self, seen: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         gru, m = self.recurrent, self.config.memory

@@ -90,8 +90,7 @@ class RaftFlow(CropFlow):
         self._pictures[("previous", "current")[place]][0] = self._rgb
 
     def _measure(self, goes_on: bool) -> FloatArray:
-        # The engine writes its next answer into the same memory.
-        return np.array(self._engine.infer(self._pictures)["flow"][0], np.float32)
+        return np.asarray(self._engine.infer(self._pictures)["flow"][0], np.float32)
 
 
 def _alike(last: Box, box: Box) -> bool:

@@ -84,10 +84,12 @@ class ResultRing:
         self._closed = False
         self._readers: list[ResultReader] = []
 
-    def publish(self, result: Result) -> None:
-        """Add a result. Raises `Closed` after `close`."""
+    def publish(self, result: Result, wait: bool = False) -> None:
+        """Add a result. ``wait`` for the readers that want every one, as a lossless ring always does: several results at
+        once would overtake them. Raises `Closed` after `close`."""
+        wait = wait or self._lossless
         with self._condition:
-            while self._lossless and not self._closed and self._oldest_needed() <= self._count - len(self._slots):
+            while wait and not self._closed and self._oldest_needed() <= self._count - len(self._slots):
                 self._condition.wait()
             if self._closed:
                 raise Closed

@@ -66,7 +66,11 @@ class StageReport:
 
 @dataclass(slots=True)
 class Report:
-    """What was measured; written by ``--report``. Times are of the steady state: warm-up is excluded."""
+    """What was measured; written by ``--report``. Times are of the steady state: warm-up is excluded.
+
+    ``look_ahead_frames`` is what ``--look-ahead`` said, ``look_ahead_ms`` for how long a frame waited for later ones
+    (median): it is part of ``latency_ms``.
+    """
 
     frames_in: int
     frames_dropped: int
@@ -81,6 +85,8 @@ class Report:
     cpu_count: int
     source: str
     version: str
+    look_ahead_frames: int = 0
+    look_ahead_ms: float = 0.0
 
     def save(self, path: Path) -> None:
         """Write JSON; values that were never measured are null."""
@@ -104,6 +110,7 @@ class Meter:
         self._start_ns = time.monotonic_ns() if start_ns is None else start_ns
         self._stages: dict[str, Samples] = {}
         self._latency = Samples()
+        self._held_back = Samples()
         self._lock = threading.Lock()
         self._mesh_times = Samples()
         self.frames_in = 0
@@ -128,6 +135,10 @@ class Meter:
         self._latency.add((finished_ns - captured_ns) / 1e6)
         self._mesh_times.add((finished_ns - self._start_ns) / 1e6)
 
+    def held_back(self, since_ns: int, finished_ns: int) -> None:
+        """A frame has been answered that waited for later ones."""
+        self._held_back.add((finished_ns - since_ns) / 1e6)
+
     def mesh_rate(self) -> float:
         """New meshes a second, from the first after the warm-up to the last."""
         times = self._mesh_times._values[: self._mesh_times.count].astype(np.float64)
@@ -143,8 +154,9 @@ class Meter:
             return float("nan"), float("nan")
         return float((len(times) - 1) / (times[-1] - times[0]) * 1e3), float(np.median(delays))
 
-    def report(self, engine: str, device: str, source: str) -> Report:
-        """Sum up. ``frames_in`` counts what the source delivered, ``frames_dropped`` what was never looked at."""
+    def report(self, engine: str, device: str, source: str, look_ahead: int = 0) -> Report:
+        """Sum up. ``frames_in`` counts what the source delivered, ``frames_dropped`` what was never looked at;
+        ``look_ahead`` frames were waited for."""
         first = float(self._mesh_times._values[0]) / 1e3 if self._mesh_times.count else float("nan")
         stages = {name: StageReport(s.count, *s.percentiles()) for name, s in self._stages.items()}
         return Report(
@@ -161,6 +173,8 @@ class Meter:
             os.cpu_count() or 1,
             source,
             version(),
+            look_ahead,
+            self._held_back.percentiles()[0] if look_ahead else 0.0,
         )
 
 

@@ -5,18 +5,23 @@
 The keypoint thread leads: it takes a frame, asks the flow thread for the motion between the last frame IT took and this
 one, finds the keypoints meanwhile, and hands both on together. So flow and keypoints always speak of the same pair of
 frames, no frame is looked at twice, and a dropped frame shows as a longer dt, never as double speed.
+
+With a look-ahead the regressor holds a frame back until so many later ones have been seen, and steadies it by them. The
+frame's picture waits with it: whoever draws a result draws it on its own picture.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from realtime.flow import CropFlow
 from realtime.frame_ring import FrameRing
 from realtime.handoff import Closed, Handoff, ResultReader, ResultRing
+from realtime.look_ahead import LookAhead
 from realtime.measure import Meter
 from realtime.records import BodyEstimate, Box, Camera, Flow, Frame, Keypoints, Result
 from realtime.regressor import BodyRegressor
@@ -24,7 +29,8 @@ from realtime.sources.source import Source
 from realtime.tracking import Tracker
 
 SLOTS = 10
-"""Pictures in memory: being written, waiting, current, previous, two around the regressor, two results, two sinks."""
+"""Pictures in memory: being written, waiting, current, previous, two around the regressor, two results, two sinks.
+One more for each frame of look-ahead."""
 
 
 class StageError(RuntimeError):
@@ -44,11 +50,15 @@ class _FlowRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Observation:
-    """All that was seen in one frame."""
+    """All that was seen in one frame, and when (monotonic clock)."""
 
     frame: Frame
     people: tuple[Keypoints, ...]
     flows: tuple[Flow, ...]
+    seen_ns: int
+
+
+Answer = tuple[_Observation, tuple[BodyEstimate, ...]]
 
 
 class Pipeline:
@@ -63,6 +73,7 @@ class Pipeline:
         most_frames: stop after so many frames. None: at the end of the source.
         most_seconds: stop after so many seconds of the source's own time.
         paced: a file is not read faster than it plays, for somebody is watching.
+        look_ahead: holds frames back until later ones have been seen. None: each is answered at once.
     """
 
     def __init__(
@@ -77,13 +88,15 @@ class Pipeline:
         most_frames: int | None = None,
         most_seconds: float | None = None,
         paced: bool = False,
+        look_ahead: LookAhead[Any] | None = None,
     ) -> None:
         self._source, self._camera, self._meter = source, camera, meter
         self._tracker, self._flow, self._regressor = tracker, flow, regressor
         self._lossless = lossless
         self._most_frames, self._most_seconds, self._paced = most_frames, most_seconds, paced
         width, height = source.size
-        self.frames = FrameRing(SLOTS, height, width)
+        self._ahead: LookAhead[_Observation] | None = look_ahead
+        self.frames = FrameRing(SLOTS + (look_ahead.frames if look_ahead else 0), height, width)
         self.results = ResultRing(
             2, lossless, lambda result: self.frames.hold(result.frame), lambda result: self.frames.release(result.frame)
         )
@@ -148,14 +161,15 @@ class Pipeline:
         return not self._running.is_set()
 
     def stop(self) -> None:
-        """End early. Results that are ready still reach the sinks."""
+        """End early. What has been seen, and results that are ready, still reach the sinks."""
         self._stop.set()
         self._running.set()
         self._source.close()
         self.frames.close()
         for handoff in (self._waiting, self._flow_request, self._flow_answer, self._observed):
             handoff.close()
-        self.results.close()
+        if not self._threads:  # the regressor's closes them, after its last result
+            self.results.close()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until all is done: True, or False after ``timeout`` seconds. Raises `StageError` when a thread failed."""
@@ -240,7 +254,7 @@ class Pipeline:
                 self.frames.hold(
                     frame
                 )  # for the regressor; the first hold stays until this frame is no longer previous
-                self._observed.put(_Observation(frame, people, flows))
+                self._observed.put(_Observation(frame, people, flows, time.monotonic_ns()))
                 if previous is not None:
                     self.frames.release(previous)
                 previous = frame
@@ -264,19 +278,43 @@ class Pipeline:
 
     def _regress(self) -> None:
         try:
-            while True:
-                seen = self._observed.get()
-                with self._meter.stage("regressor"):
-                    motion = {flow.person: flow for flow in seen.flows}
-                    people: tuple[BodyEstimate, ...] = tuple(
-                        self._regressor(keypoints, self._camera, seen.frame.time_s, motion.get(keypoints.person))
-                        for keypoints in seen.people
-                    )
-                    self._regressor.forget(seen.frame.time_s - 5.0)
-                finished = time.monotonic_ns()
-                if people:
-                    self._meter.mesh(seen.frame.captured_ns, finished)
-                self.results.publish(Result(seen.frame, self._camera, people, finished, seen.flows))
-                self.frames.release(seen.frame)
+            for seen, people in self._answers():
+                self._publish(seen, people)
+            for seen, people in self._held_back():
+                self._publish(seen, people, wait=True)
         finally:
             self.results.close()
+
+    def _answers(self) -> Iterator[Answer]:
+        """Each frame with its bodies, until no more are seen: at once, or after the frames of look-ahead."""
+        while True:
+            try:
+                seen = self._observed.get()
+            except Closed:
+                return
+            ready: Answer | None = None
+            with self._meter.stage("regressor"):
+                time_s, motion = seen.frame.time_s, {flow.person: flow for flow in seen.flows}
+                each = [(keypoints, self._camera, time_s, motion.get(keypoints.person)) for keypoints in seen.people]
+                if self._ahead is None:
+                    ready = seen, tuple(self._regressor(*one) for one in each)
+                elif due := self._ahead.push(seen, time_s, [self._regressor.look(*one) for one in each]):
+                    ready = due[0], tuple(map(self._regressor.pose, due[1]))
+                self._regressor.forget(time_s - 5.0)
+            if ready is not None:
+                yield ready
+
+    def _held_back(self) -> Iterator[Answer]:
+        """What still waits for later frames when there are no more."""
+        if self._ahead is not None:
+            for seen, guesses in self._ahead.flush():
+                yield seen, tuple(map(self._regressor.pose, guesses))
+
+    def _publish(self, seen: _Observation, people: tuple[BodyEstimate, ...], wait: bool = False) -> None:
+        finished = time.monotonic_ns()
+        if people:
+            self._meter.mesh(seen.frame.captured_ns, finished)
+        if self._ahead is not None:
+            self._meter.held_back(seen.seen_ns, finished)
+        self.results.publish(Result(seen.frame, self._camera, people, finished, seen.flows), wait)
+        self.frames.release(seen.frame)

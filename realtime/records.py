@@ -85,6 +85,26 @@ class Keypoints:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PoseGuess:
+    """What the regressor network says of one person in one frame, before a body is posed.
+
+    ``time_s`` is the frame's. ``rotations`` (24, 3, 3) local rotation matrices, the first one to the camera frame;
+    ``betas`` (10,), the mean of all that was said of this person so far; ``pelvis`` (3,) camera frame, metres; ``points``
+    (17, 2) image pixels, where the COCO keypoints are believed to be. All float32. ``keypoints`` is what the detector saw;
+    ``joint_error`` and ``contact`` as in `BodyEstimate`.
+    """
+
+    keypoints: Keypoints
+    time_s: float
+    rotations: FloatArray
+    betas: FloatArray
+    pelvis: FloatArray
+    points: FloatArray
+    joint_error: FloatArray | None = None
+    contact: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class BodyEstimate:
     """One person's body in one frame.
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from body.lbs import NumpyBody
+from body.conversion import BodyConversion
 from body.rotations import matrix_to_axis_angle
 from engines.engine import Engine, EngineError
+from realtime.engine_body import Poser
 from realtime.flow import cell_means
 from realtime.placement import place_in_view
-from realtime.records import BodyEstimate, Camera, FloatArray, Flow, Keypoints
+from realtime.records import BodyEstimate, Camera, FloatArray, Flow, Keypoints, PoseGuess
 from realtime.smoothing import PositionFilter, RotationFilter
 
 _INPUTS = {"points", "confidence", "camera", "dt", "state"}
@@ -27,6 +29,7 @@ class _Memory:
     state: FloatArray
     time_s: float
     betas: FloatArray
+    dt: float = 0.0
     weight: float = 0.0
     rotations: RotationFilter = field(default_factory=lambda: RotationFilter(24))
     position: PositionFilter = field(default_factory=PositionFilter)
@@ -37,11 +40,14 @@ class BodyRegressor:
 
     Args:
         engine: a regressor exported by ``export.regressor``, with flow among its inputs or without.
-        body: gets shaped and posed.
+        body: gets shaped and posed, on the CPU or where the engine is.
         smooth: False gives the network's answer as it is.
+        conversion: from the body that the network was trained with to ``body``, where they differ.
     """
 
-    def __init__(self, engine: Engine, body: NumpyBody, smooth: bool = True) -> None:
+    def __init__(
+        self, engine: Engine, body: Poser, smooth: bool = True, conversion: BodyConversion | None = None
+    ) -> None:
         inputs = {spec.name: spec for spec in engine.inputs}
         self._answers = {spec.name for spec in engine.outputs}
         if set(inputs) not in (_INPUTS, _INPUTS | _FLOW_INPUTS) or not self._answers >= _OUTPUTS:
@@ -49,19 +55,36 @@ class BodyRegressor:
                 f"not a regressor of this project: it reads {sorted(inputs)}, wanted {sorted(_INPUTS)}; "
                 "choose one with --regressor"
             )
-        self._engine, self._body, self._smooth = engine, body, smooth
+        self._engine, self._body, self._smooth, self._conversion = engine, body, smooth, conversion
         self._state_size = inputs["state"].shape[-1]
         self._cells = inputs["flow"].shape[1] if "flow" in inputs else 0
         self._memories: dict[int, _Memory] = {}
 
     def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> BodyEstimate:
-        """The body of one person at ``time_s`` of the source's clock. ``flow`` is the motion around this person since the
-        frame before; it counts when this person was seen in that frame too."""
+        """The body of one person at once: `look`, filter what is said by what was said before, and `pose`."""
+        guess = self.look(keypoints, camera, time_s, flow)
+        memory = self._memories[keypoints.person]
+        if self._smooth:
+            guess = replace(guess, rotations=memory.rotations(guess.rotations, memory.dt))
+        seen = replace(keypoints, points=guess.points)
+
+        def place(coco: FloatArray) -> FloatArray:
+            pelvis = place_in_view(coco, seen, camera, guess.pelvis)
+            return memory.position(pelvis, memory.dt) if self._smooth else pelvis
+
+        return self.pose(guess, place)
+
+    def look(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> PoseGuess:
+        """What the network says of one person at ``time_s`` of the source's clock, in the terms of the body that is posed.
+
+        ``flow`` is the motion around this person since the frame before; it counts when this person was seen in that frame
+        too.
+        """
         memory = self._memories.get(keypoints.person)
         if memory is None or not 0 < time_s - memory.time_s < 2.0:
             memory = _Memory(np.zeros((1, self._state_size), np.float32), time_s - 1 / 30, np.zeros(10, np.float32))
             self._memories[keypoints.person] = memory
-        dt = time_s - memory.time_s
+        dt = memory.dt = time_s - memory.time_s
         memory.time_s = time_s
         feeds = {
             "points": keypoints.points[None],
@@ -74,36 +97,46 @@ class BodyRegressor:
             feeds |= self._motion(flow, dt, camera)
         out = self._engine.infer(feeds)
         memory.state = np.array(out["next_state"], np.float32)
-        rotations = np.asarray(out["rotations"][0], np.float32)
-        if self._smooth:
-            rotations = memory.rotations(rotations, dt)
         # A person's shape does not change: average what is said of it, the newest counting at least 2 %.
         memory.weight = min(memory.weight + 1.0, 50.0)
         memory.betas += (np.asarray(out["betas"][0], np.float32) - memory.betas) / np.float32(memory.weight)
-        self._body.set_shape(memory.betas)
-        pose = matrix_to_axis_angle(rotations).astype(np.float32)
+        # Where the network believes the keypoints to be: detections shake, and miss, more.
+        points = np.array(out["steady_points"][0], np.float32) if "steady_points" in self._answers else keypoints.points
+        rotations, betas = np.array(out["rotations"][0], np.float32), memory.betas.copy()
+        if self._conversion is not None:
+            rotations, betas = self._conversion.rotations(rotations, betas), self._conversion.betas(betas)
+        return PoseGuess(
+            keypoints,
+            time_s,
+            rotations,
+            betas,
+            np.array(out["pelvis"][0], np.float32),
+            points,
+            np.array(out["joint_error"][0], np.float32) if "joint_error" in self._answers else None,
+            np.array(out["contact"][0], np.float32) if "contact" in self._answers else None,
+        )
+
+    def pose(self, guess: PoseGuess, place: Callable[[FloatArray], FloatArray] | None = None) -> BodyEstimate:
+        """The body as ``guess`` says; ``place`` puts its pelvis (3,) elsewhere, m, seeing the posed body's COCO keypoints
+        (17, 3) relative to it, m, camera axes."""
+        self._body.set_shape(guess.betas)
+        pose = matrix_to_axis_angle(guess.rotations).astype(np.float32)
         vertices, joints = self._body.pose(pose[0], pose[1:], np.zeros(3, np.float32))
         coco = self._body.coco(vertices)
-        seen = keypoints
-        if "steady_points" in self._answers:
-            # Where the network believes the keypoints to be: detections shake, and miss, more.
-            seen = replace(keypoints, points=np.array(out["steady_points"][0], np.float32))
-        pelvis = place_in_view(coco, seen, camera, np.asarray(out["pelvis"][0], np.float32))
-        if self._smooth:
-            pelvis = memory.position(pelvis, dt)
+        pelvis = guess.pelvis if place is None else place(coco)
         return BodyEstimate(
-            keypoints.sequence,
-            keypoints.person,
+            guess.keypoints.sequence,
+            guess.keypoints.person,
             pose[0],
             pose[1:],
-            memory.betas.copy(),
+            guess.betas,
             pelvis,
             joints + pelvis,
             coco + pelvis,
             vertices + pelvis,
-            keypoints,
-            np.array(out["joint_error"][0], np.float32) if "joint_error" in self._answers else None,
-            np.array(out["contact"][0], np.float32) if "contact" in self._answers else None,
+            guess.keypoints,
+            guess.joint_error,
+            guess.contact,
         )
 
     def _motion(self, flow: Flow | None, dt: float, camera: Camera) -> dict[str, FloatArray]:

@@ -13,17 +13,21 @@ from typing import Literal
 
 import numpy as np
 
+from body.conversion import BodyConversion
 from body.errors import BodyError
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
+from body.skeleton import Skeleton
 from engines.engine import Engine, EngineError
 from engines.plans import PlanPolicy
 from engines.registry import open_engine
 from engines.tensorrt_builder import Precision
 from realtime.draw.painter import Figures
+from realtime.engine_body import Poser, open_engine_body
 from realtime.errors import UserError
 from realtime.flow import CropFlow, DisFlow, RaftFlow
 from realtime.keypoints import MoveNet, PersonDetector
+from realtime.look_ahead import LookAhead
 from realtime.measure import Meter, Report
 from realtime.motion_file import MotionWriter
 from realtime.pipeline import Pipeline, StageError
@@ -70,6 +74,7 @@ class Options:
     width: int | None = None
     height: int | None = None
     fps: float | None = None
+    look_ahead: int = 0
 
 
 def camera_for(size: tuple[int, int], fov: float | None, focal: float | None) -> Camera:
@@ -115,11 +120,25 @@ class Session:
         self._noticed = 0
 
     def _open(self, stack: contextlib.ExitStack, model: str | Path) -> Engine:
-        options = self._options
-        plans = PlanPolicy(options.precision, trust=options.trust_engine, say=self._say)
-        engine = stack.enter_context(open_engine(model, options.engine, plans=plans))
+        engine = stack.enter_context(open_engine(model, self._options.engine, plans=self._plans()))
         self._engines.append(engine)
         return engine
+
+    def _open_body(self, stack: contextlib.ExitStack, arrays: BodyArrays, regressor: Engine) -> Poser:
+        """The body where the regressor runs."""
+        if regressor.runtime == "tensorrt":
+            try:
+                engine, body = open_engine_body(arrays, self._plans())
+            except EngineError as error:
+                self._say(f"{error}: the body is posed on the CPU")
+            else:
+                stack.enter_context(engine)
+                self._engines.append(engine)
+                return body
+        return NumpyBody(arrays)
+
+    def _plans(self) -> PlanPolicy:
+        return PlanPolicy(self._options.precision, trust=self._options.trust_engine, say=self._say)
 
     def run(self) -> Report:
         """Run until the source ends, a limit is reached, the window is closed or Ctrl-C.
@@ -164,7 +183,9 @@ class Session:
                 with contextlib.suppress(StageError):
                     pipeline.wait(20.0)
                 self._pass_on_notices(source)
-            report = self._meter.report(self._engines[0].runtime, self._engines[0].device, source.name)
+            report = self._meter.report(
+                self._engines[0].runtime, self._engines[0].device, source.name, options.look_ahead
+            )
             if options.report:
                 report.save(options.report)
             return report
@@ -177,7 +198,10 @@ class Session:
             raise UserError(f"--keypoints {options.keypoints} is unknown: choose {' or '.join(KEYPOINT_MODELS)}")
         movenet = MoveNet(self._open(stack, KEYPOINT_MODELS[options.keypoints]))
         detector = PersonDetector(self._open(stack, "blazepose-detector"))
-        regressor = BodyRegressor(self._open(stack, options.regressor), NumpyBody(arrays))
+        network = self._open(stack, options.regressor)
+        # What a regressor says is said of the default body; another one's betas and rest pose are not the same.
+        conversion = BodyConversion.where_needed(load_body(), arrays) if options.body else None
+        regressor = BodyRegressor(network, self._open_body(stack, arrays, network), conversion=conversion)
         self._say(f"networks run on {self._engines[0].runtime}, {self._engines[0].device}")
         lossless = not source.live
         return Pipeline(
@@ -191,6 +215,7 @@ class Session:
             options.frames,
             options.duration,
             paced=watched and lossless,
+            look_ahead=LookAhead(options.look_ahead, Skeleton(arrays), camera) if options.look_ahead else None,
         )
 
     def _open_flow(self, stack: contextlib.ExitStack) -> CropFlow | None:

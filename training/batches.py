@@ -13,6 +13,7 @@ from training.bank import Augmentation, MotionBank
 from training.networks.inputs import Observation
 from training.noise import NoiseSampler, extent
 from training.regions import regions
+from training.shapes import draw_betas
 from training.synth.flow_grid import CELLS, FlowGrid
 from training.synth.flow_noise import FlowDegrader
 from training.views import Views, draw_views
@@ -21,7 +22,6 @@ _FACE = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("nose
 _EARS = [COCO_NAMES.index("left_ear"), COCO_NAMES.index("right_ear")]
 _NECK, _PELVIS = JOINT_NAMES.index("neck"), JOINT_NAMES.index("pelvis")
 _FEET = [JOINT_NAMES.index("left_foot"), JOINT_NAMES.index("right_foot")]
-_FEMALE = 2  # the default body's beta from broad shoulders to broad hips; -0.8 looks like neither
 _STILL, _LOW = 0.35, 0.12  # m/s and metres: a foot slower and lower than that stands
 _TORSO_RADIUS, _TORSO_DEPTH, _HEAD_DEPTH = 0.16, 0.10, 0.025  # metres
 
@@ -127,11 +127,7 @@ class BatchMaker:
         """``batch`` windows of ``length`` frames, at ``fps`` or at mixed rates."""
         rates = None if fps is None else torch.full((batch,), fps)
         window = self.bank.sample(batch, length, self.augmentation, rates)
-        betas = torch.randn(batch, 10, generator=self.generator)
-        betas[:, 5:] *= 0.7
-        # Seventeen keypoints say little of this one, so its mean is what people will look like.
-        betas[:, _FEMALE] = betas[:, _FEMALE] * 0.7 - 0.8
-        betas = betas.clamp(-2, 2)
+        betas = draw_betas(batch, self.generator)
         views = draw_views(window, self.generator)
         root = views.rotation @ window.rotations[:, :, 0]
         rotations = torch.cat([root[:, :, None], window.rotations[:, :, 1:]], 2)

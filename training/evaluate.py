@@ -77,6 +77,14 @@ def open_clips(motion: Path, split: str) -> list[Clip]:
     return [adapt_clip(clip, rest) for clip in load_motions(motion, (split,))]
 
 
+def unseen_people(network: Lifter, body: TorchBody, clips: list[Clip], seed: int, clean: bool = False) -> BatchMaker:
+    """Windows of ``clips`` with all that ``network`` reads, the same ones for the same seed."""
+    bank = MotionBank(clips, seed=seed)
+    bank.weights = bank.lengths.double()  # every recorded second counts alike
+    flow = FlowSource(_grid(), FlowDegrader(load_flow_noise(), seed + 2), dropout=0.0) if network.config.flow else None
+    return BatchMaker(bank, body, NoiseSampler(load_noise(), seed + 1), NONE, flow=flow, clean=clean)
+
+
 @torch.no_grad()
 def evaluate(
     network: Lifter,
@@ -90,10 +98,7 @@ def evaluate(
 ) -> Scores:
     """Score ``network`` on ``windows`` windows of ``clips``. ``single_frames`` scores its per-frame part alone; ``clean``
     leaves the errors of detector and flow out; ``blind`` gives no flow to a network that reads it."""
-    bank = MotionBank(clips, seed=seed)
-    bank.weights = bank.lengths.double()  # every recorded second counts alike
-    flow = FlowSource(_grid(), FlowDegrader(load_flow_noise(), seed + 2), dropout=0.0) if network.config.flow else None
-    maker = BatchMaker(bank, body, NoiseSampler(load_noise(), seed + 1), NONE, flow=flow, clean=clean)
+    maker = unseen_people(network, body, clips, seed, clean)
     was_training = network.training
     network.eval()
     parts: list[Tensor] = []

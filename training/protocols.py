@@ -26,10 +26,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from body.conversion import BodyConversion
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs import NumpyBody
+from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from realtime.motion_file import Motion
-from training.datasets.conversion import BodyConversion
 from training.datasets.sequence import Sequence
 from training.datasets.smpl_folder import HIPS_14, NAMES_14, SmplFolder
 from training.metrics import PoseErrors, pose_errors
@@ -183,7 +184,8 @@ def _on_the_surface(
         arrays, made_with = smpl.body("neutral"), body_of(motion)
         if len(there):
             conversion = BodyConversion(made_with, arrays)
-            poses, betas = conversion.rotations(poses, betas.mean(0)), conversion.betas(betas)
+            turned = conversion.rotations(axis_angle_to_matrix(poses), betas.mean(0))
+            poses, betas = matrix_to_axis_angle(turned), conversion.betas(betas)
     regressors = (arrays.joint_regressor, truth.joint_regressor) if regressor is None else (regressor, regressor)
     joints, pve = np.full((2, len(rows), len(regressors[0]), 3), np.nan), np.full(len(rows), np.nan)
     mine, theirs, nowhere = NumpyBody(arrays), NumpyBody(truth), np.zeros(3)

@@ -2,7 +2,7 @@
 
 Two stages share one network. First single frames, where every example is another person, pose and camera; then windows,
 where the recurrent parts learn to remember and the flow is read. Training is seeded, goes on where it was stopped as if it
-had not been, and writes its curves for TensorBoard. Several GPUs or machines train together under torchrun:
+had not been, and writes curves and pictures for TensorBoard. Several GPUs or machines train together under torchrun:
 
     torchrun --nproc-per-node 4 -m training.train --motion FOLDER
 """
@@ -29,6 +29,7 @@ from training.evaluate import Scores, evaluate, open_clips
 from training.losses import LossWeights, regression_loss
 from training.networks.lifter import Lifter, LifterConfig
 from training.noise import NoiseSampler, load_noise
+from training.pictures import ImageArray, picture_people
 from training.synth.flow_grid import FlowGrid
 from training.synth.flow_noise import FlowDegrader, load_flow_noise
 
@@ -59,7 +60,7 @@ class TrainConfig:
 
 
 EXPERIMENTS: dict[str, TrainConfig] = {
-    "motion": TrainConfig(),
+    "motion": TrainConfig(network=LifterConfig(rounds=3)),
     "keypoints": TrainConfig(network=LifterConfig(flow=False)),
 }
 """The shipped regressors: with flow, and with keypoints alone."""
@@ -195,11 +196,12 @@ class Trainer:
         seen = replace(batch.seen, **_moved(batch.seen, device))
         return replace(batch, seen=seen, **_moved(batch, device))
 
-    def validate(self, windows: int = 192) -> Scores:
-        """Scores of the averaged weights on unseen subjects."""
+    def validate(self, windows: int = 192) -> tuple[Scores, ImageArray]:
+        """Scores of the averaged weights on unseen subjects, and some of these people as a picture (H, W, 3) RGB."""
         single = self.step <= self.config.single.steps
         network = copy.deepcopy(self.averaged).cpu()
-        return evaluate(network, self.body, self.validation, windows=windows, single_frames=single)
+        scores = evaluate(network, self.body, self.validation, windows=windows, single_frames=single)
+        return scores, picture_people(network, self.body, self.validation, single_frames=single)
 
     def run(self, minutes: float, every: int = 500) -> None:
         """Train until the stages are done or ``minutes`` are over; validate and save every ``every`` steps."""
@@ -212,10 +214,11 @@ class Trainer:
                     self.writer.add_scalar(f"train/{name}", value, self.step)
             if self.step % every == 0 or self.step == total:
                 if self.writer is not None:
-                    scores = self.validate()
+                    scores, picture = self.validate()
                     now = time.monotonic()
                     for name, value in scores.as_dict().items():
                         self.writer.add_scalar(f"val/{name}", value, self.step)
+                    self.writer.add_image("val/people", picture, self.step, dataformats="HWC")
                     stage, _ = self._stage()
                     speed = every * stage.batch * stage.length * self.crew.size / (now - last)
                     print(

@@ -80,7 +80,8 @@ def load_original(wheel: Path, weights: dict[str, Tensor], folder: Path) -> Netw
 
     def run(previous: Tensor, current: Tensor, iterations: int) -> Tensor:
         # Written for an older torch, the program sets off its warnings.
-        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             flow: Tensor = network(previous, current, iters=iterations, test_mode=True)[1]
         return flow
 

@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from body.rotations import (
     axis_angle_to_matrix,
     matrix_to_axis_angle,
     matrix_to_rotation_6d,
+    nearest_rotation,
     rotation_6d_to_matrix,
 )
 
@@ -87,3 +89,21 @@ def test_float32_stays_float32() -> None:
 def test_a_wrong_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="axis-angle must have shape"):
         axis_angle_to_matrix(np.zeros(4))
+
+
+@given(arrays(np.float64, (5, 3), elements=st.floats(-0.7, 0.7)), arrays(np.float64, 5, elements=st.floats(0.1, 1)))
+def test_a_mean_of_rotations_is_the_chordal_one(vectors: Floats, weights: Floats) -> None:
+    matrices = axis_angle_to_matrix(vectors)
+    found = nearest_rotation(np.tensordot(weights, matrices, 1))
+    np.testing.assert_allclose(found, Rotation.from_matrix(matrices).mean(weights).as_matrix(), atol=1e-9)
+
+
+@given(arrays(np.float32, (3, 3, 3), elements=st.floats(-1, 1, width=32)))
+def test_the_nearest_rotation_is_one_and_none_tried_is_nearer(matrix: NDArray[np.float32]) -> None:
+    found = nearest_rotation(matrix)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found @ np.swapaxes(found, -1, -2), np.broadcast_to(np.eye(3), (3, 3, 3)), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.det(found), 1, atol=1e-5)
+    others = Rotation.random(50, random_state=np.random.default_rng(0)).as_matrix()
+    distance = np.linalg.norm(others[:, None] - matrix, axis=(-2, -1)).min(0)
+    assert (np.linalg.norm(found - matrix, axis=(-2, -1)) <= distance + 1e-5).all()

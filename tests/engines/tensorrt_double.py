@@ -214,9 +214,9 @@ class IOptimizationProfile:
 
 
 class IBuilderConfig:
-    def __init__(self, version: str) -> None:
-        self._version = version
-        self._flags: set[Any] = set()
+    def __init__(self, trt: Any) -> None:
+        self._version = trt.__version__
+        self._flags: set[Any] = {trt.BuilderFlag.TF32}
         self._limits: dict[Any, int] = {}
         self._profile = IOptimizationProfile()
         self._cache: ITimingCache | None = None
@@ -225,6 +225,9 @@ class IBuilderConfig:
 
     def set_flag(self, flag: Any) -> None:
         self._flags.add(flag)
+
+    def clear_flag(self, flag: Any) -> None:
+        self._flags.remove(flag)
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
         self._limits[pool] = pool_size
@@ -257,7 +260,7 @@ class Builder:
         return INetworkDefinition(self._trt, flags)
 
     def create_builder_config(self) -> IBuilderConfig:
-        return (_WatchedConfig if self._major >= 10 else IBuilderConfig)(self._trt.__version__)
+        return (_WatchedConfig if self._major >= 10 else IBuilderConfig)(self._trt)
 
     def create_optimization_profile(self) -> IOptimizationProfile:
         return IOptimizationProfile()
@@ -294,7 +297,7 @@ class _Build:
     """What one plan was built with: ``limits`` by pool name, ``pinned`` counts layers with a precision of their own."""
 
     def __init__(self, network: INetworkDefinition, config: IBuilderConfig, strong: bool, flags: set[str]) -> None:
-        self.strongly_typed, self.flags = strong, flags
+        self.strongly_typed, self.flags, self.tf32 = strong, flags - {"TF32"}, "TF32" in flags
         self.limits = {pool.name: size for pool, size in config._limits.items()}
         self.profile = config._profile._shapes
         self.dla = config.DLA_core if config.default_device_type is not None else None

@@ -52,9 +52,9 @@ def _ahead_of_time(monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
 
 
 @pytest.mark.parametrize("model", ["movenet-lightning", "keypoints"])
-def test_real_builder_takes_profile_limits_progress_and_timings(model: str) -> None:
+def test_real_builder_takes_profile_limits_flags_progress_and_timings(model: str) -> None:
     told: list[tuple[str, int, int]] = []
-    options = BuildOptions(workspace_mb=256, batch=(1, 2, 4))
+    options = BuildOptions(workspace_mb=256, batch=(1, 2, 4), tf32=False)
     plan, timings = serialise(resolve(model).read(), options, label=model, progress=lambda *now: told.append(now))
     assert len(plan) > 1_000_000
     assert timings

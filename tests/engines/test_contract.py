@@ -63,6 +63,17 @@ def test_free_dimension_follows_the_input(kind: CpuEngine) -> None:
             np.testing.assert_allclose(engine.infer({"x": x})["y"], x @ WEIGHTS)
 
 
+@pytest.mark.parametrize("rows", [2, "n"])
+def test_answers_belong_to_the_caller(kind: CpuEngine, rows: int | str) -> None:
+    """No later run writes into them, be the memory of an output fixed or free."""
+    with kind(linear_model(rows)) as engine:
+        kept = [engine.infer({"x": np.full((2, 4), value, np.float32)}) for value in range(4)]
+    for value, found in enumerate(kept):
+        for array in found.values():
+            np.testing.assert_allclose(array, np.tile(value * WEIGHTS.sum(0), (2, 1)), rtol=1e-6)
+            array += 1  # it may be written into, too
+
+
 @pytest.mark.parametrize(
     ("feeds", "message"),
     [

@@ -49,7 +49,13 @@ def test_built_once_then_found(fake_gpu: FakeGpu, said: Said, tmp_path: Path) ->
     assert sorted(path.suffix for path in plans_folder().iterdir()) == [".cache", ".json", ".plan"]
     manifest = json.loads(first.path.with_suffix(".json").read_text())
     assert manifest["target"] == {"tensorrt": "10.3.0", "gpu": "Pretended GPU", "sm": "8.7"}
-    assert manifest["options"] == {"precision": "fp32", "workspace_mb": None, "dla": None, "batch": [1, 1, 1]}
+    assert manifest["options"] == {
+        "precision": "fp32",
+        "workspace_mb": None,
+        "dla": None,
+        "batch": [1, 1, 1],
+        "tf32": True,
+    }
     assert manifest["bytes"] == len(first.read())
 
 
@@ -60,6 +66,7 @@ def test_whatever_the_plan_depends_on_makes_another_one(fake_gpu: FakeGpu) -> No
         return plan.path
 
     paths = [build(), build(workspace_mb=64), build(precision="fp16"), build(batch=(1, 1, 4)), build(linear_model(3))]
+    paths.append(build(tf32=False))
     fake_gpu.gpu = Gpu("Other GPU", "8.9", "12.6")
     paths.append(build())
     assert len(set(paths)) == len(paths)

@@ -16,6 +16,7 @@ from engines.cuda import driver
 from engines.device import describe_device
 from engines.engine import EngineError, RuntimeMissingError
 from engines.registry import open_engine, why_no_tensorrt
+from tests.engines.conftest import WEIGHTS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,6 +86,13 @@ def test_own_file_that_is_no_model(runtime: str, tmp_path: Path) -> None:
     path.write_bytes(b"not a model")
     with pytest.raises(EngineError, match=r"^mine.onnx is not an ONNX model, or is cut$"):
         open_engine(path, runtime)
+
+
+def test_contents_of_a_file_under_a_name_of_their_own(linear: bytes) -> None:
+    with open_engine(linear, "onnxruntime", label="mine") as engine:
+        np.testing.assert_allclose(engine.infer({"x": np.ones((2, 4), np.float32)})["y"][0], WEIGHTS.sum(0))
+    with pytest.raises(EngineError, match=r"^mine is not an ONNX model, or is cut$"):
+        open_engine(linear[:20], "onnxruntime", label="mine")
 
 
 def run_python(code: str, home: Path) -> str:

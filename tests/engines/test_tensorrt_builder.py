@@ -90,6 +90,14 @@ def test_precision_is_the_graphs(fake_gpu: FakeGpu, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("tf32", [True, False])
+def test_float32_may_be_asked_for_in_full(fake_gpu: FakeGpu, version: str, tf32: bool) -> None:
+    fake_gpu.install(version)
+    serialise(linear_model(), BuildOptions(tf32=tf32))
+    assert fake_gpu.tensorrt.built[0].tf32 == tf32
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_refused_operator_is_named(fake_gpu: FakeGpu, version: str) -> None:
     fake_gpu.install(version)
     data = model([helper.make_node("Det", ["x"], ["y"], name="volume")], [], (3, 3), ())

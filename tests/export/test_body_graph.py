@@ -10,9 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from body.lbs import NumpyBody
+from body.lbs_onnx import INPUTS, OUTPUTS, to_onnx
 from body.model import BodyArrays, load_body
 from engines.ort import OnnxRuntimeEngine
-from export.body_graph import INPUTS, OUTPUTS, TOLERANCE_MM, main, parity, sample_poses, to_onnx
+from export.body_graph import TOLERANCE_MM, main, parity, sample_poses
+from export.graphs import plain
+from export.half import to_half
 
 
 @pytest.fixture(scope="module")
@@ -21,17 +24,17 @@ def arrays() -> BodyArrays:
 
 
 @pytest.fixture(scope="module")
-def model(arrays: BodyArrays) -> onnx.ModelProto:
+def model(arrays: BodyArrays) -> bytes:
     return to_onnx(arrays)
 
 
-def infer(model: onnx.ModelProto, feeds: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
-    with OnnxRuntimeEngine(model.SerializeToString()) as engine:
-        return {name: array.copy() for name, array in engine.infer(feeds).items()}
+def infer(model: bytes, feeds: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    with OnnxRuntimeEngine(model) as engine:
+        return engine.infer(feeds)
 
 
-def test_it_poses_like_the_body_on_the_cpu(model: onnx.ModelProto, arrays: BodyArrays) -> None:
-    assert max(parity(model.SerializeToString(), arrays, people=12).values()) < TOLERANCE_MM
+def test_it_poses_like_the_body_on_the_cpu(model: bytes, arrays: BodyArrays) -> None:
+    assert max(parity(model, arrays, people=12).values()) < TOLERANCE_MM
 
 
 def test_every_vertex_of_another_body_may_have_correctives(arrays: BodyArrays) -> None:
@@ -41,7 +44,7 @@ def test_every_vertex_of_another_body_may_have_correctives(arrays: BodyArrays) -
     fields = {name: getattr(arrays, name) for name in BodyArrays.__slots__}
     other = BodyArrays(**fields | {"posedirs": posedirs, "beta_limit": float("inf")})
     model = to_onnx(other)
-    assert max(parity(model.SerializeToString(), other, people=4).values()) < TOLERANCE_MM
+    assert max(parity(model, other, people=4).values()) < TOLERANCE_MM
     feeds = {name: array for name, array in sample_poses(1).items() if name in INPUTS}
     feeds["betas"] = np.full((1, 10), 5, np.float32)
     body = NumpyBody(other)
@@ -50,7 +53,7 @@ def test_every_vertex_of_another_body_may_have_correctives(arrays: BodyArrays) -
     np.testing.assert_allclose(infer(model, feeds)["joints"][0], expected, atol=2e-5)
 
 
-def test_betas_beyond_the_limit_are_clamped(model: onnx.ModelProto, arrays: BodyArrays) -> None:
+def test_betas_beyond_the_limit_are_clamped(model: bytes, arrays: BodyArrays) -> None:
     feeds = {name: array for name, array in sample_poses(1).items() if name in INPUTS}
     limited = infer(model, feeds | {"betas": np.full((1, 10), arrays.beta_limit, np.float32)})
     beyond = infer(model, feeds | {"betas": np.full((1, 10), 9, np.float32)})
@@ -58,12 +61,21 @@ def test_betas_beyond_the_limit_are_clamped(model: onnx.ModelProto, arrays: Body
         np.testing.assert_array_equal(limited[name], beyond[name])
 
 
-def test_nothing_in_the_graph_asks_for_shapes(model: onnx.ModelProto) -> None:
-    kinds = {node.op_type for node in model.graph.node}
+def test_rounded_factors_would_be_off_by_millimetres(model: bytes) -> None:
+    """Why its engine is built without TensorFloat-32, which keeps as many bits of a product's factors as float16."""
+    feeds = {name: array for name, array in sample_poses(8).items() if name in INPUTS}
+    exact, rounded = infer(model, feeds), infer(to_half(plain(model)).twin.SerializeToString(), feeds)
+    gap = np.linalg.norm(exact["vertices"] - rounded["vertices"], axis=-1).max() * 1e3
+    assert 1 < gap < 5
+
+
+def test_nothing_in_the_graph_asks_for_shapes(model: bytes) -> None:
+    graph = onnx.load_from_string(model).graph
+    kinds = {node.op_type for node in graph.node}
     assert not kinds & {"Shape", "ConstantOfShape", "Loop", "If", "ScatterND", "Expand", "Tile", "Range"}
     shapes = {
         value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
-        for value in (*model.graph.input, *model.graph.output)
+        for value in (*graph.input, *graph.output)
     }
     assert shapes == {
         "betas": ["people", 10],
@@ -71,13 +83,21 @@ def test_nothing_in_the_graph_asks_for_shapes(model: onnx.ModelProto) -> None:
         "translation": ["people", 3],
         "vertices": ["people", 1722, 3],
         "joints": ["people", 24, 3],
+        "keypoints": ["people", 17, 3],
     }
+
+
+def test_the_same_body_gives_the_same_bytes(model: bytes, arrays: BodyArrays) -> None:
+    """A plan is found by them."""
+    assert to_onnx(arrays) == model
 
 
 def test_the_command_writes_a_checked_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "some" / "body.onnx"
     main(Path("body_1722"), path)
     onnx.checker.check_model(onnx.load(path), full_check=True)
-    assert "mm at most" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "mm at most" in printed
+    assert "numba" in printed
     with pytest.raises(SystemExit, match="there is no body"):
         main(Path("nobody.npz"), path)

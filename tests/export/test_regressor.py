@@ -33,9 +33,9 @@ def talkative(config: LifterConfig) -> Lifter:
     return round_to_half(network)
 
 
-@pytest.mark.parametrize("flow", [True, False])
-def test_the_graph_follows_the_network_over_a_stream(clips: list[Clip], flow: bool) -> None:
-    network = talkative(LifterConfig(64, 1, 32, 16, flow=flow))
+@pytest.mark.parametrize(("flow", "rounds"), [(True, 0), (False, 0), (True, 2)])
+def test_the_graph_follows_the_network_over_a_stream(clips: list[Clip], flow: bool, rounds: int) -> None:
+    network = talkative(LifterConfig(64, 1, 32, 16, flow=flow, rounds=rounds, correction=48))
     source = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), 3), dropout=0.3) if flow else None
     noise, body = NoiseSampler(load_noise(), 2), TorchBody(load_body())
     batch = BatchMaker(MotionBank(clips, seed=1), body, noise, NONE, flow=source).draw(3, 40)

@@ -73,7 +73,7 @@ class Wrong(OnnxRuntimeEngine):
     """An engine that is off by a tenth in one output."""
 
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
-        found = {name: array.copy() for name, array in super().infer(feeds).items()}
+        found = super().infer(feeds)
         found["pelvis"] *= np.float32(1.1)
         return found
 

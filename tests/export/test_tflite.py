@@ -19,7 +19,7 @@ def run(graph: TfliteGraph, image: NDArray[np.float32]) -> NDArray[np.float32]:
     model = to_onnx(graph, {"in": "image", "out": "result"})
     check(model)
     with OnnxRuntimeEngine(model.SerializeToString()) as engine:
-        result: NDArray[np.float32] = engine.infer({"image": image.transpose(0, 3, 1, 2)})["result"].copy()
+        result: NDArray[np.float32] = engine.infer({"image": image.transpose(0, 3, 1, 2)})["result"]
         return result
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from realtime.records import BodyEstimate, Box, Camera, Flow, Frame, ImageArray, Keypoints
+from realtime.records import BodyEstimate, Box, Camera, Flow, Frame, ImageArray, Keypoints, PoseGuess
 from realtime.sources.source import Source, Stamp
 
 CAMERA = Camera(500.0, 500.0, 31.5, 23.5)
@@ -76,20 +76,28 @@ class FakeRegressor:
         self.times: list[float] = []
 
     def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> BodyEstimate:
+        return self.pose(self.look(keypoints, camera, time_s, flow))
+
+    def look(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> PoseGuess:
         assert flow is None or (flow.person, flow.sequence) == (keypoints.person, keypoints.sequence)
         self.times.append(time_s)
+        rotations = np.tile(np.eye(3, dtype=np.float32), (24, 1, 1))
+        pelvis = np.array([0, 0, 3], np.float32)
+        return PoseGuess(keypoints, time_s, rotations, np.zeros(10, np.float32), pelvis, keypoints.points)
+
+    def pose(self, guess: PoseGuess) -> BodyEstimate:
         zero = np.zeros
         return BodyEstimate(
-            keypoints.sequence,
-            keypoints.person,
+            guess.keypoints.sequence,
+            guess.keypoints.person,
             zero(3, np.float32),
             zero((23, 3), np.float32),
-            zero(10, np.float32),
-            zero(3, np.float32),
+            guess.betas,
+            guess.pelvis,
             zero((24, 3), np.float32),
             zero((17, 3), np.float32),
             zero((5, 3), np.float32),
-            keypoints,
+            guess.keypoints,
         )
 
     def forget(self, before_s: float) -> None: ...

@@ -18,7 +18,7 @@ from engines.registry import open_engine, why_no_tensorrt
 from engines.tensorrt import TensorRtEngine
 from engines.tensorrt_builder import BuildOptions, serialise
 from tests.engines.conftest import WEIGHTS, linear_model
-from tests.engines.feeds import SHIPPED, feeds_for
+from tests.engines.feeds import HEAVY, SHIPPED, feeds_for
 from tests.simulated.device import SimulatedDevice, require_simulated
 
 require_simulated()
@@ -51,7 +51,7 @@ def test_shipped_models_give_what_onnx_runtime_gives(port: Cuda, simulated: Simu
         open_engine(model, "tensorrt", plans=PlanPolicy(say=said.append)) as engine,
     ):
         assert (engine.inputs, engine.outputs) == (reference.inputs, reference.outputs)
-        for seed in range(4):
+        for seed in range(2 if model == HEAVY else 4):  # the second is recorded where there are graphs, and replayed
             feeds = feeds_for(reference, seed)
             expected, found = reference.infer(feeds), engine.infer(feeds)
             for name, array in expected.items():
@@ -66,6 +66,16 @@ def test_other_generations_of_tensorrt(port: Cuda, monkeypatch: pytest.MonkeyPat
     x = np.arange(8, dtype=np.float32).reshape(2, 4)
     with TensorRtEngine(plan("n")) as engine:
         np.testing.assert_allclose(engine.infer({"x": x})["y"], x @ WEIGHTS)
+
+
+def test_answers_belong_to_the_caller(port: Cuda, simulated: SimulatedDevice) -> None:
+    """They are no views of pinned memory, into which the next run is copied and which dies with the engine."""
+    with TensorRtEngine(plan("n")) as engine:
+        kept = [engine.infer({"x": np.full((2, 4), value, np.float32)})["y"] for value in range(4)]
+        kept.append(engine.infer({"x": np.full((2, 4), 4, np.float32)})["same"])
+    for value, array in enumerate(kept):
+        np.testing.assert_allclose(array, np.tile(value * WEIGHTS.sum(0), (2, 1)), rtol=1e-6)
+        assert array.flags.owndata
 
 
 def test_nothing_is_left_after_a_thousand_runs(port: Cuda, simulated: SimulatedDevice) -> None:
@@ -86,7 +96,7 @@ def test_without_the_wait_the_results_are_old(port: Cuda, monkeypatch: pytest.Mo
     engine = TensorRtEngine(plan(), graphs=False)
     with monkeypatch.context() as patch:
         patch.setattr(type(engine._stream), "synchronise", lambda self: None)
-        found = engine.infer({"x": np.ones((2, 4), np.float32)})["y"].copy()
+        found = engine.infer({"x": np.ones((2, 4), np.float32)})["y"]
     engine._stream.synchronise()
     assert not np.allclose(found[0], WEIGHTS.sum(0)), "a missing wait is seen"
     engine.close()
@@ -97,8 +107,8 @@ def test_each_thread_gets_the_context_and_gives_it_back(port: Cuda, simulated: S
     found: list[NDArray[np.float32]] = []
     with TensorRtEngine(plan()) as engine:
         for _ in range(3):
-            in_thread(lambda: found.append(engine.infer({"x": x})["y"].copy()))
-        found.append(engine.infer({"x": x})["y"].copy())
+            in_thread(lambda: found.append(engine.infer({"x": x})["y"]))
+        found.append(engine.infer({"x": x})["y"])
     for array in found:
         np.testing.assert_allclose(array[1], WEIGHTS.sum(0))
     in_thread(engine.close)

@@ -33,7 +33,7 @@ def motion(engine: str, path: Path, flow: str, frames: int) -> tuple[dict[str, n
         return dict(data), said
 
 
-@pytest.mark.parametrize(("flow", "frames", "networks"), [("dis", 40, 3), ("raft", 4, 4)])
+@pytest.mark.parametrize(("flow", "frames", "networks"), [("dis", 40, 4), ("raft", 4, 5)])
 def test_same_bodies_as_with_onnx_runtime(
     port: Cuda, simulated: SimulatedDevice, tmp_path: Path, flow: str, frames: int, networks: int
 ) -> None:
@@ -43,6 +43,7 @@ def test_same_bodies_as_with_onnx_runtime(
     assert simulated.alive() == before
     assert "networks run on tensorrt, simulated device (SM 8.7), fp32" in said
     assert sum(line.startswith("built ") for line in said) == networks
+    assert any(line.startswith("built body in fp32") for line in said), "the device poses the body"
     compared = 0
     for name, array in expected.items():
         if array.dtype.kind == "f":
@@ -76,7 +77,7 @@ def run_program(cache: Path, *arguments: str, **variables: str) -> str:
 @pytest.mark.parametrize("package", ["pycuda", "cuda-bindings"])
 def test_the_program_builds_once_runs_and_ends_cleanly(tmp_path: Path, package: str) -> None:
     first, second = (run_program(tmp_path, **{ENVIRONMENT: package}) for _ in range(2))
-    assert first.count("built ") == 3
+    assert first.count("built ") == 4
     assert "built " not in second
 
 
@@ -85,5 +86,5 @@ def test_plans_of_another_machine_want_trust(tmp_path: Path) -> None:
     plans = {"MOTIONMESH_ENGINES": str(tmp_path / "theirs" / "motionmesh" / "engines")}
     assert "built " not in run_program(tmp_path / "ours", "--trust-engine", **plans)
     said = run_program(tmp_path / "ours", **plans)
-    assert said.count("was not built by this machine (--trust-engine loads it all the same): building it anew") == 3
+    assert said.count("was not built by this machine (--trust-engine loads it all the same): building it anew") == 4
     assert "built " not in run_program(tmp_path / "ours", **plans)

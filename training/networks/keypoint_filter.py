@@ -34,7 +34,8 @@ class Track(NamedTuple):
 def sample_flow(flow: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
     """Bilinear samples (B, K, 2) of fields ``flow`` (B, 32, 32, 2) at ``cells`` (B, K, 2) x, y, and whether (B, K) they lie
     inside, 1 or 0. Written as two products with hat functions: every runtime has those, and not every one has GridSample."""
-    inside = ((cells > -0.5) & (cells < FLOW_CELLS - 0.5)).all(-1).to(flow.dtype)
+    within = (cells > -0.5) & (cells < FLOW_CELLS - 0.5)
+    inside = (within[..., 0] & within[..., 1]).to(flow.dtype)
     grid = torch.arange(FLOW_CELLS, dtype=flow.dtype, device=flow.device)
     hats = (1 - (cells.clamp(0, FLOW_CELLS - 1)[..., None] - grid).abs()).clamp_min(0)  # (B, K, 2, 32)
     rows = hats[:, :, 1] @ flow.reshape(-1, FLOW_CELLS, FLOW_CELLS * 2)

@@ -20,6 +20,7 @@ from training.networks.encoders import FlowEncoder, ImageEncoder, ResidualFlowEn
 from training.networks.geometry import look_at, rotation_from_6d
 from training.networks.inputs import Observation
 from training.networks.keypoint_filter import KEYPOINTS, KeypointFilter, Track, reliability, spread
+from training.networks.refinement import Mechanics, Refinement, Sight
 
 JOINTS, BETAS = len(JOINT_NAMES), 10
 FEET = 2
@@ -35,8 +36,8 @@ class LifterConfig:
     recurrent one.
 
     ``keypoints``, ``flow`` and ``image`` choose its inputs. ``motion`` False takes filter and memory away: every frame is
-    answered by itself. ``compensation`` is how camera motion leaves the flow (see `FlowEncoder`). ``residual`` encoders see
-    more and cost more.
+    answered by itself. ``compensation`` is how camera motion leaves the flow (see `FlowEncoder`). ``rounds`` of refinement,
+    of ``correction`` units each, need keypoints. ``residual`` encoders of flow and image see more and cost more.
     """
 
     width: int = 448
@@ -48,11 +49,15 @@ class LifterConfig:
     image: bool = False
     motion: bool = True
     compensation: str = "median"
+    rounds: int = 0
+    correction: int = 320
     residual: bool = False
 
     def __post_init__(self) -> None:
         if not (self.keypoints or self.flow or self.image):
             raise ValueError("a regressor needs at least one input: keypoints, flow or image")
+        if self.rounds and not self.keypoints:
+            raise ValueError("refinement lays the body over keypoints: this regressor reads none")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -115,6 +120,12 @@ class Lifter(nn.Module):
             self.into_memory = nn.Linear(width, memory)
             self.recurrent = nn.GRU(memory, memory, batch_first=True)
             self.merge = nn.Sequential(nn.Linear(memory + width, width), nn.GELU(), nn.Linear(width, outputs))
+        if config.rounds:
+            self.mechanics = Mechanics()
+            self.context = nn.Linear(memory + width if config.motion else width, config.correction)
+            self.refinements = nn.ModuleList(
+                Refinement(config.correction, config.correction) for _ in range(config.rounds)
+            )
         with torch.no_grad():
             self.frame_head.weight.mul_(0.1)
             self.frame_head.bias.zero_()
@@ -162,9 +173,9 @@ class Lifter(nn.Module):
         every = Track(*(torch.stack(part, 1) for part in zip(*tracks, strict=True)))
         return every, self.filter.pack(track)
 
-    def _features(self, seen: Observation, track: Track) -> tuple[Tensor, Tensor, Tensor]:
-        """Input (B, T, F) of the per-frame network, turn (B, T, 3, 3) from the virtual to the real camera frame, and the
-        person's angular size (B, T)."""
+    def _features(self, seen: Observation, track: Track) -> tuple[Tensor, Tensor, Sight]:
+        """Input (B, T, F) of the per-frame network, turn (B, T, 3, 3) from the virtual to the real camera frame, and what
+        that camera sees."""
         camera, dt = seen.camera, seen.dt
         focal = camera[..., :2]
         region = (seen.box[..., :2] - camera[..., 2:]) / focal
@@ -187,6 +198,7 @@ class Lifter(nn.Module):
             shape = local / size[..., None, None].clamp_min(1e-3)
             values += [(shape * weight[..., None]).clamp(-6, 6).flatten(-2), seen.confidence, weight]
         else:
+            local, weight = torch.zeros_like(track.rays), torch.zeros_like(track.trust)
             centre, size = region, side * _BOX_SPREAD
             turn = look_at(centre)
             total = torch.full_like(dt, KEYPOINTS)[..., None]
@@ -216,18 +228,27 @@ class Lifter(nn.Module):
             if seen.image is None:
                 raise ValueError("this regressor reads pixels: the observation has no image")
             values.append(self.image_encoder(seen.image.flatten(0, 1)).reshape(*dt.shape, -1))
-        return torch.cat(values, -1), turn, size
+        return torch.cat(values, -1), turn, Sight(local, weight, size)
 
-    def _decode(self, raw: Tensor, turn: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _decode(self, raw: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotations, betas and pelvis in the frame of the virtual camera."""
         rotations = rotation_from_6d(raw[..., : JOINTS * 6].reshape(*raw.shape[:-1], JOINTS, 6))
-        root = turn @ rotations[..., 0, :, :]
-        rotations = torch.cat([root[..., None, :, :], rotations[..., 1:, :, :]], -3)
         betas = raw[..., JOINTS * 6 : JOINTS * 6 + BETAS]
         place = raw[..., JOINTS * 6 + BETAS :]
         depth = _MEAN_DEPTH / 4.0 / size * place[..., 2].clamp(-3, 3).exp()
         sight = torch.stack([place[..., 0] * size, place[..., 1] * size, torch.ones_like(size)], -1)
-        pelvis = (turn @ (sight * depth[..., None])[..., None])[..., 0]
-        return rotations, betas, pelvis
+        return rotations, betas, sight * depth[..., None]
+
+    def _refine(self, raw: Tensor, known: Tensor, sight: Sight) -> Tensor:
+        """Correct an answer (B, T, outputs) by how the posed body misses the keypoints. ``known`` (B, T, C) is what the
+        network has gathered of the person."""
+        batch = raw.shape[:2]
+        raw, sight = raw.flatten(0, 1), Sight(*(part.flatten(0, 1) for part in sight))
+        context = nn.functional.gelu(self.context(known.flatten(0, 1)))
+        for refinement in self.refinements:
+            posed = self.mechanics.pose(*self._decode(raw, sight.size), sight)
+            raw = refinement(context, raw, posed, self.mechanics, sight)
+        return raw.reshape(*batch, -1)
 
     def _remember(self, seen: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         remembered, last = self.recurrent(self.into_memory(seen), memory[None].contiguous())
@@ -238,15 +259,23 @@ class Lifter(nn.Module):
         first stage of training does."""
         memory = self.config.memory if self.config.motion else 0
         track, packed = self._steady(seen, state[:, memory:])
-        features, turn, size = self._features(seen, track)
-        inner = self.frame(features)
+        features, turn, sight = self._features(seen, track)
+        inner = known = self.frame(features)
         raw = self.frame_head(inner)
         after = state
         if self.config.motion and not alone:
             remembered, last = self._remember(inner, state[:, :memory])
-            raw = raw + self.merge(torch.cat([remembered, inner], -1))
+            known = torch.cat([remembered, inner], -1)
+            raw = raw + self.merge(known)
             after = torch.cat([last, packed], 1)
-        rotations, betas, pelvis = self._decode(raw, turn, size)
+        elif self.config.motion:
+            known = nn.functional.pad(inner, (self.config.memory, 0))
+        if self.config.rounds:
+            raw = self._refine(raw, known, sight)
+        rotations, betas, pelvis = self._decode(raw, sight.size)
+        root = turn @ rotations[..., 0, :, :]
+        rotations = torch.cat([root[..., None, :, :], rotations[..., 1:, :, :]], -3)
+        pelvis = (turn @ pelvis[..., None])[..., 0]
         extra = self.extra_head(inner)
         return Lifted(rotations, betas, pelvis, track.rays, extra[..., :JOINTS], extra[..., JOINTS:], after)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from body.lbs_torch import TorchBody
 from body.model import BodyArrays
 from training.bank import Augmentation, MotionBank
+from training.shapes import draw_betas
 from training.synth.appearance import Appearance, dress, vertex_parts
 from training.synth.backgrounds import wall
 from training.synth.occluders import Thing, draw_box
@@ -130,7 +131,7 @@ class SceneMaker:
         """``batch`` scenes of ``length`` frames at ``fps``. Without ``textured`` everybody and everything is grey."""
         drawn = 2 * batch + 2
         window = self.bank.sample(drawn, length, self.augmentation, torch.full((drawn,), fps))
-        betas = torch.randn(drawn, 10, generator=self.bank.generator).clamp(-2, 2)
+        betas = draw_betas(drawn, self.bank.generator)
         views = draw_views(window, self.bank.generator)
         rotation = views.rotation.expand(drawn, length, 3, 3)
         root = rotation @ window.rotations[:, :, 0]

@@ -1,0 +1,226 @@
+"""Poses and shapes of one SMPL-layout body said in those of another.
+
+Two bodies with the same 24 joints still differ in what their numbers mean: betas are other directions, and rotations count
+from another rest pose. Betas are chosen so that bones get the same lengths and limbs and trunk the same girths; rotations so
+that limbs point where they pointed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from body.errors import BodyError
+from body.joints import JOINT_NAMES, PARENTS
+from body.model import BodyArrays
+
+Array = NDArray[np.float64]
+FloatArray = NDArray[np.float32]
+
+CLOSE_M: Final = 0.005
+"""Lengths are to agree about so well, metres; a beta away from 0 costs as much as a length off by this."""
+GIRTH_CLOSE_M: Final = 0.01
+"""The same for radii: two meshes are never cut quite alike."""
+ALIKE_M: Final = 0.01
+"""Bodies whose bones agree so well, and so do their changes with one unit of every beta, speak the same language."""
+_LEAST: Final = 6  # vertices of a slice that can be measured
+_STEP: Final = 0.5  # of a beta, for the derivatives
+
+
+def _index(joint: str, end: str) -> tuple[int, int]:
+    return JOINT_NAMES.index(joint), JOINT_NAMES.index(end)
+
+
+def _both(joint: str, end: str) -> tuple[tuple[int, int], ...]:
+    return tuple(_index(f"{side}_{joint}", f"{side}_{end}") for side in ("left", "right"))
+
+
+LIMBS: Final = (
+    *_both("hip", "knee"),
+    *_both("knee", "ankle"),
+    *_both("shoulder", "elbow"),
+    *_both("elbow", "wrist"),
+    *_both("wrist", "hand"),
+)
+"""Bones that point the same way in every body of the same pose: (joint that turns the bone, joint at its end). The others'
+rest directions say where a model has its joints inside of the spine or the foot, not how the body stands."""
+
+_LENGTHS: Final = (
+    *LIMBS,
+    _index("pelvis", "neck"),
+    _index("right_hip", "left_hip"),
+    _index("right_shoulder", "left_shoulder"),
+)
+_TRUNK: Final = tuple(JOINT_NAMES.index(name) for name in ("pelvis", "spine1", "spine2", "spine3"))
+
+
+class _Slice(NamedTuple):
+    """A piece of a body: the bone along which it is cut, the joints that its skin follows, and from where to where."""
+
+    joint: int
+    end: int
+    skin: tuple[int, ...]
+    low: float
+    high: float
+
+
+_GIRTHS: Final = (
+    *(_Slice(joint, end, (joint,), 0.3, 0.8) for joint, end in LIMBS[:8]),
+    *(_Slice(*_index("pelvis", "neck"), _TRUNK, low, low + 0.25) for low in (0.0, 0.25, 0.5)),
+)
+
+
+class BodyConversion:
+    """From the parameters of one body to those of another. Made once: some tens of milliseconds.
+
+    Args:
+        own: the body that poses and betas belong to.
+        target: the one that they are wanted for.
+
+    Raises ``BodyError`` when a limb of theirs has no length, or the two rest in poses too far apart.
+    """
+
+    def __init__(self, own: BodyArrays, target: BodyArrays) -> None:
+        self._own, self._target = _rest_joints(own), _rest_joints(target)
+        _check(own, self._own[0], target, self._target[0])
+        base, directions = _measures(own, self._own)
+        target_base, target_directions = _measures(target, self._target)
+        # Betas have unit variance in both bodies: the likeliest ones, given measures known so well (ridge regression).
+        close = np.array([CLOSE_M] * len(_LENGTHS) + [GIRTH_CLOSE_M] * len(_GIRTHS))[:, None]
+        known = np.isfinite(base + target_base)
+        slopes = (target_directions / close)[known]
+        solve = np.linalg.solve(slopes.T @ slopes + np.eye(slopes.shape[1]), slopes.T)
+        self._offset = solve @ ((base - target_base) / close[:, 0])[known]
+        self._matrix = solve @ (directions / close)[known]
+        self._own_limit, self._target_limit = own.beta_limit, target.beta_limit
+
+    @classmethod
+    def where_needed(cls, own: BodyArrays, target: BodyArrays) -> BodyConversion | None:
+        """None for bodies that speak the same language: one body at two resolutions."""
+        bones, others = (_bones(*_rest_joints(body)) for body in (own, target))
+        return None if float(np.abs(bones - others).max()) < ALIKE_M else cls(own, target)
+
+    def betas(self, betas: NDArray[np.floating[Any]]) -> FloatArray:
+        """(..., 10) betas of the own body to (..., 10) of the target."""
+        clamped = np.clip(betas, -self._own_limit, self._own_limit)
+        wanted = clamped @ self._matrix.T + self._offset
+        return np.asarray(np.clip(wanted, -self._target_limit, self._target_limit), np.float32)
+
+    def rotations(self, rotations: ArrayLike, betas: NDArray[np.floating[Any]]) -> FloatArray:
+        """(..., 24, 3, 3) local matrices of the own body with ``betas`` (10,), the root's included, to those of the target.
+
+        Raises ``ValueError`` for another shape.
+        """
+        local = np.asarray(rotations, np.float64)
+        if local.shape[-3:] != (len(JOINT_NAMES), 3, 3):
+            raise ValueError(f"rotations must have shape (..., 24, 3, 3), got {local.shape}")
+        clamped = np.clip(betas, -self._own_limit, self._own_limit)
+        change = _changes(_with(self._own, clamped), _with(self._target, self.betas(clamped)))
+        # A world rotation G becomes G C, therefore a local one becomes inverse(C of the parent) L C: no chain is needed.
+        before = np.concatenate([np.eye(3)[None], change[list(PARENTS[1:])]])
+        return np.asarray(np.swapaxes(before, -1, -2) @ local @ change, np.float32)
+
+
+def _check(own: BodyArrays, joints: Array, target: BodyArrays, target_joints: Array) -> None:
+    for joint, end in LIMBS:
+        bones = joints[end] - joints[joint], target_joints[end] - target_joints[joint]
+        lengths = [float(np.linalg.norm(bone)) for bone in bones]
+        if min(lengths) < 1e-3 or bones[0] @ bones[1] < 0:
+            raise BodyError(
+                f"the bodies {own.name} and {target.name} do not rest alike ({JOINT_NAMES[joint]} to {JOINT_NAMES[end]}); "
+                "give SMPL as it was released, in its T-pose"
+            )
+
+
+def _rest_joints(body: BodyArrays) -> tuple[Array, Array]:
+    """(24, 3) joints of the mean shape, and (24, 3, 10) metres for one unit of each beta."""
+    regressor = body.joint_regressor.astype(np.float64)
+    return regressor @ body.v_template, np.einsum("jv,vab->jab", regressor, body.shapedirs.astype(np.float64))
+
+
+def _bones(base: Array, directions: Array) -> Array:
+    """(23, 3, 11) each joint from its parent, of the mean shape and for one unit of each beta, metres."""
+    joints = np.concatenate([base[..., None], directions], -1)
+    bones: Array = joints[1:] - joints[list(PARENTS[1:])]
+    return bones
+
+
+def _with(joints: tuple[Array, Array], betas: NDArray[np.floating[Any]]) -> Array:
+    shaped: Array = joints[0] + joints[1] @ np.asarray(betas, np.float64)
+    return shaped
+
+
+def _changes(own: Array, target: Array) -> Array:
+    """(24, 3, 3) for each joint the turn that takes the target's rest bone to the own body's, from joints (24, 3) at rest."""
+    joints, ends = np.array(LIMBS).T
+    change = np.tile(np.eye(3), (len(JOINT_NAMES), 1, 1))
+    change[joints] = _between(target[ends] - target[joints], own[ends] - own[joints])
+    for wrist, hand in _both("wrist", "hand"):
+        change[hand] = change[wrist]  # otherwise the fingers would be bent against the back of the hand
+    return change
+
+
+def _between(start: Array, end: Array) -> Array:
+    """(N, 3, 3) the shortest turns from directions (N, 3) to others (N, 3) that are not opposite."""
+    a, b = (bones / np.linalg.norm(bones, axis=1, keepdims=True) for bones in (start, end))
+    skew = np.cross(np.cross(a, b)[:, None], np.eye(3)[None]).swapaxes(1, 2)  # its columns: axis x unit vectors
+    cosine = (a * b).sum(1)[:, None, None]
+    turns: Array = np.eye(3) + skew + skew @ skew / (1 + cosine)
+    return turns
+
+
+def _measures(body: BodyArrays, joints: tuple[Array, Array]) -> tuple[Array, Array]:
+    """(M,) lengths and radii of the mean shape, metres, and (M, 10) metres for one unit of each beta."""
+    template, directions = body.v_template.astype(np.float64), body.shapedirs.astype(np.float64)
+    follows = body.weights.argmax(1)
+    skins = [_cut(template, joints[0], follows, piece) for piece in _GIRTHS]
+
+    def measure(betas: Array) -> Array:
+        places = _with(joints, betas)
+        lengths = [np.linalg.norm(places[end] - places[joint]) for joint, end in _LENGTHS]
+        radii = []
+        for piece, (vertices, share) in zip(_GIRTHS, skins, strict=True):
+            axis = places[piece.end] - places[piece.joint]
+            radii.append(_radius(template[vertices] + directions[vertices] @ betas, share, axis))
+        return np.array([*lengths, *radii])
+
+    steps = np.eye(directions.shape[2]) * _STEP
+    slopes = [(measure(step) - measure(-step)) / (2 * _STEP) for step in steps]
+    return measure(np.zeros(len(steps))), np.stack(slopes, 1)
+
+
+def _cut(vertices: Array, joints: Array, follows: NDArray[np.intp], piece: _Slice) -> tuple[NDArray[np.intp], Array]:
+    """Vertices (N,) of a slice, and what part of its skin each stands for: where a mesh is dense, a smaller one."""
+    axis = joints[piece.end] - joints[piece.joint]
+    along = (vertices - joints[piece.joint]) @ axis / (axis @ axis)
+    found = np.flatnonzero(np.isin(follows, piece.skin) & (along > piece.low) & (along < piece.high))
+    if len(found) < _LEAST:
+        return found, np.full(len(found), np.nan)
+    # By the angle around the middle: a vertex stands for the skin halfway to its neighbours.
+    around, across = _plane(axis)
+    flat = (vertices[found] - vertices[found].mean(0)) @ np.stack([around, across], 1)
+    angle = np.arctan2(flat[:, 1], flat[:, 0])
+    order = np.argsort(angle)
+    gaps = np.diff(angle[order], append=angle[order[0]] + 2 * np.pi)
+    share = np.empty(len(found))
+    share[order] = (gaps + np.roll(gaps, 1)) / (4 * np.pi)
+    return found, share
+
+
+def _plane(axis: Array) -> tuple[Array, Array]:
+    """Two directions across ``axis``."""
+    first = np.cross(axis, np.eye(3)[np.abs(axis).argmin()])
+    second = np.cross(axis, first)
+    return first / np.linalg.norm(first), second / np.linalg.norm(second)
+
+
+def _radius(points: Array, share: Array, axis: Array) -> float:
+    """Root mean square distance of skin ``points`` (N, 3) from their middle, across ``axis``: a tube's radius. NaN where
+    a mesh has too little skin to tell."""
+    if len(points) < _LEAST:
+        return float("nan")
+    centred = points - share @ points
+    along = centred @ axis / np.linalg.norm(axis)
+    return float(np.sqrt(max(share @ ((centred**2).sum(1) - along**2), 0.0)))

@@ -1,0 +1,151 @@
+"""The body as an ONNX graph: what poses it on a GPU, so that only what is drawn leaves the device.
+
+Numbers, frames and the meaning of the translation are those of `body.lbs.NumpyBody`. The graph has a free number of people,
+no control flow, and operators that every runtime has.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike, NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from body.joints import COCO_NAMES, JOINT_NAMES, PARENTS
+from body.model import BodyArrays
+from body.packed import BETAS, POSE_FEATURES
+
+INPUTS: Final = ("betas", "rotations", "translation")
+OUTPUTS: Final = ("vertices", "joints", "keypoints")
+
+# What TensorRT 8.6 reads, the oldest that is supported.
+_OPSET, _IR_VERSION = 17, 8
+
+_JOINTS = len(JOINT_NAMES)
+_ROUNDS = 4
+"""Doublings that reach over the tree's eight bones from the pelvis to a hand."""
+
+
+def to_onnx(arrays: BodyArrays) -> bytes:
+    """The serialised graph of a body of V vertices, for N people at a time.
+
+    Inputs, all float32: betas (N, 10), clamped to the body's limit; rotations (N, 24, 3, 3) local, root included;
+    translation (N, 3) of the pelvis joint, m. Outputs, m, in the camera frame: vertices (N, V, 3), joints (N, 24, 3) and
+    keypoints (N, 17, 3) of COCO. The same body gives the same bytes.
+    """
+    graph = _Graph()
+    template = arrays.v_template.astype(np.float64)
+    directions = arrays.shapedirs.astype(np.float64)
+    rest_template = arrays.joint_regressor.astype(np.float64) @ template
+    rest_directions = np.einsum("jv,vab->jab", arrays.joint_regressor.astype(np.float64), directions)
+
+    betas = "betas"
+    if np.isfinite(arrays.beta_limit):
+        limit = np.float32(arrays.beta_limit)
+        betas = graph("Clip", betas, graph.weight(-limit), graph.weight(limit))
+    # Joints are linear in the betas.
+    rest = graph("Gemm", betas, graph.weight(rest_directions.reshape(-1, BETAS).T), graph.weight(rest_template.ravel()))
+    rest = graph("Reshape", rest, graph.shape(-1, _JOINTS, 3, 1))
+    frames = graph.part(_walk(graph, betas, rest_template, rest_directions), 2, 0, 3)
+    turns, places = graph.part(frames, 3, 0, 3), graph.part(frames, 3, 3, 4)
+
+    # A vertex of the rest body moves linearly with the betas and with what each joint's rotation adds to the identity.
+    eye = np.eye(3, dtype=np.float32)
+    bent = graph("Sub", graph.part("rotations", 1, 1, _JOINTS), graph.weight(eye))
+    feature = graph("Concat", betas, graph("Reshape", bent, graph.shape(-1, POSE_FEATURES)), axis=1)
+    moves = np.concatenate([arrays.shapedirs, arrays.posedirs], 2).reshape(-1, BETAS + POSE_FEATURES).T
+    shaped = graph("Gemm", feature, graph.weight(moves), graph.weight(arrays.v_template.ravel()))
+
+    # What skin takes on of each joint is its motion from the rest body: p ↦ turn · (p - rest) + place.
+    shifts = graph("Sub", places, graph("MatMul", turns, rest))
+    motions = graph("Reshape", graph("Concat", turns, shifts, axis=3), graph.shape(-1, _JOINTS, 12))
+    blend = graph("MatMul", graph.weight(arrays.weights), motions)
+    blend = graph("Reshape", blend, graph.shape(-1, arrays.vertex_count, 3, 4))
+    point = graph("Reshape", shaped, graph.shape(-1, arrays.vertex_count, 1, 3))
+    turned = graph("ReduceSum", graph("Mul", graph.part(blend, 3, 0, 3), point), graph.shape(3), keepdims=0)
+    skin = graph("Add", turned, graph("Squeeze", graph.part(blend, 3, 3, 4), graph.shape(3)))
+
+    root = graph("Reshape", "translation", graph.shape(-1, 1, 3))
+    graph("Add", skin, root, into="vertices")
+    graph("Add", graph("Squeeze", places, graph.shape(3)), root, into="joints")
+    graph("Add", graph("MatMul", graph.weight(arrays.coco_regressor), skin), root, into="keypoints")
+    return graph.model(
+        {"betas": (BETAS,), "rotations": (_JOINTS, 3, 3), "translation": (3,)},
+        {"vertices": (arrays.vertex_count, 3), "joints": (_JOINTS, 3), "keypoints": (len(COCO_NAMES), 3)},
+    )
+
+
+def _walk(graph: _Graph, betas: str, rest_template: NDArray[np.float64], rest_directions: NDArray[np.float64]) -> str:
+    """Frame (N, 24, 4, 4) of every joint against the pelvis' place.
+
+    No loop over the tree's levels: each round multiplies a joint's frame with that of the ancestor where it ends, and so
+    doubles its reach. One joint more, which never moves, is the pelvis' parent, and its own.
+    """
+    above = list(PARENTS)
+    above[0] = 0  # the pelvis' bone has no length
+    # Two columns more, which the betas do not change, are the 0 and the 1 of the frames' constant entries.
+    bones = np.append((rest_template - rest_template[above]).ravel(), [0, 1])
+    growth = np.concatenate([(rest_directions - rest_directions[above]).reshape(-1, BETAS), np.zeros((2, BETAS))])
+    entries = graph(
+        "Concat",
+        graph("Reshape", "rotations", graph.shape(-1, _JOINTS * 9)),
+        graph("Gemm", betas, graph.weight(growth.T), graph.weight(bones)),
+        axis=1,
+    )
+    zero, one = _JOINTS * 12, _JOINTS * 12 + 1
+    layout = np.full((_JOINTS + 1, 4, 4), zero)
+    layout[:, range(4), range(4)] = one
+    layout[:_JOINTS, :3, :3] = np.arange(_JOINTS * 9).reshape(-1, 3, 3)
+    layout[:_JOINTS, :3, 3] = np.arange(_JOINTS * 9, _JOINTS * 12).reshape(-1, 3)
+    frames = graph("Gather", entries, graph.shape(*layout.ravel()), axis=1)
+    frames = graph("Reshape", frames, graph.shape(-1, _JOINTS + 1, 4, 4))
+    ancestors = np.array([_JOINTS if parent < 0 else parent for parent in (*PARENTS, -1)])
+    for _ in range(_ROUNDS):
+        frames = graph("MatMul", graph("Gather", frames, graph.shape(*ancestors), axis=1), frames)
+        ancestors = ancestors[ancestors]
+    assert (ancestors == _JOINTS).all(), "the tree is deeper than the doublings reach"
+    return graph.part(frames, 1, 0, _JOINTS)
+
+
+class _Graph:
+    """Collects nodes and weights; calling it adds a node and returns the name of what it makes."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._weights: list[TensorProto] = []
+        self._shapes: dict[tuple[int, ...], str] = {}
+
+    def __call__(self, operator: str, *inputs: str, into: str = "", **attributes: Any) -> str:
+        output = into or f"t{len(self._nodes)}"
+        self._nodes.append(helper.make_node(operator, inputs, [output], f"{operator}.{len(self._nodes)}", **attributes))
+        return output
+
+    def weight(self, values: ArrayLike) -> str:
+        """A float32 constant."""
+        return self._constant(np.array(values, np.float32, order="C"))
+
+    def shape(self, *values: int) -> str:
+        """An int64 constant: a shape, axes or indices."""
+        if values not in self._shapes:
+            self._shapes[values] = self._constant(np.array(values, np.int64))
+        return self._shapes[values]
+
+    def part(self, tensor: str, axis: int, start: int, end: int) -> str:
+        """``tensor[start:end]`` along ``axis``."""
+        return self("Slice", tensor, self.shape(start), self.shape(end), self.shape(axis))
+
+    def model(self, inputs: dict[str, tuple[int, ...]], outputs: dict[str, tuple[int, ...]]) -> bytes:
+        """All that was collected, with these inputs and outputs a person."""
+        reads, gives = (
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("people", *sizes)) for name, sizes in side.items()]
+            for side in (inputs, outputs)
+        )
+        graph = helper.make_graph(self._nodes, "body", reads, gives, self._weights)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
+        return bytes(model.SerializeToString(deterministic=True))
+
+    def _constant(self, values: NDArray[Any]) -> str:
+        self._weights.append(numpy_helper.from_array(values, f"w{len(self._weights)}"))
+        return self._weights[-1].name

@@ -1,0 +1,28 @@
+"""The self-test, with the whole program in it, on the simulated device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.cuda.packages import ENVIRONMENT
+from export.chain import load_networks
+from export.selftest import markdown, run_selftest, write
+from tests.simulated.device import SimulatedDevice, require_simulated
+
+require_simulated()
+
+
+def test_a_user_gets_a_report(simulated: SimulatedDevice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(ENVIRONMENT, "cuda-bindings")
+    before = simulated.alive()
+    test = run_selftest("tensorrt", "fp16", load_networks(["motion", "body"]), frames=4, repeats=5)
+    assert simulated.alive() == before
+    assert test.passed, markdown(test)
+    assert [(result.name, result.precision) for result in test.networks] == [("motion", "fp16"), ("body", "fp32")]
+    assert {report.engine for report in test.runs.values()} == {"tensorrt"}
+    assert all(report.meshes > 0 for report in test.runs.values())
+    text = write(test, tmp_path)[1].read_text()
+    assert text.startswith("# Self-test: passed")
+    assert "simulated device" in text

@@ -1,4 +1,8 @@
-"""Small convolutional encoders of a person's region: of its optical flow, and, for comparisons only, of its pixels."""
+"""Small convolutional encoders of a person's region: of its optical flow, and, for comparisons only, of its pixels.
+
+Two of each: plain ones, of which the shipped networks have the one of flow, and residual ones, which find keypoints on their
+way, learn far more from the same people, and cost several times as much.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,24 @@ import torch
 from torch import Tensor, nn
 
 from training.networks.inputs import FLOW_CELLS, IMAGE_SIDE
+from training.networks.keypoint_filter import KEYPOINTS
 
+HEAT = 16
+"""Cells along each side of the maps of where keypoints are."""
+COMPENSATIONS = ("median", "none")
 _POOLED = FLOW_CELLS // 2
 
 
-def _ring() -> Tensor:
-    """The outermost cells of the pooled field, which rarely show the person."""
-    inner = torch.zeros(_POOLED, _POOLED, dtype=torch.bool)
+def _ring(side: int) -> Tensor:
+    """The outermost cells of a field, which rarely show the person."""
+    inner = torch.zeros(side, side, dtype=torch.bool)
     inner[1:-1, 1:-1] = True
     return (~inner).flatten().nonzero()[:, 0]
+
+
+def _squeezed(speed: Tensor) -> Tensor:
+    """Speeds span three decades; the logarithm keeps both ends in the network's range."""
+    return torch.log(speed.abs() * 8 + 1) * torch.sign(speed) * 0.5
 
 
 def _halving(channels: tuple[int, ...]) -> nn.Sequential:
@@ -40,10 +53,10 @@ class FlowEncoder(nn.Module):
 
     def __init__(self, width: int, compensation: str = "median") -> None:
         super().__init__()
-        if compensation not in ("median", "none"):
-            raise ValueError(f"unknown compensation '{compensation}': choose median or none")
+        if compensation not in COMPENSATIONS:
+            raise ValueError(f"unknown compensation '{compensation}': choose {' or '.join(COMPENSATIONS)}")
         self.compensation = compensation
-        self.register_buffer("ring", _ring(), persistent=False)
+        self.register_buffer("ring", _ring(_POOLED), persistent=False)
         self.convolutions = _halving((3, 24, 48))
         self.out = nn.Linear(48 * (_POOLED // 4) ** 2, width)
 
@@ -61,8 +74,7 @@ class FlowEncoder(nn.Module):
         field = (pooled[..., :2] + pooled[..., 2:]).permute(0, 3, 1, 2) * 0.25
         behind = self.camera_motion(field)
         speed = (field - behind[..., None, None]) / dt.clamp(0.004, 1.0)[:, None, None, None]
-        # Speeds span three decades; the logarithm keeps both ends in the network's range.
-        squeezed = torch.log(speed.abs() * 8 + 1) * torch.sign(speed) * 0.5
+        squeezed = _squeezed(speed)
         length = squeezed.square().sum(1, keepdim=True)
         image = torch.cat([squeezed, length], 1) * valid[:, None, None, None]
         return self.out(self.convolutions(image).flatten(1)), behind
@@ -78,3 +90,106 @@ class ImageEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.out(self.convolutions((image - 0.45) * 4).flatten(1))
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *(nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)),
+            *(nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class KeypointReader(nn.Module):
+    """Pictures (N, channels, side, side) of a person's region to vectors (N, width), and to the logits (N, 17, 16, 16) of where
+    in the region each COCO keypoint is.
+
+    Residual blocks (He et al. 2016) look at the region at three scales; the maps
+    come from all of them, the coarse ones laid under the fine ones (Lin et al. 2017). The vector holds what the coarsest
+    scale says, and the keypoints as the means of their maps (Sun et al. 2018).
+    """
+
+    grid: Tensor
+
+    def __init__(self, channels: int, side: int, width: int) -> None:
+        super().__init__()
+        fine, middle, coarse = 32, 64, 96
+        halvings = (side // HEAT).bit_length() - 1
+        stem: list[nn.Module] = [nn.Conv2d(channels, 16, 5, stride=2 if halvings > 1 else 1, padding=2), nn.ReLU()]
+        self.fine = nn.Sequential(*stem, nn.Conv2d(16, fine, 3, stride=2, padding=1), _Residual(fine))
+        self.middle = nn.Sequential(nn.Conv2d(fine, middle, 3, stride=2, padding=1), _Residual(middle))
+        self.coarse = nn.Sequential(nn.Conv2d(middle, coarse, 3, stride=2, padding=1), _Residual(coarse))
+        self.from_coarse = nn.Conv2d(coarse, middle, 1)
+        self.from_middle = nn.Conv2d(middle, fine, 1)
+        self.map = nn.Sequential(
+            nn.BatchNorm2d(fine),
+            nn.ReLU(),
+            nn.Conv2d(fine, fine, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(fine, KEYPOINTS, 1),
+        )
+        self.whole = nn.Sequential(nn.BatchNorm2d(coarse), nn.ReLU())
+        self.out = nn.Linear(coarse * (HEAT // 4) ** 2 + KEYPOINTS * 3, width)
+        steps = (torch.arange(HEAT) + 0.5) / HEAT * 2 - 1
+        grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).reshape(-1, 2)
+        self.register_buffer("grid", grid, persistent=False)
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        fine = self.fine(picture)
+        middle = self.middle(fine)
+        coarse = self.coarse(middle)
+        below = middle + nn.functional.interpolate(self.from_coarse(coarse), scale_factor=2.0)
+        maps = self.map(fine + nn.functional.interpolate(self.from_middle(below), scale_factor=2.0))
+        share = maps.flatten(2).softmax(-1)
+        points = (share @ self.grid).flatten(1)
+        values = [self.whole(coarse).flatten(1), points, share.amax(-1)]
+        return self.out(torch.cat(values, 1)), maps
+
+
+class ResidualFlowEncoder(nn.Module):
+    """As `FlowEncoder`, by a `KeypointReader` of all cells."""
+
+    ring: Tensor
+
+    def __init__(self, width: int, compensation: str = "median") -> None:
+        super().__init__()
+        if compensation not in COMPENSATIONS:
+            raise ValueError(f"unknown compensation '{compensation}': choose {' or '.join(COMPENSATIONS)}")
+        self.compensation = compensation
+        self.register_buffer("ring", _ring(FLOW_CELLS), persistent=False)
+        self.reader = KeypointReader(3, FLOW_CELLS, width)
+
+    def picture(self, flow: Tensor, valid: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+        """What the reader sees (N, 3, 32, 32): speed across and down, and its length; and the camera's motion (N, 2)."""
+        field = flow.permute(0, 3, 1, 2)
+        behind = torch.zeros_like(field[:, :, 0, 0])
+        if self.compensation == "median":
+            behind = field.flatten(2).index_select(2, self.ring).median(2).values
+        speed = (field - behind[..., None, None]) / dt.clamp(0.004, 1.0)[:, None, None, None]
+        squeezed = _squeezed(speed)
+        length = (squeezed.square().sum(1, keepdim=True) + 1e-8).sqrt()
+        return torch.cat([squeezed, length], 1) * valid[:, None, None, None], behind
+
+    def forward(self, flow: Tensor, valid: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+        picture, behind = self.picture(flow, valid, dt)
+        return self.reader(picture)[0], behind
+
+
+class ResidualImageEncoder(nn.Module):
+    """As `ImageEncoder`, by a `KeypointReader`."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.reader = KeypointReader(3, IMAGE_SIDE, width)
+
+    def picture(self, image: Tensor) -> Tensor:
+        """What the reader sees, (N, 3, 64, 64)."""
+        return (image - 0.45) * 4
+
+    def forward(self, image: Tensor) -> Tensor:
+        vectors: Tensor = self.reader(self.picture(image))[0]
+        return vectors

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from body.joints import JOINT_NAMES
-from training.networks.encoders import FlowEncoder, ImageEncoder
+from training.networks.encoders import FlowEncoder, ImageEncoder, ResidualFlowEncoder, ResidualImageEncoder
 from training.networks.geometry import look_at, rotation_from_6d
 from training.networks.inputs import Observation
 from training.networks.keypoint_filter import KEYPOINTS, KeypointFilter, Track, reliability, spread
@@ -37,7 +37,7 @@ class LifterConfig:
 
     ``keypoints``, ``flow`` and ``image`` choose its inputs. ``motion`` False takes filter and memory away: every frame is
     answered by itself. ``compensation`` is how camera motion leaves the flow (see `FlowEncoder`). ``rounds`` of refinement,
-    of ``correction`` units each, need keypoints.
+    of ``correction`` units each, need keypoints. ``residual`` encoders of flow and image see more and cost more.
     """
 
     width: int = 448
@@ -51,6 +51,7 @@ class LifterConfig:
     compensation: str = "median"
     rounds: int = 0
     correction: int = 320
+    residual: bool = False
 
     def __post_init__(self) -> None:
         if not (self.keypoints or self.flow or self.image):
@@ -104,10 +105,11 @@ class Lifter(nn.Module):
         else:
             self.filter = None
         if config.flow:
-            self.flow_encoder = FlowEncoder(config.encoding, config.compensation)
+            flow_encoder = ResidualFlowEncoder if config.residual else FlowEncoder
+            self.flow_encoder = flow_encoder(config.encoding, config.compensation)
             features += config.encoding + 6
         if config.image:
-            self.image_encoder = ImageEncoder(config.encoding)
+            self.image_encoder = (ResidualImageEncoder if config.residual else ImageEncoder)(config.encoding)
             features += config.encoding
         self.frame = nn.Sequential(
             nn.Linear(features, width), *[_Block(width) for _ in range(config.blocks)], nn.LayerNorm(width)

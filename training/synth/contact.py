@@ -99,7 +99,7 @@ def motion_strip(sample: dict[str, Any]) -> ImageArray:
     return np.concatenate([flow, *(tile(mask) for mask in masks)], 1)
 
 
-STRIPS: Final = {"frames": frame_strip, "motion": motion_strip, "windows": window_strip}
+STRIPS: Final = {"frames": frame_strip, "motion": motion_strip, "windows": window_strip, "pairs": window_strip}
 
 
 def sheet(strips: list[ImageArray], columns: int) -> ImageArray:

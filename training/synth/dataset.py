@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.synth.shards import ShardError, find_shards, read_shard
+
+_PER_WINDOW: Final = ("betas", "camera", "true_camera", "size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +31,34 @@ class Windows:
         """Some windows as a dictionary of arrays; per-window fields stay without the time axis."""
         return {name: values[rows] for name, values in self.arrays.items()}
 
+    def frames(self, every: int = 1) -> Windows:
+        """One of ``every`` so many frames, each as a window of its own, T = 1."""
+        length = self.arrays["dt"].shape[1]
+        kept = range(0, length, every)
+        return Windows(
+            {
+                name: np.repeat(values, len(kept), 0)
+                if name in _PER_WINDOW
+                else values[:, kept].reshape(-1, 1, *values.shape[2:])
+                for name, values in self.arrays.items()
+            }
+        )
 
-def load_windows(folder: Path, split: str, fields: set[str] | None = None, most: int | None = None) -> Windows:
-    """All finished windows of ``split`` in ``folder``, of all ``fields`` or some, at ``most`` so many.
+    def without(self, field: str) -> Windows:
+        """These windows less one field, if they have it."""
+        return Windows({name: values for name, values in self.arrays.items() if name != field})
+
+
+def load_windows(
+    folder: Path, split: str, fields: set[str] | None = None, most: int | None = None, kind: str = "windows"
+) -> Windows:
+    """All finished windows of ``split`` in ``folder``, of all ``fields`` or some, at ``most`` so many. ``kind`` "pairs" reads
+    windows of two frames.
 
     Arrays are filled shard by shard: memory holds the result and one sample. Raises `ShardError` when there are none, or
     a shard is damaged, or the fields are not there.
     """
-    rows = find_shards(folder, "windows", split)
+    rows = find_shards(folder, kind, split)
     total = sum(row.samples for row in rows)
     count = total if most is None else min(most, total)
     arrays: dict[str, NDArray[Any]] = {}

@@ -22,7 +22,7 @@ from training.noise import NoiseSampler, load_noise
 from training.synth.frames import draw_frames, draw_motion
 from training.synth.scene import SceneMaker
 from training.synth.shards import Sample, ShardRow, is_whole, read_row, shard_name, write_shard
-from training.synth.windows import draw_windows
+from training.synth.windows import draw_pairs, draw_windows
 
 SPLITS: Final = ("train", "val", "test")
 
@@ -42,7 +42,12 @@ class Job:
 
 Drawer = Callable[[SceneMaker, NoiseSampler, np.random.Generator, int], Iterator[Sample]]
 
-KINDS: Final[dict[str, Drawer]] = {"frames": draw_frames, "motion": draw_motion, "windows": draw_windows}
+KINDS: Final[dict[str, Drawer]] = {
+    "frames": draw_frames,
+    "motion": draw_motion,
+    "windows": draw_windows,
+    "pairs": draw_pairs,
+}
 """What can be made, by name."""
 
 

@@ -25,8 +25,10 @@ _BATCH: Final = 8
 Sample = dict[str, NDArray[Any]]
 
 
-def draw_windows(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
-    """``count`` windows of T = `FRAMES` consecutive frames, each a dictionary of arrays:
+def draw_windows(
+    maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator, count: int, frames: int = FRAMES
+) -> Iterator[Sample]:
+    """``count`` windows of T = ``frames`` consecutive frames, each a dictionary of arrays:
 
     ``rgb`` (T, 64, 64, 3) uint8, the crop that the tracker would take, black outside of the picture; ``flow``
     (T, 32, 32, 2) float16, what the live engine sees between frame t - 1 and t in the box of frame t, as means of cells in
@@ -41,7 +43,7 @@ def draw_windows(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generato
     done = 0
     while done < count:
         # The frame before the window is filmed too: from then on every frame has a flow.
-        films = [Film(scene) for scene in maker.draw(min(_BATCH, count - done), FRAMES + 1, FPS)]
+        films = [Film(scene) for scene in maker.draw(min(_BATCH, count - done), frames + 1, FPS)]
         for film, found in zip(films, track(films, noise), strict=True):
             if found is None:
                 continue
@@ -49,6 +51,11 @@ def draw_windows(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generato
             done += 1
             if done == count:
                 return
+
+
+def draw_pairs(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
+    """Windows of two frames: what looks at single frames learns more from many people than from many frames of each."""
+    return draw_windows(maker, noise, rng, count, frames=2)
 
 
 def cell_means(field: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -60,9 +67,10 @@ def cell_means(field: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _window(film: Film, found: Track, rng: np.random.Generator) -> Sample:
     scene = film.scene
-    rgb = np.empty((FRAMES, CROP, CROP, 3), np.uint8)
-    flow, exact = (np.empty((FRAMES, CELLS, CELLS, 2), np.float16) for _ in range(2))
-    body = np.empty((FRAMES, CELLS, CELLS), np.uint8)
+    frames = scene.frames - 1
+    rgb = np.empty((frames, CROP, CROP, 3), np.uint8)
+    flow, exact = (np.empty((frames, CELLS, CELLS, 2), np.float16) for _ in range(2))
+    body = np.empty((frames, CELLS, CELLS), np.uint8)
     owner = np.append(scene.mesh.owner, -1)
     for shot in shoot(film, found.boxes, CROP, rng):
         if shot.flow is None:

@@ -20,7 +20,7 @@ from training.synth.frames import OTHERS, decode_flow, draw_frames, draw_motion,
 from training.synth.render import ExactFlow
 from training.synth.scene import SceneMaker, SceneOptions
 from training.synth.shards import Sample, write_shard
-from training.synth.windows import draw_windows
+from training.synth.windows import draw_pairs, draw_windows
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,7 @@ def test_a_contact_sheet_of_every_kind(maker: SceneMaker, frames: list[Sample], 
         "frames": frames[:2],
         "motion": list(draw_motion(maker, noise, rng, 2)),
         "windows": list(draw_windows(maker, noise, rng, 1)),
+        "pairs": list(draw_pairs(maker, noise, rng, 1)),
     }
     for kind, samples in kinds.items():
         write_shard(tmp_path, kind, "train", 0, 0, samples)

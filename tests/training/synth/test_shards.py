@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,16 @@ def test_windows_follow_from_seed_and_shard_alone_and_are_made_once(tmp_path: Pa
     assert len(load_windows(tmp_path / "b", "train", {"betas"}, most=3)["betas"]) == 3
     with pytest.raises(ShardError, match="depth"):
         load_windows(tmp_path / "b", "train", {"depth", "betas"})
+
+    # Two frames of each person are windows, too.
+    make_shard(replace(job("b", 0), kind="pairs"))
+    pairs = load_windows(tmp_path / "b", "train", kind="pairs")
+    assert pairs["rgb"].shape == (2, 2, 64, 64, 3)
+    frames = windows.frames(8)
+    assert frames["rgb"].shape == (8, 1, 64, 64, 3)
+    np.testing.assert_array_equal(frames["joints"][:, 0], windows["joints"][:, ::8].reshape(-1, 24, 3))
+    np.testing.assert_array_equal(frames["betas"], windows["betas"].repeat(2, 0))
+    assert "rgb" not in frames.without("rgb").arrays
 
 
 @pytest.mark.usefixtures("free_motion")

@@ -33,6 +33,8 @@ Encoder = ResidualFlowEncoder | ResidualImageEncoder
 _WEIGHTS: Final = LossWeights(contact=0.0)  # rendered windows do not say which feet stand
 _JOINTS: Final = 2.0
 """Weight of a metre that the joints are off by, to the cross-entropy of where the keypoints are."""
+_SIZE: Final = 0.3
+"""Deviation of what encoders say: there is much of it, and it should not drown what else a regressor reads."""
 _EVERY: Final = 2
 """Of so many frames of a window one is shown by itself."""
 _AT_ONCE: Final = 32
@@ -193,14 +195,14 @@ def fit_encoder(name: str, width: int, seed: int, frames: Windows, schedule: Sch
 
 @torch.no_grad()
 def standardise(encoder: Encoder, frames: Windows) -> None:
-    """Give an encoder's vectors zero mean and unit deviation. What has neither drowns the other inputs of a regressor: every
-    step of its optimiser moves the mean along with the rest."""
+    """Give an encoder's vectors zero mean and the deviation `_SIZE`. What has neither drowns the other inputs of a regressor:
+    every step of its optimiser moves the mean along with the rest."""
     rows = np.arange(0, len(frames), max(len(frames) // 1024, 1))
     vectors, _, _ = _read(encoder, batch_of(frames, rows).seen)
     mean, deviation = vectors.mean(0), vectors.std(0).clamp_min(1e-3)
     out = encoder.reader.out
-    out.weight.div_(deviation[:, None])
-    out.bias.sub_(mean).div_(deviation)
+    out.weight.mul_(_SIZE / deviation[:, None])
+    out.bias.sub_(mean).mul_(_SIZE / deviation)
 
 
 def _optimizer(

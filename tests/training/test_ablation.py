@@ -121,7 +121,7 @@ def test_a_variant_trains_alike_for_a_seed_and_is_scored(variant: str, windows: 
         vectors = encode(encoder, frames, 1).vectors[0].flatten(0, 1)
         if name != "image":  # of which every window is seen in a light of its own
             torch.testing.assert_close(vectors.mean(0), torch.zeros(16), atol=1e-3, rtol=0)
-            torch.testing.assert_close(vectors.std(0), torch.ones(16), atol=1e-2, rtol=0)
+            torch.testing.assert_close(vectors.std(0), torch.full((16,), 0.3), atol=1e-2, rtol=0)
     # The network that comes back has its encoders, which say what they said in training.
     for part, name in encoders_of(config).items():
         assert getattr(first, part) is encoders[name]

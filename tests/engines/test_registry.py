@@ -48,6 +48,9 @@ def test_auto_takes_the_fastest_and_says_so() -> None:
     with open_engine("movenet-lightning") as engine:
         assert engine.runtime == fastest
         assert engine.device == describe_device()
+    # A thousand operators on a few numbers each are another matter than convolutions.
+    with open_engine("motion") as engine:
+        assert engine.runtime == "onnxruntime"
 
 
 def test_auto_passes_over_a_runtime_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,8 @@ class Session:
         # What a regressor says is said of the default body; another one's betas and rest pose are not the same.
         conversion = BodyConversion.where_needed(load_body(), arrays) if options.body else None
         regressor = BodyRegressor(network, self._open_body(stack, arrays, network), conversion=conversion)
-        self._say(f"networks run on {self._engines[0].runtime}, {self._engines[0].device}")
+        runtimes = " and ".join(dict.fromkeys(engine.runtime for engine in self._engines))
+        self._say(f"networks run on {runtimes}, {self._engines[0].device}")
         lossless = not source.live
         return Pipeline(
             source,

@@ -42,21 +42,28 @@ def _halving(channels: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class FlowEncoder(nn.Module):
-    """Flow fields to vectors of ``width``, with the camera's own motion taken out.
+class _Compensated(nn.Module):
+    """A reader of flow fields, with the camera's own motion taken out.
 
     ``compensation``: "median" subtracts the median motion of the region's border, which shows the scene behind the person
-    and so moves as the camera does; "none" leaves the field as it is.
+    and so moves as the camera does; "none" leaves the field as it is. ``cells`` are the sides of that field.
     """
 
     ring: Tensor
 
-    def __init__(self, width: int, compensation: str = "median") -> None:
+    def __init__(self, cells: int, compensation: str) -> None:
         super().__init__()
         if compensation not in COMPENSATIONS:
             raise ValueError(f"unknown compensation '{compensation}': choose {' or '.join(COMPENSATIONS)}")
         self.compensation = compensation
-        self.register_buffer("ring", _ring(_POOLED), persistent=False)
+        self.register_buffer("ring", _ring(cells), persistent=False)
+
+
+class FlowEncoder(_Compensated):
+    """Flow fields to vectors of ``width``."""
+
+    def __init__(self, width: int, compensation: str = "median") -> None:
+        super().__init__(_POOLED, compensation)
         self.convolutions = _halving((3, 24, 48))
         self.out = nn.Linear(48 * (_POOLED // 4) ** 2, width)
 
@@ -150,17 +157,11 @@ class KeypointReader(nn.Module):
         return self.out(torch.cat(values, 1)), maps
 
 
-class ResidualFlowEncoder(nn.Module):
+class ResidualFlowEncoder(_Compensated):
     """As `FlowEncoder`, by a `KeypointReader` of all cells."""
 
-    ring: Tensor
-
     def __init__(self, width: int, compensation: str = "median") -> None:
-        super().__init__()
-        if compensation not in COMPENSATIONS:
-            raise ValueError(f"unknown compensation '{compensation}': choose {' or '.join(COMPENSATIONS)}")
-        self.compensation = compensation
-        self.register_buffer("ring", _ring(FLOW_CELLS), persistent=False)
+        super().__init__(FLOW_CELLS, compensation)
         self.reader = KeypointReader(3, FLOW_CELLS, width)
 
     def picture(self, flow: Tensor, valid: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:

@@ -45,13 +45,13 @@ class Augmentation:
     graft_arms: float = 0.35
     graft_upper: float = 0.2
     graft_legs: float = 0.25
-    free_arms: float = 0.12
-    free_legs: float = 0.12
+    free_arms: float = 0.15
+    free_legs: float = 0.18
     seated: float = 0.15
     key_poses: float = 0.12
     offset_deg: float = 7.0
     root_tilt_deg: float = 8.0
-    tumble: float = 0.06
+    tumble: float = 0.12
 
 
 NONE = Augmentation(0.0, 1.0, *[0.0] * 10)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -50,6 +50,12 @@ class Batch:
         """(B, T, 17, 2) x/z and y/z of the true keypoints, by the focal length that the network is told."""
         placed = self.coco + self.pelvis[:, :, None]
         return placed[..., :2] / placed[..., 2:].clamp_min(0.1)
+
+    def frames(self, start: int, stop: int) -> Batch:
+        """The same windows from frame ``start`` to the one before ``stop``."""
+        kept = ("rotations", "joints", "coco", "pelvis", "size", "contact")
+        parts = {name: getattr(self, name)[:, start:stop] for name in kept}
+        return replace(self, seen=self.seen.frames(start, stop), **parts)
 
 
 def visibility(joints: Tensor, coco: Tensor, points: Tensor, size: Tensor) -> Tensor:

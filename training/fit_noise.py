@@ -77,12 +77,10 @@ def fit(seen: Observations) -> dict[str, object]:
                         break
                 # The last percent are grotesque and would only teach to distrust everything.
                 errors[g, s, b] = np.minimum(np.quantile(chosen, QUANTILES), np.quantile(chosen, 0.99))
-    slow_share, slow_s = _error_memory(error, usable & (seen.state == 0) & (seen.confidence > BINS[2]), seen.fps)
+    slow_s = _error_memory(error, usable & (seen.state == 0) & (seen.confidence > BINS[2]), seen.fps)
     return {
         "confidence": np.round(confidence, 4).tolist(),
         "error": np.round(errors, 5).tolist(),
-        "memory_s": round(_confidence_memory(seen), 3),
-        "slow_share": round(slow_share, 3),
         "slow_s": round(slow_s, 3),
         "swap_rate": [round(rate, 4) for rate in rates],
         "swap_s": round(float(np.mean(lasting)), 3),
@@ -95,25 +93,12 @@ def _correlation(values: Array, used: NDArray[np.bool_], lag: int) -> float:
     return float((a * b).mean() / np.sqrt((a * a).mean() * (b * b).mean()))
 
 
-def _decay(correlations: list[float], fps: float) -> tuple[float, float]:
-    """Share and time constant of the exponential through the correlations of lags 1, 2, ..."""
-    lags = np.arange(1, len(correlations) + 1) / fps
-    slope, start = np.polyfit(lags, np.log(np.clip(correlations, 0.02, 1)), 1)
-    return float(np.clip(np.exp(start), 0, 0.98)), float(np.clip(-1 / min(slope, -0.2), 0.03, 5.0))
-
-
-def _error_memory(error: Array, used: NDArray[np.bool_], fps: float) -> tuple[float, float]:
-    """How much of the error stays from frame to frame, and for how long, from its middle 95 %."""
+def _error_memory(error: Array, used: NDArray[np.bool_], fps: float) -> float:
+    """Time constant of the error, in seconds, from its middle 95 %: the exponential through its correlations. What is new in
+    every frame does not count: the regions cut from rendered pictures jump more than the live program's."""
     limit = np.quantile(np.abs(error[used]), 0.95)
     calm = used & (np.abs(error).max(-1) < limit)
-    lags = range(1, min(7, error.shape[1] // 2 + 1))
-    per_axis = [[_correlation(error[..., axis], calm, lag) for axis in range(2)] for lag in lags]
-    return _decay([float(np.mean(pair)) for pair in per_axis], fps)
-
-
-def _confidence_memory(seen: Observations) -> float:
-    """Time constant of confidence within a window, after taking the window's mean out."""
-    level = seen.confidence - seen.confidence.mean(1, keepdims=True)
-    used = seen.state == 0
-    lags = range(1, min(5, level.shape[1] // 2))
-    return _decay([_correlation(level, used, lag) for lag in lags], seen.fps)[1]
+    lags = np.arange(1, min(7, error.shape[1] // 2 + 1))
+    correlations = [np.mean([_correlation(error[..., axis], calm, lag) for axis in range(2)]) for lag in lags]
+    slope, _ = np.polyfit(lags / fps, np.log(np.clip(correlations, 0.02, 1)), 1)
+    return float(np.clip(-1 / min(slope, -0.2), 0.03, 5.0))

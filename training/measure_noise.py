@@ -2,13 +2,13 @@
 
 Dresses the default body in random colours, moves it before random cameras and backgrounds, runs the shipped keypoint
 networks on the pictures and fits the tables of `training.noise` to what they make of them. How much easier real people
-are (`DetectorNoise.real_rank`) is a judgement, given by hand.
+are is measured by `training.real_video`; its numbers are taken over from the tables that there are.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +29,7 @@ from training.batches import visibility
 from training.evaluate import open_clips
 from training.fit_noise import Observations, fit
 from training.motion.clip import MotionError
-from training.noise import TABLES, extent
+from training.noise import TABLES, extent, load_noise
 from training.synth.appearance import clothing
 from training.synth.backgrounds import background
 from training.views import draw_views
@@ -111,7 +111,6 @@ def measure_rendered(motion: Path, people: int, seed: int) -> dict[str, Observat
 def main(
     motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
     people: Annotated[int, typer.Option(help="rendered people")] = 240,
-    real_rank: Annotated[float, typer.Option(help="see DetectorNoise.real_rank; a judgement")] = 0.6,
     output: Annotated[Path, typer.Option(help="where the tables go")] = TABLES,
     seed: Annotated[int, typer.Option()] = 21,
 ) -> None:
@@ -119,14 +118,14 @@ def main(
     torch.set_num_threads(1)
     rows = {}
     for name, seen in measure_rendered(motion, people, seed).items():
-        rows[name] = {**fit(seen), "real_rank": real_rank}
+        rows[name] = fit(seen)
         error = np.linalg.norm(seen.detected - seen.truth, axis=-1) / seen.scale[..., None]
         used = (seen.state == 0) & (seen.confidence > 0.3)
         middle, tail = np.quantile(error[used], [0.5, 0.9])
         print(
             f"{name}: {len(seen.truth)} windows, confident visible keypoints off by {middle:.4f} (p90 {tail:.4f}) of extent"
         )
-    output.write_text(json.dumps({"detectors": rows}) + "\n")
+    output.write_text(json.dumps({"real_video": asdict(load_noise().real), "detectors": rows}) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ quantiles of the confidence given how it is seen (visible, hidden by the body or
 quantiles of the error's length given confidence. Drawing goes the same way: a slowly changing confidence first, then an
 error that fits it. Confident misses are part of the tables; left/right swaps are events with a rate and a duration.
 
-The tables are of rendered people, whose truth is exact. Real people are easier for a detector: its error that 90 % of real
-detections stay below is met by fewer of the rendered ones. That share, `DetectorNoise.real_rank`, is
-set by hand (docs/keypoints.md says from what); half of the windows are drawn that easy, the others between that and rendered.
+The tables are of rendered people, whose truth is exact. A detector is surer of real ones: how much surer, and how smoothly
+its errors change, was measured on real video (`training.real_video`), and the tables are drawn from accordingly. Given a
+confidence, real errors are as large as rendered ones.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ GROUP_OF: tuple[int, ...] = tuple(GROUPS.index(name.split("_")[-1]) for name in 
 BINS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8)
 """Lower edges of the confidence bins."""
 
+_FLICKER = 0.62
+"""Share (of the deviation) of a confidence that is new in every frame; a real one's changes correlate by 0.4 from frame to
+frame."""
 _ARMS = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("elbow", "wrist")]
 _LEGS = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("knee", "ankle", "hip")]
 
@@ -40,39 +43,54 @@ class DetectorNoise:
     """Measured behaviour of one detector. Lengths are shares of the person's `extent`; times are seconds.
 
     ``confidence`` (groups, states, Q) quantiles; ``error`` (groups, states, bins, Q) quantiles of the error's length;
-    ``memory_s`` over which confidence changes; ``slow_share`` of the error's variance that changes over ``slow_s``,
-    the rest is new in every frame; ``swap_rate`` swaps a second for arms and for legs; ``swap_s`` their mean duration;
-    ``real_rank`` how far up the quantiles real video reaches.
+    ``slow_s`` over which errors change; ``swap_rate`` swaps a second for arms and for legs; ``swap_s`` their mean duration.
     """
 
     name: str
     confidence: NDArray[np.float32]
     error: NDArray[np.float32]
-    memory_s: float
-    slow_share: float
     slow_s: float
     swap_rate: tuple[float, float]
     swap_s: float
-    real_rank: float
 
 
-def load_noise(path: Path = TABLES) -> list[DetectorNoise]:
+@dataclass(frozen=True, slots=True)
+class RealVideo:
+    """How detections in real video differ from those of rendered people, as `training.real_video` measures it.
+
+    ``ease`` quantiles over people of the share of a table's better part that their confidences are like; ``error`` share of
+    the errors at a given confidence that real ones reach; ``jitter`` of a keypoint, new in every frame, over its error.
+    """
+
+    ease: tuple[float, ...]
+    error: float
+    jitter: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseTables:
+    """All that was measured: on rendered people for each of the ``detectors``, and on real video."""
+
+    detectors: list[DetectorNoise]
+    real: RealVideo
+
+
+def load_noise(path: Path = TABLES) -> NoiseTables:
     """Read the measured tables. Raises ``FileNotFoundError`` or ``ValueError`` when the file is missing or not ours."""
-    rows = json.loads(path.read_text())["detectors"]
-    return [
+    content = json.loads(path.read_text())
+    real = content["real_video"]
+    detectors = [
         DetectorNoise(
             name,
             np.array(row["confidence"], np.float32),
             np.array(row["error"], np.float32),
-            row["memory_s"],
-            row["slow_share"],
             row["slow_s"],
             (row["swap_rate"][0], row["swap_rate"][1]),
             row["swap_s"],
-            row["real_rank"],
         )
-        for name, row in rows.items()
+        for name, row in content["detectors"].items()
     ]
+    return NoiseTables(detectors, RealVideo(tuple(real["ease"]), real["error"], real["jitter"]))
 
 
 def extent(points: Tensor, seen: Tensor) -> Tensor:
@@ -84,28 +102,39 @@ def extent(points: Tensor, seen: Tensor) -> Tensor:
 
 
 class NoiseSampler:
-    """Draws detections for true keypoints. One of the measured detectors is picked for every window."""
+    """Draws detections for true keypoints. One of the measured detectors is picked for every window.
 
-    def __init__(self, detectors: list[DetectorNoise], seed: int) -> None:
+    ``rendered`` of the windows are as hard as rendered people are, the others as real video.
+    """
+
+    def __init__(self, tables: NoiseTables, seed: int, rendered: float = 0.0) -> None:
+        detectors = tables.detectors
         if not detectors:
             raise ValueError("no measured detector: run python -m training.measure_noise")
-        self.detectors = detectors
+        self.detectors, self.real, self.rendered = detectors, tables.real, rendered
         self.generator = torch.Generator().manual_seed(seed)
         group = torch.tensor(GROUP_OF)
         self._confidence = torch.stack([torch.from_numpy(d.confidence)[group] for d in detectors])
         self._error = torch.stack([torch.from_numpy(d.error)[group] for d in detectors])
+        self._ease = torch.tensor(tables.real.ease)
         self._edges = torch.tensor(BINS[1:])
         self._mirror = torch.tensor(COCO_MIRROR)
 
-    def _memory(self, shape: tuple[int, ...], dt: Tensor, seconds: Tensor) -> Tensor:
-        """Unit-variance first-order noise (B, T, ...) that forgets over ``seconds`` (B,) with time steps ``dt``."""
+    def _drift(self, shape: tuple[int, ...], dt: Tensor, seconds: Tensor) -> Tensor:
+        """Unit-variance noise (B, T, ...) that forgets over ``seconds`` (B,) with time steps ``dt``, and is smooth: what
+        a detector gets wrong goes over from frame to frame as the picture does. First-order noise (x) through a first-order
+        filter (y), each with half of the time."""
         fresh = torch.randn(shape, generator=self.generator)
-        keep = torch.exp(-dt / seconds[:, None])
+        keep = torch.exp(-2 * dt / seconds[:, None])
         keep = keep.reshape(*keep.shape, *[1] * (len(shape) - 2))
-        gain = (1 - keep**2).sqrt()
-        out = [fresh[:, 0]]
+        gain, level = (1 - keep**2).sqrt(), (1 + keep) / (1 + keep**2).sqrt()  # the latter makes y's variance 1
+        x = fresh[:, 0]
+        y = (x + keep[:, 0] * torch.randn(x.shape, generator=self.generator)) / (1 + keep[:, 0])
+        out = [y * level[:, 0]]
         for t in range(1, shape[1]):
-            out.append(keep[:, t] * out[-1] + gain[:, t] * fresh[:, t])
+            x = keep[:, t] * x + gain[:, t] * fresh[:, t]
+            y = keep[:, t] * y + (1 - keep[:, t]) * x
+            out.append(y * level[:, t])
         return torch.stack(out, 1)
 
     def _swapped(self, dt: Tensor, rate: Tensor, seconds: Tensor) -> Tensor:
@@ -138,28 +167,32 @@ class NoiseSampler:
         def of(values: list[float]) -> Tensor:
             return torch.tensor(values)[pick]
 
-        memory = of([d.memory_s for d in self.detectors])
+        seconds = of([d.slow_s for d in self.detectors])
         # Windows differ: some people are easy for the detector all along, others hard all along.
         level = torch.randn(batch, 1, 17, generator=self.generator)
-        latent = 0.6 * level + 0.8 * self._memory((batch, length, 17), dt, memory)
-        real = of([d.real_rank for d in self.detectors])[:, None, None]
-        harder = (
-            torch.rand(batch, 1, 1, generator=self.generator).sub(0.5).clamp_min(0) * 2
-        )  # 0 for half of the windows
-        ease = real + (1 - real) * harder
-        rank = 1 - ease * (1 - torch.special.ndtr(latent).clamp(0, 0.999))
-        rank = rank.clamp(max=0.999)
+        drift = self._drift((batch, length, 17), dt, seconds)
+        flicker = torch.randn(batch, length, 17, generator=self.generator)
+        lasting = 0.6 * level + 0.5 * drift
+        rendered = torch.rand(batch, generator=self.generator) < self.rendered
+        people = torch.rand(batch, generator=self.generator)
+        ease = torch.where(rendered, 1.0, _quantile(self._ease, (), people))[:, None, None]
         where = torch.arange(17).expand(batch, length, 17)
         chosen = pick[:, None, None].expand(batch, length, 17)
-        confidence = _quantile(self._confidence, (chosen, where, state), rank)
 
-        bins = torch.bucketize(confidence, self._edges)
-        slow_share = of([d.slow_share for d in self.detectors])[:, None, None, None]
-        slow = self._memory((batch, length, 17, 2), dt, of([d.slow_s for d in self.detectors]))
-        fast = torch.randn(batch, length, 17, 2, generator=self.generator)
-        push = slow_share.sqrt() * slow + (1 - slow_share).sqrt() * fast
+        def confident(latent: Tensor) -> Tensor:
+            rank = 1 - ease * (1 - torch.special.ndtr(latent).clamp(0, 0.999))
+            return _quantile(self._confidence, (chosen, where, state), rank.clamp(max=0.999))
+
+        confidence = confident(lasting + _FLICKER * flicker)
+        # Confidence flickers, places do not: how far off a keypoint is goes by what lasts of its confidence.
+        bins = torch.bucketize(confident(lasting / (1 - _FLICKER**2) ** 0.5), self._edges)
+        jitter = self.real.jitter * torch.exp(0.7 * torch.randn(batch, generator=self.generator))
+        jitter = jitter.clamp(max=0.3)[:, None, None, None]
+        push = (1 - jitter**2).sqrt() * self._drift((batch, length, 17, 2), dt, seconds)
+        push = push + jitter * torch.randn(push.shape, generator=self.generator)
         reach = push.norm(dim=-1).clamp_min(1e-6)
-        rank = (1 - torch.exp(-0.5 * reach**2)).clamp(0, 0.999) * ease  # Rayleigh: uniform again
+        most = torch.where(rendered, 1.0, self.real.error)[:, None, None]
+        rank = (1 - torch.exp(-0.5 * reach**2)).clamp(0, 0.999) * most  # Rayleigh: uniform again
         error = _quantile(self._error, (chosen, where, state.clamp(max=1), bins), rank)
 
         inside = state < 2

@@ -39,12 +39,17 @@ from training.synth.flow_noise import FlowDegrader, load_flow_noise
 @dataclass(slots=True)
 class Stage:
     """``steps`` of ``batch`` windows (on each process) of ``length`` frames. The learning rate rises over the first 3 % and
-    falls as a cosine to a fiftieth."""
+    falls as a cosine to a fiftieth.
+
+    ``pieces`` windows in a row show the same people: the state goes on from one to the next, gradients do not (truncated
+    backpropagation through time). A live stream is minutes long; without that, memory drifts after the seconds it knows.
+    """
 
     steps: int
     batch: int
     length: int
     rate: float
+    pieces: int = 1
 
 
 @dataclass(slots=True)
@@ -58,6 +63,8 @@ class TrainConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     weight_decay: float = 0.01
     average: float = 0.999
+    rendered: float = 0.15
+    """Share of the windows whose keypoints are as hard to detect as rendered people's: real video has its hard moments."""
     seed: int = 0
 
 
@@ -84,12 +91,16 @@ class Trainer:
         torch.manual_seed(seed)
         flow = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), seed + 2)) if config.network.flow else None
         bank = MotionBank(open_clips(motion, "train"), seed=seed)
-        self.maker = BatchMaker(bank, self.body, NoiseSampler(load_noise(), seed + 1), config.augmentation, flow=flow)
+        noise = NoiseSampler(load_noise(), seed + 1, config.rendered)
+        self.maker = BatchMaker(bank, self.body, noise, config.augmentation, flow=flow)
         self.validation = open_clips(motion, "val")
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), config.single.rate, weight_decay=config.weight_decay
         )
         self.step = 0
+        self._pieces: list[Batch] = []
+        self._state = torch.zeros(0)
+        self._chance = self._random_states()
         self._learner: nn.Module = self.network
         if self.crew.size > 1:
             self._learner = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
@@ -104,9 +115,20 @@ class Trainer:
         flow = self.maker.flow
         return [self.maker.generator, self.maker.noise.generator, *([flow.degrade.generator] if flow else [])]
 
+    def _random_states(self) -> list[torch.Tensor]:
+        return [torch.get_rng_state(), *(generator.get_state() for generator in self._generators())]
+
+    def _draw(self) -> None:
+        """Draw new people, and keep what they can be drawn from again."""
+        stage, _ = self._stage()
+        self._chance = self._random_states()
+        whole = self.maker.draw(stage.batch, stage.length * stage.pieces)
+        self._pieces = [whole.frames(i * stage.length, (i + 1) * stage.length) for i in range(stage.pieces)]
+        self._state = self.network.start_state(stage.batch)
+
     def save(self) -> None:
         """Write the checkpoint atomically: an interruption leaves the old one whole."""
-        chance = self.crew.gather([torch.get_rng_state(), *(g.get_state() for g in self._generators())])
+        chance = self.crew.gather([*(self._chance if self._pieces else self._random_states()), self._state.cpu()])
         if not self.crew.leads:
             return
         state = {
@@ -116,6 +138,7 @@ class Trainer:
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "chance": chance,
+            "pieces": len(self._pieces),
         }
         part = self.checkpoint.with_suffix(".part")
         torch.save(state, part)
@@ -132,10 +155,14 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         # A crew of another size goes on with fresh random numbers.
         if len(state["chance"]) == self.crew.size:
-            own, *rest = state["chance"][self.crew.rank]
+            own, *rest, carried = state["chance"][self.crew.rank]
             torch.set_rng_state(own)
             for generator, saved in zip(self._generators(), rest, strict=True):
                 generator.set_state(saved)
+            if state["pieces"]:
+                self._draw()
+                self._pieces = self._pieces[-state["pieces"] :]
+                self._state = carried.to(self.crew.device)
         return True
 
     def start_from(self, checkpoint: Path) -> list[str]:
@@ -170,12 +197,15 @@ class Trainer:
         rate = stage.rate * min(1.0, progress / 0.03 + 0.01) * (0.02 + 0.98 * decay)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = self._to_device(self.maker.draw(stage.batch, stage.length))
+        if not self._pieces:
+            self._draw()
+        batch = self._to_device(self._pieces.pop(0))
         device = self.crew.device
         # bfloat16 needs no loss scaling; geometry and losses stay in float32.
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            lifted = self._learner(batch.seen, self.network.start_state(stage.batch), alone=stage.length == 1)
+            lifted = self._learner(batch.seen, self._state, alone=stage.length == 1)
         lifted = type(lifted)(*(part.float() for part in lifted))
+        self._state = lifted.state.detach()
         joints, coco = self.device_body.skeleton(lifted.rotations, lifted.betas)
         loss, terms = regression_loss(lifted, joints, coco, batch, self.config.weights)
         if not torch.isfinite(loss):

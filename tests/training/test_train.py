@@ -12,7 +12,8 @@ pytest.importorskip("tensorboard")
 from training import train  # noqa: E402
 from training.losses import LossWeights  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
-from training.networks.lifter import LifterConfig  # noqa: E402
+from training.networks.inputs import Observation  # noqa: E402
+from training.networks.lifter import Lifted, LifterConfig  # noqa: E402
 
 
 def config() -> train.TrainConfig:
@@ -43,6 +44,49 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(trainer: type[train.T
     assert again == pytest.approx(last, rel=1e-5)
     for a, b in zip(whole.averaged.parameters(), second.averaged.parameters(), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_an_interruption_between_the_pieces_of_a_window_changes_nothing(
+    trainer: type[train.Trainer], tmp_path: Path
+) -> None:
+    long = config()
+    long.single.steps, long.windows = 0, train.Stage(8, 4, 6, 1e-3, pieces=3)
+    whole = trainer(tmp_path, tmp_path / "whole", long)
+    for _ in range(8):
+        last = whole.train_step()
+    first = trainer(tmp_path, tmp_path / "parts", long)
+    for _ in range(4):  # the first piece of the second window
+        first.train_step()
+    first.save()
+    second = trainer(tmp_path, tmp_path / "parts", long)
+    assert second.resume()
+    for _ in range(4):
+        again = second.train_step()
+    assert again == pytest.approx(last, rel=1e-5)
+
+
+def test_pieces_of_one_window_share_their_people_and_hand_the_state_on(
+    trainer: type[train.Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = config()
+    long.single.steps, long.windows = 0, train.Stage(6, 4, 6, 1e-3, pieces=3)
+    run = trainer(tmp_path, tmp_path / "run", long)
+    met, states = [], []
+    forward = run.network.forward
+
+    def listen(seen: Observation, state: torch.Tensor, alone: bool = False) -> Lifted:
+        met.append(seen)
+        states.append(state)
+        return forward(seen, state, alone)
+
+    monkeypatch.setattr(run.network, "forward", listen)
+    for _ in range(4):
+        run.train_step()
+    assert all(seen.points.shape == (4, 6, 17, 2) for seen in met)
+    torch.testing.assert_close(met[0].camera[:, 0], met[2].camera[:, 0])
+    assert not torch.equal(met[0].camera[:, 0], met[3].camera[:, 0])
+    assert [bool(state.any()) for state in states] == [False, True, True, False]
+    assert met[1].flow_valid[:, 0].any()  # only a person's very first frame has no flow
 
 
 def test_it_learns(trainer: type[train.Trainer], tmp_path: Path) -> None:

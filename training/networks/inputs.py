@@ -36,3 +36,12 @@ class Observation:
     def without_flow(self) -> Observation:
         """The same people where no flow is to be had."""
         return replace(self, flow=torch.zeros_like(self.flow), flow_valid=torch.zeros_like(self.flow_valid))
+
+    def frames(self, start: int, stop: int) -> Observation:
+        """The same people from frame ``start`` to the one before ``stop``."""
+        at = slice(start, stop)
+        image = None if self.image is None else self.image[:, at]
+        motion = (self.flow[:, at], self.box[:, at], self.flow_valid[:, at])
+        return Observation(
+            self.points[:, at], self.confidence[:, at], self.camera[:, at], self.dt[:, at], *motion, image
+        )

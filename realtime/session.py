@@ -131,6 +131,10 @@ class Session:
         self._engines.append(engine)
         return engine
 
+    @property
+    def _runtimes(self) -> str:
+        return " and ".join(dict.fromkeys(engine.runtime for engine in self._engines))
+
     def _open_body(self, stack: contextlib.ExitStack, arrays: BodyArrays, regressor: Engine) -> Poser:
         """The body where the regressor runs."""
         if regressor.runtime == "tensorrt":
@@ -192,8 +196,8 @@ class Session:
                 with contextlib.suppress(StageError):
                     pipeline.wait(20.0)
                 self._pass_on_notices(source)
-                engine = self._engines[0]
-                self.report = self._meter.report(engine.runtime, engine.device, source.name, options.look_ahead)
+                device = self._engines[0].device
+                self.report = self._meter.report(self._runtimes, device, source.name, options.look_ahead)
                 if options.report:
                     self.report.save(options.report)
             return self.report
@@ -208,8 +212,7 @@ class Session:
         # What a regressor says is said of the default body; another one's betas and rest pose are not the same.
         conversion = BodyConversion.where_needed(load_body(), arrays) if options.body else None
         regressor = BodyRegressor(network, self._open_body(stack, arrays, network), conversion=conversion)
-        runtimes = " and ".join(dict.fromkeys(engine.runtime for engine in self._engines))
-        self._say(f"networks run on {runtimes}, {self._engines[0].device}")
+        self._say(f"networks run on {self._runtimes}, {self._engines[0].device}")
         lossless = not source.live
         return Pipeline(
             source,

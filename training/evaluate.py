@@ -3,17 +3,20 @@
 Unseen subjects move before random cameras and the measured detector noise is laid over them. Errors are of 14 joints
 (ankles, knees, hips, wrists, elbows, shoulders, neck, head); MPJPE after moving the middle of the hips together,
 PA-MPJPE after the best similarity of each frame. The first `WARM_UP` frames of a window are left out: a live stream is
-past them.
+past them. A second score is of people who have been seen for `LONG_WARM_UP` frames, and a third of detections as bad as
+rendered people's.
 """
 
 from __future__ import annotations
 
 import pickle
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -52,6 +55,7 @@ JOINTS_14 = [
 ]
 HIPS = [JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip")]
 WARM_UP, LENGTH, FPS = 8, 40, 30.0
+LONG_WARM_UP = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +84,15 @@ def open_clips(motion: Path, split: str) -> list[Clip]:
     return [adapt_clip(clip, rest) for clip in load_motions(motion, (split,))]
 
 
-def unseen_people(network: Lifter, body: TorchBody, clips: list[Clip], seed: int, clean: bool = False) -> BatchMaker:
+def unseen_people(
+    network: Lifter, body: TorchBody, clips: list[Clip], seed: int, clean: bool = False, rendered: bool = False
+) -> BatchMaker:
     """Windows of ``clips`` with all that ``network`` reads, the same ones for the same seed."""
     bank = MotionBank(clips, seed=seed)
     bank.weights = bank.lengths.double()  # every recorded second counts alike
     flow = FlowSource(_grid(), FlowDegrader(load_flow_noise(), seed + 2), dropout=0.0) if network.config.flow else None
-    return BatchMaker(bank, body, NoiseSampler(load_noise(), seed + 1), NONE, flow=flow, clean=clean)
+    noise = NoiseSampler(load_noise(), seed + 1, float(rendered))
+    return BatchMaker(bank, body, noise, NONE, flow=flow, clean=clean)
 
 
 @torch.no_grad()
@@ -98,30 +105,35 @@ def evaluate(
     seed: int = 1234,
     clean: bool = False,
     blind: bool = False,
+    rendered: bool = False,
+    warm_up: int = WARM_UP,
 ) -> Scores:
-    """Score ``network`` on ``windows`` windows of ``clips``. ``single_frames`` scores its per-frame part alone; ``clean``
-    leaves the errors of detector and flow out; ``blind`` gives no flow to a network that reads it."""
-    maker = unseen_people(network, body, clips, seed, clean)
+    """Score ``network`` on ``windows`` windows of ``clips``: on the frames after the first ``warm_up`` ones.
+
+    ``single_frames`` scores its per-frame part alone; ``clean`` leaves the errors of detector and flow out; ``blind`` gives no
+    flow to a network that reads it; ``rendered`` makes detections as bad as those of rendered people.
+    """
+    maker = unseen_people(network, body, clips, seed, clean, rendered)
     was_training = network.training
     network.eval()
     parts: list[Tensor] = []
     for start in range(0, windows, 64):
-        batch = maker.draw(min(64, windows - start), LENGTH, FPS)
+        batch = maker.draw(min(64, windows - start), warm_up + LENGTH - WARM_UP, FPS)
         seen = batch.seen.without_flow() if blind else batch.seen
         lifted = network(seen, network.start_state(len(batch.betas)), alone=single_frames)
-        parts.append(score(lifted, body, batch) * len(batch.betas))
+        parts.append(score(lifted, body, batch, warm_up) * len(batch.betas))
     network.train(was_training)
     return Scores(*(torch.stack(parts).sum(0) / windows).tolist())
 
 
-def score(lifted: Lifted, body: TorchBody, batch: Batch) -> Tensor:
-    """The numbers of `Scores`, in their order, of one batch's answers. The first `WARM_UP` frames do not count."""
+def score(lifted: Lifted, body: TorchBody, batch: Batch, warm_up: int = WARM_UP) -> Tensor:
+    """The numbers of `Scores`, in their order, of one batch's answers. The first ``warm_up`` frames do not count."""
     joints, _ = body.skeleton(lifted.rotations, lifted.betas)
-    joints, truth = joints[:, WARM_UP:], batch.joints[:, WARM_UP:]
+    joints, truth = joints[:, warm_up:], batch.joints[:, warm_up:]
     mine, theirs = joints[:, :, JOINTS_14], truth[:, :, JOINTS_14]
     aligned = pelvis_aligned(mine, theirs, joints[:, :, HIPS].mean(2), truth[:, :, HIPS].mean(2)).mean()
     jerk = acceleration_error(mine.transpose(0, 1), theirs.transpose(0, 1), FPS).mean()
-    turn = lifted.rotations[:, WARM_UP:, 0].transpose(-1, -2) @ batch.rotations[:, WARM_UP:, 0]
+    turn = lifted.rotations[:, warm_up:, 0].transpose(-1, -2) @ batch.rotations[:, warm_up:, 0]
     trace = turn.diagonal(dim1=-2, dim2=-1).sum(-1)
     facing = torch.rad2deg(torch.acos(((trace - 1) / 2).clamp(-1, 1))).mean()
     return torch.stack([pa_distances(mine, theirs).mean() * 1000, aligned * 1000, jerk, facing])
@@ -136,18 +148,25 @@ class CheckpointError(ValueError):
     """A checkpoint cannot be read. The message is one line that says what to do."""
 
 
+@contextmanager
+def checkpoint_errors(path: Path) -> Iterator[None]:
+    """Turn what reading the checkpoint ``path`` raises into a `CheckpointError`."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path} ({error.strerror}): name a checkpoint of a run") from error
+    except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no checkpoint of training.train of this version: name another one"
+        ) from error
+
+
 def load_checkpoint(path: Path) -> Lifter:
     """The averaged weights of a training checkpoint. Raises `CheckpointError` where there is none, or a damaged one."""
-    try:
+    with checkpoint_errors(path):
         state = torch.load(path, weights_only=True, map_location="cpu")
         network = Lifter(LifterConfig(**state["config"]["network"]))
         network.load_state_dict(state["averaged"])
-    except OSError as error:
-        raise CheckpointError(f"cannot read {path} ({error.strerror}): give the --checkpoint of a run") from error
-    except (pickle.UnpicklingError, EOFError, RuntimeError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} is damaged or no checkpoint of training.train of this version: give another --checkpoint"
-        ) from error
     return network.eval()
 
 
@@ -156,19 +175,23 @@ def main(
     checkpoint: Annotated[Path, typer.Option(help="checkpoint of a run")] = Path("runs/motion/checkpoint.pt"),
     windows: Annotated[int, typer.Option(help="windows of 40 frames")] = 1024,
 ) -> None:
-    """Print the errors on the validation and the test subjects, with and without detector noise.
+    """Print the errors on the validation and the test subjects, with and without the errors of detector and flow.
 
     Real data sets: python -m training.evaluate --dataset threedpw --help
     """
     network, body = load_checkpoint(checkpoint), TorchBody(load_body())
+    rows: dict[str, dict[str, Any]] = {
+        "as detected in real video": {},
+        "the same, no flow": {"blind": True},
+        "the same, after 4 s": {"warm_up": LONG_WARM_UP},
+        "as detected when rendered": {"rendered": True},
+        "true keypoints and flow": {"clean": True},
+    }
     for split in ("val", "test"):
         clips = open_clips(motion, split)
-        print(f"{split:5s} as detected             {evaluate(network, body, clips, windows)}", flush=True)
-        if network.config.flow:
-            print(
-                f"{split:5s} as detected, no flow    {evaluate(network, body, clips, windows, blind=True)}", flush=True
-            )
-        print(f"{split:5s} true keypoints and flow {evaluate(network, body, clips, windows, clean=True)}", flush=True)
+        for what, how in rows.items():
+            if network.config.flow or not how.get("blind"):
+                print(f"{split:5s} {what:26s} {evaluate(network, body, clips, windows, **how)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from training.evaluate import open_clips
 from training.fit_noise import Observations, fit
 from training.motion.clip import MotionError
 from training.noise import TABLES, extent, load_noise
+from training.shapes import draw_betas
 from training.synth.appearance import clothing
 from training.synth.backgrounds import background
 from training.views import draw_views
@@ -70,7 +71,7 @@ def measure_rendered(motion: Path, people: int, seed: int) -> dict[str, Observat
         views = draw_views(window, bank.generator)
         root = views.rotation @ window.rotations[:, :, 0]
         rotations = torch.cat([root[:, :, None], window.rotations[:, :, 1:]], 2)
-        betas = torch.randn(1, 1, 10, generator=bank.generator).clamp(-2, 2).expand(1, FRAMES, 10)
+        betas = draw_betas(1, bank.generator)[:, None].expand(1, FRAMES, 10)
         joints, coco = body.skeleton(rotations, betas)
         place = views.pelvis[:, :, None]
         points = views.project(coco + place)

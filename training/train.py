@@ -26,7 +26,7 @@ from realtime.errors import told_in_one_line
 from training.bank import Augmentation, MotionBank
 from training.batches import Batch, BatchMaker, FlowSource
 from training.distributed import Crew, join_crew
-from training.evaluate import Scores, evaluate, open_clips
+from training.evaluate import CheckpointError, Scores, checkpoint_errors, evaluate, open_clips
 from training.losses import LossWeights, regression_loss
 from training.motion.clip import MotionError
 from training.networks.lifter import Lifter, LifterConfig
@@ -167,16 +167,17 @@ class Trainer:
 
     def start_from(self, checkpoint: Path) -> list[str]:
         """Take over the weights of another run, wherever names and shapes agree; inputs that it did not have start at
-        zero. Returns the names that it had nothing for."""
-        theirs = torch.load(checkpoint, weights_only=True, map_location="cpu")["averaged"]
+        zero, and what it alone had is left out. Returns the names that it had nothing for. Raises `CheckpointError`."""
+        with checkpoint_errors(checkpoint):
+            theirs = torch.load(checkpoint, weights_only=True, map_location="cpu")["averaged"]
         fresh = []
         mine = self.network.state_dict()
         for name, value in mine.items():
             if name in theirs and theirs[name].shape == value.shape:
                 value.copy_(theirs[name])
-            elif name == "frame.0.weight" and name in theirs and theirs[name].shape[1] < value.shape[1]:
-                known = theirs[name].shape[1]
-                value[:, :known] = theirs[name]
+            elif name == "frame.0.weight" and name in theirs:  # flow and image are its last columns
+                known = min(theirs[name].shape[1], value.shape[1])
+                value[:, :known] = theirs[name][:, :known]
                 value[:, known:] = 0
             else:
                 fresh.append(name)
@@ -310,5 +311,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told_in_one_line(MotionError):
+    with told_in_one_line(MotionError, CheckpointError):
         typer.run(main)

@@ -119,8 +119,27 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     text.write_text("no checkpoint")
     torch.save({"weights": torch.zeros(3)}, other)
     for path in (missing, text, other):
-        with pytest.raises(CheckpointError, match=rf"{path.name}.*give"):
+        with pytest.raises(CheckpointError, match=rf"{path.name}.*name"):
             load_checkpoint(path)
+
+
+def test_a_missing_checkpoint_to_start_from_is_named(trainer: type[train.Trainer], tmp_path: Path) -> None:
+    from training.evaluate import CheckpointError
+
+    with pytest.raises(CheckpointError, match=r"none\.pt.*name"):
+        trainer(tmp_path, tmp_path / "run", config()).start_from(tmp_path / "none.pt")
+
+
+def test_weights_for_flow_are_left_out_where_there_is_none(trainer: type[train.Trainer], tmp_path: Path) -> None:
+    first = trainer(tmp_path, tmp_path / "seeing", config())
+    first.train_step()
+    first.save()
+    blind = config()
+    blind.network = LifterConfig(48, 1, 24, flow=False)
+    second = trainer(tmp_path, tmp_path / "blind", blind)
+    assert second.start_from(first.checkpoint) == []
+    known = second.network.state_dict()["frame.0.weight"]
+    torch.testing.assert_close(known, first.averaged.state_dict()["frame.0.weight"][:, : known.shape[1]])
 
 
 def test_another_runs_weights_are_taken_over_where_they_fit(trainer: type[train.Trainer], tmp_path: Path) -> None:

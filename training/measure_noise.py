@@ -117,16 +117,16 @@ def main(
 ) -> None:
     """Run the keypoint networks on rendered people and write the tables that training draws its noise from."""
     torch.set_num_threads(1)
-    rows = {}
+    rows, real = {}, {noise.name: noise.real for noise in load_noise()}
     for name, seen in measure_rendered(motion, people, seed).items():
-        rows[name] = fit(seen)
+        rows[name] = {**fit(seen), "real": asdict(real[name])}
         error = np.linalg.norm(seen.detected - seen.truth, axis=-1) / seen.scale[..., None]
         used = (seen.state == 0) & (seen.confidence > 0.3)
         middle, tail = np.quantile(error[used], [0.5, 0.9])
         print(
             f"{name}: {len(seen.truth)} windows, confident visible keypoints off by {middle:.4f} (p90 {tail:.4f}) of extent"
         )
-    output.write_text(json.dumps({"real_video": asdict(load_noise().real), "detectors": rows}) + "\n")
+    output.write_text(json.dumps({"detectors": rows}) + "\n")
 
 
 if __name__ == "__main__":

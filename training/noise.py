@@ -39,22 +39,6 @@ _LEGS = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("knee
 
 
 @dataclass(frozen=True, slots=True)
-class DetectorNoise:
-    """Measured behaviour of one detector. Lengths are shares of the person's `extent`; times are seconds.
-
-    ``confidence`` (groups, states, Q) quantiles; ``error`` (groups, states, bins, Q) quantiles of the error's length;
-    ``slow_s`` over which errors change; ``swap_rate`` swaps a second for arms and for legs; ``swap_s`` their mean duration.
-    """
-
-    name: str
-    confidence: NDArray[np.float32]
-    error: NDArray[np.float32]
-    slow_s: float
-    swap_rate: tuple[float, float]
-    swap_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class RealVideo:
     """How detections in real video differ from those of rendered people, as `training.real_video` measures it.
 
@@ -68,18 +52,26 @@ class RealVideo:
 
 
 @dataclass(frozen=True, slots=True)
-class NoiseTables:
-    """All that was measured: on rendered people for each of the ``detectors``, and on real video."""
+class DetectorNoise:
+    """Measured behaviour of one detector. Lengths are shares of the person's `extent`; times are seconds.
 
-    detectors: list[DetectorNoise]
+    ``confidence`` (groups, states, Q) quantiles; ``error`` (groups, states, bins, Q) quantiles of the error's length;
+    ``slow_s`` over which errors change; ``swap_rate`` swaps a second for arms and for legs; ``swap_s`` their mean duration;
+    ``real`` how real video differs.
+    """
+
+    name: str
+    confidence: NDArray[np.float32]
+    error: NDArray[np.float32]
+    slow_s: float
+    swap_rate: tuple[float, float]
+    swap_s: float
     real: RealVideo
 
 
-def load_noise(path: Path = TABLES) -> NoiseTables:
+def load_noise(path: Path = TABLES) -> list[DetectorNoise]:
     """Read the measured tables. Raises ``FileNotFoundError`` or ``ValueError`` when the file is missing or not ours."""
-    content = json.loads(path.read_text())
-    real = content["real_video"]
-    detectors = [
+    return [
         DetectorNoise(
             name,
             np.array(row["confidence"], np.float32),
@@ -87,10 +79,10 @@ def load_noise(path: Path = TABLES) -> NoiseTables:
             row["slow_s"],
             (row["swap_rate"][0], row["swap_rate"][1]),
             row["swap_s"],
+            RealVideo(tuple(row["real"]["ease"]), row["real"]["error"], row["real"]["jitter"]),
         )
-        for name, row in content["detectors"].items()
+        for name, row in json.loads(path.read_text())["detectors"].items()
     ]
-    return NoiseTables(detectors, RealVideo(tuple(real["ease"]), real["error"], real["jitter"]))
 
 
 def extent(points: Tensor, seen: Tensor) -> Tensor:
@@ -107,16 +99,17 @@ class NoiseSampler:
     ``rendered`` of the windows are as hard as rendered people are, the others as real video.
     """
 
-    def __init__(self, tables: NoiseTables, seed: int, rendered: float = 0.0) -> None:
-        detectors = tables.detectors
+    def __init__(self, detectors: list[DetectorNoise], seed: int, rendered: float = 0.0) -> None:
         if not detectors:
             raise ValueError("no measured detector: run python -m training.measure_noise")
-        self.detectors, self.real, self.rendered = detectors, tables.real, rendered
+        self.detectors, self.rendered = detectors, rendered
         self.generator = torch.Generator().manual_seed(seed)
         group = torch.tensor(GROUP_OF)
         self._confidence = torch.stack([torch.from_numpy(d.confidence)[group] for d in detectors])
         self._error = torch.stack([torch.from_numpy(d.error)[group] for d in detectors])
-        self._ease = torch.tensor(tables.real.ease)
+        places = np.linspace(0, 1, 65)
+        eases = [np.interp(places, np.linspace(0, 1, len(d.real.ease)), d.real.ease) for d in detectors]
+        self._ease = torch.tensor(np.array(eases), dtype=torch.float32)
         self._edges = torch.tensor(BINS[1:])
         self._mirror = torch.tensor(COCO_MIRROR)
 
@@ -175,7 +168,7 @@ class NoiseSampler:
         lasting = 0.6 * level + 0.5 * drift
         rendered = torch.rand(batch, generator=self.generator) < self.rendered
         people = torch.rand(batch, generator=self.generator)
-        ease = torch.where(rendered, 1.0, _quantile(self._ease, (), people))[:, None, None]
+        ease = torch.where(rendered, 1.0, _quantile(self._ease, (pick,), people))[:, None, None]
         where = torch.arange(17).expand(batch, length, 17)
         chosen = pick[:, None, None].expand(batch, length, 17)
 
@@ -186,12 +179,14 @@ class NoiseSampler:
         confidence = confident(lasting + _FLICKER * flicker)
         # Confidence flickers, places do not: how far off a keypoint is goes by what lasts of its confidence.
         bins = torch.bucketize(confident(lasting / (1 - _FLICKER**2) ** 0.5), self._edges)
-        jitter = self.real.jitter * torch.exp(0.7 * torch.randn(batch, generator=self.generator))
+        jitter = of([d.real.jitter for d in self.detectors]) * torch.exp(
+            0.7 * torch.randn(batch, generator=self.generator)
+        )
         jitter = jitter.clamp(max=0.3)[:, None, None, None]
         push = (1 - jitter**2).sqrt() * self._drift((batch, length, 17, 2), dt, seconds)
         push = push + jitter * torch.randn(push.shape, generator=self.generator)
         reach = push.norm(dim=-1).clamp_min(1e-6)
-        most = torch.where(rendered, 1.0, self.real.error)[:, None, None]
+        most = torch.where(rendered, 1.0, of([d.real.error for d in self.detectors]))[:, None, None]
         rank = (1 - torch.exp(-0.5 * reach**2)).clamp(0, 0.999) * most  # Rayleigh: uniform again
         error = _quantile(self._error, (chosen, where, state.clamp(max=1), bins), rank)
 

@@ -33,7 +33,7 @@ from realtime.errors import UserError, told_in_one_line
 from realtime.motion_file import Motion, load_motion
 from training.batches import visibility
 from training.evaluate_reference import Reference, load_reference
-from training.noise import BINS, GROUP_OF, GROUPS, DetectorNoise, NoiseSampler, NoiseTables, load_noise
+from training.noise import BINS, GROUP_OF, GROUPS, DetectorNoise, NoiseSampler, load_noise
 from training.predictions import body_of
 
 Array = NDArray[np.float64]
@@ -137,7 +137,7 @@ def still_jitter(person: Detected) -> list[Array]:
     return [change[:, columns][used[:, columns]] for columns in _COLUMNS]
 
 
-def fit_jitter(tables: NoiseTables, detector: int, jitters: list[Array]) -> float:
+def fit_jitter(detector: DetectorNoise, jitters: list[Array]) -> float:
     """The `RealVideo.jitter` whose still keypoints shake like ``jitters``, by the medians of each of `GROUPS`."""
     used = [group for group, values in enumerate(jitters) if len(values) >= _ENOUGH]
     if len(used) < _ENOUGH_GROUPS:
@@ -146,8 +146,8 @@ def fit_jitter(tables: NoiseTables, detector: int, jitters: list[Array]) -> floa
     shares = np.geomspace(0.03, 0.5, 15)
     cost = []
     for share in shares:
-        one = NoiseTables([tables.detectors[detector]], replace(tables.real, jitter=float(share)))
-        drawn = still_jitter(_drawn(NoiseSampler(one, 0)))
+        shaking = replace(detector, real=replace(detector.real, jitter=float(share)))
+        drawn = still_jitter(_drawn(NoiseSampler([shaking], 0)))
         cost.append(abs(np.mean(np.log([np.median(drawn[group]) for group in used]) - theirs)))
     return float(shares[int(np.argmin(cost))])
 
@@ -216,12 +216,10 @@ def main(
     reference: Annotated[Path | None, typer.Option(help="measured points; the recordings are of its cameras")] = None,
 ) -> None:
     """Print the numbers of `training.noise.RealVideo`."""
-    tables = load_noise()
-    names = [noise.name for noise in tables.detectors]
-    if detector not in names:
-        raise typer.BadParameter(f"there are no tables of '{detector}': choose one of {', '.join(names)}")
-    index = names.index(detector)
-    noise = tables.detectors[index]
+    detectors = {noise.name: noise for noise in load_noise()}
+    if detector not in detectors:
+        raise typer.BadParameter(f"there are no tables of '{detector}': choose one of {', '.join(detectors)}")
+    noise = detectors[detector]
     recordings = [load_motion(path) for path in motions]
     if reference is not None:
         try:
@@ -242,11 +240,10 @@ def main(
             print(f"error {what}: {quantiles} of the person's size")
         print(f"{len(every.length)} visible keypoints: error {share:.2f}")
         return
-    _print_people(tables, index, [person for motion in recordings for person in people_in(motion)])
+    _print_people(noise, [person for motion in recordings for person in people_in(motion)])
 
 
-def _print_people(tables: NoiseTables, index: int, people: list[Detected]) -> None:
-    noise = tables.detectors[index]
+def _print_people(noise: DetectorNoise, people: list[Detected]) -> None:
     table = Table("recording", "person", "frames", *GROUPS, "ease", title="mean confidence of visible keypoints")
     eases, shaking = [], [still_jitter(person) for person in people if person.fps >= _LEAST_FPS]
     for person in people:
@@ -270,9 +267,7 @@ def _print_people(tables: NoiseTables, index: int, people: list[Detected]) -> No
         for name, values in zip(GROUPS, jitters, strict=True)
         if len(values) >= _ENOUGH
     )
-    print(
-        f"still keypoints shake by {medians or '-'} of the person's size: jitter {fit_jitter(tables, index, jitters):.2f}"
-    )
+    print(f"still keypoints shake by {medians or '-'} of the person's size: jitter {fit_jitter(noise, jitters):.2f}")
 
 
 if __name__ == "__main__":

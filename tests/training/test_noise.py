@@ -11,16 +11,16 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor  # noqa: E402
 
-from training.noise import BINS, GROUP_OF, GROUPS, NoiseSampler, NoiseTables, load_noise  # noqa: E402
+from training.noise import BINS, GROUP_OF, GROUPS, DetectorNoise, NoiseSampler, load_noise  # noqa: E402
 
 SIDE = 400.0
 KNEES = [i for i, group in enumerate(GROUP_OF) if GROUPS[group] == "knee"]
 
 
-def one_detector(**real: object) -> NoiseTables:
+def one_detector(**real: object) -> list[DetectorNoise]:
     """The first detector, never taking left for right."""
-    tables = load_noise()
-    return NoiseTables([replace(tables.detectors[0], swap_rate=(0.0, 0.0))], replace(tables.real, **real))
+    first = load_noise()[0]
+    return [replace(first, swap_rate=(0.0, 0.0), real=replace(first.real, **real))]
 
 
 def detect(sampler: NoiseSampler, windows: int, length: int, fps: float = 30.0) -> tuple[Tensor, Tensor]:
@@ -37,7 +37,7 @@ def detect(sampler: NoiseSampler, windows: int, length: int, fps: float = 30.0) 
 def test_rendered_people_have_the_tables_quantiles() -> None:
     tables = one_detector()
     error, confidence = detect(NoiseSampler(tables, 0, rendered=1.0), 3000, 2)
-    table = tables.detectors[0]
+    table = tables[0]
     knee = GROUPS.index("knee")
     for place in (0.25, 0.5, 0.75):
         measured = table.confidence[knee, 0, round(place * (table.confidence.shape[-1] - 1))]
@@ -53,7 +53,7 @@ def test_people_are_as_easy_as_was_measured() -> None:
     """Everybody at one ease: the confidences are the better part of the table."""
     tables = one_detector(ease=(0.3, 0.3))
     _, confidence = detect(NoiseSampler(tables, 0), 2000, 2)
-    quantiles = tables.detectors[0].confidence[GROUPS.index("knee"), 0]
+    quantiles = tables[0].confidence[GROUPS.index("knee"), 0]
     ranks = np.linspace(0, 1, len(quantiles))
     assert float(confidence[..., KNEES].min()) >= np.interp(0.7, ranks, quantiles) - 1e-6
     assert float(confidence[..., KNEES].median()) == pytest.approx(np.interp(0.85, ranks, quantiles), abs=0.02)
@@ -62,7 +62,7 @@ def test_people_are_as_easy_as_was_measured() -> None:
 def test_sure_errors_are_those_of_the_table_up_to_the_measured_share() -> None:
     tables = one_detector(ease=(0.2, 0.2), error=0.5)
     error, confidence = detect(NoiseSampler(tables, 0), 3000, 2)
-    table = tables.detectors[0].error[GROUPS.index("knee"), 0]
+    table = tables[0].error[GROUPS.index("knee"), 0]
     assert (confidence[..., KNEES] > BINS[4]).all()
     most = float(table[4:, 16].max())  # half of the quantiles
     length = error.norm(dim=-1)[..., KNEES]
@@ -90,7 +90,7 @@ def test_errors_go_over_smoothly_from_frame_to_frame(fps: float) -> None:
 def test_errors_forget_over_the_measured_time() -> None:
     tables = one_detector(jitter=0.0, ease=(0.3, 0.3), error=0.6)
     error, _ = detect(NoiseSampler(tables, 0), 800, 40)
-    seconds = tables.detectors[0].slow_s
+    seconds = tables[0].slow_s
 
     def correlation(lag: int) -> float:
         return float((error[:, lag:] * error[:, :-lag]).mean() / error.square().mean())
@@ -109,4 +109,4 @@ def test_the_same_seed_draws_the_same() -> None:
 
 def test_without_tables_there_is_nothing_to_draw_from() -> None:
     with pytest.raises(ValueError, match="measure_noise"):
-        NoiseSampler(replace(load_noise(), detectors=[]), 0)
+        NoiseSampler([], 0)

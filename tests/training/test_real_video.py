@@ -19,16 +19,15 @@ from body.model import load_body  # noqa: E402
 from realtime.motion_file import Motion  # noqa: E402
 from training import real_video  # noqa: E402
 from training.evaluate_reference import Reference  # noqa: E402
-from training.noise import NoiseSampler, NoiseTables, load_noise  # noqa: E402
+from training.noise import NoiseSampler, load_noise  # noqa: E402
 
 FRAMES, FOCAL, WIDTH, HEIGHT, DISTANCE = 600, 800.0, 1280, 1000, 3.0
 
 
 def drawn_with(seed: int = 0, **real: object) -> tuple[Motion, NDArray[np.float64]]:
     """A recording of somebody who stands still, of 600 frames in windows of 40, and his keypoints in space (17, 3) m."""
-    tables = load_noise()
-    detector = replace(tables.detectors[0], swap_rate=(0.0, 0.0))
-    noise = NoiseSampler(NoiseTables([detector], replace(tables.real, **real)), seed)
+    first = load_noise()[0]
+    noise = NoiseSampler([replace(first, swap_rate=(0.0, 0.0), real=replace(first.real, **real))], seed)
     body = NumpyBody(load_body())
     turn = np.array([np.pi, 0, 0], np.float32)  # rest pose: y up; upright in a picture is y down
     pose, place = np.zeros((23, 3), np.float32), np.array([0, 0.1, DISTANCE], np.float32)
@@ -72,7 +71,7 @@ def test_it_finds_how_easy_somebody_is(ease: float) -> None:
     motion, _ = drawn_with(ease=(ease, ease))
     (person,) = real_video.people_in(motion)
     assert person.visible.mean() > 0.9  # he faces the camera, in full view
-    found = real_video.fit_ease(load_noise().detectors[0], real_video.confidences_of(person))
+    found = real_video.fit_ease(load_noise()[0], real_video.confidences_of(person))
     assert found == pytest.approx(ease, abs=0.08)
 
 
@@ -81,7 +80,7 @@ def test_it_finds_how_much_keypoints_shake() -> None:
     for jitter in (0.08, 0.25):
         motion, _ = drawn_with(ease=(0.3, 0.3), jitter=jitter)
         (person,) = real_video.people_in(motion)
-        found.append(real_video.fit_jitter(load_noise(), 0, real_video.still_jitter(person)))
+        found.append(real_video.fit_jitter(load_noise()[0], real_video.still_jitter(person)))
     assert found[0] == pytest.approx(0.08, rel=0.6)
     assert found[1] == pytest.approx(0.25, rel=0.6)
     assert found[1] > 1.8 * found[0]
@@ -96,13 +95,13 @@ def test_it_finds_how_large_errors_are(share: float) -> None:
     )  # fmt: skip
     found = real_video.errors_against(reference, 0, motion)
     assert len(found.length) > 0.9 * FRAMES * 17
-    assert real_video.fit_error(load_noise().detectors[0], found)[0] == pytest.approx(share, abs=0.1)
+    assert real_video.fit_error(load_noise()[0], found)[0] == pytest.approx(share, abs=0.1)
 
 
 def test_too_little_is_not_a_person() -> None:
     few = [np.full(10, 0.7)] * 9
-    assert np.isnan(real_video.fit_ease(load_noise().detectors[0], few))
-    assert np.isnan(real_video.fit_jitter(load_noise(), 0, few))
+    assert np.isnan(real_video.fit_ease(load_noise()[0], few))
+    assert np.isnan(real_video.fit_jitter(load_noise()[0], few))
 
 
 def test_a_missing_recording_is_told_in_one_line(tmp_path: Path) -> None:

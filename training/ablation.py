@@ -7,11 +7,11 @@
     python -m training.ablation test --data DIR --reference REFERENCE.npz --camera CAMERA_0.mp4 ... --clip VIDEO ...
     python -m training.ablation report                                  # docs/sim2real.md's tables and plot
 
-Variants read pixels, flow, keypoints frame by frame, keypoints in motion, or keypoints in motion with pixels or flow. They
-are trained on the same rendered people: real crops of the region that the tracker cuts, flow by the live engine, detections
-with the measured noise. They are tested on unseen synthetic subjects, and on real video: against a multi-camera
-reference, and by how the body's keypoints lie on the detections and how steadily it moves. Small networks, trained
-briefly: the differences count, not the level.
+Variants read pixels, flow, keypoints frame by frame, keypoints in motion, or keypoints in motion with pixels or flow; the
+flow with the camera's motion taken off or left in. They are trained on the same rendered people: real crops of the region
+that the tracker cuts, flow by the live engine, detections with the measured noise. They are tested on unseen synthetic
+subjects, and on real video: against a multi-camera reference, and by how the body's keypoints lie on the detections and
+how steadily it moves. Small networks, trained briefly: the differences count, not the level.
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ _SMALL: Final = LifterConfig(width=256, blocks=2, memory=192, encoding=128, resi
 VARIANTS: Final[dict[str, LifterConfig]] = {
     "rgb": replace(_SMALL, keypoints=False, flow=False, image=True),
     "flow": replace(_SMALL, keypoints=False),
+    "flow_raw": replace(_SMALL, keypoints=False, compensation="none"),
     "keypoints": replace(_SMALL, flow=False, motion=False),
     "keypoint_motion": replace(_SMALL, flow=False),
     "keypoint_motion_rgb": replace(_SMALL, flow=False, image=True),
     "keypoint_motion_flow": _SMALL,
     "keypoint_motion_flow_raw": replace(_SMALL, compensation="none"),
 }
-"""What each variant looks at. The last one leaves the camera's own motion in the flow."""
+"""What each variant looks at. Those called raw have the camera's own motion left in the flow."""
 NOTHING: Final = "nothing"
 """The name of the one body for all among the outcomes."""
 RUNS: Final = Path("runs/ablation")

@@ -15,11 +15,12 @@ _TITLES: Final = {
     "nothing": "nothing: one body for all",
     "rgb": "RGB",
     "flow": "flow",
+    "flow_raw": "flow, camera motion left in",
     "keypoints": "keypoints, each frame alone",
     "keypoint_motion": "keypoint motion",
     "keypoint_motion_rgb": "keypoint motion + RGB",
     "keypoint_motion_flow": "keypoint motion + flow",
-    "keypoint_motion_flow_raw": "the same, camera motion left in",
+    "keypoint_motion_flow_raw": "keypoint motion + flow, camera motion left in",
 }
 _GAPS: Final = {
     "pa_arms": "PA-MPJPE, mm",

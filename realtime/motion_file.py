@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from body.errors import BodyError
+from body.model import DATA, BodyArrays, load_body
 from realtime.errors import UserError
 from realtime.recording import check_writable
 from realtime.records import Camera, FloatArray, Result
@@ -177,6 +179,19 @@ def load_motion(path: str | Path) -> Motion:
     }
     everything: dict[str, Any] = {**arrays, **scalars}
     return Motion(**everything)
+
+
+def body_of(motion: Motion, path: Path | None = None) -> BodyArrays:
+    """The body that a motion's pose parameters belong to: the file ``path``, or a body that ships with the project.
+
+    Raises `BodyError` if it is another body, by its hash.
+    """
+    for candidate in [path] if path is not None else sorted(DATA.glob("*.npz")):
+        arrays = load_body(candidate)
+        if arrays.sha256 == motion.body_sha256:
+            return arrays
+    what = f"{path} is not the body" if path is not None else "no shipped body is the one"
+    raise BodyError(f"{what} that the motion of {motion.source} was made with: name its file, or record it again")
 
 
 def _validate(arrays: dict[str, NDArray[np.generic]], path: Path) -> None:

@@ -36,11 +36,11 @@ from rich.console import Console
 from rich.table import Table
 
 from body.joints import COCO_NAMES, JOINT_NAMES
-from realtime.motion_file import Motion, load_motion
+from realtime.motion_file import Motion, body_of, load_motion
 from realtime.session import USER_ERRORS
 from training.metrics import mean_of_known, per_frame_squared, pose_errors
 from training.motion.archive import ARCHIVE_ERRORS
-from training.predictions import body_of, posed, rows_of_people
+from training.predictions import posed, rows_of_people
 
 Array = NDArray[np.float64]
 Points = Literal["joints", "coco"]

@@ -1,17 +1,15 @@
-"""What a saved motion says about a recording whose truth is known: which row belongs to whom, and what its body is."""
+"""What a saved motion says about a recording whose truth is known: which row belongs to whom, and how they are posed."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from body.errors import BodyError
 from body.lbs import NumpyBody
-from body.model import DATA, BodyArrays, load_body
+from body.model import BodyArrays
 from realtime.motion_file import Motion
 
 Array = NDArray[np.float64]
@@ -67,19 +65,6 @@ def _distance(seen: Array, truth: Array, columns: list[int]) -> float:
         return float("inf")
     size = max(float(np.ptp(part[np.isfinite(part).all(-1)], axis=0).max()) for part in (seen, truth))
     return float(np.linalg.norm(seen[columns] - truth, axis=-1)[both].mean()) / max(size, 1.0)
-
-
-def body_of(motion: Motion, path: Path | None = None) -> BodyArrays:
-    """The body that a motion's pose parameters belong to: the file ``path``, or a body that ships with the project.
-
-    Raises `BodyError` if it is another body, by its hash.
-    """
-    for candidate in [path] if path is not None else sorted(DATA.glob("*.npz")):
-        arrays = load_body(candidate)
-        if arrays.sha256 == motion.body_sha256:
-            return arrays
-    what = f"{path} is not the body" if path is not None else "no shipped body is the one"
-    raise BodyError(f"{what} that the motion of {motion.source} was made with: name its file, or record it again")
 
 
 def posed(motion: Motion, rows: NDArray[np.int64], arrays: BodyArrays) -> NDArray[np.float32]:

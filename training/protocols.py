@@ -30,11 +30,11 @@ from body.conversion import BodyConversion
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs import NumpyBody
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from realtime.motion_file import Motion
+from realtime.motion_file import Motion, body_of
 from training.datasets.sequence import Sequence
 from training.datasets.smpl_folder import HIPS_14, NAMES_14, SmplFolder
 from training.metrics import PoseErrors, pose_errors
-from training.predictions import body_of, rows_of_people
+from training.predictions import rows_of_people
 
 Array = NDArray[np.float64]
 

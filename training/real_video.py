@@ -30,11 +30,10 @@ from body.joints import COCO_NAMES
 from body.lbs_torch import TorchBody
 from body.rotations import axis_angle_to_matrix
 from realtime.errors import UserError, told_in_one_line
-from realtime.motion_file import Motion, load_motion
+from realtime.motion_file import Motion, body_of, load_motion
 from training.batches import visibility
 from training.evaluate_reference import Reference, load_reference
 from training.noise import BINS, GROUP_OF, GROUPS, DetectorNoise, NoiseSampler, load_noise
-from training.predictions import body_of
 
 Array = NDArray[np.float64]
 

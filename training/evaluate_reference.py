@@ -11,6 +11,7 @@ The reference file is plain numpy (``np.savez``, no objects) of T frames, J poin
   camera (x right, y down, z forward) and at K (R X + t) in its picture; ``D`` (C, 4 or more) OpenCV's lens distortion,
   none where it is missing;
 - ``n_views`` (T, J), optional: in how many pictures a point was seen. Fewer than two is no measurement: left out;
+- ``reproj_px`` (T, J, C), optional: how far each of these was off the measured point in its picture, NaN where it was not;
 - ``frame`` (T,) evenly spaced indices in the videos, 0, 1, ... where it is missing; ``fps``, optional: frames a second of
   the REFERENCE, the videos' own rate where it is missing.
 
@@ -79,6 +80,8 @@ class Reference:
     distortions: Array
     """(C, D) as OpenCV's."""
     fps: float | None
+    uncertainty: Array | None = None
+    """(T, J) standard error of the points in a picture, pixels; None where nothing is said of it."""
 
     def seen_by(self, camera: int) -> tuple[Array, Array]:
         """The points in the frame of a camera, (T, J, 3) metres, and in its picture, (T, J, 2) pixels."""
@@ -126,6 +129,7 @@ def load_reference(path: Path) -> Reference:
         "R": (cameras, 3, 3),
         "t": (cameras, 3),
         "n_views": points.shape[:2],
+        "reproj_px": (*points.shape[:2], cameras),
         "frame": (count,),
     }
     for name, shape in shapes.items():
@@ -146,7 +150,16 @@ def load_reference(path: Path) -> Reference:
         arrays["K"].astype(np.float64),
         arrays["D"].astype(np.float64).reshape(cameras, -1) if "D" in arrays else np.zeros((cameras, 5)),
         float(arrays["fps"]) if "fps" in arrays else None,
+        uncertainty_of(arrays["reproj_px"].astype(np.float64)) if "reproj_px" in arrays else None,
     )
+
+
+def uncertainty_of(off: Array) -> Array:
+    """Standard errors (T, J) px of points from how far (T, J, C) px their measurements are off them: n pictures give 2 n
+    numbers for 3 unknowns, which leaves 2 n - 3 to tell the spread."""
+    views = np.isfinite(off).sum(-1)
+    square = np.nansum(off**2, -1) / np.maximum(views, 1)
+    return np.asarray(np.where(views >= 2, np.sqrt(square * 3 / np.maximum(2 * views - 3, 1)), np.nan))
 
 
 def compare(

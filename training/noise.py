@@ -7,7 +7,7 @@ error that fits it. Confident misses are part of the tables; left/right swaps ar
 
 The tables are of rendered people, whose truth is exact. A detector is surer of real ones: how much surer, and how smoothly
 its errors change, was measured on real video (`training.real_video`), and the tables are drawn from accordingly. Given a
-confidence, real errors are as large as rendered ones.
+confidence, real errors are like two thirds of the rendered ones.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class NoiseSampler:
         jitter = of([d.real.jitter for d in self.detectors]) * torch.exp(
             0.7 * torch.randn(batch, generator=self.generator)
         )
-        jitter = jitter.clamp(max=0.3)[:, None, None, None]
+        jitter = jitter.clamp(max=0.7)[:, None, None, None]
         push = (1 - jitter**2).sqrt() * self._drift((batch, length, 17, 2), dt, seconds)
         push = push + jitter * torch.randn(push.shape, generator=self.generator)
         reach = push.norm(dim=-1).clamp_min(1e-6)

@@ -9,7 +9,7 @@ of real video (``run_camera.py --save``) are measured for three things, of which
 - jitter: how much of a keypoint's place is new in every frame, by the second differences of keypoints that hardly move;
 - error, only with ``--reference``: detections held against points that several cameras have measured in space
   (`training.evaluate_reference` says in which file), the recordings then being its cameras in their order. Given their
-  confidence, which share of the table's errors do they reach?
+  confidence, which share of the table's errors do they reach? Only points count that are themselves known well.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ _ENOUGH, _ENOUGH_GROUPS = 40, 4
 """Detections that make a distribution, and how many kinds of keypoint make a person."""
 _STILL, _SURE, _LEAST_FPS = 0.004, 0.5, 20.0
 """Jitter: share of the person's size that a keypoint moves in a frame, its confidence, and the frame rate."""
+_KNOWN: Final = 0.005
+"""Share of the person's size that a measured point's standard error may reach."""
 _SHARES: Final = np.linspace(0.05, 1.0, 96)
 _PLACES: Final = (np.arange(200) + 0.5) / 200
 _TAIL: Final = np.array([0.5, 0.75, 0.9, 0.95, 0.97, 0.99])
@@ -172,7 +174,8 @@ class Errors:
 
 
 def errors_against(reference: Reference, camera: int, motion: Motion) -> Errors:
-    """How far visible keypoints in the recording of one camera lie from the measured points."""
+    """How far visible keypoints in the recording of one camera lie from the measured points. Where these say how well they are
+    known, worse ones than `_KNOWN` do not count: their errors would be taken for the detector's."""
     _, truth = reference.seen_by(camera)
     length, group, bins = [], [], []
     edge = 2 * motion.camera_matrix[:2, 2]
@@ -183,7 +186,10 @@ def errors_against(reference: Reference, camera: int, motion: Motion) -> Errors:
         for column, name in enumerate(reference.names):
             keypoint = COCO_NAMES.index(name)
             point = truth[when[int(motion.frame[row])], column]
-            if seen[place, keypoint] and np.isfinite(point).all() and (point >= 0).all() and (point < edge).all():
+            inside = np.isfinite(point).all() and (point >= 0).all() and (point < edge).all()
+            if reference.uncertainty is not None:
+                inside &= reference.uncertainty[when[int(motion.frame[row])], column] < _KNOWN * size[place]
+            if seen[place, keypoint] and inside:
                 length.append(float(np.linalg.norm(motion.keypoints_px[row, keypoint] - point)) / size[place])
                 group.append(GROUP_OF[keypoint])
                 bins.append(int(np.digitize(motion.keypoint_confidence[row, keypoint], BINS[1:])))

@@ -26,6 +26,7 @@ from training.evaluate_reference import (  # noqa: E402
     load_reference,
     main,
     together,
+    uncertainty_of,
 )
 from training.metrics import mean_of_known  # noqa: E402
 
@@ -203,3 +204,18 @@ def test_the_command_prints_every_camera_and_all(joints: NDArray[np.float64], tm
     assert failed.exit_code == 2
     assert "--camera" in failed.output
     assert CliRunner().invoke(app, [str(tmp_path / "reference.npz"), files[1], "--camera", "1"]).exit_code == 0
+
+
+def test_how_well_a_point_is_known_follows_from_how_its_views_agree() -> None:
+    """Against many least-squares fits of three unknowns to the pixels of n pictures, with errors of one pixel a coordinate."""
+    rng = np.random.default_rng(0)
+    for views in (2, 3, 4):
+        seen = np.linalg.qr(rng.normal(size=(2 * views, 3)))[0]  # orthonormal: every picture says as much as any other
+        errors = rng.normal(size=(4000, 2 * views))
+        moved = errors @ seen @ seen.T
+        off = np.linalg.norm((errors - moved).reshape(-1, 1, views, 2), axis=-1)
+        padded = np.concatenate([off, np.full((4000, 1, 5 - views), np.nan)], -1)
+        said = np.sqrt(np.mean(uncertainty_of(padded) ** 2))
+        true = np.sqrt(np.mean((moved.reshape(-1, views, 2) ** 2).sum(-1)))
+        assert said == pytest.approx(true, rel=0.05)
+    assert np.isnan(uncertainty_of(np.array([[[3.0, np.nan]]]))).all()

@@ -22,8 +22,8 @@ class LossWeights:
     betas: float = 0.05
     reprojection: float = 2.0
     depth: float = 0.5
-    velocity: float = 0.35
-    acceleration: float = 0.02
+    velocity: float = 0.4
+    acceleration: float = 0.035
     steady_betas: float = 0.2
     keypoints: float = 2.0
     joint_error: float = 0.05

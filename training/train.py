@@ -58,7 +58,7 @@ class TrainConfig:
 
     network: LifterConfig = field(default_factory=LifterConfig)
     single: Stage = field(default_factory=lambda: Stage(12000, 1024, 1, 1.5e-3))
-    windows: Stage = field(default_factory=lambda: Stage(6000, 64, 32, 8e-4))
+    windows: Stage = field(default_factory=lambda: Stage(6000, 128, 16, 8e-4, pieces=6))
     weights: LossWeights = field(default_factory=LossWeights)
     augmentation: Augmentation = field(default_factory=Augmentation)
     weight_decay: float = 0.01
@@ -279,7 +279,8 @@ def main(
     single_steps: Annotated[int, typer.Option(help="steps of the single-frame stage")] = 12000,
     window_steps: Annotated[int, typer.Option(help="steps of the window stage")] = 6000,
     window_rate: Annotated[float, typer.Option(help="highest learning rate of the window stage")] = 8e-4,
-    window_length: Annotated[int, typer.Option(help="frames of a window; 2048 frames make a step")] = 32,
+    window_length: Annotated[int, typer.Option(help="frames of a window; 2048 frames make a step")] = 16,
+    window_pieces: Annotated[int, typer.Option(help="windows in a row that show the same people")] = 6,
     init: Annotated[Path | None, typer.Option(help="checkpoint of another run to take the weights from")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads (0: all)")] = 0,
@@ -292,7 +293,7 @@ def main(
     config = copy.deepcopy(EXPERIMENTS[experiment])
     config.seed, config.single.steps, config.windows.steps = seed, single_steps, window_steps
     config.windows.rate, config.windows.length = window_rate, window_length
-    config.windows.batch = 2048 // window_length
+    config.windows.batch, config.windows.pieces = 2048 // window_length, window_pieces
     crew = join_crew()
     trainer = Trainer(motion, run or Path("runs") / experiment, config, crew)
     resumed = trainer.resume()

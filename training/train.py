@@ -70,7 +70,7 @@ class TrainConfig:
 
 EXPERIMENTS: dict[str, TrainConfig] = {
     "motion": TrainConfig(network=LifterConfig(rounds=3)),
-    "keypoints": TrainConfig(network=LifterConfig(flow=False)),
+    "keypoints": TrainConfig(network=LifterConfig(flow=False, rounds=3)),
 }
 """The shipped regressors: with flow, and with keypoints alone."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -50,6 +50,17 @@ class Batch:
         """(B, T, 17, 2) x/z and y/z of the true keypoints, by the focal length that the network is told."""
         placed = self.coco + self.pelvis[:, :, None]
         return placed[..., :2] / placed[..., 2:].clamp_min(0.1)
+
+    @property
+    def in_full_view(self) -> Tensor:
+        """(B,) whether all true keypoints are in the picture in every frame; its middle is the principal point."""
+        camera = self.seen.camera[:, :, None]
+        return ((self.true_rays * camera[..., :2]).abs() <= camera[..., 2:]).all(-1).all(-1).all(-1)
+
+    def people(self, rows: Tensor) -> Batch:
+        """The windows that ``rows`` (B,) of booleans or indices names."""
+        parts = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "seen"}
+        return replace(self, seen=self.seen.people(rows), **parts)
 
     def frames(self, start: int, stop: int) -> Batch:
         """The same windows from frame ``start`` to the one before ``stop``."""

@@ -3,8 +3,8 @@
 Unseen subjects move before random cameras and the measured detector noise is laid over them. Errors are of 14 joints
 (ankles, knees, hips, wrists, elbows, shoulders, neck, head); MPJPE after moving the middle of the hips together,
 PA-MPJPE after the best similarity of each frame. The first `WARM_UP` frames of a window are left out: a live stream is
-past them. A second score is of people who have been seen for `LONG_WARM_UP` frames, and a third of detections as bad as
-rendered people's.
+past them. Further scores are of those windows in which the whole person is in the picture (half of all cameras look at a
+part), of people who have been seen for `LONG_WARM_UP` frames, and of detections as bad as rendered people's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -107,23 +107,30 @@ def evaluate(
     blind: bool = False,
     rendered: bool = False,
     warm_up: int = WARM_UP,
+    whole: bool = False,
 ) -> Scores:
     """Score ``network`` on ``windows`` windows of ``clips``: on the frames after the first ``warm_up`` ones.
 
     ``single_frames`` scores its per-frame part alone; ``clean`` leaves the errors of detector and flow out; ``blind`` gives no
-    flow to a network that reads it; ``rendered`` makes detections as bad as those of rendered people.
+    flow to a network that reads it; ``rendered`` makes detections as bad as those of rendered people; ``whole`` scores only
+    those of the windows in which nothing of the person is ever out of the picture.
     """
     maker = unseen_people(network, body, clips, seed, clean, rendered)
     was_training = network.training
     network.eval()
-    parts: list[Tensor] = []
+    total, scored = torch.zeros(len(fields(Scores))), 0
     for start in range(0, windows, 64):
         batch = maker.draw(min(64, windows - start), warm_up + LENGTH - WARM_UP, FPS)
         seen = batch.seen.without_flow() if blind else batch.seen
         lifted = network(seen, network.start_state(len(batch.betas)), alone=single_frames)
-        parts.append(score(lifted, body, batch, warm_up) * len(batch.betas))
+        if whole:
+            rows = batch.in_full_view
+            lifted, batch = Lifted(*(part[rows] for part in lifted)), batch.people(rows)
+        count = len(batch.betas)
+        if count:
+            total, scored = total + score(lifted, body, batch, warm_up) * count, scored + count
     network.train(was_training)
-    return Scores(*(torch.stack(parts).sum(0) / windows).tolist())
+    return Scores(*(total / scored).tolist())
 
 
 def score(lifted: Lifted, body: TorchBody, batch: Batch, warm_up: int = WARM_UP) -> Tensor:
@@ -182,6 +189,7 @@ def main(
     network, body = load_checkpoint(checkpoint), TorchBody(load_body())
     rows: dict[str, dict[str, Any]] = {
         "as detected in real video": {},
+        "the same, in full view": {"whole": True},
         "the same, no flow": {"blind": True},
         "the same, after 4 s": {"warm_up": LONG_WARM_UP},
         "as detected when rendered": {"rendered": True},

@@ -134,3 +134,16 @@ def test_feet_stand_where_they_stay_low(body: TorchBody) -> None:
     lifted = in_camera.clone()
     lifted[:, :, 10, 1] -= 0.3  # the left foot, up in the picture
     assert standing(lifted, turns, still, dt)[0, 4].tolist() == [0.0, 1.0]
+
+
+def test_who_is_in_full_view_has_all_keypoints_in_the_picture(clips: list[Clip], body: TorchBody) -> None:
+    batch = make(clips, body).draw(128, 6)
+    points = batch.true_rays * batch.seen.camera[..., None, :2] + batch.seen.camera[..., None, 2:]
+    size = 2 * batch.seen.camera[:, :, None, 2:]
+    inside = ((points >= 0) & (points <= size)).flatten(1).all(1)
+    assert torch.equal(batch.in_full_view, inside)
+    assert 0.2 < inside.float().mean() < 0.9  # near views show a part of the person
+    whole = batch.people(inside)
+    assert len(whole.betas) == len(whole.seen.points) == int(inside.sum())
+    assert bool(whole.in_full_view.all())
+    torch.testing.assert_close(whole.frames(2, 5).joints, batch.joints[inside, 2:5])

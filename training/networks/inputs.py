@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -37,11 +38,15 @@ class Observation:
         """The same people where no flow is to be had."""
         return replace(self, flow=torch.zeros_like(self.flow), flow_valid=torch.zeros_like(self.flow_valid))
 
+    def people(self, rows: Tensor) -> Observation:
+        """The people that ``rows`` of booleans or indices names."""
+        return self._cut(lambda part: part[rows])
+
     def frames(self, start: int, stop: int) -> Observation:
         """The same people from frame ``start`` to the one before ``stop``."""
-        at = slice(start, stop)
-        image = None if self.image is None else self.image[:, at]
-        motion = (self.flow[:, at], self.box[:, at], self.flow_valid[:, at])
-        return Observation(
-            self.points[:, at], self.confidence[:, at], self.camera[:, at], self.dt[:, at], *motion, image
-        )
+        return self._cut(lambda part: part[:, start:stop])
+
+    def _cut(self, cut: Callable[[Tensor], Tensor]) -> Observation:
+        still = (cut(self.points), cut(self.confidence), cut(self.camera), cut(self.dt))
+        motion = (cut(self.flow), cut(self.box), cut(self.flow_valid))
+        return Observation(*still, *motion, None if self.image is None else cut(self.image))

@@ -57,6 +57,12 @@ class Batch:
         camera = self.seen.camera[:, :, None]
         return ((self.true_rays * camera[..., :2]).abs() <= camera[..., 2:]).all(-1).all(-1).all(-1)
 
+    @property
+    def joints_in_picture(self) -> Tensor:
+        """(B, T, 24) whether each true joint is in the picture, hidden or not."""
+        camera, placed = self.seen.camera[:, :, None], self.joints + self.pelvis[:, :, None]
+        return ((placed[..., :2] / placed[..., 2:].clamp_min(0.1) * camera[..., :2]).abs() <= camera[..., 2:]).all(-1)
+
     def people(self, rows: Tensor) -> Batch:
         """The windows that ``rows`` (B,) of booleans or indices names."""
         parts = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "seen"}

@@ -143,6 +143,8 @@ def test_who_is_in_full_view_has_all_keypoints_in_the_picture(clips: list[Clip],
     inside = ((points >= 0) & (points <= size)).flatten(1).all(1)
     assert torch.equal(batch.in_full_view, inside)
     assert 0.2 < inside.float().mean() < 0.9  # near views show a part of the person
+    assert bool(batch.joints_in_picture[inside].float().mean() > 0.95)  # of a hand the wrist is the keypoint
+    assert 0.1 < batch.joints_in_picture[~inside].float().mean() < 0.95
     whole = batch.people(inside)
     assert len(whole.betas) == len(whole.seen.points) == int(inside.sum())
     assert bool(whole.in_full_view.all())

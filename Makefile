@@ -26,10 +26,10 @@ $(VENV)/simulated/libcuda.so.1: tests/simulated/build.py $(wildcard tests/simula
 	$(BIN)/python tests/simulated/build.py $(VENV)/simulated
 
 rtx: $(VENV)/.rtx
-	$(BIN)/python -m pytest tests/export/test_ahead_of_time.py tests/engines/test_builder_ahead_of_time.py
+	$(BIN)/python -m pytest tests/export/checks/test_ahead_of_time.py tests/engines/test_builder_ahead_of_time.py
 
 bench: app
-	$(BIN)/python -m realtime.bench
+	$(BIN)/python -m tools.bench
 
 lint: dev
 	$(BIN)/ruff check .

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import time
 
+from common.errors import UserError
+
 _STARTED_NS = time.monotonic_ns()  # before the imports: they are part of the time to the first mesh
 
 # ruff: noqa: E402
@@ -23,7 +25,7 @@ from engines.cuda.packages import ENVIRONMENT as CUDA_ENVIRONMENT
 from engines.machine_files import ENVIRONMENT as PLANS_ENVIRONMENT
 from engines.registry import why_no_tensorrt
 from realtime.measure import Report
-from realtime.session import DEFAULT_FOCAL, USER_ERRORS, Flow, Keypoints, Options, Session, View
+from realtime.session import DEFAULT_FOCAL, Flow, Keypoints, Options, Session, View
 
 Runtime = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
 Precision = Literal["auto", "fp32", "fp16", "int8"]
@@ -119,7 +121,7 @@ def main(
         if session is not None:
             _summarise(console, session.report, options, verbose)
         raise typer.Exit(130) from None
-    except USER_ERRORS as error:
+    except UserError as error:
         # One line, whatever the error's author wrote: it must survive in a log.
         Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(
             f"error: {' '.join(str(error).split())}"

@@ -1,6 +1,7 @@
 """Poses and shapes of one SMPL-layout body said in those of another.
 
 Two bodies with the same 24 joints still differ in what their numbers mean: betas are other directions, and rotations count
+from common.arrays import DoubleArray, FloatArray
 from another rest pose. Betas are chosen so that bones get the same lengths and limbs and trunk the same girths; rotations so
 that limbs point where they pointed.
 """
@@ -15,9 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from body.errors import BodyError
 from body.joints import JOINT_NAMES, PARENTS
 from body.model import BodyArrays
-
-Array = NDArray[np.float64]
-FloatArray = NDArray[np.float32]
+from common.arrays import DoubleArray, FloatArray
 
 CLOSE_M: Final = 0.005
 """Lengths are to agree about so well, metres; a beta away from 0 costs as much as a length off by this."""
@@ -123,7 +122,7 @@ class BodyConversion:
         return np.asarray(np.swapaxes(before, -1, -2) @ local @ change, np.float32)
 
 
-def _check(own: BodyArrays, joints: Array, target: BodyArrays, target_joints: Array) -> None:
+def _check(own: BodyArrays, joints: DoubleArray, target: BodyArrays, target_joints: DoubleArray) -> None:
     for joint, end in LIMBS:
         bones = joints[end] - joints[joint], target_joints[end] - target_joints[joint]
         lengths = [float(np.linalg.norm(bone)) for bone in bones]
@@ -134,20 +133,20 @@ def _check(own: BodyArrays, joints: Array, target: BodyArrays, target_joints: Ar
             )
 
 
-def _bones(body: BodyArrays) -> Array:
+def _bones(body: BodyArrays) -> DoubleArray:
     """(23, 3, 11) each joint from its parent at rest, of the mean shape and for one unit of each beta, metres."""
     joints = body.at_rest(body.joint_regressor)
-    bones: Array = joints[1:] - joints[list(PARENTS[1:])]
+    bones: DoubleArray = joints[1:] - joints[list(PARENTS[1:])]
     return bones
 
 
-def _with(joints: Array, betas: NDArray[np.floating[Any]]) -> Array:
+def _with(joints: DoubleArray, betas: NDArray[np.floating[Any]]) -> DoubleArray:
     """(24, 3) metres, of joints (24, 3, 11) as `BodyArrays.at_rest` gives them."""
-    shaped: Array = joints @ np.append(1.0, betas)
+    shaped: DoubleArray = joints @ np.append(1.0, betas)
     return shaped
 
 
-def _changes(own: Array, target: Array) -> Array:
+def _changes(own: DoubleArray, target: DoubleArray) -> DoubleArray:
     """(24, 3, 3) for each joint the turn that takes the target's rest bone to the own body's, from joints (24, 3) at rest."""
     joints, ends = np.array(LIMBS).T
     change = np.tile(np.eye(3), (len(JOINT_NAMES), 1, 1))
@@ -157,22 +156,22 @@ def _changes(own: Array, target: Array) -> Array:
     return change
 
 
-def _between(start: Array, end: Array) -> Array:
+def _between(start: DoubleArray, end: DoubleArray) -> DoubleArray:
     """(N, 3, 3) the shortest turns from directions (N, 3) to others (N, 3) that are not opposite."""
     a, b = (bones / np.linalg.norm(bones, axis=1, keepdims=True) for bones in (start, end))
     skew = np.cross(np.cross(a, b)[:, None], np.eye(3)[None]).swapaxes(1, 2)  # its columns: axis x unit vectors
     cosine = (a * b).sum(1)[:, None, None]
-    turns: Array = np.eye(3) + skew + skew @ skew / (1 + cosine)
+    turns: DoubleArray = np.eye(3) + skew + skew @ skew / (1 + cosine)
     return turns
 
 
-def _measures(body: BodyArrays, joints: Array) -> tuple[Array, Array]:
+def _measures(body: BodyArrays, joints: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     """(M,) lengths and radii of the mean shape, metres, and (M, 10) metres for one unit of each beta."""
     template, directions = body.v_template.astype(np.float64), body.shapedirs.astype(np.float64)
     follows = body.weights.argmax(1)
     skins = [_cut(template, joints[..., 0], follows, piece) for piece in _GIRTHS]
 
-    def measure(betas: Array) -> Array:
+    def measure(betas: DoubleArray) -> DoubleArray:
         places = _with(joints, betas)
         lengths = [np.linalg.norm(places[end] - places[joint]) for joint, end in _LENGTHS]
         radii = []
@@ -186,7 +185,9 @@ def _measures(body: BodyArrays, joints: Array) -> tuple[Array, Array]:
     return measure(np.zeros(len(steps))), np.stack(slopes, 1)
 
 
-def _cut(vertices: Array, joints: Array, follows: NDArray[np.intp], piece: _Slice) -> tuple[NDArray[np.intp], Array]:
+def _cut(
+    vertices: DoubleArray, joints: DoubleArray, follows: NDArray[np.intp], piece: _Slice
+) -> tuple[NDArray[np.intp], DoubleArray]:
     """Vertices (N,) of a slice, and what part of its skin each stands for: where a mesh is dense, a smaller one."""
     axis = joints[piece.end] - joints[piece.joint]
     along = (vertices - joints[piece.joint]) @ axis / (axis @ axis)
@@ -204,14 +205,14 @@ def _cut(vertices: Array, joints: Array, follows: NDArray[np.intp], piece: _Slic
     return found, share
 
 
-def _plane(axis: Array) -> tuple[Array, Array]:
+def _plane(axis: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     """Two directions across ``axis``."""
     first = np.cross(axis, np.eye(3)[np.abs(axis).argmin()])
     second = np.cross(axis, first)
     return first / np.linalg.norm(first), second / np.linalg.norm(second)
 
 
-def _radius(points: Array, share: Array, axis: Array) -> float:
+def _radius(points: DoubleArray, share: DoubleArray, axis: DoubleArray) -> float:
     """Root mean square distance of skin ``points`` (N, 3) from their middle, across ``axis``: a tube's radius. NaN where
     a mesh has too little skin to tell."""
     if len(points) < _LEAST:

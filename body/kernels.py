@@ -5,18 +5,14 @@ Compiled by numba on first use and cached on disk beside this file (or in numba'
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Integers = NDArray[np.integer[Any]]
+from common.arrays import AnyIntArray, FloatArray
 
 
 @njit(cache=True, nogil=True)
-def kinematics(local: Floats, rest: Floats, parents: Integers, root: Floats, frames: Floats) -> None:
+def kinematics(local: FloatArray, rest: FloatArray, parents: AnyIntArray, root: FloatArray, frames: FloatArray) -> None:
     """Walk the tree once.
 
     local (24, 3, 3) rotation of each joint against its parent, rest (24, 3) joints of the rest body, root (3,) where
@@ -43,16 +39,16 @@ def kinematics(local: Floats, rest: Floats, parents: Integers, root: Floats, fra
 
 @njit(cache=True, nogil=True)
 def skin(
-    shaped: Floats,
-    rest: Floats,
-    frames: Floats,
-    feature: Floats,
-    starts: Integers,
-    columns: Integers,
-    values: Floats,
-    bones: Integers,
-    weights: Floats,
-    out: Floats,
+    shaped: FloatArray,
+    rest: FloatArray,
+    frames: FloatArray,
+    feature: FloatArray,
+    starts: AnyIntArray,
+    columns: AnyIntArray,
+    values: FloatArray,
+    bones: AnyIntArray,
+    weights: FloatArray,
+    out: FloatArray,
 ) -> None:
     """Correctives and linear blend skinning of every vertex.
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from body.joints import JOINT_NAMES, PARENTS
 from body.kernels import kinematics, skin
 from body.model import BodyArrays
 from body.packed import BETAS
 from body.rotations import axis_angle_to_matrix
-
-FloatArray = NDArray[np.float32]
+from common.arrays import FloatArray
 
 DENSE_FROM: Final = 0.3
 """Correctives with more than this share of entries in use (SMPL's own: all) go through one matrix-vector product,

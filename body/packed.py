@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from common.arrays import AnyArray
 
 FORMAT: Final = "motionmesh-body/1"
 """Value of the ``format`` entry by which a packed file is known."""
@@ -25,18 +25,18 @@ JOINTS, KEYPOINTS, BETAS, POSE_FEATURES = 24, 17, 10, 207
 
 def pack(
     *,
-    v_template: Array,
-    shapedirs: Array,
-    posedirs: Array,
-    joint_regressor: Array,
-    weights: Array,
-    faces: Array,
-    coco_regressor: Array,
-    mirror: Array,
+    v_template: AnyArray,
+    shapedirs: AnyArray,
+    posedirs: AnyArray,
+    joint_regressor: AnyArray,
+    weights: AnyArray,
+    faces: AnyArray,
+    coco_regressor: AnyArray,
+    mirror: AnyArray,
     landmarks: Mapping[str, int],
     beta_limit: float,
     about: Mapping[str, Any],
-) -> dict[str, Array]:
+) -> dict[str, AnyArray]:
     """The entries of a packed file. Shapes as in ``BodyArrays``; ``weights`` has at most four entries in a row that are
     not zero; ``about`` is stored as JSON and never interpreted."""
     strongest = np.argsort(-weights, axis=1, kind="stable")[:, :4]
@@ -66,7 +66,7 @@ def pack(
     }
 
 
-def unpack(entries: Mapping[str, Array]) -> dict[str, Any]:
+def unpack(entries: Mapping[str, AnyArray]) -> dict[str, Any]:
     """Keyword arguments of ``BodyArrays`` (without ``name`` and ``sha256``) from the entries of a packed file.
 
     Raises ``KeyError``, ``ValueError`` or ``IndexError`` if the file is not one that ``pack`` made.
@@ -93,7 +93,7 @@ def unpack(entries: Mapping[str, Array]) -> dict[str, Any]:
     }
 
 
-def _rows(entries: Mapping[str, Array], prefix: str, rows: int, columns: int) -> NDArray[np.float32]:
+def _rows(entries: Mapping[str, AnyArray], prefix: str, rows: int, columns: int) -> NDArray[np.float32]:
     dense: NDArray[np.float32] = np.zeros((rows, columns), np.float32)
     dense[entries[f"{prefix}_row"], entries[f"{prefix}_column"]] = entries[f"{prefix}_value"]
     dense /= dense.sum(1, keepdims=True)

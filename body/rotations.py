@@ -6,15 +6,13 @@ anything else is computed in float64. Shapes are checked: a wrong last axis rais
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-FloatArray = NDArray[np.floating[Any]]
+from common.arrays import AnyFloatArray
 
 
-def _floats(values: ArrayLike, trailing: tuple[int, ...], what: str) -> FloatArray:
+def _floats(values: ArrayLike, trailing: tuple[int, ...], what: str) -> AnyFloatArray:
     array = np.asarray(values)
     if array.dtype != np.float32:
         array = array.astype(np.float64)
@@ -23,7 +21,7 @@ def _floats(values: ArrayLike, trailing: tuple[int, ...], what: str) -> FloatArr
     return array
 
 
-def axis_angle_to_matrix(axis_angle: ArrayLike) -> FloatArray:
+def axis_angle_to_matrix(axis_angle: ArrayLike) -> AnyFloatArray:
     """Rodrigues' formula: (..., 3) axis-angle to (..., 3, 3), to the dtype's accuracy for every angle, 0 included."""
     vector = _floats(axis_angle, (3,), "axis-angle")
     angle = np.linalg.norm(vector, axis=-1)
@@ -41,7 +39,7 @@ def axis_angle_to_matrix(axis_angle: ArrayLike) -> FloatArray:
     return matrix
 
 
-def matrix_to_axis_angle(matrix: ArrayLike) -> FloatArray:
+def matrix_to_axis_angle(matrix: ArrayLike) -> AnyFloatArray:
     """(..., 3, 3) rotation matrices to (..., 3) axis-angle with an angle of 0..pi, stable at 0 and at pi.
 
     The way leads over the unit quaternion, whose best conditioned of four formulas is taken per matrix. At exactly pi
@@ -68,11 +66,11 @@ def matrix_to_axis_angle(matrix: ArrayLike) -> FloatArray:
     length = np.linalg.norm(imaginary, axis=-1)
     tiny = length < 1e-12  # there angle / length is 2 to every digit
     scale = np.where(tiny, 2.0, 2 * np.arctan2(length, real) / np.where(tiny, 1.0, length))
-    turned: FloatArray = (imaginary * scale[..., None]).astype(m.dtype)
+    turned: AnyFloatArray = (imaginary * scale[..., None]).astype(m.dtype)
     return turned
 
 
-def nearest_rotation(matrix: ArrayLike) -> FloatArray:
+def nearest_rotation(matrix: ArrayLike) -> AnyFloatArray:
     """(..., 3, 3) to the rotations that are nearest in the Frobenius norm, (..., 3, 3).
 
     Of a weighted sum of rotation matrices it is the chordal mean (Hartley, Trumpf, Dai & Li 2013); weights below zero do
@@ -82,5 +80,5 @@ def nearest_rotation(matrix: ArrayLike) -> FloatArray:
     left, _, right = np.linalg.svd(m)
     # A reflection is turned into the nearest rotation along the direction that counts least.
     left[..., :, 2] *= np.where(np.linalg.det(left @ right) < 0, -1, 1)[..., None].astype(m.dtype)
-    nearest: FloatArray = left @ right
+    nearest: AnyFloatArray = left @ right
     return nearest

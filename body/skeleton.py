@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from body.joints import COCO_JOINT, JOINT_NAMES, PARENTS
 from body.kernels import kinematics
 from body.model import BodyArrays
 from body.packed import BETAS
-
-FloatArray = NDArray[np.float32]
+from common.arrays import FloatArray
 
 
 class Skeleton:

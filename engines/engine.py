@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.errors import UserError
+
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
-class EngineError(RuntimeError):
+class EngineError(UserError, RuntimeError):
     """A model or a runtime cannot be used. The message is one line that says what to do."""
 
 

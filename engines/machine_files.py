@@ -6,11 +6,9 @@ import hashlib
 import hmac
 import os
 import secrets
-import sys
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 
+from common.files import cache_folder, write_bytes_atomically
 from engines.engine import EngineError
 
 ENVIRONMENT = "MOTIONMESH_ENGINES"
@@ -19,21 +17,10 @@ ENVIRONMENT = "MOTIONMESH_ENGINES"
 _SECRET_BYTES = 32
 
 
-def user_folder() -> Path:
-    """The folder of this program for files that can be made again: below ``~/.cache`` on Linux."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "motionmesh"
-
-
 def plans_folder() -> Path:
-    """Where TensorRT plans are kept: the folder that `ENVIRONMENT` names, else ``engines`` in `user_folder`."""
+    """Where TensorRT plans are kept: the folder that `ENVIRONMENT` names, else ``engines`` in the user's cache folder."""
     named = os.environ.get(ENVIRONMENT)
-    return Path(named).expanduser() if named else user_folder() / "engines"
+    return Path(named).expanduser() if named else cache_folder() / "engines"
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -43,18 +30,7 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, mode)
-            os.replace(name, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(name)
-            raise
+        write_bytes_atomically(path, data, mode)
     except OSError as error:
         raise EngineError(
             f"cannot write {path}: {error.strerror or error}; set {ENVIRONMENT} to a folder that can be written"
@@ -90,4 +66,4 @@ class Signature:
 
 def machine_signature() -> Signature:
     """The signature of this user of this machine. Its secret is not among the plans: who copies those in, lacks it."""
-    return Signature(user_folder() / "machine.key")
+    return Signature(cache_folder() / "machine.key")

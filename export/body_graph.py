@@ -19,12 +19,12 @@ from body.lbs_onnx import OUTPUTS, to_onnx
 from body.model import BodyArrays, load_body
 from body.packed import BETAS
 from body.rotations import axis_angle_to_matrix
+from common.files import write_bytes_atomically
 from engines.device import describe_device
 from engines.openvino_cpu import OpenVinoEngine
 from engines.ort import OnnxRuntimeEngine
-from export.manifest import write_atomically
-from export.onnx_tools import check
-from export.operators import check_operators
+from export.conversion.onnx_tools import check
+from export.conversion.operators import check_operators
 
 TOLERANCE_MM = 0.01
 """Largest distance from `NumpyBody` that is let pass."""
@@ -111,7 +111,7 @@ def main(
         raise SystemExit(f"the exported graph differs from the body by more than {TOLERANCE_MM} mm")
     print(", ".join(f"{name} {ms:.2f} ms" for name, ms in timings(data, arrays).items()), f"on {describe_device()}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(output, data)
+    write_bytes_atomically(output, data)
     print(f"{output}: {len(data) / 1e6:.2f} MB")
 
 

@@ -21,9 +21,9 @@ from engines.engine import Arrays, EngineError
 from engines.plans import Plan, Target, build_plan, plans_folder
 from engines.tensorrt_builder import BuildOptions, Precision
 from engines.tensorrt_builder import Progress as BuildProgress
-from export.chain import CLIP, Network, load_networks, record_samples
-from export.onnx_tools import OnnxError
-from export.precision import convert
+from export.conversion.onnx_tools import OnnxError
+from export.conversion.precision import convert
+from export.networks import CLIP, Network, load_networks, record_samples
 
 CALIBRATION_FRAMES = 45
 
@@ -40,7 +40,7 @@ def build_engines(
     """Convert each network to the precision of ``options`` and build its plan, with a progress bar on ``console``.
 
     int8 is calibrated with ``samples`` of each network's inputs; None: with what it sees of the rendered clip.
-    Raises `EngineError` and `export.onnx_tools.OnnxError`.
+    Raises `EngineError` and `export.conversion.onnx_tools.OnnxError`.
     """
     console = console or Console(stderr=True, highlight=False)
     Target.here()  # before minutes of calibration: is there a GPU at all

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from common.files import write_bytes_atomically
 from engines.manifest import MANIFEST_FILE, Origin
 
 
@@ -50,19 +50,6 @@ def ship(card: ModelCard, data: bytes, folder: Path) -> Path:
         rows[places[0]] = row
     else:
         rows.append(row)
-    write_atomically(path, data)
-    write_atomically(manifest, (json.dumps({"models": rows}, indent=2, ensure_ascii=False) + "\n").encode())
+    write_bytes_atomically(path, data)
+    write_bytes_atomically(manifest, (json.dumps({"models": rows}, indent=2, ensure_ascii=False) + "\n").encode())
     return path
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` beside ``path``, then move it there in one step."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -18,21 +18,22 @@ from torch import Tensor, nn
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
+from common.errors import exit_with_one_line
 from engines.manifest import MODELS_FOLDER
-from export.kinematics import SkeletonGraph
+from export.conversion.kinematics import SkeletonGraph
+from export.conversion.onnx_tools import check, store_fp16
+from export.conversion.tracing import trace
 from export.manifest import ModelCard, ship
-from export.onnx_tools import check, store_fp16
-from export.tracing import trace
-from realtime.errors import told_in_one_line
-from training.bank import NONE, MotionBank
-from training.batches import Batch, BatchMaker, FlowSource
-from training.evaluate import CheckpointError, load_checkpoint, open_clips
+from training.evaluation.synthetic import CheckpointError, load_checkpoint
+from training.motion.bank import NONE, MotionBank
 from training.motion.clip import MotionError
+from training.motion.opening import open_clips
 from training.networks.inputs import FLOW_CELLS, Observation
 from training.networks.lifter import BETAS, FEET, JOINTS, KEYPOINTS, Lifter, LifterConfig
-from training.noise import NoiseSampler, load_noise
-from training.synth.flow_grid import FlowGrid
-from training.synth.flow_noise import FlowDegrader, load_flow_noise
+from training.simulation.batches import Batch, BatchMaker, FlowSource
+from training.simulation.detector_noise import NoiseSampler, load_noise
+from training.simulation.flow_grid import FlowGrid
+from training.simulation.flow_noise import FlowDegrader, load_flow_noise
 
 INPUTS = ("points", "confidence", "camera", "dt", "state")
 FLOW_INPUTS = ("flow", "box", "flow_valid")
@@ -182,5 +183,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told_in_one_line(CheckpointError, MotionError):
+    with exit_with_one_line(CheckpointError, MotionError):
         typer.run(main)

@@ -23,6 +23,7 @@ import typer
 from rich.console import Console
 
 from body.errors import BodyError
+from common.errors import UserError
 from engines.cuda.driver import probe_gpu
 from engines.device import describe_device
 from engines.engine import Arrays, Engine, EngineError
@@ -32,12 +33,12 @@ from engines.registry import why_no_tensorrt
 from engines.tensorrt import TensorRtEngine
 from engines.tensorrt_api import load_tensorrt
 from engines.tensorrt_builder import BuildOptions, Precision
-from export.chain import CLIP, Network, load_networks, record_samples
+from export.conversion.onnx_tools import OnnxError
+from export.conversion.precision import compare_engines, convert
 from export.engines import CALIBRATION_FRAMES, build_engines
-from export.onnx_tools import OnnxError
-from export.precision import compare_engines, convert
+from export.networks import CLIP, Network, load_networks, record_samples
 from realtime.measure import Report, nulls, version
-from realtime.session import KEYPOINT_MODELS, USER_ERRORS, Flow, Options, Session
+from realtime.session import KEYPOINT_MODELS, Flow, Options, Session
 
 Runtime = Literal["tensorrt", "onnxruntime", "openvino"]
 
@@ -239,7 +240,7 @@ def run_selftest(
         console.print(f"running the whole program, {name}")
         try:
             test.runs[name] = run_program(engine, whole, video, live, frames, flow)
-        except USER_ERRORS as error:
+        except UserError as error:
             test.problems.append(f"{name}: {' '.join(str(error).split())}")
     return test
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from realtime.handoff import Closed
-from realtime.records import Frame, ImageArray
+from common.arrays import ImageArray
+from realtime.queues import Closed
+from realtime.records import Frame
 from realtime.sources.source import Stamp
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.errors import UserError
+from common.errors import UserError
 
 WARM_UP = 5
 """First measurements of each kind that are left out: compilers, caches and clocks are still warming up."""

@@ -18,15 +18,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from realtime.flow import CropFlow
+from common.camera import Camera
 from realtime.frame_ring import FrameRing
-from realtime.handoff import Closed, Handoff, ResultReader, ResultRing
-from realtime.look_ahead import LookAhead
 from realtime.measure import Meter
-from realtime.records import BodyEstimate, Box, Camera, Flow, Frame, Keypoints, Result
-from realtime.regressor import BodyRegressor
+from realtime.queues import Closed, Handoff, ResultReader, ResultRing
+from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, Result
 from realtime.sources.source import Source
-from realtime.tracking import Tracker
+from realtime.stages.flow import CropFlow
+from realtime.stages.look_ahead import LookAhead
+from realtime.stages.regressor import BodyRegressor
+from realtime.stages.tracking import Tracker
 
 SLOTS = 10
 """Pictures in memory: being written, waiting, current, previous, two around the regressor, two results, two sinks.

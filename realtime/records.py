@@ -12,11 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-FloatArray = NDArray[np.float32]
-ImageArray = NDArray[np.uint8]
+from common.arrays import FloatArray, ImageArray
+from common.camera import Camera
 
 
 class Box(NamedTuple):
@@ -25,21 +22,6 @@ class Box(NamedTuple):
     x: float
     y: float
     size: float
-
-
-@dataclass(frozen=True, slots=True)
-class Camera:
-    """Pinhole intrinsics in pixels, without lens distortion."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-
-    @property
-    def matrix(self) -> NDArray[np.float64]:
-        """The (3, 3) float64 camera matrix."""
-        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

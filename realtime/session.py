@@ -14,36 +14,34 @@ from typing import Final, Literal
 import numpy as np
 
 from body.conversion import BodyConversion
-from body.errors import BodyError
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from body.skeleton import Skeleton
+from common.camera import Camera
+from common.errors import UserError
+from common.files import check_writable
 from engines.engine import Engine, EngineError
 from engines.plans import PlanPolicy
 from engines.registry import open_engine
 from engines.tensorrt_builder import Precision
 from realtime.draw.painter import Figures
-from realtime.engine_body import Poser, open_engine_body
-from realtime.errors import UserError
-from realtime.flow import CropFlow, DisFlow, RaftFlow
-from realtime.keypoints import MoveNet, PersonDetector
-from realtime.look_ahead import LookAhead
 from realtime.measure import Meter, Report
-from realtime.motion_file import MotionWriter
+from realtime.outputs.annotated import Annotator, Snapshots
+from realtime.outputs.motion_writer import MotionWriter
+from realtime.outputs.video import VideoRecorder
 from realtime.pipeline import Pipeline, StageError
-from realtime.recording import VideoRecorder, check_writable
-from realtime.records import Camera, Result
-from realtime.regressor import BodyRegressor
-from realtime.sinks import Annotator, Snapshots
+from realtime.records import Result
 from realtime.sources import Source, open_source
-from realtime.tracking import Tracker
-from realtime.window import MeshWindow
+from realtime.stages.engine_body import Poser, open_engine_body
+from realtime.stages.flow import CropFlow, DisFlow, RaftFlow
+from realtime.stages.keypoints import MoveNet, PersonDetector
+from realtime.stages.look_ahead import LookAhead
+from realtime.stages.regressor import BodyRegressor
+from realtime.stages.tracking import Tracker
+from realtime.window.controller import MeshWindow
 
 DEFAULT_FOCAL: Final = 0.85
 """Focal length over the longer side of the picture where it is not known: a 61° field of view, between webcam and phone."""
-
-USER_ERRORS: Final = (UserError, EngineError, BodyError)
-"""What `Session.run` raises for what the user can put right; the message is the line to show."""
 
 View = Literal["auto", "window", "none"]
 Keypoints = Literal["fast", "accurate"]
@@ -188,7 +186,7 @@ class Session:
             try:
                 self._watch(pipeline, source, arrays, window)
             except StageError as error:
-                if isinstance(error.__cause__, USER_ERRORS):
+                if isinstance(error.__cause__, UserError):
                     raise error.__cause__ from None
                 raise
             finally:

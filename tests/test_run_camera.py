@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from realtime.recording import VideoRecorder
+from realtime.outputs.video import VideoRecorder
 from realtime.sources import open_source
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -143,7 +143,7 @@ def test_being_ended_leaves_a_whole_recording(tmp_path: Path) -> None:
 
 def test_a_device_needs_neither_torch_nor_the_training_rooms() -> None:
     code = (
-        "import sys, run_camera, realtime.window, realtime.bench\n"
+        "import sys, run_camera, realtime.window.controller, tools.bench\n"
         "bad = {'torch', 'smplx', 'training', 'export', 'open3d'} & {name.split('.')[0] for name in sys.modules}\n"
         "assert not bad, bad"
     )

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from body.joints import JOINT_NAMES
-from training.batches import Batch
 from training.networks.lifter import Lifted
+from training.simulation.batches import Batch
 
 
 @dataclass(frozen=True, slots=True)

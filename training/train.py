@@ -22,18 +22,20 @@ from torch.utils.tensorboard import SummaryWriter
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
-from realtime.errors import told_in_one_line
-from training.bank import Augmentation, MotionBank
-from training.batches import Batch, BatchMaker, FlowSource
+from common.arrays import ImageArray
+from common.errors import exit_with_one_line
 from training.distributed import Crew, join_crew
-from training.evaluate import CheckpointError, Scores, checkpoint_errors, evaluate, open_clips
+from training.evaluation.people_sheet import picture_people
+from training.evaluation.synthetic import CheckpointError, Scores, checkpoint_errors, evaluate
 from training.losses import LossWeights, regression_loss
+from training.motion.bank import Augmentation, MotionBank
 from training.motion.clip import MotionError
+from training.motion.opening import open_clips
 from training.networks.lifter import Lifter, LifterConfig
-from training.noise import NoiseSampler, load_noise
-from training.pictures import ImageArray, picture_people
-from training.synth.flow_grid import FlowGrid
-from training.synth.flow_noise import FlowDegrader, load_flow_noise
+from training.simulation.batches import Batch, BatchMaker, FlowSource
+from training.simulation.detector_noise import NoiseSampler, load_noise
+from training.simulation.flow_grid import FlowGrid
+from training.simulation.flow_noise import FlowDegrader, load_flow_noise
 
 
 @dataclass(slots=True)
@@ -312,5 +314,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told_in_one_line(MotionError, CheckpointError):
+    with exit_with_one_line(MotionError, CheckpointError):
         typer.run(main)

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.errors import UserError
 from engines.engine import EngineError
 from engines.manifest import MODELS_FOLDER
 from engines.ort import OnnxRuntimeEngine
+from export.conversion.onnx_tools import OnnxError, check, drop_unused_domains, normalise, store_fp16
 from export.manifest import ship
-from export.onnx_tools import OnnxError, check, drop_unused_domains, normalise, store_fp16
 from export.pretrained.parity import Difference, compare, sample_pictures
 from export.pretrained.recipes import RECIPES, Recipe
 from export.pretrained.sources import SourceError, default_cache, read_members
@@ -23,7 +24,7 @@ from export.pretrained.tflite_graph import TfliteError
 _NEEDED = ("tensorflow", "tf2onnx", "tflite")
 
 
-class ParityError(RuntimeError):
+class ParityError(UserError, RuntimeError):
     """A converted model does not compute what its source does."""
 
 

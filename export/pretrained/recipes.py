@@ -15,8 +15,8 @@ import onnx
 from numpy.typing import NDArray
 
 from engines.manifest import Origin
+from export.conversion.onnx_tools import IR_VERSION, MAX_OPSET
 from export.manifest import ModelCard
-from export.onnx_tools import IR_VERSION, MAX_OPSET
 from export.pretrained.parity import Feed, Network, Picture
 from export.pretrained.sources import HUMAN_MODELS, MEDIAPIPE_POSE, Member
 from export.pretrained.tfjs import to_graph_def

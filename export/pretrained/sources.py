@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import tarfile
@@ -11,10 +10,11 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.manifest import write_atomically
+from common.errors import UserError
+from common.files import cache_folder, write_bytes_atomically
 
 
-class SourceError(RuntimeError):
+class SourceError(UserError, RuntimeError):
     """A package cannot be had, or is not the one that was pinned. The message is one line."""
 
 
@@ -51,7 +51,7 @@ MEDIAPIPE_POSE = Package(
 
 def default_cache() -> Path:
     """Where downloaded packages are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "motionmesh" / "packages"
+    return cache_folder() / "packages"
 
 
 def fetch(package: Package, cache: Path) -> Path:
@@ -64,7 +64,7 @@ def fetch(package: Package, cache: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         data = _download(package, cache)
         _verify(data, package.sha256, package.archive)
-        write_atomically(path, data)
+        write_bytes_atomically(path, data)
     else:
         _verify(path.read_bytes(), package.sha256, str(path))
     return path

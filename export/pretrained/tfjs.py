@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.errors import UserError
+
 Node = dict[str, Any]
 
 _CONVOLUTIONS = {"_FusedConv2D": "Conv2D", "FusedDepthwiseConv2dNative": "DepthwiseConv2dNative"}
@@ -21,7 +23,7 @@ _CONVOLUTION_ATTRIBUTES = ("T", "strides", "padding", "explicit_paddings", "data
 _ACTIVATIONS = {"Relu", "Relu6", "Elu", "Sigmoid"}
 
 
-class TfjsError(ValueError):
+class TfjsError(UserError, ValueError):
     """The model holds something that this reader does not know."""
 
 

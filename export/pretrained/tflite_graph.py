@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.errors import UserError
+
 _DTYPES: dict[int, type[np.generic]] = {
     0: np.float32,
     1: np.float16,
@@ -19,7 +21,7 @@ _DTYPES: dict[int, type[np.generic]] = {
 }  # TensorType of the format's schema
 
 
-class TfliteError(ValueError):
+class TfliteError(UserError, ValueError):
     """The model holds something that this reader does not know."""
 
 

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export.onnx_tools import IR_VERSION, MAX_OPSET
+from export.conversion.onnx_tools import IR_VERSION, MAX_OPSET
 from export.pretrained.tflite_graph import Operator, TfliteError, TfliteGraph
 
 _NHWC_AXIS_IN_NCHW = {0: 0, 1: 2, 2: 3, 3: 1}

@@ -19,14 +19,14 @@ from torch.nn import functional
 
 from engines.manifest import MODELS_FOLDER
 from engines.ort import OnnxRuntimeEngine
+from export.conversion.onnx_tools import check, store_fp16
+from export.conversion.tracing import trace
 from export.manifest import ModelCard, ship
-from export.onnx_tools import check, store_fp16
 from export.pretrained.parity import sample_pictures
 from export.pretrained.sources import SourceError, default_cache
 from export.raft.network import RaftSmall
 from export.raft.source import ORIGIN, Network, fetch, load_original, read_weights
-from export.tracing import trace
-from realtime.flow import SIZE
+from realtime.stages.flow import SIZE
 
 NAME = "raft-small"
 SHRINK, ITERATIONS = 3, 4

@@ -20,21 +20,23 @@ from numpy.typing import NDArray
 
 from body.lbs import NumpyBody
 from body.model import load_body
+from common.arrays import FloatArray, ImageArray
+from common.camera import Camera
 from engines.device import describe_device
 from engines.ort import OnnxRuntimeEngine
 from engines.tensorrt_builder import PRECISIONS, Precision
-from export.chain import CLIP, load_networks, record_samples
-from export.precision import convert
+from export.conversion.precision import convert
+from export.networks import CLIP, load_networks, record_samples
 from export.pretrained.sources import default_cache
 from export.raft.__main__ import ITERATIONS, NAME, SHRINK, to_onnx
 from export.raft.network import RaftSmall
 from export.raft.source import fetch, read_weights
 from realtime.draw.raster import Rasteriser
-from realtime.flow import SIZE, CropFlow, DisFlow, RaftFlow
-from realtime.records import Box, Camera, FloatArray, Frame, ImageArray
+from realtime.records import Box, Frame
+from realtime.stages.flow import SIZE, CropFlow, DisFlow, RaftFlow
+from training.simulation.raster import fill, project, surface_flow
 from training.synth.appearance import clothing
 from training.synth.backgrounds import background
-from training.synth.raster import fill, project, surface_flow
 
 MOTIONS = (1.0, 3.0, 8.0)
 """Mean motion of the person's pixels in the crop, px: a calm gesture, a walk and a jump at 30 fps."""

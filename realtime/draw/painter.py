@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from body.joints import COCO_EDGES
+from common.arrays import FloatArray, ImageArray
+from common.camera import Camera
 from realtime.draw.raster import Rasteriser
-from realtime.records import BodyEstimate, Camera, FloatArray, ImageArray, Keypoints, Result
+from realtime.records import BodyEstimate, Keypoints, Result
 
 Colour = tuple[int, int, int]
 """Blue, green, red, each 0..255."""

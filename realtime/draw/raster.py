@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from common.arrays import FloatArray, ImageArray
+from common.camera import Camera
 from realtime.draw.loading import kernels
-from realtime.records import Camera, FloatArray, ImageArray
 
 NEAR = 0.05
 """Metres in front of the camera where meshes are cut off."""

@@ -13,9 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from common.arrays import FloatArray, ImageArray
+from common.camera import Camera
 from realtime.draw.painter import colour_of
 from realtime.draw.raster import Rasteriser
-from realtime.records import BodyEstimate, Camera, FloatArray, ImageArray
+from realtime.records import BodyEstimate
 
 DISTANCE: Final = 5.0
 """Metres from the virtual camera to the person it looks at, where nobody stands in between."""

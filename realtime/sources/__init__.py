@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from realtime.demo_clip import demo_clip
 from realtime.sources.camera import CameraSource
 from realtime.sources.clip import ClipSource
+from realtime.sources.demo_clip import demo_clip
 from realtime.sources.file import FileSource
 from realtime.sources.folder import PictureSource, is_picture
-from realtime.sources.paced import PacedSource
+from realtime.sources.playback import PacedSource
 from realtime.sources.source import Source, Stamp
 from realtime.sources.url import UrlSource
 

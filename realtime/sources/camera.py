@@ -12,10 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from realtime.errors import SourceLost, UserError
-from realtime.records import ImageArray
+from common.arrays import ImageArray
+from common.errors import UserError
+from realtime.errors import SourceLost
 from realtime.sources.folder import natural_key
-from realtime.sources.grabbed import GrabbedSource
+from realtime.sources.threaded_capture import GrabbedSource
 
 _OPEN_TIMEOUT_S = 10.0  # slow hubs and cameras that wake up take seconds
 _RETRIES = 5

@@ -6,14 +6,14 @@ import threading
 import time
 from abc import abstractmethod
 
-from realtime.records import ImageArray
+from common.arrays import ImageArray
 from realtime.sources.source import Source, Stamp
 
 
 class ClipSource(Source):
     """A source whose reading is split in two: `advance` finds the next picture, `render` converts it.
 
-    A paced reader (see `realtime.sources.paced`) advances over pictures that are late without paying for their
+    A paced reader (see `realtime.sources.playback`) advances over pictures that are late without paying for their
     conversion. A lock keeps ``close`` from freeing a decoder that another thread is in: a step takes milliseconds.
     """
 

@@ -10,8 +10,8 @@ from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from realtime.errors import UserError
-from realtime.records import ImageArray
+from common.arrays import ImageArray
+from common.errors import UserError
 from realtime.sources.clip import ClipSource
 from realtime.sources.pixels import FrameConverter
 from realtime.sources.timing import FileClock, nominal_fps

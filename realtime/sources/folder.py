@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from realtime.errors import UserError
-from realtime.records import ImageArray
+from common.arrays import ImageArray
+from common.errors import UserError
 from realtime.sources.clip import ClipSource
 from realtime.sources.pixels import fit_into
 from realtime.sources.timing import DEFAULT_FPS

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import Colorspace, VideoReformatter
 
-from realtime.records import ImageArray
+from common.arrays import ImageArray
 
 # The upper-left 2x2 of a display matrix that turns or mirrors by right angles, and how to do the same to an array:
 # (x', y') = (a x + c y, b x + d y) with x right and y down. A mirror comes after the turn.

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from realtime.records import ImageArray
+from common.arrays import ImageArray
 
 S = TypeVar("S", bound="Source")
 

@@ -15,10 +15,11 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from realtime.errors import SourceLost, UserError
-from realtime.records import ImageArray
-from realtime.sources.grabbed import GrabbedSource
+from common.arrays import ImageArray
+from common.errors import UserError
+from realtime.errors import SourceLost
 from realtime.sources.pixels import FrameConverter
+from realtime.sources.threaded_capture import GrabbedSource
 from realtime.sources.timing import StreamClock, nominal_fps
 
 _OPTIONS = {

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from body.conversion import LIMBS, BodyConversion
@@ -20,7 +18,8 @@ from body.joints import JOINT_NAMES
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from realtime.motion_file import load_motion
+from common.arrays import AnyFloatArray
+from formats.motion import load_motion
 from realtime.session import Options, Session
 from tests.body.smpl_like import smpl_fields
 
@@ -28,7 +27,6 @@ CLIP = Path(__file__).resolve().parents[2] / "assets" / "synthetic_walk.mp4"
 HANDS_AND_FEET = [
     JOINT_NAMES.index(f"{side}_{name}") for side in ("left", "right") for name in ("wrist", "knee", "ankle")
 ]
-Floats = NDArray[np.floating[Any]]
 
 
 @cache
@@ -60,7 +58,7 @@ def drooping() -> BodyArrays:
     return replace(own(), v_template=vertices, joint_regressor=regressor, shapedirs=np.zeros_like(own().shapedirs))
 
 
-def posed(body: BodyArrays, rotations: Floats, betas: Floats) -> tuple[Floats, Floats]:
+def posed(body: BodyArrays, rotations: AnyFloatArray, betas: AnyFloatArray) -> tuple[AnyFloatArray, AnyFloatArray]:
     """Vertices and joints, metres, of local rotation matrices (24, 3, 3)."""
     poser = NumpyBody(body)
     poser.set_shape(betas)
@@ -68,11 +66,11 @@ def posed(body: BodyArrays, rotations: Floats, betas: Floats) -> tuple[Floats, F
     return poser.pose(turns[0], turns[1:], np.zeros(3))
 
 
-def random_rotations(seed: int, spread: float = 0.5) -> Floats:
+def random_rotations(seed: int, spread: float = 0.5) -> AnyFloatArray:
     return axis_angle_to_matrix(np.random.default_rng(seed).normal(0, spread, (24, 3)))
 
 
-def thickness(body: BodyArrays, vertices: Floats) -> Floats:
+def thickness(body: BodyArrays, vertices: AnyFloatArray) -> AnyFloatArray:
     """Width and depth of belly and thighs of a resting body, metres, by the extent of their skin."""
     follows = body.weights.argmax(1)
     parts = [np.isin(follows, [JOINT_NAMES.index(name)]) for name in ("spine1", "left_hip", "right_hip")]

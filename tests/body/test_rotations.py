@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle, nearest_rotation
+from common.arrays import DoubleArray
 
-Floats = NDArray[np.float64]
 vectors = arrays(np.float64, (4, 3), elements=st.floats(-10, 10, allow_subnormal=False))
 directions = arrays(np.float64, 3, elements=st.floats(-1, 1)).filter(lambda v: float(np.linalg.norm(v)) > 0.1)
 
 
 @given(vectors)
-def test_a_matrix_is_a_rotation(vector: Floats) -> None:
+def test_a_matrix_is_a_rotation(vector: DoubleArray) -> None:
     matrix = axis_angle_to_matrix(vector)
     np.testing.assert_allclose(matrix @ np.swapaxes(matrix, -1, -2), np.broadcast_to(np.eye(3), (4, 3, 3)), atol=1e-13)
     np.testing.assert_allclose(np.linalg.det(matrix), 1, atol=1e-13)
@@ -26,7 +26,7 @@ def test_a_matrix_is_a_rotation(vector: Floats) -> None:
 
 @settings(deadline=None)  # the first example imports torch
 @given(vectors)
-def test_axis_angle_equals_roma(vector: Floats) -> None:
+def test_axis_angle_equals_roma(vector: DoubleArray) -> None:
     torch = pytest.importorskip("torch")
     roma = pytest.importorskip("roma")
     reference = roma.rotvec_to_rotmat(torch.from_numpy(vector)).numpy()
@@ -34,7 +34,7 @@ def test_axis_angle_equals_roma(vector: Floats) -> None:
 
 
 @given(directions, st.floats(0, np.pi))
-def test_axis_angle_survives_the_matrix(direction: Floats, angle: float) -> None:
+def test_axis_angle_survives_the_matrix(direction: DoubleArray, angle: float) -> None:
     vector = direction / np.linalg.norm(direction) * angle
     back = matrix_to_axis_angle(axis_angle_to_matrix(vector))
     assert np.linalg.norm(back) <= np.pi + 1e-12
@@ -65,7 +65,7 @@ def test_a_wrong_shape_is_refused() -> None:
 
 
 @given(arrays(np.float64, (5, 3), elements=st.floats(-0.7, 0.7)), arrays(np.float64, 5, elements=st.floats(0.1, 1)))
-def test_a_mean_of_rotations_is_the_chordal_one(vectors: Floats, weights: Floats) -> None:
+def test_a_mean_of_rotations_is_the_chordal_one(vectors: DoubleArray, weights: DoubleArray) -> None:
     matrices = axis_angle_to_matrix(vectors)
     found = nearest_rotation(np.tensordot(weights, matrices, 1))
     np.testing.assert_allclose(found, Rotation.from_matrix(matrices).mean(weights).as_matrix(), atol=1e-9)

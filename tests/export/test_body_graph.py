@@ -14,8 +14,8 @@ from body.lbs_onnx import INPUTS, OUTPUTS, to_onnx
 from body.model import BodyArrays, load_body
 from engines.ort import OnnxRuntimeEngine
 from export.body_graph import TOLERANCE_MM, main, parity, sample_poses
-from export.graphs import plain
-from export.half import to_half
+from export.conversion.fp16 import to_half
+from export.conversion.graphs import plain
 
 
 @pytest.fixture(scope="module")

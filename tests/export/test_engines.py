@@ -15,8 +15,8 @@ from engines.engine import EngineError
 from engines.plans import PlanPolicy, find_plans
 from engines.registry import open_engine
 from engines.tensorrt_builder import BuildOptions
-from export.chain import Recorder, load_networks
 from export.engines import build_engines, main
+from export.networks import Recorder, load_networks
 from tests.engines.conftest import FakeGpu, fake_gpu
 from tests.engines.feeds import feeds_for
 
@@ -124,7 +124,7 @@ def test_a_device_builds_its_engines_without_torch() -> None:
         "import sys\n"
         "sys.modules['torch'] = None\n"
         "import export.engines, export.selftest\n"
-        "from export.chain import load_networks\n"
+        "from export.networks import load_networks\n"
         "assert {'movenet-lightning', 'body'} <= load_networks().keys()\n"
         "assert 'training' not in sys.modules\n"
     )

@@ -12,15 +12,15 @@ torch = pytest.importorskip("torch")
 from body.lbs_torch import TorchBody  # noqa: E402
 from body.model import load_body  # noqa: E402
 from engines.registry import open_engine  # noqa: E402
-from export.onnx_tools import check, store_fp16  # noqa: E402
+from export.conversion.onnx_tools import check, store_fp16  # noqa: E402
 from export.regressor import FLOW_INPUTS, INPUTS, OUTPUTS, TOLERANCE, inputs_of, parity, round_to_half, to_onnx  # noqa: E402
-from training.bank import NONE, MotionBank  # noqa: E402
-from training.batches import BatchMaker, FlowSource  # noqa: E402
+from training.motion.bank import NONE, MotionBank  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
 from training.networks.lifter import Lifter, LifterConfig  # noqa: E402
-from training.noise import NoiseSampler, load_noise  # noqa: E402
-from training.synth.flow_grid import FlowGrid  # noqa: E402
-from training.synth.flow_noise import FlowDegrader, load_flow_noise  # noqa: E402
+from training.simulation.batches import BatchMaker, FlowSource  # noqa: E402
+from training.simulation.detector_noise import NoiseSampler, load_noise  # noqa: E402
+from training.simulation.flow_grid import FlowGrid  # noqa: E402
+from training.simulation.flow_noise import FlowDegrader, load_flow_noise  # noqa: E402
 
 
 def talkative(config: LifterConfig) -> Lifter:

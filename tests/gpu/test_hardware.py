@@ -17,8 +17,8 @@ from engines.manifest import resolve
 from engines.plans import PlanPolicy, obtain_plan
 from engines.registry import open_engine, why_no_tensorrt
 from engines.tensorrt import TensorRtEngine
-from realtime.engine_body import open_engine_body
 from realtime.session import Options, Session
+from realtime.stages.engine_body import open_engine_body
 from tests.engines.feeds import HEAVY, SHIPPED, feeds_for
 
 if reason := why_no_tensorrt():

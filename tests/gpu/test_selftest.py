@@ -6,7 +6,7 @@ import pytest
 
 from engines.registry import why_no_tensorrt
 from engines.tensorrt_builder import PRECISIONS, Precision
-from export.chain import load_networks
+from export.networks import load_networks
 from export.selftest import markdown, run_selftest
 
 if reason := why_no_tensorrt():

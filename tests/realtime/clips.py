@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from realtime.records import ImageArray
+from common.arrays import ImageArray
 
 BASE = Fraction(1, 1000)
 

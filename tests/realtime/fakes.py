@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from realtime.records import BodyEstimate, Box, Camera, Flow, Frame, ImageArray, Keypoints, PoseGuess
+from common.arrays import ImageArray
+from common.camera import Camera
+from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, PoseGuess
 from realtime.sources.source import Source, Stamp
 
 CAMERA = Camera(500.0, 500.0, 31.5, 23.5)

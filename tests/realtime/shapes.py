@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.records import BodyEstimate, Camera, FloatArray, Frame, ImageArray, Keypoints, Result
+from common.arrays import FloatArray, ImageArray
+from common.camera import Camera
+from realtime.records import BodyEstimate, Frame, Keypoints, Result
 
 CAMERA = Camera(200, 200, 79.5, 59.5)
 HEIGHT, WIDTH = 120, 160

@@ -12,10 +12,10 @@ import pytest
 
 from body.model import load_body
 from body.skeleton import Skeleton
-from realtime.look_ahead import LookAhead
 from realtime.measure import Meter
 from realtime.pipeline import SLOTS, Pipeline, StageError
 from realtime.records import Frame, Result
+from realtime.stages.look_ahead import LookAhead
 from tests.realtime.fakes import CAMERA, FakeFlow, FakeRegressor, FakeSource, FakeTracker, Gate
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import av
 import pytest
 
+from common.errors import UserError
+from formats.motion import load_motion
 from realtime import session as sessions
-from realtime.errors import UserError
-from realtime.motion_file import load_motion
 from realtime.records import Result
 from realtime.session import DEFAULT_FOCAL, Options, Session, camera_for
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engines.cuda.packages import ENVIRONMENT
-from export.chain import load_networks
+from export.networks import load_networks
 from export.selftest import markdown, run_selftest, write
 from tests.simulated.device import SimulatedDevice, require_simulated
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.model import load_body
-from realtime.motion_file import Motion
+from formats.motion import Motion
 
 
 def project(points: NDArray[Any], matrix: NDArray[np.float64]) -> NDArray[np.float64]:

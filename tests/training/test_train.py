@@ -101,7 +101,7 @@ def test_running_writes_a_checkpoint_that_evaluates(
     trainer: type[train.Trainer], tmp_path: Path, clips: list[Clip]
 ) -> None:
     from body.model import load_body
-    from training.evaluate import evaluate, load_checkpoint
+    from training.evaluation.synthetic import evaluate, load_checkpoint
 
     run = trainer(tmp_path, tmp_path / "run", config())
     run.run(minutes=1, every=6)
@@ -113,7 +113,7 @@ def test_running_writes_a_checkpoint_that_evaluates(
 
 
 def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
-    from training.evaluate import CheckpointError, load_checkpoint
+    from training.evaluation.synthetic import CheckpointError, load_checkpoint
 
     missing, text, other = tmp_path / "missing.pt", tmp_path / "text.pt", tmp_path / "other.pt"
     text.write_text("no checkpoint")
@@ -124,7 +124,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_checkpoint_to_start_from_is_named(trainer: type[train.Trainer], tmp_path: Path) -> None:
-    from training.evaluate import CheckpointError
+    from training.evaluation.synthetic import CheckpointError
 
     with pytest.raises(CheckpointError, match=r"none\.pt.*name"):
         trainer(tmp_path, tmp_path / "run", config()).start_from(tmp_path / "none.pt")

@@ -14,13 +14,13 @@ from body.errors import BodyError
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from body.smpl_file import StandIn, plain, unpickle_arrays
+from common.arrays import DoubleArray, FloatArray
+from common.errors import UserError
 
-Array = NDArray[np.float64]
-FloatArray = NDArray[np.float32]
 Gender = Literal["female", "male", "neutral"]
 
 
-class DatasetError(ValueError):
+class DatasetError(UserError, ValueError):
     """A data set cannot be read. The message is one line: which file or entry is missing, and where to get it."""
 
 
@@ -42,7 +42,7 @@ class Sequence:
     fps: float
     gender: Gender
     """The SMPL model that pose and shape belong to."""
-    camera_matrix: Array
+    camera_matrix: DoubleArray
     """(3, 3) pixels; the centre of the top-left pixel is at (0, 0)."""
     global_orient: FloatArray
     """(T, 3) axis-angle, radians: takes the body's rest frame to the camera's."""
@@ -60,7 +60,7 @@ class Sequence:
     """(T, 17, 2) COCO keypoints as somebody's detector found them, pixels; the data set's own, not the truth."""
     keypoint_confidence: FloatArray | None = None
     """(T, 17) in 0..1; 0 for what was not found."""
-    world_to_camera: Array | None = None
+    world_to_camera: DoubleArray | None = None
     """(T, 4, 4) rigid: a point of the world in the camera's frame, metres."""
     transl: FloatArray | None = None
     """(T, 3) SMPL's own ``transl``: the shift of the model's origin (not of the pelvis) in the WORLD, metres."""
@@ -111,14 +111,14 @@ class Sequence:
         return move(self.transl.astype(np.float64) + rest_pelvis, self.world_to_camera).astype(np.float32)
 
 
-def move(points: Array, transforms: Array) -> Array:
+def move(points: DoubleArray, transforms: DoubleArray) -> DoubleArray:
     """(T, ..., 3) points by (T, 4, 4) rigid transforms."""
     flat = points.reshape(len(points), -1, 3)
-    moved: Array = flat @ transforms[:, :3, :3].transpose(0, 2, 1) + transforms[:, None, :3, 3]
+    moved: DoubleArray = flat @ transforms[:, :3, :3].transpose(0, 2, 1) + transforms[:, None, :3, 3]
     return moved.reshape(points.shape)
 
 
-def turn(transforms: Array, axis_angle: NDArray[np.floating[Any]]) -> FloatArray:
+def turn(transforms: DoubleArray, axis_angle: NDArray[np.floating[Any]]) -> FloatArray:
     """(T, 3) axis-angle rotations followed by those of (T, 4, 4) transforms."""
     turned = transforms[:, :3, :3] @ axis_angle_to_matrix(np.asarray(axis_angle, np.float64))
     return np.asarray(matrix_to_axis_angle(turned), np.float32)
@@ -158,7 +158,7 @@ class Entries:
             raise DatasetError(f"{self._origin}: {name!r} is a {type(value).__name__}, no dictionary: {self._home}")
         return Entries(value, f"{self._origin} [{name!r}]", self._home)
 
-    def array(self, name: str, shape: tuple[int | None, ...], person: int | None = None) -> Array:
+    def array(self, name: str, shape: tuple[int | None, ...], person: int | None = None) -> DoubleArray:
         """An entry, or the ``person``-th of a list, as float64 of ``shape``, where None is any length."""
         value = self[name]
         try:

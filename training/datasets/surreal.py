@@ -25,7 +25,8 @@ from scipy.io.matlab import MatReadError
 
 from body.joints import JOINT_MIRROR, JOINT_NAMES
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from training.datasets.sequence import Array, DatasetError, FloatArray, Sequence
+from common.arrays import DoubleArray, FloatArray
+from training.datasets.sequence import DatasetError, Sequence
 from training.motion.archive import ARCHIVE_ERRORS
 
 HOME: Final = "ask for access at di.ens.fr/willow/research/surreal/data"
@@ -124,7 +125,9 @@ def read_flow(info: Path) -> ExactFlow:
     return ExactFlow(fields.astype(np.float32), of_later=step < 0)
 
 
-def _convention(stored: FloatArray, points: Array, parts: NDArray[np.uint8], path: Path) -> tuple[int, FloatArray]:
+def _convention(
+    stored: FloatArray, points: DoubleArray, parts: NDArray[np.uint8], path: Path
+) -> tuple[int, FloatArray]:
     """Step (1: to the next frame, -1: to the last) and signs (2,) that make the flow fit the joints best."""
     width, height = SIZE
     column, row = (np.nan_to_num(points[..., axis], nan=-1).round().astype(np.int64) for axis in (0, 1))
@@ -173,7 +176,7 @@ def _get(fields: Mapping[str, Any], path: Path, name: str) -> NDArray[Any]:
     return np.asarray(fields[name])
 
 
-def _entry(fields: Mapping[str, Any], path: Path, name: str, shape: tuple[int, ...]) -> Array:
+def _entry(fields: Mapping[str, Any], path: Path, name: str, shape: tuple[int, ...]) -> DoubleArray:
     """An entry of ``shape`` + (T,) as float64 (T,) + ``shape``; MATLAB drops a last axis of one frame."""
     array = _get(fields, path, name)
     if array.shape == shape:

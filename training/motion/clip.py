@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from body.joints import JOINT_NAMES, PARENTS
+from common.errors import UserError
 from training.motion import rotations as rot
 
 JOINTS: Final = len(JOINT_NAMES)
@@ -32,7 +33,7 @@ ANKLE_HEIGHT: Final = 0.075
 Rest = Literal["canonical", "body"]
 
 
-class MotionError(ValueError):
+class MotionError(UserError, ValueError):
     """A motion file, folder or pack cannot be used; the message says which one, why, and what to do."""
 
 

@@ -15,8 +15,7 @@ from scipy.fft import irfft2
 
 from body.joints import JOINT_NAMES
 from body.model import BodyArrays
-
-FloatArray = NDArray[np.float32]
+from common.arrays import FloatArray
 
 PATTERN: Final = 128
 """Side of a pattern, texels, a power of two. Patterns repeat without a seam."""

@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from common.arrays import ImageArray
 from training.synth.appearance import tiling_noise
 from training.synth.photographs import materials
-
-ImageArray = NDArray[np.uint8]
 
 
 def background(height: int, width: int, rng: np.random.Generator) -> ImageArray:

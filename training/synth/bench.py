@@ -19,11 +19,11 @@ import typer
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
-from realtime.errors import told_in_one_line
-from training.bank import MotionBank
-from training.evaluate import open_clips
+from common.errors import exit_with_one_line
+from training.motion.bank import MotionBank
 from training.motion.clip import MotionError
-from training.noise import NoiseSampler, load_noise
+from training.motion.opening import open_clips
+from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.synth.frames import FPS, SCENE, draw_frames, draw_motion, whole
 from training.synth.render import Film, Sensor
 from training.synth.scene import SceneMaker
@@ -88,5 +88,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with told_in_one_line(MotionError):
+    with exit_with_one_line(MotionError):
         typer.run(main)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from common.errors import UserError
 from training.synth.factory import Job, make_shard
 from training.synth.shards import ShardRow
 
@@ -12,7 +13,7 @@ LOCAL: Final = "local"
 """The address of a cluster of this machine alone, which is started for the run and ended with it."""
 
 
-class ClusterError(RuntimeError):
+class ClusterError(UserError, RuntimeError):
     """Ray is not installed or cannot be reached. The message says what to do."""
 
 

@@ -15,10 +15,10 @@ import torch
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
-from training.bank import NONE, Augmentation, MotionBank
-from training.evaluate import open_clips
+from training.motion.bank import NONE, Augmentation, MotionBank
 from training.motion.clip import MotionError
-from training.noise import NoiseSampler, load_noise
+from training.motion.opening import open_clips
+from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.synth.frames import draw_frames, draw_motion
 from training.synth.scene import SceneMaker
 from training.synth.shards import Sample, ShardRow, is_whole, read_row, shard_name, write_shard

@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.crops import Cropper
-from realtime.flow import SIZE
 from realtime.records import Box
-from training.noise import NoiseSampler
+from realtime.stages.crops import Cropper
+from realtime.stages.flow import SIZE
+from training.simulation.detector_noise import NoiseSampler
+from training.synth.observations import Lens, track, visibility
 from training.synth.render import ExactFlow, Film, Sensor, View, crop_view, region_view
 from training.synth.scene import SceneMaker
 from training.synth.shards import Sample
-from training.synth.takes import Lens, track, visibility
 
 LONGEST: Final = 640
 """Longer side of a full frame, px."""

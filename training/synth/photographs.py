@@ -24,8 +24,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-ImageArray = NDArray[np.uint8]
+from common.arrays import FloatArray, ImageArray
 
 FOLDER: Final = Path(__file__).with_name("photographs")
 MANIFEST: Final = Path(__file__).parents[1] / "manifest.json"

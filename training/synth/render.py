@@ -10,15 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from realtime.crops import crop_matrix
+from common.arrays import FloatArray, ImageArray
 from realtime.records import Box
-from training.synth.raster import fill, project, surface_flow
+from realtime.stages.crops import crop_matrix
+from training.simulation.raster import fill, project, surface_flow
 from training.synth.room import paint_room, room_flow
 from training.synth.scene import Scene
 from training.synth.shading import hidden_points, light, paint_mesh, vertex_normals
-
-FloatArray = NDArray[np.float32]
-ImageArray = NDArray[np.uint8]
 
 BLOCK: Final = 8
 """Regions start at whole blocks of JPEG, so that its artefacts stand still in the picture as a camera's do."""
@@ -43,7 +41,7 @@ def region_view(scene: Scene, left: int, top: int, right: int, bottom: int, scal
 
 
 def crop_view(scene: Scene, box: Box, size: int) -> View:
-    """The ``size``² crop of ``box``, pixel for pixel as `realtime.crops.Cropper` cuts it."""
+    """The ``size``² crop of ``box``, pixel for pixel as `realtime.stages.crops.Cropper` cuts it."""
     fx, fy, cx, cy = (float(value) for value in scene.camera)
     matrix = crop_matrix(box, size)
     scale = float(matrix[0, 0])

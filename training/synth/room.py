@@ -14,11 +14,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from common.arrays import FloatArray, ImageArray
 from training.synth.photographs import look_along
 from training.synth.shading import is_covered
-
-FloatArray = NDArray[np.float32]
-ImageArray = NDArray[np.uint8]
 
 TEXTURE: Final = 256
 """Side of a wall's texture, texels, a power of two. Walls repeat it mirrored, so that it has no seam."""

@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 
 from body.lbs_torch import TorchBody
 from body.model import BodyArrays
-from training.bank import Augmentation, MotionBank
-from training.shapes import draw_betas
+from common.arrays import FloatArray
+from training.motion.bank import Augmentation, MotionBank
+from training.simulation.cameras import draw_views
+from training.simulation.shapes import draw_betas
 from training.synth.appearance import Appearance, dress, vertex_parts
 from training.synth.backgrounds import wall
 from training.synth.occluders import Thing, draw_box
 from training.synth.photographs import irradiance, panoramas
 from training.synth.room import SKY, TEXTURE, Room, sky_box, with_levels
-from training.views import draw_views
-
-FloatArray = NDArray[np.float32]
 
 WALLS: Final = 24
 """Wall textures that a `SceneMaker` draws once; every room picks from them and gives them a light of its own."""

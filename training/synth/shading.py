@@ -12,10 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from training.synth.raster import NEAR, barycentric
-
-FloatArray = NDArray[np.float32]
-ImageArray = NDArray[np.uint8]
+from common.arrays import FloatArray, ImageArray
+from training.simulation.raster import NEAR, barycentric
 
 _FAST: Final = {"contract", "nsz", "arcp", "reassoc"}
 
@@ -69,7 +67,7 @@ def paint_mesh(
 ) -> None:
     """Paint ``image`` (H, W, 3) uint8 where ``ids`` (H, W) names a face.
 
-    ``points`` (V, 3) and ``ids`` as `training.synth.raster` makes them, ids from 0; ``lit`` (V, 3) 0..255; ``rest`` (V, 3)
+    ``points`` (V, 3) and ``ids`` as `training.simulation.raster` makes them, ids from 0; ``lit`` (V, 3) 0..255; ``rest`` (V, 3)
     metres where the cloth hangs on the rest body, so that it moves with the skin; the rest is of
     `training.synth.appearance.Appearance`.
     """
@@ -139,7 +137,7 @@ def hidden_points(
     """Mark in ``hidden`` (H, W) the surface points that cannot be seen in the next picture: covered there or out of it.
 
     ``points`` (V, 3), ``ids`` (H, W) of this picture, ``following`` (V, 3) the next vertices, ``flow`` (H, W, 2) as of
-    `training.synth.raster`; ``next_inverse_depth`` (H, W), 1/m. Pixels of no face are left as they are.
+    `training.simulation.raster`; ``next_inverse_depth`` (H, W), 1/m. Pixels of no face are left as they are.
     """
     height, width = ids.shape
     for row in range(height):

@@ -19,13 +19,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from common.errors import UserError
+
 INDEX: Final = "index"
 
 Sample = Mapping[str, NDArray[Any] | bytes]
 """Arrays by field name; bytes under a name with a suffix (``image.jpg``) are written as they are."""
 
 
-class ShardError(ValueError):
+class ShardError(UserError, ValueError):
     """A shard that is missing, unfinished or damaged. The message says what to do."""
 
 
@@ -127,7 +129,7 @@ def find_shards(folder: Path, kind: str, split: str) -> list[ShardRow]:
     rows = [row for name in names if (row := read_row(folder, name)) is not None]
     if not rows:
         raise ShardError(
-            f"{folder} holds no finished {kind} shards of {split}: python -m training.synthesize --kind {kind} "
+            f"{folder} holds no finished {kind} shards of {split}: python -m training.synth --kind {kind} "
             f"--split {split} --output {folder} --motion FOLDER --shards 0-9 makes some"
         )
     return rows
@@ -139,9 +141,7 @@ def read_shard(folder: Path, row: ShardRow, fields: set[str] | None = None) -> I
     Raises `ShardError` when the file is missing or is not what its row says.
     """
     if not is_whole(folder, row):
-        raise ShardError(
-            f"{folder / row.file} is missing or damaged: run python -m training.synthesize again, it mends it"
-        )
+        raise ShardError(f"{folder / row.file} is missing or damaged: run python -m training.synth again, it mends it")
     key = ""
     sample: dict[str, Any] = {}
     with tarfile.open(folder / row.file, "r") as tar:

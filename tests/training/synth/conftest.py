@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 from body.lbs_torch import TorchBody
 from body.model import BodyArrays, load_body
-from training.bank import NONE, MotionBank
+from training.motion.bank import NONE, MotionBank
 from training.motion.clip import Clip
 from training.synth.scene import Scene, SceneMaker, SceneOptions
 

@@ -12,10 +12,10 @@ pytest.importorskip("torch")
 
 from body.lbs_torch import TorchBody
 from body.model import BodyArrays
-from training.bank import NONE, MotionBank
+from training.motion.bank import NONE, MotionBank
 from training.motion.clip import Clip
-from training.noise import NoiseSampler, load_noise
-from training.synth import contact
+from training.simulation.detector_noise import NoiseSampler, load_noise
+from training.synth import contact_sheet
 from training.synth.frames import OTHERS, decode_flow, draw_frames, draw_motion, encode_flow
 from training.synth.render import ExactFlow
 from training.synth.scene import SceneMaker, SceneOptions
@@ -112,10 +112,10 @@ def test_a_contact_sheet_of_every_kind(maker: SceneMaker, frames: list[Sample], 
     for kind, samples in kinds.items():
         write_shard(tmp_path, kind, "train", 0, 0, samples)
         sheet = tmp_path / f"{kind}.png"
-        contact.main(tmp_path, sheet, kind, "train", 4, 1)
+        contact_sheet.main(tmp_path, sheet, kind, "train", 4, 1)
         image = cv2.imread(str(sheet))
         assert image is not None
-        assert image.shape[0] == len(samples) * (contact.TILE + 4)
+        assert image.shape[0] == len(samples) * (contact_sheet.TILE + 4)
         assert image.std() > 10
     with pytest.raises(SystemExit, match="no finished"):
-        contact.main(tmp_path / "nowhere", sheet, "frames", "train", 4, 1)
+        contact_sheet.main(tmp_path / "nowhere", sheet, "frames", "train", 4, 1)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 pytest.importorskip("torch")
 
-from realtime.crops import Cropper
 from realtime.records import Box
+from realtime.stages.crops import Cropper
 from training.synth.render import Film, Sensor, View, crop_view, region_view
 from training.synth.scene import Scene
 

@@ -1,0 +1,49 @@
+"""A pinhole camera: points to pixels and pixels to rays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.arrays import AnyFloatArray, DoubleArray
+
+NEAR_M = 1e-6
+"""Points closer to the camera's plane than this, or behind it, have no pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """Pinhole intrinsics in pixels, without lens distortion. Pixel (0, 0) is the centre of the top-left pixel."""
+
+    fx: float
+    """Focal length along x, pixels."""
+    fy: float
+    """Focal length along y, pixels."""
+    cx: float
+    """Principal point, pixels from the left."""
+    cy: float
+    """Principal point, pixels from the top."""
+
+    @property
+    def matrix(self) -> DoubleArray:
+        """The (3, 3) float64 camera matrix."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
+
+    @classmethod
+    def from_matrix(cls, matrix: AnyFloatArray) -> Camera:
+        """The camera of a (3, 3) matrix without skew."""
+        return cls(float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]), float(matrix[1, 2]))
+
+    def project(self, points: AnyFloatArray) -> DoubleArray:
+        """Pixels (..., 2) float64 of ``points`` (..., 3) in the camera frame, metres; NaN for points that are not at
+        least `NEAR_M` in front of the camera."""
+        depth = np.asarray(points[..., 2:], np.float64)
+        depth = np.where(depth > NEAR_M, depth, np.nan)
+        pixels: DoubleArray = points[..., :2] / depth * (self.fx, self.fy) + (self.cx, self.cy)
+        return pixels
+
+    def rays(self, pixels: AnyFloatArray) -> DoubleArray:
+        """Points (..., 3) float64 at depth 1 in the camera frame that are seen at ``pixels`` (..., 2)."""
+        flat = (np.asarray(pixels, np.float64) - (self.cx, self.cy)) / (self.fx, self.fy)
+        return np.concatenate([flat, np.ones_like(flat[..., :1])], -1)

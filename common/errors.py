@@ -1,0 +1,31 @@
+"""The root of all errors that a user can put right, and the one place that turns them into a line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class UserError(Exception):
+    """Something the user can put right: one line that says what is wrong and what to do.
+
+    Every room derives its own errors from this class. Command lines print them without a traceback and end with exit
+    code 2.
+    """
+
+
+def one_line(error: BaseException) -> str:
+    """The message of ``error`` as a single line, whatever white space its author put in: it must survive in a log."""
+    return " ".join(str(error).split())
+
+
+@contextmanager
+def exit_with_one_line(*more: type[Exception]) -> Iterator[None]:
+    """End a command with one line on stderr and exit code 2 on a `UserError` or an error of the kinds ``more``."""
+    kinds: tuple[type[Exception], ...] = (UserError, *more)
+    try:
+        yield
+    except kinds as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        raise SystemExit(2) from None

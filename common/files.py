@@ -1,0 +1,78 @@
+"""Files that are written whole or not at all, and the folders for what can be made again."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from platformdirs import user_cache_path
+
+from common.errors import UserError
+
+NAME = "motionmesh"
+
+
+def cache_folder() -> Path:
+    """The user's folder for what can be made again: engines, downloaded packages, the demo clip.
+
+    ``$XDG_CACHE_HOME/motionmesh`` or ``~/.cache/motionmesh`` on Linux, the system's own place elsewhere. It may not
+    exist yet.
+    """
+    return user_cache_path(NAME, appauthor=False)
+
+
+@contextmanager
+def write_atomically(path: Path, mode: int = 0o644) -> Iterator[IO[Any]]:
+    """A binary file to write to, which becomes ``path``, with the permissions ``mode``, once the block ends without an
+    error.
+
+    Written beside the target and put in its place in one step: a crash in between leaves the old file as it was. Raises
+    ``OSError`` when the disk is full or the folder cannot be written.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, mode)  # mkstemp's own mode is for the owner alone
+        os.replace(name, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def write_bytes_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write ``data`` to ``path``, whole or not at all; see `write_atomically`."""
+    with write_atomically(path, mode) as file:
+        file.write(data)
+
+
+def check_writable(path: Path) -> None:
+    """Raise `UserError` unless a file can be written at ``path``. What is there is left as it is."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: give the name of a file")
+    if not path.parent.is_dir():
+        raise UserError(f"there is no folder {path.parent} to write {path.name} into: create it first")
+    is_new = not path.exists()
+    try:
+        with path.open("ab"):
+            pass
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({reason_of(error, path)}): choose another place") from None
+
+
+def reason_of(error: Exception, path: Path) -> str:
+    """Why ``path`` could not be written, in words."""
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk of {path.parent.resolve()} is full"
+    return os.strerror(number) if isinstance(number, int) and 0 < number < 200 else str(error)

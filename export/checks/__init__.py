@@ -1,0 +1,1 @@
+"""Proofs on this machine: self-test, precision, budget, ahead-of-time builds."""

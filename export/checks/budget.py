@@ -1,0 +1,155 @@
+"""What the networks can reach at best, from first principles: python -m export.checks.budget
+
+Arithmetic and bytes are counted from the ONNX graphs and held against the published peaks of a few devices. Everything it
+prints is computed, nothing measured. No program that reads its weights from memory in each frame can be faster, and real ones
+reach a part of it: kernels that start one after the other, small layers that fill no GPU, copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import onnx
+
+from engines.engine import EngineError
+from export.conversion.fp16 import HEAVY
+from export.conversion.graphs import plain, shapes
+from export.networks import BODY, Network, load_networks
+from realtime.session import KEYPOINT_MODELS, Options
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Published peaks: dense float16 products with float32 sums, TFLOP/s, and memory bandwidth, GB/s."""
+
+    name: str
+    tflops: float
+    bandwidth: float
+
+
+DEVICES = (
+    Device("Orin Nano 8 GB, 15 W", 10, 68),
+    Device("Orin Nano 8 GB, Super", 17, 102),
+    Device("AGX Orin 64 GB", 42.5, 204.8),
+    Device("RTX 4090", 165.2, 1008),
+    Device("H100 SXM", 989.4, 3350),
+)
+SOURCES = (
+    "Peaks: NVIDIA's data sheets of the Jetson Orin Nano (20 / 33 dense INT8 TOPS, half of it in float16), technical brief of "
+    "the AGX Orin (170 sparse INT8 TOPS of the GPU, a quarter of it in dense float16), Ada white paper, H100 data sheet."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One convolution or matrix product: multiplications and additions, and numbers that it reads and writes."""
+
+    flops: int
+    numbers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one inference of a network takes: its ``layers``, and how many numbers are weights, or come in and go out."""
+
+    layers: tuple[Layer, ...]
+    weights: int
+    interface: int
+    bytes_each: int
+
+    @property
+    def flops(self) -> int:
+        return sum(layer.flops for layer in self.layers)
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.weights * self.bytes_each
+
+    def limit_ms(self, device: Device) -> float:
+        """No less time than this: all arithmetic at the peak, or every weight, input and output moved once."""
+        compulsory = self.weight_bytes + self.interface * self.bytes_each
+        return max(self.flops / device.tflops * 1e-9, compulsory / device.bandwidth * 1e-6)
+
+    def layered_ms(self, device: Device) -> float:
+        """The same for every layer by itself, with what passes between two of them going through memory."""
+        return sum(
+            max(layer.flops / device.tflops * 1e-9, layer.numbers * self.bytes_each / device.bandwidth * 1e-6)
+            for layer in self.layers
+        )
+
+
+def count(network: Network) -> Cost:
+    """Count one inference for one person. Raises ``ValueError`` for a graph whose sizes are not known beforehand.
+
+    Light operators count as free: they can be fused into the others.
+    """
+    model = plain(network.data)
+    known = shapes(model)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    heavy = [node for node in model.graph.node if node.op_type in HEAVY]
+    layers = [
+        Layer(_flops(node, known), sum(prod(known[name]) for name in (*node.input, *node.output) if name))
+        for node in heavy
+    ]
+    fixed = sum(prod(known[name]) for name in weights & {name for node in heavy for name in node.input})
+    interface = sum(prod(known[value.name]) for value in (*model.graph.input, *model.graph.output))
+    return Cost(tuple(layers), fixed, interface, 4 if network.kind == "body" else 2)
+
+
+def _flops(node: onnx.NodeProto, known: Shapes) -> int:
+    """Two for each multiply-add."""
+    left, right, result = known[node.input[0]], known[node.input[1]], prod(known[node.output[0]])
+    if node.op_type == "Conv":
+        return 2 * result * prod(right[1:])
+    if node.op_type == "ConvTranspose":
+        return 2 * prod(left) * prod(right[1:])
+    if node.op_type == "Gemm" and any(attribute.name == "transA" and attribute.i for attribute in node.attribute):
+        return 2 * result * left[-2]
+    return 2 * result * left[-1]
+
+
+def main() -> None:
+    """Print the budget as Markdown."""
+    try:
+        networks = load_networks()
+        costs = {name: count(network) for name, network in networks.items()}
+    except (EngineError, ValueError) as error:
+        raise SystemExit(str(error)) from None
+    regressor = Options().regressor
+    always = (regressor, BODY)
+    chains = {
+        f"--keypoints {speed} --flow {flow}": (
+            KEYPOINT_MODELS[speed],
+            *(("raft-small",) if flow == "raft" else ()),
+            *always,
+        )
+        for speed in KEYPOINT_MODELS
+        for flow in ("raft", "dis")
+    }
+    titles = " | ".join(device.name for device in DEVICES)
+    rule = " --- |" * len(DEVICES)
+    print("One inference in float16 (the body in float32), COMPUTED, not measured: ms at least / ms layer by layer.\n")
+    print(f"| network | GFLOP | weights MB | {titles} |\n| --- | --- | --- |{rule}")
+    for name, cost in costs.items():
+        times = " | ".join(f"{cost.limit_ms(device):.3f} / {cost.layered_ms(device):.3f}" for device in DEVICES)
+        print(f"| {name} | {cost.flops / 1e9:.3f} | {cost.weight_bytes / 1e6:.1f} | {times} |")
+    print(
+        "\nFrames a second at most, one person, all of these networks one after the other; the same layer by layer.\n"
+    )
+    print(f"| networks | {titles} |\n| --- |{rule}")
+    for chain, names in chains.items():
+        bounds = " | ".join(
+            f"{1e3 / sum(costs[name].limit_ms(device) for name in names):.0f} / "
+            f"{1e3 / sum(costs[name].layered_ms(device) for name in names):.0f}"
+            for device in DEVICES
+        )
+        print(f"| {chain} | {bounds} |")
+    print(f"\n{SOURCES}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""What lower precision costs: python -m export.checks.precision_report
+
+Each network against float32 on inputs that the chain really saw, and the whole chain on a video. Computed on the CPU in
+float32 arithmetic that rounds wherever the GPU's graph does; a GPU's own order of summation is not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from common.errors import UserError
+from engines.device import describe_device
+from engines.engine import Engine
+from engines.manifest import resolve
+from engines.ort import OnnxRuntimeEngine
+from engines.tensorrt_builder import Precision
+from export.conversion.precision import Converted, compare, convert, distinct
+from export.networks import CLIP, Motion, load_networks, record_samples, run_chain
+from realtime.session import Flow, Keypoints, Options
+from realtime.stages.keypoints import CONFIDENT
+
+_LOWER: tuple[Precision, ...] = ("fp16", "int8")
+
+
+def chain_table(float32: Motion, others: Mapping[str, Motion]) -> list[str]:
+    """Rows of what the chain's answers change by: detected keypoints in px, joints in mm (pelvis-aligned), pelvis in mm."""
+    rows = [
+        "| precision | frames | keypoints mean / p95 px | MPJPE change mean / p95 mm | pelvis mean mm |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, other in others.items():
+        both = np.intersect1d(float32.frames, other.frames)
+        one, two = (motion.rows(both) for motion in (float32, other))
+        seen = (one.confidence > CONFIDENT) & np.isfinite(two.confidence)
+        moved = np.linalg.norm(one.keypoints - two.keypoints, axis=-1)[seen]
+        aligned = (one.joints - one.joints[:, :1]) - (two.joints - two.joints[:, :1])
+        known = np.isfinite(aligned).all((1, 2))
+        error = np.linalg.norm(aligned[known], axis=-1).mean(1) * 1e3
+        pelvis = np.linalg.norm(one.joints[known, 0] - two.joints[known, 0], axis=-1) * 1e3
+        rows.append(
+            f"| {name} | {known.sum()} of {len(float32.frames)} | {moved.mean():.2f} / {np.percentile(moved, 95):.2f} | "
+            f"{error.mean():.2f} / {np.percentile(error, 95):.2f} | {pelvis.mean():.1f} |"
+        )
+    return rows
+
+
+def main(
+    video: Annotated[Path, typer.Option(help="what the chain is run on")] = CLIP,
+    frames: Annotated[int, typer.Option(min=2, help="frames of it")] = 45,
+    networks: Annotated[str, typer.Option(help="names of networks, with commas; all by default")] = "",
+    keypoints: Annotated[Keypoints, typer.Option(help="for the chain")] = "fast",
+    flow: Annotated[Flow, typer.Option(help="for the chain")] = "raft",
+    focal: Annotated[float | None, typer.Option(help="focal length of the video, px")] = None,
+    save: Annotated[Path | None, typer.Option(help="folder for the motion of each precision")] = None,
+    regressor: Annotated[str, typer.Option(help="the chain's regressor, as in run_camera.py")] = Options().regressor,
+) -> None:
+    """Print the difference to float32 of every network, and of the chain."""
+    try:
+        if save is not None:
+            save.mkdir(parents=True, exist_ok=True)
+        chosen = load_networks([name for name in networks.split(",") if name] or None)
+        # Calibrated on the rendered clip always: the video is what is measured, and must not be known.
+        calibration = record_samples(chosen, CLIP, 45)
+        samples = calibration if video == CLIP else record_samples(chosen, video, frames)
+        print(f"Differences to fp32 on {video.name}, {frames} frames; {describe_device()}, ONNX Runtime.\n")
+        print("| network | precision | what | output | mean size | max difference | mean difference |")
+        print("| --- | --- | --- | --- | --- | --- | --- |")
+        converted: dict[str, dict[str, Converted]] = {}
+        for precision in _LOWER:
+            for name, network in chosen.items():
+                found = convert(network, precision, calibration[name])
+                converted.setdefault(precision, {})[name] = found
+                for gap in compare(network.data, found.twin, samples[name]) if precision in distinct(network) else ():
+                    print(
+                        f"| {name} | {precision} | {found.remark} | {gap.output} | {gap.size:.3g} | {gap.most:.2e} | "
+                        f"{gap.mean:.2e} |",
+                        flush=True,
+                    )
+
+        def run(precision: Precision) -> Motion:
+            graphs = converted.get(precision, {})
+
+            def opener(model: str) -> Engine:
+                file = resolve(model)
+                return OnnxRuntimeEngine(
+                    graphs[file.name].twin if file.name in graphs else file.read(), label=file.name
+                )
+
+            options = Options(
+                str(video), keypoints=keypoints, flow=flow, regressor=regressor, focal=focal, frames=frames
+            )
+            return run_chain(replace(options, save=save and save / f"{precision}.npz"), opener)
+
+        print(f"\nThe chain, --keypoints {keypoints} --flow {flow} --regressor {regressor}, against itself in fp32:\n")
+        float32 = run("fp32")
+        print("\n".join(chain_table(float32, {precision: run(precision) for precision in _LOWER})))
+    except UserError as error:
+        raise SystemExit(str(error)) from None
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""Graphs in, graphs out: tracing, checks, fp16, int8, operators."""

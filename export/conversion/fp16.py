@@ -1,0 +1,150 @@
+"""A network in float16 where that costs no accuracy, as a graph that says so itself.
+
+TensorRT 11 knows strongly typed networks only: a tensor is float16 if the graph casts it. The rule here needs no list of
+layers for any network. Convolutions and matrix products are float16: they carry all the work, and accumulate in float32.
+What only moves or drops numbers on their way into one is float16 too, for rounding them before or after is the same; and so
+is light arithmetic between two of them (sums, activations), whose input was just rounded and whose result is about to be.
+All else stays float32: coordinates, means and variances, what comes in and what goes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from export.conversion.graphs import float_tensors, replace
+
+HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+MOVING = frozenset(
+    {"Concat", "DepthToSpace", "Gather", "MaxPool", "Neg", "Pad", "Relu", "Reshape", "Slice", "Split", "Squeeze"}
+    | {"Transpose", "Unsqueeze"}
+)
+LIGHT = frozenset(
+    {"Add", "AveragePool", "Clip", "GlobalAveragePool", "LeakyRelu", "Mul", "Resize", "Sigmoid", "Sub", "Tanh"}
+)
+_LARGEST = float(np.finfo(np.float16).max)
+_FIRST_INPUT_ONLY = frozenset({"Resize"})  # its scales are float32 by definition
+
+
+@dataclass(frozen=True, slots=True)
+class HalfGraphs:
+    """``model`` is for a GPU. ``twin`` is float32 throughout and rounds every number where ``model`` does, so that a CPU,
+    whose runtimes quietly compute float16 graphs in float32, shows what the GPU's rounding costs. ``nodes`` are the names
+    of the nodes in float16."""
+
+    model: onnx.ModelProto
+    twin: onnx.ModelProto
+    nodes: tuple[str, ...]
+
+
+def to_half(model: onnx.ModelProto) -> HalfGraphs:
+    """Convert a `export.conversion.graphs.plain` float32 model; inputs and outputs stay float32, as does a node whose weights float16
+    cannot hold."""
+    chosen = _choose(model)
+    names = tuple(model.graph.node[place].name or f"node {place}" for place in sorted(chosen))
+    return HalfGraphs(_rewrite(model, chosen, simulate=False), _rewrite(model, chosen, simulate=True), names)
+
+
+def _choose(model: onnx.ModelProto) -> set[int]:
+    """Places of the nodes that become float16."""
+    graph, floats = model.graph, float_tensors(model)
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    held = {name for name, tensor in weights.items() if name in floats and _holds(tensor)}
+    makers = {output: place for place, node in enumerate(graph.node) for output in node.output}
+    readers: dict[str, list[int]] = {}
+    for place, node in enumerate(graph.node):
+        for name in node.input:
+            readers.setdefault(name, []).append(place)
+
+    def wanted(node: onnx.NodeProto) -> bool:
+        if node.op_type not in HEAVY | MOVING | LIGHT or not all(name in floats for name in node.output if name):
+            return False
+        return all(name in held for name in node.input if name in weights and name in floats)
+
+    chosen = {place for place, node in enumerate(graph.node) if wanted(node)}
+    outward = {value.name for value in graph.output}
+    # The greatest set that the rule allows: take away until nothing changes.
+    while True:
+        leave = set()
+        for place in chosen:
+            node = graph.node[place]
+            if node.op_type in HEAVY:
+                continue
+            from_half = node.op_type in MOVING or all(
+                makers.get(name) in chosen for name in _inputs(node) if name in floats and name not in weights
+            )
+            to_half = all(
+                name not in outward and all(reader in chosen for reader in readers.get(name, ()))
+                for name in node.output
+            )
+            if not (from_half and to_half):
+                leave.add(place)
+        if not leave:
+            return chosen
+        chosen -= leave
+
+
+def _inputs(node: onnx.NodeProto) -> list[str]:
+    """The inputs of a node that take its type."""
+    return list(node.input[:1] if node.op_type in _FIRST_INPUT_ONLY else node.input)
+
+
+def _holds(tensor: TensorProto) -> bool:
+    values = numpy_helper.to_array(tensor)
+    return bool(np.isfinite(values).all() and np.abs(values, dtype=np.float64).max(initial=0) <= _LARGEST)
+
+
+def _rewrite(model: onnx.ModelProto, chosen: set[int], simulate: bool) -> onnx.ModelProto:
+    """The model with ``chosen`` nodes in float16; to ``simulate`` is to stay float32 and round to float16 and back."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph, floats = result.graph, float_tensors(model)
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    halves: dict[str, TensorProto] = {}
+    nodes: list[onnx.NodeProto] = []
+    cast: set[str] = set()
+
+    def rounded(source: str, target: str) -> None:
+        if simulate:
+            nodes.append(_cast(source, f"{target}.narrow", TensorProto.FLOAT16))
+            nodes.append(_cast(f"{target}.narrow", target, TensorProto.FLOAT))
+        else:
+            nodes.append(_cast(source, target, TensorProto.FLOAT16))
+
+    def half(name: str) -> str:
+        target = f"{name}.half"
+        if name in weights:
+            values = numpy_helper.to_array(weights[name]).astype(np.float16)
+            halves[target] = numpy_helper.from_array(values.astype(np.float32) if simulate else values, target)
+        elif name not in cast:
+            cast.add(name)
+            rounded(name, target)
+        return target
+
+    wide = {name for place, node in enumerate(graph.node) if place not in chosen for name in node.input}
+    wide |= {value.name for value in graph.output}
+    for place, node in enumerate(graph.node):
+        if place not in chosen:
+            nodes.append(node)
+            continue
+        typed = set(_inputs(node)) & floats
+        node.input[:] = [half(name) if name in typed else name for name in node.input]
+        outputs = list(node.output)
+        node.output[:] = [f"{name}.raw" if simulate and name else f"{name}.half" if name else "" for name in outputs]
+        nodes.append(node)
+        for name in filter(None, outputs):
+            cast.add(name)
+            if simulate:
+                rounded(f"{name}.raw", f"{name}.half")
+            if name in wide:
+                nodes.append(_cast(f"{name}.half", name, TensorProto.FLOAT))
+    used = {name for node in nodes for name in node.input}
+    replace(graph, nodes, [tensor for name, tensor in {**weights, **halves}.items() if name in used])
+    return result
+
+
+def _cast(source: str, target: str, to: int) -> onnx.NodeProto:
+    return helper.make_node("Cast", [source], [target], name=f"cast.{target}", to=to)

@@ -1,0 +1,177 @@
+"""The networks between a camera and a mesh, and running them all on a video with engines of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from body.lbs_onnx import to_onnx
+from body.model import load_body
+from engines.engine import Arrays, Engine
+from engines.manifest import resolve, shipped_models
+from engines.ort import OnnxRuntimeEngine
+from export.body_graph import sample_poses
+from realtime.session import KEYPOINT_MODELS, Flow, Options, Session
+from realtime.sources import open_source
+from realtime.stages.keypoints import PersonDetector, search_regions
+
+BODY = "body"
+CLIP = Path(__file__).resolve().parent.parent / "assets" / "synthetic_walk.mp4"
+"""A rendered person walking: what is measured and calibrated with where no other video is named."""
+
+_KINDS = ("detector", "keypoints", "flow", "regressor")
+_MOST_SAMPLES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One network of the chain. ``name`` is that of the shipped model or the file, or "body"; ``data`` its float32 ONNX
+    model; ``model`` what ``run_camera.py`` knows it by, where it is not the name."""
+
+    name: str
+    kind: str
+    data: bytes
+    model: str = ""
+
+
+def load_networks(names: list[str] | None = None, body: Path | None = None) -> dict[str, Network]:
+    """The networks of the chain by name, or those that are named.
+
+    ``body`` is the body whose graph is made, as in ``run_camera.py --body``. Raises `engines.engine.EngineError` for an
+    unknown name and `body.errors.BodyError`.
+    """
+    if names is None:
+        names = [model.name for model in shipped_models().values() if model.kind in _KINDS]
+        names.append(BODY)
+    found = {}
+    for name in names:
+        if name == BODY:
+            found[name] = Network(BODY, "body", to_onnx(load_body(body)))
+        else:
+            model = resolve(name)
+            found[model.name] = Network(model.name, model.kind or "regressor", model.read(), name)
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Motion:
+    """What the chain saw in N frames, one row each: ``frames`` (N,), ``keypoints`` (N, 17, 2) px with ``confidence``
+    (N, 17), ``joints`` (N, 24, 3) m in the camera frame; NaN where nobody was found."""
+
+    frames: NDArray[np.int64]
+    keypoints: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    joints: NDArray[np.float32]
+
+    def rows(self, frames: NDArray[np.int64]) -> Motion:
+        """The rows of some ``frames``."""
+        chosen = np.isin(self.frames, frames)
+        return Motion(self.frames[chosen], self.keypoints[chosen], self.confidence[chosen], self.joints[chosen])
+
+
+Opener = Callable[[str], Engine]
+
+
+class _Chain(Session):
+    """A session whose engines come from somewhere else."""
+
+    def __init__(self, options: Options, opener: Opener) -> None:
+        super().__init__(options)
+        self._opener = opener
+
+    def _open(self, stack: contextlib.ExitStack, model: str | Path) -> Engine:
+        engine = stack.enter_context(self._opener(str(model)))
+        self._engines.append(engine)
+        return engine
+
+
+def run_chain(options: Options, opener: Opener) -> Motion:
+    """Run the live program with the engines that ``opener`` gives for model names or files."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = options.save or Path(folder, "motion.npz")
+        _Chain(replace(options, save=path, view="none"), opener).run()
+        with np.load(path, allow_pickle=False) as motion:
+            return Motion(motion["frame"], motion["keypoints_px"], motion["keypoint_confidence"], motion["joints_m"])
+
+
+class Recorder(Engine):
+    """Passes everything on to ``engine`` and keeps a copy of some of what goes in, spread evenly over the run."""
+
+    def __init__(self, engine: Engine, samples: list[Arrays], most: int = _MOST_SAMPLES) -> None:
+        self._engine, self._samples, self._most = engine, samples, most
+        self._seen, self._every = 0, 1
+        self.runtime, self.device = engine.runtime, engine.device
+        self.inputs, self.outputs = engine.inputs, engine.outputs
+
+    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        if self._seen % self._every == 0:
+            if len(self._samples) == self._most:
+                del self._samples[1::2]
+                self._every *= 2
+            if self._seen % self._every == 0:
+                self._samples.append({name: array.copy() for name, array in feeds.items()})
+        self._seen += 1
+        return self._engine.infer(feeds)
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def record_samples(networks: Mapping[str, Network], video: Path, frames: int) -> dict[str, list[Arrays]]:
+    """Inputs that each of ``networks`` sees while the chain runs over a video: for calibration and comparison.
+
+    Only real inputs are recorded: a network that the chain does not use gets no samples. The body's are random poses.
+    """
+    samples: dict[str, list[Arrays]] = {name: [] for name in networks}
+
+    def opener(model: str) -> Engine:
+        file = resolve(model)
+        engine: Engine = OnnxRuntimeEngine(file.read(), label=file.name)
+        return Recorder(engine, samples[file.name]) if file.name in samples else engine
+
+    speeds = [speed for speed, model in KEYPOINT_MODELS.items() if model in networks] or ["fast"]
+    regressors = [network.model for network in networks.values() if network.kind == "regressor"]
+    regressors = regressors or [Options().regressor]
+    flow: Flow = "raft" if any(network.kind == "flow" for network in networks.values()) else "dis"
+    for place in range(max(len(speeds), len(regressors))):
+        options = Options(
+            str(video),
+            keypoints=speeds[min(place, len(speeds) - 1)],
+            regressor=regressors[min(place, len(regressors) - 1)],
+            frames=frames,
+            flow=flow if place == 0 else "dis",
+        )
+        run_chain(options, opener)
+    for network in networks.values():
+        if network.kind == "detector":  # the chain looks for people once and then follows them
+            samples[network.name] = _search(network, video, frames)
+        elif network.kind == "body":
+            poses = [sample_poses(1, seed) for seed in range(_MOST_SAMPLES)]
+            samples[network.name] = [{key: pose[key] for key in pose if key != "pose"} for pose in poses]
+    return samples
+
+
+def _search(network: Network, video: Path, frames: int) -> list[Arrays]:
+    """What the detector sees when it searches every tile of some frames."""
+    samples: list[Arrays] = []
+    with (
+        Recorder(OnnxRuntimeEngine(network.data, label=network.name), samples) as engine,
+        open_source(str(video)) as source,
+    ):
+        detector = PersonDetector(engine)
+        width, height = source.size
+        image = np.empty((height, width, 3), np.uint8)
+        for number in range(frames):
+            if source.read_into(image) is None:
+                break
+            if number % 8 == 0:
+                for region in search_regions(width, height):
+                    detector(image, region)
+    return samples

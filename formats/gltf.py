@@ -1,0 +1,208 @@
+"""A saved motion as an animated glTF 2.0 file, for Blender, game engines and browsers:
+
+    run_camera.py --source VIDEO --save MOTION.npz
+    python -m formats.convert MOTION.npz OUT.glb
+
+Everyone in the recording becomes a mesh with a skeleton of 24 joints, moved by linear blend skinning; what the body adds
+where joints bend (pose correctives) has no place in the format and is left out. A person has one shape, the middle of what was
+said of it in all frames. The recording's camera is in the file, at the origin, looking along -z with y up: through it, meshes
+lie where they lay in the video.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from body.joints import JOINT_NAMES, PARENTS
+from body.model import BodyArrays
+from common.errors import UserError
+from formats.motion import Motion
+
+_JOINTS: Final = len(JOINT_NAMES)
+_INFLUENCES: Final = 4
+"""Joints that move one vertex, the format's number."""
+_HALF_TURN_ABOUT_X: Final = [1.0, 0.0, 0.0, 0.0]
+"""Camera frame (y down, z forward) to glTF's (y up, z backward), as a quaternion x, y, z, w."""
+_LOST_S: Final = 0.25
+"""Somebody who has not been seen for longer is not shown meanwhile."""
+_FLOAT, _USHORT, _UINT, _UBYTE = 5126, 5123, 5125, 5121
+_VERTEX_DATA, _FACE_DATA = 34962, 34963
+
+
+class _File:
+    """The file's binary part and the descriptions that grow with it."""
+
+    def __init__(self) -> None:
+        self.blob = bytearray()
+        self.views: list[dict[str, Any]] = []
+        self.accessors: list[dict[str, Any]] = []
+
+    def add(self, values: NDArray[Any], kind: str, target: int | None = None, bounds: bool = False) -> int:
+        """An accessor's number. ``values`` (N,) or (N, K), of the dtype to be stored; ``bounds`` adds its least and largest
+        values, which the format wants of positions and times."""
+        content = np.ascontiguousarray(values)
+        component = {"f4": _FLOAT, "u2": _USHORT, "u4": _UINT, "u1": _UBYTE}[content.dtype.str[1:]]
+        self.blob.extend(b"\0" * (-len(self.blob) % 4))
+        view = {"buffer": 0, "byteOffset": len(self.blob), "byteLength": content.nbytes}
+        self.views.append(view if target is None else {**view, "target": target})
+        self.blob.extend(content.tobytes())
+        accessor: dict[str, Any] = {"bufferView": len(self.views) - 1, "componentType": component}
+        accessor |= {"count": len(content), "type": kind}
+        if bounds:
+            rows = content.reshape(len(content), -1)
+            accessor |= {"min": rows.min(0).tolist(), "max": rows.max(0).tolist()}
+        self.accessors.append(accessor)
+        return len(self.accessors) - 1
+
+
+def to_glb(motion: Motion, arrays: BodyArrays) -> bytes:
+    """The content of a .glb file. ``arrays`` is the body of the motion's pose parameters.
+
+    Raises `UserError` where nobody is in the motion.
+    """
+    people = [int(person) for person in np.unique(motion.person[motion.person >= 0])]
+    if not people:
+        raise UserError(f"nobody is in the motion of {motion.source}: there is nothing to write")
+    file = _File()
+    width, height = 2 * motion.camera_matrix[0, 2], 2 * motion.camera_matrix[1, 2]
+    lens = {
+        "yfov": float(2 * np.arctan2(height / 2, motion.camera_matrix[1, 1])),
+        "aspectRatio": float(width / height),
+        "znear": 0.05,
+    }
+    document: dict[str, Any] = {
+        "asset": {"version": "2.0", "generator": "motionmesh"},
+        "scene": 0,
+        "scenes": [{"nodes": [0, 1]}],
+        "cameras": [{"type": "perspective", "perspective": lens}],
+        "nodes": [{"name": "camera", "camera": 0}, {"name": "people", "rotation": _HALF_TURN_ABOUT_X, "children": []}],
+        "materials": [{"pbrMetallicRoughness": {"baseColorFactor": [0.55, 0.68, 0.83, 1.0], "metallicFactor": 0.0}}],
+        "meshes": [],
+        "skins": [],
+        "animations": [{"name": Path(motion.source).stem or "motion", "channels": [], "samplers": []}],
+    }
+    start = float(motion.time_s[0])
+    for person in people:
+        _add_person(document, file, motion, arrays, person, start)
+    document |= {
+        "buffers": [{"byteLength": len(file.blob)}],
+        "bufferViews": file.views,
+        "accessors": file.accessors,
+    }
+    return _packed(document, bytes(file.blob))
+
+
+def _add_person(
+    document: dict[str, Any], file: _File, motion: Motion, arrays: BodyArrays, person: int, start: float
+) -> None:
+    rows = np.flatnonzero(motion.person == person)
+    betas = arrays.clamp_betas(np.median(motion.betas[rows], axis=0))
+    vertices = (arrays.v_template + arrays.shapedirs @ betas).astype(np.float32)
+    joints = (arrays.joint_regressor @ vertices).astype(np.float32)
+    nodes = document["nodes"]
+    first = len(nodes) + 1  # the root's joint; the person's own node comes before it
+    nodes[1]["children"].append(first - 1)
+    mesh, skin = len(document["meshes"]), len(document["skins"])
+    nodes.append({"name": f"person {person}", "children": [first, first + _JOINTS]})
+    for joint, name in enumerate(JOINT_NAMES):
+        parent = PARENTS[joint]
+        offset = joints[joint] - joints[parent] if parent >= 0 else joints[joint]
+        children = [first + child for child in range(_JOINTS) if PARENTS[child] == joint]
+        node: dict[str, Any] = {"name": name, "translation": offset.tolist()}
+        nodes.append({**node, "children": children} if children else node)
+    nodes.append({"name": f"body {person}", "mesh": mesh, "skin": skin})
+
+    bones = np.argsort(-arrays.weights, axis=1, kind="stable")[:, :_INFLUENCES]
+    weights = np.take_along_axis(arrays.weights, bones, 1).astype(np.float32)
+    bones = np.where(weights > 0, bones, 0)
+    faces = arrays.faces.astype(np.uint16 if len(vertices) < 65535 else np.uint32).ravel()
+    attributes = {
+        "POSITION": file.add(vertices, "VEC3", _VERTEX_DATA, bounds=True),
+        "NORMAL": file.add(_normals(vertices, arrays.faces), "VEC3", _VERTEX_DATA),
+        "JOINTS_0": file.add(bones.astype(np.uint8), "VEC4", _VERTEX_DATA),
+        "WEIGHTS_0": file.add(weights / weights.sum(1, keepdims=True), "VEC4", _VERTEX_DATA),
+    }
+    primitive = {"attributes": attributes, "indices": file.add(faces, "SCALAR", _FACE_DATA), "material": 0}
+    document["meshes"].append({"primitives": [primitive]})
+    unbind = np.tile(np.eye(4, dtype=np.float32), (_JOINTS, 1, 1))
+    unbind[:, 3, :3] = -joints  # column-major: the last column is the last row in memory
+    document["skins"].append(
+        {
+            "joints": list(range(first, first + _JOINTS)),
+            "skeleton": first,
+            "inverseBindMatrices": file.add(unbind.reshape(_JOINTS, 16), "MAT4"),
+        }
+    )
+    _animate(document["animations"][0], file, motion, rows, first, start)
+
+
+def _animate(
+    animation: dict[str, Any], file: _File, motion: Motion, rows: NDArray[np.int64], first: int, start: float
+) -> None:
+    seconds = (motion.time_s[rows] - start).astype(np.float32)
+    times = file.add(seconds, "SCALAR", bounds=True)
+
+    def channel(
+        node: int, path: str, values: NDArray[np.float32], kind: str, keys: int = times, how: str = "LINEAR"
+    ) -> None:
+        animation["samplers"].append({"input": keys, "output": file.add(values, kind), "interpolation": how})
+        target = {"node": node, "path": path}
+        animation["channels"].append({"sampler": len(animation["samplers"]) - 1, "target": target})
+
+    turns = quaternions(np.concatenate([motion.global_orient[rows, None], motion.body_pose[rows]], 1))
+    channel(first, "translation", motion.transl[rows], "VEC3")
+    for joint in range(_JOINTS):
+        channel(first + joint, "rotation", turns[:, joint], "VEC4")
+    shown = _shown(seconds, float(motion.time_s[-1]) - start, 1 / motion.fps)
+    if len(shown) > 1:
+        keys = file.add(np.array([when for when, _ in shown], np.float32), "SCALAR", bounds=True)
+        sizes = np.array([[float(here)] * 3 for _, here in shown], np.float32)
+        channel(first - 1, "scale", sizes, "VEC3", keys, "STEP")
+
+
+def _shown(seconds: NDArray[np.float32], end: float, frame_s: float) -> list[tuple[float, bool]]:
+    """When somebody who is seen at ``seconds`` appears (True) and vanishes (False); the first entry is for the start."""
+    changes = [(0.0, True)] if seconds[0] <= 0 else [(0.0, False), (float(seconds[0]), True)]
+    for before, after in pairwise(seconds.tolist()):
+        if after - before > _LOST_S:
+            changes += [(before + frame_s, False), (after, True)]
+    if end - seconds[-1] > _LOST_S:
+        changes.append((float(seconds[-1]) + frame_s, False))
+    return changes
+
+
+def quaternions(axis_angle: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Unit quaternions (N, J, 4) x, y, z, w of rotations (N, J, 3), rad, each on the same side as the one before it: what is
+    interpolated between the two goes the short way."""
+    angle = np.linalg.norm(axis_angle.astype(np.float64), axis=-1, keepdims=True)
+    # sin(a / 2) / a, without dividing by nothing
+    turns = np.concatenate([axis_angle * 0.5 * np.sinc(angle / (2 * np.pi)), np.cos(angle / 2)], -1)
+    same = (turns[1:] * turns[:-1]).sum(-1) >= 0
+    turns[1:] *= np.cumprod(np.where(same, 1, -1), axis=0)[..., None]
+    return turns.astype(np.float32)
+
+
+def _normals(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray[np.float32]:
+    corners = vertices[faces]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.zeros_like(vertices)
+    for corner in range(3):
+        np.add.at(normals, faces[:, corner], across)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    return normals
+
+
+def _packed(document: dict[str, Any], blob: bytes) -> bytes:
+    """The two chunks of a .glb file behind its header."""
+    text = json.dumps(document, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 4)
+    blob += b"\0" * (-len(blob) % 4)
+    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(blob), b"BIN\0") + blob
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks

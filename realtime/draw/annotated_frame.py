@@ -1,0 +1,75 @@
+"""The finished picture of a result, as recordings, snapshots and the browser show it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.arrays import ImageArray
+from realtime.draw.painter import Figures, MeshPainter, text_line
+from realtime.draw.side_view import SideView
+from realtime.records import Result
+
+
+class PicturePainter:
+    """Turns a result into one picture: video, bodies, keypoints, figures, and the side view beside it if wanted.
+
+    One thread at a time may use a painter: a viewer and a recorder each take their own.
+    """
+
+    def __init__(
+        self,
+        faces: NDArray[np.integer[Any]],
+        *,
+        side_view: bool = False,
+        keypoints: bool = True,
+        min_confidence: float = 0.3,
+    ) -> None:
+        """``faces`` (F, 3) of the bodies; ``side_view`` adds a panel on the right; ``keypoints`` draws those detected
+        above ``min_confidence``. Raises ``ValueError`` for faces of another shape."""
+        self._faces = faces
+        self._painter = MeshPainter(faces)
+        self._with_side = side_view
+        self._keypoints = keypoints
+        self._min_confidence = min_confidence
+        self._side: SideView | None = None
+        self._picture: ImageArray = np.empty((0, 0, 3), np.uint8)
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width in pixels of the picture of a frame of ``height`` x ``width``.
+
+        With the side view the panel is three quarters as wide as high, and the whole is even in width.
+        """
+        if not self._with_side:
+            return height, width
+        panel = round(height * 0.75)
+        return height, width + panel + (width + panel) % 2
+
+    def paint(self, result: Result, figures: Figures | None = None) -> ImageArray:
+        """The picture (H, W', 3) uint8 BGR of the size that ``size`` tells; the frame itself is not touched.
+
+        The array is the painter's own and painted over by the next call: fresh memory for each would cost more than the
+        bodies in it.
+        """
+        frame = result.frame.image
+        height, width = frame.shape[:2]
+        if self._picture.shape[:2] != self.size(height, width):
+            self._picture, self._side = np.empty((*self.size(height, width), 3), np.uint8), None
+        picture = self._picture
+        video = picture[:, :width]
+        video[...] = frame
+        if self._keypoints:
+            self._painter.annotate(video, result, self._min_confidence)
+        else:
+            self._painter.paint_people(video, result.people, result.camera)
+        if figures is not None:
+            text_line(video, str(figures))
+        if self._with_side:
+            panel = picture[:, width:]
+            if self._side is None:
+                self._side = SideView(self._faces, *panel.shape[:2])
+            self._side.paint(panel, result.people)
+            text_line(panel, "from the side")
+        return picture

@@ -1,0 +1,145 @@
+"""Recording pictures as an H.264 video with true times, whatever happens to the program."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import cv2
+import numpy as np
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.stream import VideoStream
+
+from common.arrays import ImageArray
+from common.errors import UserError
+from common.files import check_writable, reason_of
+
+_TIME_BASE = Fraction(1, 90_000)
+_KEY_FRAMES_EVERY = 60  # pictures; a killed program loses what came since the last one, about 2 s
+# The file grows in fragments, each playable as soon as it is on the disk; closing turns it into an ordinary MP4, which
+# players can wind through.
+_CONTAINER_OPTIONS = {"movflags": "hybrid_fragmented", "flush_packets": "1"}
+
+# Measured on a 2514x994 picture, at equal PSNR: half the time of preset veryfast with its look-ahead, a fifth of the
+# memory, 1.4 times the file. And nothing is held back: what was written is in the file.
+_ENCODER_OPTIONS = {"preset": "superfast", "tune": "zerolatency", "crf": "23", "threads": "2"}
+
+
+class VideoRecorder:
+    """Writes pictures to ``path``, an MP4 (H.264, yuv420p, variable frame rate). ``fps`` is only a hint to the encoder.
+
+    The first picture gives the size; a killed program leaves a playable file. ``write`` and ``close`` may come from
+    different threads. Nothing is written, and a file that was there is kept, until the first picture comes.
+
+    Raises UserError when ``path`` cannot be written: known here, before a camera starts.
+    """
+
+    def __init__(self, path: str | Path, fps: float = 30.0) -> None:
+        self.path = Path(path)
+        check_writable(self.path)
+        self._fps = Fraction(fps).limit_denominator(1001)
+        self._lock = threading.Lock()
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream | None = None
+        self._reformatter = VideoReformatter()
+        self._size = (0, 0)
+        self._padded: ImageArray | None = None
+        self._first_s = 0.0
+        self._last_pts = -1
+        self._closed = False
+
+    def __enter__(self) -> VideoRecorder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, image: ImageArray, time_s: float) -> None:
+        """Append ``image``, uint8 (H, W, 3) BGR, shown from ``time_s`` seconds (of any clock; the first one is 0).
+
+        The array may be used again after the call. Does nothing after ``close``. Raises UserError when the disk is full
+        or gone (what was recorded stays playable), ValueError for a picture of another size than the first.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            height, width = image.shape[:2]
+            if self._size == (0, 0):
+                self._size = (width, height)
+                self._first_s = time_s
+            if (width, height) != self._size or image.ndim != 3 or image.dtype != np.uint8:
+                raise ValueError(f"the recording takes uint8 pictures of {self._size}, got {image.dtype} {image.shape}")
+            try:
+                stream = self._start() if self._stream is None else self._stream
+                self._mux(stream.encode(self._frame(image, time_s)))
+            except (av.FFmpegError, OSError) as error:
+                raise self._broken(error) from None
+
+    def close(self) -> None:
+        """Finish the file. Does nothing when it is finished. Raises UserError when the disk is full or gone."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            container, stream = self._container, self._stream
+            if container is None or stream is None:
+                return
+            try:
+                self._mux(stream.encode(None))
+                container.close()
+            except (av.FFmpegError, OSError) as error:
+                raise self._broken(error) from None
+            finally:
+                self._container = self._stream = None
+
+    def _start(self) -> VideoStream:
+        width, height = (length + length % 2 for length in self._size)  # colour is stored for 2x2 pixels
+        if (width, height) != self._size:
+            self._padded = np.empty((height, width, 3), np.uint8)
+        self._container = av.open(str(self.path), "w", format="mp4", options=_CONTAINER_OPTIONS)
+        stream = self._container.add_stream("libx264", rate=self._fps, options=_ENCODER_OPTIONS)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        context = stream.codec_context
+        context.time_base = _TIME_BASE
+        context.gop_size = _KEY_FRAMES_EVERY
+        context.colorspace, context.color_range = int(Colorspace.ITU709), int(ColorRange.MPEG)
+        self._stream = stream
+        return stream
+
+    def _frame(self, image: ImageArray, time_s: float) -> av.VideoFrame:
+        if self._padded is not None:
+            height, width = self._padded.shape[:2]
+            down, right = height - image.shape[0], width - image.shape[1]
+            cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE, dst=self._padded)
+            image = self._padded
+        rows_are_whole = image.strides[1:] == (3, 1)
+        wrapped = av.VideoFrame.from_numpy_buffer(image if rows_are_whole else np.ascontiguousarray(image), "bgr24")
+        frame = self._reformatter.reformat(
+            wrapped, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
+        self._last_pts = max(round((time_s - self._first_s) / _TIME_BASE), self._last_pts + 1)
+        frame.pts, frame.time_base = self._last_pts, _TIME_BASE
+        return frame
+
+    def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
+        assert self._container is not None
+        for packet in packets:
+            self._container.mux(packet)
+
+    def _broken(self, error: Exception) -> UserError:
+        """Give up; the fragments that are on the disk stay as they are."""
+        self._closed = True
+        container, self._container, self._stream = self._container, None, None
+        if container is not None:
+            with contextlib.suppress(av.FFmpegError, OSError):
+                container.close()
+        return UserError(f"recording stopped: {reason_of(error, self.path)}; {self.path} plays up to here")

@@ -1,0 +1,87 @@
+"""A clip played as if it were a camera: in real time, and who is late misses pictures."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Protocol
+
+from common.arrays import ImageArray
+from realtime.sources.clip import ClipSource
+from realtime.sources.source import Source, Stamp
+
+
+class Clock(Protocol):
+    """Time and waiting; tests bring one that they turn by hand."""
+
+    def now_ns(self) -> int:
+        """Monotonic nanoseconds."""
+        ...
+
+    def wait(self, condition: threading.Condition, seconds: float) -> None:
+        """Wait on ``condition``, whose lock is held, until it is notified or ``seconds`` are over."""
+        ...
+
+
+class MonotonicClock:
+    """The real clock."""
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns()
+
+    def wait(self, condition: threading.Condition, seconds: float) -> None:
+        condition.wait(seconds)
+
+
+class PacedSource(Source):
+    """Plays ``clip`` by its own timestamps, from the first read on, never faster.
+
+    A picture whose successor is due already when the reader asks is passed over (decoded, not converted), as a camera
+    would have overwritten it. Every read delivers something: a clip that decodes slower than it plays runs late instead
+    of skipping for ever.
+    """
+
+    def __init__(self, clip: ClipSource, clock: Clock | None = None) -> None:
+        super().__init__(clip.name, live=True)
+        self._clip = clip
+        self._clock: Clock = MonotonicClock() if clock is None else clock
+        self._changed = threading.Condition()
+        self._closing = False
+        self._start_ns: int | None = None
+
+    def open(self) -> None:
+        self._clip.open()
+        self.size, self.fps, self.frame_count = self._clip.size, self._clip.fps, self._clip.frame_count
+        self.notices = self._clip.notices
+
+    def read_into(self, buffer: ImageArray) -> Stamp | None:
+        self._check(buffer)
+        asked_ns = self._clock.now_ns()
+        stamp = self._clip.advance()
+        if stamp is not None and self._start_ns is None:
+            self._start_ns = asked_ns - round(stamp.time_s * 1e9)
+        while stamp is not None and self._due_ns(stamp.time_s + 1.0 / self.fps) <= asked_ns:
+            stamp = self._clip.advance()
+        if stamp is None or not self._clip.render(buffer) or not self._wait_until(self._due_ns(stamp.time_s)):
+            return None
+        return stamp._replace(captured_ns=self._clock.now_ns())
+
+    def close(self) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._clip.close()
+
+    def _due_ns(self, time_s: float) -> int:
+        assert self._start_ns is not None, "the first picture starts the clock"
+        return self._start_ns + round(time_s * 1e9)
+
+    def _wait_until(self, due_ns: int) -> bool:
+        """Wait for the moment ``due_ns``. False when the source was closed."""
+        with self._changed:
+            while not self._closing:
+                left_ns = due_ns - self._clock.now_ns()
+                if left_ns <= 0:
+                    return True
+                self._clock.wait(self._changed, left_ns * 1e-9)
+        return False

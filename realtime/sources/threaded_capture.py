@@ -1,0 +1,119 @@
+"""Live sources: a thread of their own empties the device, so that the reader always gets the newest picture.
+
+A driver or a network library queues pictures: who reads slower than they come falls seconds behind. And a device that
+hangs cannot be interrupted from outside. So one thread owns the device from opening to release and does nothing but
+empty it; readers wait on a condition that `close` can signal.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+
+from common.arrays import ImageArray
+from common.errors import UserError
+from realtime.sources.pixels import fit_into
+from realtime.sources.source import Source, Stamp
+
+_JOIN_S = 0.7
+
+
+class GrabbedSource(Source):
+    """A live source whose subclass delivers pictures from a thread.
+
+    ``open`` waits at most ``open_timeout_s`` seconds for the first picture, which gives the size. Pictures of another
+    size are fitted into it, with a notice.
+    """
+
+    def __init__(self, name: str, open_timeout_s: float) -> None:
+        super().__init__(name, live=True)
+        self._open_timeout_s = open_timeout_s
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+        self._ended = False
+        self._error: BaseException | None = None
+        self._newest: ImageArray | None = None
+        self._stamp = Stamp(-1, 0, 0.0)
+        self._read_index = -1
+        self._size_noticed = False
+
+    def open(self) -> None:
+        if self._thread is not None:
+            return
+        self._thread = threading.Thread(target=self._run, name=f"grab {self.name}", daemon=True)
+        self._thread.start()
+        try:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._newest is not None or self._ended or self._closing, self._open_timeout_s
+                )
+                if self._newest is None and not self._closing:
+                    raise self._error or UserError(
+                        f"{self.name} delivers no pictures: check that it is on and not in use"
+                    )
+        except BaseException:
+            self.close()
+            raise
+
+    def read_into(self, buffer: ImageArray) -> Stamp | None:
+        self._check(buffer)
+        with self._changed:
+            self._changed.wait_for(lambda: self._stamp.index > self._read_index or self._ended or self._closing)
+            if self._closing:
+                return None
+            if self._stamp.index > self._read_index and self._newest is not None:
+                self._read_index = self._stamp.index
+                fit_into(self._newest, buffer)
+                return self._stamp
+            if self._error is not None:
+                raise self._error
+            return None
+
+    def close(self) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        # A device that hangs is let go by its own thread when it wakes up: freeing it from here would crash.
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(_JOIN_S)
+
+    @abstractmethod
+    def _deliver(self) -> None:
+        """Open the device, `_publish` pictures until ``_closing``, release it. Runs in the thread.
+
+        Returns at the end of a source that has one. Raises UserError.
+        """
+
+    def _publish(self, image: ImageArray, captured_ns: int, time_s: float) -> ImageArray | None:
+        """Make ``image``, uint8 (h, w, 3) BGR, the newest picture. Returns an array that may be overwritten now."""
+        height, width = image.shape[:2]
+        with self._changed:
+            if self.size == (0, 0):
+                self.size = (width, height)
+            elif self.size != (width, height) and not self._size_noticed:
+                self._size_noticed = True
+                self.notices.append(
+                    f"{self.name} changes from {self.size[0]}x{self.size[1]} to {width}x{height}; "
+                    "pictures are fitted into the first size"
+                )
+            retired, self._newest = self._newest, image
+            self._stamp = Stamp(self._stamp.index + 1, captured_ns, time_s)
+            self._changed.notify_all()
+        return retired if retired is not None and retired.shape == image.shape else None
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait in the thread, or until ``close``. Returns whether to go on."""
+        with self._changed:
+            return not self._changed.wait_for(lambda: self._closing, seconds)
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self._deliver()
+        except BaseException as raised:  # handed to the reader, whatever it is
+            error = raised
+        with self._changed:
+            self._error = error
+            self._ended = True
+            self._changed.notify_all()

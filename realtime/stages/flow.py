@@ -1,0 +1,111 @@
+"""Optical flow of a person's crop between two frames: DIS (Kroeger et al. 2016) on the CPU, RAFT (Teed & Deng 2020) on a
+GPU. Both give the same field in the same unit, so that whoever reads it need not know which it was."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import cv2
+import numpy as np
+
+from common.arrays import FloatArray, ImageArray
+from engines.engine import Engine, EngineError
+from realtime.records import Box, Flow, Frame
+from realtime.stages.crops import Cropper
+
+SIZE = 128
+"""Side of the flow field, px."""
+
+
+class CropFlow(ABC):
+    """Flow inside of one box, as a field of ``size``² from crops of ``pixels``². Used by one thread."""
+
+    def __init__(self, size: int, pixels: int) -> None:
+        self.size = size
+        self._crop = Cropper(pixels, cv2.BORDER_REPLICATE)
+        self._last: tuple[int, Box] | None = None
+
+    def __call__(self, previous: Frame, current: Frame, box: Box) -> Flow:
+        """Flow from ``previous`` to ``current`` inside ``box``, which both are cut with.
+
+        Raises ``ValueError`` unless ``current`` is later than ``previous``: a frame read twice would be zero motion.
+        """
+        dt = current.time_s - previous.time_s
+        if current.sequence <= previous.sequence or dt <= 0:
+            raise ValueError(f"flow wants two frames in order, got {previous.sequence} and {current.sequence}")
+        for place, frame in enumerate((previous, current)):
+            self._take(place, self._crop(frame.image, box))
+        goes_on = self._last is not None and self._last[0] == previous.sequence and _alike(self._last[1], box)
+        self._last = (current.sequence, box)
+        return Flow(current.sequence, previous.sequence, dt, box, self._measure(goes_on))
+
+    @abstractmethod
+    def _take(self, place: int, crop: ImageArray) -> None:
+        """Keep the BGR ``crop`` (pixels, pixels, 3) as the previous (0) or the current (1) one; it is gone afterwards."""
+
+    @abstractmethod
+    def _measure(self, goes_on: bool) -> FloatArray:
+        """A new (size, size, 2) field between the two crops, in pixels of a crop of ``size``². ``goes_on``: the call before
+        was about the same place one frame earlier, so that its answer is a good first guess."""
+
+
+class DisFlow(CropFlow):
+    """DIS tuned for small crops: its fast preset, one scale finer, without variational refinement."""
+
+    def __init__(self, size: int = SIZE) -> None:
+        super().__init__(size, size)
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._dis.setFinestScale(1)
+        self._dis.setVariationalRefinementIterations(0)
+        self._field = np.zeros((size, size, 2), np.float32)
+        self._grey: list[ImageArray] = [np.empty((size, size), np.uint8), np.empty((size, size), np.uint8)]
+
+    def _take(self, place: int, crop: ImageArray) -> None:
+        cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY, self._grey[place])
+
+    def _measure(self, goes_on: bool) -> FloatArray:
+        if not goes_on:
+            self._field[:] = 0  # DIS starts from what it finds here
+        return np.asarray(self._dis.calc(self._grey[0], self._grey[1], self._field), np.float32).copy()
+
+
+class RaftFlow(CropFlow):
+    """RAFT-small in an engine, as ``export.raft`` makes it: float32 ``previous`` and ``current`` (N, P, P, 3), RGB in
+    0..255, to ``flow`` (N, S, S, 2) in pixels of a crop of S². P is more than S: the network looks at cells of 8 px, which
+    are wider than a forearm in a crop of S². Raises `EngineError` for another network."""
+
+    def __init__(self, engine: Engine) -> None:
+        reads = {spec.name: spec.shape for spec in engine.inputs}
+        gives = {spec.name: spec.shape for spec in engine.outputs}
+        shape, field = reads.get("previous", ()), gives.get("flow", ())
+        pair = reads == dict.fromkeys(("previous", "current"), shape)
+        if not (pair and _square(shape, 3) and _square(field, 2)):
+            raise EngineError(f"not an optical flow network of this project: it reads {reads} and gives {gives}")
+        super().__init__(field[1], shape[1])
+        self._engine = engine
+        self._pictures = {name: np.zeros((1, *shape[1:]), np.float32) for name in ("previous", "current")}
+        self._rgb: ImageArray = np.empty(shape[1:], np.uint8)
+
+    def _take(self, place: int, crop: ImageArray) -> None:
+        cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, self._rgb)
+        self._pictures[("previous", "current")[place]][0] = self._rgb
+
+    def _measure(self, goes_on: bool) -> FloatArray:
+        return np.asarray(self._engine.infer(self._pictures)["flow"][0], np.float32)
+
+
+def _alike(last: Box, box: Box) -> bool:
+    """Whether two boxes of neighbouring frames hold the same person: another one's motion is no first guess."""
+    far = 0.25 * box.size
+    return abs(last.x - box.x) < far and abs(last.y - box.y) < far and 0.8 < last.size / box.size < 1.25
+
+
+def cell_means(flow: Flow, cells: int) -> FloatArray:
+    """The field's means over a grid of ``cells``² cells, in sides of the crop: (cells, cells, 2) float32."""
+    size = len(flow.field)
+    means = cv2.resize(flow.field, (cells, cells), interpolation=cv2.INTER_AREA)
+    return np.asarray(means, np.float32) / np.float32(size)
+
+
+def _square(shape: tuple[int, ...], channels: int) -> bool:
+    return len(shape) == 4 and shape[0] in (-1, 1) and shape[1] == shape[2] > 0 and shape[3] == channels

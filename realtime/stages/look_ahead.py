@@ -1,0 +1,154 @@
+"""Steadying a frame by the frames after it as well as those before: no lag, for as long a wait.
+
+A filter that knows the past alone trails behind what it steadies. With later frames on the other side nothing trails: each
+value becomes that of a parabola through its neighbours in time, fitted to the nearer ones more closely (local regression,
+Cleveland 1979; evenly spaced, the filter of Savitzky & Golay 1964). A plain average would cut the tops off every wave of an
+arm; the parabola follows them. How strongly it may bend is held by a weak prior, which calms what hardly moves.
+
+No width is right for all: over many frames even a parabola flattens a fast wave, over few it steadies little. So both are
+fitted, and each joint goes from the wide one to the narrow one as far as the two disagree by more than noise makes them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from body.rotations import nearest_rotation
+from body.skeleton import Skeleton
+from common.arrays import FloatArray
+from common.camera import Camera
+from realtime.records import PoseGuess
+from realtime.stages.translation_fit import place_in_view
+
+Item = TypeVar("Item")
+
+WIDEST_S: Final = 0.3
+"""Frames further away than this count for nothing, however many are looked at: limbs turn back within less."""
+NARROW_S: Final = 0.12
+"""The same for what moves fast."""
+BEND: Final = 0.05
+"""Weight of the prior on a parabola's bend, in frames. With these, 8 frames at 30 a second shake a third as much as the
+One-Euro filters' and lie nearer to the person (docs/look-ahead.md)."""
+_TURN, _SHIFT = 0.03, 0.006
+"""How far wide and narrow fit of a joint's rotation, rad, and of the pelvis's direction, may be apart by noise."""
+_STRAIGHT: Final = 1e-6  # on the slope: two frames must not make the equations singular
+_COHERENT: Final = 1.6  # sum of the singular values of a mean of rotations below which it says nothing: 3 of equal ones
+
+
+def fit_weights(offsets_s: NDArray[np.float64], half_width_s: float, bend: float = BEND) -> NDArray[np.float64]:
+    """What each neighbour counts in the value at offset 0 of a local parabola (N,); together 1.
+
+    ``offsets_s`` (N,) seconds from the frame in question, of which one is 0; neighbours from ``half_width_s`` on count for
+    nothing. ``bend`` weighs against the parabola's bend: infinite for a straight line.
+    """
+    x = offsets_s / half_width_s
+    near = np.clip(1 - np.abs(x) ** 3, 0, None) ** 3
+    columns = [np.ones_like(x), x] if np.isinf(bend) else [np.ones_like(x), x, x**2]
+    powers = np.stack(columns)
+    normal = (near * powers) @ powers.T + np.diag([0.0, _STRAIGHT, bend][: len(columns)])
+    weights: NDArray[np.float64] = np.linalg.solve(normal, near * powers)[0]
+    return weights
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was guessed of one person in one frame; ``place``: x/z, y/z and log z of the pelvis."""
+
+    guess: PoseGuess
+    place: NDArray[np.float64]
+
+
+class LookAhead(Generic[Item]):
+    """Holds what was guessed of the last frames and gives it out, steadied, once ``frames`` later ones are known.
+
+    People are told apart by their number; whoever comes or goes is steadied by the frames that show him. Bounded: an item
+    is held for ``frames`` pushes, guesses for as many more.
+
+    Args:
+        frames: to wait for, at least 1.
+        skeleton: of the body that will be posed: it is placed in every frame by itself.
+        camera: of the pictures.
+    """
+
+    def __init__(self, frames: int, skeleton: Skeleton, camera: Camera) -> None:
+        if frames < 1:
+            raise ValueError(f"a look-ahead of {frames} frames is none: give 1 or more")
+        self.frames, self._skeleton, self._camera = frames, skeleton, camera
+        self._known: deque[tuple[float, dict[int, _Seen]]] = deque(maxlen=2 * frames + 1)
+        self._held: deque[Item] = deque()
+
+    def push(
+        self, item: Item, time_s: float, guesses: Sequence[PoseGuess]
+    ) -> tuple[Item, tuple[PoseGuess, ...]] | None:
+        """Add the newest frame, and whatever goes with it. Gives the frame whose wait is over, None while none's is."""
+        people = {guess.keypoints.person: _Seen(guess, self._place(guess)) for guess in guesses}
+        self._known.append((time_s, people))
+        self._held.append(item)
+        return self._next() if len(self._held) > self.frames else None
+
+    def flush(self) -> Iterator[tuple[Item, tuple[PoseGuess, ...]]]:
+        """The end: all that is still held, in order, steadied by what there is."""
+        while self._held:
+            yield self._next()
+
+    def _next(self) -> tuple[Item, tuple[PoseGuess, ...]]:
+        centre = len(self._known) - len(self._held)
+        steady = tuple(self._steady(person, centre) for person in self._known[centre][1])
+        return self._held.popleft(), steady
+
+    def _place(self, guess: PoseGuess) -> NDArray[np.float64]:
+        """The picture fixes a pelvis's direction well and its distance badly: they are steadied apart."""
+        _, coco = self._skeleton(guess.rotations, guess.betas)
+        seen = replace(guess.keypoints, points=guess.points)
+        x, y, z = place_in_view(coco, seen, self._camera, guess.pelvis).astype(np.float64)
+        depth = max(float(z), 0.1)
+        return np.array([x / depth, y / depth, np.log(depth)])
+
+    def _steady(self, person: int, centre: int) -> PoseGuess:
+        now = self._known[centre][0]
+        first = max(0, centre - self.frames)
+        around = [self._known[index] for index in range(first, min(len(self._known), centre + self.frames + 1))]
+        # The first frame that is not looked at any more would count for nothing: none comes or goes with a jolt.
+        reach = max(abs(time_s - now) for time_s, _ in around) * (self.frames + 1) / self.frames
+        mine = [(time_s - now, people[person]) for time_s, people in around if person in people]
+        own = self._known[centre][1][person].guess
+        offsets = np.array([offset for offset, _ in mine])
+        if reach > 0:
+            wide, narrow = (fit_weights(offsets, min(width, reach)) for width in (WIDEST_S, NARROW_S))
+            level = fit_weights(offsets, min(WIDEST_S, reach), np.inf)
+        else:
+            wide = narrow = level = np.array([float(seen.guess is own) for _, seen in mine])
+        turned = np.stack([seen.guess.rotations for _, seen in mine]).astype(np.float64)
+        places = np.stack([seen.place for _, seen in mine])
+        calm, close = wide @ places[:, :2], narrow @ places[:, :2]
+        across = calm + _share(np.linalg.norm(close - calm, axis=-1, keepdims=True), _SHIFT) * (close - calm)
+        depth = np.exp(level @ places[:, 2])
+        return replace(
+            own,
+            rotations=_mean_rotation(turned, wide, narrow, own.rotations),
+            betas=mine[-1][1].guess.betas,  # a mean over all frames so far: the later, the surer
+            pelvis=np.array([*across * depth, depth], np.float32),
+        )
+
+
+def _share(apart: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
+    """How far to go from the wide to the narrow fit."""
+    return apart**2 / (apart**2 + noise**2)
+
+
+def _mean_rotation(
+    rotations: NDArray[np.float64], wide: NDArray[np.float64], narrow: NDArray[np.float64], own: FloatArray
+) -> FloatArray:
+    """The weighted mean (J, 3, 3) of ``rotations`` (N, J, 3, 3); a joint that spins too fast for one keeps its ``own``."""
+    calm, close = (np.tensordot(weights, rotations, 1) for weights in (wide, narrow))
+    apart = np.linalg.norm(close - calm, axis=(-2, -1)) / np.sqrt(2)  # about the angle
+    total = calm + _share(apart, _TURN)[:, None, None] * (close - calm)
+    nearest = nearest_rotation(total)
+    coherent = (nearest * total).sum((-1, -2)) >= _COHERENT
+    return np.where(coherent[:, None, None], nearest, own).astype(np.float32)

@@ -1,0 +1,160 @@
+"""From moving keypoints to a moving body: the regressor network, and what makes its answer fit the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from body.conversion import BodyConversion
+from body.rotations import matrix_to_axis_angle
+from common.arrays import FloatArray
+from common.camera import Camera
+from engines.engine import Engine, EngineError
+from realtime.records import BodyEstimate, Flow, Keypoints, PoseGuess
+from realtime.stages.engine_body import Poser
+from realtime.stages.flow import cell_means
+from realtime.stages.smoothing import PositionFilter, RotationFilter
+from realtime.stages.translation_fit import place_in_view
+
+_INPUTS = {"points", "confidence", "camera", "dt", "state"}
+_FLOW_INPUTS = {"flow", "box", "flow_valid"}
+_OUTPUTS = {"rotations", "betas", "pelvis", "next_state"}
+_SAME_INTERVAL_S = 1e-3
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What is kept of one person between frames."""
+
+    state: FloatArray
+    time_s: float
+    betas: FloatArray
+    dt: float = 0.0
+    weight: float = 0.0
+    rotations: RotationFilter = field(default_factory=lambda: RotationFilter(24))
+    position: PositionFilter = field(default_factory=PositionFilter)
+
+
+class BodyRegressor:
+    """Poses the body for each person's keypoints and optical flow. Keeps one recurrent state a person; used by one thread.
+
+    Args:
+        engine: a regressor exported by ``export.regressor``, with flow among its inputs or without.
+        body: gets shaped and posed, on the CPU or where the engine is.
+        smooth: False gives the network's answer as it is.
+        conversion: from the body that the network was trained with to ``body``, where they differ.
+    """
+
+    def __init__(
+        self, engine: Engine, body: Poser, smooth: bool = True, conversion: BodyConversion | None = None
+    ) -> None:
+        inputs = {spec.name: spec for spec in engine.inputs}
+        self._answers = {spec.name for spec in engine.outputs}
+        if set(inputs) not in (_INPUTS, _INPUTS | _FLOW_INPUTS) or not self._answers >= _OUTPUTS:
+            raise EngineError(
+                f"not a regressor of this project: it reads {', '.join(inputs)} and gives {', '.join(sorted(self._answers))}, "
+                f"wanted {', '.join(sorted(_INPUTS))} and {', '.join(sorted(_OUTPUTS))}; choose one with --regressor"
+            )
+        self._engine, self._body, self._smooth, self._conversion = engine, body, smooth, conversion
+        self._state_size = inputs["state"].shape[-1]
+        self._cells = inputs["flow"].shape[1] if "flow" in inputs else 0
+        self._memories: dict[int, _Memory] = {}
+
+    def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> BodyEstimate:
+        """The body of one person at once: `look`, filter what is said by what was said before, and `pose`."""
+        guess = self.look(keypoints, camera, time_s, flow)
+        memory = self._memories[keypoints.person]
+        if self._smooth:
+            guess = replace(guess, rotations=memory.rotations(guess.rotations, memory.dt))
+        seen = replace(keypoints, points=guess.points)
+
+        def place(coco: FloatArray) -> FloatArray:
+            pelvis = place_in_view(coco, seen, camera, guess.pelvis)
+            return memory.position(pelvis, memory.dt) if self._smooth else pelvis
+
+        return self.pose(guess, place)
+
+    def look(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> PoseGuess:
+        """What the network says of one person at ``time_s`` of the source's clock, in the terms of the body that is posed.
+
+        ``flow`` is the motion around this person since the frame before; it counts when this person was seen in that frame
+        too.
+        """
+        memory = self._memories.get(keypoints.person)
+        if memory is None or not 0 < time_s - memory.time_s < 2.0:
+            memory = _Memory(np.zeros((1, self._state_size), np.float32), time_s - 1 / 30, np.zeros(10, np.float32))
+            self._memories[keypoints.person] = memory
+        dt = memory.dt = time_s - memory.time_s
+        memory.time_s = time_s
+        feeds = {
+            "points": keypoints.points[None],
+            "confidence": keypoints.confidence[None],
+            "camera": np.array([[camera.fx, camera.fy, camera.cx, camera.cy]], np.float32),
+            "dt": np.array([dt], np.float32),
+            "state": memory.state,
+        }
+        if self._cells:
+            feeds |= self._motion(flow, dt, camera)
+        out = self._engine.infer(feeds)
+        memory.state = out["next_state"]
+        # A person's shape does not change: average what is said of it, the newest counting at least 2 %.
+        memory.weight = min(memory.weight + 1.0, 50.0)
+        memory.betas = memory.betas + (out["betas"][0] - memory.betas) / np.float32(memory.weight)
+        # Where the network believes the keypoints to be: detections shake, and miss, more.
+        points = out["steady_points"][0] if "steady_points" in self._answers else keypoints.points
+        rotations, betas = out["rotations"][0], memory.betas
+        if self._conversion is not None:
+            rotations, betas = self._conversion.rotations(rotations, betas), self._conversion.betas(betas)
+        return PoseGuess(
+            keypoints,
+            time_s,
+            rotations,
+            betas,
+            out["pelvis"][0],
+            points,
+            out["joint_error"][0] if "joint_error" in self._answers else None,
+            out["contact"][0] if "contact" in self._answers else None,
+        )
+
+    def pose(self, guess: PoseGuess, place: Callable[[FloatArray], FloatArray] | None = None) -> BodyEstimate:
+        """The body as ``guess`` says; ``place`` puts its pelvis (3,) elsewhere, m, seeing the posed body's COCO keypoints
+        (17, 3) relative to it, m, camera axes."""
+        self._body.set_shape(guess.betas)
+        pose = matrix_to_axis_angle(guess.rotations).astype(np.float32)
+        vertices, joints = self._body.pose(pose[0], pose[1:], np.zeros(3, np.float32))
+        coco = self._body.coco(vertices)
+        pelvis = guess.pelvis if place is None else place(coco)
+        return BodyEstimate(
+            guess.keypoints.sequence,
+            guess.keypoints.person,
+            pose[0],
+            pose[1:],
+            guess.betas,
+            pelvis,
+            joints + pelvis,
+            coco + pelvis,
+            vertices + pelvis,
+            guess.keypoints,
+            guess.joint_error,
+            guess.contact,
+        )
+
+    def _motion(self, flow: Flow | None, dt: float, camera: Camera) -> dict[str, FloatArray]:
+        """The flow's part of the network's inputs."""
+        if flow is None or abs(flow.dt_s - dt) > _SAME_INTERVAL_S:
+            return {
+                "flow": np.zeros((1, self._cells, self._cells, 2), np.float32),
+                "box": np.array([[camera.cx, camera.cy, camera.fx]], np.float32),
+                "flow_valid": np.zeros(1, np.float32),
+            }
+        return {
+            "flow": cell_means(flow, self._cells)[None],
+            "box": np.array([flow.box], np.float32),
+            "flow_valid": np.ones(1, np.float32),
+        }
+
+    def forget(self, before_s: float) -> None:
+        """Drop the memory of people last seen earlier than ``before_s``."""
+        self._memories = {person: memory for person, memory in self._memories.items() if memory.time_s >= before_s}

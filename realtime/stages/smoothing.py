@@ -1,0 +1,109 @@
+"""Steadying what the regressor says, with the true time between frames.
+
+The One-Euro filter (Casiez, Roussel & Vogel 2012) follows slow motion calmly and fast motion closely: its cutoff frequency
+rises with speed. Alone it still trails behind: at the cutoff that keeps people from shaking, limbs were a frame late (34 ms
+where they move faster than 1 m/s), visibly beside the real ones. So the value first goes on as it moved before, with a
+speed that fades as a limb's does, and only what differs from that is filtered: as calm at rest, and half as late.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from common.arrays import FloatArray
+
+Cutoff = TypeVar("Cutoff", float, FloatArray)
+
+
+@dataclass(frozen=True, slots=True)
+class OneEuro:
+    """Cutoff in Hz at rest, its gain per unit of speed, the cutoff of the speed itself, and for how many seconds a speed
+    goes on."""
+
+    rest_hz: float
+    gain: float
+    speed_hz: float = 1.5
+    memory_s: float = 0.1
+
+    @staticmethod
+    def alpha(cutoff_hz: Cutoff, dt_s: float) -> Cutoff:
+        """Share of the new value after ``dt_s`` with this cutoff."""
+        step = 2 * math.pi * dt_s * cutoff_hz
+        return step / (step + 1)
+
+    def ahead_s(self, dt_s: float) -> float:
+        """For how long the present speed may be taken to foresee the value after ``dt_s``: it fades meanwhile."""
+        return self.memory_s * -math.expm1(-dt_s / self.memory_s) if self.memory_s > 0 else 0.0
+
+
+ROTATION = OneEuro(rest_hz=1.5, gain=2.5)
+"""For joint rotations: speeds in rad/s."""
+DIRECTION = OneEuro(rest_hz=8.0, gain=30.0)
+"""For where the pelvis is seen, x/z and y/z: the picture fixes it well. Speeds in 1/s; 0.3 is 1 m/s across at 3 m."""
+DISTANCE = OneEuro(rest_hz=1.2, gain=6.0, memory_s=0.0)
+"""For the logarithm of the pelvis's distance, which the picture fixes badly: nothing is foreseen. Speeds in 1/s."""
+
+
+class RotationFilter:
+    """One-Euro on rotations (J, 3, 3): each joint moves a share of the way along the shortest arc from where it was
+    heading to its new value."""
+
+    def __init__(self, joints: int, settings: OneEuro = ROTATION) -> None:
+        self._settings = settings
+        self._value: FloatArray | None = None
+        self._speed = np.zeros((joints, 3), np.float32)
+
+    def __call__(self, rotations: FloatArray, dt_s: float) -> FloatArray:
+        """Filter rotation matrices that were measured ``dt_s`` seconds after the last ones."""
+        if self._value is None:
+            self._value = rotations.astype(np.float32)
+            return self._value
+        settings = self._settings
+        foreseen = self._value @ axis_angle_to_matrix(self._speed * np.float32(settings.ahead_s(dt_s)))
+        moved = matrix_to_axis_angle(np.swapaxes(self._value, -1, -2) @ rotations) / np.float32(dt_s)
+        self._speed += np.float32(OneEuro.alpha(settings.speed_hz, dt_s)) * (moved - self._speed)
+        speed = np.linalg.norm(self._speed, axis=-1)
+        alpha = OneEuro.alpha(np.asarray(settings.rest_hz + settings.gain * speed, np.float32), dt_s)
+        arc = matrix_to_axis_angle(np.swapaxes(foreseen, -1, -2) @ rotations)
+        self._value = (foreseen @ axis_angle_to_matrix(arc * alpha[:, None])).astype(np.float32)
+        return self._value
+
+
+class PositionFilter:
+    """One-Euro on the pelvis (3,) in the camera frame: its direction and, much calmer, its distance."""
+
+    def __init__(self, direction: OneEuro = DIRECTION, distance: OneEuro = DISTANCE) -> None:
+        self._axes = _Axes((direction, direction, distance))
+
+    def __call__(self, position: FloatArray, dt_s: float) -> FloatArray:
+        """Filter a position (3,) m measured ``dt_s`` seconds after the last one."""
+        depth = max(float(position[2]), 0.1)
+        x, y, log_depth = self._axes((float(position[0]) / depth, float(position[1]) / depth, math.log(depth)), dt_s)
+        depth = math.exp(log_depth)
+        return np.array([x * depth, y * depth, depth], np.float32)
+
+
+class _Axes:
+    """One-Euro on numbers that have nothing to do with each other. Plain floats: arrays of three would cost more."""
+
+    def __init__(self, settings: Sequence[OneEuro]) -> None:
+        self._settings = settings
+        self._value: list[float] = []
+        self._speed = [0.0] * len(settings)
+
+    def __call__(self, measured: Sequence[float], dt_s: float) -> list[float]:
+        if not self._value:
+            self._value = list(measured)
+        for axis, (settings, now) in enumerate(zip(self._settings, measured, strict=True)):
+            value, speed = self._value[axis], self._speed[axis]
+            foreseen = value + speed * settings.ahead_s(dt_s)
+            speed += OneEuro.alpha(settings.speed_hz, dt_s) * ((now - value) / dt_s - speed)
+            alpha = OneEuro.alpha(settings.rest_hz + settings.gain * abs(speed), dt_s)
+            self._value[axis], self._speed[axis] = foreseen + alpha * (now - foreseen), speed
+        return list(self._value)

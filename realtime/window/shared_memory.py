@@ -1,0 +1,170 @@
+"""The memory that the pipeline and the window's process share: three slots, one writer, newest wins, no locks.
+
+A lock in shared memory would stay locked for ever when the process that holds it is killed, so there is none. Each slot
+carries the number of the scene in it twice: written to ``begin`` before the scene and to ``end`` after it. The reader
+copies a slot out and looks again: where either number has changed, the writer came round while it read, and the copy is
+thrown away. With three slots that takes a reader slower than two whole scenes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import shared_memory
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.arrays import FloatArray, ImageArray
+from common.camera import Camera
+
+SLOTS: Final = 3
+TEXT_BYTES: Final = 120
+_TRIES: Final = 4
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a slot has room for: an image of ``height`` x ``width`` pixels and ``people`` bodies of ``vertices``."""
+
+    vertices: int
+    height: int
+    width: int
+    people: int = 6
+
+    @property
+    def slot(self) -> np.dtype[Any]:
+        """One slot as a numpy record."""
+        return np.dtype(
+            [
+                ("begin", np.int64),
+                ("end", np.int64),
+                ("count", np.int64),
+                ("text", np.uint8, (TEXT_BYTES,)),
+                ("camera", np.float64, (4,)),
+                ("person", np.int64, (self.people,)),
+                ("pelvis", np.float32, (self.people, 3)),
+                ("vertices", np.float32, (self.people, self.vertices, 3)),
+                ("image", np.uint8, (self.height, self.width, 3)),
+            ],
+            align=True,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """What the window shows at once.
+
+    ``image`` uint8 (H, W, 3) BGR; ``bodies``: person id, pelvis (3,), vertices (V, 3), float32 metres in the camera
+    frame; ``text`` the line of figures. ``number`` counts scenes from 1.
+    """
+
+    number: int
+    image: ImageArray
+    camera: Camera
+    bodies: tuple[tuple[int, FloatArray, FloatArray], ...]
+    text: str = ""
+
+
+class SceneMemory:
+    """The shared slots. The process that gives no ``name`` makes them, writes, and removes them at ``close``."""
+
+    def __init__(self, layout: Layout, name: str | None = None) -> None:
+        """Raises ``OSError`` when there is no room (``/dev/shm`` full) or, given a ``name``, no such memory."""
+        self.layout = layout
+        self._owner = name is None
+        slot = layout.slot
+        size = 64 + SLOTS * slot.itemsize
+        self._memory = shared_memory.SharedMemory(name=name, create=self._owner, size=size if self._owner else 0)
+        # Fresh shared memory is zero: scene 0 means that nothing was written yet.
+        self._newest: NDArray[np.int64] | None = np.ndarray((1,), np.int64, self._memory.buf)
+        self._slots: NDArray[Any] | None = np.ndarray((SLOTS,), slot, self._memory.buf, offset=64)
+
+    @property
+    def name(self) -> str:
+        """The name by which another process opens this memory."""
+        return self._memory.name
+
+    def write(
+        self,
+        image: ImageArray,
+        camera: Camera,
+        bodies: Sequence[tuple[int, FloatArray, FloatArray]],
+        text: str = "",
+    ) -> int:
+        """Put a scene in; fields as in ``Scene``. Bodies beyond the layout's are left out, text is cut.
+
+        Returns its number. Never waits. Raises ``ValueError`` for arrays that do not fit the layout, or after
+        ``close``.
+        """
+        newest, slots = self._open()
+        number = int(newest[0]) + 1
+        slot = slots[number % SLOTS]
+        bodies = bodies[: self.layout.people]
+        line = np.frombuffer(text.encode("ascii", "replace")[:TEXT_BYTES].ljust(TEXT_BYTES), np.uint8)
+        if image.shape != slot["image"].shape:
+            raise ValueError(f"the window was made for images {slot['image'].shape}, got {image.shape}")
+        slot["begin"] = number
+        _fence()
+        slot["image"][...] = image
+        slot["camera"][...] = camera.fx, camera.fy, camera.cx, camera.cy
+        slot["count"] = len(bodies)
+        slot["text"][...] = line
+        for index, (person, pelvis, vertices) in enumerate(bodies):
+            slot["person"][index] = person
+            slot["pelvis"][index] = pelvis
+            slot["vertices"][index] = vertices
+        _fence()
+        slot["end"] = number
+        newest[0] = number
+        return number
+
+    def read(self, seen: int) -> Scene | None:
+        """A copy of the newest scene, or None when there is none after number ``seen``, or when the writer overtook
+        every try: then there will be a newer one at once. Raises ``ValueError`` after ``close``."""
+        newest, slots = self._open()
+        for _ in range(_TRIES):
+            number = int(newest[0])
+            if number <= seen:
+                return None
+            slot = slots[number % SLOTS]
+            _fence()
+            scene = self._copy(number, slot)
+            _fence()
+            if int(slot["begin"]) == number and int(slot["end"]) == number:
+                return scene
+        return None
+
+    def _copy(self, number: int, slot: Any) -> Scene:
+        # A slot that is being overwritten may hold anything: nothing in it may be trusted as an index.
+        count = min(max(int(slot["count"]), 0), self.layout.people)
+        vertices, pelvis = slot["vertices"][:count].copy(), slot["pelvis"][:count].copy()
+        bodies = tuple((int(slot["person"][i]), pelvis[i], vertices[i]) for i in range(count))
+        text = slot["text"].tobytes().decode("ascii", "replace").rstrip()
+        return Scene(number, slot["image"].copy(), Camera(*slot["camera"].tolist()), bodies, text)
+
+    def close(self) -> None:
+        """Let go of the memory; its owner also removes it. May be called twice."""
+        if self._slots is None:
+            return
+        self._newest = self._slots = None  # views must go first: memory that is looked at cannot be closed
+        self._memory.close()
+        if self._owner:
+            self._memory.unlink()
+
+    def _open(self) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        if self._newest is None or self._slots is None:
+            raise ValueError("the shared memory is closed")
+        return self._newest, self._slots
+
+
+def _fence() -> None:
+    """Keep memory accesses before and after apart, for processors that reorder them (ARM): what precedes a release
+    stays before it, what follows an acquire stays after it, and a release and the next acquire keep their order."""
+    with _lock:
+        pass
+    with _lock:
+        pass

@@ -1,0 +1,72 @@
+"""NVIDIA's own parser and compiler take every graph of ours, and refuse what must be refused, on a CPU.
+
+This is TensorRT-RTX's ahead-of-time build, not TensorRT; ``make rtx`` installs it and runs these tests.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from engines.engine import Arrays, EngineError
+from engines.ort import OnnxRuntimeEngine
+from engines.tensorrt_builder import PRECISIONS, Precision
+from export.checks.ahead_of_time import build
+from export.conversion.precision import convert, distinct
+from export.networks import Network, load_networks
+from tests.export.conversion.test_precision import REFUSED, small_network
+
+pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: make rtx", exc_type=ImportError)
+
+NETWORKS = load_networks()
+
+
+def invented(network: Network) -> list[Arrays]:
+    """Inputs of the right shapes. They calibrate nothing well, and prove a graph as well as any."""
+    rng = np.random.default_rng(0)
+    with OnnxRuntimeEngine(network.data) as engine:
+        return [
+            {
+                spec.name: (rng.random([abs(size) for size in spec.shape]) * 2 + 0.1).astype(spec.dtype)
+                for spec in engine.inputs
+            }
+        ]
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"), [(name, each) for name in NETWORKS for each in distinct(NETWORKS[name])]
+)
+def test_every_network_builds(name: str, precision: Precision) -> None:
+    network = NETWORKS[name]
+    converted = convert(network, precision, invented(network))
+    built = build(converted.data, name)
+    assert built.layers > 50
+    assert 0.3 * len(converted.data) < built.size < 20 * len(converted.data)
+
+
+def test_lower_precision_makes_a_smaller_engine() -> None:
+    network = NETWORKS["blazepose-detector"]
+    sizes = [build(convert(network, precision, invented(network)).data, "x").size for precision in PRECISIONS]
+    assert sizes[1] < 0.7 * sizes[0]
+    assert sizes[2] < sizes[0]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_is_refused_is_refused_by_the_nodes_name(place: int) -> None:
+    """A determinant, an operator of one's own, unsigned quantisation: the same that ``export.conversion.operators`` refuses."""
+    model, _ = REFUSED[place]
+    if place == 2:
+        dequantise = onnx.helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"], "after")
+        model.graph.node[0].output[0] = "q"
+        model.graph.node.append(dequantise)
+    with pytest.raises(EngineError, match="'culprit'"):
+        build(model.SerializeToString(), "bad")
+
+
+def test_an_error_does_not_spoil_the_next_build() -> None:
+    model = small_network()
+    model.graph.node[0].op_type = "Det"
+    with pytest.raises(EngineError):
+        build(model.SerializeToString(), "bad")
+    assert build(small_network().SerializeToString(), "good").layers > 5

@@ -1,0 +1,160 @@
+"""Painting: what is touched and what is not, who hides whom, colours, text, panels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from common.arrays import ImageArray
+from realtime.draw.annotated_frame import PicturePainter
+from realtime.draw.painter import PALETTE, Figures, MeshPainter, colour_of, skeleton, text_line, warm_up
+from realtime.draw.side_view import SideView
+from realtime.records import Keypoints
+from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, person, result, sphere
+
+BALL, FACES = sphere((0, 0, 2), 0.35, rings=24)
+MIDDLE = HEIGHT // 2, WIDTH // 2
+
+
+def noise() -> ImageArray:
+    return np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+
+
+def test_pixels_beside_the_body_keep_their_value() -> None:
+    painter, image = MeshPainter(FACES), noise()
+    before = image.copy()
+    painter.paint(image, BALL, CAMERA, alpha=1.0)
+    seen = painter.raster.inverse_depth > 0
+    np.testing.assert_array_equal(image[~seen], before[~seen])
+    assert (image[seen] != before[seen]).any(-1).mean() > 0.95
+
+
+def test_nothing_is_painted_for_nobody() -> None:
+    painter, image = MeshPainter(FACES), noise()
+    before = image.copy()
+    painter.paint_people(image, (), CAMERA)
+    painter.paint(image, BALL - np.array([0, 0, 9], np.float32), CAMERA)
+    painter.paint(image, BALL, CAMERA, alpha=0.0)
+    np.testing.assert_array_equal(image, before)
+
+
+def test_the_right_half_of_a_wider_picture_can_be_painted() -> None:
+    painter, whole, wide = MeshPainter(FACES), noise(), np.zeros((HEIGHT, WIDTH + 40, 3), np.uint8)
+    wide[:, 40:] = whole
+    painter.paint(whole, BALL, CAMERA)
+    painter.paint(wide[:, 40:], BALL, CAMERA)
+    np.testing.assert_array_equal(wide[:, 40:], whole)
+    assert not wide[:, :40].any()
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_nearer_person_hides_the_other(order: tuple[int, int]) -> None:
+    near, far = person(BALL, 0), person(BALL * np.array([1, 1, 2], np.float32), 1)
+    people = [(near, far)[i] for i in order]
+    both, alone = np.zeros((HEIGHT, WIDTH, 3), np.uint8), np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    painter = MeshPainter(FACES)
+    painter.paint_people(both, people, CAMERA)
+    painter.paint_people(alone, [near], CAMERA)
+    np.testing.assert_array_equal(both[MIDDLE], alone[MIDDLE])
+    blue, _, red = both[MIDDLE].astype(int)
+    assert blue > red  # person 0 is teal, person 1 coral
+
+
+def test_people_differ_in_colour() -> None:
+    assert len(set(PALETTE)) == len(PALETTE)
+    assert colour_of(0) != colour_of(1)
+    assert colour_of(len(PALETTE)) == colour_of(0)
+
+
+def test_light_comes_from_above_and_contours_are_dark() -> None:
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    painter = MeshPainter(FACES, alpha=1.0, outline=0.6)
+    painter.paint(image, BALL, CAMERA)
+    rows = np.flatnonzero(image[:, MIDDLE[1]].any(-1))
+    quarter = len(rows) // 4
+    upper, lower = image[rows[quarter], MIDDLE[1]].mean(), image[rows[-quarter], MIDDLE[1]].mean()
+    assert upper > 1.2 * lower
+    assert image[rows[0], MIDDLE[1]].mean() < 0.8 * image[rows[3], MIDDLE[1]].mean()
+
+
+def test_keypoints_under_the_threshold_are_not_drawn() -> None:
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    points = np.full((17, 2), np.nan, np.float32)
+    points[5], points[6], points[7], points[9] = (20, 30), (60, 30), (20, 80), (1e9, 4)
+    confidence = np.zeros(17, np.float32)
+    confidence[[5, 6, 9]] = 0.9
+    skeleton(image, Keypoints(0, 0, points, confidence))
+    assert image[30, 40].any()
+    assert image[30, 20].any()
+    assert not image[45:].any()
+
+
+def test_text_stays_in_its_strip() -> None:
+    image = np.full((480, 640, 3), 200, np.uint8)
+    text_line(image, str(Figures(29.71, 68.4, 1)))
+    assert str(Figures(29.71, 68.4, 1)) == "29.7 meshes/s    68 ms    1 person"
+    assert (image[:40] != 200).any()
+    assert (image[60:] == 200).all()
+    text_line(np.zeros((8, 8, 3), np.uint8), "a picture that is too small")
+
+
+def test_side_view_looks_from_the_right_and_goes_with_the_person() -> None:
+    panel = np.zeros((240, 200, 3), np.uint8)
+    long = (BALL - BALL.mean(0)) * np.array([0.3, 2.5, 1.2], np.float32) + np.array([0, 0, 3], np.float32)
+    long[long[:, 1] < -0.5, 2] += 0.5  # the top leans away from the camera
+    view = SideView(FACES, 240, 200)
+    view.paint(panel, [])
+    assert panel.max() < 100
+    view.paint(panel, [person(long)])
+    body = panel[..., 0] > 130  # brighter than the floor's lines
+    columns, rows = np.flatnonzero(body.any(0)), np.flatnonzero(body.any(1))
+    top, low = np.flatnonzero(body[rows[0] + 3]).mean(), np.flatnonzero(body[rows[-1] - 12]).mean()
+    assert top > low + 10  # away from the camera is to the right
+    assert columns[0] > 30
+    assert columns[-1] < 190
+    for step in range(60):
+        view.paint(panel, [person(long + np.array([0, 0, 0.05 * step], np.float32))])
+    body = panel[..., 0] > 130  # brighter than the floor's lines
+    assert not body[:, :20].any()
+    assert body[:, 20:].sum() > 5000
+    with pytest.raises(ValueError, match="the panel is"):
+        view.paint(np.zeros((5, 5, 3), np.uint8), [])
+
+
+def test_side_view_goes_back_from_who_stands_in_front() -> None:
+    panel = np.zeros((240, 200, 3), np.uint8)
+    first, second = BALL - BALL.mean(0), BALL - BALL.mean(0) + np.array([3.5, 0, 0], np.float32)
+    view = SideView(FACES, 240, 200)
+
+    def shares() -> tuple[float, float]:
+        """Shares of the panel in the colours of the first and of the second person."""
+        blue, red = panel[..., 0].astype(int), panel[..., 2].astype(int)
+        return float((blue > red + 40).mean()), float((red > blue + 40).mean())
+
+    view.paint(panel, [person(first, 0)])
+    alone = shares()[0]
+    for _ in range(80):
+        view.paint(panel, [person(first, 0), person(second, 1)])
+    assert shares()[1] < 2.5 * alone, "nearer, but not a giant before the first"
+    for _ in range(80):
+        view.paint(panel, [person(first, 0)])
+    assert shares()[0] == pytest.approx(alone, rel=0.1)
+
+
+def test_whole_picture() -> None:
+    frame = noise()
+    before = frame.copy()
+    some = result(frame, person(BALL, 0), person(BALL + np.array([0.5, 0, 1], np.float32), 1))
+    plain, both = PicturePainter(FACES), PicturePainter(FACES, side_view=True)
+    picture = both.paint(some, Figures(30, 50, 2))
+    assert picture.shape == (*both.size(HEIGHT, WIDTH), 3)
+    assert picture.shape[1] % 2 == 0
+    np.testing.assert_array_equal(picture[:, :WIDTH], plain.paint(some, Figures(30, 50, 2)))
+    np.testing.assert_array_equal(frame, before)
+    assert picture[:, WIDTH:].any()
+    assert both.paint(some, None) is picture, "no fresh memory for each frame"
+
+
+def test_warm_up_is_quick_the_second_time() -> None:
+    warm_up()
+    assert warm_up() < 0.5

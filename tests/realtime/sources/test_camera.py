@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from common.arrays import ImageArray
+from common.errors import UserError
+from realtime.errors import SourceLost
+from realtime.sources import CameraSource, camera, open_source
+from tests.realtime.clips import number, picture
+
+
+class FakeCapture:
+    """Stands in for cv2.VideoCapture. Class attributes say how the camera behaves."""
+
+    is_there = True
+    size = (640, 480)
+    fps = 30.0
+    interval_s = 0.002
+    pictures = 10**9
+    hangs: threading.Event | None = None
+    made: list[FakeCapture]
+
+    def __init__(self, device: int | str, backend: int) -> None:
+        self.device = device
+        self.asked: dict[int, float] = {}
+        self.count = 0
+        self.released = False
+        self.made.append(self)
+
+    def isOpened(self) -> bool:
+        return self.is_there
+
+    def set(self, key: int, value: float) -> bool:
+        self.asked[key] = value
+        return True
+
+    def get(self, key: int) -> float:
+        return self.fps if key == cv2.CAP_PROP_FPS else 0.0
+
+    def grab(self) -> bool:
+        if self.hangs is not None:
+            self.hangs.wait()
+        time.sleep(self.interval_s)
+        self.count += 1
+        return self.count <= self.pictures
+
+    def retrieve(self, image: ImageArray | None = None) -> tuple[bool, ImageArray]:
+        made = picture((self.count - 1) % 256, *self.size)
+        if image is not None:
+            np.copyto(image, made)
+            made = image
+        return True, made
+
+    def release(self) -> None:
+        self.released = True
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
+    class Fake(FakeCapture):
+        made: list[FakeCapture] = []  # noqa: RUF012
+
+    monkeypatch.setattr(cv2, "VideoCapture", Fake)
+    monkeypatch.setattr(camera, "_RETRY_S", 0.01)
+    return Fake
+
+
+def test_the_newest_picture_wins(fake: Any) -> None:
+    with open_source("0") as source:
+        assert (source.live, source.size, source.fps, source.frame_count) == (True, (640, 480), 30.0, None)
+        buffer = source.new_buffer()
+        stamps = []
+        for _ in range(5):
+            stamp = source.read_into(buffer)
+            assert stamp is not None
+            assert number(buffer) == stamp[0] % 256
+            stamps.append(stamp)
+            time.sleep(0.02)
+    assert all(later[0] - stamp[0] > 2 for stamp, later in itertools.pairwise(stamps))
+    for stamp, later in itertools.pairwise(stamps):
+        assert later.time_s - stamp.time_s == pytest.approx((later.captured_ns - stamp.captured_ns) * 1e-9)
+    assert fake.made[0].released
+    assert fake.made[0].device == 0
+
+
+def test_wishes_are_passed_on_and_differences_told(fake: Any) -> None:
+    fake.fps = 15.0
+    with open_source("1", width=1280, height=720) as source:
+        assert source.size == (640, 480)
+        assert source.fps == 15.0
+        assert source.notices == ["camera 1 delivers 640x480 at 15 fps, asked for 1280x720 at 30"]
+    asked = fake.made[0].asked
+    assert asked[cv2.CAP_PROP_FRAME_WIDTH] == 1280
+    assert asked[cv2.CAP_PROP_BUFFERSIZE] == 1
+    assert next(iter(asked)) == cv2.CAP_PROP_FOURCC, "the pixel format has to come first"
+
+
+def test_a_slow_camera_is_told(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera, "_RATE_S", 0.3)
+    fake.interval_s = 0.1
+    with open_source("0") as source:
+        buffer = source.new_buffer()
+        for _ in range(10):
+            source.read_into(buffer)
+        assert len(source.notices) == 1
+        assert "really delivers" in source.notices[0]
+        assert source.fps == pytest.approx(10, abs=2)
+
+
+def test_no_camera(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.is_there = False
+    monkeypatch.setattr(camera, "camera_devices", lambda: [])
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(UserError, match=r"camera 7 does not open: there is no camera.*--source demo"):
+        open_source("7")
+    monkeypatch.setattr(camera, "camera_devices", lambda: ["/dev/video2", "/dev/video3"])
+    with pytest.raises(UserError, match=r"there is /dev/video2, /dev/video3.*--source demo"):
+        open_source("/dev/video7")
+
+
+def test_a_real_missing_camera_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="camera 97"):
+        open_source("97")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_metadata_device_gives_no_pictures(fake: Any) -> None:
+    fake.pictures = 0
+    with pytest.raises(UserError, match="opens but delivers no pictures") as caught:
+        open_source("1")
+    assert not isinstance(caught.value, SourceLost)
+
+
+def test_unplugged(fake: Any) -> None:
+    fake.pictures = 20
+    with open_source("0") as source:
+        buffer = source.new_buffer()
+        with pytest.raises(SourceLost, match="camera 0 stopped delivering pictures"):
+            all(iter(lambda: source.read_into(buffer), None))
+    assert fake.made[0].count == 20 + 6, "it tries again for a moment"
+
+
+def test_close_ends_a_read_from_a_camera_that_hangs(fake: Any) -> None:
+    source = open_source("0")
+    buffer = source.new_buffer()
+    fake.hangs = threading.Event()
+    answers: list[object] = []
+
+    def read() -> None:
+        stamp: object = ()
+        while stamp is not None:
+            stamp = source.read_into(buffer)
+        answers.append(stamp)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    time.sleep(0.05)
+    start = time.monotonic()
+    source.close()
+    thread.join(1.0)
+    assert time.monotonic() - start < 1.0
+    assert answers == [None]
+    assert not fake.made[0].released, "its own thread has to let it go"
+    fake.hangs.set()
+    deadline = time.monotonic() + 2
+    while not fake.made[0].released and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert fake.made[0].released
+
+
+def test_a_camera_that_never_answers(fake: Any) -> None:
+    fake.hangs = threading.Event()
+    source = CameraSource(0)
+    source._open_timeout_s = 0.1
+    with pytest.raises(UserError, match="camera 0 delivers no pictures"):
+        source.open()
+    fake.hangs.set()
+
+
+def test_pictures_of_another_size(fake: Any) -> None:
+    with open_source("0") as source:
+        buffer = source.new_buffer()
+        fake.size = (320, 240)
+        for _ in range(20):
+            source.read_into(buffer)
+        assert ["changes from 640x480 to 320x240" in line for line in source.notices] == [True]
+        assert buffer.shape == (480, 640, 3)

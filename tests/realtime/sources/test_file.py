@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from common.arrays import ImageArray
+from common.errors import UserError
+from realtime.sources import FileSource, Source, Stamp, open_source
+from realtime.sources.pixels import fit_into
+from realtime.sources.timing import FileClock, nominal_fps
+from tests.realtime.clips import blue_corner, number, picture, turn_video, write_sound, write_video
+
+
+def read_all(source: Source) -> tuple[list[Stamp], list[ImageArray]]:
+    stamps: list[Stamp] = []
+    images: list[ImageArray] = []
+    while True:
+        buffer = source.new_buffer()
+        stamp = source.read_into(buffer)
+        if stamp is None:
+            return stamps, images
+        stamps.append(stamp)
+        images.append(buffer)
+
+
+def times_of(stamps: list[Stamp]) -> list[float]:
+    return [stamp.time_s for stamp in stamps]
+
+
+def test_a_video_arrives_whole_and_in_order(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 20)
+    with open_source(str(path)) as source:
+        assert (source.size, source.fps, source.frame_count, source.live) == ((64, 48), 30.0, 20, False)
+        stamps, images = read_all(source)
+        assert source.read_into(source.new_buffer()) is None
+        assert source.notices == []
+    assert [stamp.index for stamp in stamps] == list(range(20))
+    assert [number(image) for image in images] == list(range(20))
+    np.testing.assert_allclose(times_of(stamps), np.arange(20) / 30, atol=1e-6)
+    captured = [stamp.captured_ns for stamp in stamps]
+    assert captured == sorted(captured)
+
+
+def test_pictures_that_were_read_are_freed_without_the_cycle_collector(tmp_path: Path) -> None:
+    def alive() -> int:
+        return sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+
+    with open_source(str(write_video(tmp_path / "a.mp4", 40))) as source:
+        gc.collect()
+        gc.disable()
+        try:
+            before = alive()
+            stamps, _ = read_all(source)
+            assert len(stamps) == 40
+            assert alive() - before <= 3
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels", "options"),
+    [
+        ("grey.mkv", "ffv1", "gray", {}),
+        ("grey16.mkv", "ffv1", "gray16le", {}),
+        ("colour16.mkv", "ffv1", "rgb48le", {}),
+        ("ten_bit.mkv", "ffv1", "yuv420p10le", {}),
+        ("alpha.mkv", "ffv1", "bgra", {}),
+        ("planar_alpha.mkv", "ffv1", "yuva420p", {}),
+        ("motion.avi", "mjpeg", "yuvj420p", {}),
+        ("web.webm", "libvpx-vp9", "yuv420p", {"cpu-used": "8", "deadline": "realtime"}),
+    ],
+)
+def test_all_pixel_formats_become_bgr(
+    tmp_path: Path, name: str, codec: str, pixels: str, options: dict[str, str]
+) -> None:
+    path = write_video(tmp_path / name, 3, codec=codec, pixels=pixels, options=options)
+    with open_source(str(path)) as source:
+        _, images = read_all(source)
+    assert [number(image) for image in images] == [0, 1, 2]
+    if not pixels.startswith("gray"):
+        assert blue_corner(images[-1]) == "upper left"
+    else:
+        assert 15 < images[-1][5, 5, 0] < 50, "blue is dark grey"
+
+
+def test_odd_sizes(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "odd.mp4", 3, size=(63, 47), pixels="yuv444p")
+    with open_source(str(path)) as source:
+        assert source.size == (63, 47)
+        _, images = read_all(source)
+    assert [number(image) for image in images] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "size", "corner"),
+    [
+        ((0, 1, -1, 0), (48, 64), "upper right"),  # a phone held upright
+        ((0, -1, 1, 0), (48, 64), "lower left"),
+        ((-1, 0, 0, -1), (64, 48), "lower right"),
+        ((-1, 0, 0, 1), (64, 48), "upper right"),  # mirrored
+        ((0, 1, 1, 0), (48, 64), "upper left"),  # mirrored along the diagonal
+    ],
+)
+def test_rotated_videos_stand_upright(
+    tmp_path: Path, matrix: tuple[int, int, int, int], size: tuple[int, int], corner: str
+) -> None:
+    path = write_video(tmp_path / "phone.mp4", 2)
+    turn_video(path, *matrix)
+    with open_source(str(path)) as source:
+        assert source.size == size
+        _, images = read_all(source)
+    assert [blue_corner(image) for image in images] == [corner, corner]
+
+
+def test_narrow_pixels_are_widened(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "dv.mp4", 2, options={"aspect": "8:3", "x264-params": "sar=2/1"})
+    with open_source(str(path)) as source:
+        assert source.size == (128, 48)
+        _, images = read_all(source)
+    assert number(images[1]) == 1
+
+
+def test_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
+    times_ms = [0, 33, 40, 200, 210, 900]
+    path = write_video(tmp_path / "vfr.mkv", 6, times_ms=times_ms)
+    with open_source(str(path)) as source:
+        stamps, _ = read_all(source)
+    np.testing.assert_allclose(times_of(stamps), np.array(times_ms) / 1000, atol=2e-3)
+
+
+def test_a_stream_without_times_gets_nominal_ones(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "raw.h264", 6)
+    with open_source(str(path)) as source:
+        stamps, images = read_all(source)
+    assert [number(image) for image in images] == list(range(6))
+    assert (np.diff(times_of(stamps)) > 0).all()
+
+
+@pytest.mark.parametrize("faststart", [True, False])
+def test_cut_short(tmp_path: Path, faststart: bool) -> None:
+    # The table of contents at the front survives the cut; at the end it is lost with it.
+    movflags = {"movflags": "faststart"} if faststart else None
+    path = write_video(tmp_path / "cut.mp4", 200, options={"g": "10"}, container=movflags)
+    data = path.read_bytes()
+    start = data.index(b"mdat")
+    path.write_bytes(data[: start + (len(data) - start) * 6 // 10])
+    if not faststart:
+        with pytest.raises(UserError, match=r"cut\.mp4 cannot be read as a video"):
+            open_source(str(path))
+        return
+    with open_source(str(path)) as source:
+        stamps, images = read_all(source)
+        assert len(source.notices) == 1
+        assert "damaged or cut short: it ends after" in source.notices[0]
+    assert 20 < len(stamps) < 200
+    assert [number(image) for image in images[:20]] == list(range(20))
+
+
+def test_damage_in_the_middle_is_left_out(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "hole.mp4", 60, options={"g": "5", "crf": "1"}, container={"movflags": "faststart"})
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + len(data) // 10] = b"\xff" * (len(data) // 10)
+    path.write_bytes(data)
+    with open_source(str(path)) as source:
+        stamps, images = read_all(source)
+        assert len(source.notices) == 1
+        assert "is damaged" in source.notices[0]
+    assert number(images[-1]) == 59
+    assert (np.diff(times_of(stamps)) > 0).all()
+
+
+def test_pictures_that_change_size_are_fitted(tmp_path: Path) -> None:
+    small, large = (
+        write_video(tmp_path / name, 3, size=size, codec="mjpeg", pixels="yuvj420p")
+        for name, size in (("s.mjpeg", (64, 48)), ("l.mjpeg", (96, 48)))
+    )
+    path = tmp_path / "both.mjpeg"
+    path.write_bytes(small.read_bytes() + large.read_bytes())
+    with open_source(str(path)) as source:
+        _, images = read_all(source)
+        assert len(source.notices) == 1
+        assert "change from 64x48 to 96x48" in source.notices[0]
+    assert len(images) == 6
+    assert images[5][:7].max() < 20, "black above"
+    assert images[5][24, 60].max() < 60
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("text.mp4", b"hello\n" * 200), ("empty.mp4", b""), ("words.txt", b"hello\n" * 200)]
+)
+def test_what_is_no_video(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        open_source(str(tmp_path / name))
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_sound_without_pictures(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no video in it, only audio"):
+        open_source(str(write_sound(tmp_path / "song.m4a")))
+
+
+def test_no_frames(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "none.mkv", 1)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"\x1f\x43\xb6\x75")])  # up to the first cluster
+    with pytest.raises(UserError, match=r"none\.mkv"):
+        open_source(str(path))
+
+
+def test_titles_in_old_encodings(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "umlaut.mp4", 2)
+    data = path.read_bytes()
+    assert b"Lavf" in data
+    path.write_bytes(data.replace(b"Lavf", b"La\xfcf"))
+    with open_source(str(path)) as source:
+        assert len(read_all(source)[0]) == 2
+
+
+def test_an_unknown_codec(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "new.mkv", 2)
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_FUTURE/ISO/AV"))
+    with pytest.raises(UserError, match=r"cannot be decoded here: convert it to H\.264"):
+        open_source(str(path))
+
+
+def test_no_file() -> None:
+    with pytest.raises(UserError, match=r"there is no file nowhere\.mp4"):
+        open_source("nowhere.mp4")
+
+
+def test_a_wrong_buffer_is_refused(tmp_path: Path) -> None:
+    with open_source(str(write_video(tmp_path / "a.mp4", 2))) as source:
+        with pytest.raises(ValueError, match="48, 64, 3"):
+            source.read_into(np.empty((64, 48, 3), np.uint8))
+        stamp = source.read_into(source.new_buffer())
+        assert stamp is not None
+        assert stamp[0] == 0, "the refused read took nothing away"
+
+
+def test_close_from_another_thread_while_reading(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "long.mp4", 200, size=(320, 240))
+    for delay_s in (0.0, 0.005, 0.02):
+        source = open_source(str(path))
+        reads: list[int] = []
+
+        def read(source: Source = source, reads: list[int] = reads) -> None:
+            buffer = source.new_buffer()
+            while source.read_into(buffer) is not None:
+                reads.append(1)
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        time.sleep(delay_s)
+        source.close()
+        source.close()
+        thread.join(1.0)
+        assert not thread.is_alive()
+
+
+def test_file_addresses_and_notice_about_the_size(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "with space.mp4", 2)
+    with open_source(path.as_uri(), width=1280) as source:
+        assert isinstance(source, FileSource)
+        assert "keeps its size of 64x48" in source.notices[0]
+
+
+def test_file_clock_never_stands_still() -> None:
+    clock = FileClock(10.0)
+    stamps = [5.0, 5.1, 5.1, None, 5.2, 5.5, 0.0, 0.1, 0.5]
+    times = [clock.time_of(stamp) for stamp in stamps]
+    np.testing.assert_allclose(times, [0, 0.1, 0.15, 0.25, 0.3, 0.5, 0.6, 0.7, 1.1], atol=1e-9)
+
+
+def test_unbelievable_rates() -> None:
+    assert nominal_fps(None, 0, 90000, 25) == 25.0
+    assert nominal_fps(None) == 30.0
+
+
+def test_fit_into_centres() -> None:
+    buffer = np.full((40, 40, 3), 9, np.uint8)
+    fit_into(np.full((10, 20, 3), 200, np.uint8), buffer)
+    assert (buffer[10:30] == 200).all()
+    assert (buffer[:10] == 0).all()
+    assert (buffer[30:] == 0).all()
+
+
+def test_16_bit_picture(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "deep.png"), picture(5).astype(np.uint16) * 257)
+    with open_source(str(tmp_path / "deep.png")) as source:
+        assert (source.frame_count, source.live) == (1, False)
+        stamps, images = read_all(source)
+    assert [stamp[::2] for stamp in stamps] == [(0, 0.0)]
+    np.testing.assert_array_equal(images[0], picture(5))

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from realtime.sources import Source, open_source
+from tests.realtime.clips import blue_corner, number, picture
+
+
+def numbers(source: Source) -> list[tuple[int, float, int]]:
+    """Index, time and written number of every picture."""
+    seen = []
+    buffer = source.new_buffer()
+    while (stamp := source.read_into(buffer)) is not None:
+        seen.append((stamp[0], round(stamp.time_s, 6), number(buffer)))
+    return seen
+
+
+def test_natural_order_of_names_and_rate(tmp_path: Path) -> None:
+    for index in (1, 2, 10, 9, 100):
+        cv2.imwrite(str(tmp_path / f"shot{index}.png"), picture(index))
+    (tmp_path / "notes.txt").write_text("no picture")
+    with open_source(str(tmp_path), fps=10) as source:
+        assert (source.size, source.fps, source.frame_count, source.live) == ((64, 48), 10, 5, False)
+        assert numbers(source) == [(0, 0.0, 1), (1, 0.1, 2), (2, 0.2, 9), (3, 0.3, 10), (4, 0.4, 100)]
+        assert source.notices == []
+    with open_source(str(tmp_path)) as source:
+        assert source.fps == 30
+
+
+def test_a_damaged_picture_leaves_a_gap_and_sizes_are_fitted(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), picture(0))
+    (tmp_path / "1.png").write_bytes(b"\x89PNG no")
+    cv2.imwrite(str(tmp_path / "2.png"), picture(2, 128, 96))
+    with open_source(str(tmp_path)) as source:
+        assert numbers(source) == [(0, 0.0, 0), (2, round(2 / 30, 6), 2)]
+        assert [("left out" in line, "fitted" in line) for line in source.notices] == [(True, False), (False, True)]
+
+
+def test_grey_and_transparent_pictures(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), cv2.cvtColor(picture(3), cv2.COLOR_BGR2GRAY))
+    cv2.imwrite(str(tmp_path / "1.png"), cv2.cvtColor(picture(4), cv2.COLOR_BGR2BGRA))
+    with open_source(str(tmp_path)) as source:
+        assert [seen[2] for seen in numbers(source)] == [3, 4]
+
+
+def test_photo_of_a_phone_stands_upright(tmp_path: Path) -> None:
+    jpeg = cv2.imencode(".jpg", picture(0))[1].tobytes()
+    tag = b"MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
+    body = b"Exif\x00\x00" + tag
+    exif = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(jpeg[:2] + exif + jpeg[2:])
+    with open_source(str(path)) as source:
+        assert source.size == (48, 64)
+        buffer = source.new_buffer()
+        source.read_into(buffer)
+        assert blue_corner(buffer) == "upper right"
+
+
+def test_a_folder_without_pictures(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there are no pictures in"):
+        open_source(str(tmp_path))
+    (tmp_path / "a.png").write_bytes(b"no")
+    with pytest.raises(UserError, match="can be read"):
+        open_source(str(tmp_path))
+    with pytest.raises(UserError, match="is no rate"):
+        open_source(str(tmp_path), fps=0)
+
+
+def test_a_closed_source_ends(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((4, 4, 3), np.uint8))
+    source = open_source(str(tmp_path))
+    buffer = source.new_buffer()
+    source.close()
+    assert source.read_into(buffer) is None

@@ -1,0 +1,124 @@
+"""The body in an engine poses as the body on the CPU does, in full float32, and the program does without where it cannot."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import realtime.session
+from body.lbs import NumpyBody
+from body.model import BodyArrays, load_body
+from engines.engine import Engine, EngineError
+from engines.ort import OnnxRuntimeEngine
+from engines.plans import PlanPolicy, build_plan, find_plans
+from realtime.session import Options, Session
+from realtime.stages.engine_body import EngineBody, open_engine_body
+from tests.engines.conftest import FakeGpu, fake_gpu
+
+__all__ = ["fake_gpu"]
+
+CLIP = Path(__file__).resolve().parents[3] / "assets" / "synthetic_walk.mp4"
+NEAR_M = 1e-5
+
+
+@pytest.fixture(scope="module")
+def arrays() -> BodyArrays:
+    return load_body("body_1722")
+
+
+@pytest.fixture(scope="module")
+def graph(arrays: BodyArrays) -> bytes:
+    from body.lbs_onnx import to_onnx
+
+    return to_onnx(arrays)
+
+
+def test_it_poses_as_the_body_on_the_cpu(arrays: BodyArrays, graph: bytes) -> None:
+    rng = np.random.default_rng(3)
+    plain = NumpyBody(arrays)
+    with OnnxRuntimeEngine(graph) as engine:
+        body = EngineBody(engine)
+        for _ in range(6):
+            betas = rng.normal(0, 2, 10)  # some beyond the limit
+            orient, pose, place = rng.normal(0, 1, 3), rng.normal(0, 0.5, (23, 3)), rng.uniform(-1, 5, 3)
+            for each in (plain, body):
+                each.set_shape(betas)
+            truth, found = plain.pose(orient, pose, place), body.pose(orient, pose, place)
+            for expected, array in zip(truth, found, strict=True):
+                assert array.dtype == np.float32
+                np.testing.assert_allclose(array, expected, atol=NEAR_M)
+            np.testing.assert_allclose(body.coco(found[0]), plain.coco(truth[0]), atol=NEAR_M)
+        with pytest.raises(ValueError, match="last pose"):
+            body.coco(truth[0])
+
+
+def test_it_is_built_once_and_rounds_no_product(fake_gpu: FakeGpu, arrays: BodyArrays, graph: bytes) -> None:
+    build_plan(graph, "body")  # with TensorFloat-32, which is not good enough
+    said: list[str] = []
+    for _ in range(2):
+        engine, body = open_engine_body(arrays, PlanPolicy("fp16", say=said.append))
+        with engine:
+            assert engine.runtime == "tensorrt"
+            vertices, _ = body.pose(np.zeros(3), np.zeros((23, 3)), [0, 0, 3])
+            assert vertices.shape == (1722, 3)
+    assert [line.split(":")[0].rsplit(" in ")[0] for line in said] == ["building body", "built body"]
+    assert [build.tf32 for build in fake_gpu.tensorrt.built] == [True, False]
+    assert [plan.options.tf32 for plan in find_plans(graph, "fp32")] == [False, True]
+
+
+def test_another_body_is_another_plan(fake_gpu: FakeGpu, arrays: BodyArrays) -> None:
+    taller = BodyArrays(
+        **{name: getattr(arrays, name) for name in BodyArrays.__slots__}
+        | {"v_template": arrays.v_template * np.float32(1.1)}
+    )
+    for each in (arrays, taller):
+        engine, body = open_engine_body(each, PlanPolicy())
+        with engine:
+            _, joints = body.pose(np.zeros(3), np.zeros((23, 3)), np.zeros(3))
+        np.testing.assert_allclose(
+            joints, NumpyBody(each).joints_only(np.zeros(3), np.zeros((23, 3)), np.zeros(3)), atol=NEAR_M
+        )
+    assert len(fake_gpu.tensorrt.built) == 2
+
+
+def test_without_onnx_the_reason_is_one_line(arrays: BodyArrays, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "body.lbs_onnx", None)
+    with pytest.raises(EngineError, match=r"^the body's graph cannot be made \(.*\): pip install onnx$"):
+        open_engine_body(arrays, PlanPolicy())
+
+
+def test_memory_that_is_full_is_given_back(fake_gpu: FakeGpu, arrays: BodyArrays) -> None:
+    fake_gpu.cuda.limit = 20_000  # betas and rotations fit, the skin does not
+    before = len(fake_gpu.cuda.memory)
+    with pytest.raises(EngineError, match="out of memory"):
+        open_engine_body(arrays, PlanPolicy())
+    assert len(fake_gpu.cuda.memory) == before
+
+
+def run(engine: str, path: Path) -> tuple[np.ndarray, list[str], list[Engine]]:
+    said: list[str] = []
+    session = Session(Options(str(CLIP), "none", engine, save=path, frames=4, flow="dis"), said.append)
+    assert session.run().meshes == 4
+    with np.load(path, allow_pickle=False) as data:
+        return data["joints_m"], said, session._engines
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_program_does_without_where_it_fails(
+    fake_gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: bool
+) -> None:
+    expected, _, engines = run("onnxruntime", tmp_path / "cpu.npz")
+    assert len(engines) == 3, "on a CPU the body is no engine"
+    if fails:
+
+        def refuse(*arguments: object) -> None:
+            raise EngineError("TensorRT cannot build body: no")
+
+        monkeypatch.setattr(realtime.session, "open_engine_body", refuse)
+    found, said, engines = run("tensorrt" if fails else "auto", tmp_path / "gpu.npz")
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert len(engines) == (3 if fails else 4)
+    assert ("TensorRT cannot build body: no: the body is posed on the CPU" in said) == fails

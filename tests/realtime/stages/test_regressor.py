@@ -1,0 +1,133 @@
+"""The regressor stage: what it feeds the network, what it remembers, whom it forgets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from body.lbs import NumpyBody
+from body.model import load_body
+from common.camera import Camera
+from engines.engine import Arrays, Engine, EngineError, TensorSpec
+from engines.registry import open_engine
+from realtime.records import Box, Flow, Keypoints
+from realtime.stages.regressor import BodyRegressor
+
+CAMERA = Camera(550.0, 550.0, 319.5, 239.5)
+F = np.dtype(np.float32)
+
+
+class Recorder(Engine):
+    """Takes what a regressor is fed; answers a person in the rest pose, 3 m away, and counts frames in its state."""
+
+    runtime, device = "recorder", "none"
+
+    def __init__(self, flow: bool) -> None:
+        shapes = {"points": (-1, 17, 2), "confidence": (-1, 17), "camera": (-1, 4), "dt": (-1,), "state": (-1, 3)}
+        if flow:
+            shapes |= {"flow": (-1, 32, 32, 2), "box": (-1, 3), "flow_valid": (-1,)}
+        self.inputs = tuple(TensorSpec(name, shape, F) for name, shape in shapes.items())
+        answers = {"rotations": (-1, 24, 3, 3), "betas": (-1, 10), "pelvis": (-1, 3), "next_state": (-1, 3)}
+        if flow:
+            answers |= {"joint_error": (-1, 24), "contact": (-1, 2)}
+        self.outputs = tuple(TensorSpec(name, shape, F) for name, shape in answers.items())
+        self.fed: list[dict[str, NDArray[Any]]] = []
+
+    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        self.check_feeds(feeds)
+        self.fed.append({name: np.array(value) for name, value in feeds.items()})
+        rotations = np.tile(np.eye(3, dtype=np.float32), (1, 24, 1, 1))
+        rotations[0, 0] = np.diag([1, -1, -1])
+        return {
+            "rotations": rotations,
+            "betas": np.zeros((1, 10), np.float32),
+            "pelvis": np.array([[0, 0, 3]], np.float32),
+            "next_state": feeds["state"] + np.float32(1),
+            "joint_error": np.full((1, 24), 0.05, np.float32),
+            "contact": np.array([[0.9, 0.1]], np.float32),
+        }
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def body() -> NumpyBody:
+    return NumpyBody(load_body("body_1722"))
+
+
+def seen(sequence: int, person: int = 0) -> Keypoints:
+    points = np.tile(np.array([320, 240], np.float32), (17, 1)) + np.arange(17, dtype=np.float32)[:, None]
+    return Keypoints(sequence, person, points, np.full(17, 0.8, np.float32))
+
+
+def flow(sequence: int, dt_s: float, person: int = 0) -> Flow:
+    field = np.zeros((128, 128, 2), np.float32)
+    field[:64, :, 0] = 6.4  # the upper half moves to the right by a twentieth of the crop
+    return Flow(sequence, sequence - 1, dt_s, Box(300, 200, 250), field, person)
+
+
+def test_flow_reaches_the_network_as_means_in_sides_of_the_box(body: NumpyBody) -> None:
+    engine = Recorder(flow=True)
+    regressor = BodyRegressor(engine, body)
+    regressor(seen(0), CAMERA, 0.0)
+    estimate = regressor(seen(1), CAMERA, 0.04, flow(1, 0.04))
+    first, second = engine.fed
+    assert first["flow_valid"].tolist() == [0]
+    assert not first["flow"].any()
+    assert second["flow_valid"].tolist() == [1]
+    assert second["box"].tolist() == [[300, 200, 250]]
+    np.testing.assert_allclose(second["flow"][0, :16, :, 0], 0.05, rtol=1e-5)
+    np.testing.assert_allclose(second["flow"][0, 16:], 0)
+    assert second["dt"] == pytest.approx(0.04)
+    assert second["state"].tolist() == [[1, 1, 1]]
+    assert estimate.contact is not None
+    assert estimate.contact.tolist() == pytest.approx([0.9, 0.1])
+    assert estimate.joint_error is not None
+
+
+def test_flow_over_another_time_than_the_persons_does_not_count(body: NumpyBody) -> None:
+    """Missed for a frame: the flow speaks of the last frame only, the keypoints of the last two."""
+    engine = Recorder(flow=True)
+    regressor = BodyRegressor(engine, body)
+    regressor(seen(0), CAMERA, 0.0)
+    regressor(seen(2), CAMERA, 0.066, flow(2, 0.033))
+    assert engine.fed[1]["flow_valid"].tolist() == [0]
+
+
+def test_a_network_without_flow_is_not_fed_any(body: NumpyBody) -> None:
+    engine = Recorder(flow=False)
+    estimate = BodyRegressor(engine, body)(seen(0), CAMERA, 0.0, flow(0, 0.03))
+    assert set(engine.fed[0]) == {"points", "confidence", "camera", "dt", "state"}
+    assert estimate.contact is None
+
+
+def test_people_have_memories_of_their_own_and_the_gone_are_forgotten(body: NumpyBody) -> None:
+    engine = Recorder(flow=True)
+    regressor = BodyRegressor(engine, body)
+    for person, time_s in ((0, 0.0), (1, 0.0), (0, 0.04), (0, 0.08), (1, 0.08)):
+        regressor(seen(0, person), CAMERA, time_s)
+    assert [float(feeds["state"][0, 0]) for feeds in engine.fed] == [0, 0, 1, 2, 1]
+    regressor(seen(0, 1), CAMERA, 4.0)  # away for too long: begins anew
+    assert float(engine.fed[-1]["state"][0, 0]) == 0
+    regressor.forget(2.0)
+    regressor(seen(0, 0), CAMERA, 4.04)
+    assert float(engine.fed[-1]["state"][0, 0]) == 0
+
+
+@pytest.mark.parametrize("name", ["motion", "keypoints"])
+def test_every_shipped_regressor_gives_a_person(name: str, body: NumpyBody) -> None:
+    with open_engine(name) as engine:
+        regressor = BodyRegressor(engine, body)
+        for frame in range(3):
+            estimate = regressor(seen(frame), CAMERA, frame / 30, flow(frame, 1 / 30) if frame else None)
+    assert np.isfinite(estimate.vertices).all()
+    assert estimate.transl[2] > 0.3
+    assert estimate.contact is not None
+
+
+def test_another_network_is_refused(body: NumpyBody) -> None:
+    with open_engine("movenet-lightning") as engine, pytest.raises(EngineError, match="not a regressor"):
+        BodyRegressor(engine, body)

@@ -1,0 +1,1 @@
+"""Offline programs: benchmarks, motion quality, GIFs."""

@@ -1,0 +1,115 @@
+"""Measures drawing: ``python -m tools.bench_drawing [PICTURE.png]`` prints a small table, and saves what was drawn."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from body.lbs import NumpyBody
+from body.model import load_body
+from common.arrays import FloatArray, ImageArray
+from common.camera import Camera
+from realtime.draw.annotated_frame import PicturePainter
+from realtime.draw.painter import Figures, MeshPainter, text_line, warm_up
+from realtime.draw.side_view import SideView
+from realtime.records import BodyEstimate, Frame, Keypoints, Result
+
+RUNS = 200
+CAMERA = Camera(600, 600, 319.5, 239.5)
+
+
+def standing(body: NumpyBody, x: float, z: float, turn: float = 0.4) -> tuple[FloatArray, FloatArray]:
+    """Vertices and joints of a person at ease, pelvis at (``x``, 0, ``z``) metres, turned by ``turn`` radians."""
+    pose = np.zeros((23, 3), np.float32)
+    pose[15, 2], pose[16, 2] = -1.1, 1.1  # upper arms down
+    pose[17, 1], pose[18, 1] = -0.5, 0.9  # elbows
+    pose[0, 0], pose[3, 0] = -0.35, 0.5  # a step
+    upright = cv2.Rodrigues(np.array([np.pi, 0, 0.0]))[0] @ cv2.Rodrigues(np.array([0, turn, 0.0]))[0]
+    orient = cv2.Rodrigues(upright)[0].ravel().astype(np.float32)
+    return body.pose(orient, pose, np.array([x, 0, z], np.float32))
+
+
+def estimate(body: NumpyBody, person: int, x: float, z: float, camera: Camera = CAMERA) -> BodyEstimate:
+    """A person as the pipeline would report it, its keypoints seen without error."""
+    vertices, joints = standing(body, x, z, 0.4 + 0.5 * person)
+    coco = body.coco(vertices)
+    points = coco[:, :2] / coco[:, 2:] * [camera.fx, camera.fy] + np.array([camera.cx, camera.cy])
+    keypoints = Keypoints(0, person, points.astype(np.float32), np.ones(17, np.float32))
+    empty = np.zeros(3, np.float32)
+    return BodyEstimate(
+        0, person, empty, np.zeros((23, 3), np.float32), np.zeros(10, np.float32), joints[0], joints, coco, vertices,
+        keypoints,
+    )  # fmt: skip
+
+
+def backdrop(height: int = 480, width: int = 640) -> ImageArray:
+    """A soft picture of nothing, for want of a video."""
+    small = np.random.default_rng(3).integers(70, 170, (5, 7, 3), np.uint8)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+def milliseconds(work: Callable[[], object], runs: int = RUNS) -> tuple[float, float]:
+    """Median and 95th percentile of the CPU time of ``work`` in ms, without its first run."""
+    work()
+    spent = []
+    for _ in range(runs):
+        start = time.thread_time()
+        work()
+        spent.append(1e3 * (time.thread_time() - start))
+    return float(np.median(spent)), float(np.percentile(spent, 95))
+
+
+def main(picture: str | None = None) -> None:
+    """Print the table; save the composed picture when given a path."""
+    cv2.setNumThreads(1)
+    print(f"loops ready after {warm_up():.1f} s (seconds only when there was no cache)\n")
+    print(f"{'640x480, ' + str(RUNS) + ' runs':34} {'body on %':>9} {'median ms':>10} {'p95 ms':>8}")
+    image = backdrop()
+    for name in ("body_6890", "body_1722"):
+        body = NumpyBody(load_body(name))
+        painter = MeshPainter(body.arrays.faces)
+        for label, places in (
+            ("far", [(0.0, 6.0)]),
+            ("whole", [(0.0, 2.6)]),
+            ("a quarter of the picture", [(0.0, 1.45)]),
+            ("two", [(-0.5, 3.0), (0.5, 3.6)]),
+        ):
+            bodies = [(standing(body, *place)[0], (236, 204, 128)) for place in places]
+            canvas = image.copy()
+
+            def paint(
+                painter: MeshPainter = painter,
+                canvas: ImageArray = canvas,
+                bodies: list[tuple[FloatArray, tuple[int, int, int]]] = bodies,
+            ) -> None:
+                painter.paint_all(canvas, bodies, CAMERA)
+
+            median, high = milliseconds(paint)
+            covered = 100 * float((painter.raster.inverse_depth > 0).mean())
+            print(f"{name + ', ' + label:34} {covered:9.1f} {median:10.2f} {high:8.2f}")
+    body = NumpyBody(load_body())
+    faces = body.arrays.faces
+    people = (estimate(body, 0, -0.35, 2.6), estimate(body, 1, 0.55, 3.4))
+    result = Result(Frame(0, 0, 0.0, image), CAMERA, people, 0)
+    figures = Figures(29.7, 68, len(people))
+    side, panel = SideView(faces, 480, 360), np.empty((480, 360, 3), np.uint8)
+    whole = PicturePainter(faces, side_view=True)
+    canvas = image.copy()
+    for label, work in (
+        ("keypoints of one person", lambda: MeshPainter.skeleton(canvas, people[0].keypoints)),
+        ("line of figures", lambda: text_line(canvas, str(figures))),
+        ("side view 360x480, one person", lambda: side.paint(panel, people[:1])),
+        ("whole picture, two people", lambda: whole.paint(result, figures)),
+    ):
+        median, high = milliseconds(work)
+        print(f"{label:34} {'':9} {median:10.2f} {high:8.2f}")
+    if picture is not None:
+        cv2.imwrite(picture, whole.paint(result, figures))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])

@@ -1,0 +1,174 @@
+"""What motion is worth: the same network, people and budget, with different things to look at.
+
+    python -m training.synth --kind pairs --split train --motion FOLDER --shards 0-19 --samples 250 --output DIR
+    python -m training.synth --kind windows --split train --motion FOLDER --shards 0-23 --output DIR
+    python -m training.synth --kind windows --split val --motion FOLDER --shards 0-7 --output DIR
+    python -m training.ablation train --data DIR                       # every variant and seed; goes on where it stopped
+    python -m training.ablation test --data DIR --reference REFERENCE.npz --camera CAMERA_0.mp4 ... --clip VIDEO ...
+    python -m training.ablation report                                  # docs/sim2real.md's tables and plot
+
+Variants read pixels, flow, keypoints frame by frame, keypoints in motion, or keypoints in motion with pixels or flow; the
+flow with the camera's motion taken off or left in. They are trained on the same rendered people: real crops of the region
+that the tracker cuts, flow by the live engine, detections with the measured noise. They are tested on unseen synthetic
+subjects, and on real video: against a multi-camera reference, and by how the body's keypoints lie on the detections and
+how steadily it moves. Small networks, trained briefly: the differences count, not the level.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import torch
+import typer
+
+from body.lbs_torch import TorchBody
+from body.model import load_body
+from training.ablation.errors import OneBody, Outcome, Regressor, on_clips, on_reference, on_synthetic
+from training.ablation.fitting import Encoder, People, Schedule, encode, encoders_of, fit, fit_encoder, new_encoder
+from training.ablation.real_clips import RealClip, watch
+from training.evaluation.reference import load_reference
+from training.networks.lifter import Lifter, LifterConfig
+from training.synth.dataset import Windows, load_windows
+
+_SMALL: Final = LifterConfig(width=256, blocks=2, memory=192, encoding=128, residual=True)
+VARIANTS: Final[dict[str, LifterConfig]] = {
+    "rgb": replace(_SMALL, keypoints=False, flow=False, image=True),
+    "flow": replace(_SMALL, keypoints=False),
+    "flow_raw": replace(_SMALL, keypoints=False, compensation="none"),
+    "keypoints": replace(_SMALL, flow=False, motion=False),
+    "keypoint_motion": replace(_SMALL, flow=False),
+    "keypoint_motion_rgb": replace(_SMALL, flow=False, image=True),
+    "keypoint_motion_flow": _SMALL,
+    "keypoint_motion_flow_raw": replace(_SMALL, compensation="none"),
+}
+"""What each variant looks at. Those called raw have the camera's own motion left in the flow."""
+NOTHING: Final = "nothing"
+"""The name of the one body for all among the outcomes."""
+RUNS: Final = Path("runs/ablation")
+_FIELDS: Final = {
+    *("points", "confidence", "camera", "true_camera", "dt", "flow", "box", "extent", "state"),
+    *("rotations", "betas", "joints", "coco", "pelvis"),
+}
+
+app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
+Data = Annotated[Path, typer.Option(help="folder of pairs and windows made by training.synth.__main__")]
+Runs = Annotated[Path, typer.Option(help="folder of the trained networks and their errors")]
+
+
+def _once(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The state in a file; made, and written whole or not at all, where it is not there yet."""
+    if not path.exists():
+        part = path.with_suffix(".part")
+        torch.save(make(), part)
+        part.replace(path)
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    return state
+
+
+def _trained_encoder(runs: Path, name: str, frames: Windows, schedule: Schedule) -> Encoder:
+    width = _SMALL.encoding
+    state = _once(
+        runs / f"encoder-{name}.pt", lambda: {"network": fit_encoder(name, width, 0, frames, schedule).state_dict()}
+    )
+    encoder = new_encoder(name, width)
+    encoder.load_state_dict(state["network"])
+    return encoder.eval()
+
+
+@app.command()
+def train(
+    data: Data,
+    runs: Runs = RUNS,
+    steps: Annotated[
+        float, typer.Option(help="times as many optimiser steps as the report's networks had, in every stage")
+    ] = 1.0,
+    seeds: Annotated[int, typer.Option(help="networks of each variant")] = 2,
+    variants: Annotated[str, typer.Option(help="names, separated by commas")] = ",".join(VARIANTS),
+    threads: Annotated[int, typer.Option(help="CPU threads (0: all)")] = 0,
+) -> None:
+    """Train every encoder, variant and seed that is not there yet."""
+    if threads:
+        torch.set_num_threads(threads)
+    chosen = variants.split(",")
+    unknown = [name for name in chosen if name not in VARIANTS]
+    if unknown:
+        raise typer.BadParameter(f"there is no variant {', '.join(unknown)}: choose from {', '.join(VARIANTS)}")
+    runs.mkdir(parents=True, exist_ok=True)
+    schedule = Schedule().times(steps)
+    missing = [(seed, name) for seed in range(seeds) for name in chosen if not (runs / f"{name}-{seed}.pt").exists()]
+    needed = sorted({encoder for _, name in missing for encoder in encoders_of(VARIANTS[name]).values()})
+    fields = _FIELDS | ({"rgb"} if "image" in needed else set())
+    windows = load_windows(data, "train", fields)
+    encoders: dict[str, Encoder] = {}
+    if needed:
+        pairs = load_windows(data, "train", fields, kind="pairs").frames()
+        encoders = {name: _trained_encoder(runs, name, pairs, schedule) for name in needed}
+    said = {name: encode(encoder, windows, 0) for name, encoder in encoders.items()}
+    people = People(windows.without("rgb"), said)
+    for seed, name in missing:
+        config = VARIANTS[name]
+        network = fit(config, seed, encoders, people, schedule, name)
+        state = {"config": config.to_dict(), "network": network.state_dict()}
+        _once(runs / f"{name}-{seed}.pt", lambda state=state: state)  # type: ignore[misc]
+
+
+def _trained(runs: Path) -> Iterator[tuple[str, int, Regressor]]:
+    """Variant, seed and network of everything that was trained."""
+    for name in VARIANTS:
+        for path in sorted(runs.glob(f"{name}-[0-9]*.pt")):
+            saved = torch.load(path, weights_only=True)
+            network = Lifter(LifterConfig(**saved["config"])).eval()
+            network.load_state_dict(saved["network"])
+            yield name, int(path.stem.rpartition("-")[2]), network
+
+
+@app.command("test")
+def errors_of_all(
+    data: Data,
+    runs: Runs = RUNS,
+    reference: Annotated[
+        Path | None, typer.Option(help="multi-camera reference, see training.evaluation.reference")
+    ] = None,
+    camera: Annotated[list[Path] | None, typer.Option(help="the reference's videos, camera 0 first")] = None,
+    clip: Annotated[list[Path] | None, typer.Option(help="other real videos")] = None,
+    most: Annotated[int, typer.Option(help="frames of each of the other videos")] = 240,
+) -> None:
+    """Test every trained network, and one body for all beside them; writes errors.json into the folder of runs."""
+    body = TorchBody(load_body())
+    windows = load_windows(data, "val", _FIELDS | {"rgb"})
+    truth = None if reference is None else load_reference(reference)
+    filmed: list[list[RealClip]] = []
+    if truth is not None:
+        filmed = [watch(path, float(truth.matrices[number, 0, 0])) for number, path in enumerate(camera or [])]
+    others = [found for path in clip or [] for found in watch(path, most=most)]
+    outcomes = []
+    for name, seed, network in [(NOTHING, 0, OneBody(load_windows(data, "train", _FIELDS), body)), *_trained(runs)]:
+        outcome = on_synthetic(Outcome(name, seed), network, windows, body)
+        if truth is not None and any(filmed):
+            outcome = on_reference(outcome, network, filmed, truth, body)
+        if others:
+            outcome = on_clips(outcome, network, others, body)
+        outcomes.append(outcome)
+        print(outcome, flush=True)
+    (runs / "errors.json").write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
+
+
+@app.command()
+def report(
+    runs: Runs = RUNS,
+    plot: Annotated[Path, typer.Option(help="where the plot goes")] = Path("docs/sim2real.png"),
+) -> None:
+    """Print the tables of all tested networks (mean and half the range over seeds) in Markdown, and draw the plot."""
+    from training.ablation.report import draw, markdown
+
+    outcomes = [Outcome(**row) for row in json.loads((runs / "errors.json").read_text())]
+    print(markdown(outcomes))
+    draw(outcomes, plot)
+
+
+if __name__ == "__main__":
+    app()

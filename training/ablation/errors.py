@@ -1,0 +1,294 @@
+"""How wrong the ablation's networks are, on synthetic people and on real video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import numpy as np
+import roma
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from body.joints import COCO_NAMES, JOINT_NAMES
+from body.lbs_torch import TorchBody
+from formats.motion import Motion
+from realtime.records import Keypoints
+from realtime.stages.translation_fit import place_in_view
+from training.ablation.fitting import batch_of, in_region
+from training.ablation.real_clips import RealClip
+from training.evaluation.metrics import mean_of_known, pa_distances, pelvis_aligned
+from training.evaluation.reference import Comparison, Reference, compare, together
+from training.evaluation.synthetic import JOINTS_14, WARM_UP, score
+from training.networks.geometry import look_at, rotation_from_6d
+from training.networks.inputs import Observation
+from training.networks.lifter import Lifted
+from training.synth.dataset import Windows
+
+FAST: Final = 1.5
+"""m/s about the pelvis: what counts as fast motion of a limb."""
+MISLED: Final = 0.06
+"""Sides of the region: a confident detection that is farther from its keypoint than that misleads."""
+_CONFIDENT: Final = 0.4
+_LIMBS: Final = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("elbow", "wrist", "knee", "ankle")]
+_LIMB_JOINTS: Final = [JOINT_NAMES.index(COCO_NAMES[i]) for i in _LIMBS]
+_SHOULDERS: Final = [JOINT_NAMES.index("left_shoulder"), JOINT_NAMES.index("right_shoulder")]
+_ARMS: Final = [
+    JOINT_NAMES.index(f"{side}_{part}") for part in ("shoulder", "elbow", "wrist") for side in ("left", "right")
+]
+_TWISTING: Final = {"left_shoulder": "left_elbow", "right_shoulder": "right_elbow", "neck": "head"}
+"""Joints whose turn about the bone after them moves no joint that this bone ends in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One trained network's errors. mm, degrees, m/s², and shares of the person's box height. NaN where not tested.
+
+    Of synthetic people: PA-MPJPE and MPJPE of 14 joints, acceleration error at 30 fps; of the six joints that the reference
+    of real video has, ``pa_arms`` and ``rooted_arms`` (shoulders moved together); ``facing``, the angle between the lines
+    through the shoulders; ``depth``, along the camera's axis; ``twist`` of upper arms and neck about themselves; and of
+    elbows, wrists, knees and ankles that are ``hidden``, move ``fast``, or whose detection ``misled``.
+
+    Of real people: the same where several cameras measured them; elsewhere ``reprojection``, the distance of the body's
+    keypoints from confident detections after it was laid on them, and its ``acceleration`` about the pelvis.
+    """
+
+    variant: str
+    seed: int
+    synthetic_pa: float = float("nan")
+    synthetic_mpjpe: float = float("nan")
+    synthetic_acceleration: float = float("nan")
+    synthetic_pa_arms: float = float("nan")
+    synthetic_rooted_arms: float = float("nan")
+    synthetic_facing: float = float("nan")
+    synthetic_depth: float = float("nan")
+    synthetic_twist: float = float("nan")
+    synthetic_hidden: float = float("nan")
+    synthetic_fast: float = float("nan")
+    synthetic_misled: float = float("nan")
+    real_pa_arms: float = float("nan")
+    real_rooted_arms: float = float("nan")
+    real_facing: float = float("nan")
+    real_reprojection: float = float("nan")
+    real_acceleration: float = float("nan")
+
+
+class Regressor(Protocol):
+    """What can be tested: a `Lifter`, or anything that is called like one."""
+
+    def start_state(self, batch: int) -> Tensor: ...
+
+    def __call__(self, seen: Observation, state: Tensor) -> Lifted: ...
+
+
+class OneBody:
+    """Answers with one and the same body in the middle of the region, whatever there is to see: the one with the least mean
+    distance of its joints from those of ``windows``. What an error is without any knowledge."""
+
+    def __init__(self, windows: Windows, body: TorchBody, steps: int = 300) -> None:
+        frames = windows.frames(4)
+        batch = batch_of(frames, np.arange(len(frames)))
+        self.depth = (batch.pelvis[..., 2] * _side(batch.seen)).mean()
+        truth = (batch.joints @ look_at(_middle(batch.seen)))[
+            :, 0
+        ]  # in the frame of a camera that looks straight at them
+        upright = torch.tensor([1.0, 0, 0, 0, 1.0, 0]).repeat(len(JOINT_NAMES), 1)
+        upright[0, 4] = -1  # facing the camera
+        six, betas = upright.requires_grad_(), torch.zeros(10, requires_grad=True)
+        optimizer = torch.optim.Adam([six, betas], 0.02)
+        with torch.enable_grad():
+            for _ in range(steps):
+                joints, _ = body.skeleton(rotation_from_6d(six), betas)
+                optimizer.zero_grad()
+                (truth - joints).norm(dim=-1).mean().backward()
+                optimizer.step()
+        self.rotations, self.betas = rotation_from_6d(six).detach(), betas.detach()
+
+    def start_state(self, batch: int) -> Tensor:
+        return torch.zeros(batch, 1)
+
+    def __call__(self, seen: Observation, state: Tensor) -> Lifted:
+        shape, ray = seen.dt.shape, _middle(seen)
+        rotations = self.rotations.repeat(*shape, 1, 1, 1)
+        rotations[:, :, 0] = look_at(ray) @ self.rotations[0]
+        pelvis = torch.cat([ray, torch.ones(*shape, 1)], -1) * (self.depth / _side(seen))[..., None]
+        rays = (seen.points - seen.camera[..., None, 2:]) / seen.camera[..., None, :2]
+        unknown = torch.zeros(*shape, len(JOINT_NAMES))
+        return Lifted(rotations, self.betas.repeat(*shape, 1), pelvis, rays, unknown, unknown[..., :2], state)
+
+
+def _middle(seen: Observation) -> Tensor:
+    """The ray (B, T, 2) through the middle of the region."""
+    return (seen.box[..., :2] - seen.camera[..., 2:]) / seen.camera[..., :2]
+
+
+def _side(seen: Observation) -> Tensor:
+    """The side (B, T) of the region one metre away."""
+    return seen.box[..., 2] / seen.camera[..., 0]
+
+
+def between(lines: Tensor, others: Tensor) -> Tensor:
+    """Angles (...,) in degrees between directions (..., 3)."""
+    cosine = torch.nn.functional.cosine_similarity(lines, others, dim=-1)
+    return torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))
+
+
+def twist(rotations: Tensor, truth: Tensor, axis: Tensor) -> Tensor:
+    """By how many degrees (...,) ``rotations`` (..., 3, 3) and ``truth`` differ about ``axis`` (3,), 0 to 180."""
+    x, y, z, w = roma.rotmat_to_unitquat(rotations.transpose(-1, -2) @ truth).unbind(-1)
+    along = (torch.stack([x, y, z], -1) * axis / axis.norm()).sum(-1)
+    return torch.rad2deg(2 * torch.atan2(along.abs(), w.abs()))
+
+
+def _rest_bones(body: TorchBody) -> dict[int, Tensor]:
+    """Directions (3,) in the rest pose of the bones that twist, by joint."""
+    joints, _ = body.skeleton(torch.eye(3).expand(24, 3, 3), torch.zeros(10))
+    index = JOINT_NAMES.index
+    return {index(start): joints[index(end)] - joints[index(start)] for start, end in _TWISTING.items()}
+
+
+@torch.no_grad()
+def on_synthetic(outcome: Outcome, network: Regressor, windows: Windows, body: TorchBody) -> Outcome:
+    """``outcome`` with the errors on ``windows`` of unseen subjects. The first `WARM_UP` frames do not count."""
+    totals, bones = [], _rest_bones(body)
+    limbs: dict[str, list[Tensor]] = {"hidden": [], "fast": [], "misled": []}
+    for start in range(0, len(windows), 64):
+        rows = np.arange(start, min(start + 64, len(windows)))
+        sample = batch_of(windows, rows)
+        lifted = network(sample.seen, network.start_state(len(rows)))
+        joints, _ = body.skeleton(lifted.rotations, lifted.betas)
+        mine, before, truth = joints[:, WARM_UP:], sample.joints[:, WARM_UP - 1 : -1], sample.joints[:, WARM_UP:]
+        turns, true_turns = lifted.rotations[:, WARM_UP:], sample.rotations[:, WARM_UP:]
+        arms, true_arms = mine[:, :, _ARMS], truth[:, :, _ARMS]
+        shoulders, true_shoulders = (part[:, :, _SHOULDERS].mean(2) for part in (mine, truth))
+        lines, true_lines = (part[:, :, _SHOULDERS[0]] - part[:, :, _SHOULDERS[1]] for part in (mine, truth))
+        means = [
+            *(score(lifted, body, sample)[:3]),
+            pa_distances(arms, true_arms).mean() * 1000,
+            pelvis_aligned(arms, true_arms, shoulders, true_shoulders).mean() * 1000,
+            between(lines, true_lines).mean(),
+            (mine - truth)[:, :, JOINTS_14, 2].abs().mean() * 1000,
+            torch.stack([twist(turns[:, :, j], true_turns[:, :, j], bone) for j, bone in bones.items()]).mean(),
+        ]
+        totals.append(torch.stack(means) * len(rows))
+        error = (mine - truth)[:, :, _LIMB_JOINTS].norm(dim=-1) * 1000
+        speed = (truth - before)[:, :, _LIMB_JOINTS].norm(dim=-1) / sample.seen.dt[:, WARM_UP:, None]
+        state = torch.from_numpy(windows.take(rows)["state"])[:, WARM_UP:, _LIMBS]
+        detected = (sample.seen.points - sample.seen.box[..., None, :2]) / sample.seen.box[..., None, 2:]
+        off = (detected - in_region(sample)).norm(dim=-1)[:, WARM_UP:, _LIMBS]
+        sure = sample.seen.confidence[:, WARM_UP:, _LIMBS] > _CONFIDENT
+        limbs["hidden"].append(error[state == 1])
+        limbs["fast"].append(error[(speed > FAST) & (state < 2)])
+        limbs["misled"].append(error[(off > MISLED) & sure & (state < 2)])
+    means = (torch.stack(totals).sum(0) / len(windows)).tolist()
+    names = ("pa", "mpjpe", "acceleration", "pa_arms", "rooted_arms", "facing", "depth", "twist")
+    found = dict(zip(names, means, strict=True)) | {k: float(torch.cat(parts).mean()) for k, parts in limbs.items()}
+    return replace(outcome, **{f"synthetic_{name}": value for name, value in found.items()})
+
+
+@torch.no_grad()
+def _lift(network: Regressor, clip: RealClip, body: TorchBody) -> tuple[Lifted, Tensor, Tensor]:
+    """The answer for a real clip, its joints (T, 24, 3) and COCO points (T, 17, 3) relative to the pelvis, m."""
+    lifted = network(clip.seen, network.start_state(1))
+    joints, coco = body.skeleton(lifted.rotations, lifted.betas)
+    return lifted, joints[0], coco[0]
+
+
+def on_reference(
+    outcome: Outcome, network: Regressor, filmed: list[list[RealClip]], reference: Reference, body: TorchBody
+) -> Outcome:
+    """``outcome`` with the errors against what several cameras measured. ``filmed`` are the clips of each camera."""
+    comparisons, angles = [], []
+    for camera, clips in enumerate(filmed):
+        if not clips:
+            continue
+        motion = _motion(network, clips, body)
+        comparisons.append(compare(reference, camera, motion))
+        angles.append(facing_errors(reference, camera, motion))
+    errors = together(comparisons)
+    return replace(
+        outcome,
+        real_pa_arms=mean_of_known(errors.pa),
+        real_rooted_arms=mean_of_known(_rooted(errors)),
+        real_facing=mean_of_known(np.concatenate(angles)),
+    )
+
+
+def _rooted(errors: Comparison) -> NDArray[np.float64]:
+    return errors.rooted["shoulder" if "shoulder" in errors.rooted else "hip"]
+
+
+def facing_errors(reference: Reference, camera: int, motion: Motion) -> NDArray[np.float64]:
+    """Angles in degrees between the lines through both shoulders, of every frame that ``motion`` and ``reference`` share; NaN
+    where a shoulder was not measured."""
+    truth, _ = reference.seen_by(camera)
+    _, mine, theirs = np.intersect1d(motion.frame, reference.frames, return_indices=True)
+    left, right = (reference.names.index(f"{side}_shoulder") for side in ("left", "right"))
+    lines = motion.joints_m[mine][:, _SHOULDERS[0]] - motion.joints_m[mine][:, _SHOULDERS[1]]
+    true_lines = truth[theirs][:, left] - truth[theirs][:, right]
+    angles = between(torch.from_numpy(lines.astype(np.float64)), torch.from_numpy(true_lines))
+    return np.asarray(angles.numpy(), np.float64)
+
+
+def _motion(network: Regressor, clips: list[RealClip], body: TorchBody) -> Motion:
+    """What a network says of all clips of one video, as the record that comparisons read."""
+    rows: dict[str, list[NDArray[Any]]] = {"frame": [], "joints": [], "points": [], "confidence": []}
+    for clip in clips:
+        lifted, joints, _ = _lift(network, clip, body)
+        rows["frame"].append(clip.frames)
+        rows["joints"].append((joints + lifted.pelvis[0, :, None]).numpy())
+        rows["points"].append(clip.seen.points[0].numpy())
+        rows["confidence"].append(clip.seen.confidence[0].numpy())
+    merged = {name: np.concatenate(parts) for name, parts in rows.items()}
+    count = len(merged["frame"])
+
+    def zeros(*shape: int) -> NDArray[np.float32]:
+        return np.zeros((count, *shape), np.float32)
+
+    return Motion(
+        merged["frame"],
+        merged["frame"] / clips[0].fps,
+        np.zeros(count, np.int64),
+        merged["joints"].astype(np.float32),
+        zeros(24, 2),
+        merged["points"],
+        merged["confidence"],
+        zeros(3),
+        zeros(23, 3),
+        zeros(10),
+        zeros(3),
+        clips[0].camera.matrix,
+        clips[0].fps,
+        clips[0].name,
+        "",
+        1,
+    )
+
+
+def on_clips(outcome: Outcome, network: Regressor, clips: list[RealClip], body: TorchBody) -> Outcome:
+    """``outcome`` with the errors on other real video, every frame counting alike."""
+    rows = np.array([on_clip(network, clip, body) for clip in clips])
+    length = np.array([len(clip.frames) for clip in clips], np.float64)
+    share, shake = (rows * length[:, None]).sum(0) / length.sum()
+    return replace(outcome, real_reprojection=float(share), real_acceleration=float(shake))
+
+
+def on_clip(network: Regressor, clip: RealClip, body: TorchBody) -> tuple[float, float]:
+    """Mean distance of the body's keypoints from confident detections, as a share of the box height, and the mean
+    acceleration of the joints about the pelvis in m/s². The translation is fitted to the detections, as live."""
+    lifted, joints, coco = _lift(network, clip, body)
+    camera, shares = clip.camera, []
+    for t in range(len(clip.frames)):
+        points, confidence = clip.seen.points[0, t].numpy(), clip.seen.confidence[0, t].numpy()
+        sure = confidence > _CONFIDENT
+        if sure.sum() < 4:
+            continue
+        mine = coco[t].numpy()
+        place = place_in_view(mine, Keypoints(0, 0, points, confidence), camera, lifted.pelvis[0, t].numpy())
+        drawn = (mine + place)[:, :2] / (mine + place)[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
+        height = max(float(np.ptp(points[sure, 1])), 1.0)
+        shares.append(np.linalg.norm(drawn - points, axis=1)[sure].mean() / height)
+    about = joints - joints[:, JOINT_NAMES.index("pelvis"), None]
+    shake = (about[2:] - 2 * about[1:-1] + about[:-2]).norm(dim=-1).mean() * clip.fps**2
+    return float(np.mean(shares)) if shares else float("nan"), float(shake)

@@ -1,0 +1,318 @@
+"""How the ablation's networks are trained: all alike, whatever they look at.
+
+Pixels and flow are read by convolutional encoders that first learn by themselves, on single frames of many people, where in
+the region the keypoints are and how the joints stand in space; asked for a whole body at once, they find nothing but its mean
+for very long. Then they are left as they are, every frame is encoded once, and regressors are trained on that: on single
+frames of other people, then on their windows. So variants that see a field share its encoder, and a regressor costs minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from body.joints import COCO_MIRROR, JOINT_MIRROR
+from body.lbs_torch import TorchBody
+from body.model import load_body
+from training.losses import LossWeights, regression_loss
+from training.networks.encoders import HEAT, ResidualFlowEncoder, ResidualImageEncoder
+from training.networks.inputs import Observation
+from training.networks.lifter import JOINTS, Lifter, LifterConfig
+from training.simulation.batches import Batch
+from training.synth.dataset import Windows
+
+Rows = NDArray[np.int64]
+Encoder = ResidualFlowEncoder | ResidualImageEncoder
+
+_WEIGHTS: Final = LossWeights(contact=0.0)  # rendered windows do not say which feet stand
+_JOINTS: Final = 2.0
+"""Weight of a metre that the joints are off by, to the cross-entropy of where the keypoints are."""
+_SIZE: Final = 0.3
+"""Deviation of what encoders say: there is much of it, and it should not drown what else a regressor reads."""
+_EVERY: Final = 2
+"""Of so many frames of a window one is shown by itself."""
+_AT_ONCE: Final = 32
+"""Windows that are encoded at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Optimiser steps, batch and highest learning rate of the three stages: encoders and regressors on single frames, and
+    regressors on windows."""
+
+    encoder_steps: int = 3000
+    encoder_batch: int = 32
+    encoder_rate: float = 2e-3
+    frame_steps: int = 600
+    frame_batch: int = 128
+    window_steps: int = 300
+    window_batch: int = 32
+    rate: float = 1e-3
+
+    def times(self, factor: float) -> Schedule:
+        """The same with ``factor`` times as many steps, at least one of each."""
+        return replace(
+            self,
+            encoder_steps=max(round(self.encoder_steps * factor), 1),
+            frame_steps=max(round(self.frame_steps * factor), 1),
+            window_steps=max(round(self.window_steps * factor), 1),
+        )
+
+
+def batch_of(windows: Windows, rows: Rows) -> Batch:
+    """Some windows as the record that losses and scores read."""
+    part = {name: torch.from_numpy(np.asarray(values)) for name, values in windows.take(rows).items()}
+    batch, length = part["dt"].shape
+    camera = part["camera"][:, None].expand(batch, length, 4)
+    image = part["rgb"].permute(0, 1, 4, 2, 3).float() / 255 if "rgb" in part else None
+    valid = torch.ones(batch, length)
+    flow, box = part["flow"].float(), part["box"].float()
+    seen = Observation(part["points"], part["confidence"], camera, part["dt"], flow, box, valid, image)
+    size = part["extent"] / part["true_camera"][:, :1]
+    contact = torch.zeros(batch, length, 2)
+    return Batch(seen, part["rotations"], part["betas"], part["joints"], part["coco"], part["pelvis"], size, contact)
+
+
+def mirrored(batch: Batch) -> Batch:
+    """The same people in a mirror: left is right."""
+    flip = torch.tensor([-1.0, 1.0, 1.0])
+    joints, coco = list(JOINT_MIRROR), list(COCO_MIRROR)
+    seen = batch.seen
+    across = 2 * seen.camera[..., 2]  # cameras look through the middle of the picture
+    points, box = seen.points[:, :, coco].clone(), seen.box.clone()
+    points[..., 0] = across[..., None] - points[..., 0]
+    box[..., 0] = across - box[..., 0]
+    return replace(
+        batch,
+        seen=replace(
+            seen,
+            points=points,
+            confidence=seen.confidence[:, :, coco],
+            box=box,
+            flow=seen.flow.flip(3) * flip[:2],
+            image=None if seen.image is None else seen.image.flip(-1),
+        ),
+        rotations=batch.rotations[:, :, joints] * flip[:, None] * flip,
+        joints=batch.joints[:, :, joints] * flip,
+        coco=batch.coco[:, :, coco] * flip,
+        pelvis=batch.pelvis * flip,
+    )
+
+
+def relit(image: Tensor) -> Tensor:
+    """Random exposure, contrast and white balance of each window (B, T, 3, 64, 64): pixels get the usual augmentation."""
+    count = len(image)
+    gain = torch.exp(torch.randn(count, 1, 3, 1, 1) * 0.15 + torch.randn(count, 1, 1, 1, 1) * 0.3)
+    bent = image.clamp_min(1e-3) ** torch.exp(torch.randn(count, 1, 1, 1, 1) * 0.25)
+    return (bent * gain).clamp(0, 1)
+
+
+def in_region(batch: Batch) -> Tensor:
+    """Where the true COCO keypoints are in the region, (B, T, 17, 2): -0.5 and 0.5 are its borders."""
+    seen = batch.seen
+    points = batch.true_rays * seen.camera[..., None, :2] + seen.camera[..., None, 2:]
+    return (points - seen.box[..., None, :2]) / seen.box[..., None, 2:]
+
+
+def map_loss(maps: Tensor, points: Tensor) -> Tensor:
+    """Cross-entropy of the logits ``maps`` (N, 17, 16, 16) with ``points`` (N, 17, 2) of `in_region`, each shared out among
+    the four cells around it. Points outside of the region do not count."""
+    inside = (points.abs() < 0.5).all(-1)
+    place = ((points + 0.5) * HEAT - 0.5).clamp(0, HEAT - 1)
+    low = place.floor().clamp_max(HEAT - 2)
+    column, row = low.long().unbind(-1)
+    right, down = (place - low).unbind(-1)
+    likely = maps.flatten(2).log_softmax(-1)
+    total = torch.zeros_like(right)
+    for below in (0, 1):
+        for beside in (0, 1):
+            weight = (right if beside else 1 - right) * (down if below else 1 - down)
+            cell = (row + below) * HEAT + column + beside
+            total = total + weight * likely.gather(-1, cell[..., None])[..., 0]
+    return -(total * inside).sum() / inside.sum().clamp_min(1)
+
+
+def new_encoder(name: str, width: int) -> Encoder:
+    """An encoder by its name: ``image``, or ``flow_`` and how camera motion is taken out of it (see `encoders_of`)."""
+    return ResidualImageEncoder(width) if name == "image" else ResidualFlowEncoder(width, name.removeprefix("flow_"))
+
+
+def encoders_of(config: LifterConfig) -> dict[str, str]:
+    """Which encoder each encoding part of a network needs: names of `new_encoder` by the names of the parts."""
+    parts = {"image_encoder": "image"} if config.image else {}
+    return parts | ({"flow_encoder": f"flow_{config.compensation}"} if config.flow else {})
+
+
+def _read(encoder: Encoder, seen: Observation) -> tuple[Tensor, Tensor, Tensor]:
+    """Vectors (B T, width), maps (B T, 17, 16, 16) and motion of the camera (B T, 2) of what ``encoder`` looks at."""
+    if isinstance(encoder, ResidualFlowEncoder):
+        picture, behind = encoder.picture(seen.flow.flatten(0, 1), seen.flow_valid.flatten(), seen.dt.flatten())
+        return *encoder.reader(picture), behind
+    assert seen.image is not None
+    picture = encoder.picture(seen.image.flatten(0, 1))
+    return *encoder.reader(picture), picture.new_zeros(len(picture), 2)
+
+
+def _for(encoder: Encoder, windows: Windows) -> Windows:
+    """``windows`` without pixels where nobody looks at them."""
+    return windows if isinstance(encoder, ResidualImageEncoder) else windows.without("rgb")
+
+
+def fit_encoder(name: str, width: int, seed: int, frames: Windows, schedule: Schedule) -> Encoder:
+    """Teach an encoder to find keypoints and joints on single ``frames`` (windows of T = 1)."""
+    torch.manual_seed(seed)
+    encoder = new_encoder(name, width).train()
+    frames = _for(encoder, frames)
+    head = nn.Sequential(nn.GELU(), nn.Linear(width, JOINTS * 3))
+    parameters = [*encoder.parameters(), *head.parameters()]
+    optimizer, pace = _optimizer(parameters, schedule.encoder_rate, schedule.encoder_steps)
+    order = np.random.default_rng(seed)
+    for step in range(1, schedule.encoder_steps + 1):
+        batch = batch_of(frames, order.integers(0, len(frames), schedule.encoder_batch))
+        batch = mirrored(batch) if order.random() < 0.5 else batch
+        if batch.seen.image is not None:
+            batch = replace(batch, seen=replace(batch.seen, image=relit(batch.seen.image)))
+        vectors, maps, _ = _read(encoder, batch.seen)
+        found = map_loss(maps, in_region(batch).flatten(0, 1))
+        off = (head(vectors).reshape(-1, JOINTS, 3) - batch.joints.flatten(0, 1)).norm(dim=-1).mean()
+        _descend(found + _JOINTS * off, parameters, optimizer)
+        pace.step()
+        if step % 250 == 0:
+            print(
+                f"{name} encoder, seed {seed}: step {step}/{schedule.encoder_steps}, cross-entropy of keypoints "
+                f"{float(found.detach()):.2f}, joints off by {float(off.detach()) * 1000:.0f} mm",
+                flush=True,
+            )
+    standardise(encoder.eval(), frames)
+    return encoder
+
+
+@torch.no_grad()
+def standardise(encoder: Encoder, frames: Windows) -> None:
+    """Give an encoder's vectors zero mean and the deviation `_SIZE`. What has neither drowns the other inputs of a regressor:
+    every step of its optimiser moves the mean along with the rest."""
+    rows = np.arange(0, len(frames), max(len(frames) // 1024, 1))
+    vectors, _, _ = _read(encoder, batch_of(frames, rows).seen)
+    mean, deviation = vectors.mean(0), vectors.std(0).clamp_min(1e-3)
+    out = encoder.reader.out
+    out.weight.mul_(_SIZE / deviation[:, None])
+    out.bias.sub_(mean).mul_(_SIZE / deviation)
+
+
+def _optimizer(
+    parameters: list[nn.Parameter], rate: float, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    optimizer = torch.optim.AdamW(parameters, rate, weight_decay=0.02)
+    return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=max(steps, 20), pct_start=0.1)
+
+
+def _descend(loss: Tensor, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimizer.step()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What an encoder said of N windows of T frames: ``vectors`` (2, N, T, width) and the camera's motion ``behind``
+    (2, N, T, 2); first as the windows are, then in the mirror."""
+
+    vectors: Tensor
+    behind: Tensor
+
+    def frames(self, every: int) -> Encoded:
+        """As `Windows.frames`."""
+        return Encoded(*(part[:, :, ::every].flatten(1, 2)[:, :, None] for part in (self.vectors, self.behind)))
+
+
+@torch.no_grad()
+def encode(encoder: Encoder, windows: Windows, seed: int) -> Encoded:
+    """Look at all ``windows`` once, each in a light of its own."""
+    torch.manual_seed(seed)
+    windows = _for(encoder, windows)
+    sides: tuple[list[tuple[Tensor, Tensor]], ...] = ([], [])
+    for start in range(0, len(windows), _AT_ONCE):
+        batch = batch_of(windows, np.arange(start, min(start + _AT_ONCE, len(windows))))
+        for side, kept in zip((batch, mirrored(batch)), sides, strict=True):
+            seen = side.seen if side.seen.image is None else replace(side.seen, image=relit(side.seen.image))
+            vectors, _, behind = _read(encoder, seen)
+            kept.append((vectors.reshape(*seen.dt.shape, -1), behind.reshape(*seen.dt.shape, 2)))
+    vectors, behind = (torch.stack([torch.cat([pair[i] for pair in kept]) for kept in sides]) for i in (0, 1))
+    return Encoded(vectors, behind)
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Windows to learn from, and what each encoder, by its name, said of them."""
+
+    windows: Windows
+    encoded: Mapping[str, Encoded]
+
+    def frames(self, every: int) -> People:
+        """As `Windows.frames`."""
+        return People(self.windows.frames(every), {name: said.frames(every) for name, said in self.encoded.items()})
+
+
+class _Recalled(nn.Module):
+    """Stands in for an encoder: answers with what that one said of the same frames before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer: Any = None
+
+    def forward(self, *_seen: Tensor) -> Any:
+        return self.answer
+
+
+def fit(
+    config: LifterConfig, seed: int, encoders: Mapping[str, Encoder], people: People, schedule: Schedule, name: str = ""
+) -> Lifter:
+    """Train one network on single frames of ``people``, then on their windows, round ``encoders`` that stay as they are. They
+    should not have learned on the same people, whom they would describe better than any others. The order of the data depends
+    on the seed alone: every variant sees the same at the same step."""
+    torch.manual_seed(seed)
+    network = Lifter(config).train()
+    parts = encoders_of(config)
+    stands = {part: _Recalled() for part in parts}
+    for part, stand in stands.items():
+        network.add_module(part, stand)
+    body, parameters = TorchBody(load_body()), list(network.parameters())
+    order = np.random.default_rng(seed)
+    stages: tuple[tuple[People, int, int, float, bool], ...] = (
+        (people.frames(_EVERY), schedule.frame_steps, schedule.frame_batch, schedule.rate, True),
+        (people, schedule.window_steps, schedule.window_batch, schedule.rate / 2, False),
+    )
+    for shown, steps, size, rate, alone in stages:
+        optimizer, pace = _optimizer(parameters, rate, steps)
+        for step in range(1, steps + 1):
+            rows = order.integers(0, len(shown.windows), size)
+            side = int(order.random() < 0.5)
+            batch = batch_of(shown.windows, rows)
+            batch = mirrored(batch) if side else batch
+            for part, stand in stands.items():
+                said = shown.encoded[parts[part]]
+                vectors, behind = said.vectors[side, rows].flatten(0, 1), said.behind[side, rows].flatten(0, 1)
+                stand.answer = (vectors, behind) if part == "flow_encoder" else vectors
+            # Stand-ins do not look, but the network asks for something to look at.
+            seen = replace(batch.seen, image=torch.zeros(*batch.seen.dt.shape, 1)) if config.image else batch.seen
+            lifted = network(seen, network.start_state(size), alone=alone)
+            joints, coco = body.skeleton(lifted.rotations, lifted.betas)
+            loss, terms = regression_loss(lifted, joints, coco, batch, _WEIGHTS)
+            _descend(loss, parameters, optimizer)
+            pace.step()
+            if step % 250 == 0:
+                print(
+                    f"{name}, seed {seed}: {'frames' if alone else 'windows'}, step {step}/{steps}, "
+                    f"joints off by {terms['joints'] * 1000:.0f} mm",
+                    flush=True,
+                )
+    for part, encoder in parts.items():
+        network.add_module(part, encoders[encoder])
+    return network.eval()

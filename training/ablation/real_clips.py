@@ -1,0 +1,123 @@
+"""Real video as a network meets it live: regions, flow, detections and small pictures of the one who is followed.
+
+For evaluation only. Nothing of this ever reaches training: the shipped networks have seen no real person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.camera import Camera
+from engines.registry import open_engine
+from realtime.records import Box, Frame
+from realtime.session import camera_for
+from realtime.sources import open_source
+from realtime.sources.source import Source
+from realtime.stages.crops import Cropper
+from realtime.stages.flow import DisFlow, cell_means
+from realtime.stages.keypoints import MoveNet, PersonDetector
+from realtime.stages.tracking import Tracker
+from training.networks.inputs import FLOW_CELLS, IMAGE_SIDE, Observation
+
+
+@dataclass(frozen=True, slots=True)
+class RealClip:
+    """An unbroken stretch of T frames with one person in it. ``frames`` (T,) are its indices in the video; ``seen`` has
+    B = 1."""
+
+    name: str
+    camera: Camera
+    fps: float
+    frames: NDArray[np.int64]
+    seen: Observation
+
+
+@dataclass(slots=True)
+class _Row:
+    frame: int
+    time_s: float
+    points: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    box: Box
+    flow: NDArray[np.float32] | None
+    image: NDArray[np.uint8]
+
+
+def watch(path: Path, focal: float | None = None, most: int | None = None, least: int = 8) -> list[RealClip]:
+    """Everything that the live program would see of the person in a video, in stretches of ``least`` frames or more.
+
+    ``focal`` px, where it is known; ``most`` frames are read. Raises `UserError` or `EngineError` as the program does.
+    """
+    crop, flow = Cropper(IMAGE_SIDE), DisFlow()
+    stretches: list[list[_Row]] = []
+    with (
+        open_engine("movenet-lightning") as keypoints,
+        open_engine("blazepose-detector") as detector,
+        open_source(str(path)) as source,
+    ):
+        camera = camera_for(source.size, None, focal)
+        tracker = Tracker(MoveNet(keypoints), PersonDetector(detector))
+        previous: Frame | None = None
+        last = -1
+        for frame in _frames(source, most):
+            boxes = dict(tracker.boxes)
+            people = tracker.update(frame)
+            if not people:
+                previous, last = frame, -1
+                continue
+            person = people[0]
+            # Who was just found has no region yet that both frames were cut with.
+            box = boxes.get(person.person) or dict(tracker.boxes)[person.person]
+            motion = None
+            if previous is not None and person.person == last and person.person in boxes:
+                motion = cell_means(flow(previous, frame, box), FLOW_CELLS)
+            else:
+                stretches.append([])
+            picture = cv2.cvtColor(crop(frame.image, box), cv2.COLOR_BGR2RGB)
+            stretches[-1].append(
+                _Row(frame.sequence, frame.time_s, person.points, person.confidence, box, motion, np.asarray(picture))
+            )
+            previous, last = frame, person.person
+    return [_clip(rows, path.stem, camera, source.fps) for rows in stretches if len(rows) >= least]
+
+
+def _frames(source: Source, most: int | None) -> Iterator[Frame]:
+    """The frames of a source, each in memory of its own: the last one is still needed for the flow."""
+    count = 0
+    while most is None or count < most:
+        buffer = source.new_buffer()
+        stamp = source.read_into(buffer)
+        if stamp is None:
+            return
+        count += 1
+        yield Frame(stamp.index, stamp.captured_ns, stamp.time_s, buffer)
+
+
+def _clip(rows: list[_Row], name: str, camera: Camera, fps: float) -> RealClip:
+    times = np.array([row.time_s for row in rows])
+    dt = np.diff(times, prepend=times[0] - 1 / fps)
+    none = np.zeros((FLOW_CELLS, FLOW_CELLS, 2), np.float32)
+
+    def stack(values: list[NDArray[np.float32]]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(values).astype(np.float32))[None]
+
+    images = np.stack([row.image for row in rows]).transpose(0, 3, 1, 2)
+    told = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
+    seen = Observation(
+        stack([row.points for row in rows]),
+        stack([row.confidence for row in rows]),
+        stack([told] * len(rows)),
+        torch.from_numpy(dt.astype(np.float32))[None],
+        stack([none if row.flow is None else row.flow for row in rows]),
+        stack([np.array(row.box, np.float32) for row in rows]),
+        torch.tensor([[float(row.flow is not None) for row in rows]]),
+        torch.from_numpy(np.ascontiguousarray(images))[None].float() / 255,
+    )
+    return RealClip(name, camera, fps, np.array([row.frame for row in rows], np.int64), seen)

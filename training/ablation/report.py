@@ -1,0 +1,120 @@
+"""The ablation's tables and plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from training.ablation.errors import Outcome
+
+_TITLES: Final = {
+    "nothing": "nothing: one body for all",
+    "rgb": "RGB",
+    "flow": "flow",
+    "flow_raw": "flow, camera motion left in",
+    "keypoints": "keypoints, each frame alone",
+    "keypoint_motion": "keypoint motion",
+    "keypoint_motion_rgb": "keypoint motion + RGB",
+    "keypoint_motion_flow": "keypoint motion + flow",
+    "keypoint_motion_flow_raw": "keypoint motion + flow, camera motion left in",
+}
+_GAPS: Final = {
+    "pa_arms": "PA-MPJPE, mm",
+    "rooted_arms": "shoulder-rooted, mm",
+    "facing": "facing, °",
+}
+_ALL: Final = {
+    "synthetic_pa": ("synthetic PA-MPJPE, mm", 1.0),
+    "synthetic_mpjpe": ("synthetic MPJPE, mm", 1.0),
+    "synthetic_acceleration": ("synthetic accel error, m/s²", 1.0),
+    "real_reprojection": ("real reprojection, % of height", 100.0),
+    "real_acceleration": ("real acceleration, m/s²", 1.0),
+}
+_SUBSETS: Final = {
+    "synthetic_depth": ("depth, mm", 1.0),
+    "synthetic_twist": ("twist, °", 1.0),
+    "synthetic_hidden": ("hidden limbs, mm", 1.0),
+    "synthetic_fast": ("fast limbs, mm", 1.0),
+    "synthetic_misled": ("limbs of wrong keypoints, mm", 1.0),
+}
+
+
+def by_variant(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """The outcomes of every variant over its seeds, in the tables' order."""
+    found = {name: [outcome for outcome in outcomes if outcome.variant == name] for name in _TITLES}
+    return {name: mine for name, mine in found.items() if mine}
+
+
+def markdown(outcomes: Sequence[Outcome]) -> str:
+    """Three Markdown tables, each cell the mean over seeds and half the range behind it: the gap between synthetic and real
+    people on the joints that both have, whole bodies, and where flow should help."""
+    rows = by_variant(outcomes)
+    gaps = ["input", "seeds"]
+    for title in _GAPS.values():
+        gaps += [f"{title}: synthetic", "real", "gap"]
+    lines = _head(gaps)
+    for name, mine in rows.items():
+        cells = []
+        for measure in _GAPS:
+            made, real = (
+                np.array([getattr(one, f"{world}_{measure}") for one in mine]) for world in ("synthetic", "real")
+            )
+            cells += [_cell(made), _cell(real), f"{np.mean(real - made):+.1f}"]
+        lines.append(_row(name, mine, cells))
+    return "\n\n".join(["\n".join(lines), *(_table(rows, columns) for columns in (_ALL, _SUBSETS))])
+
+
+def _table(rows: Mapping[str, list[Outcome]], columns: Mapping[str, tuple[str, float]]) -> str:
+    lines = _head(["input", "seeds", *(title for title, _ in columns.values())])
+    for name, mine in rows.items():
+        cells = [
+            _cell(np.array([getattr(one, column) for one in mine]) * scale) for column, (_, scale) in columns.items()
+        ]
+        lines.append(_row(name, mine, cells))
+    return "\n".join(lines)
+
+
+def _head(titles: list[str]) -> list[str]:
+    return ["| " + " | ".join(titles) + " |", "| --- " * len(titles) + "|"]
+
+
+def _row(name: str, outcomes: list[Outcome], cells: list[str]) -> str:
+    return f"| {_TITLES[name]} | {len(outcomes)} | " + " | ".join(cells) + " |"
+
+
+def _cell(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:
+    return f"{np.mean(values):.1f} ± {np.ptp(values) / 2:.1f}"
+
+
+def draw(outcomes: Sequence[Outcome], path: Path) -> None:
+    """Errors of every variant on synthetic and on real people, as bars; a whisker is half the range over seeds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = by_variant(outcomes)
+    names, place = list(rows), np.arange(len(rows))
+    figure, panels = pyplot.subplots(1, 2, figsize=(11, 0.62 * len(rows) + 1.4), layout="constrained", sharey=True)
+    for axes, measure, title in (
+        (panels[0], "pa_arms", "pose: PA-MPJPE of arms and shoulders, mm"),
+        (panels[1], "facing", "facing: error of the line through the shoulders, °"),
+    ):
+        for offset, world, colour in ((-0.2, "synthetic", "#7fb2d9"), (0.2, "real", "#d9773f")):
+            values = [[getattr(one, f"{world}_{measure}") for one in rows[name]] for name in names]
+            label = "unseen synthetic people" if world == "synthetic" else "a real man, four-camera reference"
+            means, spread = [float(np.mean(part)) for part in values], [float(np.ptp(part) / 2) for part in values]
+            axes.barh(place + offset, means, 0.38, xerr=spread, color=colour, label=label)
+        axes.set_xlabel(title)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_yticks(place, [_TITLES[name] for name in names])
+    panels[0].invert_yaxis()
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, loc="outside upper center", ncols=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)

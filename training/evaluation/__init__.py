@@ -1,0 +1,1 @@
+"""Scores on synthetic people, on data sets and against measured references."""

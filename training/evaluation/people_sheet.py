@@ -1,0 +1,99 @@
+"""Unseen people as a network sees them, one column a person: what a curve does not tell.
+
+Above, the picture: detected keypoints (white, the surer the larger), the true skeleton (green) and the network's (orange),
+each where it stands. Below, the same two from the camera's right, far away on the right, pelvis on pelvis: depth is what one
+camera gets wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from body.joints import PARENTS
+from body.lbs_torch import TorchBody
+from common.arrays import ImageArray
+from training.evaluation.synthetic import FPS, LENGTH, unseen_people
+from training.motion.clip import Clip
+from training.networks.lifter import Lifted, Lifter
+from training.simulation.batches import Batch
+
+TILE: Final = 192
+"""Side of one view, pixels."""
+SPAN_M: Final = 2.2
+"""What fits into the view from the side, metres."""
+TRUE, PREDICTED, DETECTED = (70, 210, 90), (255, 150, 40), (255, 255, 255)
+_GROUND, _LINE = 24, (60, 60, 60)
+_SHIFT = 4  # OpenCV draws at 1/16 of a pixel
+
+
+@torch.no_grad()
+def picture_people(
+    network: Lifter,
+    body: TorchBody,
+    clips: list[Clip],
+    people: int = 8,
+    single_frames: bool = False,
+    seed: int = 4321,
+) -> ImageArray:
+    """The last frames of ``people`` windows of ``clips``, uint8 RGB (2 `TILE`, people x `TILE`, 3): the same people at
+    every call. ``single_frames`` shows the network's per-frame part alone."""
+    batch = unseen_people(network, body, clips, seed).draw(people, LENGTH, FPS)
+    was_training = network.training
+    network.eval()
+    lifted = network(batch.seen, network.start_state(people), alone=single_frames)
+    network.train(was_training)
+    return draw_people(batch, lifted, body)
+
+
+def draw_people(batch: Batch, lifted: Lifted, body: TorchBody) -> ImageArray:
+    """The last frame of each window of ``batch`` and what was ``lifted`` from it, uint8 RGB (2 `TILE`, B x `TILE`, 3)."""
+    found, _ = body.skeleton(lifted.rotations[:, -1], lifted.betas[:, -1])
+    skeletons = (
+        (_numpy(batch.joints[:, -1]), _numpy(batch.pelvis[:, -1]), TRUE),
+        (_numpy(found), _numpy(lifted.pelvis[:, -1]), PREDICTED),
+    )
+    seen = batch.seen
+    points, confidence, boxes, cameras = (
+        _numpy(part[:, -1]) for part in (seen.points, seen.confidence, seen.box, seen.camera)
+    )
+    columns = []
+    for row, (x, y, side) in enumerate(boxes):
+        corner, scale = np.array([x, y]) - side / 2, TILE / side
+        front, aside = (np.full((TILE, TILE, 3), _GROUND, np.uint8) for _ in range(2))
+        for point, sure in zip(points[row], confidence[row], strict=True):
+            _dot(front, (point - corner) * scale, 1 + 2 * float(sure))
+        for joints, pelvis, colour in skeletons:
+            place = joints[row] + pelvis[row]
+            depth = np.maximum(place[:, 2:], 0.1)
+            pixels = place[:, :2] / depth * cameras[row, :2] + cameras[row, 2:]
+            _skeleton(front, (pixels - corner) * scale, colour)
+            _skeleton(aside, joints[row][:, [2, 1]] / SPAN_M * TILE + TILE / 2, colour)
+        column = np.concatenate([front, aside])
+        column[:, -1] = column[TILE] = _LINE
+        columns.append(column)
+    return np.concatenate(columns, 1)
+
+
+def _numpy(values: torch.Tensor) -> NDArray[np.float64]:
+    return values.detach().cpu().double().numpy()
+
+
+def _fixed(point: NDArray[np.float64]) -> tuple[int, int]:
+    """Within OpenCV's range, whatever an untrained network says."""
+    x, y = np.nan_to_num(point).clip(-4 * TILE, 4 * TILE) * (1 << _SHIFT)
+    return round(float(x)), round(float(y))
+
+
+def _skeleton(image: ImageArray, joints: NDArray[np.float64], colour: tuple[int, int, int]) -> None:
+    for joint, parent in enumerate(PARENTS):
+        if parent >= 0:
+            cv2.line(image, _fixed(joints[joint]), _fixed(joints[parent]), colour, 1, cv2.LINE_AA, _SHIFT)
+
+
+def _dot(image: ImageArray, point: NDArray[np.float64], radius: float) -> None:
+    cv2.circle(image, _fixed(point), round(radius * (1 << _SHIFT)), DETECTED, -1, cv2.LINE_AA, _SHIFT)

@@ -1,0 +1,77 @@
+"""What a saved motion says about a recording whose truth is known: which row belongs to whom, and how they are posed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from body.lbs import NumpyBody
+from body.model import BodyArrays
+from common.arrays import DoubleArray
+from formats.motion import Motion
+
+NEAR: Final = 1.0
+"""Whoever's points are off by more than the person's size, in the mean, is somebody else."""
+
+
+def rows_of_people(
+    motion: Motion,
+    frames: NDArray[np.int64],
+    points: DoubleArray,
+    columns: list[int],
+    *,
+    of_joints: bool = False,
+    near: float = NEAR,
+) -> NDArray[np.int64]:
+    """The rows of ``motion`` that show each of P people: frame by frame, the pairing whose points lie nearest in all.
+
+    Nobody is given two people, nobody is given twice, and who stands too far off is none of them. The motion's
+    own person numbers do not matter: somebody who was lost and found again is the same to the truth.
+
+    Args:
+        motion: N rows.
+        frames: (T,) indices of frames in the source.
+        points: (P, T, K, 2) where points of the people truly are, image pixels; NaN where not known.
+        columns: the K of the 17 COCO keypoints, or with ``of_joints`` of the 24 joints, that ``points`` are.
+        near: how far off a person's points may be, in the mean, over his size.
+
+    Returns:
+        (P, T) row numbers; -1 where the motion does not have the person, or nothing is known of him.
+    """
+    seen = (motion.joints_px if of_joints else motion.keypoints_px).astype(np.float64)
+    order = np.argsort(motion.frame, kind="stable")
+    starts, ends = (np.searchsorted(motion.frame[order], frames, side) for side in ("left", "right"))
+    rows = np.full(points.shape[:2], -1, np.int64)
+    for t, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        found = [row for row in order[start:end] if motion.person[row] >= 0]
+        if not found:
+            continue
+        distance = np.array([[_distance(seen[row], truth, columns) for row in found] for truth in points[:, t]])
+        people, chosen = linear_sum_assignment(np.minimum(distance, 1e6))  # it takes no infinities
+        for person, place in zip(people, chosen, strict=True):
+            if distance[person, place] <= min(near, 1e6):
+                rows[person, t] = found[place]
+    return rows
+
+
+def _distance(seen: DoubleArray, truth: DoubleArray, columns: list[int]) -> float:
+    """Mean distance of the points that both know over the size of the larger of the two; infinite without any."""
+    both = np.isfinite(truth).all(-1) & np.isfinite(seen[columns]).all(-1)
+    if not both.any():
+        return float("inf")
+    size = max(float(np.ptp(part[np.isfinite(part).all(-1)], axis=0).max()) for part in (seen, truth))
+    return float(np.linalg.norm(seen[columns] - truth, axis=-1)[both].mean()) / max(size, 1.0)
+
+
+def posed(motion: Motion, rows: NDArray[np.int64], arrays: BodyArrays) -> NDArray[np.float32]:
+    """Vertices (len(rows), V, 3), metres, camera frame, of the motion's ``rows``; NaN where a row is -1."""
+    body = NumpyBody(arrays)
+    vertices = np.full((len(rows), arrays.vertex_count, 3), np.nan, np.float32)
+    for place, row in enumerate(rows):
+        if row >= 0:
+            body.set_shape(motion.betas[row])
+            vertices[place] = body.pose(motion.global_orient[row], motion.body_pose[row], motion.transl[row])[0]
+    return vertices

@@ -1,0 +1,159 @@
+"""How far estimated optical flow is from exact flow: python -m training.noise_measurement.flow --motion FOLDER
+
+Films synthetic people, lets the live program's flow engine look at the pictures, and compares its field with the exact one.
+Prints end-point errors by speed, and fits the model of what the engine makes of exact flow on the 32 x 32 cells that the
+network sees: `training/simulation/flow_noise.json`, which training draws from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+
+from body.lbs_torch import TorchBody
+from body.model import load_body
+from common.arrays import FloatArray
+from common.errors import exit_with_one_line
+from engines.registry import open_engine
+from realtime.records import Box
+from realtime.stages.flow import SIZE, CropFlow, RaftFlow
+from training.motion.bank import MotionBank
+from training.motion.clip import MotionError
+from training.motion.opening import open_clips
+from training.noise_measurement.fit_flow import CellPairs, fit
+from training.simulation.detector_noise import NoiseSampler, load_noise
+from training.simulation.flow_grid import CELLS
+from training.simulation.flow_noise import TABLES
+from training.synth.observations import shoot, track
+from training.synth.render import Film, crop_view
+from training.synth.scene import SceneMaker
+from training.synth.windows import cell_means
+
+FRAMES, FPS = 6, 30.0
+BINS: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, float("inf"))
+"""Edges of the bins of speed in the report, px of the 128 px crop a frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One pair of frames in the crop of a tracked person.
+
+    ``exact``, ``estimated`` (32, 32, 2) on the cells, sides of the crop; ``body`` (32, 32) bool, the cell's middle lies on the
+    person in the first frame; ``inside`` (32, 32) bool, it lies in the picture. ``error`` and ``speed`` (N,) px of the
+    128² field at every pixel of the person that is seen in both frames.
+    """
+
+    window: int
+    exact: FloatArray
+    estimated: FloatArray
+    body: NDArray[np.bool_]
+    inside: NDArray[np.bool_]
+    error: FloatArray
+    speed: FloatArray
+
+
+def film_pairs(motion: Path, windows: int, seed: int, engine: CropFlow | None = None) -> Iterator[Pair]:
+    """Pairs of neighbouring frames of ``windows`` tracked people, as the live program would see them with ``engine``, DIS
+    where none is given."""
+    arrays = load_body()
+    maker = SceneMaker(MotionBank(open_clips(motion, "train"), seed=seed), arrays, TorchBody(arrays), seed + 1)
+    noise, rng = NoiseSampler(load_noise(), seed + 2), np.random.default_rng(seed + 3)
+    done = 0
+    while done < windows:
+        films = [Film(scene) for scene in maker.draw(min(8, windows - done), FRAMES, FPS)]
+        for film, found in zip(films, track(films, noise), strict=True):
+            if found is None:
+                continue
+            done += 1
+            for shot in shoot(film, found.boxes, 64, rng, engine):
+                if shot.flow is not None:
+                    yield _compare(film, shot.frame - 1, done, shot.flow.box, shot.flow.field)
+
+
+def _compare(film: Film, frame: int, window: int, box: Box, field: FloatArray) -> Pair:
+    scene = film.scene
+    fine, coarse = crop_view(scene, box, SIZE), crop_view(scene, box, CELLS)
+    owner = np.append(scene.mesh.owner, -1)
+    flow = film.flow(frame, fine)
+    seen = (owner[flow.ids] == 0) & ~flow.hidden & _in_picture(film, box, SIZE)
+    small = film.flow(frame, coarse)
+    return Pair(
+        window,
+        np.asarray(small.field / np.float32(CELLS)),
+        cell_means(field),
+        owner[small.ids] == 0,
+        _in_picture(film, box, CELLS),
+        np.linalg.norm(field - flow.field, axis=-1)[seen],
+        np.linalg.norm(flow.field, axis=-1)[seen],
+    )
+
+
+def _in_picture(film: Film, box: Box, size: int) -> NDArray[np.bool_]:
+    """(size, size): which pixels of the crop lie in the picture."""
+    width, height = film.scene.size
+    line = (np.arange(size) + 0.5) / size - 0.5
+    x, y = box.x + line * box.size, box.y + line * box.size
+    return np.asarray(((y >= 0) & (y <= height - 1))[:, None] & ((x >= 0) & (x <= width - 1))[None])
+
+
+def gather(pairs: list[Pair]) -> CellPairs:
+    """All pairs in one."""
+    return CellPairs(
+        np.stack([pair.exact for pair in pairs]),
+        np.stack([pair.estimated for pair in pairs]),
+        np.stack([pair.body for pair in pairs]),
+        np.stack([pair.inside for pair in pairs]),
+        np.array([pair.window for pair in pairs]),
+    )
+
+
+def report(pairs: list[Pair]) -> str:
+    """End-point error of the 128² field on the person by speed, as a table."""
+    error, speed = np.concatenate([p.error for p in pairs]), np.concatenate([p.speed for p in pairs])
+    lines = [f"end-point error on the person, px of a {SIZE} px crop ({len(pairs)} pairs of frames)"]
+    for low, high in itertools.pairwise(BINS):
+        chosen = error[(speed >= low) & (speed < high)]
+        if len(chosen):
+            middle, tail = np.quantile(chosen, [0.5, 0.9])
+            lines.append(
+                f"  speed {low:5.2f} to {high:5.2f}: mean {chosen.mean():5.2f}  median {middle:5.2f}  p90 {tail:5.2f}"
+                f"  {len(chosen) / len(error):5.1%} of the pixels"
+            )
+    lines.append(f"  all: mean {error.mean():.2f}, of a mean motion of {speed.mean():.2f}")
+    return "\n".join(lines)
+
+
+def main(
+    motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
+    windows: Annotated[int, typer.Option(help="people filmed, six frames each")] = 300,
+    output: Annotated[Path, typer.Option(help="where the fitted model goes")] = TABLES,
+    engine: Annotated[str, typer.Option(help="dis, or raft, which takes a second a pair on a CPU")] = "dis",
+    seed: Annotated[int, typer.Option()] = 31,
+) -> None:
+    """Compare a flow engine with exact flow and write what it does to it, beside what is known of the others."""
+    if engine not in ("dis", "raft"):
+        raise typer.BadParameter(f"--engine is dis or raft, not {engine!r}")
+    torch.set_num_threads(1)
+    pairs = list(film_pairs(motion, windows, seed, RaftFlow(open_engine("raft-small")) if engine == "raft" else None))
+    print(report(pairs))
+    row = {**fit(gather(pairs)), "pairs": len(pairs), "fps": FPS, "crop": SIZE}
+    for name, value in row.items():
+        print(f"{name:14s} {value}")
+    known = json.loads(output.read_text())["engines"] if output.exists() else {}
+    output.write_text(json.dumps({"engines": {**known, engine: row}}, indent=1) + "\n")
+    print(f"{output.name}: sha256 {hashlib.sha256(output.read_bytes()).hexdigest()}")
+
+
+if __name__ == "__main__":
+    with exit_with_one_line(MotionError):
+        typer.run(main)

@@ -1,0 +1,279 @@
+"""How detections in real video differ from those of rendered people: python -m training.noise_measurement.real_video MOTION.npz ...
+
+The noise tables (`training.simulation.detector_noise`) are of rendered people, whose truth is exact, but who look like nothing that a detector
+was trained on: it is far less sure of them. A regressor must not be taught that real detections are as bad. So recordings
+of real video (``run_camera.py --save``) are measured for three things, of which none needs anybody's pose:
+
+- ease: everyone's visible keypoints have confidences; which share of a table's better part are they like? Which keypoints
+  are visible is decided as in training, by the body that was laid over the person;
+- jitter: how much of a keypoint's place is new in every frame, by the second differences of keypoints that hardly move;
+- error, only with ``--reference``: detections held against points that several cameras have measured in space
+  (`training.evaluation.reference` says in which file), the recordings then being its cameras in their order. Given their
+  confidence, which share of the table's errors do they reach? Only points count that are themselves known well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from body.errors import BodyError
+from body.joints import COCO_NAMES
+from body.lbs_torch import TorchBody
+from body.rotations import axis_angle_to_matrix
+from common.arrays import DoubleArray
+from common.errors import UserError, exit_with_one_line
+from formats.motion import Motion, body_of, load_motion
+from training.evaluation.reference import Reference, load_reference
+from training.simulation.batches import visibility
+from training.simulation.detector_noise import BINS, GROUP_OF, GROUPS, DetectorNoise, NoiseSampler, load_noise
+
+_ENOUGH, _ENOUGH_GROUPS = 40, 4
+"""Detections that make a distribution, and how many kinds of keypoint make a person."""
+_STILL, _SURE, _LEAST_FPS = 0.004, 0.5, 20.0
+"""Jitter: share of the person's size that a keypoint moves in a frame, its confidence, and the frame rate."""
+_KNOWN: Final = 0.005
+"""Share of the person's size that a measured point's standard error may reach."""
+_SHARES: Final = np.linspace(0.05, 1.0, 96)
+_PLACES: Final = (np.arange(200) + 0.5) / 200
+_TAIL: Final = np.array([0.5, 0.75, 0.9, 0.95, 0.97, 0.99])
+_COLUMNS: Final = [np.flatnonzero(np.array(GROUP_OF) == group) for group in range(len(GROUPS))]
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """One person over N frames of a recording that follow each other: ``points`` (N, 17, 2) px, ``confidence`` (N, 17),
+    ``visible`` (N, 17), ``size`` (N,) px: the longer side of the box around what is seen."""
+
+    source: str
+    person: int
+    fps: float
+    points: DoubleArray
+    confidence: DoubleArray
+    visible: NDArray[np.bool_]
+    size: DoubleArray
+
+
+def people_in(motion: Motion) -> list[Detected]:
+    """Everyone in a recording."""
+    people = []
+    for person in np.unique(motion.person[motion.person >= 0]):
+        rows = np.flatnonzero(motion.person == person)
+        points, confidence = (
+            part[rows].astype(np.float64) for part in (motion.keypoints_px, motion.keypoint_confidence)
+        )
+        people.append(
+            Detected(
+                motion.source, int(person), motion.fps, points, confidence, visible(motion, rows), _size(motion, rows)
+            )
+        )
+    return people
+
+
+def visible(motion: Motion, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which keypoints of ``rows`` (N, 17) are in the picture and not behind trunk or head of the body laid over them."""
+    body = TorchBody(body_of(motion))
+    pose = np.concatenate([motion.global_orient[rows, None], motion.body_pose[rows]], 1)
+    rotations = torch.from_numpy(axis_angle_to_matrix(pose)).float()
+    place = torch.from_numpy(motion.transl[rows])[:, None]
+    joints, coco = (part + place for part in body.skeleton(rotations, torch.from_numpy(motion.betas[rows])))
+    focal = torch.tensor(np.diag(motion.camera_matrix)[:2], dtype=torch.float32)
+    centre = torch.tensor(motion.camera_matrix[:2, 2], dtype=torch.float32)
+    points = coco[..., :2] / coco[..., 2:].clamp_min(0.05) * focal + centre
+    state = visibility(joints[None], coco[None], points[None], 2 * centre[None])[0]
+    return np.asarray(state.numpy() == 0)
+
+
+def _size(motion: Motion, rows: NDArray[np.int64]) -> DoubleArray:
+    points, edge = motion.keypoints_px[rows].astype(np.float64), 2 * motion.camera_matrix[:2, 2]
+    seen = ((points >= 0) & (points < edge)).all(-1) & (motion.keypoint_confidence[rows] > 0.2)
+    low = np.where(seen[..., None], points, np.inf).min(1)
+    high = np.where(seen[..., None], points, -np.inf).max(1)
+    return np.asarray(np.maximum((high - low).max(-1), 1.0))
+
+
+def confidence_at(detector: DetectorNoise, group: int, ease: float) -> DoubleArray:
+    """Quantiles (200,) of the confidence of visible keypoints that `NoiseSampler` draws at this ease."""
+    quantiles = detector.confidence[group, 0]
+    return np.asarray(np.interp(1 - ease * (1 - _PLACES), np.linspace(0, 1, len(quantiles)), quantiles))
+
+
+def fit_ease(detector: DetectorNoise, confidences: list[DoubleArray]) -> float:
+    """The ease at which a table's confidences lie nearest (mean over the kinds of keypoint of Wasserstein distances) to
+    ``confidences``, an array for each of `GROUPS`; those of fewer than 40 do not count. NaN where fewer than 4 are left."""
+    used = [group for group, values in enumerate(confidences) if len(values) >= _ENOUGH]
+    if len(used) < _ENOUGH_GROUPS:
+        return float("nan")
+    theirs = [np.quantile(confidences[group], _PLACES) for group in used]
+    cost = [
+        sum(np.abs(own - confidence_at(detector, group, ease)).mean() for own, group in zip(theirs, used, strict=True))
+        for ease in _SHARES
+    ]
+    return float(_SHARES[int(np.argmin(cost))])
+
+
+def confidences_of(person: Detected) -> list[DoubleArray]:
+    """The confidences of a person's visible keypoints, an array for each of `GROUPS`."""
+    return [person.confidence[:, columns][person.visible[:, columns]] for columns in _COLUMNS]
+
+
+def still_jitter(person: Detected) -> list[DoubleArray]:
+    """Per frame, what is new in the places of visible, sure keypoints that hardly move, over the person's size; an array for
+    each of `GROUPS`. Of white noise it is the deviation along one direction, times the square root of two."""
+    if len(person.points) < 5:
+        return [np.zeros(0) for _ in GROUPS]
+    points, size = person.points, person.size[2:-2, None]
+    change = np.linalg.norm(points[3:-1] - 2 * points[2:-2] + points[1:-3], axis=-1) / size / 6**0.5
+    pace = np.linalg.norm(points[4:] - points[:-4], axis=-1) / size / 4
+    used = person.visible[2:-2] & (person.confidence[2:-2] > _SURE) & (pace < _STILL)
+    return [change[:, columns][used[:, columns]] for columns in _COLUMNS]
+
+
+def fit_jitter(detector: DetectorNoise, jitters: list[DoubleArray]) -> float:
+    """The `RealVideo.jitter` whose still keypoints shake like ``jitters``, by the medians of each of `GROUPS`."""
+    used = [group for group, values in enumerate(jitters) if len(values) >= _ENOUGH]
+    if len(used) < _ENOUGH_GROUPS:
+        return float("nan")
+    theirs = np.log([np.median(jitters[group]) for group in used])
+    shares = np.geomspace(0.03, 0.5, 15)
+    cost = []
+    for share in shares:
+        shaking = replace(detector, real=replace(detector.real, jitter=float(share)))
+        drawn = still_jitter(_drawn(NoiseSampler([shaking], 0)))
+        cost.append(abs(np.mean(np.log([np.median(drawn[group]) for group in used]) - theirs)))
+    return float(shares[int(np.argmin(cost))])
+
+
+def _drawn(noise: NoiseSampler, windows: int = 100, length: int = 40) -> Detected:
+    """Somebody who does not move, as the noise model has him seen: windows one after the other."""
+    torch.manual_seed(0)
+    points = (torch.rand(windows, 1, 17, 2) * 400 + 120).expand(windows, length, 17, 2)
+    state, size = torch.zeros(windows, length, 17, dtype=torch.long), torch.full((windows, 2), 640.0)
+    detected, confidence = noise(points, state, size, torch.full((windows, length), 1 / 30))
+    scale = (points.amax(2) - points.amin(2)).amax(-1).flatten().double().numpy()
+    places, sure = detected.flatten(0, 1).double().numpy(), confidence.flatten(0, 1).double().numpy()
+    return Detected("drawn", 0, 30.0, places, sure, np.ones(sure.shape, bool), scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """N detections held against measured points: ``length`` (N,) over the person's size, ``group`` and confidence ``bin``."""
+
+    length: DoubleArray
+    group: NDArray[np.int64]
+    bin: NDArray[np.int64]
+
+
+def errors_against(reference: Reference, camera: int, motion: Motion) -> Errors:
+    """How far visible keypoints in the recording of one camera lie from the measured points. Where these say how well they are
+    known, worse ones than `_KNOWN` do not count: their errors would be taken for the detector's."""
+    _, truth = reference.seen_by(camera)
+    length, group, bins = [], [], []
+    edge = 2 * motion.camera_matrix[:2, 2]
+    when = {int(frame): t for t, frame in enumerate(reference.frames)}
+    rows = np.array([row for row in np.flatnonzero(motion.person >= 0) if int(motion.frame[row]) in when], np.int64)
+    seen, size = visible(motion, rows), _size(motion, rows)
+    for place, row in enumerate(rows):
+        for column, name in enumerate(reference.names):
+            keypoint = COCO_NAMES.index(name)
+            point = truth[when[int(motion.frame[row])], column]
+            inside = np.isfinite(point).all() and (point >= 0).all() and (point < edge).all()
+            if reference.uncertainty is not None:
+                inside &= reference.uncertainty[when[int(motion.frame[row])], column] < _KNOWN * size[place]
+            if seen[place, keypoint] and inside:
+                length.append(float(np.linalg.norm(motion.keypoints_px[row, keypoint] - point)) / size[place])
+                group.append(GROUP_OF[keypoint])
+                bins.append(int(np.digitize(motion.keypoint_confidence[row, keypoint], BINS[1:])))
+    return Errors(np.array(length), np.array(group), np.array(bins))
+
+
+def fit_error(detector: DetectorNoise, found: Errors) -> tuple[float, DoubleArray, DoubleArray]:
+    """The share of a table's errors that ``found`` reach, and the quantiles (median to 99 %) of both at that share."""
+    theirs = np.quantile(found.length, _TAIL)
+    repeats = max(1, 40_000 // len(found.length))
+    ranks = np.random.default_rng(0).random(len(found.length) * repeats)
+    kinds = np.tile(np.stack([found.group, found.bin], 1), (repeats, 1))
+    places = np.linspace(0, 1, detector.error.shape[-1])
+    parts = [(group, level, ranks[(kinds == (group, level)).all(1)]) for group, level in np.unique(kinds, axis=0)]
+
+    def drawn(share: float) -> DoubleArray:
+        lengths = [np.interp(part * share, places, detector.error[group, 0, level]) for group, level, part in parts]
+        return np.asarray(np.quantile(np.concatenate(lengths), _TAIL))
+
+    shares = _SHARES[_SHARES >= 0.3]
+    cost = [np.abs(np.log(drawn(share) / theirs)).mean() for share in shares]
+    best = float(shares[int(np.argmin(cost))])
+    return best, theirs, drawn(best)
+
+
+def main(
+    motions: Annotated[list[Path], typer.Argument(help="motion files of real video, made with --save")],
+    detector: Annotated[str, typer.Option(help="the --keypoints network they were made with")] = "movenet-lightning",
+    reference: Annotated[Path | None, typer.Option(help="measured points; the recordings are of its cameras")] = None,
+) -> None:
+    """Print the numbers of `training.simulation.detector_noise.RealVideo`."""
+    detectors = {noise.name: noise for noise in load_noise()}
+    if detector not in detectors:
+        raise typer.BadParameter(f"there are no tables of '{detector}': choose one of {', '.join(detectors)}")
+    noise = detectors[detector]
+    recordings = [load_motion(path) for path in motions]
+    if reference is not None:
+        try:
+            measured = load_reference(reference)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        if len(recordings) != len(measured.matrices):
+            raise UserError(
+                f"{reference} is of {len(measured.matrices)} cameras: give as many recordings, in their order"
+            )
+        parts = [errors_against(measured, camera, motion) for camera, motion in enumerate(recordings)]
+        every = Errors(*(np.concatenate([getattr(part, name) for part in parts]) for name in Errors.__slots__))
+        share, theirs, drawn = fit_error(noise, every)
+        for what, values in (("found", theirs), ("drawn", drawn)):
+            quantiles = "  ".join(
+                f"{100 * place:.0f} % {value:.3f}" for place, value in zip(_TAIL, values, strict=True)
+            )
+            print(f"error {what}: {quantiles} of the person's size")
+        print(f"{len(every.length)} visible keypoints: error {share:.2f}")
+        return
+    _print_people(noise, [person for motion in recordings for person in people_in(motion)])
+
+
+def _print_people(noise: DetectorNoise, people: list[Detected]) -> None:
+    table = Table("recording", "person", "frames", *GROUPS, "ease", title="mean confidence of visible keypoints")
+    eases, shaking = [], [still_jitter(person) for person in people if person.fps >= _LEAST_FPS]
+    for person in people:
+        confidences = confidences_of(person)
+        ease = fit_ease(noise, confidences)
+        if np.isfinite(ease):
+            eases.append(ease)
+            means = [f"{values.mean():.2f}" if len(values) >= _ENOUGH else "" for values in confidences]
+            row = (Path(person.source).name, str(person.person), str(len(person.points)))
+            table.add_row(*row, *means, f"{ease:.2f}")
+    if not eases:
+        raise UserError("nobody is seen long enough in these recordings: give longer ones")
+    for ease in (float(np.median(eases)), 1.0):
+        means = [f"{confidence_at(noise, group, ease).mean():.2f}" for group in range(len(GROUPS))]
+        table.add_row("the table", "", "", *means, f"{ease:.2f}", style="dim")
+    Console(width=140).print(table)
+    print(f"{len(eases)} people: ease {' '.join(f'{ease:.2f}' for ease in sorted(eases))}")
+    jitters = [np.concatenate([one[group] for one in shaking] or [np.zeros(0)]) for group in range(len(GROUPS))]
+    medians = "  ".join(
+        f"{name} {np.median(values):.4f}"
+        for name, values in zip(GROUPS, jitters, strict=True)
+        if len(values) >= _ENOUGH
+    )
+    print(f"still keypoints shake by {medians or '-'} of the person's size: jitter {fit_jitter(noise, jitters):.2f}")
+
+
+if __name__ == "__main__":
+    with exit_with_one_line(UserError, BodyError):
+        typer.run(main)

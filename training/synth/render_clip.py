@@ -1,0 +1,59 @@
+"""Render a clip of a synthetic walking person: python -m training.synth.render_clip --motion FOLDER
+
+Made once for the repository: the demo plays it where its real clip cannot be had.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import roma
+import torch
+import typer
+
+from body.lbs_torch import TorchBody
+from body.model import load_body
+from common.camera import Camera
+from common.errors import exit_with_one_line
+from realtime.draw.raster import Rasteriser
+from realtime.outputs.video import VideoRecorder
+from training.motion.clip import MotionError
+from training.motion.opening import open_clips
+from training.synth.appearance import clothing
+from training.synth.backgrounds import background
+
+WIDTH, HEIGHT, FOCAL, DEPTH, FPS = 640, 480, 544.0, 3.6, 30.0
+
+
+def main(
+    motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
+    output: Annotated[Path, typer.Option()] = Path("assets/synthetic_walk.mp4"),
+    frames: Annotated[int, typer.Option()] = 90,
+    seed: Annotated[int, typer.Option()] = 4,
+) -> None:
+    """Write ``frames`` frames of the longest walk, seen from the front by a camera that follows."""
+    arrays, rng = load_body(), np.random.default_rng(seed)
+    body, raster = TorchBody(arrays), Rasteriser(arrays.faces)
+    walk = max((clip for clip in open_clips(motion, "train") if clip.category == "walk"), key=lambda clip: clip.frames)
+    rotations = roma.rotvec_to_rotmat(torch.from_numpy(walk.rotations[:frames]))
+    facing = rotations[0, 0, :, 2]
+    turn = roma.rotvec_to_rotmat(torch.tensor([0.0, -float(torch.atan2(facing[0], facing[2])) + 0.4, 0.0]))
+    rotations[:, 0] = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ turn @ rotations[:, 0]
+    with torch.no_grad():
+        vertices = body(rotations, torch.zeros(len(rotations), 10))[0].numpy() + np.array([0, 0.05, DEPTH], np.float32)
+    camera = Camera(FOCAL, FOCAL, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
+    colour, scene = clothing(arrays, rng), background(HEIGHT, WIDTH, rng)
+    with VideoRecorder(output, FPS) as video:
+        for number, body_vertices in enumerate(vertices):
+            image = scene.copy()
+            raster.begin(HEIGHT, WIDTH)
+            raster.add(body_vertices, camera, (255, 255, 255), colour)
+            raster.blend(image)
+            video.write(image, number / FPS)
+
+
+if __name__ == "__main__":
+    with exit_with_one_line(MotionError):
+        typer.run(main)

@@ -25,7 +25,7 @@ from engines.cuda.packages import ENVIRONMENT as CUDA_ENVIRONMENT
 from engines.machine_files import ENVIRONMENT as PLANS_ENVIRONMENT
 from engines.registry import why_no_tensorrt
 from realtime.measure import Report
-from realtime.session import DEFAULT_FOCAL, Flow, Keypoints, Options, Session, View
+from realtime.session import DEFAULT_FOCAL, FlowMethod, KeypointModel, Options, Session, View
 
 Runtime = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
 Precision = Literal["auto", "fp32", "fp16", "int8"]
@@ -41,7 +41,7 @@ def main(
             f"pycuda or, with ${CUDA_ENVIRONMENT}=cuda-bindings, through that, and replays CUDA graphs"
         ),
     ] = "auto",
-    keypoints: Annotated[Keypoints, typer.Option(help="MoveNet Lightning or Thunder")] = "fast",
+    keypoints: Annotated[KeypointModel, typer.Option(help="MoveNet Lightning or Thunder")] = "fast",
     regressor: Annotated[str, typer.Option(help="a shipped regressor's name or an .onnx file")] = "motion",
     body: Annotated[Path | None, typer.Option(help="a licensed SMPL .pkl/.npz or another SMPL-layout file")] = None,
     record: Annotated[Path | None, typer.Option(help="write the annotated video (.mp4)")] = None,
@@ -68,7 +68,7 @@ def main(
         ),
     ] = False,
     flow: Annotated[
-        Flow, typer.Option(help="optical flow; auto: raft on a GPU, dis on a CPU; none: keypoints alone")
+        FlowMethod, typer.Option(help="optical flow; auto: raft on a GPU, dis on a CPU; none: keypoints alone")
     ] = "auto",
     persons: Annotated[int, typer.Option(min=1, max=6, help="people followed at the same time")] = 1,
     width: Annotated[int | None, typer.Option(min=16, help="ask the camera for pictures so wide")] = None,

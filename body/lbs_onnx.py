@@ -26,7 +26,7 @@ _OPSET, _IR_VERSION = 17, 8
 _JOINTS = len(JOINT_NAMES)
 
 
-def to_onnx(arrays: BodyArrays) -> bytes:
+def body_to_onnx(arrays: BodyArrays) -> bytes:
     """The serialised graph of a body of V vertices, for N people at a time.
 
     Inputs, all float32: betas (N, 10), clamped to the body's limit; rotations (N, 24, 3, 3) local, root included;

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from body.errors import BodyError
 from body.joints import JOINT_NAMES
 from body.lbs import NumpyBody
-from body.lbs_onnx import OUTPUTS, to_onnx
+from body.lbs_onnx import OUTPUTS, body_to_onnx
 from body.model import BodyArrays, load_body
 from body.packed import BETAS
 from body.rotations import axis_angle_to_matrix
@@ -99,7 +99,7 @@ def main(
         arrays = load_body(body)
     except BodyError as error:
         raise SystemExit(str(error)) from None
-    data = to_onnx(arrays)
+    data = body_to_onnx(arrays)
     model = onnx.load_from_string(data)
     check(model)
     check_operators(model)

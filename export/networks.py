@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from body.lbs_onnx import to_onnx
+from body.lbs_onnx import body_to_onnx
 from body.model import load_body
 from engines.engine import Arrays, Engine
 from engines.manifest import resolve, shipped_models
 from engines.ort import OnnxRuntimeEngine
 from export.body_graph import sample_poses
-from realtime.session import KEYPOINT_MODELS, Flow, Options, Session
+from realtime.session import KEYPOINT_MODELS, FlowMethod, Options, Session
 from realtime.sources import open_source
 from realtime.stages.keypoints import PersonDetector, search_regions
 
@@ -53,7 +53,7 @@ def load_networks(names: list[str] | None = None, body: Path | None = None) -> d
     found = {}
     for name in names:
         if name == BODY:
-            found[name] = Network(BODY, "body", to_onnx(load_body(body)))
+            found[name] = Network(BODY, "body", body_to_onnx(load_body(body)))
         else:
             model = resolve(name)
             found[model.name] = Network(model.name, model.kind or "regressor", model.read(), name)
@@ -61,7 +61,7 @@ def load_networks(names: list[str] | None = None, body: Path | None = None) -> d
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Motion:
+class PipelineOutput:
     """What the chain saw in N frames, one row each: ``frames`` (N,), ``keypoints`` (N, 17, 2) px with ``confidence``
     (N, 17), ``joints`` (N, 24, 3) m in the camera frame; NaN where nobody was found."""
 
@@ -70,10 +70,10 @@ class Motion:
     confidence: NDArray[np.float32]
     joints: NDArray[np.float32]
 
-    def rows(self, frames: NDArray[np.int64]) -> Motion:
+    def rows(self, frames: NDArray[np.int64]) -> PipelineOutput:
         """The rows of some ``frames``."""
         chosen = np.isin(self.frames, frames)
-        return Motion(self.frames[chosen], self.keypoints[chosen], self.confidence[chosen], self.joints[chosen])
+        return PipelineOutput(self.frames[chosen], self.keypoints[chosen], self.confidence[chosen], self.joints[chosen])
 
 
 Opener = Callable[[str], Engine]
@@ -92,13 +92,15 @@ class _Chain(Session):
         return engine
 
 
-def run_chain(options: Options, opener: Opener) -> Motion:
+def run_pipeline(options: Options, opener: Opener) -> PipelineOutput:
     """Run the live program with the engines that ``opener`` gives for model names or files."""
     with tempfile.TemporaryDirectory() as folder:
         path = options.save or Path(folder, "motion.npz")
         _Chain(replace(options, save=path, view="none"), opener).run()
         with np.load(path, allow_pickle=False) as motion:
-            return Motion(motion["frame"], motion["keypoints_px"], motion["keypoint_confidence"], motion["joints_m"])
+            return PipelineOutput(
+                motion["frame"], motion["keypoints_px"], motion["keypoint_confidence"], motion["joints_m"]
+            )
 
 
 class Recorder(Engine):
@@ -139,7 +141,7 @@ def record_samples(networks: Mapping[str, Network], video: Path, frames: int) ->
     speeds = [speed for speed, model in KEYPOINT_MODELS.items() if model in networks] or ["fast"]
     regressors = [network.model for network in networks.values() if network.kind == "regressor"]
     regressors = regressors or [Options().regressor]
-    flow: Flow = "raft" if any(network.kind == "flow" for network in networks.values()) else "dis"
+    flow: FlowMethod = "raft" if any(network.kind == "flow" for network in networks.values()) else "dis"
     for place in range(max(len(speeds), len(regressors))):
         options = Options(
             str(video),
@@ -148,7 +150,7 @@ def record_samples(networks: Mapping[str, Network], video: Path, frames: int) ->
             frames=frames,
             flow=flow if place == 0 else "dis",
         )
-        run_chain(options, opener)
+        run_pipeline(options, opener)
     for network in networks.values():
         if network.kind == "detector":  # the chain looks for people once and then follows them
             samples[network.name] = _search(network, video, frames)

@@ -115,7 +115,7 @@ def round_to_half(lifter: Lifter) -> Lifter:
     return lifter
 
 
-def to_onnx(lifter: Lifter) -> onnx.ModelProto:
+def regressor_to_onnx(lifter: Lifter) -> onnx.ModelProto:
     """The streaming graph of a trained network, for any number of people (see `LifterStep`)."""
     camera = torch.tensor([[600.0, 600.0, 320.0, 240.0]] * 2)
     dt = torch.full((2,), 1 / 30)
@@ -168,7 +168,7 @@ def main(
     flow = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), 7)) if lifter.config.flow else None
     maker = BatchMaker(bank, TorchBody(load_body()), noise, NONE, flow=flow)
     batch = maker.draw(4, FRAMES, 30.0)
-    model = to_onnx(round_to_half(lifter))
+    model = regressor_to_onnx(round_to_half(lifter))
     store_fp16(model)
     check(model)
     differences = parity(model, load_checkpoint(checkpoint), batch)

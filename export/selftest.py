@@ -38,7 +38,7 @@ from export.conversion.precision import compare_engines, convert
 from export.engines import CALIBRATION_FRAMES, build_engines
 from export.networks import CLIP, Network, load_networks, record_samples
 from realtime.measure import Report, nulls, version
-from realtime.session import KEYPOINT_MODELS, Flow, Options, Session
+from realtime.session import KEYPOINT_MODELS, FlowMethod, Options, Session
 
 Runtime = Literal["tensorrt", "onnxruntime", "openvino"]
 
@@ -153,7 +153,7 @@ def examine(
 
 
 def run_program(
-    engine: Runtime, precision: Precision | Literal["auto"], video: Path, live: bool, frames: int, flow: Flow
+    engine: Runtime, precision: Precision | Literal["auto"], video: Path, live: bool, frames: int, flow: FlowMethod
 ) -> Report:
     """The whole program over a video, as fast as it can or by the video's own clock."""
     options = Options(str(video), "none", engine, frames=frames, live=live, precision=precision, flow=flow)
@@ -234,7 +234,7 @@ def run_selftest(
     device = next((result.device for result in results if result.device), "")
     test = SelfTest(engine, precision, device, describe_machine(), results, {}, [])
     # A CPU running RAFT would show nothing but that it is no GPU.
-    flow: Flow = "raft" if engine == "tensorrt" else "dis"
+    flow: FlowMethod = "raft" if engine == "tensorrt" else "dis"
     whole: Precision | Literal["auto"] = precision if networks.keys() >= _PROGRAM else "auto"
     for name, live in (("as fast as it can", False), ("live", True)):
         console.print(f"running the whole program, {name}")

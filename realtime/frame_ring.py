@@ -10,7 +10,7 @@ import numpy as np
 from common.arrays import ImageArray
 from realtime.queues import Closed
 from realtime.records import Frame
-from realtime.sources.source import Stamp
+from realtime.sources.source import FrameTimestamp
 
 
 class FrameRing:
@@ -37,7 +37,9 @@ class FrameRing:
         self._condition = threading.Condition()
         self._closed = False
 
-    def capture(self, read_into: Callable[[ImageArray], Stamp | None], wait: bool) -> tuple[Frame | None, bool]:
+    def capture(
+        self, read_into: Callable[[ImageArray], FrameTimestamp | None], wait: bool
+    ) -> tuple[Frame | None, bool]:
         """Read one picture of the source into a free slot.
 
         Args:

@@ -21,7 +21,7 @@ from typing import Any
 from common.camera import Camera
 from realtime.frame_ring import FrameRing
 from realtime.measure import Meter
-from realtime.queues import Closed, Handoff, ResultReader, ResultRing
+from realtime.queues import Closed, ResultReader, ResultRing, SingleSlotQueue
 from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, Result
 from realtime.sources.source import Source
 from realtime.stages.flow import CropFlow
@@ -101,10 +101,10 @@ class Pipeline:
         self.results = ResultRing(
             2, lossless, lambda result: self.frames.hold(result.frame), lambda result: self.frames.release(result.frame)
         )
-        self._waiting: Handoff[Frame] = Handoff()
-        self._flow_request: Handoff[_FlowRequest] = Handoff()
-        self._flow_answer: Handoff[tuple[Flow, ...]] = Handoff()
-        self._observed: Handoff[_Observation] = Handoff()
+        self._waiting: SingleSlotQueue[Frame] = SingleSlotQueue()
+        self._flow_request: SingleSlotQueue[_FlowRequest] = SingleSlotQueue()
+        self._flow_answer: SingleSlotQueue[tuple[Flow, ...]] = SingleSlotQueue()
+        self._observed: SingleSlotQueue[_Observation] = SingleSlotQueue()
         self._running = threading.Event()
         self._running.set()
         self._stop = threading.Event()
@@ -299,7 +299,7 @@ class Pipeline:
                 each = [(keypoints, self._camera, time_s, motion.get(keypoints.person)) for keypoints in seen.people]
                 if self._ahead is None:
                     ready = seen, tuple(self._regressor(*one) for one in each)
-                elif due := self._ahead.push(seen, time_s, [self._regressor.look(*one) for one in each]):
+                elif due := self._ahead.push(seen, time_s, [self._regressor.predict(*one) for one in each]):
                     ready = due[0], tuple(map(self._regressor.pose, due[1]))
                 self._regressor.forget(time_s - 5.0)
             if ready is not None:
@@ -308,8 +308,8 @@ class Pipeline:
     def _held_back(self) -> Iterator[Answer]:
         """What still waits for later frames when there are no more."""
         if self._ahead is not None:
-            for seen, guesses in self._ahead.flush():
-                yield seen, tuple(map(self._regressor.pose, guesses))
+            for seen, predictions in self._ahead.flush():
+                yield seen, tuple(map(self._regressor.pose, predictions))
 
     def _publish(self, seen: _Observation, people: tuple[BodyEstimate, ...], wait: bool = False) -> None:
         finished = time.monotonic_ns()

@@ -15,7 +15,7 @@ class Closed(Exception):
     """Nothing more will come. Ends a stage's loop; never reaches the user."""
 
 
-class Handoff(Generic[T]):
+class SingleSlotQueue(Generic[T]):
     """A place for ONE item between two threads.
 
     One frame is in flight and one is waiting, so a slow stage never builds a queue whose oldest picture is seconds old.

@@ -67,7 +67,7 @@ class Keypoints:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PoseGuess:
+class PosePrediction:
     """What the regressor network says of one person in one frame, before a body is posed.
 
     ``time_s`` is the frame's. ``rotations`` (24, 3, 3) local rotation matrices, the first one to the camera frame;

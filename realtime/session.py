@@ -44,9 +44,9 @@ DEFAULT_FOCAL: Final = 0.85
 """Focal length over the longer side of the picture where it is not known: a 61° field of view, between webcam and phone."""
 
 View = Literal["auto", "window", "none"]
-Keypoints = Literal["fast", "accurate"]
-Flow = Literal["auto", "dis", "raft", "none"]
-KEYPOINT_MODELS: Final[dict[Keypoints, str]] = {"fast": "movenet-lightning", "accurate": "movenet-thunder"}
+KeypointModel = Literal["fast", "accurate"]
+FlowMethod = Literal["auto", "dis", "raft", "none"]
+KEYPOINT_MODELS: Final[dict[KeypointModel, str]] = {"fast": "movenet-lightning", "accurate": "movenet-thunder"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Options:
     source: str = "0"
     view: View = "auto"
     engine: str = "auto"
-    keypoints: Keypoints = "fast"
+    keypoints: KeypointModel = "fast"
     regressor: str = "motion"
     body: Path | None = None
     record: Path | None = None
@@ -69,7 +69,7 @@ class Options:
     focal: float | None = None
     precision: Literal["auto"] | Precision = "auto"
     trust_engine: bool = False
-    flow: Flow = "auto"
+    flow: FlowMethod = "auto"
     persons: int = 1
     width: int | None = None
     height: int | None = None

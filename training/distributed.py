@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class ProcessGroup:
     """This process among all that train together. ``device`` is its GPU, or the CPU where there is none."""
 
     rank: int = 0
@@ -19,7 +19,7 @@ class Crew:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process validates, prints and writes."""
         return self.rank == 0
 
@@ -31,7 +31,7 @@ class Crew:
         dist.all_gather_object(values, value)
         return values
 
-    def agree(self, value: bool) -> bool:
+    def broadcast(self, value: bool) -> bool:
         """The leader's ``value``, on every process: clocks differ, and all must stop at the same step."""
         if self.size == 1:
             return value
@@ -45,7 +45,7 @@ class Crew:
             dist.destroy_process_group()
 
 
-def join_crew() -> Crew:
+def init_distributed() -> ProcessGroup:
     """The crew that torchrun started this process in (NCCL where there are GPUs, else gloo), or a crew of one."""
     cuda = torch.cuda.is_available()
     size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -55,4 +55,4 @@ def join_crew() -> Crew:
         torch.cuda.set_device(device)
     if size > 1:
         dist.init_process_group("nccl" if cuda else "gloo")
-    return Crew(rank, size, device)
+    return ProcessGroup(rank, size, device)

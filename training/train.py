@@ -24,9 +24,9 @@ from body.lbs_torch import TorchBody
 from body.model import load_body
 from common.arrays import ImageArray
 from common.errors import exit_with_one_line
-from training.distributed import Crew, join_crew
+from training.distributed import ProcessGroup, init_distributed
 from training.evaluation.people_sheet import picture_people
-from training.evaluation.synthetic import CheckpointError, Scores, checkpoint_errors, evaluate
+from training.evaluation.synthetic import CheckpointError, SyntheticScores, checkpoint_errors, evaluate
 from training.losses import LossWeights, regression_loss
 from training.motion.bank import Augmentation, MotionBank
 from training.motion.clip import MotionError
@@ -43,7 +43,7 @@ class Stage:
     """``steps`` of ``batch`` windows (on each process) of ``length`` frames. The learning rate rises over the first 3 % and
     falls as a cosine to a fiftieth.
 
-    ``pieces`` windows in a row show the same people: the state goes on from one to the next, gradients do not (truncated
+    ``chunks`` windows in a row show the same people: the state goes on from one to the next, gradients do not (truncated
     backpropagation through time). A live stream is minutes long; without that, memory drifts after the seconds it knows.
     """
 
@@ -51,7 +51,7 @@ class Stage:
     batch: int
     length: int
     rate: float
-    pieces: int = 1
+    chunks: int = 1
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class TrainConfig:
 
     network: LifterConfig = field(default_factory=LifterConfig)
     single: Stage = field(default_factory=lambda: Stage(12000, 1024, 1, 1.5e-3))
-    windows: Stage = field(default_factory=lambda: Stage(6000, 128, 16, 8e-4, pieces=6))
+    windows: Stage = field(default_factory=lambda: Stage(6000, 128, 16, 8e-4, chunks=6))
     weights: LossWeights = field(default_factory=LossWeights)
     augmentation: Augmentation = field(default_factory=Augmentation)
     weight_decay: float = 0.01
@@ -80,16 +80,16 @@ EXPERIMENTS: dict[str, TrainConfig] = {
 class Trainer:
     """One run in one folder. `run` may be called again after any interruption and goes on from the last checkpoint."""
 
-    def __init__(self, motion: Path, folder: Path, config: TrainConfig, crew: Crew | None = None) -> None:
+    def __init__(self, motion: Path, folder: Path, config: TrainConfig, group: ProcessGroup | None = None) -> None:
         self.folder, self.config = folder, config
-        self.crew = crew or Crew()
+        self.group = group or ProcessGroup()
         torch.manual_seed(config.seed)
         arrays = load_body()
-        self.network = Lifter(config.network).to(self.crew.device)
+        self.network = Lifter(config.network).to(self.group.device)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         self.body = TorchBody(arrays)
-        self.device_body = TorchBody(arrays).to(self.crew.device)
-        seed = config.seed + 1000 * self.crew.rank
+        self.device_body = TorchBody(arrays).to(self.group.device)
+        seed = config.seed + 1000 * self.group.rank
         torch.manual_seed(seed)
         flow = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), seed + 2)) if config.network.flow else None
         bank = MotionBank(open_clips(motion, "train"), seed=seed)
@@ -100,13 +100,13 @@ class Trainer:
             self.network.parameters(), config.single.rate, weight_decay=config.weight_decay
         )
         self.step = 0
-        self._pieces: list[Batch] = []
+        self._chunks: list[Batch] = []
         self._state = torch.zeros(0)
         self._chance = self._random_states()
         self._learner: nn.Module = self.network
-        if self.crew.size > 1:
+        if self.group.size > 1:
             self._learner = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
-        self.writer = SummaryWriter(str(folder)) if self.crew.leads else None
+        self.writer = SummaryWriter(str(folder)) if self.group.is_main else None
 
     @property
     def checkpoint(self) -> Path:
@@ -124,14 +124,14 @@ class Trainer:
         """Draw new people, and keep what they can be drawn from again."""
         stage, _ = self._stage()
         self._chance = self._random_states()
-        whole = self.maker.draw(stage.batch, stage.length * stage.pieces)
-        self._pieces = [whole.frames(i * stage.length, (i + 1) * stage.length) for i in range(stage.pieces)]
+        whole = self.maker.draw(stage.batch, stage.length * stage.chunks)
+        self._chunks = [whole.frames(i * stage.length, (i + 1) * stage.length) for i in range(stage.chunks)]
         self._state = self.network.start_state(stage.batch)
 
     def save(self) -> None:
         """Write the checkpoint atomically: an interruption leaves the old one whole."""
-        chance = self.crew.gather([*(self._chance if self._pieces else self._random_states()), self._state.cpu()])
-        if not self.crew.leads:
+        chance = self.group.gather([*(self._chance if self._chunks else self._random_states()), self._state.cpu()])
+        if not self.group.is_main:
             return
         state = {
             "config": asdict(self.config),
@@ -140,7 +140,7 @@ class Trainer:
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "chance": chance,
-            "pieces": len(self._pieces),
+            "chunks": len(self._chunks),
         }
         part = self.checkpoint.with_suffix(".part")
         torch.save(state, part)
@@ -156,15 +156,15 @@ class Trainer:
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         # A crew of another size goes on with fresh random numbers.
-        if len(state["chance"]) == self.crew.size:
-            own, *rest, carried = state["chance"][self.crew.rank]
+        if len(state["chance"]) == self.group.size:
+            own, *rest, carried = state["chance"][self.group.rank]
             torch.set_rng_state(own)
             for generator, saved in zip(self._generators(), rest, strict=True):
                 generator.set_state(saved)
-            if state["pieces"]:
+            if state["chunks"]:
                 self._draw()
-                self._pieces = self._pieces[-state["pieces"] :]
-                self._state = carried.to(self.crew.device)
+                self._chunks = self._chunks[-state["chunks"] :]
+                self._state = carried.to(self.group.device)
         return True
 
     def start_from(self, checkpoint: Path) -> list[str]:
@@ -200,10 +200,10 @@ class Trainer:
         rate = stage.rate * min(1.0, progress / 0.03 + 0.01) * (0.02 + 0.98 * decay)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        if not self._pieces:
+        if not self._chunks:
             self._draw()
-        batch = self._to_device(self._pieces.pop(0))
-        device = self.crew.device
+        batch = self._to_device(self._chunks.pop(0))
+        device = self.group.device
         # bfloat16 needs no loss scaling; geometry and losses stay in float32.
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             lifted = self._learner(batch.seen, self._state, alone=stage.length == 1)
@@ -225,13 +225,13 @@ class Trainer:
         return {"loss": float(loss.detach()), "rate": rate, **terms}
 
     def _to_device(self, batch: Batch) -> Batch:
-        device = self.crew.device
+        device = self.group.device
         if device.type == "cpu":
             return batch
         seen = replace(batch.seen, **_moved(batch.seen, device))
         return replace(batch, seen=seen, **_moved(batch, device))
 
-    def validate(self, windows: int = 192) -> tuple[Scores, ImageArray]:
+    def validate(self, windows: int = 192) -> tuple[SyntheticScores, ImageArray]:
         """Scores of the averaged weights on unseen subjects, and some of these people as a picture (H, W, 3) RGB."""
         single = self.step <= self.config.single.steps
         network = copy.deepcopy(self.averaged).cpu()
@@ -242,7 +242,7 @@ class Trainer:
         """Train until the stages are done or ``minutes`` are over; validate and save every ``every`` steps."""
         total = self.config.single.steps + self.config.windows.steps
         start = last = time.monotonic()
-        while self.step < total and not self.crew.agree(time.monotonic() - start >= minutes * 60):
+        while self.step < total and not self.group.broadcast(time.monotonic() - start >= minutes * 60):
             terms = self.train_step()
             if self.step % 50 == 0 and self.writer is not None:
                 for name, value in terms.items():
@@ -255,7 +255,7 @@ class Trainer:
                         self.writer.add_scalar(f"val/{name}", value, self.step)
                     self.writer.add_image("val/people", picture, self.step, dataformats="HWC")
                     stage, _ = self._stage()
-                    speed = every * stage.batch * stage.length * self.crew.size / (now - last)
+                    speed = every * stage.batch * stage.length * self.group.size / (now - last)
                     print(
                         f"step {self.step}/{total}  {scores}  loss {terms['loss']:.3f}  {speed:.0f} frames/s",
                         flush=True,
@@ -282,7 +282,7 @@ def main(
     window_steps: Annotated[int, typer.Option(help="steps of the window stage")] = 6000,
     window_rate: Annotated[float, typer.Option(help="highest learning rate of the window stage")] = 8e-4,
     window_length: Annotated[int, typer.Option(help="frames of a window; 2048 frames make a step")] = 16,
-    window_pieces: Annotated[int, typer.Option(help="windows in a row that show the same people")] = 6,
+    window_chunks: Annotated[int, typer.Option(help="windows in a row that show the same people")] = 6,
     init: Annotated[Path | None, typer.Option(help="checkpoint of another run to take the weights from")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads (0: all)")] = 0,
@@ -295,22 +295,22 @@ def main(
     config = copy.deepcopy(EXPERIMENTS[experiment])
     config.seed, config.single.steps, config.windows.steps = seed, single_steps, window_steps
     config.windows.rate, config.windows.length = window_rate, window_length
-    config.windows.batch, config.windows.pieces = 2048 // window_length, window_pieces
-    crew = join_crew()
-    trainer = Trainer(motion, run or Path("runs") / experiment, config, crew)
+    config.windows.batch, config.windows.chunks = 2048 // window_length, window_chunks
+    group = init_distributed()
+    trainer = Trainer(motion, run or Path("runs") / experiment, config, group)
     resumed = trainer.resume()
     if not resumed and init is not None:
         trainer.start_from(init)
-    if crew.leads:
+    if group.is_main:
         print(f"{'going on at' if resumed else 'starting at'} step {trainer.step}", flush=True)
     try:
         trainer.run(budget_minutes)
     except KeyboardInterrupt:
-        if crew.size == 1:
+        if group.size == 1:
             trainer.save()
         print(f"stopped at step {trainer.step}; the same command goes on")
     finally:
-        crew.leave()
+        group.leave()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from body.fitting.geometry import unit
 from body.fitting.source import Rig
-from body.fitting.surface import Surface
+from body.fitting.surface import SkinSurface
 from body.joints import JOINT_NAMES
 from common.arrays import DoubleArray, Int64Array
 
@@ -22,7 +22,7 @@ SMPLX_VERTEX: Final = {
 }  # fmt: skip
 
 
-def left_landmarks(surface: Surface, mean: DoubleArray, weights: DoubleArray, rig: Rig) -> dict[str, int]:
+def left_landmarks(surface: SkinSurface, mean: DoubleArray, weights: DoubleArray, rig: Rig) -> dict[str, int]:
     """Vertices of the left landmarks and the nose, under smplx's names.
 
     ``mean`` (V, 3) and ``weights`` (V, 24) belong to ``surface``.

@@ -22,7 +22,7 @@ from body.fitting.regressors import fit_joint_regressor
 from body.fitting.shape_space import ShapeSpace, fit_shape_space
 from body.fitting.skinning import merged_weights, strongest
 from body.fitting.source import REQUIREMENT, WHEEL_SHA256, Assets, Rig
-from body.fitting.surface import Surface, mirrored, outer_skin
+from body.fitting.surface import SkinSurface, mirrored, outer_skin
 from body.fitting.tpose import pose_bones
 from body.joints import COCO_NAMES, JOINT_MIRROR, JOINT_NAMES
 from body.packed import pack
@@ -88,7 +88,7 @@ def _sampled_bodies(
     space: PeopleSpace,
     people: People,
     rig: Rig,
-    surface: Surface,
+    surface: SkinSurface,
     group_names: list[str],
     group_weights: DoubleArray,
     weights: DoubleArray,
@@ -158,7 +158,7 @@ def _importance(weights: DoubleArray) -> DoubleArray:
 
 
 def _body(
-    surface: Surface,
+    surface: SkinSurface,
     shapes: ShapeSpace,
     weights: DoubleArray,
     marks: Mapping[str, int],

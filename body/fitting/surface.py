@@ -23,7 +23,7 @@ EYES_ABOVE: Final = 0.7
 
 
 @dataclass(frozen=True)
-class Surface:
+class SkinSurface:
     """The full skin, whose first ``half`` vertices are the left half with the seam."""
 
     matrix: sp.csr_matrix
@@ -58,7 +58,7 @@ def mirrored(faces: Int64Array, seam: NDArray[np.bool_]) -> tuple[Int64Array, In
     return np.concatenate([faces, right[faces][:, ::-1]]), right
 
 
-def outer_skin(base: BaseMesh, cavities: Int64Array, shape: DoubleArray) -> Surface:
+def outer_skin(base: BaseMesh, cavities: Int64Array, shape: DoubleArray) -> SkinSurface:
     """Cut the cavities off and close the holes. ``shape`` (N, 3), an average adult, decides the diagonals of quads."""
     keep = np.ones(len(base.body), bool)
     keep[cavities] = False
@@ -77,7 +77,7 @@ def outer_skin(base: BaseMesh, cavities: Int64Array, shape: DoubleArray) -> Surf
     whole, right = mirrored(half_faces, seam)
     swap = sp.coo_matrix((np.ones(count), (np.arange(count), base.mirror)), shape=(count, count)).tocsr()
     both = sp.vstack([left, (left @ swap)[np.flatnonzero(~seam)]]).tocsr()
-    return Surface(both, half_faces, whole, seam, right, int(np.searchsorted(used, eye)))
+    return SkinSurface(both, half_faces, whole, seam, right, int(np.searchsorted(used, eye)))
 
 
 def _triangles(quads: Int64Array, shape: DoubleArray) -> Int64Array:

@@ -21,14 +21,14 @@ from engines.manifest import resolve
 from engines.ort import OnnxRuntimeEngine
 from engines.tensorrt_builder import Precision
 from export.conversion.precision import Converted, compare, convert, distinct
-from export.networks import CLIP, Motion, load_networks, record_samples, run_chain
-from realtime.session import Flow, Keypoints, Options
+from export.networks import CLIP, PipelineOutput, load_networks, record_samples, run_pipeline
+from realtime.session import FlowMethod, KeypointModel, Options
 from realtime.stages.keypoints import CONFIDENT
 
 _LOWER: tuple[Precision, ...] = ("fp16", "int8")
 
 
-def chain_table(float32: Motion, others: Mapping[str, Motion]) -> list[str]:
+def pipeline_table(float32: PipelineOutput, others: Mapping[str, PipelineOutput]) -> list[str]:
     """Rows of what the chain's answers change by: detected keypoints in px, joints in mm (pelvis-aligned), pelvis in mm."""
     rows = [
         "| precision | frames | keypoints mean / p95 px | MPJPE change mean / p95 mm | pelvis mean mm |",
@@ -54,8 +54,8 @@ def main(
     video: Annotated[Path, typer.Option(help="what the chain is run on")] = CLIP,
     frames: Annotated[int, typer.Option(min=2, help="frames of it")] = 45,
     networks: Annotated[str, typer.Option(help="names of networks, with commas; all by default")] = "",
-    keypoints: Annotated[Keypoints, typer.Option(help="for the chain")] = "fast",
-    flow: Annotated[Flow, typer.Option(help="for the chain")] = "raft",
+    keypoints: Annotated[KeypointModel, typer.Option(help="for the chain")] = "fast",
+    flow: Annotated[FlowMethod, typer.Option(help="for the chain")] = "raft",
     focal: Annotated[float | None, typer.Option(help="focal length of the video, px")] = None,
     save: Annotated[Path | None, typer.Option(help="folder for the motion of each precision")] = None,
     regressor: Annotated[str, typer.Option(help="the chain's regressor, as in run_camera.py")] = Options().regressor,
@@ -83,7 +83,7 @@ def main(
                         flush=True,
                     )
 
-        def run(precision: Precision) -> Motion:
+        def run(precision: Precision) -> PipelineOutput:
             graphs = converted.get(precision, {})
 
             def opener(model: str) -> Engine:
@@ -95,11 +95,11 @@ def main(
             options = Options(
                 str(video), keypoints=keypoints, flow=flow, regressor=regressor, focal=focal, frames=frames
             )
-            return run_chain(replace(options, save=save and save / f"{precision}.npz"), opener)
+            return run_pipeline(replace(options, save=save and save / f"{precision}.npz"), opener)
 
         print(f"\nThe chain, --keypoints {keypoints} --flow {flow} --regressor {regressor}, against itself in fp32:\n")
         float32 = run("fp32")
-        print("\n".join(chain_table(float32, {precision: run(precision) for precision in _LOWER})))
+        print("\n".join(pipeline_table(float32, {precision: run(precision) for precision in _LOWER})))
     except UserError as error:
         raise SystemExit(str(error)) from None
 

@@ -30,7 +30,7 @@ _FIRST_INPUT_ONLY = frozenset({"Resize"})  # its scales are float32 by definitio
 
 
 @dataclass(frozen=True, slots=True)
-class HalfGraphs:
+class Fp16Graphs:
     """``model`` is for a GPU. ``twin`` is float32 throughout and rounds every number where ``model`` does, so that a CPU,
     whose runtimes quietly compute float16 graphs in float32, shows what the GPU's rounding costs. ``nodes`` are the names
     of the nodes in float16."""
@@ -40,12 +40,12 @@ class HalfGraphs:
     nodes: tuple[str, ...]
 
 
-def to_half(model: onnx.ModelProto) -> HalfGraphs:
+def to_fp16(model: onnx.ModelProto) -> Fp16Graphs:
     """Convert a `export.conversion.graphs.plain` float32 model; inputs and outputs stay float32, as does a node whose weights float16
     cannot hold."""
     chosen = _choose(model)
     names = tuple(model.graph.node[place].name or f"node {place}" for place in sorted(chosen))
-    return HalfGraphs(_rewrite(model, chosen, simulate=False), _rewrite(model, chosen, simulate=True), names)
+    return Fp16Graphs(_rewrite(model, chosen, simulate=False), _rewrite(model, chosen, simulate=True), names)
 
 
 def _choose(model: onnx.ModelProto) -> set[int]:
@@ -76,11 +76,11 @@ def _choose(model: onnx.ModelProto) -> set[int]:
             from_half = node.op_type in MOVING or all(
                 makers.get(name) in chosen for name in _inputs(node) if name in floats and name not in weights
             )
-            to_half = all(
+            to_fp16 = all(
                 name not in outward and all(reader in chosen for reader in readers.get(name, ()))
                 for name in node.output
             )
-            if not (from_half and to_half):
+            if not (from_half and to_fp16):
                 leave.add(place)
         if not leave:
             return chosen

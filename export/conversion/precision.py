@@ -11,7 +11,7 @@ import onnx
 from engines.engine import Arrays, Engine
 from engines.ort import OnnxRuntimeEngine
 from engines.tensorrt_builder import PRECISIONS, Precision
-from export.conversion.fp16 import to_half
+from export.conversion.fp16 import to_fp16
 from export.conversion.graphs import plain
 from export.conversion.int8_qdq import to_int8
 from export.conversion.onnx_tools import OnnxError, check
@@ -22,7 +22,7 @@ from export.networks import Network
 @dataclass(frozen=True, slots=True)
 class Converted:
     """A network in another precision. ``data`` is the ONNX model for a GPU; ``twin`` rounds like it in float32, for a CPU
-    (see `export.conversion.fp16.HalfGraphs`). ``remark`` says what is in which precision."""
+    (see `export.conversion.fp16.Fp16Graphs`). ``remark`` says what is in which precision."""
 
     name: str
     precision: Precision
@@ -49,7 +49,7 @@ def convert(network: Network, precision: Precision, samples: Sequence[Arrays]) -
         graph, twin = quantised.model, quantised.twin
         remark = f"{len(quantised.nodes)} convolutions in int8, the rest in fp32"
     else:
-        half = to_half(model)
+        half = to_fp16(model)
         graph, twin = half.model, half.twin
         remark = f"{len(half.nodes)} of {len(model.graph.node)} nodes in fp16"
     for each in (graph, twin):

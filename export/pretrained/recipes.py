@@ -21,7 +21,7 @@ from export.pretrained.parity import Feed, Network, Picture
 from export.pretrained.sources import HUMAN_MODELS, MEDIAPIPE_POSE, Member
 from export.pretrained.tfjs import to_graph_def
 from export.pretrained.tflite_graph import read_tflite
-from export.pretrained.tflite_to_onnx import to_onnx
+from export.pretrained.tflite_to_onnx import tflite_to_onnx
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _convert_tflite(contents: tuple[bytes, ...]) -> Converted:
         details = interpreter.get_output_details()
         return {names[detail["name"]]: interpreter.get_tensor(detail["index"]) for detail in details}
 
-    return Converted(run, to_onnx(read_tflite(data), names))
+    return Converted(run, tflite_to_onnx(read_tflite(data), names))
 
 
 def _feed_movenet(picture: Picture) -> dict[str, NDArray[Any]]:

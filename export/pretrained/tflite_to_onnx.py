@@ -22,7 +22,7 @@ _SAME = 0  # Padding of the schema; 1 is VALID
 _RELU, _RELU6 = 1, 3  # ActivationFunctionType of the schema
 
 
-def to_onnx(graph: TfliteGraph, names: Mapping[str, str]) -> onnx.ModelProto:
+def tflite_to_onnx(graph: TfliteGraph, names: Mapping[str, str]) -> onnx.ModelProto:
     """The graph as an ONNX model of operator set 17.
 
     ``names`` maps the source's names of inputs and outputs to the wanted ones. Raises `TfliteError` for operators and

@@ -37,7 +37,7 @@ which are rounded to float16. A single pixel of a smooth surface says little: th
 _SHIFTS = ((1, 2), (-3, 5), (4, -2), (-7, 9))
 
 
-def to_onnx(network: RaftSmall) -> onnx.ModelProto:
+def raft_to_onnx(network: RaftSmall) -> onnx.ModelProto:
     """The network as an ONNX model for any number of pairs of pictures of its side (see `RaftSmall`)."""
     side, field = network.side, network.side // network.shrink
     example = (torch.zeros(2, side, side, 3), torch.zeros(2, side, side, 3))
@@ -96,8 +96,8 @@ def main(
     except (SourceError, ValueError) as error:
         raise SystemExit(str(error)) from None
     network.load_state_dict(weights)
-    exact = to_onnx(network)
-    model = to_onnx(round_to_half(network))
+    exact = raft_to_onnx(network)
+    model = raft_to_onnx(round_to_half(network))
     store_fp16(model)
     check(model)
     data = model.SerializeToString()

@@ -28,7 +28,7 @@ from engines.tensorrt_builder import PRECISIONS, Precision
 from export.conversion.precision import convert
 from export.networks import CLIP, load_networks, record_samples
 from export.pretrained.sources import default_cache
-from export.raft.__main__ import ITERATIONS, NAME, SHRINK, to_onnx
+from export.raft.__main__ import ITERATIONS, NAME, SHRINK, raft_to_onnx
 from export.raft.network import RaftSmall
 from export.raft.source import fetch, read_weights
 from realtime.draw.raster import Rasteriser
@@ -47,7 +47,7 @@ _BOX = Box((_PICTURE - 1) / 2, (_PICTURE - 1) / 2, float(_PICTURE))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pair:
+class ClipPair:
     """Two pictures (384, 384, 3) BGR. ``flow`` (384, 384, 2) is the true motion of their pixels in pixels of a `SIZE`²
     crop, ``person`` (384, 384) where the first one shows the person."""
 
@@ -57,7 +57,7 @@ class Pair:
     person: NDArray[np.bool_]
 
 
-def draw_pairs(count: int, motion: float, seed: int = 0) -> Iterator[Pair]:
+def draw_pairs(count: int, motion: float, seed: int = 0) -> Iterator[ClipPair]:
     """``count`` synthetic pairs whose person moves by ``motion`` crop pixels on average."""
     rng, arrays = np.random.default_rng(seed), load_body()
     body, raster = NumpyBody(arrays), Rasteriser(arrays.faces)
@@ -78,7 +78,7 @@ def draw_pairs(count: int, motion: float, seed: int = 0) -> Iterator[Pair]:
             pictures.append((image + rng.normal(0, 2, image.shape)).clip(0, 255).astype(np.uint8))
         flow = np.tile(pan.astype(np.float32), (_PICTURE, _PICTURE, 1))
         person = _true_flow(first, second, arrays.faces, flow)
-        yield Pair(pictures[0], pictures[1], flow * np.float32(_TO_CROP), person)
+        yield ClipPair(pictures[0], pictures[1], flow * np.float32(_TO_CROP), person)
 
 
 def _move(body: NumpyBody, motion: float, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
@@ -103,16 +103,16 @@ def _project(vertices: FloatArray) -> FloatArray:
 
 def _true_flow(first: FloatArray, second: FloatArray, faces: NDArray[np.int32], flow: FloatArray) -> NDArray[np.bool_]:
     """Write the skin's motion into ``flow``, picture px; returns where the skin is."""
-    lens = (_CAMERA.fx, _CAMERA.fy, _CAMERA.cx, _CAMERA.cy)
+    camera_view = (_CAMERA.fx, _CAMERA.fy, _CAMERA.cx, _CAMERA.cy)
     points = np.empty_like(first)
     depth, ids = np.zeros(flow.shape[:2], np.float32), np.full(flow.shape[:2], -1, np.int32)
-    project(first, *lens, points)
+    project(first, *camera_view, points)
     fill(points, faces, 0, depth, ids)
-    surface_flow(points, faces, second, ids, 0, *lens, flow)
+    surface_flow(points, faces, second, ids, 0, *camera_view, flow)
     return ids >= 0
 
 
-def measure(flow: CropFlow, pairs: list[Pair]) -> tuple[float, float, float]:
+def measure(flow: CropFlow, pairs: list[ClipPair]) -> tuple[float, float, float]:
     """Mean end-point error on people and on background, px, and the median time of one field, ms."""
     errors: tuple[list[float], list[float]] = ([], [])
     times = []
@@ -143,7 +143,7 @@ def main(
     def raft(shrink: int, iterations: int) -> CropFlow:
         network = RaftSmall(SIZE * shrink, iterations, shrink)
         network.load_state_dict(weights)
-        return RaftFlow(OnnxRuntimeEngine(to_onnx(network).SerializeToString()))
+        return RaftFlow(OnnxRuntimeEngine(raft_to_onnx(network).SerializeToString()))
 
     networks = load_networks([NAME])
     samples = record_samples(networks, CLIP, 12)[NAME]

@@ -11,18 +11,18 @@ from realtime.sources.clip import ClipSource
 from realtime.sources.demo_clip import demo_clip
 from realtime.sources.file import FileSource
 from realtime.sources.folder import PictureSource, is_picture
-from realtime.sources.playback import PacedSource
-from realtime.sources.source import Source, Stamp
+from realtime.sources.playback import RealtimePlayback
+from realtime.sources.source import FrameTimestamp, Source
 from realtime.sources.url import UrlSource
 
 __all__ = [
     "CameraSource",
     "ClipSource",
     "FileSource",
-    "PacedSource",
+    "RealtimePlayback",
     "PictureSource",
     "Source",
-    "Stamp",
+    "FrameTimestamp",
     "UrlSource",
     "open_source",
 ]
@@ -60,7 +60,7 @@ def _choose(spec: str, live: bool, width: int | None, height: int | None, fps: f
     if "://" in spec and not spec.lower().startswith("file://"):
         return UrlSource(spec)
     clip = _choose_clip(spec, fps)
-    return PacedSource(clip) if live else clip
+    return RealtimePlayback(clip) if live else clip
 
 
 def _choose_clip(spec: str, fps: float | None) -> ClipSource:

@@ -16,7 +16,7 @@ from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.errors import SourceLost
 from realtime.sources.folder import natural_key
-from realtime.sources.threaded_capture import GrabbedSource
+from realtime.sources.threaded_capture import ThreadedCapture
 
 _OPEN_TIMEOUT_S = 10.0  # slow hubs and cameras that wake up take seconds
 _RETRIES = 5
@@ -30,7 +30,7 @@ def camera_devices() -> list[str]:
     return [str(path) for path in sorted(Path("/dev").glob("video*"), key=natural_key)]
 
 
-class CameraSource(GrabbedSource):
+class CameraSource(ThreadedCapture):
     """A camera of this machine: ``device`` is its number or path. Width and height in pixels, fps in pictures a second
     are wishes; what the camera really gives stands in ``size`` and ``fps``, and in ``notices`` where it differs.
     """

@@ -7,7 +7,7 @@ import time
 from abc import abstractmethod
 
 from common.arrays import ImageArray
-from realtime.sources.source import Source, Stamp
+from realtime.sources.source import FrameTimestamp, Source
 
 
 class ClipSource(Source):
@@ -39,11 +39,11 @@ class ClipSource(Source):
             self._is_open = False
             self._release()
 
-    def advance(self) -> Stamp | None:
+    def advance(self) -> FrameTimestamp | None:
         """Go to the next picture. Returns its stamp, or None at the end and after ``close``."""
         with self._lock:
             step = self._advance() if self._is_open else None
-        return None if step is None else Stamp(step[0], time.monotonic_ns(), step[1])
+        return None if step is None else FrameTimestamp(step[0], time.monotonic_ns(), step[1])
 
     def render(self, buffer: ImageArray) -> bool:
         """Write the picture that `advance` found into ``buffer``, uint8 (height, width, 3) BGR. False after ``close``.
@@ -56,7 +56,7 @@ class ClipSource(Source):
                 self._render(buffer)
             return self._is_open
 
-    def read_into(self, buffer: ImageArray) -> Stamp | None:
+    def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
         stamp = self.advance()
         return stamp if stamp is not None and self.render(buffer) else None

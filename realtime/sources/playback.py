@@ -8,7 +8,7 @@ from typing import Protocol
 
 from common.arrays import ImageArray
 from realtime.sources.clip import ClipSource
-from realtime.sources.source import Source, Stamp
+from realtime.sources.source import FrameTimestamp, Source
 
 
 class Clock(Protocol):
@@ -33,7 +33,7 @@ class MonotonicClock:
         condition.wait(seconds)
 
 
-class PacedSource(Source):
+class RealtimePlayback(Source):
     """Plays ``clip`` by its own timestamps, from the first read on, never faster.
 
     A picture whose successor is due already when the reader asks is passed over (decoded, not converted), as a camera
@@ -54,7 +54,7 @@ class PacedSource(Source):
         self.size, self.fps, self.frame_count = self._clip.size, self._clip.fps, self._clip.frame_count
         self.notices = self._clip.notices
 
-    def read_into(self, buffer: ImageArray) -> Stamp | None:
+    def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
         asked_ns = self._clock.now_ns()
         stamp = self._clip.advance()

@@ -17,7 +17,7 @@ from common.arrays import ImageArray
 S = TypeVar("S", bound="Source")
 
 
-class Stamp(NamedTuple):
+class FrameTimestamp(NamedTuple):
     """When a picture was taken.
 
     ``index`` counts the pictures of the source from 0; gaps are pictures that were dropped. ``captured_ns`` is the
@@ -54,7 +54,7 @@ class Source(ABC):
         """Start the source and learn its size and rate. Does nothing when it is open. Raises UserError."""
 
     @abstractmethod
-    def read_into(self, buffer: ImageArray) -> Stamp | None:
+    def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         """Write the next picture into ``buffer``, uint8 (height, width, 3) BGR.
 
         Returns its stamp, or None at the end of the source and after ``close``. Raises SourceLost when a camera or

@@ -13,12 +13,12 @@ from abc import abstractmethod
 from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.sources.pixels import fit_into
-from realtime.sources.source import Source, Stamp
+from realtime.sources.source import FrameTimestamp, Source
 
 _JOIN_S = 0.7
 
 
-class GrabbedSource(Source):
+class ThreadedCapture(Source):
     """A live source whose subclass delivers pictures from a thread.
 
     ``open`` waits at most ``open_timeout_s`` seconds for the first picture, which gives the size. Pictures of another
@@ -34,7 +34,7 @@ class GrabbedSource(Source):
         self._ended = False
         self._error: BaseException | None = None
         self._newest: ImageArray | None = None
-        self._stamp = Stamp(-1, 0, 0.0)
+        self._stamp = FrameTimestamp(-1, 0, 0.0)
         self._read_index = -1
         self._size_noticed = False
 
@@ -56,7 +56,7 @@ class GrabbedSource(Source):
             self.close()
             raise
 
-    def read_into(self, buffer: ImageArray) -> Stamp | None:
+    def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
         with self._changed:
             self._changed.wait_for(lambda: self._stamp.index > self._read_index or self._ended or self._closing)
@@ -98,7 +98,7 @@ class GrabbedSource(Source):
                     "pictures are fitted into the first size"
                 )
             retired, self._newest = self._newest, image
-            self._stamp = Stamp(self._stamp.index + 1, captured_ns, time_s)
+            self._stamp = FrameTimestamp(self._stamp.index + 1, captured_ns, time_s)
             self._changed.notify_all()
         return retired if retired is not None and retired.shape == image.shape else None
 

@@ -19,7 +19,7 @@ from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.errors import SourceLost
 from realtime.sources.pixels import FrameConverter
-from realtime.sources.threaded_capture import GrabbedSource
+from realtime.sources.threaded_capture import ThreadedCapture
 from realtime.sources.timing import StreamClock, nominal_fps
 
 _OPTIONS = {
@@ -40,7 +40,7 @@ def without_password(url: str) -> str:
     return re.sub(r"(?<=://)[^/@]*@", "", url)
 
 
-class UrlSource(GrabbedSource):
+class UrlSource(ThreadedCapture):
     """A stream at ``url``. When it breaks off it is connected anew after each of ``retry_delays_s`` seconds in turn, then
     it counts as lost. ``timeout_s`` limits every wait for the network. A film behind an address plays at its own pace.
     """

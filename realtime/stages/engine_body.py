@@ -34,7 +34,7 @@ class Poser(Protocol):
 
 
 class EngineBody:
-    """A `Poser` over an engine of the graph that `body.lbs_onnx.to_onnx` makes; see `open_engine_body`."""
+    """A `Poser` over an engine of the graph that `body.lbs_onnx.body_to_onnx` makes; see `open_engine_body`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -71,11 +71,11 @@ def open_engine_body(arrays: BodyArrays, policy: PlanPolicy) -> tuple[Engine, En
     Raises `EngineError` where that cannot be.
     """
     try:
-        from body.lbs_onnx import to_onnx  # onnx takes long to import, and a CPU needs it for nothing
+        from body.lbs_onnx import body_to_onnx  # onnx takes long to import, and a CPU needs it for nothing
     except ImportError as error:
         raise EngineError(f"the body's graph cannot be made ({error}): pip install onnx") from None
     exact = PlanPolicy("fp32", policy.folder, policy.trust, policy.say, policy.progress, tf32=False)
-    engine = open_engine(to_onnx(arrays), "tensorrt", plans=exact, label="body")
+    engine = open_engine(body_to_onnx(arrays), "tensorrt", plans=exact, label="body")
     try:
         return engine, EngineBody(engine)
     except BaseException:

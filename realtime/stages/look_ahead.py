@@ -23,8 +23,8 @@ from body.rotations import nearest_rotation
 from body.skeleton import Skeleton
 from common.arrays import FloatArray
 from common.camera import Camera
-from realtime.records import PoseGuess
-from realtime.stages.translation_fit import place_in_view
+from realtime.records import PosePrediction
+from realtime.stages.translation_fit import fit_translation
 
 Item = TypeVar("Item")
 
@@ -60,7 +60,7 @@ def fit_weights(offsets_s: NDArray[np.float64], half_width_s: float, bend: float
 class _Seen:
     """What was guessed of one person in one frame; ``place``: x/z, y/z and log z of the pelvis."""
 
-    guess: PoseGuess
+    prediction: PosePrediction
     place: NDArray[np.float64]
 
 
@@ -84,47 +84,47 @@ class LookAhead(Generic[Item]):
         self._held: deque[Item] = deque()
 
     def push(
-        self, item: Item, time_s: float, guesses: Sequence[PoseGuess]
-    ) -> tuple[Item, tuple[PoseGuess, ...]] | None:
+        self, item: Item, time_s: float, predictions: Sequence[PosePrediction]
+    ) -> tuple[Item, tuple[PosePrediction, ...]] | None:
         """Add the newest frame, and whatever goes with it. Gives the frame whose wait is over, None while none's is."""
-        people = {guess.keypoints.person: _Seen(guess, self._place(guess)) for guess in guesses}
+        people = {prediction.keypoints.person: _Seen(prediction, self._place(prediction)) for prediction in predictions}
         self._known.append((time_s, people))
         self._held.append(item)
         return self._next() if len(self._held) > self.frames else None
 
-    def flush(self) -> Iterator[tuple[Item, tuple[PoseGuess, ...]]]:
+    def flush(self) -> Iterator[tuple[Item, tuple[PosePrediction, ...]]]:
         """The end: all that is still held, in order, steadied by what there is."""
         while self._held:
             yield self._next()
 
-    def _next(self) -> tuple[Item, tuple[PoseGuess, ...]]:
+    def _next(self) -> tuple[Item, tuple[PosePrediction, ...]]:
         centre = len(self._known) - len(self._held)
         steady = tuple(self._steady(person, centre) for person in self._known[centre][1])
         return self._held.popleft(), steady
 
-    def _place(self, guess: PoseGuess) -> NDArray[np.float64]:
+    def _place(self, prediction: PosePrediction) -> NDArray[np.float64]:
         """The picture fixes a pelvis's direction well and its distance badly: they are steadied apart."""
-        _, coco = self._skeleton(guess.rotations, guess.betas)
-        seen = replace(guess.keypoints, points=guess.points)
-        x, y, z = place_in_view(coco, seen, self._camera, guess.pelvis).astype(np.float64)
+        _, coco = self._skeleton(prediction.rotations, prediction.betas)
+        seen = replace(prediction.keypoints, points=prediction.points)
+        x, y, z = fit_translation(coco, seen, self._camera, prediction.pelvis).astype(np.float64)
         depth = max(float(z), 0.1)
         return np.array([x / depth, y / depth, np.log(depth)])
 
-    def _steady(self, person: int, centre: int) -> PoseGuess:
+    def _steady(self, person: int, centre: int) -> PosePrediction:
         now = self._known[centre][0]
         first = max(0, centre - self.frames)
         around = [self._known[index] for index in range(first, min(len(self._known), centre + self.frames + 1))]
         # The first frame that is not looked at any more would count for nothing: none comes or goes with a jolt.
         reach = max(abs(time_s - now) for time_s, _ in around) * (self.frames + 1) / self.frames
         mine = [(time_s - now, people[person]) for time_s, people in around if person in people]
-        own = self._known[centre][1][person].guess
+        own = self._known[centre][1][person].prediction
         offsets = np.array([offset for offset, _ in mine])
         if reach > 0:
             wide, narrow = (fit_weights(offsets, min(width, reach)) for width in (WIDEST_S, NARROW_S))
             level = fit_weights(offsets, min(WIDEST_S, reach), np.inf)
         else:
-            wide = narrow = level = np.array([float(seen.guess is own) for _, seen in mine])
-        turned = np.stack([seen.guess.rotations for _, seen in mine]).astype(np.float64)
+            wide = narrow = level = np.array([float(seen.prediction is own) for _, seen in mine])
+        turned = np.stack([seen.prediction.rotations for _, seen in mine]).astype(np.float64)
         places = np.stack([seen.place for _, seen in mine])
         calm, close = wide @ places[:, :2], narrow @ places[:, :2]
         across = calm + _share(np.linalg.norm(close - calm, axis=-1, keepdims=True), _SHIFT) * (close - calm)
@@ -132,7 +132,7 @@ class LookAhead(Generic[Item]):
         return replace(
             own,
             rotations=_mean_rotation(turned, wide, narrow, own.rotations),
-            betas=mine[-1][1].guess.betas,  # a mean over all frames so far: the later, the surer
+            betas=mine[-1][1].prediction.betas,  # a mean over all frames so far: the later, the surer
             pelvis=np.array([*across * depth, depth], np.float32),
         )
 

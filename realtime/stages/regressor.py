@@ -12,11 +12,11 @@ from body.rotations import matrix_to_axis_angle
 from common.arrays import FloatArray
 from common.camera import Camera
 from engines.engine import Engine, EngineError
-from realtime.records import BodyEstimate, Flow, Keypoints, PoseGuess
+from realtime.records import BodyEstimate, Flow, Keypoints, PosePrediction
 from realtime.stages.engine_body import Poser
 from realtime.stages.flow import cell_means
 from realtime.stages.smoothing import PositionFilter, RotationFilter
-from realtime.stages.translation_fit import place_in_view
+from realtime.stages.translation_fit import fit_translation
 
 _INPUTS = {"points", "confidence", "camera", "dt", "state"}
 _FLOW_INPUTS = {"flow", "box", "flow_valid"}
@@ -63,20 +63,20 @@ class BodyRegressor:
         self._memories: dict[int, _Memory] = {}
 
     def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> BodyEstimate:
-        """The body of one person at once: `look`, filter what is said by what was said before, and `pose`."""
-        guess = self.look(keypoints, camera, time_s, flow)
+        """The body of one person at once: `predict`, filter what is said by what was said before, and `pose`."""
+        prediction = self.predict(keypoints, camera, time_s, flow)
         memory = self._memories[keypoints.person]
         if self._smooth:
-            guess = replace(guess, rotations=memory.rotations(guess.rotations, memory.dt))
-        seen = replace(keypoints, points=guess.points)
+            prediction = replace(prediction, rotations=memory.rotations(prediction.rotations, memory.dt))
+        seen = replace(keypoints, points=prediction.points)
 
         def place(coco: FloatArray) -> FloatArray:
-            pelvis = place_in_view(coco, seen, camera, guess.pelvis)
+            pelvis = fit_translation(coco, seen, camera, prediction.pelvis)
             return memory.position(pelvis, memory.dt) if self._smooth else pelvis
 
-        return self.pose(guess, place)
+        return self.pose(prediction, place)
 
-    def look(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> PoseGuess:
+    def predict(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> PosePrediction:
         """What the network says of one person at ``time_s`` of the source's clock, in the terms of the body that is posed.
 
         ``flow`` is the motion around this person since the frame before; it counts when this person was seen in that frame
@@ -107,7 +107,7 @@ class BodyRegressor:
         rotations, betas = out["rotations"][0], memory.betas
         if self._conversion is not None:
             rotations, betas = self._conversion.rotations(rotations, betas), self._conversion.betas(betas)
-        return PoseGuess(
+        return PosePrediction(
             keypoints,
             time_s,
             rotations,
@@ -118,27 +118,27 @@ class BodyRegressor:
             out["contact"][0] if "contact" in self._answers else None,
         )
 
-    def pose(self, guess: PoseGuess, place: Callable[[FloatArray], FloatArray] | None = None) -> BodyEstimate:
-        """The body as ``guess`` says; ``place`` puts its pelvis (3,) elsewhere, m, seeing the posed body's COCO keypoints
+    def pose(self, prediction: PosePrediction, place: Callable[[FloatArray], FloatArray] | None = None) -> BodyEstimate:
+        """The body as ``prediction`` says; ``place`` puts its pelvis (3,) elsewhere, m, seeing the posed body's COCO keypoints
         (17, 3) relative to it, m, camera axes."""
-        self._body.set_shape(guess.betas)
-        pose = matrix_to_axis_angle(guess.rotations).astype(np.float32)
+        self._body.set_shape(prediction.betas)
+        pose = matrix_to_axis_angle(prediction.rotations).astype(np.float32)
         vertices, joints = self._body.pose(pose[0], pose[1:], np.zeros(3, np.float32))
         coco = self._body.coco(vertices)
-        pelvis = guess.pelvis if place is None else place(coco)
+        pelvis = prediction.pelvis if place is None else place(coco)
         return BodyEstimate(
-            guess.keypoints.sequence,
-            guess.keypoints.person,
+            prediction.keypoints.sequence,
+            prediction.keypoints.person,
             pose[0],
             pose[1:],
-            guess.betas,
+            prediction.betas,
             pelvis,
             joints + pelvis,
             coco + pelvis,
             vertices + pelvis,
-            guess.keypoints,
-            guess.joint_error,
-            guess.contact,
+            prediction.keypoints,
+            prediction.joint_error,
+            prediction.contact,
         )
 
     def _motion(self, flow: Flow | None, dt: float, camera: Camera) -> dict[str, FloatArray]:

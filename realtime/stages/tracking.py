@@ -50,7 +50,7 @@ class _Track:
         return _same_place(box, self.seen, _STRAY[0] + _STRAY[1] * (time_s - self.last_seen_s))
 
 
-def sureness(confidence: FloatArray) -> float:
+def mean_confidence(confidence: FloatArray) -> float:
     """Mean confidence of the six surest keypoints: a half-visible person counts, a coat on a chair does not."""
     return float(np.sort(confidence)[-6:].mean())
 
@@ -121,7 +121,7 @@ class Tracker:
         for track in list(self._tracks):
             points, confidence = self._movenet(image, track.box)
             box = region_of(points, confidence, width, height, track.box)
-            sure = sureness(confidence) >= _KEEP and has_head(confidence, _KEEP_HEAD)
+            sure = mean_confidence(confidence) >= _KEEP and has_head(confidence, _KEEP_HEAD)
             # A region that was widened for one who is out of sight may hold somebody else.
             mine = box is not None and (not track.misses or track.may_be_in(box, frame.time_s))
             if box is None or not sure or not mine or self._taken(box, track):
@@ -172,7 +172,7 @@ class Tracker:
             if closer is None:
                 return None
             box = closer
-        believed = sureness(confidence) >= _ACCEPT and has_head(confidence, _ACCEPT_HEAD)
+        believed = mean_confidence(confidence) >= _ACCEPT and has_head(confidence, _ACCEPT_HEAD)
         if not believed or any(_same_place(box, track.box, 0.25) for track in self._tracks):
             return None
         track = self._recall(box, frame.time_s)

@@ -26,12 +26,12 @@ _EDGE = 0.01  # of the picture's longer side
 _ROUNDS = 3
 
 
-def place_in_view(
-    coco: FloatArray, keypoints: Keypoints, camera: Camera, guess: FloatArray, trust: float = 1.0
+def fit_translation(
+    coco: FloatArray, keypoints: Keypoints, camera: Camera, prediction: FloatArray, trust: float = 1.0
 ) -> FloatArray:
     """Where the pelvis must be for the body's own keypoints to lie on the detected ones.
 
-    The network's ``guess`` holds what the picture leaves open: few keypoints, or all in one place.
+    The network's ``prediction`` holds what the picture leaves open: few keypoints, or all in one place.
 
     Args:
         coco: (17, 3) the posed body's keypoints relative to the pelvis, camera axes, m.
@@ -48,7 +48,7 @@ def place_in_view(
     deviation = np.hypot(_EXTENT_M * _error_of(keypoints.confidence), _MISFIT_M)
     weight = deviation**-2
     weight[1:5] *= 0.5  # eyes and ears repeat the nose
-    start = np.asarray(guess, np.float64)
+    start = np.asarray(prediction, np.float64)
     distance = max(float(start[2]), 0.1)
     prior = trust / (distance * np.array([_GUESS_ACROSS, _GUESS_ACROSS, _GUESS_ALONG])) ** 2
     low, high = _at_edges(keypoints.points, camera)

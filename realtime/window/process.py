@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from common.camera import Camera
 from realtime.draw.painter import colour_of, text_line
-from realtime.window.shared_memory import Layout, Scene, SceneMemory
+from realtime.window.shared_memory import Layout, SceneMemory, WindowScene
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Semaphore
@@ -165,7 +165,7 @@ class Window:
         control.set_constant_z_far(3 * _BOARD)
         self._bodies: list[tuple[int, Any]] = []
         self._video = True
-        self._scene: Scene | None = None
+        self._scene: WindowScene | None = None
         self._size = layout.height, layout.width
         self._camera = camera
         self._centre: NDArray[np.float32] | None = None
@@ -181,7 +181,7 @@ class Window:
         """Handle mouse and keys, redraw after them. False once the user has closed the window."""
         return bool(self._vis.poll_events())
 
-    def show(self, scene: Scene) -> None:
+    def show(self, scene: WindowScene) -> None:
         """Show a scene."""
         self._scene, self._camera = scene, scene.camera
         self._follow(scene)
@@ -239,7 +239,7 @@ class Window:
         view.extrinsic = extrinsic
         control.convert_from_pinhole_camera_parameters(view, allow_arbitrary=True)
 
-    def _follow(self, scene: Scene) -> None:
+    def _follow(self, scene: WindowScene) -> None:
         """Move the smoothed pelvis and floor towards those of the first person."""
         if not scene.bodies or not np.isfinite(scene.bodies[0][2]).all():
             return
@@ -251,7 +251,7 @@ class Window:
         self._centre += _FOLLOW * (pelvis - self._centre)
         self._ground += (ground - self._ground) * np.float32(0.3 if ground > self._ground else 0.02)
 
-    def _pose(self, scene: Scene, shift: NDArray[np.float32]) -> None:
+    def _pose(self, scene: WindowScene, shift: NDArray[np.float32]) -> None:
         """Bring the meshes to the scene's people: colours are set when a person comes, vertices every time."""
         while len(self._bodies) > len(scene.bodies):
             self._vis.remove_geometry(self._bodies.pop()[1], reset_bounding_box=False)
@@ -284,7 +284,7 @@ class Window:
         board.textures = [self._o3d.geometry.Image(np.zeros((2, 2, 3), np.uint8))]
         return board
 
-    def _hang(self, scene: Scene) -> None:
+    def _hang(self, scene: WindowScene) -> None:
         """Put the scene's picture on the board, and the board where the camera sees it fill the picture."""
         image = scene.image  # the reader's own copy: it may be written on
         if scene.text:

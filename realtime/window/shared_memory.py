@@ -55,7 +55,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
+class WindowScene:
     """What the window shows at once.
 
     ``image`` uint8 (H, W, 3) BGR; ``bodies``: person id, pelvis (3,), vertices (V, 3), float32 metres in the camera
@@ -95,7 +95,7 @@ class SceneMemory:
         bodies: Sequence[tuple[int, FloatArray, FloatArray]],
         text: str = "",
     ) -> int:
-        """Put a scene in; fields as in ``Scene``. Bodies beyond the layout's are left out, text is cut.
+        """Put a scene in; fields as in ``WindowScene``. Bodies beyond the layout's are left out, text is cut.
 
         Returns its number. Never waits. Raises ``ValueError`` for arrays that do not fit the layout, or after
         ``close``.
@@ -122,7 +122,7 @@ class SceneMemory:
         newest[0] = number
         return number
 
-    def read(self, seen: int) -> Scene | None:
+    def read(self, seen: int) -> WindowScene | None:
         """A copy of the newest scene, or None when there is none after number ``seen``, or when the writer overtook
         every try: then there will be a newer one at once. Raises ``ValueError`` after ``close``."""
         newest, slots = self._open()
@@ -138,13 +138,13 @@ class SceneMemory:
                 return scene
         return None
 
-    def _copy(self, number: int, slot: Any) -> Scene:
+    def _copy(self, number: int, slot: Any) -> WindowScene:
         # A slot that is being overwritten may hold anything: nothing in it may be trusted as an index.
         count = min(max(int(slot["count"]), 0), self.layout.people)
         vertices, pelvis = slot["vertices"][:count].copy(), slot["pelvis"][:count].copy()
         bodies = tuple((int(slot["person"][i]), pelvis[i], vertices[i]) for i in range(count))
         text = slot["text"].tobytes().decode("ascii", "replace").rstrip()
-        return Scene(number, slot["image"].copy(), Camera(*slot["camera"].tolist()), bodies, text)
+        return WindowScene(number, slot["image"].copy(), Camera(*slot["camera"].tolist()), bodies, text)
 
     def close(self) -> None:
         """Let go of the memory; its owner also removes it. May be called twice."""

@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from body.lbs import NumpyBody
-from body.lbs_onnx import INPUTS, OUTPUTS, to_onnx
+from body.lbs_onnx import INPUTS, OUTPUTS, body_to_onnx
 from body.model import BodyArrays, load_body
 from engines.ort import OnnxRuntimeEngine
 from export.body_graph import TOLERANCE_MM, main, parity, sample_poses
-from export.conversion.fp16 import to_half
+from export.conversion.fp16 import to_fp16
 from export.conversion.graphs import plain
 
 
@@ -25,7 +25,7 @@ def arrays() -> BodyArrays:
 
 @pytest.fixture(scope="module")
 def model(arrays: BodyArrays) -> bytes:
-    return to_onnx(arrays)
+    return body_to_onnx(arrays)
 
 
 def infer(model: bytes, feeds: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
@@ -43,7 +43,7 @@ def test_every_vertex_of_another_body_may_have_correctives(arrays: BodyArrays) -
     posedirs = rng.normal(0, 1e-3, arrays.posedirs.shape).astype(np.float32)
     fields = {name: getattr(arrays, name) for name in BodyArrays.__slots__}
     other = BodyArrays(**fields | {"posedirs": posedirs, "beta_limit": float("inf")})
-    model = to_onnx(other)
+    model = body_to_onnx(other)
     assert max(parity(model, other, people=4).values()) < TOLERANCE_MM
     feeds = {name: array for name, array in sample_poses(1).items() if name in INPUTS}
     feeds["betas"] = np.full((1, 10), 5, np.float32)
@@ -64,7 +64,7 @@ def test_betas_beyond_the_limit_are_clamped(model: bytes, arrays: BodyArrays) ->
 def test_rounded_factors_would_be_off_by_millimetres(model: bytes) -> None:
     """Why its engine is built without TensorFloat-32, which keeps as many bits of a product's factors as float16."""
     feeds = {name: array for name, array in sample_poses(8).items() if name in INPUTS}
-    exact, rounded = infer(model, feeds), infer(to_half(plain(model)).twin.SerializeToString(), feeds)
+    exact, rounded = infer(model, feeds), infer(to_fp16(plain(model)).twin.SerializeToString(), feeds)
     gap = np.linalg.norm(exact["vertices"] - rounded["vertices"], axis=-1).max() * 1e3
     assert 1 < gap < 5
 
@@ -89,7 +89,7 @@ def test_nothing_in_the_graph_asks_for_shapes(model: bytes) -> None:
 
 def test_the_same_body_gives_the_same_bytes(model: bytes, arrays: BodyArrays) -> None:
     """A plan is found by them."""
-    assert to_onnx(arrays) == model
+    assert body_to_onnx(arrays) == model
 
 
 def test_the_command_writes_a_checked_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

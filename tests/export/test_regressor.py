@@ -13,7 +13,16 @@ from body.lbs_torch import TorchBody  # noqa: E402
 from body.model import load_body  # noqa: E402
 from engines.registry import open_engine  # noqa: E402
 from export.conversion.onnx_tools import check, store_fp16  # noqa: E402
-from export.regressor import FLOW_INPUTS, INPUTS, OUTPUTS, TOLERANCE, inputs_of, parity, round_to_half, to_onnx  # noqa: E402
+from export.regressor import (  # noqa: E402
+    FLOW_INPUTS,
+    INPUTS,
+    OUTPUTS,
+    TOLERANCE,
+    inputs_of,
+    parity,
+    regressor_to_onnx,
+    round_to_half,
+)
 from training.motion.bank import NONE, MotionBank  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
 from training.networks.lifter import Lifter, LifterConfig  # noqa: E402
@@ -39,7 +48,7 @@ def test_the_graph_follows_the_network_over_a_stream(clips: list[Clip], flow: bo
     source = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), 3), dropout=0.3) if flow else None
     noise, body = NoiseSampler(load_noise(), 2), TorchBody(load_body())
     batch = BatchMaker(MotionBank(clips, seed=1), body, noise, NONE, flow=source).draw(3, 40)
-    model = to_onnx(network)
+    model = regressor_to_onnx(network)
     store_fp16(model)
     check(model)
     differences = parity(model, network, batch)
@@ -52,7 +61,7 @@ def test_a_changed_network_is_noticed(clips: list[Clip]) -> None:
     batch = BatchMaker(MotionBank(clips, seed=1), TorchBody(load_body()), NoiseSampler(load_noise(), 2), NONE).draw(
         2, 8
     )
-    model = to_onnx(network)
+    model = regressor_to_onnx(network)
     with torch.no_grad():
         network.frame_head.bias[3] += 0.2
     assert parity(model, network, batch)["rotations"] > TOLERANCE
@@ -62,7 +71,7 @@ def test_engines_read_what_the_program_feeds(tmp_path: Path) -> None:
     network = talkative(LifterConfig(48, 1, 24, 16))
     assert inputs_of(network) == (*INPUTS, *FLOW_INPUTS)
     path = tmp_path / "regressor.onnx"
-    path.write_bytes(to_onnx(network).SerializeToString())
+    path.write_bytes(regressor_to_onnx(network).SerializeToString())
     with open_engine(path, "onnxruntime") as engine:
         assert {spec.name for spec in engine.inputs} == {*INPUTS, *FLOW_INPUTS}
         assert tuple(spec.name for spec in engine.outputs) == OUTPUTS

@@ -10,8 +10,8 @@ import numpy as np
 
 from common.arrays import ImageArray
 from common.camera import Camera
-from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, PoseGuess
-from realtime.sources.source import Source, Stamp
+from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, PosePrediction
+from realtime.sources.source import FrameTimestamp, Source
 
 CAMERA = Camera(500.0, 500.0, 31.5, 23.5)
 
@@ -28,13 +28,13 @@ class FakeSource(Source):
 
     def close(self) -> None: ...
 
-    def read_into(self, buffer: ImageArray) -> Stamp | None:
+    def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         if self._next >= len(self._times):
             return None
         index, self._next = self._next, self._next + 1
         self._before(index)
         buffer[:] = index % 251
-        return Stamp(index, time.monotonic_ns(), self._times[index])
+        return FrameTimestamp(index, time.monotonic_ns(), self._times[index])
 
 
 def keypoints_of(frame: Frame, person: int = 0) -> Keypoints:
@@ -78,28 +78,28 @@ class FakeRegressor:
         self.times: list[float] = []
 
     def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> BodyEstimate:
-        return self.pose(self.look(keypoints, camera, time_s, flow))
+        return self.pose(self.predict(keypoints, camera, time_s, flow))
 
-    def look(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> PoseGuess:
+    def predict(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> PosePrediction:
         assert flow is None or (flow.person, flow.sequence) == (keypoints.person, keypoints.sequence)
         self.times.append(time_s)
         rotations = np.tile(np.eye(3, dtype=np.float32), (24, 1, 1))
         pelvis = np.array([0, 0, 3], np.float32)
-        return PoseGuess(keypoints, time_s, rotations, np.zeros(10, np.float32), pelvis, keypoints.points)
+        return PosePrediction(keypoints, time_s, rotations, np.zeros(10, np.float32), pelvis, keypoints.points)
 
-    def pose(self, guess: PoseGuess) -> BodyEstimate:
+    def pose(self, prediction: PosePrediction) -> BodyEstimate:
         zero = np.zeros
         return BodyEstimate(
-            guess.keypoints.sequence,
-            guess.keypoints.person,
+            prediction.keypoints.sequence,
+            prediction.keypoints.person,
             zero(3, np.float32),
             zero((23, 3), np.float32),
-            guess.betas,
-            guess.pelvis,
+            prediction.betas,
+            prediction.pelvis,
             zero((24, 3), np.float32),
             zero((17, 3), np.float32),
             zero((5, 3), np.float32),
-            guess.keypoints,
+            prediction.keypoints,
         )
 
     def forget(self, before_s: float) -> None: ...

@@ -9,9 +9,9 @@ import pytest
 
 from common.arrays import ImageArray
 from realtime.frame_ring import FrameRing
-from realtime.queues import Closed, Handoff, ResultRing
+from realtime.queues import Closed, ResultRing, SingleSlotQueue
 from realtime.records import Frame, Result
-from realtime.sources.source import Stamp
+from realtime.sources.source import FrameTimestamp
 from tests.realtime.fakes import CAMERA
 
 
@@ -32,14 +32,14 @@ def ring(lossless: bool, capacity: int = 3) -> tuple[ResultRing, list[int]]:
 
 
 def test_the_newest_replaces_what_waits() -> None:
-    handoff: Handoff[int] = Handoff()
+    handoff: SingleSlotQueue[int] = SingleSlotQueue()
     assert handoff.replace(1) is None
     assert handoff.replace(2) == 1
     assert handoff.get() == 2
 
 
 def test_put_waits_for_room() -> None:
-    handoff: Handoff[int] = Handoff()
+    handoff: SingleSlotQueue[int] = SingleSlotQueue()
     handoff.put(1)
     done = threading.Event()
 
@@ -56,7 +56,7 @@ def test_put_waits_for_room() -> None:
 
 
 def test_close_lets_the_last_item_out_and_then_ends() -> None:
-    handoff: Handoff[int] = Handoff()
+    handoff: SingleSlotQueue[int] = SingleSlotQueue()
     handoff.put(1)
     handoff.close()
     with pytest.raises(Closed):
@@ -111,11 +111,11 @@ def test_a_held_picture_is_never_written_again() -> None:
     frames = FrameRing(3, 2, 2)
     count = 0
 
-    def read(buffer: ImageArray) -> Stamp:
+    def read(buffer: ImageArray) -> FrameTimestamp:
         nonlocal count
         buffer[:] = count
         count += 1
-        return Stamp(count - 1, 0, 0.0)
+        return FrameTimestamp(count - 1, 0, 0.0)
 
     kept, _ = frames.capture(read, wait=False)
     assert kept is not None
@@ -142,8 +142,8 @@ def test_slots_that_nobody_needs_are_never_touched() -> None:
     frames = FrameRing(5, 2, 2)
     arrived = iter(range(20))
 
-    def read(buffer: ImageArray) -> Stamp:
-        return Stamp(next(arrived), 0, 0.0)
+    def read(buffer: ImageArray) -> FrameTimestamp:
+        return FrameTimestamp(next(arrived), 0, 0.0)
 
     written = set()
     previous = None
@@ -160,7 +160,7 @@ def test_slots_that_nobody_needs_are_never_touched() -> None:
 def test_a_failing_source_leaves_the_slot_free() -> None:
     frames = FrameRing(1, 2, 2)
 
-    def fail(buffer: ImageArray) -> Stamp:
+    def fail(buffer: ImageArray) -> FrameTimestamp:
         raise OSError("unplugged")
 
     for _ in range(2):

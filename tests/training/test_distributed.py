@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
 from training import train  # noqa: E402
-from training.distributed import Crew, join_crew  # noqa: E402
+from training.distributed import ProcessGroup, init_distributed  # noqa: E402
 from training.losses import LossWeights  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
 from training.networks.lifter import LifterConfig  # noqa: E402
@@ -30,23 +30,23 @@ def one_process(rank: int, port: int, folder: Path, clips: list[Clip]) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     train.open_clips = lambda motion, split: clips
-    crew = join_crew()
-    assert (crew.rank, crew.size) == (rank, 2)
-    trainer = train.Trainer(folder, folder / "run", config(), crew)
+    group = init_distributed()
+    assert (group.rank, group.size) == (rank, 2)
+    trainer = train.Trainer(folder, folder / "run", config(), group)
     first = trainer.maker.draw(2, 1).seen.points.clone()
     for _ in range(3):
         trainer.train_step()
     trainer.save()
     last = [trainer.train_step() for _ in range(2)][-1]["loss"]
-    again = train.Trainer(folder, folder / "run", config(), crew)
+    again = train.Trainer(folder, folder / "run", config(), group)
     assert again.resume()
     repeated = [again.train_step() for _ in range(2)][-1]["loss"]
-    assert crew.agree(rank == 0) is True
+    assert group.broadcast(rank == 0) is True
     torch.save(
         {"network": trainer.network.state_dict(), "first": first, "last": last, "repeated": repeated},
         folder / f"{rank}.pt",
     )
-    crew.leave()
+    group.leave()
 
 
 @pytest.mark.timeout(300)  # two interpreters start, each with torch
@@ -65,7 +65,7 @@ def test_two_processes_hold_one_network_and_see_other_people(clips: list[Clip], 
 
 
 def test_alone_there_is_nobody_to_ask() -> None:
-    crew = Crew()
-    assert crew.leads
-    assert crew.gather(3) == [3]
-    assert crew.agree(False) is False
+    group = ProcessGroup()
+    assert group.is_main
+    assert group.gather(3) == [3]
+    assert group.broadcast(False) is False

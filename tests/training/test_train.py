@@ -50,7 +50,7 @@ def test_an_interruption_between_the_pieces_of_a_window_changes_nothing(
     trainer: type[train.Trainer], tmp_path: Path
 ) -> None:
     long = config()
-    long.single.steps, long.windows = 0, train.Stage(8, 4, 6, 1e-3, pieces=3)
+    long.single.steps, long.windows = 0, train.Stage(8, 4, 6, 1e-3, chunks=3)
     whole = trainer(tmp_path, tmp_path / "whole", long)
     for _ in range(8):
         last = whole.train_step()
@@ -69,7 +69,7 @@ def test_pieces_of_one_window_share_their_people_and_hand_the_state_on(
     trainer: type[train.Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = config()
-    long.single.steps, long.windows = 0, train.Stage(6, 4, 6, 1e-3, pieces=3)
+    long.single.steps, long.windows = 0, train.Stage(6, 4, 6, 1e-3, chunks=3)
     run = trainer(tmp_path, tmp_path / "run", long)
     met, states = [], []
     forward = run.network.forward

@@ -15,7 +15,7 @@ from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs_torch import TorchBody
 from formats.motion import Motion
 from realtime.records import Keypoints
-from realtime.stages.translation_fit import place_in_view
+from realtime.stages.translation_fit import fit_translation
 from training.ablation.fitting import batch_of, in_region
 from training.ablation.real_clips import RealClip
 from training.evaluation.metrics import mean_of_known, pa_distances, pelvis_aligned
@@ -285,7 +285,7 @@ def on_clip(network: Regressor, clip: RealClip, body: TorchBody) -> tuple[float,
         if sure.sum() < 4:
             continue
         mine = coco[t].numpy()
-        place = place_in_view(mine, Keypoints(0, 0, points, confidence), camera, lifted.pelvis[0, t].numpy())
+        place = fit_translation(mine, Keypoints(0, 0, points, confidence), camera, lifted.pelvis[0, t].numpy())
         drawn = (mine + place)[:, :2] / (mine + place)[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
         height = max(float(np.ptp(points[sure, 1])), 1.0)
         shares.append(np.linalg.norm(drawn - points, axis=1)[sure].mean() / height)

@@ -53,7 +53,7 @@ class Sequence:
     valid: NDArray[np.bool_]
     """(T,) whether the data set vouches for the frame."""
     source: Path | None = None
-    """Film, or folder of pictures in the order of their names, of which frame t shows row t."""
+    """Renderer, or folder of pictures in the order of their names, of which frame t shows row t."""
     joints: FloatArray | None = None
     """(T, 24, 3) SMPL joints, metres, camera frame."""
     keypoints_px: FloatArray | None = None

@@ -22,12 +22,12 @@ from rich.table import Table
 from body.joints import JOINT_NAMES
 from common.errors import UserError
 from formats.motion import load_motion
-from realtime.session import Keypoints, Options, Session
+from realtime.session import KeypointModel, Options, Session
 from training.datasets import emdb, threedpw
 from training.datasets.sequence import DatasetError, Sequence
 from training.datasets.smpl_folder import HOME, NAMES_14, SmplFolder
 from training.evaluation.metrics import mean_of_known, per_frame_squared
-from training.evaluation.protocols import Scores, score_emdb, score_threedpw, together
+from training.evaluation.protocols import ProtocolScores, score_emdb, score_threedpw, together
 
 FPS = 30.0
 """Of both data sets."""
@@ -64,7 +64,7 @@ def record(sequence: Sequence, path: Path, options: Options) -> None:
     unfinished.replace(path)
 
 
-def table(scores: Several[Scores], title: str) -> Table:
+def table(scores: Several[ProtocolScores], title: str) -> Table:
     """One line for each."""
     with_vertices = any(np.isfinite(each.pve).any() for each in scores)
     made = Table(
@@ -104,7 +104,7 @@ def score_dataset(
     smpl: Annotated[Path | None, typer.Option(help="folder of licensed SMPL files and J_regressor_h36m.npy")] = None,
     joint_regressor: Annotated[Path | None, typer.Option(help="J_regressor_h36m.npy, where it lies elsewhere")] = None,
     run: Annotated[bool, typer.Option("--run", help="make what is missing in --predictions, too")] = False,
-    keypoints: Annotated[Keypoints, typer.Option(help="for motions that are made")] = "accurate",
+    keypoints: Annotated[KeypointModel, typer.Option(help="for motions that are made")] = "accurate",
     regressor: Annotated[str, typer.Option(help="a shipped regressor's name or an .onnx file, likewise")] = "motion",
 ) -> None:
     """Print the errors of motions by the protocol of a data set; make the motions where none are named."""
@@ -117,7 +117,7 @@ def score_dataset(
         made = Path("out", dataset, f"{Path(regressor).stem}-{keypoints}")
         saved_in, run = (made, True) if predictions is None else (predictions, run)
         split = split or ("test" if dataset == "threedpw" else "emdb1")
-        scores: list[Scores] = []
+        scores: list[ProtocolScores] = []
         for people in recordings(dataset, root, split):
             saved = saved_in / f"{people[0].name}.npz"
             if not saved.exists():

@@ -53,7 +53,7 @@ HIPS_24: Final = [JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip")]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scores:
+class ProtocolScores:
     """Errors of one person in one sequence of T frames, or of several together."""
 
     name: str
@@ -75,7 +75,7 @@ def counted_frames(sequence: Sequence) -> NDArray[np.bool_]:
     return counted
 
 
-def score_threedpw(people: Several[Sequence], motion: Motion, smpl: SmplFolder | None = None) -> list[Scores]:
+def score_threedpw(people: Several[Sequence], motion: Motion, smpl: SmplFolder | None = None) -> list[ProtocolScores]:
     """Score a motion on the people of one recording of 3DPW, who are found by where their keypoints lie.
 
     Args:
@@ -106,7 +106,7 @@ def score_threedpw(people: Several[Sequence], motion: Motion, smpl: SmplFolder |
     return scores
 
 
-def score_emdb(sequence: Sequence, motion: Motion, smpl: SmplFolder) -> Scores:
+def score_emdb(sequence: Sequence, motion: Motion, smpl: SmplFolder) -> ProtocolScores:
     """Score a motion on one sequence of EMDB. Its person is found by where the truth's joints lie in the picture.
 
     Raises as `score_threedpw`.
@@ -124,10 +124,10 @@ def score_emdb(sequence: Sequence, motion: Motion, smpl: SmplFolder) -> Scores:
     return _scores(sequence, sequence.valid, rows >= 0, predicted, truth, HIPS_24, pve)
 
 
-def together(scores: Several[Scores]) -> Scores:
+def together(scores: Several[ProtocolScores]) -> ProtocolScores:
     """All frames of several people as one."""
     errors = [each.errors for each in scores]
-    return Scores(
+    return ProtocolScores(
         "all",
         sum(each.frames for each in scores),
         np.concatenate([each.counted for each in scores]),
@@ -149,10 +149,10 @@ def _scores(
     truth: DoubleArray,
     hips: list[int],
     pve: DoubleArray,
-) -> Scores:
+) -> ProtocolScores:
     known = np.repeat(found[:, None], truth.shape[1], 1)
     errors = pose_errors(predicted, truth, known, hips, sequence.fps)
-    return Scores(f"{sequence.name} {sequence.person}", len(sequence), counted, found, errors, pve)
+    return ProtocolScores(f"{sequence.name} {sequence.person}", len(sequence), counted, found, errors, pve)
 
 
 def _sure_keypoints(sequence: Sequence) -> DoubleArray:

@@ -60,7 +60,7 @@ LEAST_JOINTS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class SyntheticScores:
     """Mean errors: mm, degrees for global orientation, m/s² for acceleration at 30 fps."""
 
     pa_mpjpe: float
@@ -103,7 +103,7 @@ def evaluate(
     warm_up: int = WARM_UP,
     whole: bool = False,
     visible: bool = False,
-) -> Scores:
+) -> SyntheticScores:
     """Score ``network`` on ``windows`` windows of ``clips``: on the frames after the first ``warm_up`` ones.
 
     ``single_frames`` scores its per-frame part alone; ``clean`` leaves the errors of detector and flow out; ``blind`` gives no
@@ -113,7 +113,7 @@ def evaluate(
     maker = unseen_people(network, body, clips, seed, clean, rendered)
     was_training = network.training
     network.eval()
-    total, scored = torch.zeros(len(fields(Scores))), 0
+    total, scored = torch.zeros(len(fields(SyntheticScores))), 0
     for start in range(0, windows, 64):
         batch = maker.draw(min(64, windows - start), warm_up + LENGTH - WARM_UP, FPS)
         seen = batch.seen.without_flow() if blind else batch.seen
@@ -125,11 +125,11 @@ def evaluate(
         if count:
             total, scored = total + score(lifted, body, batch, warm_up, visible) * count, scored + count
     network.train(was_training)
-    return Scores(*(total / scored).tolist())
+    return SyntheticScores(*(total / scored).tolist())
 
 
 def score(lifted: Lifted, body: TorchBody, batch: Batch, warm_up: int = WARM_UP, visible: bool = False) -> Tensor:
-    """The numbers of `Scores`, in their order, of one batch's answers. The first ``warm_up`` frames do not count.
+    """The numbers of `SyntheticScores`, in their order, of one batch's answers. The first ``warm_up`` frames do not count.
     ``visible`` counts joints in the picture alone, and for PA-MPJPE frames with `LEAST_JOINTS` of these."""
     joints, _ = body.skeleton(lifted.rotations, lifted.betas)
     joints, truth = joints[:, warm_up:], batch.joints[:, warm_up:]

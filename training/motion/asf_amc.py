@@ -51,7 +51,7 @@ class Bone:
 
 
 @dataclass(frozen=True)
-class Skeleton:
+class AcclaimSkeleton:
     """An ASF skeleton. ``bones[0]`` is the root with a step of zero; parents come before their children.
 
     ``degrees`` says that angles are in degrees; ``metres_per_unit`` scales the root's translation.
@@ -63,7 +63,7 @@ class Skeleton:
     root_rotation: str
 
 
-def parse_asf(path: str | Path) -> Skeleton:
+def parse_asf(path: str | Path) -> AcclaimSkeleton:
     """Read a skeleton.
 
     Its unit of length is taken as inches divided by the file's ``length`` (0.45 at CMU).
@@ -80,7 +80,7 @@ def parse_asf(path: str | Path) -> Skeleton:
         raise MotionError(f"{path}: not an ASF skeleton, or damaged ({error})") from error
 
 
-def parse_amc(path: str | Path, skeleton: Skeleton, fps: float = CMU_FPS) -> SourceMotion:
+def parse_amc(path: str | Path, skeleton: AcclaimSkeleton, fps: float = CMU_FPS) -> SourceMotion:
     """Read a motion for a skeleton.
 
     Args:
@@ -149,7 +149,7 @@ def _sections(text: str) -> dict[str, list[list[str]]]:
     return sections
 
 
-def _skeleton(sections: dict[str, list[list[str]]]) -> Skeleton:
+def _skeleton(sections: dict[str, list[list[str]]]) -> AcclaimSkeleton:
     units = {words[0].lower(): words[1] for words in sections.get("units", []) if len(words) > 1}
     length = float(units.get("length", "1"))
     degrees = units.get("angle", "deg").lower().startswith("deg")
@@ -194,7 +194,7 @@ def _skeleton(sections: dict[str, list[list[str]]]) -> Skeleton:
             index[name] = len(bones)
             bones.append(replace(read[name], parent=index[parent_of[name]]))
         waiting = [name for name in waiting if name not in index]
-    return Skeleton(tuple(bones), metres, degrees, rotation)
+    return AcclaimSkeleton(tuple(bones), metres, degrees, rotation)
 
 
 def _bone_blocks(lines: list[list[str]]) -> list[dict[str, list[str]]]:
@@ -213,7 +213,7 @@ def _ordered(order: str, angles: list[float], degrees: bool) -> FloatArray:
     return rot.from_euler(order[::-1], np.deg2rad(values[::-1]) if degrees else values[::-1])
 
 
-def _frames(text: str, skeleton: Skeleton) -> dict[str, FloatArray]:
+def _frames(text: str, skeleton: AcclaimSkeleton) -> dict[str, FloatArray]:
     counts = {bone.name: len(bone.channels) for bone in skeleton.bones if bone.channels}
     values: dict[str, list[list[float]]] = {name: [] for name in counts}
     frame = 0
@@ -236,7 +236,7 @@ def _frames(text: str, skeleton: Skeleton) -> dict[str, FloatArray]:
     return arrays
 
 
-def _pose(skeleton: Skeleton, frames: dict[str, FloatArray], fps: float) -> SourceMotion:
+def _pose(skeleton: AcclaimSkeleton, frames: dict[str, FloatArray], fps: float) -> SourceMotion:
     count = len(frames["root"])
     bones = skeleton.bones
     # A joint stands at the beginning of its bone, which is the end of the parent's: the step is the parent's.

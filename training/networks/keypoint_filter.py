@@ -19,7 +19,7 @@ KEYPOINTS = len(COCO_NAMES)
 _FORGET_S = 0.4  # trust in a keypoint that is no longer seen fades over this time
 
 
-class Track(NamedTuple):
+class KeypointTrack(NamedTuple):
     """``rays`` (B, 17, 2) keypoints x/z, y/z; ``velocity`` (B, 17, 2) 1/s; ``trust`` (B, 17) 0..1; ``residual``
     (B, 17, 2) how far the detection lay from where the motion pointed, in sizes of the person; ``alive`` (B, 1) 1 after
     the first frame."""
@@ -60,20 +60,20 @@ class KeypointFilter(nn.Module):
             last.weight.mul_(0.2)
             last.bias.copy_(torch.tensor([2.0, 0.0]))  # starts by believing the detector
 
-    def unpack(self, state: Tensor) -> Track:
-        """A `Track` from its packed form (B, STATE)."""
+    def unpack(self, state: Tensor) -> KeypointTrack:
+        """A `KeypointTrack` from its packed form (B, STATE)."""
         batch, k = state.shape[0], KEYPOINTS
         rays = state[:, : 2 * k].reshape(batch, k, 2)
         velocity = state[:, 2 * k : 4 * k].reshape(batch, k, 2)
-        return Track(rays, velocity, state[:, 4 * k : 5 * k], torch.zeros_like(rays), state[:, 5 * k :])
+        return KeypointTrack(rays, velocity, state[:, 4 * k : 5 * k], torch.zeros_like(rays), state[:, 5 * k :])
 
-    def pack(self, track: Track) -> Tensor:
+    def pack(self, track: KeypointTrack) -> Tensor:
         """(B, STATE): what must be kept until the next frame."""
         return torch.cat([track.rays.flatten(1), track.velocity.flatten(1), track.trust, track.alive], 1)
 
     def step(
         self,
-        last: Track,
+        last: KeypointTrack,
         rays: Tensor,
         confidence: Tensor,
         camera: Tensor,
@@ -81,7 +81,7 @@ class KeypointFilter(nn.Module):
         flow: Tensor,
         box: Tensor,
         flow_valid: Tensor,
-    ) -> Track:
+    ) -> KeypointTrack:
         """One frame: ``rays`` (B, 17, 2) and ``confidence`` (B, 17) as detected, the rest as in `Observation` with no T."""
         size = spread(rays, reliability(confidence))[:, None, None]
         step_s = dt.clamp(0.004, 1.0)[:, None, None]
@@ -121,7 +121,7 @@ class KeypointFilter(nn.Module):
         trust = gain[..., 0] * confidence + (1 - gain[..., 0]) * last.trust * torch.exp(-dt / _FORGET_S)[:, None]
         speed = ((now - last.rays) / step_s).clamp(-20, 20)
         velocity = (last.velocity + gates[..., 1:] * (speed - last.velocity)) * last.alive[..., None]
-        return Track(now, velocity, trust, residual * last.alive[..., None], torch.ones_like(last.alive))
+        return KeypointTrack(now, velocity, trust, residual * last.alive[..., None], torch.ones_like(last.alive))
 
 
 def reliability(confidence: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from body.joints import JOINT_NAMES
 from training.networks.encoders import FlowEncoder, ImageEncoder, ResidualFlowEncoder, ResidualImageEncoder
 from training.networks.geometry import look_at, rotation_from_6d
 from training.networks.inputs import Observation
-from training.networks.keypoint_filter import KEYPOINTS, KeypointFilter, Track, reliability, spread
+from training.networks.keypoint_filter import KEYPOINTS, KeypointFilter, KeypointTrack, reliability, spread
 from training.networks.refinement import Mechanics, Refinement, Sight
 
 JOINTS, BETAS = len(JOINT_NAMES), 10
@@ -150,12 +150,12 @@ class Lifter(nn.Module):
         """The state (B, M) of a person never seen before."""
         return torch.zeros(batch, self.state_size, device=self.frame_head.weight.device)
 
-    def _steady(self, seen: Observation, state: Tensor) -> tuple[Track, Tensor]:
+    def _steady(self, seen: Observation, state: Tensor) -> tuple[KeypointTrack, Tensor]:
         """Run the filter over all frames: what it says of each (B, T, ...), and the packed track after the last one."""
         rays = (seen.points - seen.camera[..., None, 2:]) / seen.camera[..., None, :2]
         if self.filter is None:
             still = torch.zeros_like(rays)
-            return Track(rays, still, seen.confidence, still, torch.ones_like(seen.dt)[..., None]), state[:, :0]
+            return KeypointTrack(rays, still, seen.confidence, still, torch.ones_like(seen.dt)[..., None]), state[:, :0]
         track = self.filter.unpack(state)
         tracks = []
         for t in range(rays.shape[1]):
@@ -170,10 +170,10 @@ class Lifter(nn.Module):
                 seen.flow_valid[:, t],
             )
             tracks.append(track)
-        every = Track(*(torch.stack(part, 1) for part in zip(*tracks, strict=True)))
+        every = KeypointTrack(*(torch.stack(part, 1) for part in zip(*tracks, strict=True)))
         return every, self.filter.pack(track)
 
-    def _features(self, seen: Observation, track: Track) -> tuple[Tensor, Tensor, Sight]:
+    def _features(self, seen: Observation, track: KeypointTrack) -> tuple[Tensor, Tensor, Sight]:
         """Input (B, T, F) of the per-frame network, turn (B, T, 3, 3) from the virtual to the real camera frame, and what
         that camera sees."""
         camera, dt = seen.camera, seen.dt

@@ -29,7 +29,7 @@ from training.motion.bank import Augmentation, MotionBank
 from training.motion.clip import MotionError
 from training.motion.opening import open_clips
 from training.noise_measurement.fit_detector import Observations, fit
-from training.simulation.batches import visibility
+from training.simulation.batches import keypoint_visibility
 from training.simulation.cameras import draw_views
 from training.simulation.detector_noise import TABLES, extent, load_noise
 from training.simulation.shapes import draw_betas
@@ -76,7 +76,7 @@ def measure_rendered(motion: Path, people: int, seed: int) -> dict[str, Observat
         joints, coco = body.skeleton(rotations, betas)
         place = views.pelvis[:, :, None]
         points = views.project(coco + place)
-        state = visibility(joints + place, coco + place, points, views.size)
+        state = keypoint_visibility(joints + place, coco + place, points, views.size)
         if int((state < 2).sum(-1).min()) < 5:
             continue
         done += 1

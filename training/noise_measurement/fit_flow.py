@@ -71,12 +71,12 @@ def fit(pairs: CellPairs) -> dict[str, Any]:
     rest = np.asarray(pairs.estimated - model, np.float32)
     error = _errors(rest, shares, used)
     unit = np.clip(rest / (shares @ error)[..., None], -4, 4)
-    spread, ease = _between_windows(pairs, unit, model)
+    spread, difficulty = _between_windows(pairs, unit, model)
     by_lag = {lag: round(_correlation(unit, used, lag), 3) for lag in LAGS}
     return {
         "speeds": list(SPEEDS),
         "gain": [round(float(value), 3) for value in gain],
-        "gain_spread": round(ease, 3),
+        "gain_spread": round(difficulty, 3),
         # The table is of the middle window; the spread between windows then makes the mean square what was measured.
         "error": [round(float(value / np.exp(spread**2)), 5) for value in error],
         "correlation": round(_length(by_lag), 2),

@@ -34,8 +34,8 @@ from training.noise_measurement.fit_flow import CellPairs, fit
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import CELLS
 from training.simulation.flow_noise import TABLES
-from training.synth.observations import shoot, track
-from training.synth.render import Film, crop_view
+from training.synth.observations import render_frames, track
+from training.synth.render import Renderer, crop_view
 from training.synth.scene import SceneMaker
 from training.synth.windows import cell_means
 
@@ -45,7 +45,7 @@ BINS: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, float("inf"))
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class FlowPair:
     """One pair of frames in the crop of a tracked person.
 
     ``exact``, ``estimated`` (32, 32, 2) on the cells, sides of the crop; ``body`` (32, 32) bool, the cell's middle lies on the
@@ -62,7 +62,7 @@ class Pair:
     speed: FloatArray
 
 
-def film_pairs(motion: Path, windows: int, seed: int, engine: CropFlow | None = None) -> Iterator[Pair]:
+def film_pairs(motion: Path, windows: int, seed: int, engine: CropFlow | None = None) -> Iterator[FlowPair]:
     """Pairs of neighbouring frames of ``windows`` tracked people, as the live program would see them with ``engine``, DIS
     where none is given."""
     arrays = load_body()
@@ -70,43 +70,43 @@ def film_pairs(motion: Path, windows: int, seed: int, engine: CropFlow | None = 
     noise, rng = NoiseSampler(load_noise(), seed + 2), np.random.default_rng(seed + 3)
     done = 0
     while done < windows:
-        films = [Film(scene) for scene in maker.draw(min(8, windows - done), FRAMES, FPS)]
-        for film, found in zip(films, track(films, noise), strict=True):
+        renderers = [Renderer(scene) for scene in maker.draw(min(8, windows - done), FRAMES, FPS)]
+        for renderer, found in zip(renderers, track(renderers, noise), strict=True):
             if found is None:
                 continue
             done += 1
-            for shot in shoot(film, found.boxes, 64, rng, engine):
+            for shot in render_frames(renderer, found.boxes, 64, rng, engine):
                 if shot.flow is not None:
-                    yield _compare(film, shot.frame - 1, done, shot.flow.box, shot.flow.field)
+                    yield _compare(renderer, shot.frame - 1, done, shot.flow.box, shot.flow.field)
 
 
-def _compare(film: Film, frame: int, window: int, box: Box, field: FloatArray) -> Pair:
-    scene = film.scene
+def _compare(renderer: Renderer, frame: int, window: int, box: Box, field: FloatArray) -> FlowPair:
+    scene = renderer.scene
     fine, coarse = crop_view(scene, box, SIZE), crop_view(scene, box, CELLS)
     owner = np.append(scene.mesh.owner, -1)
-    flow = film.flow(frame, fine)
-    seen = (owner[flow.ids] == 0) & ~flow.hidden & _in_picture(film, box, SIZE)
-    small = film.flow(frame, coarse)
-    return Pair(
+    flow = renderer.flow(frame, fine)
+    seen = (owner[flow.ids] == 0) & ~flow.hidden & _in_picture(renderer, box, SIZE)
+    small = renderer.flow(frame, coarse)
+    return FlowPair(
         window,
         np.asarray(small.field / np.float32(CELLS)),
         cell_means(field),
         owner[small.ids] == 0,
-        _in_picture(film, box, CELLS),
+        _in_picture(renderer, box, CELLS),
         np.linalg.norm(field - flow.field, axis=-1)[seen],
         np.linalg.norm(flow.field, axis=-1)[seen],
     )
 
 
-def _in_picture(film: Film, box: Box, size: int) -> NDArray[np.bool_]:
+def _in_picture(renderer: Renderer, box: Box, size: int) -> NDArray[np.bool_]:
     """(size, size): which pixels of the crop lie in the picture."""
-    width, height = film.scene.size
+    width, height = renderer.scene.size
     line = (np.arange(size) + 0.5) / size - 0.5
     x, y = box.x + line * box.size, box.y + line * box.size
     return np.asarray(((y >= 0) & (y <= height - 1))[:, None] & ((x >= 0) & (x <= width - 1))[None])
 
 
-def gather(pairs: list[Pair]) -> CellPairs:
+def gather(pairs: list[FlowPair]) -> CellPairs:
     """All pairs in one."""
     return CellPairs(
         np.stack([pair.exact for pair in pairs]),
@@ -117,7 +117,7 @@ def gather(pairs: list[Pair]) -> CellPairs:
     )
 
 
-def report(pairs: list[Pair]) -> str:
+def report(pairs: list[FlowPair]) -> str:
     """End-point error of the 128² field on the person by speed, as a table."""
     error, speed = np.concatenate([p.error for p in pairs]), np.concatenate([p.speed for p in pairs])
     lines = [f"end-point error on the person, px of a {SIZE} px crop ({len(pairs)} pairs of frames)"]

@@ -4,7 +4,7 @@ The noise tables (`training.simulation.detector_noise`) are of rendered people, 
 was trained on: it is far less sure of them. A regressor must not be taught that real detections are as bad. So recordings
 of real video (``run_camera.py --save``) are measured for three things, of which none needs anybody's pose:
 
-- ease: everyone's visible keypoints have confidences; which share of a table's better part are they like? Which keypoints
+- difficulty: everyone's visible keypoints have confidences; which share of a table's better part are they like? Which keypoints
   are visible is decided as in training, by the body that was laid over the person;
 - jitter: how much of a keypoint's place is new in every frame, by the second differences of keypoints that hardly move;
 - error, only with ``--reference``: detections held against points that several cameras have measured in space
@@ -33,7 +33,7 @@ from common.arrays import DoubleArray
 from common.errors import UserError, exit_with_one_line
 from formats.motion import Motion, body_of, load_motion
 from training.evaluation.reference import Reference, load_reference
-from training.simulation.batches import visibility
+from training.simulation.batches import keypoint_visibility
 from training.simulation.detector_noise import BINS, GROUP_OF, GROUPS, DetectorNoise, NoiseSampler, load_noise
 
 _ENOUGH, _ENOUGH_GROUPS = 40, 4
@@ -88,7 +88,7 @@ def visible(motion: Motion, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     focal = torch.tensor(np.diag(motion.camera_matrix)[:2], dtype=torch.float32)
     centre = torch.tensor(motion.camera_matrix[:2, 2], dtype=torch.float32)
     points = coco[..., :2] / coco[..., 2:].clamp_min(0.05) * focal + centre
-    state = visibility(joints[None], coco[None], points[None], 2 * centre[None])[0]
+    state = keypoint_visibility(joints[None], coco[None], points[None], 2 * centre[None])[0]
     return np.asarray(state.numpy() == 0)
 
 
@@ -100,22 +100,25 @@ def _size(motion: Motion, rows: NDArray[np.int64]) -> DoubleArray:
     return np.asarray(np.maximum((high - low).max(-1), 1.0))
 
 
-def confidence_at(detector: DetectorNoise, group: int, ease: float) -> DoubleArray:
-    """Quantiles (200,) of the confidence of visible keypoints that `NoiseSampler` draws at this ease."""
+def confidence_at(detector: DetectorNoise, group: int, difficulty: float) -> DoubleArray:
+    """Quantiles (200,) of the confidence of visible keypoints that `NoiseSampler` draws at this difficulty."""
     quantiles = detector.confidence[group, 0]
-    return np.asarray(np.interp(1 - ease * (1 - _PLACES), np.linspace(0, 1, len(quantiles)), quantiles))
+    return np.asarray(np.interp(1 - difficulty * (1 - _PLACES), np.linspace(0, 1, len(quantiles)), quantiles))
 
 
-def fit_ease(detector: DetectorNoise, confidences: list[DoubleArray]) -> float:
-    """The ease at which a table's confidences lie nearest (mean over the kinds of keypoint of Wasserstein distances) to
+def fit_difficulty(detector: DetectorNoise, confidences: list[DoubleArray]) -> float:
+    """The difficulty at which a table's confidences lie nearest (mean over the kinds of keypoint of Wasserstein distances) to
     ``confidences``, an array for each of `GROUPS`; those of fewer than 40 do not count. NaN where fewer than 4 are left."""
     used = [group for group, values in enumerate(confidences) if len(values) >= _ENOUGH]
     if len(used) < _ENOUGH_GROUPS:
         return float("nan")
     theirs = [np.quantile(confidences[group], _PLACES) for group in used]
     cost = [
-        sum(np.abs(own - confidence_at(detector, group, ease)).mean() for own, group in zip(theirs, used, strict=True))
-        for ease in _SHARES
+        sum(
+            np.abs(own - confidence_at(detector, group, difficulty)).mean()
+            for own, group in zip(theirs, used, strict=True)
+        )
+        for difficulty in _SHARES
     ]
     return float(_SHARES[int(np.argmin(cost))])
 
@@ -248,23 +251,25 @@ def main(
 
 
 def _print_people(noise: DetectorNoise, people: list[Detected]) -> None:
-    table = Table("recording", "person", "frames", *GROUPS, "ease", title="mean confidence of visible keypoints")
-    eases, shaking = [], [still_jitter(person) for person in people if person.fps >= _LEAST_FPS]
+    table = Table("recording", "person", "frames", *GROUPS, "difficulty", title="mean confidence of visible keypoints")
+    difficulties, shaking = [], [still_jitter(person) for person in people if person.fps >= _LEAST_FPS]
     for person in people:
         confidences = confidences_of(person)
-        ease = fit_ease(noise, confidences)
-        if np.isfinite(ease):
-            eases.append(ease)
+        difficulty = fit_difficulty(noise, confidences)
+        if np.isfinite(difficulty):
+            difficulties.append(difficulty)
             means = [f"{values.mean():.2f}" if len(values) >= _ENOUGH else "" for values in confidences]
             row = (Path(person.source).name, str(person.person), str(len(person.points)))
-            table.add_row(*row, *means, f"{ease:.2f}")
-    if not eases:
+            table.add_row(*row, *means, f"{difficulty:.2f}")
+    if not difficulties:
         raise UserError("nobody is seen long enough in these recordings: give longer ones")
-    for ease in (float(np.median(eases)), 1.0):
-        means = [f"{confidence_at(noise, group, ease).mean():.2f}" for group in range(len(GROUPS))]
-        table.add_row("the table", "", "", *means, f"{ease:.2f}", style="dim")
+    for difficulty in (float(np.median(difficulties)), 1.0):
+        means = [f"{confidence_at(noise, group, difficulty).mean():.2f}" for group in range(len(GROUPS))]
+        table.add_row("the table", "", "", *means, f"{difficulty:.2f}", style="dim")
     Console(width=140).print(table)
-    print(f"{len(eases)} people: ease {' '.join(f'{ease:.2f}' for ease in sorted(eases))}")
+    print(
+        f"{len(difficulties)} people: difficulty {' '.join(f'{difficulty:.2f}' for difficulty in sorted(difficulties))}"
+    )
     jitters = [np.concatenate([one[group] for one in shaking] or [np.zeros(0)]) for group in range(len(GROUPS))]
     medians = "  ".join(
         f"{name} {np.median(values):.4f}"

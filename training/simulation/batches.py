@@ -75,7 +75,7 @@ class Batch:
         return replace(self, seen=self.seen.frames(start, stop), **parts)
 
 
-def visibility(joints: Tensor, coco: Tensor, points: Tensor, size: Tensor) -> Tensor:
+def keypoint_visibility(joints: Tensor, coco: Tensor, points: Tensor, size: Tensor) -> Tensor:
     """How each keypoint is seen (B, T, 17): 0 visible, 1 hidden behind trunk or head, 2 outside of the picture.
 
     ``joints`` (B, T, 24, 3) and ``coco`` (B, T, 17, 3) in the camera frame, ``points`` (B, T, 17, 2) px, ``size`` (B, 2)
@@ -157,7 +157,7 @@ class BatchMaker:
         joints, coco = self.body.skeleton(rotations, betas[:, None].expand(batch, length, 10))
         place = views.pelvis[:, :, None]
         points = views.project(coco + place)
-        state = visibility(joints + place, coco + place, points, views.size)
+        state = keypoint_visibility(joints + place, coco + place, points, views.size)
         state = torch.maximum(state, self._occlude(points, state, window.dt))
         detected, confidence = self.noise(points, state, views.size, window.dt)
         if self.clean:

@@ -42,11 +42,11 @@ _LEGS = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("knee
 class RealVideo:
     """How detections in real video differ from those of rendered people, as `training.noise_measurement.real_video` measures it.
 
-    ``ease`` quantiles over people of the share of a table's better part that their confidences are like; ``error`` share of
+    ``difficulty`` quantiles over people of the share of a table's better part that their confidences are like; ``error`` share of
     the errors at a given confidence that real ones reach; ``jitter`` of a keypoint, new in every frame, over its error.
     """
 
-    ease: tuple[float, ...]
+    difficulty: tuple[float, ...]
     error: float
     jitter: float
 
@@ -79,7 +79,7 @@ def load_noise(path: Path = TABLES) -> list[DetectorNoise]:
             row["slow_s"],
             (row["swap_rate"][0], row["swap_rate"][1]),
             row["swap_s"],
-            RealVideo(tuple(row["real"]["ease"]), row["real"]["error"], row["real"]["jitter"]),
+            RealVideo(tuple(row["real"]["difficulty"]), row["real"]["error"], row["real"]["jitter"]),
         )
         for name, row in json.loads(path.read_text())["detectors"].items()
     ]
@@ -108,8 +108,10 @@ class NoiseSampler:
         self._confidence = torch.stack([torch.from_numpy(d.confidence)[group] for d in detectors])
         self._error = torch.stack([torch.from_numpy(d.error)[group] for d in detectors])
         places = np.linspace(0, 1, 65)
-        eases = [np.interp(places, np.linspace(0, 1, len(d.real.ease)), d.real.ease) for d in detectors]
-        self._ease = torch.tensor(np.array(eases), dtype=torch.float32)
+        difficulties = [
+            np.interp(places, np.linspace(0, 1, len(d.real.difficulty)), d.real.difficulty) for d in detectors
+        ]
+        self._difficulty = torch.tensor(np.array(difficulties), dtype=torch.float32)
         self._edges = torch.tensor(BINS[1:])
         self._mirror = torch.tensor(COCO_MIRROR)
 
@@ -168,12 +170,12 @@ class NoiseSampler:
         lasting = 0.6 * level + 0.5 * drift
         rendered = torch.rand(batch, generator=self.generator) < self.rendered
         people = torch.rand(batch, generator=self.generator)
-        ease = torch.where(rendered, 1.0, _quantile(self._ease, (pick,), people))[:, None, None]
+        difficulty = torch.where(rendered, 1.0, _quantile(self._difficulty, (pick,), people))[:, None, None]
         where = torch.arange(17).expand(batch, length, 17)
         chosen = pick[:, None, None].expand(batch, length, 17)
 
         def confident(latent: Tensor) -> Tensor:
-            rank = 1 - ease * (1 - torch.special.ndtr(latent).clamp(0, 0.999))
+            rank = 1 - difficulty * (1 - torch.special.ndtr(latent).clamp(0, 0.999))
             return _quantile(self._confidence, (chosen, where, state), rank.clamp(max=0.999))
 
         confidence = confident(lasting + _FLICKER * flicker)
@@ -200,7 +202,7 @@ class NoiseSampler:
 
         seconds = of([d.swap_s for d in self.detectors])
         for limb, column in ((_ARMS, 0), (_LEGS, 1)):
-            rate = of([d.swap_rate[column] for d in self.detectors]) * ease[:, 0, 0] ** 3
+            rate = of([d.swap_rate[column] for d in self.detectors]) * difficulty[:, 0, 0] ** 3
             swapped = self._swapped(dt, rate, seconds)[..., None]
             other = self._mirror[limb]
             detected_limb = torch.where(swapped[..., None], detected[:, :, other], detected[:, :, limb])

@@ -84,7 +84,7 @@ class FlowDegrader:
         the picture is, else 0, to fields as estimated. Writes into ``flow`` and returns it."""
         batch, length, cells = flow.shape[:3]
         noise = self.noise
-        ease = 1 + noise.gain_spread * torch.randn(batch, generator=self.generator)
+        difficulty = 1 + noise.gain_spread * torch.randn(batch, generator=self.generator)
         bare = torch.rand(batch, generator=self.generator) < noise.lost
         quality = torch.exp(torch.randn(batch, generator=self.generator) * noise.window_spread)
         # Linear interpolation between knots that lie c apart correlates over 0.85 c.
@@ -96,7 +96,7 @@ class FlowDegrader:
             flow.numpy(),
             body.numpy(),
             inside.numpy(),
-            ease.clamp(0.3, 1.2).numpy(),
+            difficulty.clamp(0.3, 1.2).numpy(),
             bare.numpy(),
             quality.numpy(),
             rough.numpy(),
@@ -114,7 +114,7 @@ def _degrade(
     flow: FloatArray,
     body: FloatArray,
     inside: FloatArray,
-    ease: FloatArray,
+    difficulty: FloatArray,
     bare: NDArray[np.bool_],
     quality: FloatArray,
     rough: FloatArray,
@@ -139,7 +139,7 @@ def _degrade(
                     while k < len(speeds) - 1 and speeds[k] < speed:
                         k += 1
                     part = min(max((speed - speeds[k - 1]) / (speeds[k] - speeds[k - 1]), np.float32(0)), np.float32(1))
-                    share = (gain[k - 1] + part * (gain[k] - gain[k - 1])) * ease[b]
+                    share = (gain[k - 1] + part * (gain[k] - gain[k - 1])) * difficulty[b]
                     there = inside[b, t, y, x] > 0
                     if (bare[b] and body[b, t, y, x] == 0) or not there:
                         share = np.float32(0)

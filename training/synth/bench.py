@@ -25,7 +25,7 @@ from training.motion.clip import MotionError
 from training.motion.opening import open_clips
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.synth.frames import FPS, SCENE, draw_frames, draw_motion, whole
-from training.synth.render import Film, Sensor
+from training.synth.render import Renderer, Sensor
 from training.synth.scene import SceneMaker
 from training.synth.windows import FRAMES, draw_windows
 
@@ -36,9 +36,9 @@ def pictures(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator, c
     done = 0
     while done < count:
         for scene in maker.draw(8, SCENE, FPS):
-            film, sensor = Film(scene), Sensor.draw(rng)
+            renderer, sensor = Renderer(scene), Sensor.draw(rng)
             for frame in range(SCENE):
-                sensor(film.picture(frame, whole(film)[0]), rng)
+                sensor(renderer.picture(frame, whole(renderer)[0]), rng)
                 done += 1
 
 

@@ -13,8 +13,8 @@ from realtime.records import Box
 from realtime.stages.crops import Cropper
 from realtime.stages.flow import SIZE
 from training.simulation.detector_noise import NoiseSampler
-from training.synth.observations import Lens, track, visibility
-from training.synth.render import ExactFlow, Film, Sensor, View, crop_view, region_view
+from training.synth.observations import CameraView, rendered_visibility, track
+from training.synth.render import ExactFlow, Renderer, Sensor, View, crop_view, region_view
 from training.synth.scene import SceneMaker
 from training.synth.shards import Sample
 
@@ -29,9 +29,9 @@ _BATCH: Final = 8
 FLOW_SCALE, FLOW_ZERO = 64.0, 32768.0
 
 
-def labels(film: Film, ids: NDArray[np.int32]) -> NDArray[np.uint8]:
+def labels(renderer: Renderer, ids: NDArray[np.int32]) -> NDArray[np.uint8]:
     """(H, W): 0 room, 1 + joint the person's part that moves with it, `OTHERS` for all else."""
-    mesh = film.scene.mesh
+    mesh = renderer.scene.mesh
     table = np.where(mesh.owner == 0, mesh.parts + 1, OTHERS)
     return np.append(table, 0).astype(np.uint8)[ids]
 
@@ -72,13 +72,13 @@ def draw_frames(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator
     """
     done = 0
     while done < count:
-        films = [Film(scene) for scene in maker.draw(_scenes(count - done), SCENE + 1, FPS)]
-        for film, found in zip(films, track(films, noise), strict=True):
+        renderers = [Renderer(scene) for scene in maker.draw(_scenes(count - done), SCENE + 1, FPS)]
+        for renderer, found in zip(renderers, track(renderers, noise), strict=True):
             if found is None:
                 continue
             sensor = Sensor.draw(rng)
             for frame in range(SCENE):
-                yield _frame(film, frame, found.boxes[frame], found.states[frame], sensor, rng)
+                yield _frame(renderer, frame, found.boxes[frame], found.states[frame], sensor, rng)
                 done += 1
                 if done == count:
                     return
@@ -89,29 +89,29 @@ def _scenes(frames: int) -> int:
     return min(_BATCH, -(-frames // SCENE))
 
 
-def whole(film: Film) -> tuple[View, float]:
+def whole(renderer: Renderer) -> tuple[View, float]:
     """The whole picture and its scale."""
-    scene = film.scene
+    scene = renderer.scene
     scale = min(1.0, LONGEST / max(scene.size))
     return region_view(scene, 0, 0, round(scene.size[0] * scale), round(scene.size[1] * scale), scale), scale
 
 
 def _frame(
-    film: Film, frame: int, box: Box, states: NDArray[np.int64], sensor: Sensor, rng: np.random.Generator
+    renderer: Renderer, frame: int, box: Box, states: NDArray[np.int64], sensor: Sensor, rng: np.random.Generator
 ) -> Sample:
-    scene, (view, scale) = film.scene, whole(film)
+    scene, (view, scale) = renderer.scene, whole(renderer)
     shift = (scale - 1) / 2
-    flow = film.flow(frame, view)
-    parts = labels(film, flow.ids)
+    flow = renderer.flow(frame, view)
+    parts = labels(renderer, flow.ids)
     joints = scene.joints[frame] + scene.pelvis[frame]
-    lens = Lens(film, [box], sensor)
-    part = lens.part(frame, [box], rng)
-    crop = Cropper(SIZE)(part.image, part.within(lens.scaled(box)))
+    camera_view = CameraView(renderer, [box], sensor)
+    part = camera_view.part(frame, [box], rng)
+    crop = Cropper(SIZE)(part.image, part.within(camera_view.scaled(box)))
     camera = np.array(view.camera, np.float32)
     depth = np.rint(1000 / np.maximum(flow.inverse_depth, 1000 / 65535)).astype(np.uint16)
     world = np.concatenate([scene.rotation[frame], -(scene.rotation[frame] @ scene.centre[frame])[:, None]], 1)
     return {
-        "frame.jpg": _jpeg(sensor(film.picture(frame, view), rng)),
+        "frame.jpg": _jpeg(sensor(renderer.picture(frame, view), rng)),
         "crop.jpg": _jpeg(crop),
         "silhouette.png": _png(np.where((parts > 0) & (parts < OTHERS), 255, 0).astype(np.uint8)),
         "parts.png": _png(parts),
@@ -143,24 +143,24 @@ def draw_motion(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator
     done = 0
     while done < count:
         for scene in maker.draw(_scenes(count - done), SCENE + 1, FPS, textured=False):
-            film = Film(scene)
+            renderer = Renderer(scene)
             for frame in range(SCENE):
-                yield motion_crop(film, frame, rng)
+                yield motion_crop(renderer, frame, rng)
                 done += 1
                 if done == count:
                     return
 
 
-def motion_crop(film: Film, frame: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+def motion_crop(renderer: Renderer, frame: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
     """One sample of `draw_motion`."""
-    scene = film.scene
+    scene = renderer.scene
     points = scene.points[frame : frame + 2]
     seen = points[0].clip(0, np.array(scene.size, np.float32) - 1)
     low, high = seen.min(0), seen.max(0)
     side = max(float((high - low).max()) * rng.uniform(1.2, 1.45), 32.0)
     x, y = (low + high) / 2 + rng.normal(0, 0.03, 2) * side
     view = crop_view(scene, Box(float(x), float(y), side), SIZE)
-    flow = film.flow(frame, view)
+    flow = renderer.flow(frame, view)
     owner = np.append(scene.mesh.owner, -1)
     silhouette = owner[flow.ids] == 0
     return {
@@ -168,7 +168,7 @@ def motion_crop(film: Film, frame: int, rng: np.random.Generator) -> dict[str, N
         "hidden": flow.hidden.astype(np.uint8),
         "silhouette": silhouette.astype(np.uint8),
         "points": (((points - [x, y]) / side + 0.5) * SIZE - 0.5).astype(np.float32),
-        "state": visibility(film, frame).astype(np.uint8),
+        "state": rendered_visibility(renderer, frame).astype(np.uint8),
         "dt": scene.dt[frame + 1 : frame + 2],
         "camera": np.array(view.camera, np.float32),
         "rotations": scene.rotations[frame],

@@ -22,7 +22,7 @@ from realtime.stages.crops import Cropper
 from realtime.stages.flow import SIZE, CropFlow, DisFlow
 from realtime.stages.tracking import region_of
 from training.simulation.detector_noise import NoiseSampler
-from training.synth.render import BLOCK, Film, Sensor, crop_view, region_view
+from training.synth.render import BLOCK, Renderer, Sensor, crop_view, region_view
 
 _DEPTH: Final = {
     "nose": 0.03, "eye": 0.03, "ear": 0.04, "shoulder": 0.12, "elbow": 0.08, "wrist": 0.06, "hip": 0.18, "knee": 0.10,
@@ -34,9 +34,9 @@ _VISIBILITY: Final = 128
 _WIDER: Final = 1.15  # as realtime.stages.tracking looks a little wider where it lost the person
 
 
-def visibility(film: Film, frame: int) -> NDArray[np.int64]:
+def rendered_visibility(renderer: Renderer, frame: int) -> NDArray[np.int64]:
     """How each COCO keypoint is seen (17,): 0 visible, 1 hidden by the body itself or by a thing, 2 outside of the picture."""
-    scene = film.scene
+    scene = renderer.scene
     width, height = scene.size
     points, depth = scene.points[frame], scene.coco[frame, :, 2] + scene.pelvis[frame, 2]
     outside = ((points < 0) | (points > [width - 1, height - 1])).any(1) | (depth < 0.1)
@@ -47,7 +47,7 @@ def visibility(film: Film, frame: int) -> NDArray[np.int64]:
     low, high = inside.min(0), inside.max(0)
     x, y = ((low + high) / 2).tolist()
     box = Box(x, y, max(float((high - low).max()) * 1.05, 16.0))
-    seen = film.surface(frame, crop_view(scene, box, _VISIBILITY)).inverse_depth
+    seen = renderer.surface(frame, crop_view(scene, box, _VISIBILITY)).inverse_depth
     cell = ((points - [box.x, box.y]) / box.size + 0.5) * _VISIBILITY - 0.5
     column, row = cell.round().astype(int).clip(0, _VISIBILITY - 1).T
     nearest = 1 / np.maximum(seen[row, column], 1e-6)
@@ -56,9 +56,9 @@ def visibility(film: Film, frame: int) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class ObservedTrack:
     """The detections of T frames and where the tracker looked: ``points`` (T, 17, 2) px, ``confidence`` (T, 17), ``states``
-    (T, 17) of `visibility`, and the T boxes, each from the detections before it."""
+    (T, 17) of `rendered_visibility`, and the T boxes, each from the detections before it."""
 
     points: FloatArray
     confidence: FloatArray
@@ -66,17 +66,19 @@ class Track:
     boxes: list[Box]
 
 
-def track(films: list[Film], noise: NoiseSampler) -> list[Track | None]:
+def track(renderers: list[Renderer], noise: NoiseSampler) -> list[ObservedTrack | None]:
     """Detect and follow the person of every scene (all of one length). None where the tracker would not have found anybody."""
-    scenes = [film.scene for film in films]
-    states = np.stack([[visibility(film, frame) for frame in range(film.scene.frames)] for film in films])
+    scenes = [renderer.scene for renderer in renderers]
+    states = np.stack(
+        [[rendered_visibility(renderer, frame) for frame in range(renderer.scene.frames)] for renderer in renderers]
+    )
     detected, confidence = noise(
         torch.from_numpy(np.stack([scene.points for scene in scenes])),
         torch.from_numpy(states),
         torch.tensor([scene.size for scene in scenes], dtype=torch.float32),
         torch.from_numpy(np.stack([scene.dt for scene in scenes])),
     )
-    tracks: list[Track | None] = []
+    tracks: list[ObservedTrack | None] = []
     for row, scene in enumerate(scenes):
         points, sure = detected[row].numpy(), confidence[row].numpy()
         box = region_of(points[0], sure[0], *scene.size)
@@ -89,12 +91,12 @@ def track(films: list[Film], noise: NoiseSampler) -> list[Track | None]:
             found = region_of(points[frame - 1], sure[frame - 1], *scene.size, boxes[-1])
             last = boxes[-1]
             boxes.append(found or Box(last.x, last.y, min(last.size * _WIDER, widest)))
-        tracks.append(Track(points, sure, states[row], boxes))
+        tracks.append(ObservedTrack(points, sure, states[row], boxes))
     return tracks
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class RenderedFrame:
     """One frame through the lens: ``crop`` (S, S, 3) uint8 BGR of ``box``, and the flow from the frame before inside the same
     box (None for the first frame)."""
 
@@ -104,21 +106,21 @@ class Shot:
     flow: Flow | None
 
 
-class Lens:
+class CameraView:
     """Renders the parts of a scene's picture that crops of ``boxes`` need, at the scale that they need: twice `SIZE` pixels on
     the person are as good as all of them. A small person keeps the few pixels that a camera gives him."""
 
-    def __init__(self, film: Film, boxes: list[Box], sensor: Sensor) -> None:
-        self._film, self._sensor = film, sensor
+    def __init__(self, renderer: Renderer, boxes: list[Box], sensor: Sensor) -> None:
+        self._renderer, self._sensor = renderer, sensor
         self.scale = min(1.0, 2 * SIZE / float(np.median([box.size for box in boxes])))
-        width, height = film.scene.size
+        width, height = renderer.scene.size
         self.size = max(round(width * self.scale), BLOCK), max(round(height * self.scale), BLOCK)
 
     def part(self, frame: int, boxes: list[Box], rng: np.random.Generator) -> Part:
         """What ``boxes``, in pixels of the whole picture, see of ``frame``, as the sensor delivers it."""
         region = cover([self.scaled(box) for box in boxes], *self.size)
-        view = region_view(self._film.scene, *region, self.scale)
-        picture = self._film.picture(frame, view, 1 if self.scale < 1 else 2)
+        view = region_view(self._renderer.scene, *region, self.scale)
+        picture = self._renderer.picture(frame, view, 1 if self.scale < 1 else 2)
         return Part(region[0], region[1], self._sensor(picture, rng))
 
     def scaled(self, box: Box) -> Box:
@@ -146,29 +148,29 @@ class Part:
         return Box(box.x - self.left, box.y - self.top, box.size)
 
 
-def shoot(
-    film: Film, boxes: list[Box], crop: int, rng: np.random.Generator, engine: CropFlow | None = None
-) -> Iterator[Shot]:
-    """Film a scene: a `Shot` for every frame, in order, ``crop`` px wide. The sensor is drawn from ``rng``; ``engine``
+def render_frames(
+    renderer: Renderer, boxes: list[Box], crop: int, rng: np.random.Generator, engine: CropFlow | None = None
+) -> Iterator[RenderedFrame]:
+    """Renderer a scene: a `RenderedFrame` for every frame, in order, ``crop`` px wide. The sensor is drawn from ``rng``; ``engine``
     estimates the flow, DIS where none is given."""
-    lens = Lens(film, boxes, Sensor.draw(rng))
+    camera_view = CameraView(renderer, boxes, Sensor.draw(rng))
     # DIS starts from the field before: a film must not start from another one's.
     engine = DisFlow() if engine is None else engine
     cropper = Cropper(crop, cv2.BORDER_CONSTANT)
-    times = np.cumsum(film.scene.dt)
+    times = np.cumsum(renderer.scene.dt)
     previous: Part | None = None
-    for frame in range(film.scene.frames):
-        part, box = lens.part(frame, boxes[frame : frame + 2], rng), lens.scaled(boxes[frame])
+    for frame in range(renderer.scene.frames):
+        part, box = camera_view.part(frame, boxes[frame : frame + 2], rng), camera_view.scaled(boxes[frame])
         flow = None
         if previous is not None:
-            cut = cover([box], *lens.size)
+            cut = cover([box], *camera_view.size)
             before, now = (
                 Frame(number, 0, float(times[number]), one.cut(*cut))
                 for number, one in ((frame - 1, previous), (frame, part))
             )
             moved = engine(before, now, Box(box.x - cut[0], box.y - cut[1], box.size))
             flow = Flow(frame, frame - 1, moved.dt_s, boxes[frame], moved.field)
-        yield Shot(frame, boxes[frame], cropper(part.image, part.within(box)).copy(), flow)
+        yield RenderedFrame(frame, boxes[frame], cropper(part.image, part.within(box)).copy(), flow)
         previous = part
 
 

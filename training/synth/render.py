@@ -51,7 +51,7 @@ def crop_view(scene: Scene, box: Box, size: int) -> View:
 
 
 @dataclass(frozen=True, slots=True)
-class Surface:
+class VisibleSurface:
     """What the pixels of a `View` see: ``ids`` (H, W) int32 face of the scene's mesh, -1 the room; ``inverse_depth`` (H, W)
     1/m, 0 the room; ``points`` (V, 3) the projected mesh."""
 
@@ -63,7 +63,7 @@ class Surface:
 @dataclass(frozen=True, slots=True)
 class ExactFlow:
     """Where every pixel's surface point is in the next frame: ``field`` (H, W, 2) px; ``hidden`` (H, W) bool, it cannot be seen
-    there; ``inverse_depth`` (H, W) 1/m of the point itself, of the room as well; ``ids`` (H, W) of its `Surface`."""
+    there; ``inverse_depth`` (H, W) 1/m of the point itself, of the room as well; ``ids`` (H, W) of its `VisibleSurface`."""
 
     field: FloatArray
     hidden: NDArray[np.bool_]
@@ -71,7 +71,7 @@ class ExactFlow:
     ids: NDArray[np.int32]
 
 
-class Film:
+class Renderer:
     """One scene in front of the lens. Cloth is laid on and lit once a frame, however often it is looked at. One thread."""
 
     def __init__(self, scene: Scene) -> None:
@@ -111,7 +111,7 @@ class Film:
         light(np.ascontiguousarray(upright), self.scene.mesh.look.colour, self.scene.harmonics, lit)
         return lit
 
-    def surface(self, frame: int, view: View) -> Surface:
+    def surface(self, frame: int, view: View) -> VisibleSurface:
         """What is seen where."""
         vertices = self.dressed(frame)
         points = np.empty_like(vertices)
@@ -120,7 +120,7 @@ class Film:
         ids = np.full((view.height, view.width), -1, np.int32)
         depth = np.zeros((view.height, view.width), np.float32)
         fill(points, self.scene.mesh.faces, 0, depth, ids)
-        return Surface(ids, depth, points)
+        return VisibleSurface(ids, depth, points)
 
     def picture(self, frame: int, view: View, samples: int = 1) -> ImageArray:
         """The (H, W, 3) BGR picture as a perfect camera takes it, ``samples``² rays a pixel."""

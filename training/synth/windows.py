@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from training.simulation.detector_noise import NoiseSampler, extent
 from training.simulation.flow_grid import CELLS
-from training.synth.observations import Track, shoot, track
-from training.synth.render import Film, crop_view
+from training.synth.observations import ObservedTrack, render_frames, track
+from training.synth.render import Renderer, crop_view
 from training.synth.scene import SceneMaker
 
 FRAMES: Final = 16
@@ -43,11 +43,11 @@ def draw_windows(
     done = 0
     while done < count:
         # The frame before the window is filmed too: from then on every frame has a flow.
-        films = [Film(scene) for scene in maker.draw(min(_BATCH, count - done), frames + 1, FPS)]
-        for film, found in zip(films, track(films, noise), strict=True):
+        renderers = [Renderer(scene) for scene in maker.draw(min(_BATCH, count - done), frames + 1, FPS)]
+        for renderer, found in zip(renderers, track(renderers, noise), strict=True):
             if found is None:
                 continue
-            yield _window(film, found, rng)
+            yield _window(renderer, found, rng)
             done += 1
             if done == count:
                 return
@@ -65,20 +65,20 @@ def cell_means(field: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(mean, np.float32)
 
 
-def _window(film: Film, found: Track, rng: np.random.Generator) -> Sample:
-    scene = film.scene
+def _window(renderer: Renderer, found: ObservedTrack, rng: np.random.Generator) -> Sample:
+    scene = renderer.scene
     frames = scene.frames - 1
     rgb = np.empty((frames, CROP, CROP, 3), np.uint8)
     flow, exact = (np.empty((frames, CELLS, CELLS, 2), np.float16) for _ in range(2))
     body = np.empty((frames, CELLS, CELLS), np.uint8)
     owner = np.append(scene.mesh.owner, -1)
-    for shot in shoot(film, found.boxes, CROP, rng):
+    for shot in render_frames(renderer, found.boxes, CROP, rng):
         if shot.flow is None:
             continue
         row, view = shot.frame - 1, crop_view(scene, shot.box, CELLS)
         cv2.cvtColor(shot.crop, cv2.COLOR_BGR2RGB, rgb[row])
         flow[row] = cell_means(shot.flow.field)
-        truth = film.flow(shot.frame - 1, view)
+        truth = renderer.flow(shot.frame - 1, view)
         exact[row] = (truth.field / CELLS).clip(-4, 4)
         body[row] = owner[truth.ids] == 0
     states = torch.from_numpy(found.states)

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from export.checks.budget import DEVICES, Device, count, main
 from export.networks import BODY, Network, load_networks
-from export.raft.__main__ import to_onnx
+from export.raft.__main__ import raft_to_onnx
 from export.raft.network import RaftSmall
 from tests.export.conversion.test_precision import small_network
 
@@ -33,7 +33,7 @@ def test_as_torch_counts() -> None:
     pair = torch.zeros(1, 128, 128, 3), torch.zeros(1, 128, 128, 3)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(*pair)
-    cost = count(Network("raft", "flow", to_onnx(network).SerializeToString()))
+    cost = count(Network("raft", "flow", raft_to_onnx(network).SerializeToString()))
     assert cost.flops == pytest.approx(counter.get_total_flops(), rel=1e-3)
     # What the iterations share counts once.
     assert cost.weights == pytest.approx(sum(each.numel() for each in network.parameters()), rel=0.01)

@@ -16,14 +16,14 @@ from engines.manifest import resolve
 from engines.ort import OnnxRuntimeEngine
 from engines.registry import open_engine
 from engines.tensorrt_builder import PRECISIONS
-from export.checks.precision_report import chain_table
-from export.conversion.fp16 import to_half
+from export.checks.precision_report import pipeline_table
+from export.conversion.fp16 import to_fp16
 from export.conversion.graphs import plain, shapes
 from export.conversion.int8_qdq import to_int8
 from export.conversion.onnx_tools import OnnxError, check
 from export.conversion.operators import check_operators
 from export.conversion.precision import compare, convert, distinct
-from export.networks import CLIP, Network, load_networks, record_samples, run_chain
+from export.networks import CLIP, Network, load_networks, record_samples, run_pipeline
 from realtime.session import Options
 
 Feeds = dict[str, NDArray[np.float32]]
@@ -80,7 +80,7 @@ def types(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def test_work_is_halved_and_what_is_delicate_is_not() -> None:
-    half = to_half(small_network())
+    half = to_fp16(small_network())
     for model in (half.model, half.twin):
         check(model)
         check_operators(model)
@@ -97,7 +97,7 @@ def test_work_is_halved_and_what_is_delicate_is_not() -> None:
 def test_the_twin_rounds_where_the_graph_does() -> None:
     """By hand: every tensor of the float16 part is rounded once, sums run in float32."""
     feeds = sample()
-    half = to_half(small_network())
+    half = to_fp16(small_network())
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in small_network().graph.initializer}
 
     def rounded(x: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -126,7 +126,7 @@ def test_what_float16_does_not_hold_stays() -> None:
     model = small_network()
     big = numpy_helper.to_array(model.graph.initializer[1]) * np.float32(1e6)
     model.graph.initializer[1].CopyFrom(numpy_helper.from_array(big, "w1"))
-    assert "second" not in to_half(model).nodes
+    assert "second" not in to_fp16(model).nodes
     # Its answer is beyond float16, too, and the next node reads it: that shows on samples alone.
     with pytest.raises(OnnxError, match=r"'y' overflows in float16"):
         convert(Network("mine", "flow", model.SerializeToString()), "fp16", [sample()])
@@ -262,9 +262,9 @@ def test_a_regressor_of_ones_own_is_measured_too(tmp_path: Path) -> None:
         return OnnxRuntimeEngine(half.twin if model == str(file) else resolve(model).read())
 
     options = Options(str(CLIP), regressor=str(file), frames=6)
-    whole = run_chain(options, lambda model: open_engine(model, "onnxruntime"))
-    lower = run_chain(options, opener)
-    (row,) = chain_table(whole, {"fp16": lower})[2:]
+    whole = run_pipeline(options, lambda model: open_engine(model, "onnxruntime"))
+    lower = run_pipeline(options, opener)
+    (row,) = pipeline_table(whole, {"fp16": lower})[2:]
     name, frames, keypoints, joints, _ = (cell.strip() for cell in row.strip("|").split("|"))
     assert (name, frames, keypoints) == ("fp16", "6 of 6", "0.00 / 0.00")  # only the regressor was rounded
     assert 0 < float(joints.split(" / ")[0]) < 5

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from engines.ort import OnnxRuntimeEngine
 from export.conversion.onnx_tools import check
 from export.pretrained.tflite_graph import Operator, SparseLevel, TfliteError, TfliteGraph, densify
-from export.pretrained.tflite_to_onnx import to_onnx
+from export.pretrained.tflite_to_onnx import tflite_to_onnx
 
 CONVOLUTION = {"Padding": 0, "StrideH": 2, "StrideW": 2, "DilationHFactor": 1, "DilationWFactor": 1}
 
 
 def run(graph: TfliteGraph, image: NDArray[np.float32]) -> NDArray[np.float32]:
     """The graph's only output for ``image`` (1, H, W, C), which ONNX gets as (1, C, H, W)."""
-    model = to_onnx(graph, {"in": "image", "out": "result"})
+    model = tflite_to_onnx(graph, {"in": "image", "out": "result"})
     check(model)
     with OnnxRuntimeEngine(model.SerializeToString()) as engine:
         result: NDArray[np.float32] = engine.infer({"image": image.transpose(0, 3, 1, 2)})["result"]
@@ -129,7 +129,7 @@ def test_resize(options: dict[str, int], expected: list[float]) -> None:
 def test_unknown_operator_is_named() -> None:
     graph = TfliteGraph(((1, 2), (1, 2)), ("in", "out"), {}, (Operator("SOFTMAX", (0,), (1,)),), (0,), (1,))
     with pytest.raises(TfliteError, match="operator SOFTMAX is not supported"):
-        to_onnx(graph, {})
+        tflite_to_onnx(graph, {})
 
 
 def test_densify_compressed_rows() -> None:

@@ -16,8 +16,8 @@ from engines.manifest import shipped_models
 from engines.ort import OnnxRuntimeEngine
 from export.conversion.onnx_tools import check
 from export.pretrained.sources import SourceError
-from export.raft.__main__ import NAME, sample_pairs, to_onnx
-from export.raft.accuracy import Pair, draw_pairs, measure
+from export.raft.__main__ import NAME, raft_to_onnx, sample_pairs
+from export.raft.accuracy import ClipPair, draw_pairs, measure
 from export.raft.network import InstanceNorm, RaftSmall
 from export.raft.source import ORIGIN, WHEEL, fetch
 from realtime.stages.flow import SIZE, CropFlow, DisFlow
@@ -61,7 +61,7 @@ def test_norm_is_torchs_own() -> None:
 
 @torch.no_grad()
 def test_the_graph_takes_any_number_of_pairs(network: RaftSmall) -> None:
-    model = to_onnx(network)
+    model = raft_to_onnx(network)
     check(model)
     previous, current = (torch.cat(each) for each in zip(*sample_pairs(128).values(), strict=True))
     with OnnxRuntimeEngine(model.SerializeToString()) as engine:
@@ -107,7 +107,7 @@ def test_another_wheel_is_refused(tmp_path: Path) -> None:
 class Perfect(CropFlow):
     """Answers with the truth of a pair, as dense as the pipeline's fields."""
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: ClipPair) -> None:
         super().__init__(SIZE, SIZE)
         block = len(pair.flow) // SIZE
         self._truth = pair.flow[block // 2 :: block, block // 2 :: block].copy()

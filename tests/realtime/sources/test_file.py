@@ -12,14 +12,14 @@ import pytest
 
 from common.arrays import ImageArray
 from common.errors import UserError
-from realtime.sources import FileSource, Source, Stamp, open_source
+from realtime.sources import FileSource, FrameTimestamp, Source, open_source
 from realtime.sources.pixels import fit_into
 from realtime.sources.timing import FileClock, nominal_fps
 from tests.realtime.clips import blue_corner, number, picture, turn_video, write_sound, write_video
 
 
-def read_all(source: Source) -> tuple[list[Stamp], list[ImageArray]]:
-    stamps: list[Stamp] = []
+def read_all(source: Source) -> tuple[list[FrameTimestamp], list[ImageArray]]:
+    stamps: list[FrameTimestamp] = []
     images: list[ImageArray] = []
     while True:
         buffer = source.new_buffer()
@@ -30,7 +30,7 @@ def read_all(source: Source) -> tuple[list[Stamp], list[ImageArray]]:
         images.append(buffer)
 
 
-def times_of(stamps: list[Stamp]) -> list[float]:
+def times_of(stamps: list[FrameTimestamp]) -> list[float]:
     return [stamp.time_s for stamp in stamps]
 
 

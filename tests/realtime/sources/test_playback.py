@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from realtime.sources import FileSource, PacedSource, open_source
+from realtime.sources import FileSource, RealtimePlayback, open_source
 from tests.realtime.clips import number, write_video
 
 FRAME_NS = round(1e9 / 30)
@@ -35,7 +35,7 @@ def clip(tmp_path: Path) -> Path:
 
 def test_a_fast_reader_gets_every_picture_on_time(clip: Path) -> None:
     clock = HandClock()
-    with PacedSource(FileSource(clip), clock) as source:
+    with RealtimePlayback(FileSource(clip), clock) as source:
         assert (source.live, source.size, source.frame_count) == (True, (64, 48), 30)
         buffer = source.new_buffer()
         start = clock.ns
@@ -50,7 +50,7 @@ def test_a_fast_reader_gets_every_picture_on_time(clip: Path) -> None:
 
 def test_a_slow_reader_misses_pictures(clip: Path) -> None:
     clock = HandClock()
-    with PacedSource(FileSource(clip), clock) as source:
+    with RealtimePlayback(FileSource(clip), clock) as source:
         buffer = source.new_buffer()
         indexes = []
         while (stamp := source.read_into(buffer)) is not None:
@@ -71,7 +71,7 @@ def test_a_slow_decoder_still_delivers(clip: Path) -> None:
         return advance()
 
     decoder.advance = slow  # type: ignore[method-assign, assignment]
-    with PacedSource(decoder, clock) as source:
+    with RealtimePlayback(decoder, clock) as source:
         buffer = source.new_buffer()
         delivered = 0
         while source.read_into(buffer) is not None:

@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import UserError
 from realtime.errors import SourceLost
-from realtime.sources import Stamp, UrlSource, open_source
+from realtime.sources import FrameTimestamp, UrlSource, open_source
 from realtime.sources.timing import StreamClock
 from realtime.sources.url import without_password
 from tests.realtime.clips import number, picture, write_video
@@ -110,7 +110,7 @@ def test_it_reconnects(server: Server) -> None:
     server.pictures, server.connections = 20, 2
     with UrlSource(f"{server.url}/stream", timeout_s=1, retry_delays_s=(0.02, 0.05)) as source:
         buffer = source.new_buffer()
-        seen: list[Stamp] = []
+        seen: list[FrameTimestamp] = []
         with pytest.raises(SourceLost, match="did not come back after 2 attempts"):
             seen.extend(iter(lambda: source.read_into(buffer), None))
     assert seen[-1][0] > 20, "numbers go on"

@@ -31,9 +31,9 @@ def arrays() -> BodyArrays:
 
 @pytest.fixture(scope="module")
 def graph(arrays: BodyArrays) -> bytes:
-    from body.lbs_onnx import to_onnx
+    from body.lbs_onnx import body_to_onnx
 
-    return to_onnx(arrays)
+    return body_to_onnx(arrays)
 
 
 def test_it_poses_as_the_body_on_the_cpu(arrays: BodyArrays, graph: bytes) -> None:

@@ -17,7 +17,7 @@ from body.model import load_body
 from body.skeleton import Skeleton
 from common.camera import Camera
 from formats.motion import Motion, load_motion
-from realtime.records import Keypoints, PoseGuess
+from realtime.records import Keypoints, PosePrediction
 from realtime.session import Options, Session
 from realtime.stages.look_ahead import LookAhead, fit_weights
 from tools.motion_quality import keypoint_distances, limb_lag_ms
@@ -54,7 +54,7 @@ def test_without_a_prior_it_is_a_weighted_parabola(seed: int) -> None:
     assert fit_weights(times, 0.3, 0.0) @ values == pytest.approx(expected, abs=1e-3)
 
 
-def guess(frame: int, time_s: float, turn: Rotation, person: int = 0, **fields: Any) -> PoseGuess:
+def prediction(frame: int, time_s: float, turn: Rotation, person: int = 0, **fields: Any) -> PosePrediction:
     """A person in the middle of the picture, 3 m away, all of whose joints but the first are turned by ``turn``."""
     rotations = np.tile(turn.as_matrix(), (24, 1, 1)).astype(np.float32)
     rotations[0] = FACING.as_matrix()
@@ -63,20 +63,20 @@ def guess(frame: int, time_s: float, turn: Rotation, person: int = 0, **fields: 
     points = (coco + pelvis)[:, :2] / (coco + pelvis)[:, 2:] * 550 + np.float32([319.5, 239.5])
     keypoints = Keypoints(frame, person, points, np.full(17, 0.9, np.float32))
     values = {"rotations": rotations, "betas": np.zeros(10, np.float32), "pelvis": pelvis, "points": points}
-    return PoseGuess(keypoints, time_s, **{**values, **fields})
+    return PosePrediction(keypoints, time_s, **{**values, **fields})
 
 
-def steadied(guesses: list[PoseGuess], frames: int = 8) -> list[PoseGuess]:
+def steadied(predictions: list[PosePrediction], frames: int = 8) -> list[PosePrediction]:
     ahead: LookAhead[int] = LookAhead(frames, SKELETON, CAMERA)
-    out = [found for one in guesses if (found := ahead.push(one.keypoints.sequence, one.time_s, [one]))]
+    out = [found for one in predictions if (found := ahead.push(one.keypoints.sequence, one.time_s, [one]))]
     out += ahead.flush()
-    assert [number for number, _ in out] == [one.keypoints.sequence for one in guesses]
+    assert [number for number, _ in out] == [one.keypoints.sequence for one in predictions]
     return [people[0] for _, people in out]
 
 
-def angles(guesses: list[PoseGuess], joint: int = 18) -> NDArray[np.float64]:
+def angles(predictions: list[PosePrediction], joint: int = 18) -> NDArray[np.float64]:
     """(N,) turn about x, rad."""
-    return np.array([Rotation.from_matrix(one.rotations[joint]).as_rotvec()[0] for one in guesses])
+    return np.array([Rotation.from_matrix(one.rotations[joint]).as_rotvec()[0] for one in predictions])
 
 
 def times_of(fps: float, seconds: float, dropped: float = 0.0) -> NDArray[np.float64]:
@@ -89,7 +89,9 @@ def times_of(fps: float, seconds: float, dropped: float = 0.0) -> NDArray[np.flo
 def test_a_waving_arm_is_neither_late_nor_flattened(fps: float, dropped: float) -> None:
     times = times_of(fps, 3.0, dropped)
     truth = 0.8 * np.sin(2 * np.pi * 1.5 * times)  # up to 7.5 rad/s
-    turns = [guess(i, t, Rotation.from_rotvec([a, 0, 0])) for i, (t, a) in enumerate(zip(times, truth, strict=True))]
+    turns = [
+        prediction(i, t, Rotation.from_rotvec([a, 0, 0])) for i, (t, a) in enumerate(zip(times, truth, strict=True))
+    ]
     shown = angles(steadied(turns))
     inner = (times > 0.4) & (times < 2.6)
     speed = 0.8 * 2 * np.pi * 1.5 * np.cos(2 * np.pi * 1.5 * times)
@@ -100,7 +102,7 @@ def test_a_waving_arm_is_neither_late_nor_flattened(fps: float, dropped: float) 
 
 def test_noise_falls_to_less_than_a_half_and_its_shaking_to_a_tenth() -> None:
     rng = np.random.default_rng(0)
-    raw = [guess(i, i / 30, Rotation.from_rotvec([a, 0, 0])) for i, a in enumerate(rng.normal(0, 0.02, 120))]
+    raw = [prediction(i, i / 30, Rotation.from_rotvec([a, 0, 0])) for i, a in enumerate(rng.normal(0, 0.02, 120))]
     before, after = angles(raw)[10:-10], angles(steadied(raw))[10:-10]
     assert after.std() < 0.5 * before.std()
     assert np.abs(np.diff(after, 2)).mean() < 0.1 * np.abs(np.diff(before, 2)).mean()
@@ -108,7 +110,7 @@ def test_noise_falls_to_less_than_a_half_and_its_shaking_to_a_tenth() -> None:
 
 @pytest.mark.parametrize("speed", [3.0, 12.0, 40.0])
 def test_a_joint_that_spins_evenly_keeps_its_place_however_fast(speed: float) -> None:
-    raw = [guess(i, i / 30, Rotation.from_rotvec([speed * i / 30, 0, 0])) for i in range(40)]
+    raw = [prediction(i, i / 30, Rotation.from_rotvec([speed * i / 30, 0, 0])) for i in range(40)]
     for before, after in list(zip(raw, steadied(raw), strict=True))[9:-9]:
         turned = Rotation.from_matrix(before.rotations[5]).inv() * Rotation.from_matrix(after.rotations[5])
         assert turned.magnitude() < 1e-3
@@ -120,9 +122,9 @@ def test_a_pelvis_keeps_its_course_and_loses_its_shaking() -> None:
     walk = []
     for i in range(60):
         pelvis = np.array([i / 30 - 1, 0.2, 3.0], np.float32) * np.float32(1 - 0.03 * (i % 2))
-        _, coco = SKELETON(guess(i, 0, Rotation.identity()).rotations, np.zeros(10))
+        _, coco = SKELETON(prediction(i, 0, Rotation.identity()).rotations, np.zeros(10))
         points = (coco + pelvis)[:, :2] / (coco + pelvis)[:, 2:] * 550 + np.float32([319.5, 239.5])
-        walk.append(guess(i, i / 30, Rotation.identity(), points=points, pelvis=pelvis))
+        walk.append(prediction(i, i / 30, Rotation.identity(), points=points, pelvis=pelvis))
     pelvis = np.stack([one.pelvis for one in steadied(walk)])[10:-10]
     np.testing.assert_allclose(pelvis[:, 0] / pelvis[:, 2], (np.arange(10, 50) / 30 - 1) / 3, atol=0.003)
     assert pelvis[:, 2].mean() == pytest.approx(2.955, abs=0.01)
@@ -130,17 +132,19 @@ def test_a_pelvis_keeps_its_course_and_loses_its_shaking() -> None:
 
 
 def test_shape_is_what_is_known_of_it_by_the_last_frame_that_was_waited_for() -> None:
-    raw = [guess(i, i / 30, Rotation.identity(), betas=np.full(10, i, np.float32)) for i in range(12)]
+    raw = [prediction(i, i / 30, Rotation.identity(), betas=np.full(10, i, np.float32)) for i in range(12)]
     assert [int(one.betas[0]) for one in steadied(raw, 4)] == [4, 5, 6, 7, 8, 9, 10, 11, 11, 11, 11, 11]
 
 
 def test_people_who_come_and_go_are_steadied_by_themselves() -> None:
     ahead: LookAhead[int] = LookAhead(3, SKELETON, CAMERA)
     seen = {0: range(20), 1: (*range(4, 7), *range(11, 20)), 2: (9,)}
-    out: dict[int, tuple[PoseGuess, ...]] = {}
+    out: dict[int, tuple[PosePrediction, ...]] = {}
     for frame in range(20):
         turn = {0: 0.0, 1: 0.5, 2: 1.0}
-        people = [guess(frame, frame / 30, Rotation.from_rotvec([turn[p], 0, 0]), p) for p in seen if frame in seen[p]]
+        people = [
+            prediction(frame, frame / 30, Rotation.from_rotvec([turn[p], 0, 0]), p) for p in seen if frame in seen[p]
+        ]
         if found := ahead.push(frame, frame / 30, people):
             out[found[0]] = found[1]
     out.update(ahead.flush())

@@ -8,7 +8,7 @@ import pytest
 from common.arrays import FloatArray, ImageArray
 from realtime.records import Box, Frame
 from realtime.stages.keypoints import search_regions
-from realtime.stages.tracking import Tracker, region_of, sureness
+from realtime.stages.tracking import Tracker, mean_confidence, region_of
 
 WIDTH, HEIGHT = 640, 480
 POSE = np.random.default_rng(0).uniform([-0.3, -0.5], [0.3, 0.5], (17, 2)).astype(np.float32)
@@ -138,7 +138,7 @@ def test_the_region_holds_what_is_seen_and_ignores_what_is_guessed() -> None:
     assert (np.abs(seen - [box.x, box.y]) <= box.size / 2).all()
     assert box.size < 500
     assert region_of(points, np.full(17, 0.1, np.float32), WIDTH, HEIGHT) is None
-    assert sureness(confidence) == pytest.approx(0.9)
+    assert mean_confidence(confidence) == pytest.approx(0.9)
 
 
 def test_a_head_whose_body_is_hidden_gets_the_room_that_its_body_would_need() -> None:

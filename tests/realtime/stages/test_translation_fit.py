@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from common.arrays import FloatArray
 from common.camera import Camera
 from realtime.records import Keypoints
-from realtime.stages.translation_fit import CONFIDENCE, ERROR, place_in_view
+from realtime.stages.translation_fit import CONFIDENCE, ERROR, fit_translation
 
 NOISE = Path(__file__).resolve().parents[3] / "training" / "simulation" / "detector_noise.json"
 CAMERA = Camera(550.0, 560.0, 319.5, 239.5)
@@ -31,7 +31,7 @@ def see(pelvis: FloatArray, confidence: FloatArray | None = None) -> Keypoints:
 def test_exact_keypoints_put_the_body_where_it_is(x: float, y: float, z: float, wrong: float) -> None:
     """Whatever the network guesses, a body that is seen whole is placed by what is seen."""
     truth = np.array([x, y, z], np.float32)
-    found = place_in_view(PERSON, see(truth), CAMERA, truth * np.float32(wrong), trust=1e-6)
+    found = fit_translation(PERSON, see(truth), CAMERA, truth * np.float32(wrong), trust=1e-6)
     assert np.abs(found - truth).max() < 0.02 * z
 
 
@@ -39,15 +39,15 @@ def test_one_wild_keypoint_moves_the_body_little() -> None:
     truth = np.array([0.2, 0.1, 3.0], np.float32)
     keypoints = see(truth)
     keypoints.points[9] += [260, -180]
-    found = place_in_view(PERSON, keypoints, CAMERA, truth * np.float32(1.1))
+    found = fit_translation(PERSON, keypoints, CAMERA, truth * np.float32(1.1))
     assert np.abs(found[:2] - truth[:2]).max() < 0.04
     assert abs(found[2] - 3.0) < 0.35
 
 
 def test_nothing_seen_keeps_the_networks_answer() -> None:
-    guess = np.array([0.3, -0.2, 4.0], np.float32)
-    found = place_in_view(PERSON, see(guess, np.zeros(17, np.float32)), CAMERA, guess)
-    np.testing.assert_allclose(found, guess, atol=1e-4)
+    prediction = np.array([0.3, -0.2, 4.0], np.float32)
+    found = fit_translation(PERSON, see(prediction, np.zeros(17, np.float32)), CAMERA, prediction)
+    np.testing.assert_allclose(found, prediction, atol=1e-4)
 
 
 def test_weights_are_those_of_the_measured_detector() -> None:
@@ -64,7 +64,7 @@ def test_guessed_keypoints_yield_to_sure_ones() -> None:
     confidence[[0, 1, 2, 3, 4, 5, 6]] = 0.9
     keypoints = see(truth, confidence)
     keypoints.points[7:] = keypoints.points[:5].mean(0) + 0.3 * (keypoints.points[7:] - keypoints.points[:5].mean(0))
-    found = place_in_view(PERSON, keypoints, CAMERA, truth * np.float32(1.1))
+    found = fit_translation(PERSON, keypoints, CAMERA, truth * np.float32(1.1))
     assert np.abs(found - truth).max() < 0.06
 
 
@@ -75,8 +75,8 @@ def test_a_joint_named_at_the_edge_may_lie_beyond_it() -> None:
     beyond = keypoints.points[:, 1] > 479
     assert 3 <= beyond.sum() <= 13
     keypoints.points[beyond, 1] = 477
-    found = place_in_view(PERSON, keypoints, CAMERA, truth * np.float32(1.05))
+    found = fit_translation(PERSON, keypoints, CAMERA, truth * np.float32(1.05))
     assert np.abs(found[:2] - truth[:2]).max() < 0.03
     inward = np.array([0.0, 0.35, 1.2], np.float32)  # a guess that would end before the edge is pulled to it
-    pulled = place_in_view(PERSON, keypoints, CAMERA, inward)
+    pulled = fit_translation(PERSON, keypoints, CAMERA, inward)
     assert abs(pulled[1] - truth[1]) < abs(inward[1] - truth[1]) / 3

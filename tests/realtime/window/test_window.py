@@ -22,7 +22,7 @@ from common.errors import UserError
 from realtime.draw.painter import Figures
 from realtime.window.controller import MeshWindow
 from realtime.window.process import COMMAND, FAILED, READY, _grid_points, advice
-from realtime.window.shared_memory import Layout, Scene, SceneMemory
+from realtime.window.shared_memory import Layout, SceneMemory, WindowScene
 from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, person, result, sphere
 
 BALL, FACES = sphere((0, 0, 2), 0.35, rings=12)
@@ -76,7 +76,7 @@ class _Overtaken(SceneMemory):
     writer: SceneMemory
     times = 0
 
-    def _copy(self, number: int, slot: Any) -> Scene:
+    def _copy(self, number: int, slot: Any) -> WindowScene:
         scene = super()._copy(number, slot)
         for _ in range(3 if self.times else 0):
             self.writer.write(IMAGE, CAMERA, [])

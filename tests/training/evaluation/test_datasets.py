@@ -249,8 +249,8 @@ def test_the_real_chain_records_a_sequence(people: list[Sequence], tmp_path: Pat
     with pytest.raises(DatasetError, match="pictures of downtown_test_00 are not in"):
         record(people[0], tmp_path / "none.npz", Options(view="none"))
     people[0].source.mkdir(parents=True)
-    with av.open("assets/synthetic_walk.mp4") as film:
-        for index, frame in zip(range(3), film.decode(video=0), strict=False):
+    with av.open("assets/synthetic_walk.mp4") as renderer:
+        for index, frame in zip(range(3), renderer.decode(video=0), strict=False):
             cv2.imwrite(str(people[0].source / f"image_{index:05d}.jpg"), frame.to_ndarray(format="bgr24"))
     record(people[0], tmp_path / "saved" / "walk.npz", Options(view="none"))
     motion = load_motion(tmp_path / "saved" / "walk.npz")

@@ -66,19 +66,19 @@ def drawn_with(seed: int = 0, **real: object) -> tuple[Motion, NDArray[np.float6
     return motion, coco
 
 
-@pytest.mark.parametrize("ease", [0.25, 0.5, 0.8])
-def test_it_finds_how_easy_somebody_is(ease: float) -> None:
-    motion, _ = drawn_with(ease=(ease, ease))
+@pytest.mark.parametrize("difficulty", [0.25, 0.5, 0.8])
+def test_it_finds_how_easy_somebody_is(difficulty: float) -> None:
+    motion, _ = drawn_with(difficulty=(difficulty, difficulty))
     (person,) = real_video.people_in(motion)
     assert person.visible.mean() > 0.9  # he faces the camera, in full view
-    found = real_video.fit_ease(load_noise()[0], real_video.confidences_of(person))
-    assert found == pytest.approx(ease, abs=0.08)
+    found = real_video.fit_difficulty(load_noise()[0], real_video.confidences_of(person))
+    assert found == pytest.approx(difficulty, abs=0.08)
 
 
 def test_it_finds_how_much_keypoints_shake() -> None:
     found = []
     for jitter in (0.08, 0.25):
-        motion, _ = drawn_with(ease=(0.3, 0.3), jitter=jitter)
+        motion, _ = drawn_with(difficulty=(0.3, 0.3), jitter=jitter)
         (person,) = real_video.people_in(motion)
         found.append(real_video.fit_jitter(load_noise()[0], real_video.still_jitter(person)))
     assert found[0] == pytest.approx(0.08, rel=0.6)
@@ -88,7 +88,7 @@ def test_it_finds_how_much_keypoints_shake() -> None:
 
 @pytest.mark.parametrize("share", [0.6, 0.9])
 def test_it_finds_how_large_errors_are(share: float) -> None:
-    motion, coco = drawn_with(ease=(0.3, 0.3), error=share)
+    motion, coco = drawn_with(difficulty=(0.3, 0.3), error=share)
     reference = Reference(
         COCO_NAMES, np.repeat(coco[None], FRAMES, 0), np.arange(FRAMES), np.eye(3)[None], np.zeros((1, 3)),
         motion.camera_matrix[None], np.zeros((1, 5)), 30.0,
@@ -100,7 +100,7 @@ def test_it_finds_how_large_errors_are(share: float) -> None:
 
 def test_too_little_is_not_a_person() -> None:
     few = [np.full(10, 0.7)] * 9
-    assert np.isnan(real_video.fit_ease(load_noise()[0], few))
+    assert np.isnan(real_video.fit_difficulty(load_noise()[0], few))
     assert np.isnan(real_video.fit_jitter(load_noise()[0], few))
 
 

@@ -11,7 +11,7 @@ from body.lbs_torch import TorchBody  # noqa: E402
 from body.model import load_body  # noqa: E402
 from training.motion.bank import NONE, Augmentation, MotionBank  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
-from training.simulation.batches import BatchMaker, FlowSource, standing, visibility  # noqa: E402
+from training.simulation.batches import BatchMaker, FlowSource, keypoint_visibility, standing  # noqa: E402
 from training.simulation.cameras import draw_views  # noqa: E402
 from training.simulation.detector_noise import NoiseSampler, load_noise  # noqa: E402
 from training.simulation.flow_grid import FlowGrid  # noqa: E402
@@ -74,13 +74,13 @@ def test_the_far_side_is_hidden(body: TorchBody) -> None:
     wrist = COCO_NAMES.index("right_wrist")
     coco[0, 0, wrist] = joints[0, 0, 6] + torch.tensor([0.0, 0.0, 0.25])
     points = (coco + place)[..., :2] / (coco + place)[..., 2:] * 500 + 250
-    state = visibility(joints + place, coco + place, points, torch.tensor([[500.0, 500.0]]))[0, 0]
+    state = keypoint_visibility(joints + place, coco + place, points, torch.tensor([[500.0, 500.0]]))[0, 0]
     named = dict(zip(COCO_NAMES, state.tolist(), strict=True))
     assert named["left_ear"] == 0
     assert named["right_ear"] == 1
     assert named["right_wrist"] == 1
     assert named["left_shoulder"] == 0
-    outside = visibility(joints + place, coco + place, points + 600, torch.tensor([[500.0, 500.0]]))
+    outside = keypoint_visibility(joints + place, coco + place, points + 600, torch.tensor([[500.0, 500.0]]))
     assert (outside == 2).all()
 
 

@@ -50,8 +50,8 @@ def test_rendered_people_have_the_tables_quantiles() -> None:
 
 
 def test_people_are_as_easy_as_was_measured() -> None:
-    """Everybody at one ease: the confidences are the better part of the table."""
-    tables = one_detector(ease=(0.3, 0.3))
+    """Everybody at one difficulty: the confidences are the better part of the table."""
+    tables = one_detector(difficulty=(0.3, 0.3))
     _, confidence = detect(NoiseSampler(tables, 0), 2000, 2)
     quantiles = tables[0].confidence[GROUPS.index("knee"), 0]
     ranks = np.linspace(0, 1, len(quantiles))
@@ -60,7 +60,7 @@ def test_people_are_as_easy_as_was_measured() -> None:
 
 
 def test_sure_errors_are_those_of_the_table_up_to_the_measured_share() -> None:
-    tables = one_detector(ease=(0.2, 0.2), error=0.5)
+    tables = one_detector(difficulty=(0.2, 0.2), error=0.5)
     error, confidence = detect(NoiseSampler(tables, 0), 3000, 2)
     table = tables[0].error[GROUPS.index("knee"), 0]
     assert (confidence[..., KNEES] > BINS[4]).all()
@@ -74,21 +74,21 @@ def test_sure_errors_are_those_of_the_table_up_to_the_measured_share() -> None:
 @pytest.mark.parametrize("fps", [10.0, 30.0, 60.0])
 def test_errors_go_over_smoothly_from_frame_to_frame(fps: float) -> None:
     """Where nothing is new in every frame, second differences are small, and the spread is the same at all frame rates."""
-    error, _ = detect(NoiseSampler(one_detector(jitter=0.0, ease=(0.3, 0.3)), 0), 400, 40, fps)
+    error, _ = detect(NoiseSampler(one_detector(jitter=0.0, difficulty=(0.3, 0.3)), 0), 400, 40, fps)
     spread = error.square().mean((0, 1)).sqrt()
     torch.testing.assert_close(error[:, 0].square().mean(0).sqrt(), spread, rtol=0.25, atol=0.0)
     torch.testing.assert_close(error[:, -1].square().mean(0).sqrt(), spread, rtol=0.25, atol=0.0)
     if fps >= 30:
         length = error.norm(dim=-1).median()
         bend = (error[:, 2:] - 2 * error[:, 1:-1] + error[:, :-2]).norm(dim=-1).median() / 6**0.5
-        shaky, _ = detect(NoiseSampler(one_detector(jitter=0.3, ease=(0.3, 0.3)), 0), 400, 40, fps)
+        shaky, _ = detect(NoiseSampler(one_detector(jitter=0.3, difficulty=(0.3, 0.3)), 0), 400, 40, fps)
         jerk = (shaky[:, 2:] - 2 * shaky[:, 1:-1] + shaky[:, :-2]).norm(dim=-1).median() / 6**0.5
         assert bend < 0.12 * length
         assert jerk > 1.5 * bend
 
 
 def test_errors_forget_over_the_measured_time() -> None:
-    tables = one_detector(jitter=0.0, ease=(0.3, 0.3), error=0.6)
+    tables = one_detector(jitter=0.0, difficulty=(0.3, 0.3), error=0.6)
     error, _ = detect(NoiseSampler(tables, 0), 800, 40)
     seconds = tables[0].slow_s
 

@@ -15,9 +15,9 @@ from body.lbs_torch import TorchBody
 from realtime.stages.tracking import region_of
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import CELLS
-from training.synth.observations import shoot, track, visibility
+from training.synth.observations import render_frames, rendered_visibility, track
 from training.synth.occluders import box_mesh
-from training.synth.render import Film, crop_view
+from training.synth.render import Renderer, crop_view
 from training.synth.scene import Scene
 from training.synth.windows import cell_means
 
@@ -42,7 +42,7 @@ def test_the_far_side_of_somebody_seen_from_the_side_is_hidden(alone: Scene, bod
     rotations[:, 0] = torch.tensor([[0.0, 0.0, -1.0], [0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]])
     for joint, side in ((16, -1.0), (17, 1.0)):  # the arms hang
         rotations[:, joint] = torch.tensor([[0.17, -0.98 * side, 0.0], [0.98 * side, 0.17, 0.0], [0.0, 0.0, 1.0]])
-    state = dict(zip(COCO_NAMES, visibility(Film(posed(alone, body, rotations)), 0).tolist(), strict=True))
+    state = dict(zip(COCO_NAMES, rendered_visibility(Renderer(posed(alone, body, rotations)), 0).tolist(), strict=True))
     assert state["left_ear"] == state["left_shoulder"] == state["nose"] == 0
     assert state["right_ear"] == state["right_elbow"] == 1
     assert state["left_knee"] == 0
@@ -67,44 +67,48 @@ def test_a_box_hides_what_is_behind_it_and_the_picture_ends(alone: Scene, body: 
         look=look,
     )
     camera = scene.camera - np.array([0, 0, 0, 60], np.float32)
-    state = dict(zip(COCO_NAMES, visibility(Film(replace(scene, mesh=mesh, camera=camera)), 0).tolist(), strict=True))
+    state = dict(
+        zip(
+            COCO_NAMES, rendered_visibility(Renderer(replace(scene, mesh=mesh, camera=camera)), 0).tolist(), strict=True
+        )
+    )
     assert state["left_knee"] == state["right_knee"] == 1
     assert state["left_ankle"] == 1
     assert state["left_shoulder"] == state["left_elbow"] == state["left_hip"] == 0
     higher = scene.camera - np.array([0, 0, 0, 180], np.float32)  # the head leaves the picture
-    assert visibility(Film(replace(scene, camera=higher)), 0)[0] == 2
+    assert rendered_visibility(Renderer(replace(scene, camera=higher)), 0)[0] == 2
 
 
 def test_the_box_of_a_frame_comes_from_the_detections_before(scenes: list[Scene]) -> None:
-    films = [Film(scene) for scene in scenes]
-    found = track(films, NoiseSampler(load_noise(), 3))
+    renderers = [Renderer(scene) for scene in scenes]
+    found = track(renderers, NoiseSampler(load_noise(), 3))
     assert sum(one is not None for one in found) >= 3
-    for film, one in zip(films, found, strict=True):
+    for renderer, one in zip(renderers, found, strict=True):
         if one is not None:
-            want = region_of(one.points[0], one.confidence[0], *film.scene.size, one.boxes[0])
+            want = region_of(one.points[0], one.confidence[0], *renderer.scene.size, one.boxes[0])
             assert want is None or one.boxes[1] == want
             seen = (one.states == 0) & (one.confidence > 0.5)
-            reach = np.ptp(film.scene.points[one.states == 0], axis=0).max()
-            off = np.linalg.norm(one.points - film.scene.points, axis=-1)
+            reach = np.ptp(renderer.scene.points[one.states == 0], axis=0).max()
+            off = np.linalg.norm(one.points - renderer.scene.points, axis=-1)
             assert np.median(off[seen]) < 0.06 * reach
 
 
 def test_estimated_flow_is_like_exact_flow_where_the_person_is_seen(scenes: list[Scene]) -> None:
     alike, moving = [], 0
-    for film, one in zip(
-        films := [Film(scene) for scene in scenes], track(films, NoiseSampler(load_noise(), 3)), strict=True
+    for renderer, one in zip(
+        renderers := [Renderer(scene) for scene in scenes], track(renderers, NoiseSampler(load_noise(), 3)), strict=True
     ):
         if one is None:
             continue
-        for shot in shoot(film, one.boxes, 64, np.random.default_rng(1)):
+        for shot in render_frames(renderer, one.boxes, 64, np.random.default_rng(1)):
             assert shot.crop.shape == (64, 64, 3)
             assert (shot.flow is None) == (shot.frame == 0)
             if shot.flow is None:
                 continue
             assert shot.flow.box == one.boxes[shot.frame]
-            view = crop_view(film.scene, shot.box, CELLS)
-            truth = film.flow(shot.frame - 1, view).field / CELLS
-            person = film.surface(shot.frame - 1, view).ids >= 0
+            view = crop_view(renderer.scene, shot.box, CELLS)
+            truth = renderer.flow(shot.frame - 1, view).field / CELLS
+            person = renderer.surface(shot.frame - 1, view).ids >= 0
             seen = cell_means(shot.flow.field)
             clear = person & (np.linalg.norm(truth, axis=-1) > 0.01) & (np.linalg.norm(truth, axis=-1) < 0.1)
             if clear.sum() > 30:

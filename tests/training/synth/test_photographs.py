@@ -20,7 +20,7 @@ from training.synth.photographs import (
     materials,
     panoramas,
 )
-from training.synth.render import Film, region_view
+from training.synth.render import Renderer, region_view
 from training.synth.room import SKY, TEXTURE, sky_box
 from training.synth.scene import Scene
 
@@ -93,7 +93,7 @@ def test_the_sky_box_shows_the_panorama(alone: Scene) -> None:
     tilt = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]], np.float32)
     scene = replace(alone, room=room, mesh=away, rotation=(tilt @ alone.rotation).astype(np.float32))
     view = region_view(scene, 0, 0, 320, 240, 0.5)
-    seen = Film(scene).picture(0, view).astype(int)
+    seen = Renderer(scene).picture(0, view).astype(int)
     fx, fy, cx, cy = view.camera
     y, x = np.mgrid[:240, :320]
     rays = np.stack([(x - cx) / fx, (y - cy) / fy, np.ones_like(x, float)], -1) @ scene.rotation[0] @ turn.T

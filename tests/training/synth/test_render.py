@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 
 from realtime.records import Box
 from realtime.stages.crops import Cropper
-from training.synth.render import Film, Sensor, View, crop_view, region_view
+from training.synth.render import Renderer, Sensor, View, crop_view, region_view
 from training.synth.scene import Scene
 
 
@@ -38,9 +38,9 @@ def moved(scene: Scene, shift: NDArray[np.floating]) -> Scene:
 def test_the_next_frame_warped_by_the_flow_is_this_frame(scenes: list[Scene]) -> None:
     tried = 0
     for scene in scenes:
-        film, view = Film(scene), whole(scene)
-        now, then = (film.picture(frame, view, 2).astype(np.float32) for frame in (0, 1))
-        flow = film.flow(0, view)
+        renderer, view = Renderer(scene), whole(scene)
+        now, then = (renderer.picture(frame, view, 2).astype(np.float32) for frame in (0, 1))
+        flow = renderer.flow(0, view)
         y, x = np.mgrid[: view.height, : view.width].astype(np.float32)
         back = cv2.remap(then, x + flow.field[..., 0], y + flow.field[..., 1], cv2.INTER_LINEAR)
         # Interpolation blurs what is as fine as a pixel.
@@ -60,8 +60,8 @@ def test_the_next_frame_warped_by_the_flow_is_this_frame(scenes: list[Scene]) ->
 
 
 def test_no_motion_is_no_flow_and_hides_nothing(alone: Scene) -> None:
-    film = Film(alone)
-    flow = film.flow(0, whole(alone))
+    renderer = Renderer(alone)
+    flow = renderer.flow(0, whole(alone))
     assert np.abs(flow.field).max() < 2e-3
     assert flow.hidden.mean() < 1e-3
 
@@ -69,8 +69,8 @@ def test_no_motion_is_no_flow_and_hides_nothing(alone: Scene) -> None:
 @settings(max_examples=8, deadline=None)
 @given(st.floats(-0.08, 0.08), st.floats(-0.08, 0.08))
 def test_a_person_moving_across_moves_by_focal_length_over_depth(alone: Scene, right: float, down: float) -> None:
-    film, view = Film(moved(alone, np.array([right, down, 0.0]))), whole(alone)
-    flow, person = film.flow(0, view), film.surface(0, view).ids >= 0
+    renderer, view = Renderer(moved(alone, np.array([right, down, 0.0]))), whole(alone)
+    flow, person = renderer.flow(0, view), renderer.surface(0, view).ids >= 0
     near = flow.inverse_depth[person]
     np.testing.assert_allclose(flow.field[person, 0], view.camera[0] * right * near, atol=5e-3)
     np.testing.assert_allclose(flow.field[person, 1], view.camera[1] * down * near, atol=5e-3)
@@ -78,8 +78,8 @@ def test_a_person_moving_across_moves_by_focal_length_over_depth(alone: Scene, r
 
 
 def test_a_person_coming_nearer_grows_about_the_middle(alone: Scene) -> None:
-    film, view = Film(moved(alone, np.array([0.0, 0.0, -0.2]))), whole(alone)
-    flow, person = film.flow(0, view), film.surface(0, view).ids >= 0
+    renderer, view = Renderer(moved(alone, np.array([0.0, 0.0, -0.2]))), whole(alone)
+    flow, person = renderer.flow(0, view), renderer.surface(0, view).ids >= 0
     rows, columns = np.nonzero(person)
     growth = 1 / (1 - 0.2 * flow.inverse_depth[person])
     np.testing.assert_allclose(flow.field[person, 0], (columns - view.camera[2]) * (growth - 1), atol=1e-2)
@@ -90,8 +90,8 @@ def test_a_walking_camera_moves_near_walls_more_than_far_ones(alone: Scene) -> N
     step = np.array([0.05, 0.0, 0.0], np.float32)
     centre = alone.centre + np.arange(3)[:, None] * (alone.rotation[0].T @ step)
     scene = replace(moved(alone, -step), centre=centre.astype(np.float32))  # the person stands still in the world
-    film, view = Film(scene), whole(alone)
-    flow = film.flow(0, view)
+    renderer, view = Renderer(scene), whole(alone)
+    flow = renderer.flow(0, view)
     np.testing.assert_allclose(flow.field[..., 0], -view.camera[0] * 0.05 * flow.inverse_depth, atol=1e-2)
     assert np.abs(flow.field[..., 1]).max() < 1e-2
     assert flow.inverse_depth.min() > 0
@@ -102,22 +102,22 @@ def test_a_turning_camera_moves_everything_alike_whatever_its_depth(alone: Scene
     turn = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]], np.float32)
     rotation, vertices = alone.rotation.copy(), alone.mesh.vertices.copy()
     rotation[1], vertices[1] = turn @ rotation[1], vertices[1] @ turn.T
-    film = Film(replace(alone, rotation=rotation, mesh=replace(alone.mesh, vertices=vertices)))
+    renderer = Renderer(replace(alone, rotation=rotation, mesh=replace(alone.mesh, vertices=vertices)))
     view = whole(alone)
     fx, fy, cx, cy = view.camera
     matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
     y, x = np.mgrid[: view.height, : view.width]
     there = np.stack([x, y, np.ones_like(x)], -1) @ (matrix @ turn @ np.linalg.inv(matrix)).T
     expected = there[..., :2] / there[..., 2:] - np.stack([x, y], -1)
-    field = film.flow(0, view).field
+    field = renderer.flow(0, view).field
     # Cloth stands off along normals, which turn with the person: nothing but rounding may differ.
     np.testing.assert_allclose(field, expected, atol=0.02)
 
 
 def test_what_the_person_covers_next_is_hidden(alone: Scene) -> None:
-    film, view = Film(moved(alone, np.array([0.15, 0.0, 0.0]))), whole(alone)
-    flow = film.flow(0, view)
-    now, then = (film.surface(frame, view).ids >= 0 for frame in (0, 1))
+    renderer, view = Renderer(moved(alone, np.array([0.15, 0.0, 0.0]))), whole(alone)
+    flow = renderer.flow(0, view)
+    now, then = (renderer.surface(frame, view).ids >= 0 for frame in (0, 1))
     assert not flow.hidden[~now & ~then].any()
     inner = cv2.erode(then.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     assert flow.hidden[~now & inner].all()
@@ -126,20 +126,20 @@ def test_what_the_person_covers_next_is_hidden(alone: Scene) -> None:
 
 
 def test_a_part_of_the_picture_is_cut_from_the_whole(alone: Scene) -> None:
-    film = Film(alone)
-    picture = film.picture(0, region_view(alone, 0, 0, 640, 480, 1.0))
-    part = film.picture(0, region_view(alone, 200, 100, 360, 300, 1.0))
+    renderer = Renderer(alone)
+    picture = renderer.picture(0, region_view(alone, 0, 0, 640, 480, 1.0))
+    part = renderer.picture(0, region_view(alone, 200, 100, 360, 300, 1.0))
     assert np.abs(picture[100:300, 200:360].astype(int) - part).mean() < 0.2
     # A crop made larger, so that nothing is averaged: the view is the very crop that the live program cuts.
     box = Box(300.3, 220.7, 120.0)
-    mine = film.picture(0, crop_view(alone, box, 128)).astype(int)
-    theirs = Cropper(128)(film.picture(0, region_view(alone, 0, 0, 640, 480, 1.0), 4), box).astype(int)
+    mine = renderer.picture(0, crop_view(alone, box, 128)).astype(int)
+    theirs = Cropper(128)(renderer.picture(0, region_view(alone, 0, 0, 640, 480, 1.0), 4), box).astype(int)
     beside = np.abs(np.roll(mine, 2, 1) - theirs).mean()
     assert np.abs(mine - theirs).mean() < 0.6 * beside
 
 
 def test_a_sensor_without_faults_changes_nothing(alone: Scene) -> None:
-    image = Film(alone).picture(0, whole(alone))
+    image = Renderer(alone).picture(0, whole(alone))
     perfect = Sensor(np.ones(3, np.float32), 1.0, 0.0, 0.0, 0)
     np.testing.assert_array_equal(perfect(image, np.random.default_rng(0)), image)
     grainy = Sensor(np.ones(3, np.float32), 1.0, 0.0, 4.0, 0)(image, np.random.default_rng(0)).astype(int)

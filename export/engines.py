@@ -21,9 +21,10 @@ from engines.engine import Arrays, EngineError
 from engines.plans import Plan, Target, build_plan, plans_folder
 from engines.tensorrt_builder import BuildOptions, Precision
 from engines.tensorrt_builder import Progress as BuildProgress
+from export.conversion.network import Network
 from export.conversion.onnx_tools import OnnxError
 from export.conversion.precision import convert
-from export.networks import CLIP, Network, load_networks, record_samples
+from export.networks import CLIP, load_networks, record_samples
 
 CALIBRATION_FRAMES = 45
 

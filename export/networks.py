@@ -18,6 +18,7 @@ from engines.engine import Arrays, Engine
 from engines.manifest import resolve, shipped_models
 from engines.ort import OnnxRuntimeEngine
 from export.body_graph import sample_poses
+from export.conversion.network import Network
 from realtime.session import KEYPOINT_MODELS, FlowMethod, Options, Session
 from realtime.sources import open_source
 from realtime.stages.keypoints import PersonDetector, search_regions
@@ -28,17 +29,6 @@ CLIP = Path(__file__).resolve().parent.parent / "assets" / "synthetic_walk.mp4"
 
 _KINDS = ("detector", "keypoints", "flow", "regressor")
 _MOST_SAMPLES = 24
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """One network of the chain. ``name`` is that of the shipped model or the file, or "body"; ``data`` its float32 ONNX
-    model; ``model`` what ``run_camera.py`` knows it by, where it is not the name."""
-
-    name: str
-    kind: str
-    data: bytes
-    model: str = ""
 
 
 def load_networks(names: list[str] | None = None, body: Path | None = None) -> dict[str, Network]:

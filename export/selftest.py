@@ -33,10 +33,11 @@ from engines.registry import why_no_tensorrt
 from engines.tensorrt import TensorRtEngine
 from engines.tensorrt_api import load_tensorrt
 from engines.tensorrt_builder import BuildOptions, Precision
+from export.conversion.network import Network
 from export.conversion.onnx_tools import OnnxError
 from export.conversion.precision import compare_engines, convert
 from export.engines import CALIBRATION_FRAMES, build_engines
-from export.networks import CLIP, Network, load_networks, record_samples
+from export.networks import CLIP, load_networks, record_samples
 from realtime.measure import Report, nulls, version
 from realtime.session import KEYPOINT_MODELS, FlowMethod, Options, Session
 

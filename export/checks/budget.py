@@ -16,7 +16,8 @@ import onnx
 from engines.engine import EngineError
 from export.conversion.fp16 import HEAVY
 from export.conversion.graphs import plain, shapes
-from export.networks import BODY, Network, load_networks
+from export.conversion.network import Network
+from export.networks import BODY, load_networks
 from realtime.session import KEYPOINT_MODELS, Options
 
 Shapes = Mapping[str, tuple[int, ...]]

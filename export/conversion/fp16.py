@@ -41,7 +41,8 @@ class Fp16Graphs:
 
 
 def to_fp16(model: onnx.ModelProto) -> Fp16Graphs:
-    """Convert a `export.conversion.graphs.plain` float32 model; inputs and outputs stay float32, as does a node whose weights float16
+    """Convert a `export.conversion.graphs.plain` float32 model; inputs and outputs stay float32, as does a node
+    whose weights float16
     cannot hold."""
     chosen = _choose(model)
     names = tuple(model.graph.node[place].name or f"node {place}" for place in sorted(chosen))

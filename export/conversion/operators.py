@@ -42,7 +42,8 @@ _TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT32, T
 
 
 def check_operators(model: onnx.ModelProto) -> None:
-    """Raise `OnnxError` naming the first node of a `export.conversion.graphs.plain` ``model`` that TensorRT 8.6 has no layer for."""
+    """Raise `OnnxError` naming the first node of a `export.conversion.graphs.plain` ``model`` that TensorRT 8.6 has
+    no layer for."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     for place, node in enumerate(model.graph.node):
         problem = _problem(node, weights)

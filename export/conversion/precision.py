@@ -14,9 +14,9 @@ from engines.tensorrt_builder import PRECISIONS, Precision
 from export.conversion.fp16 import to_fp16
 from export.conversion.graphs import plain
 from export.conversion.int8_qdq import to_int8
+from export.conversion.network import Network
 from export.conversion.onnx_tools import OnnxError, check
 from export.conversion.operators import check_operators
-from export.networks import Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,8 @@ def convert(network: Network, precision: Precision, samples: Sequence[Arrays]) -
     """``network`` in ``precision``, with the same inputs and outputs; ``samples`` of its inputs calibrate int8.
 
     What would lose accuracy for nothing keeps more: the body stays float32 (in float16 its skin is off by up to 2 mm), and
-    where int8 finds no convolution, as in a regressor, float16 is taken. Raises `export.conversion.onnx_tools.OnnxError` for a model
+    where int8 finds no convolution, as in a regressor, float16 is taken. Raises
+    `export.conversion.onnx_tools.OnnxError` for a model
     that the oldest TensorRT would refuse, and when the conversion overflows on the samples.
     """
     model = plain(network.data)

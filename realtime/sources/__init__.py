@@ -19,10 +19,10 @@ __all__ = [
     "CameraSource",
     "ClipSource",
     "FileSource",
-    "RealtimePlayback",
-    "PictureSource",
-    "Source",
     "FrameTimestamp",
+    "PictureSource",
+    "RealtimePlayback",
+    "Source",
     "UrlSource",
     "open_source",
 ]

@@ -1,7 +1,8 @@
 """Score motions on a real data set: python -m training.evaluation datasets threedpw ROOT
 
 The real chain runs over the pictures of every sequence and saves NAME.npz, as ``run_camera.py --save`` does; what is
-saved already is not made again. ``--predictions FOLDER`` scores motions that lie elsewhere. `training.evaluation.protocols` says what
+saved already is not made again. ``--predictions FOLDER`` scores motions that lie elsewhere.
+`training.evaluation.protocols` says what
 is counted and how; 3DPW can be scored in part without licensed SMPL files, EMDB cannot. Frames in which somebody was not
 found are not in the means, and are printed.
 """

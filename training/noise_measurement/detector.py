@@ -1,7 +1,8 @@
 """Measure a keypoint detector's noise: python -m training.noise_measurement.detector --motion FOLDER
 
 Dresses the default body in random colours, moves it before random cameras and backgrounds, runs the shipped keypoint
-networks on the pictures and fits the tables of `training.simulation.detector_noise` to what they make of them. How much easier real people
+networks on the pictures and fits the tables of `training.simulation.detector_noise` to what they make of them. How
+much easier real people
 are is measured by `training.noise_measurement.real_video`; its numbers are taken over from the tables that there are.
 """
 

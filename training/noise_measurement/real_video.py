@@ -1,6 +1,8 @@
-"""How detections in real video differ from those of rendered people: python -m training.noise_measurement.real_video MOTION.npz ...
+"""How detections in real video differ from those of rendered people: python -m training.noise_measurement.real_video
+MOTION.npz ...
 
-The noise tables (`training.simulation.detector_noise`) are of rendered people, whose truth is exact, but who look like nothing that a detector
+The noise tables (`training.simulation.detector_noise`) are of rendered people, whose truth is exact, but who look
+like nothing that a detector
 was trained on: it is far less sure of them. A regressor must not be taught that real detections are as bad. So recordings
 of real video (``run_camera.py --save``) are measured for three things, of which none needs anybody's pose:
 

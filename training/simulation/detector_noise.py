@@ -1,12 +1,14 @@
 """What a keypoint detector makes of a person: measured errors, confidences and their memory, drawn anew for each window.
 
-The tables come from running the real detectors (`python -m training.noise_measurement.detector`) and hold, for every keypoint, the
+The tables come from running the real detectors (`python -m training.noise_measurement.detector`) and hold, for every
+keypoint, the
 quantiles of the confidence given how it is seen (visible, hidden by the body or an object, out of the picture) and the
 quantiles of the error's length given confidence. Drawing goes the same way: a slowly changing confidence first, then an
 error that fits it. Confident misses are part of the tables; left/right swaps are events with a rate and a duration.
 
 The tables are of rendered people, whose truth is exact. A detector is surer of real ones: how much surer, and how smoothly
-its errors change, was measured on real video (`training.noise_measurement.real_video`), and the tables are drawn from accordingly. Given a
+its errors change, was measured on real video (`training.noise_measurement.real_video`), and the tables are drawn
+from accordingly. Given a
 confidence, real errors are like two thirds of the rendered ones.
 """
 
@@ -40,9 +42,11 @@ _LEGS = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("knee
 
 @dataclass(frozen=True, slots=True)
 class RealVideo:
-    """How detections in real video differ from those of rendered people, as `training.noise_measurement.real_video` measures it.
+    """How detections in real video differ from those of rendered people, as `training.noise_measurement.real_video`
+    measures it.
 
-    ``difficulty`` quantiles over people of the share of a table's better part that their confidences are like; ``error`` share of
+    ``difficulty`` quantiles over people of the share of a table's better part that their confidences are like;
+    ``error`` share of
     the errors at a given confidence that real ones reach; ``jitter`` of a keypoint, new in every frame, over its error.
     """
 

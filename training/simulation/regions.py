@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 MARGIN, SHOULDER_ROOM, HEAD_ROOM, SHRINK, VISIBLE, LEAST = 1.3, 3.0, 6.0, 0.9, 0.2, 32.0
-"""As `realtime.stages.tracking`: side over the keypoints' box, over the width of the shoulders and of the head; how fast a region
+"""As `realtime.stages.tracking`: side over the keypoints' box, over the width of the shoulders and of the head; how
+fast a region
 may shrink, confidence that may shape it, least side in px."""
 _FACE, _SHOULDERS, _TORSO = [0, 1, 2, 3, 4], [5, 6], [5, 6, 11, 12]
 

@@ -151,7 +151,8 @@ class Part:
 def render_frames(
     renderer: Renderer, boxes: list[Box], crop: int, rng: np.random.Generator, engine: CropFlow | None = None
 ) -> Iterator[RenderedFrame]:
-    """Renderer a scene: a `RenderedFrame` for every frame, in order, ``crop`` px wide. The sensor is drawn from ``rng``; ``engine``
+    """Renderer a scene: a `RenderedFrame` for every frame, in order, ``crop`` px wide. The sensor is drawn from
+    ``rng``; ``engine``
     estimates the flow, DIS where none is given."""
     camera_view = CameraView(renderer, boxes, Sensor.draw(rng))
     # DIS starts from the field before: a film must not start from another one's.

@@ -37,7 +37,8 @@ def draw_windows(
     (T, 17, 2) px, ``confidence`` (T, 17) of the detector; ``state`` (T, 17) uint8, 0 visible, 1 hidden, 2 outside; ``extent``
     (T,) px; ``dt`` (T,) s; ``camera`` (4,) fx, fy, cx, cy px as told, ``true_camera`` (4,) as it is; ``size`` (2,) int32.
 
-    The targets are those of `training.simulation.batches.Batch`: ``rotations`` (T, 24, 3, 3), ``betas`` (10,), ``joints`` (T, 24, 3),
+    The targets are those of `training.simulation.batches.Batch`: ``rotations`` (T, 24, 3, 3), ``betas`` (10,),
+    ``joints`` (T, 24, 3),
     ``coco`` (T, 17, 3), ``pelvis`` (T, 3) as it appears with the focal length that is told.
     """
     done = 0

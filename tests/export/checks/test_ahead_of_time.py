@@ -13,8 +13,9 @@ from engines.engine import Arrays, EngineError
 from engines.ort import OnnxRuntimeEngine
 from engines.tensorrt_builder import PRECISIONS, Precision
 from export.checks.ahead_of_time import build
+from export.conversion.network import Network
 from export.conversion.precision import convert, distinct
-from export.networks import Network, load_networks
+from export.networks import load_networks
 from tests.export.conversion.test_precision import REFUSED, small_network
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: make rtx", exc_type=ImportError)

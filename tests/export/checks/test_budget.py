@@ -7,7 +7,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from export.checks.budget import DEVICES, Device, count, main
-from export.networks import BODY, Network, load_networks
+from export.conversion.network import Network
+from export.networks import BODY, load_networks
 from export.raft.__main__ import raft_to_onnx
 from export.raft.network import RaftSmall
 from tests.export.conversion.test_precision import small_network

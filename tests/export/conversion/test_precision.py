@@ -20,10 +20,11 @@ from export.checks.precision_report import pipeline_table
 from export.conversion.fp16 import to_fp16
 from export.conversion.graphs import plain, shapes
 from export.conversion.int8_qdq import to_int8
+from export.conversion.network import Network
 from export.conversion.onnx_tools import OnnxError, check
 from export.conversion.operators import check_operators
 from export.conversion.precision import compare, convert, distinct
-from export.networks import CLIP, Network, load_networks, record_samples, run_pipeline
+from export.networks import CLIP, load_networks, record_samples, run_pipeline
 from realtime.session import Options
 
 Feeds = dict[str, NDArray[np.float32]]

@@ -24,8 +24,10 @@ from training.motion.coding import decode
 
 __all__ = ["FREE_SOURCES", "Clip", "MotionError", "adapt_clip", "adapt_rest_pose", "load_packed"]
 
-FREE_SOURCES: Final = ("CMU", "DeepMimic")
-"""Sources whose terms allow any use. Shipped weights are trained on these only."""
+FREE_SOURCES: Final = ("CMU", "ACCAD", "UI-PRMD", "CC0")
+"""Sources, as the index writes them, whose terms allow any use: CMU's own terms, CC BY 3.0 (ACCAD), public domain (UI-PRMD)
+and CC0 (hand-keyed). Shipped weights are trained on these only. DeepMimic's clips are not among them: some were made from
+SFU's database, which may not be used in commercial products."""
 
 
 def load_packed(folder: str | Path, splits: Sequence[str] = ("train",), free_only: bool = True) -> list[Clip]:

@@ -21,8 +21,13 @@ def _folder(tmp_path: Path) -> Path:
     wild.rotations[15:, 5] = (-3.1, 0.0, 0.0)
     clips = [
         (random_clip("a", "1"), "CMU"),
-        (wild, "DeepMimic"),
+        (wild, "ACCAD"),
         (replace(random_clip("b", "3", seed=3), split="val"), "CMU"),
+        (random_clip("squat", "5", seed=5), "UI-PRMD"),
+        (random_clip("sit", "6", seed=6), "CC0"),
+        (replace(random_clip("new", "7", seed=7), split="val2"), "UI-PRMD"),
+        (random_clip("mimic", "8", seed=8), "DeepMimic"),
+        (random_clip("partly", "9", seed=9), "DeepMimic (partly SFU: non-commercial)"),
         (random_clip("nc", "4", seed=4), "BandaiNamco"),
     ]
     write_packed_folder(tmp_path / "packed", clips)
@@ -31,7 +36,7 @@ def _folder(tmp_path: Path) -> Path:
 
 def test_clips_come_back_and_wrapped_differences_too(tmp_path: Path) -> None:
     clips = load_packed(_folder(tmp_path))
-    assert [clip.name for clip in clips] == ["a", "wild"]
+    assert [clip.name for clip in clips] == ["a", "wild", "squat", "sit"]
     assert all(clip.free and clip.rest == "canonical" and clip.fps == 30.0 for clip in clips)
     assert clips[0].rotations.dtype == clips[0].pelvis.dtype == np.float32
     assert np.allclose(clips[0].rotations, random_clip("a", "1").rotations, atol=1e-4)
@@ -42,6 +47,9 @@ def test_clips_come_back_and_wrapped_differences_too(tmp_path: Path) -> None:
 def test_splits_and_terms_of_use(tmp_path: Path) -> None:
     folder = _folder(tmp_path)
     assert [clip.name for clip in load_packed(folder, ("val",))] == ["b"]
+    assert [clip.name for clip in load_packed(folder, ("val", "val2"))] == ["b", "new"]
+    not_free = {clip.name for clip in load_packed(folder, free_only=False) if not clip.free}
+    assert not_free == {"mimic", "partly", "nc"}
     assert [(clip.name, clip.free) for clip in load_packed(folder, free_only=False)][-1] == ("nc", False)
     assert load_packed(folder, ("test",)) == []
 

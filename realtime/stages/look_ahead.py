@@ -34,7 +34,7 @@ NARROW_S: Final = 0.12
 """The same for what moves fast."""
 BEND: Final = 0.05
 """Weight of the prior on a parabola's bend, in frames. With these, 8 frames at 30 a second shake a third as much as the
-One-Euro filters' and lie nearer to the person (docs/look-ahead.md)."""
+One-Euro filters' and lie nearer to the person (docs/results/look-ahead.md)."""
 _TURN, _SHIFT = 0.03, 0.006
 """How far wide and narrow fit of a joint's rotation, rad, and of the pelvis's direction, may be apart by noise."""
 _STRAIGHT: Final = 1e-6  # on the slope: two frames must not make the equations singular

@@ -5,7 +5,7 @@
     python -m training.synth --kind windows --split val --motion FOLDER --shards 0-7 --output DIR
     python -m training.ablation train --data DIR                       # every variant and seed; goes on where it stopped
     python -m training.ablation test --data DIR --reference REFERENCE.npz --camera CAMERA_0.mp4 ... --clip VIDEO ...
-    python -m training.ablation report                                  # docs/sim2real.md's tables and plot
+    python -m training.ablation report                                  # docs/results/sim2real.md's tables and plot
 
 Variants read pixels, flow, keypoints frame by frame, keypoints in motion, or keypoints in motion with pixels or flow; the
 flow with the camera's motion taken off or left in. They are trained on the same rendered people: real crops of the region
@@ -160,7 +160,7 @@ def errors_of_all(
 @app.command()
 def report(
     runs: Runs = RUNS,
-    plot: Annotated[Path, typer.Option(help="where the plot goes")] = Path("docs/sim2real.png"),
+    plot: Annotated[Path, typer.Option(help="where the plot goes")] = Path("docs/results/sim2real.png"),
 ) -> None:
     """Print the tables of all tested networks (mean and half the range over seeds) in Markdown, and draw the plot."""
     from training.ablation.report import draw, markdown

@@ -39,7 +39,7 @@ class OnnxRuntimeEngine(Engine):
     runtime = "onnxruntime"
 
     def __init__(self, model: Path | bytes, *, threads: int = 1, label: str = "") -> None:
-        onnxruntime = _import()
+        onnxruntime = load_onnxruntime()
         onnx = open_onnx(model, label)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -93,12 +93,13 @@ class OnnxRuntimeEngine(Engine):
         return array
 
 
-def _import() -> Any:
+def load_onnxruntime() -> Any:
+    """The package, which reports nothing to anybody; see `engines`. Raises `RuntimeMissingError` without it."""
     try:
         import onnxruntime
     except ImportError as error:
         raise RuntimeMissingError(f"ONNX Runtime does not start ({explain(error)}): pip install onnxruntime") from error
-    if hasattr(onnxruntime, "disable_telemetry_events"):  # some builds report usage
+    if hasattr(onnxruntime, "disable_telemetry_events"):  # what older builds understand
         onnxruntime.disable_telemetry_events()
     return onnxruntime
 

@@ -11,7 +11,6 @@ from typing import Annotated
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 import typer
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from body.lbs_torch import TorchBody
 from body.model import load_body
 from common.errors import exit_with_one_line
 from engines.manifest import MODELS_FOLDER
+from engines.ort import load_onnxruntime
 from export.conversion.kinematics import SkeletonGraph
 from export.conversion.onnx_tools import check, store_fp16
 from export.conversion.tracing import trace
@@ -135,7 +135,7 @@ def regressor_to_onnx(lifter: Lifter) -> onnx.ModelProto:
 def parity(model: onnx.ModelProto, lifter: Lifter, batch: Batch) -> dict[str, float]:
     """Largest difference of each output between ``model``, run frame by frame in ONNX Runtime on its own state, and
     ``lifter``, run over the whole of ``batch`` at once. The pelvis' is a share of its distance, the keypoints' is in rays."""
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = load_onnxruntime().InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     people, frames = batch.seen.dt.shape
     whole = lifter(batch.seen, lifter.start_state(people))
     state = lifter.start_state(people).numpy()

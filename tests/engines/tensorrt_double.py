@@ -17,10 +17,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from engines.ort import load_onnxruntime
+
+onnxruntime = load_onnxruntime()
 Shape = tuple[int, ...]
 UNSUPPORTED = {"Det", "DFT", "StringNormalizer"}
 

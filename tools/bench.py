@@ -26,7 +26,7 @@ from common.arrays import ImageArray
 from engines.device import describe_device
 from realtime.outputs.video import VideoRecorder
 from realtime.sources import open_source
-from realtime.sources.demo_clip import demo_clip
+from realtime.sources.demo_clip import fetch_demo_clip
 
 WIDTH, HEIGHT = 640, 480
 
@@ -89,7 +89,7 @@ def main(
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         standard = Path(folder) / "clip.mp4"
-        original = clip or demo_clip()
+        original = clip or fetch_demo_clip()
         standard_clip(original, standard, frames)
         clips = {"file": standard, "live": standard, "recorded": original}
         reports = {

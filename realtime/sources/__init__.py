@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from realtime.sources.camera import CameraSource
 from realtime.sources.clip import ClipSource
-from realtime.sources.demo_clip import demo_clip
+from realtime.sources.demo_clip import fetch_demo_clip
 from realtime.sources.file import FileSource
 from realtime.sources.folder import PictureSource, is_picture
 from realtime.sources.playback import RealtimePlayback
@@ -66,7 +66,7 @@ def _choose(spec: str, live: bool, width: int | None, height: int | None, fps: f
 def _choose_clip(spec: str, fps: float | None) -> ClipSource:
     if spec == "demo":
         notices: list[str] = []
-        clip: ClipSource = FileSource(demo_clip(notices))
+        clip: ClipSource = FileSource(fetch_demo_clip(notices))
         clip.notices.extend(notices)
         return clip
     path = Path(unquote(urlsplit(spec).path) if "://" in spec else spec).expanduser()

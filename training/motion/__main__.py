@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from common.errors import exit_with_one_line
 from training.motion.asf_amc import CMU_FPS
 from training.motion.clip import Clip, MotionError
 from training.motion.pack import SplitRule, find_motions, load_motion_pack, read_motions, save_motion_pack
@@ -81,6 +82,31 @@ def show(path: Annotated[Path, typer.Argument(help="A motion pack.")]) -> None:
         Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from error
     _print_table(Console(), clips)
+
+
+@app.command()
+def statistics(
+    path: Annotated[Path, typer.Argument(help="A packed folder or a motion pack.")],
+    split: Annotated[str, typer.Option(help="Of the subjects.")] = "train",
+    windows: Annotated[int, typer.Option(min=1, help="How many windows of 3 s to draw.")] = 2048,
+    histogram: Annotated[bool, typer.Option("--histogram", help="Print shares of every 10 degrees, too.")] = False,
+) -> None:
+    """Print joint angles of what training draws, after augmentation, against the motion as it was recorded."""
+    # Drawing needs torch, which packing does not.
+    from body.lbs_torch import TorchBody
+    from body.model import load_body
+    from training.motion import statistics as stats
+    from training.motion.bank import NONE, Augmentation
+    from training.motion.opening import open_clips
+
+    console = Console()
+    with exit_with_one_line():
+        clips = open_clips(path, split)
+        body = TorchBody(load_body())
+        raw, drawn = (stats.measure(clips, body, how, windows) for how in (NONE, Augmentation()))
+        console.print(stats.compare(raw, drawn, f"{split}: {len(clips)} clips, raw → drawn"), stats.shares(raw, drawn))
+        if histogram:
+            console.print(stats.histograms(raw, drawn))
 
 
 def _names(text: str) -> frozenset[str]:

@@ -12,6 +12,7 @@ The same rotations on another rest pose would point the limbs a few degrees wron
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -29,6 +30,8 @@ LEG_LENGTH: Final = 0.815
 
 ANKLE_HEIGHT: Final = 0.075
 """Height of the ankle joint above the sole of a standing adult, metres."""
+
+_BLOCK: Final = 8192
 
 Rest = Literal["canonical", "body"]
 
@@ -125,10 +128,20 @@ def adapt_rest_pose(rotations: npt.ArrayLike, rest_joints: npt.ArrayLike) -> npt
         ValueError: A shape is wrong, or a rest bone has no length or points away from the T-pose.
     """
     aa, rest = _checked(rotations, rest_joints)
-    correction = _corrections(rest)
+    before, after = rest_turns(rest)
+    return rot.to_axis_angle(rot.multiply(rot.multiply(before, rot.from_axis_angle(aa)), after)).astype(np.float32)
+
+
+def rest_turns(rest_joints: npt.ArrayLike) -> tuple[rot.FloatArray, rot.FloatArray]:
+    """Quaternions (24, 4) ``before`` and ``after``: a local rotation L that refers to the canonical T-pose is
+    ``before L after`` for a body with joints (24, 3) at rest.
+
+    Raises:
+        ValueError: As ``adapt_rest_pose``.
+    """
+    correction = _corrections(np.asarray(rest_joints, np.float64))
     # A world rotation G becomes G C, therefore a local one becomes inverse(C of the parent) L C: no chain is needed.
-    local = rot.multiply(rot.multiply(rot.inverse(_of_parents(correction)), rot.from_axis_angle(aa)), correction)
-    return rot.to_axis_angle(local).astype(np.float32)
+    return rot.inverse(_of_parents(correction)), correction
 
 
 def canonical_rotations(rotations: npt.ArrayLike, rest_joints: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -213,23 +226,54 @@ def leg_length(rest_joints: npt.ArrayLike) -> float:
 
 
 def adapt_clip(clip: Clip, rest_joints: npt.ArrayLike, ankle_height: float = ANKLE_HEIGHT) -> Clip:
-    """Give a canonical clip to a body: rest pose, stride and floor.
+    """Give a canonical clip to a body: rest pose, stride and floor. See `adapt_clips`."""
+    return adapt_clips([clip], rest_joints, ankle_height)[0]
 
-    The pelvis track is scaled with the body's legs (long legs take long steps); then the clip is moved up or down
-    until the 5th percentile of its lowest contact lies on the floor.
+
+def adapt_clips(clips: Sequence[Clip], rest_joints: npt.ArrayLike, ankle_height: float = ANKLE_HEIGHT) -> list[Clip]:
+    """Give canonical clips to a body: rest pose, stride and floor.
+
+    The pelvis track is scaled with the body's legs (long legs take long steps); then each clip is moved up or down
+    until the 5th percentile of its lowest contact lies on the floor, so that it does not matter where the clip's source
+    had it.
 
     Args:
-        clip: A clip with ``rest == "canonical"``.
+        clips: Clips with ``rest == "canonical"``.
         rest_joints: (24, 3) joints of the body at rest, metres, y up, facing +z.
         ankle_height: Of the body's ankle joint above its sole, metres.
 
     Raises:
-        ValueError: The clip has been adapted before, or the rest pose is unusable.
+        ValueError: A clip has been adapted before, or the rest pose is unusable.
     """
-    if clip.rest != "canonical":
-        raise ValueError(f"clip {clip.name!r} already refers to a body's rest pose; adapt the original clip instead")
-    adapted = adapt_rest_pose(clip.rotations, rest_joints)
-    pelvis = clip.pelvis.astype(np.float64) * (leg_length(rest_joints) / LEG_LENGTH)
-    contact = lowest_contact(joint_positions(adapted, pelvis, rest_joints), ankle_height)
-    pelvis[:, 1] -= np.percentile(contact, 5)
-    return replace(clip, rotations=adapted, pelvis=pelvis.astype(np.float32), rest="body")
+    adapted: list[Clip] = []
+    for block in _blocks(clips):
+        for clip in block:
+            if clip.rest != "canonical":
+                raise ValueError(
+                    f"clip {clip.name!r} already refers to a body's rest pose; adapt the original clip instead"
+                )
+        rotations = adapt_rest_pose(np.concatenate([clip.rotations for clip in block]), rest_joints)
+        pelvis = np.concatenate([clip.pelvis for clip in block]).astype(np.float64)
+        pelvis *= leg_length(rest_joints) / LEG_LENGTH
+        contact = lowest_contact(joint_positions(rotations, pelvis, rest_joints), ankle_height)
+        stop = 0
+        for clip in block:
+            start, stop = stop, stop + clip.frames
+            place = pelvis[start:stop]
+            place[:, 1] -= np.percentile(contact[start:stop], 5)
+            adapted.append(replace(clip, rotations=rotations[start:stop], pelvis=place.astype(np.float32), rest="body"))
+    return adapted
+
+
+def _blocks(clips: Sequence[Clip]) -> Iterator[list[Clip]]:
+    """Groups of neighbouring clips, since many clips are too short for numpy: `_BLOCK` frames, or one clip's."""
+    block: list[Clip] = []
+    frames = 0
+    for clip in clips:
+        if block and frames + clip.frames > _BLOCK:
+            yield block
+            block, frames = [], 0
+        block.append(clip)
+        frames += clip.frames
+    if block:
+        yield block

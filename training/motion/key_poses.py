@@ -1,9 +1,10 @@
 """Poses that motion capture lacks: gym, floor, hands to the face, desk. Named by hand, blended into drawn motion.
 
 A pose names the joints it sets and leaves the others to the motion it is blended into, so that no two look alike. Angles
-are turns about the parent's axes in the body's rest frame (T-pose, y up, facing +z, the person's left is +x), written
-as text: "y-40 z-70" turns by -40 degrees about y, then, in the turned frame, by -70 about z. So a left arm hangs at
-"z-80" and reaches forward at "y-90"; a thigh is lifted by "x-90"; a knee bends by "x90".
+are turns about the parent's axes from the canonical T-pose (y up, facing +z, the person's left is +x), whose limbs are
+straight; that the default body's rest pose bends knees and elbows is accounted for. They are written as text: "y-40 z-70"
+turns by -40 degrees about y, then, in the turned frame, by -70 about z. So a left arm hangs at "z-80" and reaches forward
+at "y-90"; a thigh is lifted by "x-90"; a knee bends by "x90".
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from body.joints import JOINT_MIRROR, JOINT_NAMES
+from training.motion.rest import to_default_rest
 
 _AXES: Final = {"x": 0, "y": 1, "z": 2}
 
@@ -195,8 +197,15 @@ def turn(text: str) -> Tensor:
 
 
 def pose_tables(poses: tuple[KeyPose, ...] = KEY_POSES) -> tuple[Tensor, Tensor, Tensor]:
-    """All poses as quaternions (P, 24, 4), the joints that they set (P, 24) bool, and the pose at the other end of each
-    one's movement (P,), itself where there is none. Raises ``ValueError`` for an unknown joint or pose."""
+    """The poses' turns in terms of the default body, which joints they set, and the other ends of movements.
+
+    Returns:
+        Quaternions (P, 24, 4), x, y, z, w; bool (P, 24); and (P,) the pose at the other end of each one's movement, itself
+        where there is none.
+
+    Raises:
+        ValueError: An unknown joint or pose.
+    """
     names = [pose.name for pose in poses]
     quaternions = torch.zeros(len(poses), 24, 4)
     quaternions[..., 3] = 1
@@ -213,7 +222,7 @@ def pose_tables(poses: tuple[KeyPose, ...] = KEY_POSES) -> tuple[Tensor, Tensor,
         if pose.back is not None:
             back[row] = names.index(pose.back)
             back[back[row]] = row
-    return quaternions, used, back
+    return to_default_rest(quaternions), used, back
 
 
 _TABLES: Final = pose_tables()
@@ -226,18 +235,19 @@ def blend_key_poses(quaternions: Tensor, times: Tensor, generator: torch.Generat
     into its pose and out of it, or back and forth between the two ends of an exercise; half of all one-sided poses are
     mirrored; every joint is off by some degrees. Returns new quaternions; the input is left as it is.
     """
-    tables, used_table, back_table = _TABLES
+    device = quaternions.device
+    tables, used_table, back_table = (table.to(device) for table in _TABLES)
     batch, length = times.shape
 
     def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        return torch.rand(*shape, generator=generator) * (high - low) + low
+        return torch.rand(*shape, generator=generator, device=device) * (high - low) + low
 
     chosen = uniform(batch) < chance
-    pose = torch.randint(len(tables), (batch,), generator=generator)
+    pose = torch.randint(len(tables), (batch,), generator=generator, device=device)
     there, here, used = tables[pose], tables[back_table[pose]], used_table[pose]
     mirror = list(JOINT_MIRROR)
     flip = uniform(batch) < 0.5
-    sign = torch.tensor([1.0, -1.0, -1.0, 1.0])
+    sign = quaternions.new_tensor([1.0, -1.0, -1.0, 1.0])
     there = torch.where(flip[:, None, None], there[:, mirror] * sign, there)
     here = torch.where(flip[:, None, None], here[:, mirror] * sign, here)
     used = torch.where(flip[:, None], used[:, mirror], used)
@@ -246,11 +256,12 @@ def blend_key_poses(quaternions: Tensor, times: Tensor, generator: torch.Generat
     period = torch.exp(uniform(batch, 1, low=0.0, high=1.6))
     phase = (times / period + uniform(batch, 1)) * (2 * torch.pi)
     between = (0.5 - 0.5 * torch.cos(phase))[..., None].expand(batch, length, 24)
-    wobble = torch.deg2rad(torch.randn(batch, 24, 3, generator=generator) * 5.0)
+    wobble = torch.deg2rad(torch.randn(batch, 24, 3, generator=generator, device=device) * 5.0)
     target = nlerp(here[:, None].expand(batch, length, 24, 4), there[:, None].expand(batch, length, 24, 4), between)
     target = roma.quat_product(target, roma.rotvec_to_unitquat(wobble)[:, None].expand(batch, length, 24, 4))
     # The root keeps its heading: what is left of it when only the turn about the vertical is kept.
-    heading = quaternions[:, :1, 0] * torch.tensor([0.0, 1.0, 0.0, 1.0]) + torch.tensor([0.0, 1e-6, 0.0, 1e-6])
+    heading = quaternions[:, :1, 0] * quaternions.new_tensor([0.0, 1.0, 0.0, 1.0])
+    heading = heading + quaternions.new_tensor([0.0, 1e-6, 0.0, 1e-6])
     heading = torch.nn.functional.normalize(heading, dim=-1).expand(batch, length, 4)
     root = roma.quat_product(heading.contiguous(), target[:, :, 0].contiguous())
     target = torch.cat([root[:, :, None], target[:, :, 1:]], 2)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from body.model import load_body
-from training.motion.clip import Clip, adapt_clip
+from training.motion.clip import Clip, adapt_clips
 from training.motion.pack import load_motions
+from training.motion.rest import default_rest_joints
 
 
 def open_clips(motion: Path, split: str) -> list[Clip]:
@@ -19,6 +19,4 @@ def open_clips(motion: Path, split: str) -> list[Clip]:
     Raises:
         MotionError: The motion cannot be read, or has no free clip of the split.
     """
-    arrays = load_body()
-    rest = arrays.joint_regressor @ arrays.v_template
-    return [adapt_clip(clip, rest) for clip in load_motions(motion, (split,))]
+    return adapt_clips(load_motions(motion, (split,)), default_rest_joints())

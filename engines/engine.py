@@ -80,9 +80,11 @@ class Engine(ABC):
             spec.check(feeds[spec.name])
 
     def __enter__(self) -> Engine:
+        """The engine itself, to be closed at the end of the block."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Close the engine."""
         self.close()

@@ -41,6 +41,7 @@ class Signature:
     """Signs with a secret that is kept in ``file``, and made there when first needed."""
 
     def __init__(self, file: Path) -> None:
+        """Remember where the secret is kept; nothing is read or written yet."""
         self._file = file
 
     def sign(self, data: bytes) -> str:

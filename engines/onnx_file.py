@@ -63,8 +63,8 @@ def open_onnx(model: bytes | Path, label: str = "") -> OnnxModel:
 def explain(error: BaseException) -> str:
     """The one line of a runtime's exception that says something, without its source locations and error codes."""
     lines = [line.strip() for line in str(error).splitlines()]
-    telling = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
-    text = telling[-1] if telling else type(error).__name__
+    informative = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    text = informative[-1] if informative else type(error).__name__
     return text.rsplit("[ONNXRuntimeError] : ", 1)[-1][:300]
 
 

@@ -28,6 +28,7 @@ class OpenVinoEngine(Engine):
     runtime = "openvino"
 
     def __init__(self, model: Path | bytes, *, threads: int = 1, label: str = "") -> None:
+        """Load the model into OpenVINO."""
         openvino = _import()
         onnx = open_onnx(model, label)
         settings = {
@@ -52,6 +53,7 @@ class OpenVinoEngine(Engine):
         self._label = onnx.label
 
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        """See `engines.engine.Engine.infer`."""
         if self._request is None:
             raise EngineError("the engine is closed")
         self.check_feeds(feeds)
@@ -67,6 +69,7 @@ class OpenVinoEngine(Engine):
             raise EngineError(f"openvino cannot run {self._label}: {explain(error)}") from error
 
     def close(self) -> None:
+        """See `engines.engine.Engine.close`."""
         self._request = None
 
 

@@ -39,6 +39,7 @@ class OnnxRuntimeEngine(Engine):
     runtime = "onnxruntime"
 
     def __init__(self, model: Path | bytes, *, threads: int = 1, label: str = "") -> None:
+        """Load the model into ONNX Runtime."""
         onnxruntime = load_onnxruntime()
         onnx = open_onnx(model, label)
         options = onnxruntime.SessionOptions()
@@ -63,6 +64,7 @@ class OnnxRuntimeEngine(Engine):
         self._label = onnx.label
 
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        """See `engines.engine.Engine.infer`."""
         if self._session is None:
             raise EngineError("the engine is closed")
         self.check_feeds(feeds)
@@ -80,6 +82,7 @@ class OnnxRuntimeEngine(Engine):
             raise EngineError(f"onnxruntime cannot run {self._label}: {explain(error)}") from error
 
     def close(self) -> None:
+        """See `engines.engine.Engine.close`."""
         self._binding = None
         self._session = None
 

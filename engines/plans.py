@@ -48,6 +48,7 @@ class Target:
         return Target(version, gpu.name, gpu.sm)
 
     def __str__(self) -> str:
+        """The target as messages name it."""
         return f"TensorRT {self.tensorrt} on {self.gpu} (SM {self.sm})"
 
 
@@ -56,8 +57,8 @@ class Plan:
     """A plan on disk and what its manifest says.
 
     ``onnx_sha256`` is the graph that it was built from, ``source_sha256`` the model that this graph was converted from
-    (the same where nothing was converted). ``size`` is in bytes, ``seconds`` what the build took. ``reused`` tells a
-    plan that was found from one that was just built.
+    (the same where nothing was converted). ``size`` is in bytes, ``seconds`` what the build took. ``reused`` is true
+    for a plan that was found, false for one that was just built.
     """
 
     path: Path
@@ -74,6 +75,7 @@ class Plan:
 
     @property
     def precision(self) -> Precision:
+        """The precision that the plan was built in."""
         return self.options.precision
 
     def read(self, trust: bool = False) -> bytes:
@@ -87,7 +89,7 @@ class Plan:
         return data
 
     def problem(self, trust: bool = False) -> str:
-        """Why the manifest speaks against loading the plan here, as the end of a sentence; empty when it does not."""
+        """Why the plan must not be loaded here, by its manifest, as the end of a sentence; empty when it may."""
         if not trust and not machine_signature().verify(self._signed(), self.signature):
             return "was not built by this machine (--trust-engine loads it all the same)"
         here = Target.here()
@@ -178,11 +180,13 @@ def build_plan(
     Args:
         onnx: the graph, a file or its contents.
         label: names the plan's file, and the graph in errors.
+        options: how it is built. None: the defaults of `BuildOptions`.
         folder: where plans are kept. None: `plans_folder`.
         source: the model that ``onnx`` was converted from, by which a user finds the plan. None: ``onnx`` itself.
         force: build even where a plan is there.
         trust: take a plan that is there even if this machine did not build it.
-        say, progress: see `PlanPolicy`.
+        say: see `PlanPolicy`.
+        progress: see `PlanPolicy`.
 
     Raises `RuntimeMissingError` where TensorRT cannot run, `EngineError` when it refuses the graph or nothing can be
     written.
@@ -266,7 +270,7 @@ def obtain_plan(model: bytes | Path, label: str, policy: PlanPolicy) -> tuple[Pl
             try:
                 return plan, plan.read(policy.trust)
             except EngineError as error:
-                if precision != "fp32":  # else it is told when it is built anew
+                if precision != "fp32":  # else `build_plan` reports it
                     policy.say(f"{error}: passed over")
     if precisions[-1] != "fp32":
         raise EngineError(

@@ -30,13 +30,15 @@ def open_engine(
     plans: PlanPolicy | None = None,
     label: str = "model",
 ) -> Engine:
-    """Load ``model``: the name of a shipped model, the path of an ``.onnx`` file, or such a file's contents, which
-    errors and plans call ``label``.
+    """Load a model in a runtime.
+
+    ``model`` is the name of a shipped model, the path of an ``.onnx`` file, or such a file's contents, which errors and
+    plans call ``label``.
 
     ``runtime`` is one of `RUNTIMES`; with ``auto`` the engine's `Engine.runtime` and `Engine.device` say what was
     chosen: TensorRT where it runs, else the fastest on the CPU. ``threads`` is the number of CPU cores that one
     inference uses; the default is one, for the stages of the pipeline already run side by side. ``plans`` says which
-    TensorRT plans may be used, and who hears that one is being built. Raises `EngineError`.
+    TensorRT plans may be used, and who is told that one is being built. Raises `EngineError`.
     """
     if runtime not in RUNTIMES:
         raise EngineError(f"unknown engine '{runtime}': choose one of {', '.join(RUNTIMES)}")

@@ -37,7 +37,7 @@ class TensorRtEngine(Engine):
         label: what errors call it.
         precision: of its numbers, for `Engine.device`.
         dla: the DLA core that it was built for.
-        graphs: replay each run as a CUDA graph where the package that speaks to the driver has them.
+        graphs: replay each run as a CUDA graph where the package that wraps the driver has them.
         cuda: that package. None: see `engines.cuda.packages.open_cuda`.
 
     Raises `RuntimeMissingError` where TensorRT cannot run, `PlanRefusedError` for a plan that it does not load, and
@@ -56,6 +56,7 @@ class TensorRtEngine(Engine):
         graphs: bool = True,
         cuda: Cuda | None = None,
     ) -> None:
+        """Load the plan and take all memory that its runs need."""
         trt = load_tensorrt()
         self._label, self._log = label, shared_log()
         self._cuda = cuda or open_cuda()
@@ -92,6 +93,7 @@ class TensorRtEngine(Engine):
         return self._replay is not None and self._replay.recorded
 
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        """See `engines.engine.Engine.infer`."""
         context = self._context
         if context is None:
             raise EngineError("the engine is closed")
@@ -126,6 +128,7 @@ class TensorRtEngine(Engine):
         return {socket.spec.name: socket.pinned_view.copy() for socket in self._out}
 
     def close(self) -> None:
+        """See `engines.engine.Engine.close`."""
         self._cuda.activate()
         if self._replay:
             self._replay.forget()

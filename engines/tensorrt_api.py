@@ -38,6 +38,8 @@ DTYPES: dict[str, np.dtype[np.generic]] = {
 
 
 class BuilderFlag(Protocol):
+    """``tensorrt.BuilderFlag``: the flags that are set or cleared here."""
+
     FP16: Any
     INT8: Any
     PREFER_PRECISION_CONSTRAINTS: Any
@@ -46,16 +48,22 @@ class BuilderFlag(Protocol):
 
 
 class NetworkDefinitionCreationFlag(Protocol):
+    """``tensorrt.NetworkDefinitionCreationFlag``; bits, given as ``1 << int(flag)``."""
+
     EXPLICIT_BATCH: Any
     STRONGLY_TYPED: Any
 
 
 class DataType(Protocol):
+    """``tensorrt.DataType``."""
+
     FLOAT: Any
     HALF: Any
 
 
 class LayerType(Protocol):
+    """``tensorrt.LayerType``."""
+
     CAST: Any
     CONSTANT: Any
     QUANTIZE: Any
@@ -63,117 +71,210 @@ class LayerType(Protocol):
 
 
 class MemoryPoolType(Protocol):
+    """``tensorrt.MemoryPoolType``."""
+
     WORKSPACE: Any
 
 
 class DeviceType(Protocol):
+    """``tensorrt.DeviceType``."""
+
     DLA: Any
 
 
 class TensorIOMode(Protocol):
+    """``tensorrt.TensorIOMode``."""
+
     INPUT: Any
 
 
 class TensorLocation(Protocol):
+    """``tensorrt.TensorLocation``."""
+
     DEVICE: Any
 
 
 class Severity(Protocol):
+    """``tensorrt.ILogger.Severity``."""
+
     INTERNAL_ERROR: Any
     ERROR: Any
 
 
 class ITensor(Protocol):
+    """``tensorrt.ITensor``: a tensor of a network that is being built."""
+
     name: str
     shape: Sequence[int]
     dtype: Any
 
 
 class ILayer(Protocol):
+    """``tensorrt.ILayer``: a layer of a network that is being built."""
+
     type: Any
     num_outputs: int
     precision: Any
 
-    def get_output(self, index: int) -> ITensor | None: ...
+    def get_output(self, index: int) -> ITensor | None:
+        """Output number ``index``."""
 
 
 class INetworkDefinition(Protocol):
+    """``tensorrt.INetworkDefinition``: a network that is being built."""
+
     num_inputs: int
     num_layers: int
 
-    def get_input(self, index: int) -> ITensor | None: ...
-    def get_layer(self, index: int) -> ILayer: ...
+    def get_input(self, index: int) -> ITensor | None:
+        """Input number ``index``."""
+
+    def get_layer(self, index: int) -> ILayer:
+        """Layer number ``index``."""
 
 
 class ITimingCache(Protocol):
-    def serialize(self) -> HostMemory: ...
+    """``tensorrt.ITimingCache``: kernel timings that an earlier build measured."""
+
+    def serialize(self) -> HostMemory:
+        """The cache as bytes."""
 
 
 class IOptimizationProfile(Protocol):
-    def set_shape(self, input: str, min: Shape, opt: Shape, max: Shape) -> None: ...
+    """``tensorrt.IOptimizationProfile``: the shapes that inputs with free dimensions may have."""
+
+    def set_shape(self, input: str, min: Shape, opt: Shape, max: Shape) -> None:
+        """Smallest, usual and largest shape of an input."""
 
 
 class IBuilderConfig(Protocol):
+    """``tensorrt.IBuilderConfig``: how a network is built."""
+
     default_device_type: Any
     DLA_core: int
     progress_monitor: Any
 
-    def set_flag(self, flag: Any) -> None: ...
-    def clear_flag(self, flag: Any) -> None: ...
-    def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None: ...
-    def add_optimization_profile(self, profile: IOptimizationProfile) -> int: ...
-    def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache | None: ...
-    def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool: ...
-    def get_timing_cache(self) -> ITimingCache | None: ...
+    def set_flag(self, flag: Any) -> None:
+        """Switch ``flag`` on."""
+
+    def clear_flag(self, flag: Any) -> None:
+        """Switch ``flag`` off."""
+
+    def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
+        """Let a pool grow to ``pool_size`` bytes."""
+
+    def add_optimization_profile(self, profile: IOptimizationProfile) -> int:
+        """Add a profile; its number, or -1 when it is refused."""
+
+    def create_timing_cache(self, serialized_timing_cache: bytes) -> ITimingCache | None:
+        """A cache from its bytes, empty ones for a new cache; None when they are not accepted."""
+
+    def set_timing_cache(self, cache: ITimingCache, ignore_mismatch: bool) -> bool:
+        """Use ``cache`` in the build; whether it is accepted."""
+
+    def get_timing_cache(self) -> ITimingCache | None:
+        """The cache with what this build added."""
 
 
 class Builder(Protocol):
+    """``tensorrt.Builder``."""
+
     num_DLA_cores: int
 
-    def create_network(self, flags: int) -> INetworkDefinition | None: ...
-    def create_builder_config(self) -> IBuilderConfig: ...
-    def create_optimization_profile(self) -> IOptimizationProfile: ...
-    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> HostMemory | None: ...
+    def create_network(self, flags: int) -> INetworkDefinition | None:
+        """An empty network."""
+
+    def create_builder_config(self) -> IBuilderConfig:
+        """A configuration with the defaults."""
+
+    def create_optimization_profile(self) -> IOptimizationProfile:
+        """An empty profile."""
+
+    def build_serialized_network(self, network: INetworkDefinition, config: IBuilderConfig) -> HostMemory | None:
+        """The plan; None when the build fails."""
 
 
 class ParserError(Protocol):
-    def code(self) -> Any: ...
-    def desc(self) -> str: ...
-    def node(self) -> int: ...
-    def node_name(self) -> str: ...
-    def node_operator(self) -> str: ...
+    """``tensorrt.ParserError``: why the parser refuses a node."""
+
+    def code(self) -> Any:
+        """Kind of the error."""
+
+    def desc(self) -> str:
+        """Description of the error."""
+
+    def node(self) -> int:
+        """Number of the node, -1 for the whole graph."""
+
+    def node_name(self) -> str:
+        """Name of the node (TensorRT 10 or newer)."""
+
+    def node_operator(self) -> str:
+        """Operator of the node (TensorRT 10 or newer)."""
 
 
 class OnnxParser(Protocol):
+    """``tensorrt.OnnxParser``."""
+
     num_errors: int
 
-    def parse(self, model: bytes, path: str | None) -> bool: ...
-    def get_error(self, index: int) -> ParserError: ...
+    def parse(self, model: bytes, path: str | None) -> bool:
+        """Read an ONNX model into the network; whether it succeeded."""
+
+    def get_error(self, index: int) -> ParserError:
+        """Error number ``index``."""
 
 
 class IExecutionContext(Protocol):
-    def set_input_shape(self, name: str, shape: Shape) -> bool: ...
-    def get_tensor_shape(self, name: str) -> Sequence[int]: ...
-    def set_tensor_address(self, name: str, memory: int) -> bool: ...
-    def execute_async_v3(self, stream_handle: int) -> bool: ...
+    """``tensorrt.IExecutionContext``: one engine with its current shapes and addresses."""
+
+    def set_input_shape(self, name: str, shape: Shape) -> bool:
+        """Set the current shape of an input; whether it is allowed."""
+
+    def get_tensor_shape(self, name: str) -> Sequence[int]:
+        """The current shape of a tensor, by the inputs that were set."""
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        """Set the device address of a tensor; whether it is accepted."""
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        """Queue one run on a stream; whether it was queued."""
 
 
 class ICudaEngine(Protocol):
+    """``tensorrt.ICudaEngine``: a plan that is loaded."""
+
     num_io_tensors: int
 
-    def get_tensor_name(self, index: int) -> str: ...
-    def get_tensor_mode(self, name: str) -> Any: ...
-    def get_tensor_dtype(self, name: str) -> Any: ...
-    def get_tensor_location(self, name: str) -> Any: ...
-    def get_tensor_shape(self, name: str) -> Sequence[int]: ...
-    def get_tensor_profile_shape(self, name: str, profile_index: int) -> Sequence[Sequence[int]]: ...
-    def create_execution_context(self) -> IExecutionContext | None: ...
+    def get_tensor_name(self, index: int) -> str:
+        """Name of tensor number ``index``."""
+
+    def get_tensor_mode(self, name: str) -> Any:
+        """Whether a tensor is an input or an output."""
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        """Type of a tensor."""
+
+    def get_tensor_location(self, name: str) -> Any:
+        """Whether a tensor lies on the device."""
+
+    def get_tensor_shape(self, name: str) -> Sequence[int]:
+        """Shape of a tensor, -1 where it is free."""
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> Sequence[Sequence[int]]:
+        """Smallest, usual and largest shape of an input in a profile."""
+
+    def create_execution_context(self) -> IExecutionContext | None:
+        """A context; None when memory is short."""
 
 
 class Runtime(Protocol):
+    """``tensorrt.Runtime``: loads plans."""
+
     DLA_core: int
 
-    def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None: ...
+    def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
+        """The loaded plan; None when it is refused."""
 
 
 class TensorRt(Protocol):
@@ -191,9 +292,14 @@ class TensorRt(Protocol):
     ILogger: Any
     IProgressMonitor: Any
 
-    def Builder(self, logger: object) -> Builder: ...
-    def OnnxParser(self, network: INetworkDefinition, logger: object) -> OnnxParser: ...
-    def Runtime(self, logger: object) -> Runtime: ...
+    def Builder(self, logger: object) -> Builder:
+        """Make a builder."""
+
+    def OnnxParser(self, network: INetworkDefinition, logger: object) -> OnnxParser:
+        """Make a parser that reads into ``network``."""
+
+    def Runtime(self, logger: object) -> Runtime:
+        """Make a runtime."""
 
 
 class Log:
@@ -203,6 +309,7 @@ class Log:
     """
 
     def __init__(self, tensorrt: TensorRt) -> None:
+        """Make TensorRT's logger."""
         errors = self._errors = list[str]()
         severity: Severity = tensorrt.ILogger.Severity
         grave = (severity.INTERNAL_ERROR, severity.ERROR)

@@ -1,8 +1,8 @@
 """ONNX ▶ TensorRT plan, on TensorRT 8.6 to 11.
 
-A network's precision is in its ONNX graph: float16 tensors, quantise and dequantise nodes. TensorRT 10 and 11 take the
-graph at its word (strongly typed). 8.6 cannot, and is told which precisions occur in the graph and to keep its float32
-layers. The same is done for a DLA core, which wants no strongly typed network before TensorRT 11.
+A network's precision is in its ONNX graph: float16 tensors, QuantizeLinear and DequantizeLinear nodes. TensorRT 10 and 11
+build such a graph as it is (strongly typed). 8.6 cannot: it gets the flags of the precisions that occur in the graph, and
+its float32 layers are fixed. A DLA core gets the same, for it takes no strongly typed network before TensorRT 11.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class BuildOptions:
     tf32: bool = True
 
     def __post_init__(self) -> None:
+        """Refuse values that cannot be."""
         if self.precision not in PRECISIONS:
             raise EngineError(f"unknown precision '{self.precision}': choose one of {', '.join(PRECISIONS)}")
         if self.workspace_mb is not None and self.workspace_mb < 1:
@@ -144,12 +145,12 @@ def _allow_precisions(trt: TensorRt, network: INetworkDefinition, config: IBuild
     """Set the flags of the precisions that occur in a weakly typed network, and keep its float32 layers float32."""
     layers = [network.get_layer(place) for place in range(network.num_layers)]
     results = [layer.get_output(0) if layer.num_outputs else None for layer in layers]
-    half = any(result is not None and result.dtype == trt.DataType.HALF for result in results)
-    if half:
+    has_fp16 = any(result is not None and result.dtype == trt.DataType.HALF for result in results)
+    if has_fp16:
         config.set_flag(trt.BuilderFlag.FP16)
     if any(layer.type == trt.LayerType.QUANTIZE for layer in layers):
         config.set_flag(trt.BuilderFlag.INT8)
-    if not half:
+    if not has_fp16:
         return
     config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
     free = (trt.LayerType.CAST, trt.LayerType.CONSTANT, trt.LayerType.SHAPE)  # their type is fixed by what they are
@@ -215,18 +216,18 @@ class _Monitor:
                 trt.IProgressMonitor.__init__(self)
 
             def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-                monitor.tell(phase_name, 0, num_steps)
+                monitor.report(phase_name, 0, num_steps)
 
             def step_complete(self, phase_name: str, step: int) -> bool:
-                return monitor.tell(phase_name, step + 1)
+                return monitor.report(phase_name, step + 1)
 
             def phase_finish(self, phase_name: str) -> None:
-                monitor.tell(phase_name, None)
+                monitor.report(phase_name, None)
 
         adapter: Any = Adapter()
         return adapter
 
-    def tell(self, phase: str, done: int | None, steps: int | None = None) -> bool:
+    def report(self, phase: str, done: int | None, steps: int | None = None) -> bool:
         """Report ``done`` steps of a phase, None for all; whether the build shall go on."""
         total = self._steps.setdefault(phase, steps or 1) if steps is None else steps
         self._steps[phase] = total

@@ -1,0 +1,1 @@
+"""Make, convert and prove the networks that the real-time part runs."""

@@ -1,4 +1,4 @@
-"""The body as an ONNX file, held against the body that poses on the CPU: python -m export.body_graph"""
+"""The body as an ONNX file, held against the body that poses on the CPU: ``python -m export.body_graph``."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import onnx
 import typer
 from numpy.typing import NDArray
 
-from body.errors import BodyError
 from body.joints import JOINT_NAMES
 from body.lbs import NumpyBody
 from body.lbs_onnx import OUTPUTS, body_to_onnx
 from body.model import BodyArrays, load_body
 from body.packed import BETAS
 from body.rotations import axis_angle_to_matrix
+from common.errors import exit_with_one_line
 from common.files import write_bytes_atomically
 from engines.device import describe_device
 from engines.openvino_cpu import OpenVinoEngine
 from engines.ort import OnnxRuntimeEngine
-from export.conversion.onnx_tools import check
+from export.conversion.onnx_tools import OnnxError, check
 from export.conversion.operators import check_operators
 
 TOLERANCE_MM = 0.01
@@ -31,8 +31,10 @@ TOLERANCE_MM = 0.01
 
 
 def sample_poses(count: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
-    """Inputs of ``count`` people in random poses and shapes, a few metres before the camera, with the axis-angle
-    ``pose`` (N, 24, 3) that the rotations were made of."""
+    """Inputs of ``count`` people in random poses and shapes, a few metres before the camera.
+
+    ``pose`` (N, 24, 3) is the axis-angle pose that the rotations were made of.
+    """
     rng = np.random.default_rng(seed)
     pose = rng.normal(0, 0.6, (count, len(JOINT_NAMES), 3)).astype(np.float32)
     return {
@@ -90,15 +92,13 @@ def _median_ms(work: Callable[[], object], repeats: int) -> float:
     return float(np.median(times[repeats // 10 :]))
 
 
+@exit_with_one_line()
 def main(
     body: Annotated[Path | None, typer.Option(help="a licensed SMPL .pkl/.npz or another SMPL-layout file")] = None,
     output: Annotated[Path, typer.Option(help="the ONNX file to write")] = Path("out/body.onnx"),
 ) -> None:
     """Write a body as an ONNX model, after comparing it with the body that poses on the CPU, in numbers and in time."""
-    try:
-        arrays = load_body(body)
-    except BodyError as error:
-        raise SystemExit(str(error)) from None
+    arrays = load_body(body)
     data = body_to_onnx(arrays)
     model = onnx.load_from_string(data)
     check(model)
@@ -108,7 +108,7 @@ def main(
         print(f"{name:9s} differ by {gap:.5f} mm at most")
     # Written so that NaN fails too.
     if not max(worst.values()) <= TOLERANCE_MM:
-        raise SystemExit(f"the exported graph differs from the body by more than {TOLERANCE_MM} mm")
+        raise OnnxError(f"the exported graph differs from the body by more than {TOLERANCE_MM} mm")
     print(", ".join(f"{name} {ms:.2f} ms" for name, ms in timings(data, arrays).items()), f"on {describe_device()}")
     output.parent.mkdir(parents=True, exist_ok=True)
     write_bytes_atomically(output, data)

@@ -1,4 +1,4 @@
-"""Build the TensorRT engines of this machine: python -m export.engines --precision fp16
+"""Build the TensorRT engines of this machine: ``python -m export.engines --precision fp16``.
 
 Where TensorRT runs, ``run_camera.py --engine tensorrt`` builds float32 engines by itself. This command builds all of them
 beforehand, and those of lower precision, which ``run_camera.py`` then finds and prefers.
@@ -16,13 +16,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from body.errors import BodyError
-from engines.engine import Arrays, EngineError
+from common.errors import exit_with_one_line
+from engines.engine import Arrays
 from engines.plans import Plan, Target, build_plan, plans_folder
 from engines.tensorrt_builder import BuildOptions, Precision
 from engines.tensorrt_builder import Progress as BuildProgress
 from export.conversion.network import Network
-from export.conversion.onnx_tools import OnnxError
 from export.conversion.precision import convert
 from export.networks import CLIP, load_networks, record_samples
 
@@ -79,6 +78,7 @@ def _bar(console: Console, title: str) -> Iterator[BuildProgress]:
         yield lambda phase, done, total: bar.update(task, completed=done, total=total, phase=phase)
 
 
+@exit_with_one_line()
 def main(
     precision: Annotated[Precision, typer.Option(help="of the engines")] = "fp16",
     networks: Annotated[str, typer.Option(help="names or .onnx files, with commas; all by default")] = "",
@@ -93,16 +93,12 @@ def main(
 ) -> None:
     """Build a TensorRT engine of every network between the camera and the mesh."""
     console = Console(stderr=True, highlight=False)
-    try:
-        options = BuildOptions(precision, workspace, dla, batch)
-        chosen = load_networks([name for name in networks.split(",") if name] or None, body)
-        for plan in build_engines(chosen, options, output, force=force, console=console):
-            state = "was there" if plan.reused else f"built in {plan.seconds:.0f} s"
-            print(f"{plan.label:22s} {plan.precision}  {plan.size / 1e6:6.1f} MB  {state}")
-        print(f"in {output or plans_folder()}")
-    except (EngineError, BodyError, OnnxError) as error:
-        console.print(f"error: {' '.join(str(error).split())}", markup=False, soft_wrap=True)
-        raise typer.Exit(2) from None
+    options = BuildOptions(precision, workspace, dla, batch)
+    chosen = load_networks([name for name in networks.split(",") if name] or None, body)
+    for plan in build_engines(chosen, options, output, force=force, console=console):
+        state = "was there" if plan.reused else f"built in {plan.seconds:.0f} s"
+        print(f"{plan.label:22s} {plan.precision}  {plan.size / 1e6:6.1f} MB  {state}")
+    print(f"in {output or plans_folder()}")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ _MOST_SAMPLES = 24
 
 
 def load_networks(names: list[str] | None = None, body: Path | None = None) -> dict[str, Network]:
-    """The networks of the chain by name, or those that are named.
+    """The networks of the pipeline by name, or those that are named.
 
     ``body`` is the body whose graph is made, as in ``run_camera.py --body``. Raises `engines.engine.EngineError` for an
     unknown name and `body.errors.BodyError`.
@@ -52,8 +52,11 @@ def load_networks(names: list[str] | None = None, body: Path | None = None) -> d
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PipelineOutput:
-    """What the chain saw in N frames, one row each: ``frames`` (N,), ``keypoints`` (N, 17, 2) px with ``confidence``
-    (N, 17), ``joints`` (N, 24, 3) m in the camera frame; NaN where nobody was found."""
+    """What the pipeline found in N frames, one row each.
+
+    ``frames`` (N,) are their numbers, ``keypoints`` (N, 17, 2) are in image pixels with ``confidence`` (N, 17), ``joints``
+    (N, 24, 3) in metres in the camera frame; NaN where nobody was found.
+    """
 
     frames: NDArray[np.int64]
     keypoints: NDArray[np.float32]
@@ -97,12 +100,14 @@ class Recorder(Engine):
     """Passes everything on to ``engine`` and keeps a copy of some of what goes in, spread evenly over the run."""
 
     def __init__(self, engine: Engine, samples: list[Arrays], most: int = _MOST_SAMPLES) -> None:
+        """Record what goes into ``engine``."""
         self._engine, self._samples, self._most = engine, samples, most
         self._seen, self._every = 0, 1
         self.runtime, self.device = engine.runtime, engine.device
         self.inputs, self.outputs = engine.inputs, engine.outputs
 
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        """See `engines.engine.Engine.infer`."""
         if self._seen % self._every == 0:
             if len(self._samples) == self._most:
                 del self._samples[1::2]
@@ -113,13 +118,14 @@ class Recorder(Engine):
         return self._engine.infer(feeds)
 
     def close(self) -> None:
+        """See `engines.engine.Engine.close`."""
         self._engine.close()
 
 
 def record_samples(networks: Mapping[str, Network], video: Path, frames: int) -> dict[str, list[Arrays]]:
-    """Inputs that each of ``networks`` sees while the chain runs over a video: for calibration and comparison.
+    """Inputs that each of ``networks`` sees while the pipeline runs over a video: for calibration and comparison.
 
-    Only real inputs are recorded: a network that the chain does not use gets no samples. The body's are random poses.
+    Only real inputs are recorded: a network that the pipeline does not use gets no samples. The body's are random poses.
     """
     samples: dict[str, list[Arrays]] = {name: [] for name in networks}
 
@@ -142,7 +148,7 @@ def record_samples(networks: Mapping[str, Network], video: Path, frames: int) ->
         )
         run_pipeline(options, opener)
     for network in networks.values():
-        if network.kind == "detector":  # the chain looks for people once and then follows them
+        if network.kind == "detector":  # the pipeline searches for people once and then tracks them
             samples[network.name] = _search(network, video, frames)
         elif network.kind == "body":
             poses = [sample_poses(1, seed) for seed in range(_MOST_SAMPLES)]

@@ -19,7 +19,7 @@ _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 75, 76
 class Gpu:
     """The first GPU that CUDA shows (``CUDA_VISIBLE_DEVICES`` chooses).
 
-    ``sm`` is its compute capability, as "8.7"; ``cuda`` the newest CUDA version that the driver speaks, as "12.6".
+    ``sm`` is its compute capability, as "8.7"; ``cuda`` the newest CUDA version that the driver supports, as "12.6".
     """
 
     name: str
@@ -27,6 +27,7 @@ class Gpu:
     cuda: str
 
     def __str__(self) -> str:
+        """The GPU as messages name it."""
         return f"{self.name} (SM {self.sm})"
 
 
@@ -46,11 +47,11 @@ def probe_gpu() -> Gpu:
         version, count = ctypes.c_int(), ctypes.c_int()
         _check(cuda, cuda.cuDriverGetVersion(ctypes.byref(version)))
         _check(cuda, cuda.cuDeviceGetCount(ctypes.byref(count)))
-        spoken = (version.value // 1000, version.value % 1000 // 10)
-        if spoken < OLDEST_CUDA:
+        newest_cuda = (version.value // 1000, version.value % 1000 // 10)
+        if newest_cuda < OLDEST_CUDA:
             raise RuntimeMissingError(
-                f"the NVIDIA driver is too old (CUDA {_dotted(spoken)}): "
-                f"update it to one that speaks CUDA {_dotted(OLDEST_CUDA)} or newer"
+                f"the NVIDIA driver is too old (CUDA {_dotted(newest_cuda)}): "
+                f"update it to one that supports CUDA {_dotted(OLDEST_CUDA)} or newer"
             )
         if not count.value:
             raise RuntimeMissingError("the NVIDIA driver shows no GPU: check CUDA_VISIBLE_DEVICES")
@@ -61,7 +62,7 @@ def probe_gpu() -> Gpu:
         sm = (_attribute(cuda, _COMPUTE_CAPABILITY_MAJOR, device), _attribute(cuda, _COMPUTE_CAPABILITY_MINOR, device))
     except AttributeError as error:  # a library of that name without the function
         raise RuntimeMissingError(f"{_LIBRARY} is not NVIDIA's driver ({error})") from None
-    return Gpu(name.value.decode(errors="replace"), _dotted(sm), _dotted(spoken))
+    return Gpu(name.value.decode(errors="replace"), _dotted(sm), _dotted(newest_cuda))
 
 
 def _attribute(cuda: ctypes.CDLL, attribute: int, device: ctypes.c_int) -> int:

@@ -1,4 +1,4 @@
-"""Which Python package speaks to the driver."""
+"""Which Python package wraps the CUDA driver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an engine needs of CUDA, and nothing else: so that it does not matter which package speaks to the driver.
+"""What an engine needs of CUDA, and nothing else, whichever Python package wraps the driver.
 
 Everything here works in the primary context, the one that TensorRT uses as well.
 """
@@ -39,7 +39,8 @@ class DeviceMemory(Protocol):
     """A block of GPU memory."""
 
     @property
-    def address(self) -> int: ...
+    def address(self) -> int:
+        """Where the block begins, as the driver and TensorRT take it."""
 
     def close(self) -> None:
         """Free the block. Closing twice is harmless."""
@@ -52,7 +53,8 @@ class PinnedMemory(Protocol):
     """
 
     @property
-    def bytes(self) -> NDArray[Any]: ...
+    def bytes(self) -> NDArray[Any]:
+        """The block as a flat uint8 array."""
 
     def close(self) -> None:
         """Free the block. Closing twice is harmless."""
@@ -61,14 +63,15 @@ class PinnedMemory(Protocol):
 class Graph(Protocol):
     """Recorded work that one call queues again."""
 
-    def launch(self, stream: Stream) -> None: ...
+    def launch(self, stream: Stream) -> None:
+        """Queue the recorded work on ``stream``."""
 
     def close(self) -> None:
         """Give the graph back. Closing twice is harmless."""
 
 
 class Cuda(Protocol):
-    """One way to speak to the driver. All calls but `activate` want to be made in a thread that called `activate`.
+    """The CUDA driver through one Python package. All calls but `activate` must be made in a thread that called `activate`.
 
     Raises `CudaError`, and `OutOfGpuMemoryError` where memory is asked for.
     """
@@ -79,7 +82,8 @@ class Cuda(Protocol):
     def activate(self) -> None:
         """Make the primary context current in this thread. It is pushed once, and popped when the thread ends."""
 
-    def stream(self) -> Stream: ...
+    def stream(self) -> Stream:
+        """Make a stream of its own."""
 
     def device_memory(self, size: int) -> DeviceMemory:
         """Allocate ``size`` bytes on the GPU."""

@@ -15,10 +15,12 @@ class OncePerThread:
     """
 
     def __init__(self, enter: Callable[[], None], leave: Callable[[], None]) -> None:
+        """Keep the two calls; nothing is called yet."""
         self._enter, self._leave = enter, leave
         self._local = threading.local()
 
     def __call__(self) -> None:
+        """Enter the context unless this thread has done so already."""
         if hasattr(self._local, "guard"):
             return
         self._enter()

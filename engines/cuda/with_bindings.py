@@ -26,6 +26,7 @@ class CudaBindings:
     name = "cuda-bindings"
 
     def __init__(self) -> None:
+        """Start the driver and take hold of the primary context."""
         try:
             from cuda.bindings import driver
 
@@ -45,25 +46,31 @@ class CudaBindings:
         )
 
     def stream(self) -> Stream:
+        """See `engines.cuda.port.Cuda.stream`."""
         return _Stream(self._driver)
 
     def device_memory(self, size: int) -> DeviceMemory:
+        """See `engines.cuda.port.Cuda.device_memory`."""
         return _DeviceMemory(self._driver, size)
 
     def pinned_memory(self, size: int) -> PinnedMemory:
+        """See `engines.cuda.port.Cuda.pinned_memory`."""
         return _PinnedMemory(self._driver, size)
 
     def copy_in(self, memory: DeviceMemory, pinned: NDArray[Any], stream: Stream) -> None:
+        """See `engines.cuda.port.Cuda.copy_in`."""
         self._driver(
             "copy to the GPU", "cuMemcpyHtoDAsync", memory.address, pinned.ctypes.data, pinned.nbytes, stream.handle
         )
 
     def copy_out(self, pinned: NDArray[Any], memory: DeviceMemory, stream: Stream) -> None:
+        """See `engines.cuda.port.Cuda.copy_out`."""
         self._driver(
             "copy from the GPU", "cuMemcpyDtoHAsync", pinned.ctypes.data, memory.address, pinned.nbytes, stream.handle
         )
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph | None:
+        """See `engines.cuda.port.Cuda.capture`."""
         # Other threads go on allocating and copying meanwhile: only this thread's mistakes end the capture.
         mode = self._driver.module.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         self._driver("record a graph", "cuStreamBeginCapture", stream.handle, mode)

@@ -28,13 +28,14 @@ class PyCuda:
     name = "pycuda"
 
     def __init__(self) -> None:
+        """Start the driver and take hold of the primary context."""
         try:
             # Never pycuda.autoinit: it makes a context of its own, in which TensorRT's memory is not known.
             import pycuda.driver
         except Exception as error:  # a libcuda that lacks a function shows as ImportError, a bad build as others
             raise RuntimeMissingError(f"pycuda does not start ({explain(error)}): pip install pycuda") from error
         self._cuda: Any = pycuda.driver
-        with _told("start", RuntimeMissingError):
+        with _cuda_errors("start", RuntimeMissingError):
             self._cuda.init()
             context = self._cuda.Device(0).retain_primary_context()
         # Left to its destructor, pycuda detaches the primary context as if it were one of its own, which fails.
@@ -42,28 +43,34 @@ class PyCuda:
         self.activate = OncePerThread(context.push, context.pop)
 
     def stream(self) -> Stream:
-        with _told("make a stream"):
+        """See `engines.cuda.port.Cuda.stream`."""
+        with _cuda_errors("make a stream"):
             return _Stream(self._cuda)
 
     def device_memory(self, size: int) -> DeviceMemory:
-        with _told(f"allocate {size / 1e6:.1f} MB on the GPU"):
+        """See `engines.cuda.port.Cuda.device_memory`."""
+        with _cuda_errors(f"allocate {size / 1e6:.1f} MB on the GPU"):
             return _DeviceMemory(self._cuda.mem_alloc(max(size, 1)))
 
     def pinned_memory(self, size: int) -> PinnedMemory:
-        with _told(f"allocate {size / 1e6:.1f} MB of pinned memory"):
+        """See `engines.cuda.port.Cuda.pinned_memory`."""
+        with _cuda_errors(f"allocate {size / 1e6:.1f} MB of pinned memory"):
             return _PinnedMemory(self._cuda.pagelocked_empty(max(size, 1), np.uint8))
 
     def copy_in(self, memory: DeviceMemory, pinned: NDArray[Any], stream: Stream) -> None:
+        """See `engines.cuda.port.Cuda.copy_in`."""
         assert isinstance(stream, _Stream)
-        with _told("copy to the GPU"):
+        with _cuda_errors("copy to the GPU"):
             self._cuda.memcpy_htod_async(memory.address, pinned, stream.stream)
 
     def copy_out(self, pinned: NDArray[Any], memory: DeviceMemory, stream: Stream) -> None:
+        """See `engines.cuda.port.Cuda.copy_out`."""
         assert isinstance(stream, _Stream)
-        with _told("copy from the GPU"):
+        with _cuda_errors("copy from the GPU"):
             self._cuda.memcpy_dtoh_async(pinned, memory.address, stream.stream)
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph | None:
+        """See `engines.cuda.port.Cuda.capture`."""
         return None
 
 
@@ -82,7 +89,7 @@ class _Stream:
         self._done = cuda.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING)
 
     def synchronise(self) -> None:
-        with _told("finish"):
+        with _cuda_errors("finish"):
             self._done.record(self.stream)
             self._done.synchronize()
 
@@ -99,7 +106,7 @@ class _DeviceMemory:
     def close(self) -> None:
         memory, self._memory = self._memory, None
         if memory is not None:
-            with _told("free memory"):
+            with _cuda_errors("free memory"):
                 memory.free()
 
 
@@ -111,12 +118,12 @@ class _PinnedMemory:
         array, self.bytes = self.bytes, np.empty(0, np.uint8)
         if array.size:
             owner: Any = array.base
-            with _told("free pinned memory"):
+            with _cuda_errors("free pinned memory"):
                 owner.free()
 
 
 @contextmanager
-def _told(what: str, kind: type[CudaError | RuntimeMissingError] = CudaError) -> Iterator[None]:
+def _cuda_errors(what: str, kind: type[CudaError | RuntimeMissingError] = CudaError) -> Iterator[None]:
     import pycuda.driver as cuda
 
     try:

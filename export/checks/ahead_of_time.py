@@ -1,4 +1,4 @@
-"""Build every engine without a GPU: python -m export.checks.ahead_of_time
+"""Build every engine without a GPU: ``python -m export.checks.ahead_of_time``.
 
 NVIDIA's TensorRT-RTX, the sibling of TensorRT for desktop cards, has the same ONNX parser and compiles an engine ahead of
 time on any CPU. What it takes is no proof for TensorRT on another board, but what it refuses would be refused there too.
@@ -14,9 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from body.errors import BodyError
+from common.errors import exit_with_one_line
 from engines.engine import EngineError, RuntimeMissingError
-from export.conversion.onnx_tools import OnnxError
 from export.conversion.precision import convert, distinct
 from export.networks import CLIP, load_networks, record_samples
 
@@ -95,34 +94,32 @@ def _load() -> tuple[Any, Any]:
     return tensorrt_rtx, Logger()
 
 
+@exit_with_one_line()
 def main(
     networks: Annotated[str, typer.Option(help="names of networks, with commas; all by default")] = "",
     frames: Annotated[int, typer.Option(min=2, help="frames of the rendered clip that int8 is calibrated with")] = 12,
 ) -> None:
     """Build every network in every precision and print what came of it."""
     refused: list[str] = []
-    try:
-        print(f"TensorRT-RTX {version()}, ahead-of-time build for {_TARGET} on the CPU; nothing was run on a GPU.\n")
-        chosen = load_networks([name for name in networks.split(",") if name] or None)
-        samples = record_samples(chosen, CLIP, frames)
-        print("| network | precision | layers | engine MB | seconds | what |\n| --- | --- | --- | --- | --- | --- |")
-        for name, network in chosen.items():
-            for precision in distinct(network):
-                converted = convert(network, precision, samples[name])
-                try:
-                    built = build(converted.data, name)
-                except EngineError as error:
-                    refused.append(str(error))
-                    continue
-                print(
-                    f"| {name} | {precision} | {built.layers} | {built.size / 1e6:.1f} | {built.seconds:.1f} | "
-                    f"{converted.remark} |",
-                    flush=True,
-                )
-    except (EngineError, BodyError, OnnxError) as error:
-        raise SystemExit(str(error)) from None
+    print(f"TensorRT-RTX {version()}, ahead-of-time build for {_TARGET} on the CPU; nothing was run on a GPU.\n")
+    chosen = load_networks([name for name in networks.split(",") if name] or None)
+    samples = record_samples(chosen, CLIP, frames)
+    print("| network | precision | layers | engine MB | seconds | what |\n| --- | --- | --- | --- | --- | --- |")
+    for name, network in chosen.items():
+        for precision in distinct(network):
+            converted = convert(network, precision, samples[name])
+            try:
+                built = build(converted.data, name)
+            except EngineError as error:
+                refused.append(str(error))
+                continue
+            print(
+                f"| {name} | {precision} | {built.layers} | {built.size / 1e6:.1f} | {built.seconds:.1f} | "
+                f"{converted.remark} |",
+                flush=True,
+            )
     if refused:
-        raise SystemExit("\n".join(refused))
+        raise EngineError("; ".join(refused))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the networks can reach at best, from first principles: python -m export.checks.budget
+"""What the networks can reach at best, from first principles: ``python -m export.checks.budget``.
 
 Arithmetic and bytes are counted from the ONNX graphs and held against the published peaks of a few devices. Everything it
 prints is computed, nothing measured. No program that reads its weights from memory in each frame can be faster, and real ones
@@ -13,7 +13,7 @@ from math import prod
 
 import onnx
 
-from engines.engine import EngineError
+from common.errors import exit_with_one_line
 from export.conversion.fp16 import HEAVY
 from export.conversion.graphs import plain, shapes
 from export.conversion.network import Network
@@ -64,10 +64,12 @@ class Cost:
 
     @property
     def flops(self) -> int:
+        """Multiplications and additions."""
         return sum(layer.flops for layer in self.layers)
 
     @property
     def weight_bytes(self) -> int:
+        """Bytes of the weights."""
         return self.weights * self.bytes_each
 
     def limit_ms(self, device: Device) -> float:
@@ -113,16 +115,14 @@ def _flops(node: onnx.NodeProto, known: Shapes) -> int:
     return 2 * result * left[-1]
 
 
+@exit_with_one_line(ValueError)
 def main() -> None:
     """Print the budget as Markdown."""
-    try:
-        networks = load_networks()
-        costs = {name: count(network) for name, network in networks.items()}
-    except (EngineError, ValueError) as error:
-        raise SystemExit(str(error)) from None
+    networks = load_networks()
+    costs = {name: count(network) for name, network in networks.items()}
     regressor = Options().regressor
     always = (regressor, BODY)
-    chains = {
+    combinations = {
         f"--keypoints {speed} --flow {flow}": (
             KEYPOINT_MODELS[speed],
             *(("raft-small",) if flow == "raft" else ()),
@@ -142,13 +142,13 @@ def main() -> None:
         "\nFrames a second at most, one person, all of these networks one after the other; the same layer by layer.\n"
     )
     print(f"| networks | {titles} |\n| --- |{rule}")
-    for chain, names in chains.items():
+    for options, names in combinations.items():
         bounds = " | ".join(
             f"{1e3 / sum(costs[name].limit_ms(device) for name in names):.0f} / "
             f"{1e3 / sum(costs[name].layered_ms(device) for name in names):.0f}"
             for device in DEVICES
         )
-        print(f"| {chain} | {bounds} |")
+        print(f"| {options} | {bounds} |")
     print(f"\n{SOURCES}")
 
 

@@ -1,6 +1,6 @@
-"""What lower precision costs: python -m export.checks.precision_report
+"""What lower precision costs: ``python -m export.checks.precision_report``.
 
-Each network against float32 on inputs that the chain really saw, and the whole chain on a video. Computed on the CPU in
+Each network against float32 on inputs recorded in the pipeline, and the whole pipeline on a video. Computed on the CPU in
 float32 arithmetic that rounds wherever the GPU's graph does; a GPU's own order of summation is not in it.
 """
 
@@ -14,7 +14,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from common.errors import UserError
+from common.errors import exit_with_one_line
 from engines.device import describe_device
 from engines.engine import Engine
 from engines.manifest import resolve
@@ -29,7 +29,7 @@ _LOWER: tuple[Precision, ...] = ("fp16", "int8")
 
 
 def pipeline_table(float32: PipelineOutput, others: Mapping[str, PipelineOutput]) -> list[str]:
-    """Rows of what the chain's answers change by: detected keypoints in px, joints in mm (pelvis-aligned), pelvis in mm."""
+    """Rows of what the pipeline's answers change by: detected keypoints in px, joints in mm (pelvis-aligned), pelvis in mm."""
     rows = [
         "| precision | frames | keypoints mean / p95 px | MPJPE change mean / p95 mm | pelvis mean mm |",
         "| --- | --- | --- | --- | --- |",
@@ -50,58 +50,52 @@ def pipeline_table(float32: PipelineOutput, others: Mapping[str, PipelineOutput]
     return rows
 
 
+@exit_with_one_line()
 def main(
-    video: Annotated[Path, typer.Option(help="what the chain is run on")] = CLIP,
+    video: Annotated[Path, typer.Option(help="what the pipeline is run on")] = CLIP,
     frames: Annotated[int, typer.Option(min=2, help="frames of it")] = 45,
     networks: Annotated[str, typer.Option(help="names of networks, with commas; all by default")] = "",
-    keypoints: Annotated[KeypointModel, typer.Option(help="for the chain")] = "fast",
-    flow: Annotated[FlowMethod, typer.Option(help="for the chain")] = "raft",
+    keypoints: Annotated[KeypointModel, typer.Option(help="for the pipeline")] = "fast",
+    flow: Annotated[FlowMethod, typer.Option(help="for the pipeline")] = "raft",
     focal: Annotated[float | None, typer.Option(help="focal length of the video, px")] = None,
     save: Annotated[Path | None, typer.Option(help="folder for the motion of each precision")] = None,
-    regressor: Annotated[str, typer.Option(help="the chain's regressor, as in run_camera.py")] = Options().regressor,
+    regressor: Annotated[str, typer.Option(help="the pipeline's regressor, as in run_camera.py")] = Options().regressor,
 ) -> None:
-    """Print the difference to float32 of every network, and of the chain."""
-    try:
-        if save is not None:
-            save.mkdir(parents=True, exist_ok=True)
-        chosen = load_networks([name for name in networks.split(",") if name] or None)
-        # Calibrated on the rendered clip always: the video is what is measured, and must not be known.
-        calibration = record_samples(chosen, CLIP, 45)
-        samples = calibration if video == CLIP else record_samples(chosen, video, frames)
-        print(f"Differences to fp32 on {video.name}, {frames} frames; {describe_device()}, ONNX Runtime.\n")
-        print("| network | precision | what | output | mean size | max difference | mean difference |")
-        print("| --- | --- | --- | --- | --- | --- | --- |")
-        converted: dict[str, dict[str, Converted]] = {}
-        for precision in _LOWER:
-            for name, network in chosen.items():
-                found = convert(network, precision, calibration[name])
-                converted.setdefault(precision, {})[name] = found
-                for gap in compare(network.data, found.twin, samples[name]) if precision in distinct(network) else ():
-                    print(
-                        f"| {name} | {precision} | {found.remark} | {gap.output} | {gap.size:.3g} | {gap.most:.2e} | "
-                        f"{gap.mean:.2e} |",
-                        flush=True,
-                    )
-
-        def run(precision: Precision) -> PipelineOutput:
-            graphs = converted.get(precision, {})
-
-            def opener(model: str) -> Engine:
-                file = resolve(model)
-                return OnnxRuntimeEngine(
-                    graphs[file.name].twin if file.name in graphs else file.read(), label=file.name
+    """Print the difference to float32 of every network, and of the pipeline."""
+    if save is not None:
+        save.mkdir(parents=True, exist_ok=True)
+    chosen = load_networks([name for name in networks.split(",") if name] or None)
+    # Calibrated on the rendered clip always: the video is what is measured, and must not be known.
+    calibration = record_samples(chosen, CLIP, 45)
+    samples = calibration if video == CLIP else record_samples(chosen, video, frames)
+    print(f"Differences to fp32 on {video.name}, {frames} frames; {describe_device()}, ONNX Runtime.\n")
+    print("| network | precision | what | output | mean size | max difference | mean difference |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    converted: dict[str, dict[str, Converted]] = {}
+    for precision in _LOWER:
+        for name, network in chosen.items():
+            found = convert(network, precision, calibration[name])
+            converted.setdefault(precision, {})[name] = found
+            for gap in compare(network.data, found.twin, samples[name]) if precision in distinct(network) else ():
+                print(
+                    f"| {name} | {precision} | {found.remark} | {gap.output} | {gap.size:.3g} | {gap.most:.2e} | "
+                    f"{gap.mean:.2e} |",
+                    flush=True,
                 )
 
-            options = Options(
-                str(video), keypoints=keypoints, flow=flow, regressor=regressor, focal=focal, frames=frames
-            )
-            return run_pipeline(replace(options, save=save and save / f"{precision}.npz"), opener)
+    def run(precision: Precision) -> PipelineOutput:
+        graphs = converted.get(precision, {})
 
-        print(f"\nThe chain, --keypoints {keypoints} --flow {flow} --regressor {regressor}, against itself in fp32:\n")
-        float32 = run("fp32")
-        print("\n".join(pipeline_table(float32, {precision: run(precision) for precision in _LOWER})))
-    except UserError as error:
-        raise SystemExit(str(error)) from None
+        def opener(model: str) -> Engine:
+            file = resolve(model)
+            return OnnxRuntimeEngine(graphs[file.name].twin if file.name in graphs else file.read(), label=file.name)
+
+        options = Options(str(video), keypoints=keypoints, flow=flow, regressor=regressor, focal=focal, frames=frames)
+        return run_pipeline(replace(options, save=save and save / f"{precision}.npz"), opener)
+
+    print(f"\nThe pipeline, --keypoints {keypoints} --flow {flow} --regressor {regressor}, against itself in fp32:\n")
+    float32 = run("fp32")
+    print("\n".join(pipeline_table(float32, {precision: run(precision) for precision in _LOWER})))
 
 
 if __name__ == "__main__":

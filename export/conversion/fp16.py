@@ -1,4 +1,4 @@
-"""A network in float16 where that costs no accuracy, as a graph that says so itself.
+"""A network in float16 where that costs no accuracy, with the casts written into its graph.
 
 TensorRT 11 knows strongly typed networks only: a tensor is float16 if the graph casts it. The rule here needs no list of
 layers for any network. Convolutions and matrix products are float16: they carry all the work, and accumulate in float32.
@@ -31,9 +31,12 @@ _FIRST_INPUT_ONLY = frozenset({"Resize"})  # its scales are float32 by definitio
 
 @dataclass(frozen=True, slots=True)
 class Fp16Graphs:
-    """``model`` is for a GPU. ``twin`` is float32 throughout and rounds every number where ``model`` does, so that a CPU,
+    """A network in float16, twice.
+
+    ``model`` is for a GPU. ``twin`` is float32 throughout and rounds every number where ``model`` does, so that a CPU,
     whose runtimes quietly compute float16 graphs in float32, shows what the GPU's rounding costs. ``nodes`` are the names
-    of the nodes in float16."""
+    of the nodes in float16.
+    """
 
     model: onnx.ModelProto
     twin: onnx.ModelProto
@@ -41,9 +44,10 @@ class Fp16Graphs:
 
 
 def to_fp16(model: onnx.ModelProto) -> Fp16Graphs:
-    """Convert a `export.conversion.graphs.plain` float32 model; inputs and outputs stay float32, as does a node
-    whose weights float16
-    cannot hold."""
+    """Convert a `export.conversion.graphs.plain` float32 model.
+
+    Inputs and outputs stay float32, as does a node whose weights float16 cannot hold.
+    """
     chosen = _choose(model)
     names = tuple(model.graph.node[place].name or f"node {place}" for place in sorted(chosen))
     return Fp16Graphs(_rewrite(model, chosen, simulate=False), _rewrite(model, chosen, simulate=True), names)
@@ -74,14 +78,14 @@ def _choose(model: onnx.ModelProto) -> set[int]:
             node = graph.node[place]
             if node.op_type in HEAVY:
                 continue
-            from_half = node.op_type in MOVING or all(
+            from_fp16 = node.op_type in MOVING or all(
                 makers.get(name) in chosen for name in _inputs(node) if name in floats and name not in weights
             )
             to_fp16 = all(
                 name not in outward and all(reader in chosen for reader in readers.get(name, ()))
                 for name in node.output
             )
-            if not (from_half and to_fp16):
+            if not (from_fp16 and to_fp16):
                 leave.add(place)
         if not leave:
             return chosen
@@ -104,7 +108,7 @@ def _rewrite(model: onnx.ModelProto, chosen: set[int], simulate: bool) -> onnx.M
     result.CopyFrom(model)
     graph, floats = result.graph, float_tensors(model)
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    halves: dict[str, TensorProto] = {}
+    narrowed: dict[str, TensorProto] = {}
     nodes: list[onnx.NodeProto] = []
     cast: set[str] = set()
 
@@ -115,11 +119,11 @@ def _rewrite(model: onnx.ModelProto, chosen: set[int], simulate: bool) -> onnx.M
         else:
             nodes.append(_cast(source, target, TensorProto.FLOAT16))
 
-    def half(name: str) -> str:
-        target = f"{name}.half"
+    def as_fp16(name: str) -> str:
+        target = f"{name}.fp16"
         if name in weights:
             values = numpy_helper.to_array(weights[name]).astype(np.float16)
-            halves[target] = numpy_helper.from_array(values.astype(np.float32) if simulate else values, target)
+            narrowed[target] = numpy_helper.from_array(values.astype(np.float32) if simulate else values, target)
         elif name not in cast:
             cast.add(name)
             rounded(name, target)
@@ -132,18 +136,18 @@ def _rewrite(model: onnx.ModelProto, chosen: set[int], simulate: bool) -> onnx.M
             nodes.append(node)
             continue
         typed = set(_inputs(node)) & floats
-        node.input[:] = [half(name) if name in typed else name for name in node.input]
+        node.input[:] = [as_fp16(name) if name in typed else name for name in node.input]
         outputs = list(node.output)
-        node.output[:] = [f"{name}.raw" if simulate and name else f"{name}.half" if name else "" for name in outputs]
+        node.output[:] = [f"{name}.raw" if simulate and name else f"{name}.fp16" if name else "" for name in outputs]
         nodes.append(node)
         for name in filter(None, outputs):
             cast.add(name)
             if simulate:
-                rounded(f"{name}.raw", f"{name}.half")
+                rounded(f"{name}.raw", f"{name}.fp16")
             if name in wide:
-                nodes.append(_cast(f"{name}.half", name, TensorProto.FLOAT))
+                nodes.append(_cast(f"{name}.fp16", name, TensorProto.FLOAT))
     used = {name for node in nodes for name in node.input}
-    replace(graph, nodes, [tensor for name, tensor in {**weights, **halves}.items() if name in used])
+    replace(graph, nodes, [tensor for name, tensor in {**weights, **narrowed}.items() if name in used])
     return result
 
 

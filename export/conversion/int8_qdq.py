@@ -1,10 +1,10 @@
-"""A network whose convolutions compute in int8, as a graph that says so itself: symmetric quantise and dequantise nodes.
+"""A network whose convolutions compute in int8, with symmetric Q/DQ (QuantizeLinear, DequantizeLinear) pairs in its graph.
 
 Weights get one scale a channel, activations one scale a tensor: the largest absolute value that calibration saw, or less
 where cutting off the rare outliers costs less than the coarser steps they would force on all other numbers.
 
 Some convolutions stay float32, because int8 costs most and gains least there: depthwise ones (their time is memory's), the
-first and the last ones (the picture's and the answer's own resolution), and recurrent ones, whose error feeds itself.
+first and the last ones (at the image's and the answer's own resolution), and recurrent ones, whose error feeds itself.
 """
 
 from __future__ import annotations
@@ -25,20 +25,23 @@ from export.conversion.graphs import replace
 _LEVELS = 127
 _CUTS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 _SAMPLE = 20_000
-"""Numbers of one tensor that are looked at in one run of the network."""
+"""Most numbers of one tensor that one run of the network contributes."""
 
 
 @dataclass(frozen=True, slots=True)
-class QuantisedGraphs:
-    """``model`` is for a GPU. ``twin`` computes the same rounding in float32 arithmetic: runtimes for CPUs put integer
-    kernels in place of quantise nodes, some of which saturate. ``nodes`` are the names of the convolutions in int8."""
+class Int8Graphs:
+    """A network in int8, twice.
+
+    ``model`` is for a GPU. ``twin`` computes the same rounding in float32 arithmetic: runtimes for CPUs put integer
+    kernels in place of Q/DQ pairs, some of which saturate. ``nodes`` are the names of the convolutions in int8.
+    """
 
     model: onnx.ModelProto
     twin: onnx.ModelProto
     nodes: tuple[str, ...]
 
 
-def to_int8(model: onnx.ModelProto, samples: Sequence[Arrays]) -> QuantisedGraphs:
+def to_int8(model: onnx.ModelProto, samples: Sequence[Arrays]) -> Int8Graphs:
     """Quantise the convolutions of a `export.conversion.graphs.plain` float32 model, with ``samples`` of what it will see.
 
     Inputs and outputs keep their types; a model without such convolutions stays as it is. Raises ``ValueError`` without
@@ -50,7 +53,7 @@ def to_int8(model: onnx.ModelProto, samples: Sequence[Arrays]) -> QuantisedGraph
     scales = _calibrate(model, {node.input[0] for node in chosen}, samples)
     names = tuple(node.name for node in chosen)
     graph, twin = (_Writer(model, scales, twin).write(set(names)) for twin in (False, True))
-    return QuantisedGraphs(graph, twin, names)
+    return Int8Graphs(graph, twin, names)
 
 
 def _choose(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -155,7 +158,7 @@ class _Writer:
                 levels = np.rint(values / scale.reshape(column))
                 self._rounded[name] = self._constant(f"{name}.rounded", levels * scale.reshape(column))
             else:
-                # Quantised here it would be smaller, but older parsers want float32 weights before the pair of nodes.
+                # As int8 weights it would be smaller, but older parsers want float32 weights before the pair of nodes.
                 self._rounded[name] = self._round(name, self._constant(f"{name}.scale", scale), axis=0)
         return self._rounded[name]
 

@@ -19,6 +19,7 @@ class SkeletonGraph(nn.Module):
     """
 
     def __init__(self, body: TorchBody) -> None:
+        """Copy the skeleton of ``body``."""
         super().__init__()
         self.limit = body.beta_limit
         for name in ("offsets", "coco_offsets"):
@@ -35,8 +36,10 @@ class SkeletonGraph(nn.Module):
         return torch.cat([clamped[:, :1] * 0 + 1, clamped], 1)
 
     def walk(self, rotations: Tensor, features: Tensor) -> Tensor:
-        """Frame of every joint (N, 24, 4, 4) about the pelvis, from local rotations (N, 24, 3, 3) and `features`, in the
-        rounds of `body.joints.ANCESTORS`."""
+        """Frame of every joint (N, 24, 4, 4) about the pelvis, from local rotations (N, 24, 3, 3) and `features`.
+
+        Computed in the rounds of `body.joints.ANCESTORS`.
+        """
         bones = (features @ self.get_buffer("offsets")).reshape(-1, _JOINTS, 3, 1)
         upper = torch.cat([rotations, bones], 3)
         lower = upper[:, :, :1] * 0 + self.get_buffer("last_row")

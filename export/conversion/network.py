@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One network of the pipeline. ``name`` is that of the shipped model or the file, or "body"; ``data`` its float32 ONNX
-    model; ``model`` what ``run_camera.py`` knows it by, where it is not the name."""
+    """One network of the pipeline.
+
+    ``name`` is that of the shipped model or the file, or "body"; ``kind`` as in `engines.manifest.ModelFile`, or "body";
+    ``data`` its float32 ONNX model; ``model`` what ``run_camera.py`` knows it by, where it is not the name.
+    """
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""What every ONNX file that this project writes goes through: half-size weights where that is exact, and a check."""
+"""What every ONNX file that this project writes goes through: fp16-stored weights where that is exact, and a check."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IR_VERSION = 8
 """The file format that goes with `MAX_OPSET`; the onnx package would write its own newest one."""
 
 _SMALL = 256
-_HALF_SUFFIX = ".fp16"
+_FP16_SUFFIX = ".fp16"
 
 
 class OnnxError(UserError, ValueError):
@@ -26,14 +26,14 @@ class OnnxError(UserError, ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class HalfReport:
-    """What `store_fp16` did: the names of the weights it halved, and of the large ones it had to leave in float32."""
+class Fp16StorageReport:
+    """What `store_fp16` did: the names of the weights now in float16, and of the large ones it had to leave in float32."""
 
     stored: tuple[str, ...]
     kept: tuple[str, ...]
 
 
-def store_fp16(model: onnx.ModelProto, *, require_all: bool = False) -> HalfReport:
+def store_fp16(model: onnx.ModelProto, *, require_all: bool = False) -> Fp16StorageReport:
     """Store the float32 weights of ``model`` (changed in place) as float16, each followed by a Cast to float32.
 
     Only weights that float16 holds exactly are touched, so the model computes bit for bit what it did: runtimes fold
@@ -42,7 +42,7 @@ def store_fp16(model: onnx.ModelProto, *, require_all: bool = False) -> HalfRepo
     """
     graph = model.graph
     interface = {value.name for value in (*graph.input, *graph.output)}
-    halves: dict[str, TensorProto] = {}
+    narrowed: dict[str, TensorProto] = {}
     kept: list[str] = []
     for tensor in graph.initializer:
         if tensor.data_type != TensorProto.FLOAT or tensor.name in interface:
@@ -51,24 +51,24 @@ def store_fp16(model: onnx.ModelProto, *, require_all: bool = False) -> HalfRepo
         if full.size < _SMALL:
             continue
         with np.errstate(over="ignore"):
-            half = full.astype(np.float16)
+            short = full.astype(np.float16)
         # Compared as bits: -0.0 must stay -0.0.
-        if np.array_equal(half.astype(np.float32).view(np.uint32), full.view(np.uint32)):
-            halves[tensor.name] = numpy_helper.from_array(half, tensor.name + _HALF_SUFFIX)
+        if np.array_equal(short.astype(np.float32).view(np.uint32), full.view(np.uint32)):
+            narrowed[tensor.name] = numpy_helper.from_array(short, tensor.name + _FP16_SUFFIX)
         else:
             kept.append(tensor.name)
     if kept and require_all:
         raise OnnxError(f"float16 does not hold {len(kept)} weights exactly, the first is '{kept[0]}'")
-    weights = [halves.get(tensor.name, tensor) for tensor in graph.initializer]
+    weights = [narrowed.get(tensor.name, tensor) for tensor in graph.initializer]
     casts = [
-        helper.make_node("Cast", [name + _HALF_SUFFIX], [name], name=f"cast.{name}", to=TensorProto.FLOAT)
-        for name in halves
+        helper.make_node("Cast", [name + _FP16_SUFFIX], [name], name=f"cast.{name}", to=TensorProto.FLOAT)
+        for name in narrowed
     ]
     nodes = [*casts, *graph.node]
     del graph.initializer[:], graph.node[:]
     graph.initializer.extend(weights)
     graph.node.extend(nodes)
-    return HalfReport(tuple(halves), tuple(kept))
+    return Fp16StorageReport(tuple(narrowed), tuple(kept))
 
 
 def check(model: onnx.ModelProto) -> None:

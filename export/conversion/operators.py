@@ -42,8 +42,10 @@ _TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT32, T
 
 
 def check_operators(model: onnx.ModelProto) -> None:
-    """Raise `OnnxError` naming the first node of a `export.conversion.graphs.plain` ``model`` that TensorRT 8.6 has
-    no layer for."""
+    """Check that TensorRT 8.6 has a layer for every node of a `export.conversion.graphs.plain` ``model``.
+
+    Raises `OnnxError` naming the first node without one.
+    """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     for place, node in enumerate(model.graph.node):
         problem = _problem(node, weights)
@@ -58,7 +60,7 @@ def _problem(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> str:
         return "TensorRT 8.6 has no such operator"
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-        return _quantisation_problem(node, weights)
+        return _qdq_problem(node, weights)
     if node.op_type == "Resize":
         chosen = ((name, attributes[name].decode()) for name in _RESIZE if name in attributes)
         return next((f"{name} '{mode}' is not supported" for name, mode in chosen if mode not in _RESIZE[name]), "")
@@ -72,7 +74,7 @@ def _problem(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> str:
     return ""
 
 
-def _quantisation_problem(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> str:
+def _qdq_problem(node: onnx.NodeProto, weights: dict[str, TensorProto]) -> str:
     if len(node.input) < 3:
         return "without a zero point this is UINT8: give an INT8 zero point of 0"
     zero_point = weights.get(node.input[2])

@@ -1,4 +1,4 @@
-"""Each network of the chain in the precision that is asked for, and how far it is then from float32."""
+"""Each network of the pipeline in the precision that is asked for, and how far it is then from float32."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ from export.conversion.operators import check_operators
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A network in another precision. ``data`` is the ONNX model for a GPU; ``twin`` rounds like it in float32, for a CPU
-    (see `export.conversion.fp16.Fp16Graphs`). ``remark`` says what is in which precision."""
+    """A network in another precision.
+
+    ``data`` is the ONNX model for a GPU; ``twin`` rounds like it in float32, for a CPU (see
+    `export.conversion.fp16.Fp16Graphs`). ``remark`` says what is in which precision.
+    """
 
     name: str
     precision: Precision
@@ -35,9 +38,8 @@ def convert(network: Network, precision: Precision, samples: Sequence[Arrays]) -
     """``network`` in ``precision``, with the same inputs and outputs; ``samples`` of its inputs calibrate int8.
 
     What would lose accuracy for nothing keeps more: the body stays float32 (in float16 its skin is off by up to 2 mm), and
-    where int8 finds no convolution, as in a regressor, float16 is taken. Raises
-    `export.conversion.onnx_tools.OnnxError` for a model
-    that the oldest TensorRT would refuse, and when the conversion overflows on the samples.
+    where int8 finds no convolution, as in a regressor, float16 is taken. Raises `export.conversion.onnx_tools.OnnxError` for
+    a model that the oldest TensorRT would refuse, and when the conversion overflows on the samples.
     """
     model = plain(network.data)
     if precision == "fp32" or network.kind == "body":
@@ -46,13 +48,13 @@ def convert(network: Network, precision: Precision, samples: Sequence[Arrays]) -
         return Converted(network.name, precision, network.data, network.data, "all in fp32")
     graph: onnx.ModelProto
     twin: onnx.ModelProto
-    if precision == "int8" and (quantised := to_int8(model, samples)).nodes:
-        graph, twin = quantised.model, quantised.twin
-        remark = f"{len(quantised.nodes)} convolutions in int8, the rest in fp32"
+    if precision == "int8" and (int8 := to_int8(model, samples)).nodes:
+        graph, twin = int8.model, int8.twin
+        remark = f"{len(int8.nodes)} convolutions in int8, the rest in fp32"
     else:
-        half = to_fp16(model)
-        graph, twin = half.model, half.twin
-        remark = f"{len(half.nodes)} of {len(model.graph.node)} nodes in fp16"
+        fp16 = to_fp16(model)
+        graph, twin = fp16.model, fp16.twin
+        remark = f"{len(fp16.nodes)} of {len(model.graph.node)} nodes in fp16"
     for each in (graph, twin):
         check(each)
         check_operators(each)

@@ -5,21 +5,17 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.errors import UserError
-from engines.engine import EngineError
+from common.errors import UserError, exit_with_one_line
 from engines.manifest import MODELS_FOLDER
 from engines.ort import OnnxRuntimeEngine
-from export.conversion.onnx_tools import OnnxError, check, drop_unused_domains, normalise, store_fp16
+from export.conversion.onnx_tools import check, drop_unused_domains, normalise, store_fp16
 from export.manifest import ship
-from export.pretrained.parity import Difference, compare, sample_pictures
+from export.pretrained.parity import Difference, compare, sample_images
 from export.pretrained.recipes import RECIPES, Recipe
-from export.pretrained.sources import SourceError, default_cache, read_members
-from export.pretrained.tfjs import TfjsError
-from export.pretrained.tflite_graph import TfliteError
+from export.pretrained.sources import default_cache, read_members
 
 _NEEDED = ("tensorflow", "tf2onnx", "tflite")
 
@@ -28,8 +24,9 @@ class ParityError(UserError, RuntimeError):
     """A converted model does not compute what its source does."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Convert the models that the command line names; returns the exit status."""
+@exit_with_one_line()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Convert the models that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m export.pretrained", description=__doc__)
     parser.add_argument("--output", type=Path, default=MODELS_FOLDER, help="folder of the models and their manifest")
     parser.add_argument("--models", nargs="+", choices=list(RECIPES), default=list(RECIPES), help="which ones to make")
@@ -37,20 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        parser.exit(
-            1,
+        raise UserError(
             f"{', '.join(missing)} missing: in an environment of Python 3.11, "
-            "pip install -r export/pretrained/requirements.txt\n",
+            "pip install -r export/pretrained/requirements.txt"
         )
     # TensorFlow's notes about this machine's CPU are of no use here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        for name in chosen.models:
-            make(RECIPES[name], chosen.output, chosen.cache)
-    except (SourceError, TfjsError, TfliteError, OnnxError, EngineError, ParityError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    for name in chosen.models:
+        make(RECIPES[name], chosen.output, chosen.cache)
 
 
 def make(recipe: Recipe, output: Path, cache: Path) -> None:
@@ -67,7 +58,7 @@ def make(recipe: Recipe, output: Path, cache: Path) -> None:
     check(model)
     data = model.SerializeToString()
     with OnnxRuntimeEngine(data, label=f"{recipe.name}.onnx") as engine:
-        differences = compare(converted.source, engine.infer, recipe.feed, sample_pictures(recipe.size))
+        differences = compare(converted.source, engine.infer, recipe.feed, sample_images(recipe.size))
     print(
         f"{recipe.name}: {len(data) / 1e6:.1f} MB, {len(report.stored)} weights in float16, "
         f"{len(report.kept)} left in float32"
@@ -77,7 +68,7 @@ def make(recipe: Recipe, output: Path, cache: Path) -> None:
     # Written so that NaN fails too.
     if not worst.greatest <= recipe.tolerance:
         raise ParityError(
-            f"{recipe.name} differs from its source by {worst.greatest:.2g} in '{worst.output}' ({worst.picture}), "
+            f"{recipe.name} differs from its source by {worst.greatest:.2g} in '{worst.output}' ({worst.image}), "
             f"more than {recipe.tolerance:g}: nothing was written"
         )
     print(f"wrote {ship(recipe.card, data, output)}\n")
@@ -85,14 +76,14 @@ def make(recipe: Recipe, output: Path, cache: Path) -> None:
 
 def table(differences: Sequence[Difference]) -> str:
     """The differences as lines of text."""
-    width = max(len(difference.picture) for difference in differences)
-    lines = [f"  {'picture':<{width}}  {'output':<10}  {'max |diff|':>10}  {'mean |diff|':>11}"]
+    width = max(len(difference.image) for difference in differences)
+    lines = [f"  {'image':<{width}}  {'output':<10}  {'max |diff|':>10}  {'mean |diff|':>11}"]
     lines += [
-        f"  {each.picture:<{width}}  {each.output:<10}  {each.greatest:>10.2e}  {each.mean:>11.2e}"
+        f"  {each.image:<{width}}  {each.output:<10}  {each.greatest:>10.2e}  {each.mean:>11.2e}"
         for each in differences
     ]
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 Network = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]
-Feed = Callable[[Picture], dict[str, NDArray[Any]]]
+Feed = Callable[[Image], dict[str, NDArray[Any]]]
 
-# Bones of a standing figure, (row, column) to (row, column) in parts of the picture's side.
+# Bones of a standing figure, (row, column) to (row, column) in parts of the image's side.
 _BONES = (
     ((0.24, 0.50), (0.56, 0.50)),
     ((0.27, 0.42), (0.27, 0.58)),
@@ -30,19 +30,19 @@ _BONES = (
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Greatest and mean absolute difference of one output for one picture."""
+    """Greatest and mean absolute difference of one output for one image."""
 
-    picture: str
+    image: str
     output: str
     greatest: float
     mean: float
 
 
-def compare(source: Network, converted: Network, feed: Feed, pictures: dict[str, Picture]) -> list[Difference]:
-    """Run both networks on every picture, uint8 (size, size, 3), and measure each output of the source."""
+def compare(source: Network, converted: Network, feed: Feed, images: dict[str, Image]) -> list[Difference]:
+    """Run both networks on every image, uint8 (size, size, 3), and measure each output of the source."""
     differences: list[Difference] = []
-    for name, picture in pictures.items():
-        feeds = feed(picture)
+    for name, image in images.items():
+        feeds = feed(image)
         expected, found = source(feeds), converted(feeds)
         for output in expected:
             gap = np.abs(expected[output].astype(np.float64) - found[output])
@@ -50,8 +50,8 @@ def compare(source: Network, converted: Network, feed: Feed, pictures: dict[str,
     return differences
 
 
-def sample_pictures(size: int) -> dict[str, Picture]:
-    """RGB pictures, uint8 (size, size, 3), by name: noise, extremes, and a drawn figure that the networks react to."""
+def sample_images(size: int) -> dict[str, Image]:
+    """RGB images, uint8 (size, size, 3), by name: noise, extremes, and a drawn figure that the networks react to."""
     random = np.random.default_rng(7)
     return {
         "noise": random.integers(0, 256, (size, size, 3), np.uint8),
@@ -66,7 +66,7 @@ def sample_pictures(size: int) -> dict[str, Picture]:
     }
 
 
-def draw_figure(size: int) -> Picture:
+def draw_figure(size: int) -> Image:
     """A standing figure with a head and rounded limbs before a lit wall, RGB uint8 (size, size, 3)."""
     rows, columns = (np.mgrid[0:size, 0:size] / size).astype(np.float32)
     image = np.stack([150 - 40 * rows, 145 - 30 * columns, 140 - 25 * (rows + columns)], -1)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engines.manifest import Origin
 from export.conversion.onnx_tools import IR_VERSION, MAX_OPSET
 from export.manifest import ModelCard
-from export.pretrained.parity import Feed, Network, Picture
+from export.pretrained.parity import Feed, Image, Network
 from export.pretrained.sources import HUMAN_MODELS, MEDIAPIPE_POSE, Member
 from export.pretrained.tfjs import to_graph_def
 from export.pretrained.tflite_graph import read_tflite
@@ -34,8 +34,11 @@ class Converted:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One model. ``feed`` turns an RGB picture, uint8 (size, size, 3), into the network's input; ``tolerance`` is the
-    largest difference from the source that is let pass, in the unit of the outputs."""
+    """One model.
+
+    ``feed`` turns an RGB image, uint8 (size, size, 3), into the network's input; ``tolerance`` is the largest difference
+    from the source that is accepted, in the unit of the outputs.
+    """
 
     name: str
     kind: str
@@ -96,12 +99,12 @@ def _convert_tflite(contents: tuple[bytes, ...]) -> Converted:
     return Converted(run, tflite_to_onnx(read_tflite(data), names))
 
 
-def _feed_movenet(picture: Picture) -> dict[str, NDArray[Any]]:
-    return {"input:0": picture.astype(np.int32)[None]}
+def _feed_movenet(image: Image) -> dict[str, NDArray[Any]]:
+    return {"input:0": image.astype(np.int32)[None]}
 
 
-def _feed_detector(picture: Picture) -> dict[str, NDArray[Any]]:
-    return {"image": np.ascontiguousarray((picture.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1))[None]}
+def _feed_detector(image: Image) -> dict[str, NDArray[Any]]:
+    return {"image": np.ascontiguousarray((image.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1))[None]}
 
 
 def _movenet(name: str, size: int, json_sha256: str, bin_sha256: str) -> Recipe:

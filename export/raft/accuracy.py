@@ -1,7 +1,7 @@
-"""How far optical flow is from the truth, and what it costs: python -m export.raft.accuracy
+"""How far optical flow is from the truth, and what it costs: ``python -m export.raft.accuracy``.
 
 Synthetic people before textured backgrounds move by a known pose change while the camera pans; what each visible point
-of the skin does in the picture is known, and every method sees the same crops through the same code as in the pipeline.
+of the skin does in the image is known, and every method gets the same crops through the same code as in the pipeline.
 """
 
 from __future__ import annotations
@@ -40,16 +40,19 @@ from training.synth.backgrounds import background
 
 MOTIONS = (1.0, 3.0, 8.0)
 """Mean motion of the person's pixels in the crop, px: a calm gesture, a walk and a jump at 30 fps."""
-_PICTURE, _MARGIN, _DT = 384, 64, 1 / 30
-_TO_CROP = SIZE / _PICTURE
-_CAMERA = Camera(2.6 * _PICTURE, 2.6 * _PICTURE, (_PICTURE - 1) / 2, (_PICTURE - 1) / 2)
-_BOX = Box((_PICTURE - 1) / 2, (_PICTURE - 1) / 2, float(_PICTURE))
+_IMAGE, _MARGIN, _DT = 384, 64, 1 / 30
+_TO_CROP = SIZE / _IMAGE
+_CAMERA = Camera(2.6 * _IMAGE, 2.6 * _IMAGE, (_IMAGE - 1) / 2, (_IMAGE - 1) / 2)
+_BOX = Box((_IMAGE - 1) / 2, (_IMAGE - 1) / 2, float(_IMAGE))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipPair:
-    """Two pictures (384, 384, 3) BGR. ``flow`` (384, 384, 2) is the true motion of their pixels in pixels of a `SIZE`²
-    crop, ``person`` (384, 384) where the first one shows the person."""
+    """Two images (384, 384, 3) BGR.
+
+    ``flow`` (384, 384, 2) is the true motion of their pixels in pixels of a `SIZE`² crop, ``person`` (384, 384) is true
+    where the first one shows the person.
+    """
 
     previous: ImageArray
     current: ImageArray
@@ -64,21 +67,19 @@ def draw_pairs(count: int, motion: float, seed: int = 0) -> Iterator[ClipPair]:
     for _ in range(count):
         body.set_shape(rng.normal(0, 0.8, 10))
         first, second = _move(body, motion, rng)
-        scene = background(_PICTURE + 2 * _MARGIN, _PICTURE + 2 * _MARGIN, rng)
+        scene = background(_IMAGE + 2 * _MARGIN, _IMAGE + 2 * _MARGIN, rng)
         colour, pan = clothing(arrays, rng), rng.normal(0, 0.3, 2) * motion / _TO_CROP
-        pictures = []
+        images = []
         for vertices, shift in ((first, np.zeros(2)), (second, pan)):
             matrix = np.array([[1, 0, shift[0] - _MARGIN], [0, 1, shift[1] - _MARGIN]])
-            image = np.array(
-                cv2.warpAffine(scene, matrix, (_PICTURE, _PICTURE), borderMode=cv2.BORDER_REFLECT), np.uint8
-            )
-            raster.begin(_PICTURE, _PICTURE)
+            image = np.array(cv2.warpAffine(scene, matrix, (_IMAGE, _IMAGE), borderMode=cv2.BORDER_REFLECT), np.uint8)
+            raster.begin(_IMAGE, _IMAGE)
             raster.add(vertices, _CAMERA, (255, 255, 255), colour)
             raster.blend(image)
-            pictures.append((image + rng.normal(0, 2, image.shape)).clip(0, 255).astype(np.uint8))
-        flow = np.tile(pan.astype(np.float32), (_PICTURE, _PICTURE, 1))
+            images.append((image + rng.normal(0, 2, image.shape)).clip(0, 255).astype(np.uint8))
+        flow = np.tile(pan.astype(np.float32), (_IMAGE, _IMAGE, 1))
         person = _true_flow(first, second, arrays.faces, flow)
-        yield ClipPair(pictures[0], pictures[1], flow * np.float32(_TO_CROP), person)
+        yield ClipPair(images[0], images[1], flow * np.float32(_TO_CROP), person)
 
 
 def _move(body: NumpyBody, motion: float, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
@@ -91,7 +92,7 @@ def _move(body: NumpyBody, motion: float, rng: np.random.Generator) -> tuple[Flo
         return body.pose(turn, pose + step * speed, place + step * drift)[0]
 
     first, step = posed(0.0), 0.02
-    for _ in range(3):  # the picture moves almost in proportion to a small step
+    for _ in range(3):  # the image moves almost in proportion to a small step
         moved = np.linalg.norm(_project(posed(step)) - _project(first), axis=1).mean() * _TO_CROP
         step *= motion / float(moved)
     return first, posed(step)
@@ -102,7 +103,7 @@ def _project(vertices: FloatArray) -> FloatArray:
 
 
 def _true_flow(first: FloatArray, second: FloatArray, faces: NDArray[np.int32], flow: FloatArray) -> NDArray[np.bool_]:
-    """Write the skin's motion into ``flow``, picture px; returns where the skin is."""
+    """Write the skin's motion into ``flow``, image px; returns where the skin is."""
     camera_view = (_CAMERA.fx, _CAMERA.fy, _CAMERA.cx, _CAMERA.cy)
     points = np.empty_like(first)
     depth, ids = np.zeros(flow.shape[:2], np.float32), np.full(flow.shape[:2], -1, np.int32)
@@ -120,8 +121,8 @@ def measure(flow: CropFlow, pairs: list[ClipPair]) -> tuple[float, float, float]
         began = time.perf_counter()
         field = flow(Frame(0, 0, 0.0, pair.previous), Frame(1, 0, _DT, pair.current), _BOX).field
         times.append((time.perf_counter() - began) * 1e3)
-        # Field and truth meet at the middle pixel of every block, away from the rim, where motion leaves the picture.
-        block, rim = _PICTURE // len(field), len(field) // 32
+        # Field and truth meet at the middle pixel of every block, away from the rim, where motion leaves the image.
+        block, rim = _IMAGE // len(field), len(field) // 32
         inner, middle = slice(rim, -rim), slice(block // 2, None, block)
         truth, person = pair.flow[middle, middle][inner, inner], pair.person[middle, middle][inner, inner]
         error = np.linalg.norm(field[inner, inner] - truth, axis=-1)
@@ -131,10 +132,12 @@ def measure(flow: CropFlow, pairs: list[ClipPair]) -> tuple[float, float, float]
 
 
 def main(
-    count: Annotated[int, typer.Option(min=1, help="pairs of pictures for each motion")] = 24,
+    count: Annotated[int, typer.Option(min=1, help="pairs of images for each motion")] = 24,
 ) -> None:
-    """Print the end-point error and the time of DIS, of RAFT with several crop sizes and numbers of iterations, and of the
-    shipped model in each precision."""
+    """Print the end-point error and the time of each flow method.
+
+    These are DIS, RAFT with several crop sizes and numbers of iterations, and the shipped model in each precision.
+    """
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     weights = read_weights(fetch(default_cache()))

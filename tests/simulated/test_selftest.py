@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from engines.cuda.packages import ENVIRONMENT
+from export.checks.selftest import run_selftest
+from export.checks.selftest_report import markdown, write
 from export.networks import load_networks
-from export.selftest import markdown, run_selftest, write
 from tests.simulated.device import SimulatedDevice, require_simulated
 
 require_simulated()

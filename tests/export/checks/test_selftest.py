@@ -11,11 +11,13 @@ import pytest
 import typer
 from numpy.typing import NDArray
 
-import export.selftest as command
+import export.checks.selftest as module
 from engines.engine import Arrays, EngineError
 from engines.ort import OnnxRuntimeEngine
+from export.checks.selftest import examine, run_selftest
+from export.checks.selftest_report import NetworkResult, SelfTest, markdown, write
 from export.networks import load_networks
-from export.selftest import NetworkResult, examine, main, markdown, run_selftest, write
+from export.selftest import main
 from realtime.measure import Latency, Report, StageReport
 from tests.engines.conftest import FakeGpu, fake_gpu
 from tests.engines.feeds import feeds_for
@@ -56,7 +58,7 @@ def test_on_a_gpu_engines_are_built_and_compared(
         asked.append(arguments[:2] + arguments[-1:])
         return some_report()
 
-    monkeypatch.setattr(command, "run_program", run)
+    monkeypatch.setattr(module, "run_program", run)
     test = run_selftest("tensorrt", "fp16", load_networks(["keypoints"]), repeats=5)
     assert test.passed, test
     assert test.device == "Pretended GPU (SM 8.7), fp16"
@@ -90,22 +92,22 @@ def examined() -> NetworkResult:
 
 def test_a_wrong_answer_is_found(examined: NetworkResult) -> None:
     assert examined.problem.startswith("'pelvis' differs by")
-    test = command.SelfTest("tensorrt", "fp32", "a GPU", {}, [examined], {}, [])
+    test = SelfTest("tensorrt", "fp32", "a GPU", {}, [examined], {}, [])
     assert not test.passed
     assert markdown(test).startswith("# Self-test: FAILED")
     assert examined.problem in markdown(test)
 
 
 def test_one_broken_network_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "run_program", lambda *_: some_report())
-    real = command.examine
+    monkeypatch.setattr(module, "run_program", lambda *_: some_report())
+    real = module.examine
 
     def breaking(network: Any, *arguments: Any) -> None:
         if network.name == "body":
             raise EngineError("out of memory")
         real(network, *arguments)
 
-    monkeypatch.setattr(command, "examine", breaking)
+    monkeypatch.setattr(module, "examine", breaking)
     test = run_selftest("onnxruntime", "fp32", load_networks(["body", "keypoints"]), repeats=5)
     assert [result.problem for result in test.networks] == ["out of memory", ""]
     assert not test.passed
@@ -122,17 +124,17 @@ def test_one_broken_network_does_not_hide_the_others(monkeypatch: pytest.MonkeyP
 def test_what_is_wrong_is_said_in_one_line(
     arguments: tuple[Any, ...], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(typer.Exit) as caught:
+    with pytest.raises(SystemExit) as caught:
         main(*arguments)
-    assert caught.value.exit_code == 2
+    assert caught.value.code == 2
     assert says in capsys.readouterr().err
 
 
 def test_without_a_gpu_the_reason_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "why_no_tensorrt", lambda: "no NVIDIA driver here")
-    with pytest.raises(typer.Exit) as caught:
+    monkeypatch.setattr(module, "why_no_tensorrt", lambda: "no NVIDIA driver here")
+    with pytest.raises(SystemExit) as caught:
         main()
-    assert caught.value.exit_code == 2
+    assert caught.value.code == 2
     assert capsys.readouterr().err.splitlines() == ["error: no NVIDIA driver here"]

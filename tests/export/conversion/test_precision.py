@@ -81,24 +81,24 @@ def types(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def test_work_is_halved_and_what_is_delicate_is_not() -> None:
-    half = to_fp16(small_network())
-    for model in (half.model, half.twin):
+    lower = to_fp16(small_network())
+    for model in (lower.model, lower.twin):
         check(model)
         check_operators(model)
-    assert set(half.nodes) == {"first", "relu", "second", "skip", "third", "last"}
-    found = types(half.model)
-    assert {name: found[name] for name in ("a.half", "d.half", "e.half")} == dict.fromkeys(
-        ("a.half", "d.half", "e.half"), TensorProto.FLOAT16
+    assert set(lower.nodes) == {"first", "relu", "second", "skip", "third", "last"}
+    found = types(lower.model)
+    assert {name: found[name] for name in ("a.fp16", "d.fp16", "e.fp16")} == dict.fromkeys(
+        ("a.fp16", "d.fp16", "e.fp16"), TensorProto.FLOAT16
     )
     assert {found[name] for name in ("e", "m", "f", "g")} == {TensorProto.FLOAT}
-    assert {tensor.data_type for tensor in half.twin.graph.initializer} == {TensorProto.FLOAT}
-    assert [value.type for value in half.model.graph.output] == [value.type for value in small_network().graph.output]
+    assert {tensor.data_type for tensor in lower.twin.graph.initializer} == {TensorProto.FLOAT}
+    assert [value.type for value in lower.model.graph.output] == [value.type for value in small_network().graph.output]
 
 
 def test_the_twin_rounds_where_the_graph_does() -> None:
     """By hand: every tensor of the float16 part is rounded once, sums run in float32."""
     feeds = sample()
-    half = to_fp16(small_network())
+    lower = to_fp16(small_network())
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in small_network().graph.initializer}
 
     def rounded(x: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -114,7 +114,7 @@ def test_the_twin_rounds_where_the_graph_does() -> None:
     e = conv(rounded(b + conv(b, weights["w1"])), weights["w2"])
     f = e - e.mean((2, 3), keepdims=True)
     expected = conv(rounded(f), weights["w3"]) + weights["far"]
-    found = infer(half.twin, feeds)
+    found = infer(lower.twin, feeds)
     # Where float32 and float64 sums fall on both sides of a rounding edge, one number of the chain moves by one step.
     assert (np.abs(found - expected) < 1e-3).mean() > 0.99
     assert np.abs(found - expected).max() < 5e-3
@@ -135,19 +135,19 @@ def test_what_float16_does_not_hold_stays() -> None:
 
 def test_int8_takes_the_middle_and_says_so() -> None:
     model = small_network()
-    quantised = to_int8(model, [sample(seed) for seed in range(4)])
-    assert quantised.nodes == ("second", "third")
-    for each in (quantised.model, quantised.twin):
+    int8 = to_int8(model, [sample(seed) for seed in range(4)])
+    assert int8.nodes == ("second", "third")
+    for each in (int8.model, int8.twin):
         check(each)
         check_operators(each)
-    kinds = [node.op_type for node in quantised.model.graph.node]
+    kinds = [node.op_type for node in int8.model.graph.node]
     assert kinds.count("QuantizeLinear") == kinds.count("DequantizeLinear") == 4
-    assert not {"QuantizeLinear", "DequantizeLinear"} & {node.op_type for node in quantised.twin.graph.node}
-    exact, found = infer(model, sample(9)), infer(quantised.twin, sample(9))
+    assert not {"QuantizeLinear", "DequantizeLinear"} & {node.op_type for node in int8.twin.graph.node}
+    exact, found = infer(model, sample(9)), infer(int8.twin, sample(9))
     spread = np.std(exact)
     assert 1e-4 * spread < np.abs(found - exact).mean() < 0.05 * spread
     # The graph itself: this runtime, told nothing else, may fold the pair of nodes into integer kernels.
-    np.testing.assert_allclose(infer(quantised.model, sample(9)), found, atol=0.1 * spread)
+    np.testing.assert_allclose(infer(int8.model, sample(9)), found, atol=0.1 * spread)
 
 
 def test_int8_needs_samples() -> None:
@@ -181,12 +181,12 @@ def test_shipped_networks_keep_their_interface_and_their_answers(name: str) -> N
         interface = (engine.inputs, engine.outputs)
     if file.kind == "regressor":  # points that are nobody have no answer to keep
         feeds |= standing_person(len(feeds["state"][0]))
-    half = convert(network, "fp16", [feeds])
-    with OnnxRuntimeEngine(half.data) as engine:
+    lower = convert(network, "fp16", [feeds])
+    with OnnxRuntimeEngine(lower.data) as engine:
         assert (engine.inputs, engine.outputs) == interface
-    for gap in compare(network.data, half.twin, [feeds]):
+    for gap in compare(network.data, lower.twin, [feeds]):
         assert gap.mean <= 0.02 * max(gap.size, 1e-3), gap
-    assert len(half.data) < 1.2 * len(network.data)
+    assert len(lower.data) < 1.2 * len(network.data)
 
 
 @pytest.mark.parametrize("kind", ["body", "regressor", "flow"])
@@ -257,10 +257,10 @@ def test_a_regressor_of_ones_own_is_measured_too(tmp_path: Path) -> None:
     samples = record_samples(networks, CLIP, 4)["mine"]
     assert len(samples) == 4
     assert samples[0]["points"].shape == (1, 17, 2)
-    half = convert(networks["mine"], "fp16", samples)
+    lower = convert(networks["mine"], "fp16", samples)
 
     def opener(model: str) -> Engine:
-        return OnnxRuntimeEngine(half.twin if model == str(file) else resolve(model).read())
+        return OnnxRuntimeEngine(lower.twin if model == str(file) else resolve(model).read())
 
     options = Options(str(CLIP), regressor=str(file), frames=6)
     whole = run_pipeline(options, lambda model: open_engine(model, "onnxruntime"))

@@ -14,7 +14,7 @@ import pytest
 from engines.manifest import Origin, shipped_models
 from export.manifest import ModelCard, ship
 from export.pretrained import __main__ as command
-from export.pretrained.parity import compare, sample_pictures
+from export.pretrained.parity import compare, sample_images
 from export.pretrained.recipes import RECIPES
 from export.pretrained.sources import Member, Package, SourceError, fetch, read_members
 
@@ -71,19 +71,19 @@ def test_npm_missing_or_failing_gives_one_line(tmp_path: Path, monkeypatch: pyte
 
 
 def test_comparison_finds_the_greatest_difference() -> None:
-    pictures = sample_pictures(32)
-    assert all(picture.shape == (32, 32, 3) and picture.dtype == np.uint8 for picture in pictures.values())
+    images = sample_images(32)
+    assert all(image.shape == (32, 32, 3) and image.dtype == np.uint8 for image in images.values())
     differences = compare(
         lambda feeds: {"y": feeds["x"]},
         lambda feeds: {"y": feeds["x"] + np.eye(32)[..., None] * 0.5},
-        lambda picture: {"x": picture.astype(np.float32)},
-        pictures,
+        lambda image: {"x": image.astype(np.float32)},
+        images,
     )
-    assert [difference.picture for difference in differences] == list(pictures)
+    assert [difference.image for difference in differences] == list(images)
     for difference in differences:
         assert difference.greatest == pytest.approx(0.5)
         assert difference.mean == pytest.approx(0.5 / 32)
-    assert len(command.table(differences).splitlines()) == 1 + len(pictures)
+    assert len(command.table(differences).splitlines()) == 1 + len(images)
 
 
 def test_missing_conversion_packages_are_named(
@@ -92,7 +92,7 @@ def test_missing_conversion_packages_are_named(
     monkeypatch.setattr(command, "_NEEDED", ("no_such_package",))
     with pytest.raises(SystemExit) as caught:
         command.main([])
-    assert caught.value.code == 1
+    assert caught.value.code == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert "pip install -r export/pretrained/requirements.txt" in said[0]

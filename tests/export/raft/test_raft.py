@@ -40,12 +40,12 @@ def sampled(level: Tensor, place: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def test_hat_functions_look_up_what_grid_sample_does(network: RaftSmall) -> None:
+def test_hat_functions_sample_correlations_what_grid_sample_does(network: RaftSmall) -> None:
     cells = 16
     generator = torch.Generator().manual_seed(5)
     levels = [torch.randn(cells**2, cells >> n, cells >> n, generator=generator) for n in range(4)]
     flow = torch.randn(1, 2, cells, cells, generator=generator) * 6  # some windows hang over the edge, some lie beyond
-    found = network._look_up(levels, flow).reshape(4, 49, cells**2)
+    found = network._sample_correlations(levels, flow).reshape(4, 49, cells**2)
     place = (network.get_buffer("grid") + flow)[0].reshape(2, -1).T
     for number, level in enumerate(levels):
         expected = sampled(level, place / 2**number)

@@ -1,0 +1,49 @@
+"""What one must know of a machine to believe its figures."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from engines.cuda.driver import probe_gpu
+from engines.device import describe_device
+from engines.engine import EngineError
+from engines.tensorrt_api import load_tensorrt
+from realtime.measure import version
+
+_PACKAGES = ("numpy", "onnxruntime", "openvino", "opencv-python-headless", "tensorrt", "pycuda", "cuda-bindings")
+
+
+def describe_machine() -> dict[str, str]:
+    """What one must know of a machine to believe its figures: processor, GPU, driver, board, power mode, versions."""
+    found = {"program": version(), "cpu": describe_device(), "system": platform.platform()}
+    found["python"] = platform.python_version()
+    found |= {package: _installed(package) for package in _PACKAGES}
+    try:
+        gpu = probe_gpu()
+        found["gpu"], found["cuda"] = str(gpu), gpu.cuda
+        found["tensorrt"] = load_tensorrt().__version__  # a board's own one is unknown to pip
+    except EngineError as error:
+        found["gpu"] = str(error)
+    board = Path("/etc/nv_tegra_release")  # Jetsons only
+    if board.is_file():
+        found["jetson"] = board.read_text(errors="replace").splitlines()[0].strip("# ")
+        found["power mode"] = _ask("nvpmodel", "-q")
+    return found
+
+
+def _installed(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _ask(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return " ".join((done.stdout or done.stderr).split())

@@ -1,9 +1,11 @@
-"""Score saved motions against what several calibrated cameras measured:
+"""Score saved motions against what several calibrated cameras, or motion capture and one camera, measured:
 
     python run_camera.py --source CAMERA_0.mp4 --view none --focal PIXELS --save 0.npz        (each camera by itself)
     python -m training.evaluation reference REFERENCE.npz 0.npz 1.npz ...
 
-The reference file is plain numpy (``np.savez``, no objects) of T frames, J points and C cameras:
+A reference with ``mocap_m`` is one camera's, and each motion another way to look at the same video: see
+`training.evaluation.mocap_reference`. Otherwise the reference file is plain numpy (``np.savez``, no objects) of T frames, J
+points and C cameras:
 
 - ``joints3d`` (T, J, 3) metres in a world of its own, NaN where a point is not known;
 - ``joint_names`` (J,) text: COCO keypoints as ``left_shoulder`` or ``lsho``; other names are left out;
@@ -41,6 +43,15 @@ from common.arrays import DoubleArray
 from common.errors import UserError
 from formats.motion import Motion, body_of, load_motion
 from training.evaluation.metrics import mean_of_known, per_frame_squared, pose_errors
+from training.evaluation.mocap_reference import (
+    MocapReference,
+    flexion_table,
+    is_mocap_reference,
+    joints_of,
+    mocap_reference,
+    pose_table,
+)
+from training.evaluation.mocap_reference import score as score_mocap
 from training.evaluation.predictions import posed, rows_of_people
 from training.motion.archive import ARCHIVE_ERRORS
 
@@ -111,13 +122,25 @@ class Comparison:
     acceleration: DoubleArray
 
 
-def load_reference(path: Path) -> Reference:
-    """Read a reference file. Raises `ValueError` for a file that is missing, damaged or lacks an array."""
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in archive.files}
     except ARCHIVE_ERRORS as error:
         raise ValueError(f"{path} is no readable reference file ({' '.join(str(error).split())})") from error
+
+
+def load_reference(path: Path) -> Reference:
+    """Read the file of a reference by several cameras.
+
+    Raises:
+        ValueError: The file is missing, damaged or lacks an array.
+    """
+    return reference_of(path, _read_arrays(path))
+
+
+def reference_of(path: Path, arrays: dict[str, NDArray[Any]]) -> Reference:
+    """Check the arrays of the file ``path``. Raises `ValueError` where one is missing or of another shape."""
     missing = [name for name in ("joints3d", "joint_names", "K", "R", "t") if name not in arrays]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}: python -m training.evaluation reference --help lists all")
@@ -253,20 +276,31 @@ def table(rows: dict[str, Comparison], points: Points) -> Table:
 
 
 def score_against_reference(
-    reference: Annotated[Path, typer.Argument(help="what several cameras measured (.npz)")],
-    motions: Annotated[list[Path], typer.Argument(help="motions saved by run_camera.py --save, one for each camera")],
-    camera: Annotated[list[int] | None, typer.Option(help="camera of each motion; 0, 1, ... by default")] = None,
+    reference: Annotated[Path, typer.Argument(help="what was measured (.npz)")],
+    motions: Annotated[
+        list[Path],
+        typer.Argument(help="motions saved by run_camera.py --save: one for each of several cameras, any of one"),
+    ],
+    camera: Annotated[
+        list[int] | None, typer.Option(help="camera of each motion, of several; 0, 1, ... by default")
+    ] = None,
     points: Annotated[Points, typer.Option(help="SMPL's joints, or COCO keypoints of the body's surface")] = "joints",
     body: Annotated[Path | None, typer.Option(help="the body that the motions were made with, for coco")] = None,
 ) -> None:
     """Print the errors of each motion and of all together.
 
-    REFERENCE holds joints3d (T, J, 3) metres, joint_names (J,), K (C, 3, 3), R (C, 3, 3), t (C, 3), and may hold D, n_views,
-    frame and fps: the first lines of training/evaluation/reference.py say what each is.
+    REFERENCE of several cameras holds joints3d (T, J, 3) metres, joint_names (J,), K (C, 3, 3), R (C, 3, 3), t (C, 3), and may
+    hold D, n_views, frame and fps: the first lines of training/evaluation/reference.py say what each is. With motion capture
+    and one camera it holds mocap_m (F, K, 3), joint_names, camera_K, camera_R, camera_t and fps, and may hold NAME_m of other
+    programs: training/evaluation/mocap_reference.py.
     """
     console, errors = Console(width=160, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        truth = load_reference(reference)
+        arrays = _read_arrays(reference)
+        if is_mocap_reference(arrays):
+            _score_against_mocap(mocap_reference(reference, arrays), motions, console)
+            return
+        truth = reference_of(reference, arrays)
         cameras = camera or list(range(len(truth.rotations)))
         if len(cameras) != len(motions):
             raise ValueError(
@@ -288,3 +322,10 @@ def score_against_reference(
         errors.print(f"error: {' '.join(str(error).split())}", markup=False)
         raise typer.Exit(2) from None
     console.print(table(rows, points))
+
+
+def _score_against_mocap(truth: MocapReference, motions: list[Path], console: Console) -> None:
+    rows = {name: score_mocap(truth, joints) for name, joints in truth.peers.items()}
+    for path in motions:
+        rows[path.name] = score_mocap(truth, joints_of(truth, load_motion(path)))
+    console.print(pose_table(rows, truth), flexion_table(rows))

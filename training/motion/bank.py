@@ -176,11 +176,12 @@ class MotionBank:
         return quaternions, pelvis
 
     def sample(self, batch: int, length: int, augmentation: Augmentation, fps: Tensor | None = None) -> MotionWindow:
-        """Draw ``batch`` windows of ``length`` frames. ``fps`` (B,) fixes the frame rates (default: 10 to 60)."""
+        """Draw ``batch`` windows of ``length`` frames. ``fps`` (B,) or (B, T) fixes the frame rates (default: 10 to 60)."""
         if fps is None:
             rates = torch.tensor([10.0, 15.0, 20.0, 24.0, 25.0, 30.0, 30.0, 30.0, 30.0, 50.0, 60.0], device=self.device)
             fps = rates[torch.randint(len(rates), (batch,), generator=self.generator, device=self.device)]
-        dt = (1.0 / fps.to(self.device))[:, None].expand(batch, length).clone()
+        fps = fps.to(self.device)
+        dt = (1.0 / (fps if fps.ndim > 1 else fps[:, None])).expand(batch, length).clone()
         if length > 1 and augmentation.mirror:  # now and then a camera drops a frame
             dt = torch.where(self._uniform(batch, length) < 0.02, dt * 2, dt)
         times = torch.cumsum(dt, 1) - dt[:, :1]

@@ -36,7 +36,7 @@ def _both(joint: str, end: str) -> tuple[tuple[int, int], ...]:
     return tuple(_index(f"{side}_{joint}", f"{side}_{end}") for side in ("left", "right"))
 
 
-LIMBS: Final = (
+LIMB_BONES: Final = (
     *_both("hip", "knee"),
     *_both("knee", "ankle"),
     *_both("shoulder", "elbow"),
@@ -47,7 +47,7 @@ LIMBS: Final = (
 rest directions say where a model has its joints inside of the spine or the foot, not how the body stands."""
 
 _LENGTHS: Final = (
-    *LIMBS,
+    *LIMB_BONES,
     _index("pelvis", "neck"),
     _index("right_hip", "left_hip"),
     _index("right_shoulder", "left_shoulder"),
@@ -67,7 +67,7 @@ class _Slice(NamedTuple):
 
 
 _GIRTHS: Final = (
-    *(_Slice(joint, end, (joint,), 0.3, 0.8) for joint, end in LIMBS[:8]),
+    *(_Slice(joint, end, (joint,), 0.3, 0.8) for joint, end in LIMB_BONES[:8]),
     *(_Slice(*_index("pelvis", "neck"), _TRUNK, low, low + 0.25) for low in (0.0, 0.25, 0.5)),
 )
 
@@ -123,7 +123,7 @@ class BodyConversion:
 
 
 def _check(own: BodyArrays, joints: DoubleArray, target: BodyArrays, target_joints: DoubleArray) -> None:
-    for joint, end in LIMBS:
+    for joint, end in LIMB_BONES:
         bones = joints[end] - joints[joint], target_joints[end] - target_joints[joint]
         lengths = [float(np.linalg.norm(bone)) for bone in bones]
         if min(lengths) < 1e-3 or bones[0] @ bones[1] < 0:
@@ -148,7 +148,7 @@ def _with(joints: DoubleArray, betas: NDArray[np.floating[Any]]) -> DoubleArray:
 
 def _changes(own: DoubleArray, target: DoubleArray) -> DoubleArray:
     """(24, 3, 3) for each joint the turn that takes the target's rest bone to the own body's, from joints (24, 3) at rest."""
-    joints, ends = np.array(LIMBS).T
+    joints, ends = np.array(LIMB_BONES).T
     change = np.tile(np.eye(3), (len(JOINT_NAMES), 1, 1))
     change[joints] = _between(target[ends] - target[joints], own[ends] - own[joints])
     for wrist, hand in _both("wrist", "hand"):

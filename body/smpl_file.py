@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from body.errors import BodyError
 
 
-class Refused(pickle.UnpicklingError):
+class RefusedPickle(pickle.UnpicklingError):
     """A pickle asks for something that is not on the list."""
 
 
@@ -34,7 +34,7 @@ class StandIn:
 
     def __setstate__(self, state: object) -> None:
         if not isinstance(state, Mapping):
-            raise Refused(f"{type(self).__name__} with a state that is no mapping")
+            raise RefusedPickle(f"{type(self).__name__} with a state that is no mapping")
         self.state = state
 
     def value(self) -> NDArray[Any]:
@@ -46,14 +46,14 @@ class ChumpyArray(StandIn):
     """chumpy.ch.Ch: the array is its member ``x``."""
 
     def value(self) -> NDArray[Any]:
-        return plain(self.state["x"])
+        return to_array(self.state["x"])
 
 
 class ChumpySelect(StandIn):
     """chumpy.reordering.Select: entries ``idxs`` of the flattened ``a``, in ``preferred_shape`` where there is one."""
 
     def value(self) -> NDArray[Any]:
-        chosen: NDArray[Any] = plain(self.state["a"]).ravel()[np.asarray(self.state["idxs"])]
+        chosen: NDArray[Any] = to_array(self.state["a"]).ravel()[np.asarray(self.state["idxs"])]
         shape = self.state.get("preferred_shape")
         return chosen if shape is None else chosen.reshape(shape)
 
@@ -80,7 +80,7 @@ class SparseRows(SparseColumns):
     by_rows = True
 
 
-def plain(value: object) -> NDArray[Any]:
+def to_array(value: object) -> NDArray[Any]:
     """The array behind ``value``, a stand-in or anything numpy takes."""
     return value.value() if isinstance(value, StandIn) else np.asarray(value)
 
@@ -107,14 +107,14 @@ def _from_buffer(buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], or
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     """Python 3 writes bytes into old pickle protocols as a call of ``_codecs.encode``; latin1 is the one it uses."""
     if encoding != "latin1":
-        raise Refused(f"encoding {encoding}")
+        raise RefusedPickle(f"encoding {encoding}")
     return text.encode("latin1")
 
 
 def _reconstruct_object(kind: type, base: type, state: object) -> object:
     """``copyreg._reconstructor`` for stand-ins only: how protocols 0 and 1 make plain objects."""
     if not (isinstance(kind, type) and issubclass(kind, StandIn)):
-        raise Refused("an object that is no array")
+        raise RefusedPickle("an object that is no array")
     return kind()
 
 
@@ -137,16 +137,16 @@ def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
     return names
 
 
-ALLOWED: Final[Mapping[tuple[str, str], Callable[..., Any]]] = _allowed()
+ALLOWED_GLOBALS: Final[Mapping[tuple[str, str], Callable[..., Any]]] = _allowed()
 """Every (module, name) that a pickle may ask for, and what it gets."""
 
 
 class _ArraysOnly(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return ALLOWED[module, name]
+            return ALLOWED_GLOBALS[module, name]
         except KeyError:
-            raise Refused(f"it asks for {module}.{name}") from None
+            raise RefusedPickle(f"it asks for {module}.{name}") from None
 
 
 def unpickle_arrays(
@@ -155,11 +155,11 @@ def unpickle_arrays(
     """What a pickle of arrays, numbers, text, lists and dictionaries holds; of any Python and protocol.
 
     ``origin`` names the file in messages, ``advice`` ends the one for a pickle that asks for anything else. Arrays of
-    chumpy and scipy come as `StandIn`; `plain` makes them arrays. Raises ``BodyError`` if it is refused or damaged.
+    chumpy and scipy come as `StandIn`; `to_array` makes them arrays. Raises ``BodyError`` if it is refused or damaged.
     """
     try:
         return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-    except Refused as error:
+    except RefusedPickle as error:
         raise BodyError(f"{origin} is refused: {error}; {advice}") from error
     except Exception as error:  # a damaged pickle can fail in any way, inside numpy too
         raise BodyError(f"{origin} is not a readable pickle ({error}); download or copy it again") from error
@@ -187,7 +187,7 @@ def _value_or_none(value: Any) -> Any:
     if not isinstance(value, StandIn):
         return value
     try:
-        return plain(value)
+        return to_array(value)
     except (KeyError, ValueError, IndexError, TypeError, MemoryError):
         return None
 

@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 
 from common.errors import UserError
 
-NAME = "motionmesh"
+APPLICATION = "motionmesh"
 
 
 def cache_folder() -> Path:
@@ -23,7 +23,7 @@ def cache_folder() -> Path:
     ``$XDG_CACHE_HOME/motionmesh`` or ``~/.cache/motionmesh`` on Linux, the system's own place elsewhere. It may not
     exist yet.
     """
-    return user_cache_path(NAME, appauthor=False)
+    return user_cache_path(APPLICATION, appauthor=False)
 
 
 @contextmanager

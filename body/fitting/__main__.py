@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from body.errors import BodyError
-from body.fitting.pipeline import FACES, build
+from body.fitting.pipeline import FACES, build_bodies
 from body.fitting.source import REQUIREMENT, Assets, fetch_wheel
 
 
@@ -27,7 +27,7 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory() as folder:
             wheel = arguments.wheel or fetch_wheel(Path(folder))
-            build(Assets(wheel), arguments.output, arguments.samples, tuple(arguments.faces), arguments.seed)
+            build_bodies(Assets(wheel), arguments.output, arguments.samples, tuple(arguments.faces), arguments.seed)
     except BodyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

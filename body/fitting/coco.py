@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from body.fitting.correctives import random_bend
-from body.fitting.geometry import blend_skin, skeleton
+from body.fitting.geometry import blend_skin, forward_kinematics
 from body.fitting.regressors import SHAPE_WEIGHT, fit_row
 from body.joints import COCO_JOINT, COCO_MIRROR, COCO_NAMES, JOINT_NAMES, PARENTS
 from body.rotations import axis_angle_to_matrix
@@ -37,7 +37,7 @@ OFFSET: Final[Mapping[str, tuple[float, float, float]]] = {
 }
 
 CANDIDATES: Final = 400
-POSES: Final = 12
+POSES_PER_KEYPOINT: Final = 12
 """Random bends of the joint and its parent that a row must hold for."""
 
 
@@ -75,7 +75,7 @@ def fit_coco_regressor(
         )
         everything = np.concatenate([vertices, posed_vertices], -1)
         wanted = np.concatenate([targets[index], posed_targets], -1)
-        importance = np.r_[1.0, np.full(vertices.shape[2] - 1, SHAPE_WEIGHT), np.full(POSES, 0.5)]
+        importance = np.r_[1.0, np.full(vertices.shape[2] - 1, SHAPE_WEIGHT), np.full(POSES_PER_KEYPOINT, 0.5)]
         distance = np.linalg.norm(vertices[:, :, 0] - targets[index, :, 0], axis=1)
         stranger = weights[:, _family(joint)].sum(1) < 0.5
         candidates = np.argsort(distance + 10.0 * stranger)[:CANDIDATES]
@@ -106,14 +106,14 @@ def _posed(
     weights: DoubleArray,
     random: np.random.Generator,
 ) -> tuple[DoubleArray, DoubleArray]:
-    """Vertices (V, 3, POSES) and target (3, POSES) in random poses, seen from the carrier: there the target stays."""
-    seen, stays = np.zeros((*vertices.shape, POSES)), np.repeat(target[:, None], POSES, 1)
-    for pose in range(POSES):
+    """Vertices (V, 3, POSES_PER_KEYPOINT) and target (3, POSES_PER_KEYPOINT) in random poses, seen from the carrier: there the target stays."""
+    seen, stays = np.zeros((*vertices.shape, POSES_PER_KEYPOINT)), np.repeat(target[:, None], POSES_PER_KEYPOINT, 1)
+    for pose in range(POSES_PER_KEYPOINT):
         rotations = np.tile(np.eye(3), (len(JOINT_NAMES), 1, 1))
         for bent in _family(joint):
             if bent > 0:
                 rotations[bent] = axis_angle_to_matrix(random_bend(bent, random))
         posed, _ = blend_skin(vertices, joints, weights, rotations)
-        turned, placed = skeleton(joints, rotations)
+        turned, placed = forward_kinematics(joints, rotations)
         seen[..., pose] = (posed - placed[joint]) @ turned[joint] + joints[joint]
     return seen, stays

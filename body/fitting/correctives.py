@@ -30,7 +30,7 @@ RANGE: Final = {
     "wrist": (0.9, 0.6, 1.0),
     "hand": (0.4, 0.4, 1.2),
 }
-POSES: Final = 60
+POSES_PER_JOINT: Final = 60
 RIDGE: Final = 0.05
 DAMPING: Final = 0.03
 """Keeps the way back to the rest pose finite in deep folds, where the blended matrix is nearly singular."""
@@ -62,14 +62,14 @@ def fit_correctives(
 ) -> NDArray[np.float32]:
     """(V, 3, 207) correctives of the rest body ``vertices`` (V, 3), ``joints`` (24, 3), symmetric by construction.
 
-    Each joint is bent alone, in ``POSES`` ways; ``iterations`` of smoothing set how far an effect reaches.
+    Each joint is bent alone, in ``POSES_PER_JOINT`` ways; ``iterations`` of smoothing set how far an effect reaches.
     """
     random = np.random.default_rng(seed)
     mush = DeltaMush(faces, len(vertices), iterations).bind(vertices)
     found = np.zeros((len(vertices), 3, POSE_FEATURES), np.float32)
     for joint in range(1, len(JOINT_NAMES)):
-        features, wanted = np.zeros((POSES, 9)), np.zeros((POSES, vertices.size))
-        for pose in range(POSES):
+        features, wanted = np.zeros((POSES_PER_JOINT, 9)), np.zeros((POSES_PER_JOINT, vertices.size))
+        for pose in range(POSES_PER_JOINT):
             rotations = np.tile(np.eye(3), (len(JOINT_NAMES), 1, 1))
             rotations[joint] = axis_angle_to_matrix(random_bend(joint, random))
             posed, blended = blend_skin(vertices, joints, weights, rotations)
@@ -77,7 +77,7 @@ def fit_correctives(
             back = blended.transpose(0, 2, 1)
             rest_change = np.linalg.solve(back @ blended + DAMPING * np.eye(3), back @ change[..., None])
             features[pose], wanted[pose] = (rotations[joint] - np.eye(3)).ravel(), rest_change.ravel()
-        normal = features.T @ features + RIDGE * POSES / 9 * np.eye(9)
+        normal = features.T @ features + RIDGE * POSES_PER_JOINT / 9 * np.eye(9)
         solved = np.linalg.solve(normal, features.T @ wanted)
         found[:, :, 9 * (joint - 1) : 9 * joint] = solved.T.reshape(len(vertices), 3, 9)
     for _ in range(2):

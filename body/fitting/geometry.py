@@ -18,17 +18,17 @@ def unit(vectors: ArrayLike) -> DoubleArray:
     return scaled
 
 
-def turn(axis: ArrayLike, angle: float) -> DoubleArray:
+def rotation_about(axis: ArrayLike, angle: float) -> DoubleArray:
     """(3, 3) rotation about ``axis`` (3,) by ``angle`` radians."""
     return np.asarray(axis_angle_to_matrix(unit(axis) * angle), np.float64)
 
 
-def align(start: ArrayLike, end: ArrayLike) -> DoubleArray:
+def shortest_rotation(start: ArrayLike, end: ArrayLike) -> DoubleArray:
     """(3, 3) shortest rotation that takes the direction ``start`` to ``end``."""
     first, second = unit(start), unit(end)
     axis = np.cross(first, second)
     sine = float(np.linalg.norm(axis))
-    return np.eye(3) if sine < 1e-9 else turn(axis, float(np.arctan2(sine, first @ second)))
+    return np.eye(3) if sine < 1e-9 else rotation_about(axis, float(np.arctan2(sine, first @ second)))
 
 
 def face_normals(vertices: DoubleArray, faces: Int64Array) -> DoubleArray:
@@ -86,7 +86,7 @@ class DeltaMush:
         return np.stack([tangent, np.cross(normal, tangent), normal], -1)
 
 
-def skeleton(joints: DoubleArray, rotations: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
+def forward_kinematics(joints: DoubleArray, rotations: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     """Global rotations (24, 3, 3) and joints (24, 3) of rest ``joints`` (24, 3) under local ``rotations``."""
     turned, placed = rotations.copy(), joints.copy()
     for joint, parent in enumerate(PARENTS):
@@ -100,7 +100,7 @@ def blend_skin(
     vertices: DoubleArray, joints: DoubleArray, weights: DoubleArray, rotations: DoubleArray
 ) -> tuple[DoubleArray, DoubleArray]:
     """Plain linear blend skinning of rest ``vertices`` (V, 3): posed (V, 3), and the blended (V, 3, 3)."""
-    turned, placed = skeleton(joints, rotations)
+    turned, placed = forward_kinematics(joints, rotations)
     shift = placed - np.einsum("jab,jb->ja", turned, joints)
     blended = (weights @ turned.reshape(24, 9)).reshape(-1, 3, 3)
     return np.einsum("vab,vb->va", blended, vertices) + weights @ shift, blended

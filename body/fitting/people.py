@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from body.fitting.source import Assets, BaseMesh
 from common.arrays import DoubleArray
 
-People = Mapping[str, DoubleArray]
+PersonFactors = Mapping[str, DoubleArray]
 """Weights of the factors, each (n,), with ``stature`` (n,) in metres and ``local`` (n, 10) in -1..1."""
 
 GENDERS: Final = ("male", "female")
 AGES: Final = ("young", "old")
-MUSCLES: Final = ("minmuscle", "averagemuscle", "maxmuscle")
-WEIGHTS: Final = ("minweight", "averageweight", "maxweight")
-HEIGHTS: Final = ("minheight", "maxheight")
+MUSCLE_LEVELS: Final = ("minmuscle", "averagemuscle", "maxmuscle")
+WEIGHT_LEVELS: Final = ("minweight", "averageweight", "maxweight")
+HEIGHT_LEVELS: Final = ("minheight", "maxheight")
 CUPS: Final = ("mincup", "averagecup", "maxcup")
 FIRMNESS: Final = ("minfirmness", "averagefirmness", "maxfirmness")
 PROPORTIONS: Final = ("idealproportions", "uncommonproportions")
 ORIGINS: Final = ("african", "asian", "caucasian")
 
-LOCAL: Final = (
+LOCAL_TARGETS: Final = (
     # (grows, shrinks, mean, sigma). Independent variation of proportions; the means move MakeHuman's rather short arms
     # and thighs to the segment lengths of de Leva (1996).
     ("arms/measure-upperarm-length-incr", "arms/measure-upperarm-length-decr", 0.20, 0.18),
@@ -48,37 +48,37 @@ def _around_middle(value: DoubleArray, names: tuple[str, str, str]) -> dict[str,
     return {low: np.clip(1 - 2 * value, 0, 1), middle: 1 - np.abs(2 * value - 1), high: np.clip(2 * value - 1, 0, 1)}
 
 
-def sample_people(count: int, random: np.random.Generator) -> People:
+def sample_people(count: int, random: np.random.Generator) -> PersonFactors:
     """Draw ``count`` adults; gender is continuous but mostly near one of its ends."""
     female = random.beta(0.25, 0.25, count)
     origin = random.dirichlet((1, 1, 1), count)
     age = random.beta(1.2, 2.6, count)
     people: dict[str, DoubleArray] = {"male": 1 - female, "female": female, "young": 1 - age, "old": age}
-    people |= _around_middle(random.beta(1.2, 2.0, count), MUSCLES)
-    people |= _around_middle(random.beta(1.8 + 0.7 * female, 1.0, count), WEIGHTS)
+    people |= _around_middle(random.beta(1.2, 2.0, count), MUSCLE_LEVELS)
+    people |= _around_middle(random.beta(1.8 + 0.7 * female, 1.0, count), WEIGHT_LEVELS)
     people |= _around_middle(random.beta(3, 3, count), CUPS)
     people |= _around_middle(random.beta(3, 3, count), FIRMNESS)
     ideal = random.beta(3, 3, count)
     people |= {"idealproportions": ideal, "uncommonproportions": 1 - ideal}
     people |= {name: origin[:, column] for column, name in enumerate(ORIGINS)}
     people["stature"] = random.normal(1.757 - 0.132 * female, 0.068)
-    means, sigmas = [row[2] for row in LOCAL], [row[3] for row in LOCAL]
-    people["local"] = np.clip(random.normal(means, sigmas, (count, len(LOCAL))), -1, 1)
+    means, sigmas = [row[2] for row in LOCAL_TARGETS], [row[3] for row in LOCAL_TARGETS]
+    people["local"] = np.clip(random.normal(means, sigmas, (count, len(LOCAL_TARGETS))), -1, 1)
     return people
 
 
-def average_adult() -> People:
+def average_adult() -> PersonFactors:
     """One person in the middle of every range."""
     middle = dict.fromkeys(("averagemuscle", "averageweight", "averagecup", "averagefirmness"), 1.0)
     middle |= dict.fromkeys((*GENDERS, *PROPORTIONS), 0.5) | dict.fromkeys(ORIGINS, 1 / 3)
     middle |= {"young": 0.8, "old": 0.2, "stature": 1.69}
-    others = (*MUSCLES, *WEIGHTS, *CUPS, *FIRMNESS)
+    others = (*MUSCLE_LEVELS, *WEIGHT_LEVELS, *CUPS, *FIRMNESS)
     people = {name: np.array([middle.get(name, 0.0)]) for name in (*others, *middle)}
-    people["local"] = np.zeros((1, len(LOCAL)))
+    people["local"] = np.zeros((1, len(LOCAL_TARGETS)))
     return people
 
 
-def slice_people(people: People, part: slice) -> People:
+def slice_people(people: PersonFactors, part: slice) -> PersonFactors:
     return {name: values[part] for name, values in people.items()}
 
 
@@ -98,13 +98,13 @@ class PeopleSpace:
         self._skin: NDArray[np.intp] = np.unique(base.body)
         count = len(base.vertices)
         macro = [_Target(factors, assets.target(name, count).ravel()) for factors, name in _macro_names(assets)]
-        self._fixed = [target for target in macro if not set(target.factors) & set(HEIGHTS)]
+        self._fixed = [target for target in macro if not set(target.factors) & set(HEIGHT_LEVELS)]
         self._short = [target for target in macro if "minheight" in target.factors]
         self._tall = [target for target in macro if "maxheight" in target.factors]
-        names = [name for row in LOCAL for name in row[:2]]
+        names = [name for row in LOCAL_TARGETS for name in row[:2]]
         self._local = np.stack([assets.target(name, count).ravel() for name in names])
 
-    def meshes(self, people: People) -> NDArray[np.float32]:
+    def meshes(self, people: PersonFactors) -> NDArray[np.float32]:
         """(n, N, 3) A-pose meshes. The weight of the height targets is solved so that all have the stature drawn."""
         count = len(people["male"])
         local = np.stack([np.clip(people["local"], 0, None), np.clip(-people["local"], 0, None)], -1).reshape(count, -1)
@@ -116,8 +116,8 @@ class PeopleSpace:
         finished: NDArray[np.float32] = meshes + (1 - share) * short + share * tall
         return finished
 
-    def _combined(self, targets: list[_Target], people: People) -> NDArray[np.float32]:
-        factors = ([name for name in target.factors if name not in HEIGHTS] for target in targets)
+    def _combined(self, targets: list[_Target], people: PersonFactors) -> NDArray[np.float32]:
+        factors = ([name for name in target.factors if name not in HEIGHT_LEVELS] for target in targets)
         weights = np.stack([np.prod([people[name] for name in names], axis=0) for names in factors], 1)
         moved = weights.astype(np.float32) @ np.stack([target.displacement for target in targets])
         return moved.reshape(len(weights), -1, 3)
@@ -133,11 +133,11 @@ def _macro_names(assets: Assets) -> list[tuple[tuple[str, ...], str]]:
     found: list[tuple[tuple[str, ...], str]] = []
     for gender, age in itertools.product(GENDERS, AGES):
         found += [((gender, age, origin), f"macrodetails/{origin}-{gender}-{age}") for origin in ORIGINS]
-        for muscle, weight in itertools.product(MUSCLES, WEIGHTS):
+        for muscle, weight in itertools.product(MUSCLE_LEVELS, WEIGHT_LEVELS):
             build = (gender, age, muscle, weight)
             stem = "-".join(build)
             found.append((build, f"macrodetails/universal-{stem}"))
-            found += [((*build, height), f"macrodetails/height/{stem}-{height}") for height in HEIGHTS]
+            found += [((*build, height), f"macrodetails/height/{stem}-{height}") for height in HEIGHT_LEVELS]
             found += [((*build, kind), f"macrodetails/proportions/{stem}-{kind}") for kind in PROPORTIONS]
             if gender == "female":
                 breasts = (((*build, cup, firm), f"breast/{stem}-{cup}-{firm}") for cup in CUPS for firm in FIRMNESS)

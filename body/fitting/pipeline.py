@@ -17,12 +17,12 @@ from body.fitting.correctives import fit_correctives
 from body.fitting.decimate import Decimator
 from body.fitting.geometry import DeltaMush, euler_characteristic
 from body.fitting.landmarks import both_sides, left_landmarks, smplx_order
-from body.fitting.people import People, PeopleSpace, average_adult, sample_people, slice_people
+from body.fitting.people import PeopleSpace, PersonFactors, average_adult, sample_people, slice_people
 from body.fitting.regressors import fit_joint_regressor
 from body.fitting.shape_space import ShapeSpace, fit_shape_space
 from body.fitting.skinning import merged_weights, strongest
 from body.fitting.source import REQUIREMENT, WHEEL_SHA256, Assets, Rig
-from body.fitting.surface import SkinSurface, mirrored, outer_skin
+from body.fitting.surface import SkinSurface, mirror_faces, outer_skin
 from body.fitting.tpose import pose_bones
 from body.joints import COCO_NAMES, JOINT_MIRROR, JOINT_NAMES
 from body.packed import pack
@@ -38,7 +38,7 @@ COMMAND: Final = "python -m body.fitting --output body/data"
 log = logging.getLogger(__name__)
 
 
-def build(assets: Assets, output: Path, samples: int, face_counts: tuple[int, ...], seed: int) -> None:
+def build_bodies(assets: Assets, output: Path, samples: int, face_counts: tuple[int, ...], seed: int) -> None:
     """Build one body for each of ``face_counts`` and write them with their manifest into ``output``."""
     base = assets.base_mesh()
     rig = assets.rig(base.groups)
@@ -86,7 +86,7 @@ def build(assets: Assets, output: Path, samples: int, face_counts: tuple[int, ..
 
 def _sampled_bodies(
     space: PeopleSpace,
-    people: People,
+    people: PersonFactors,
     rig: Rig,
     surface: SkinSurface,
     group_names: list[str],
@@ -120,7 +120,7 @@ def _symmetric(points: DoubleArray, mirror: Int64Array) -> DoubleArray:
 
 
 def _properties(
-    vertices: NDArray[np.float32], joints: DoubleArray, people: People, faces: Int64Array
+    vertices: NDArray[np.float32], joints: DoubleArray, people: PersonFactors, faces: Int64Array
 ) -> Mapping[str, DoubleArray]:
     """What the betas are turned to and compared with, each (n,)."""
     stature = (vertices[..., 1].max(1) - vertices[..., 1].min(1)).astype(np.float64)
@@ -167,7 +167,7 @@ def _body(
 ) -> dict[str, NDArray[Any]]:
     """The packed body whose left half is made of the surface's vertices ``kept``."""
     seam = surface.seam[kept]
-    faces, right = mirrored(half_faces, seam)
+    faces, right = mirror_faces(half_faces, seam)
     origin = np.r_[kept, surface.right[kept][~seam]]
     mirror = np.r_[right, np.flatnonzero(~seam)]
     landmarks = both_sides({name: int(np.searchsorted(kept, vertex)) for name, vertex in marks.items()}, mirror)

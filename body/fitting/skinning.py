@@ -25,7 +25,7 @@ SPINE: Final[dict[str, tuple[str, dict[str, float]]]] = {
     "neck03": ("neck", {"neck": 0.5, "head": 0.5}),
 }
 
-LIMBS: Final = (
+LIMB_GROUPS: Final = (
     # (beginning of the bone's name, group, joint); the first that fits counts
     ("clavicle", "clavicle", "collar"),
     ("shoulder01", "clavicle", "collar"),
@@ -54,7 +54,7 @@ def bone_group(bone: str) -> tuple[str, dict[str, float]]:
     name, _, side = bone.partition(".")
     if side in ("L", "R"):
         prefix = "left_" if side == "L" else "right_"
-        for start, group, joint in LIMBS:
+        for start, group, joint in LIMB_GROUPS:
             if name.startswith(start):
                 return group + side, {prefix + joint: 1.0}
     return SPINE.get(name, ("head", {"head": 1.0}))  # what is left is face, jaw, eyes and tongue

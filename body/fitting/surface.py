@@ -49,7 +49,7 @@ class SkinSurface:
         return np.concatenate([self.right, np.flatnonzero(~self.seam)])
 
 
-def mirrored(faces: Int64Array, seam: NDArray[np.bool_]) -> tuple[Int64Array, Int64Array]:
+def mirror_faces(faces: Int64Array, seam: NDArray[np.bool_]) -> tuple[Int64Array, Int64Array]:
     """The whole mesh's faces from the left half's, and (half,) the counterpart of each left vertex. Right vertices
     follow the left ones in the same order."""
     right = np.arange(len(seam))
@@ -74,7 +74,7 @@ def outer_skin(base: BaseMesh, cavities: Int64Array, shape: DoubleArray) -> Skin
     left = matrix.tocsr()
     half_faces = compact.reshape(-1, 3)
     seam = np.abs((left @ shape)[:, 0]) < 1e-4
-    whole, right = mirrored(half_faces, seam)
+    whole, right = mirror_faces(half_faces, seam)
     swap = sp.coo_matrix((np.ones(count), (np.arange(count), base.mirror)), shape=(count, count)).tocsr()
     both = sp.vstack([left, (left @ swap)[np.flatnonzero(~seam)]]).tocsr()
     return SkinSurface(both, half_faces, whole, seam, right, int(np.searchsorted(used, eye)))

@@ -6,12 +6,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from body.fitting.geometry import align, turn, unit
+from body.fitting.geometry import rotation_about, shortest_rotation, unit
 from body.fitting.source import Rig
 from body.joints import JOINT_NAMES
 from common.arrays import DoubleArray
 
-DIRECTION: Final = {
+LIMB_DIRECTION: Final = {
     # Rest directions of the left limbs (x left, y up, z front); the right side is mirrored. They fix what a zero
     # rotation means, so that poses made for SMPL look the same here.
     "upper_arm": (1, -0.05, -0.10),
@@ -56,7 +56,7 @@ def pose_bones(rig: Rig, vertices: DoubleArray) -> tuple[dict[str, Rigid], Doubl
     ):
         pivot = rig.head(bone, vertices)
         motion[group] = _about(
-            turn((1, 0, 0), -LEAN_BACK * lean), pivot, pivot if below == "pelvis" else motion[below](pivot)
+            rotation_about((1, 0, 0), -LEAN_BACK * lean), pivot, pivot if below == "pelvis" else motion[below](pivot)
         )
         below = group
     for side in "LR":
@@ -72,7 +72,7 @@ def _outward(side: str) -> float:
 
 
 def _direction(name: str, side: str) -> DoubleArray:
-    return unit(np.array(DIRECTION[name]) * [_outward(side), 1, 1])
+    return unit(np.array(LIMB_DIRECTION[name]) * [_outward(side), 1, 1])
 
 
 def _arm(rig: Rig, vertices: DoubleArray, side: str, motion: dict[str, Rigid]) -> dict[str, DoubleArray]:
@@ -84,14 +84,14 @@ def _arm(rig: Rig, vertices: DoubleArray, side: str, motion: dict[str, Rigid]) -
     across = head("finger2-1") - head("finger5-1")
 
     clavicle_at = motion["chest"](clavicle)
-    rotation = turn((0, 0, 1), _outward(side) * CLAVICLE_RAISE) @ motion["chest"].rotation
+    rotation = rotation_about((0, 0, 1), _outward(side) * CLAVICLE_RAISE) @ motion["chest"].rotation
     motion["clavicle" + side] = _about(rotation, clavicle, clavicle_at)
     shoulder_at = motion["clavicle" + side](shoulder)
-    rotation = align(elbow - shoulder, _direction("upper_arm", side))
+    rotation = shortest_rotation(elbow - shoulder, _direction("upper_arm", side))
     motion["upper_arm" + side] = _about(rotation, shoulder, shoulder_at)
     elbow_at = motion["upper_arm" + side](elbow)
     along = _direction("forearm", side)
-    rotation = align(rotation @ (wrist - elbow), along) @ rotation
+    rotation = shortest_rotation(rotation @ (wrist - elbow), along) @ rotation
     wrist_at = _about(rotation, elbow, elbow_at)(wrist)
 
     # The forearm twists until the palm looks down; the twist grows towards the wrist.
@@ -101,14 +101,14 @@ def _arm(rig: Rig, vertices: DoubleArray, side: str, motion: dict[str, Rigid]) -
     front = front - front @ along * along
     twist = float(np.arctan2(np.cross(palm, front) @ along, palm @ front))
     for share, group in ((0.3, "forearm_upper"), (0.75, "forearm_lower")):
-        motion[group + side] = _about(turn(along, share * twist) @ rotation, elbow, elbow_at)
-    rotation = turn(along, twist) @ rotation
-    rotation = align(rotation @ (knuckles - wrist), _direction("hand", side)) @ rotation
+        motion[group + side] = _about(rotation_about(along, share * twist) @ rotation, elbow, elbow_at)
+    rotation = rotation_about(along, twist) @ rotation
+    rotation = shortest_rotation(rotation @ (knuckles - wrist), _direction("hand", side)) @ rotation
     motion["hand" + side] = _about(rotation, wrist, wrist_at)
     for finger in FINGERS:  # MakeHuman's are relaxed; straighten them by half
         base, tip = head(f"finger{finger}-1"), head(f"finger{finger}-3")
         along = unit(rotation @ (tip - base))
-        straight = align(along, along + 1.5 * _direction("hand", side)) @ rotation
+        straight = shortest_rotation(along, along + 1.5 * _direction("hand", side)) @ rotation
         motion[f"finger{finger}" + side] = _about(straight, base, motion["hand" + side](base))
     collar = 0.6 * clavicle_at + 0.4 * shoulder_at
     hand = motion["hand" + side](knuckles)
@@ -119,11 +119,11 @@ def _leg(rig: Rig, vertices: DoubleArray, side: str, motion: dict[str, Rigid]) -
     hip, knee, ankle = (rig.head(f"{bone}.{side}", vertices) for bone in ("upperleg01", "lowerleg01", "foot"))
     hip = hip * [HIP_INWARD, 1, 1]
     toes = np.mean([rig.head(f"toe{toe}-1.{side}", vertices) for toe in (1, 2, 3, 4, 5)], 0)
-    motion["thigh" + side] = _about(align(knee - hip, _direction("thigh", side)), hip, hip)
+    motion["thigh" + side] = _about(shortest_rotation(knee - hip, _direction("thigh", side)), hip, hip)
     knee_at = motion["thigh" + side](knee)
-    motion["shin" + side] = _about(align(ankle - knee, _direction("shin", side)), knee, knee_at)
+    motion["shin" + side] = _about(shortest_rotation(ankle - knee, _direction("shin", side)), knee, knee_at)
     ankle_at = motion["shin" + side](ankle)
-    motion["foot" + side] = _about(turn((0, 1, 0), _outward(side) * TOES_OUT), ankle, ankle_at)
+    motion["foot" + side] = _about(rotation_about((0, 1, 0), _outward(side) * TOES_OUT), ankle, ankle_at)
     return {"hip": hip, "knee": knee_at, "ankle": ankle_at, "foot": motion["foot" + side](toes)}
 
 

@@ -35,8 +35,8 @@ from realtime.draw.raster import Rasteriser
 from realtime.records import Box, Frame
 from realtime.stages.flow import SIZE, CropFlow, DisFlow, RaftFlow
 from training.simulation.raster import fill, project, surface_flow
-from training.synth.appearance import clothing
-from training.synth.backgrounds import background
+from training.synth.appearance import sample_vertex_colours
+from training.synth.backgrounds import sample_background
 
 MOTIONS = (1.0, 3.0, 8.0)
 """Mean motion of the person's pixels in the crop, px: a calm gesture, a walk and a jump at 30 fps."""
@@ -67,8 +67,8 @@ def draw_pairs(count: int, motion: float, seed: int = 0) -> Iterator[ClipPair]:
     for _ in range(count):
         body.set_shape(rng.normal(0, 0.8, 10))
         first, second = _move(body, motion, rng)
-        scene = background(_IMAGE + 2 * _MARGIN, _IMAGE + 2 * _MARGIN, rng)
-        colour, pan = clothing(arrays, rng), rng.normal(0, 0.3, 2) * motion / _TO_CROP
+        scene = sample_background(_IMAGE + 2 * _MARGIN, _IMAGE + 2 * _MARGIN, rng)
+        colour, pan = sample_vertex_colours(arrays, rng), rng.normal(0, 0.3, 2) * motion / _TO_CROP
         images = []
         for vertices, shift in ((first, np.zeros(2)), (second, pan)):
             matrix = np.array([[1, 0, shift[0] - _MARGIN], [0, 1, shift[1] - _MARGIN]])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from body.conversion import LIMBS, BodyConversion
+from body.conversion import LIMB_BONES, BodyConversion
 from body.errors import BodyError
 from body.joints import JOINT_NAMES
 from body.lbs import NumpyBody
@@ -102,7 +102,7 @@ def test_betas_make_another_body_as_long_in_limb_and_trunk(scale: float) -> None
     for seed in range(5):
         betas = np.random.default_rng(seed).normal(0, 0.8, 10)
         before, after = posed(own(), still, betas)[1], posed(target, still, conversion.betas(betas))[1]
-        for joint, end in LIMBS:
+        for joint, end in LIMB_BONES:
             lengths = [np.linalg.norm(part[end] - part[joint]) for part in (before, after)]
             assert abs(lengths[0] - lengths[1]) < 0.008
         assert abs(np.ptp(before[:, 1]) - np.ptp(after[:, 1])) < 0.015  # head to toe

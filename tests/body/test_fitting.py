@@ -15,13 +15,13 @@ from common.arrays import DoubleArray, Int64Array
 pytest.importorskip("scipy")
 
 from body.fitting.decimate import Decimator
-from body.fitting.geometry import DeltaMush, align, blend_skin, euler_characteristic, turn, unit
+from body.fitting.geometry import DeltaMush, blend_skin, euler_characteristic, rotation_about, shortest_rotation, unit
 from body.fitting.landmarks import SMPLX_VERTEX, both_sides, smplx_order
 from body.fitting.people import average_adult, sample_people
 from body.fitting.regressors import fit_row
 from body.fitting.skinning import bone_group, strongest
 from body.fitting.source import Assets
-from body.fitting.surface import mirrored
+from body.fitting.surface import mirror_faces
 
 
 def half_ball(rows: int = 16) -> tuple[DoubleArray, Int64Array]:
@@ -46,7 +46,7 @@ def test_decimation_keeps_the_mirrored_surface_closed() -> None:
     assert len(left) <= len(faces) // 4
     kept, compact = np.unique(left, return_inverse=True)
     assert len(points) // 2 in kept
-    whole, _ = mirrored(compact.reshape(-1, 3), seam[kept])
+    whole, _ = mirror_faces(compact.reshape(-1, 3), seam[kept])
     count = 2 * len(kept) - int(seam[kept].sum())
     assert euler_characteristic(count, whole) == 2
     assert np.linalg.norm(points[left].mean(1), axis=1).min() > 0.85, "still a ball"
@@ -55,7 +55,7 @@ def test_decimation_keeps_the_mirrored_surface_closed() -> None:
 def test_delta_mush_leaves_a_turned_mesh_as_it_is() -> None:
     points, faces = half_ball()
     mush = DeltaMush(faces, len(points), 10).bind(points)
-    rotation = turn((1, 2, 3), 1.1)
+    rotation = rotation_about((1, 2, 3), 1.1)
     np.testing.assert_allclose(mush.apply(points @ rotation.T + 5), points @ rotation.T + 5, atol=1e-9)
 
 
@@ -63,7 +63,7 @@ def test_blending_one_rigid_motion_is_that_motion() -> None:
     random = np.random.default_rng(0)
     vertices, joints = random.normal(size=(9, 3)), random.normal(size=(24, 3))
     rotations = np.tile(np.eye(3), (24, 1, 1))
-    rotations[0] = turn((0, 1, 0), 0.7)
+    rotations[0] = rotation_about((0, 1, 0), 0.7)
     posed, blended = blend_skin(vertices, joints, np.full((9, 24), 1 / 24), rotations)
     np.testing.assert_allclose(posed, (vertices - joints[0]) @ rotations[0].T + joints[0], atol=1e-12)
     np.testing.assert_allclose(blended, np.broadcast_to(rotations[0], (9, 3, 3)), atol=1e-12)
@@ -72,7 +72,7 @@ def test_blending_one_rigid_motion_is_that_motion() -> None:
 def test_align_turns_one_direction_into_another() -> None:
     random = np.random.default_rng(1)
     for start, end in random.normal(size=(20, 2, 3)):
-        np.testing.assert_allclose(align(start, end) @ unit(start), unit(end), atol=1e-12)
+        np.testing.assert_allclose(shortest_rotation(start, end) @ unit(start), unit(end), atol=1e-12)
 
 
 def test_a_row_reproduces_a_point_inside() -> None:

@@ -27,9 +27,25 @@ import typer
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
-from training.ablation.errors import OneBody, Outcome, Regressor, on_clips, on_reference, on_synthetic
-from training.ablation.fitting import Encoder, People, Schedule, encode, encoders_of, fit, fit_encoder, new_encoder
-from training.ablation.real_clips import RealClip, watch
+from training.ablation.errors import (
+    ConstantRegressor,
+    NetworkErrors,
+    Regressor,
+    evaluate_clips,
+    evaluate_reference,
+    evaluate_synthetic,
+)
+from training.ablation.fitting import (
+    EncodedWindows,
+    FieldEncoder,
+    Schedule,
+    encode_windows,
+    encoders_of,
+    new_encoder,
+    train_encoder,
+    train_regressor,
+)
+from training.ablation.real_clips import RealClip, observe_video
 from training.evaluation.reference import load_reference
 from training.networks.lifter import Lifter, LifterConfig
 from training.synth.dataset import Windows, load_windows
@@ -46,8 +62,8 @@ VARIANTS: Final[dict[str, LifterConfig]] = {
     "keypoint_motion_flow_raw": replace(_SMALL, compensation="none"),
 }
 """What each variant looks at. Those called raw have the camera's own motion left in the flow."""
-NOTHING: Final = "nothing"
-"""The name of the one body for all among the outcomes."""
+BASELINE: Final = "nothing"
+"""The name of the one body for all among the errors."""
 RUNS: Final = Path("runs/ablation")
 _FIELDS: Final = {
     *("points", "confidence", "camera", "true_camera", "dt", "flow", "box", "extent", "state"),
@@ -69,10 +85,10 @@ def _once(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return state
 
 
-def _trained_encoder(runs: Path, name: str, frames: Windows, schedule: Schedule) -> Encoder:
+def _trained_encoder(runs: Path, name: str, frames: Windows, schedule: Schedule) -> FieldEncoder:
     width = _SMALL.encoding
     state = _once(
-        runs / f"encoder-{name}.pt", lambda: {"network": fit_encoder(name, width, 0, frames, schedule).state_dict()}
+        runs / f"encoder-{name}.pt", lambda: {"network": train_encoder(name, width, 0, frames, schedule).state_dict()}
     )
     encoder = new_encoder(name, width)
     encoder.load_state_dict(state["network"])
@@ -103,15 +119,15 @@ def train(
     needed = sorted({encoder for _, name in missing for encoder in encoders_of(VARIANTS[name]).values()})
     fields = _FIELDS | ({"rgb"} if "image" in needed else set())
     windows = load_windows(data, "train", fields)
-    encoders: dict[str, Encoder] = {}
+    encoders: dict[str, FieldEncoder] = {}
     if needed:
         pairs = load_windows(data, "train", fields, kind="pairs").frames()
         encoders = {name: _trained_encoder(runs, name, pairs, schedule) for name in needed}
-    said = {name: encode(encoder, windows, 0) for name, encoder in encoders.items()}
-    people = People(windows.without("rgb"), said)
+    encoded = {name: encode_windows(encoder, windows, 0) for name, encoder in encoders.items()}
+    people = EncodedWindows(windows.without("rgb"), encoded)
     for seed, name in missing:
         config = VARIANTS[name]
-        network = fit(config, seed, encoders, people, schedule, name)
+        network = train_regressor(config, seed, encoders, people, schedule, name)
         state = {"config": config.to_dict(), "network": network.state_dict()}
         _once(runs / f"{name}-{seed}.pt", lambda state=state: state)  # type: ignore[misc]
 
@@ -127,7 +143,7 @@ def _trained(runs: Path) -> Iterator[tuple[str, int, Regressor]]:
 
 
 @app.command("test")
-def errors_of_all(
+def evaluate_networks(
     data: Data,
     runs: Runs = RUNS,
     reference: Annotated[
@@ -141,20 +157,25 @@ def errors_of_all(
     body = TorchBody(load_body())
     windows = load_windows(data, "val", _FIELDS | {"rgb"})
     truth = None if reference is None else load_reference(reference)
-    filmed: list[list[RealClip]] = []
+    reference_clips: list[list[RealClip]] = []
     if truth is not None:
-        filmed = [watch(path, float(truth.matrices[number, 0, 0])) for number, path in enumerate(camera or [])]
-    others = [found for path in clip or [] for found in watch(path, most=most)]
-    outcomes = []
-    for name, seed, network in [(NOTHING, 0, OneBody(load_windows(data, "train", _FIELDS), body)), *_trained(runs)]:
-        outcome = on_synthetic(Outcome(name, seed), network, windows, body)
-        if truth is not None and any(filmed):
-            outcome = on_reference(outcome, network, filmed, truth, body)
+        reference_clips = [
+            observe_video(path, float(truth.matrices[number, 0, 0])) for number, path in enumerate(camera or [])
+        ]
+    others = [found for path in clip or [] for found in observe_video(path, most=most)]
+    results: list[NetworkErrors] = []
+    for name, seed, network in [
+        (BASELINE, 0, ConstantRegressor(load_windows(data, "train", _FIELDS), body)),
+        *_trained(runs),
+    ]:
+        errors = evaluate_synthetic(NetworkErrors(name, seed), network, windows, body)
+        if truth is not None and any(reference_clips):
+            errors = evaluate_reference(errors, network, reference_clips, truth, body)
         if others:
-            outcome = on_clips(outcome, network, others, body)
-        outcomes.append(outcome)
-        print(outcome, flush=True)
-    (runs / "errors.json").write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
+            errors = evaluate_clips(errors, network, others, body)
+        results.append(errors)
+        print(errors, flush=True)
+    (runs / "errors.json").write_text(json.dumps([asdict(errors) for errors in results], indent=1) + "\n")
 
 
 @app.command()
@@ -163,11 +184,11 @@ def report(
     plot: Annotated[Path, typer.Option(help="where the plot goes")] = Path("docs/results/sim2real.png"),
 ) -> None:
     """Print the tables of all tested networks (mean and half the range over seeds) in Markdown, and draw the plot."""
-    from training.ablation.report import draw, markdown
+    from training.ablation.report import draw_plot, markdown_tables
 
-    outcomes = [Outcome(**row) for row in json.loads((runs / "errors.json").read_text())]
-    print(markdown(outcomes))
-    draw(outcomes, plot)
+    results = [NetworkErrors(**row) for row in json.loads((runs / "errors.json").read_text())]
+    print(markdown_tables(results))
+    draw_plot(results, plot)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from body.lbs_torch import TorchBody
 from formats.motion import Motion
 from realtime.records import Keypoints
 from realtime.stages.translation_fit import fit_translation
-from training.ablation.fitting import batch_of, in_region
+from training.ablation.fitting import make_batch, region_coordinates
 from training.ablation.real_clips import RealClip
 from training.evaluation.metrics import mean_of_known, pa_distances, pelvis_aligned
 from training.evaluation.reference import Comparison, Reference, compare, together
@@ -42,7 +42,7 @@ _TWISTING: Final = {"left_shoulder": "left_elbow", "right_shoulder": "right_elbo
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class NetworkErrors:
     """One trained network's errors. mm, degrees, m/s², and shares of the person's box height. NaN where not tested.
 
     Of synthetic people: PA-MPJPE and MPJPE of 14 joints, acceleration error at 30 fps; of the six joints that the reference
@@ -82,13 +82,13 @@ class Regressor(Protocol):
     def __call__(self, seen: Observation, state: Tensor) -> Lifted: ...
 
 
-class OneBody:
+class ConstantRegressor:
     """Answers with one and the same body in the middle of the region, whatever there is to see: the one with the least mean
     distance of its joints from those of ``windows``. What an error is without any knowledge."""
 
     def __init__(self, windows: Windows, body: TorchBody, steps: int = 300) -> None:
         frames = windows.frames(4)
-        batch = batch_of(frames, np.arange(len(frames)))
+        batch = make_batch(frames, np.arange(len(frames)))
         self.depth = (batch.pelvis[..., 2] * _side(batch.seen)).mean()
         truth = (batch.joints @ look_at(_middle(batch.seen)))[
             :, 0
@@ -128,7 +128,7 @@ def _side(seen: Observation) -> Tensor:
     return seen.box[..., 2] / seen.camera[..., 0]
 
 
-def between(lines: Tensor, others: Tensor) -> Tensor:
+def angle_between(lines: Tensor, others: Tensor) -> Tensor:
     """Angles (...,) in degrees between directions (..., 3)."""
     cosine = torch.nn.functional.cosine_similarity(lines, others, dim=-1)
     return torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))
@@ -149,13 +149,13 @@ def _rest_bones(body: TorchBody) -> dict[int, Tensor]:
 
 
 @torch.no_grad()
-def on_synthetic(outcome: Outcome, network: Regressor, windows: Windows, body: TorchBody) -> Outcome:
-    """``outcome`` with the errors on ``windows`` of unseen subjects. The first `WARM_UP` frames do not count."""
+def evaluate_synthetic(errors: NetworkErrors, network: Regressor, windows: Windows, body: TorchBody) -> NetworkErrors:
+    """``errors`` with the errors on ``windows`` of unseen subjects. The first `WARM_UP` frames do not count."""
     totals, bones = [], _rest_bones(body)
     limbs: dict[str, list[Tensor]] = {"hidden": [], "fast": [], "misled": []}
     for start in range(0, len(windows), 64):
         rows = np.arange(start, min(start + 64, len(windows)))
-        sample = batch_of(windows, rows)
+        sample = make_batch(windows, rows)
         lifted = network(sample.seen, network.start_state(len(rows)))
         joints, _ = body.skeleton(lifted.rotations, lifted.betas)
         mine, before, truth = joints[:, WARM_UP:], sample.joints[:, WARM_UP - 1 : -1], sample.joints[:, WARM_UP:]
@@ -167,7 +167,7 @@ def on_synthetic(outcome: Outcome, network: Regressor, windows: Windows, body: T
             *(score(lifted, body, sample)[:3]),
             pa_distances(arms, true_arms).mean() * 1000,
             pelvis_aligned(arms, true_arms, shoulders, true_shoulders).mean() * 1000,
-            between(lines, true_lines).mean(),
+            angle_between(lines, true_lines).mean(),
             (mine - truth)[:, :, JOINTS_14, 2].abs().mean() * 1000,
             torch.stack([twist(turns[:, :, j], true_turns[:, :, j], bone) for j, bone in bones.items()]).mean(),
         ]
@@ -176,7 +176,7 @@ def on_synthetic(outcome: Outcome, network: Regressor, windows: Windows, body: T
         speed = (truth - before)[:, :, _LIMB_JOINTS].norm(dim=-1) / sample.seen.dt[:, WARM_UP:, None]
         state = torch.from_numpy(windows.take(rows)["state"])[:, WARM_UP:, _LIMBS]
         detected = (sample.seen.points - sample.seen.box[..., None, :2]) / sample.seen.box[..., None, 2:]
-        off = (detected - in_region(sample)).norm(dim=-1)[:, WARM_UP:, _LIMBS]
+        off = (detected - region_coordinates(sample)).norm(dim=-1)[:, WARM_UP:, _LIMBS]
         sure = sample.seen.confidence[:, WARM_UP:, _LIMBS] > _CONFIDENT
         limbs["hidden"].append(error[state == 1])
         limbs["fast"].append(error[(speed > FAST) & (state < 2)])
@@ -184,39 +184,43 @@ def on_synthetic(outcome: Outcome, network: Regressor, windows: Windows, body: T
     means = (torch.stack(totals).sum(0) / len(windows)).tolist()
     names = ("pa", "mpjpe", "acceleration", "pa_arms", "rooted_arms", "facing", "depth", "twist")
     found = dict(zip(names, means, strict=True)) | {k: float(torch.cat(parts).mean()) for k, parts in limbs.items()}
-    return replace(outcome, **{f"synthetic_{name}": value for name, value in found.items()})
+    return replace(errors, **{f"synthetic_{name}": value for name, value in found.items()})
 
 
 @torch.no_grad()
-def _lift(network: Regressor, clip: RealClip, body: TorchBody) -> tuple[Lifted, Tensor, Tensor]:
+def _predict(network: Regressor, clip: RealClip, body: TorchBody) -> tuple[Lifted, Tensor, Tensor]:
     """The answer for a real clip, its joints (T, 24, 3) and COCO points (T, 17, 3) relative to the pelvis, m."""
     lifted = network(clip.seen, network.start_state(1))
     joints, coco = body.skeleton(lifted.rotations, lifted.betas)
     return lifted, joints[0], coco[0]
 
 
-def on_reference(
-    outcome: Outcome, network: Regressor, filmed: list[list[RealClip]], reference: Reference, body: TorchBody
-) -> Outcome:
-    """``outcome`` with the errors against what several cameras measured. ``filmed`` are the clips of each camera."""
+def evaluate_reference(
+    errors: NetworkErrors,
+    network: Regressor,
+    reference_clips: list[list[RealClip]],
+    reference: Reference,
+    body: TorchBody,
+) -> NetworkErrors:
+    """``errors`` with the errors against what several cameras measured. ``reference_clips`` are the clips of each camera."""
     comparisons, angles = [], []
-    for camera, clips in enumerate(filmed):
+    for camera, clips in enumerate(reference_clips):
         if not clips:
             continue
         motion = _motion(network, clips, body)
         comparisons.append(compare(reference, camera, motion))
         angles.append(facing_errors(reference, camera, motion))
-    errors = together(comparisons)
+    comparison = together(comparisons)
     return replace(
-        outcome,
-        real_pa_arms=mean_of_known(errors.pa),
-        real_rooted_arms=mean_of_known(_rooted(errors)),
+        errors,
+        real_pa_arms=mean_of_known(comparison.pa),
+        real_rooted_arms=mean_of_known(_rooted(comparison)),
         real_facing=mean_of_known(np.concatenate(angles)),
     )
 
 
-def _rooted(errors: Comparison) -> NDArray[np.float64]:
-    return errors.rooted["shoulder" if "shoulder" in errors.rooted else "hip"]
+def _rooted(comparison: Comparison) -> NDArray[np.float64]:
+    return comparison.rooted["shoulder" if "shoulder" in comparison.rooted else "hip"]
 
 
 def facing_errors(reference: Reference, camera: int, motion: Motion) -> NDArray[np.float64]:
@@ -227,7 +231,7 @@ def facing_errors(reference: Reference, camera: int, motion: Motion) -> NDArray[
     left, right = (reference.names.index(f"{side}_shoulder") for side in ("left", "right"))
     lines = motion.joints_m[mine][:, _SHOULDERS[0]] - motion.joints_m[mine][:, _SHOULDERS[1]]
     true_lines = truth[theirs][:, left] - truth[theirs][:, right]
-    angles = between(torch.from_numpy(lines.astype(np.float64)), torch.from_numpy(true_lines))
+    angles = angle_between(torch.from_numpy(lines.astype(np.float64)), torch.from_numpy(true_lines))
     return np.asarray(angles.numpy(), np.float64)
 
 
@@ -235,7 +239,7 @@ def _motion(network: Regressor, clips: list[RealClip], body: TorchBody) -> Motio
     """What a network says of all clips of one video, as the record that comparisons read."""
     rows: dict[str, list[NDArray[Any]]] = {"frame": [], "joints": [], "points": [], "confidence": []}
     for clip in clips:
-        lifted, joints, _ = _lift(network, clip, body)
+        lifted, joints, _ = _predict(network, clip, body)
         rows["frame"].append(clip.frames)
         rows["joints"].append((joints + lifted.pelvis[0, :, None]).numpy())
         rows["points"].append(clip.seen.points[0].numpy())
@@ -266,18 +270,18 @@ def _motion(network: Regressor, clips: list[RealClip], body: TorchBody) -> Motio
     )
 
 
-def on_clips(outcome: Outcome, network: Regressor, clips: list[RealClip], body: TorchBody) -> Outcome:
-    """``outcome`` with the errors on other real video, every frame counting alike."""
-    rows = np.array([on_clip(network, clip, body) for clip in clips])
+def evaluate_clips(errors: NetworkErrors, network: Regressor, clips: list[RealClip], body: TorchBody) -> NetworkErrors:
+    """``errors`` with the errors on other real video, every frame counting alike."""
+    rows = np.array([evaluate_clip(network, clip, body) for clip in clips])
     length = np.array([len(clip.frames) for clip in clips], np.float64)
     share, shake = (rows * length[:, None]).sum(0) / length.sum()
-    return replace(outcome, real_reprojection=float(share), real_acceleration=float(shake))
+    return replace(errors, real_reprojection=float(share), real_acceleration=float(shake))
 
 
-def on_clip(network: Regressor, clip: RealClip, body: TorchBody) -> tuple[float, float]:
+def evaluate_clip(network: Regressor, clip: RealClip, body: TorchBody) -> tuple[float, float]:
     """Mean distance of the body's keypoints from confident detections, as a share of the box height, and the mean
     acceleration of the joints about the pelvis in m/s². The translation is fitted to the detections, as live."""
-    lifted, joints, coco = _lift(network, clip, body)
+    lifted, joints, coco = _predict(network, clip, body)
     camera, shares = clip.camera, []
     for t in range(len(clip.frames)):
         points, confidence = clip.seen.points[0, t].numpy(), clip.seen.confidence[0, t].numpy()

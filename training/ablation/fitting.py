@@ -1,7 +1,7 @@
 """How the ablation's networks are trained: all alike, whatever they look at.
 
 Pixels and flow are read by convolutional encoders that first learn by themselves, on single frames of many people, where in
-the region the keypoints are and how the joints stand in space; asked for a whole body at once, they find nothing but its mean
+the region the keypoints are and how the joints cache in space; asked for a whole body at once, they find nothing but its mean
 for very long. Then they are left as they are, every frame is encoded once, and regressors are trained on that: on single
 frames of other people, then on their windows. So variants that see a field share its encoder, and a regressor costs minutes.
 """
@@ -28,9 +28,9 @@ from training.simulation.batches import Batch
 from training.synth.dataset import Windows
 
 Rows = NDArray[np.int64]
-Encoder = ResidualFlowEncoder | ResidualImageEncoder
+FieldEncoder = ResidualFlowEncoder | ResidualImageEncoder
 
-_WEIGHTS: Final = LossWeights(contact=0.0)  # rendered windows do not say which feet stand
+_WEIGHTS: Final = LossWeights(contact=0.0)  # rendered windows do not say which feet cache
 _JOINTS: Final = 2.0
 """Weight of a metre that the joints are off by, to the cross-entropy of where the keypoints are."""
 _SIZE: Final = 0.3
@@ -65,7 +65,7 @@ class Schedule:
         )
 
 
-def batch_of(windows: Windows, rows: Rows) -> Batch:
+def make_batch(windows: Windows, rows: Rows) -> Batch:
     """Some windows as the record that losses and scores read."""
     part = {name: torch.from_numpy(np.asarray(values)) for name, values in windows.take(rows).items()}
     batch, length = part["dt"].shape
@@ -79,7 +79,7 @@ def batch_of(windows: Windows, rows: Rows) -> Batch:
     return Batch(seen, part["rotations"], part["betas"], part["joints"], part["coco"], part["pelvis"], size, contact)
 
 
-def mirrored(batch: Batch) -> Batch:
+def mirror_batch(batch: Batch) -> Batch:
     """The same people in a mirror: left is right."""
     flip = torch.tensor([-1.0, 1.0, 1.0])
     joints, coco = list(JOINT_MIRROR), list(COCO_MIRROR)
@@ -105,7 +105,7 @@ def mirrored(batch: Batch) -> Batch:
     )
 
 
-def relit(image: Tensor) -> Tensor:
+def jitter_colours(image: Tensor) -> Tensor:
     """Random exposure, contrast and white balance of each window (B, T, 3, 64, 64): pixels get the usual augmentation."""
     count = len(image)
     gain = torch.exp(torch.randn(count, 1, 3, 1, 1) * 0.15 + torch.randn(count, 1, 1, 1, 1) * 0.3)
@@ -113,15 +113,15 @@ def relit(image: Tensor) -> Tensor:
     return (bent * gain).clamp(0, 1)
 
 
-def in_region(batch: Batch) -> Tensor:
+def region_coordinates(batch: Batch) -> Tensor:
     """Where the true COCO keypoints are in the region, (B, T, 17, 2): -0.5 and 0.5 are its borders."""
     seen = batch.seen
     points = batch.true_rays * seen.camera[..., None, :2] + seen.camera[..., None, 2:]
     return (points - seen.box[..., None, :2]) / seen.box[..., None, 2:]
 
 
-def map_loss(maps: Tensor, points: Tensor) -> Tensor:
-    """Cross-entropy of the logits ``maps`` (N, 17, 16, 16) with ``points`` (N, 17, 2) of `in_region`, each shared out among
+def heatmap_loss(maps: Tensor, points: Tensor) -> Tensor:
+    """Cross-entropy of the logits ``maps`` (N, 17, 16, 16) with ``points`` (N, 17, 2) of `region_coordinates`, each shared out among
     the four cells around it. Points outside of the region do not count."""
     inside = (points.abs() < 0.5).all(-1)
     place = ((points + 0.5) * HEAT - 0.5).clamp(0, HEAT - 1)
@@ -138,7 +138,7 @@ def map_loss(maps: Tensor, points: Tensor) -> Tensor:
     return -(total * inside).sum() / inside.sum().clamp_min(1)
 
 
-def new_encoder(name: str, width: int) -> Encoder:
+def new_encoder(name: str, width: int) -> FieldEncoder:
     """An encoder by its name: ``image``, or ``flow_`` and how camera motion is taken out of it (see `encoders_of`)."""
     return ResidualImageEncoder(width) if name == "image" else ResidualFlowEncoder(width, name.removeprefix("flow_"))
 
@@ -149,7 +149,7 @@ def encoders_of(config: LifterConfig) -> dict[str, str]:
     return parts | ({"flow_encoder": f"flow_{config.compensation}"} if config.flow else {})
 
 
-def _read(encoder: Encoder, seen: Observation) -> tuple[Tensor, Tensor, Tensor]:
+def _read(encoder: FieldEncoder, seen: Observation) -> tuple[Tensor, Tensor, Tensor]:
     """Vectors (B T, width), maps (B T, 17, 16, 16) and motion of the camera (B T, 2) of what ``encoder`` looks at."""
     if isinstance(encoder, ResidualFlowEncoder):
         picture, behind = encoder.picture(seen.flow.flatten(0, 1), seen.flow_valid.flatten(), seen.dt.flatten())
@@ -159,12 +159,12 @@ def _read(encoder: Encoder, seen: Observation) -> tuple[Tensor, Tensor, Tensor]:
     return *encoder.reader(picture), picture.new_zeros(len(picture), 2)
 
 
-def _for(encoder: Encoder, windows: Windows) -> Windows:
+def _for(encoder: FieldEncoder, windows: Windows) -> Windows:
     """``windows`` without pixels where nobody looks at them."""
     return windows if isinstance(encoder, ResidualImageEncoder) else windows.without("rgb")
 
 
-def fit_encoder(name: str, width: int, seed: int, frames: Windows, schedule: Schedule) -> Encoder:
+def train_encoder(name: str, width: int, seed: int, frames: Windows, schedule: Schedule) -> FieldEncoder:
     """Teach an encoder to find keypoints and joints on single ``frames`` (windows of T = 1)."""
     torch.manual_seed(seed)
     encoder = new_encoder(name, width).train()
@@ -174,12 +174,12 @@ def fit_encoder(name: str, width: int, seed: int, frames: Windows, schedule: Sch
     optimizer, pace = _optimizer(parameters, schedule.encoder_rate, schedule.encoder_steps)
     order = np.random.default_rng(seed)
     for step in range(1, schedule.encoder_steps + 1):
-        batch = batch_of(frames, order.integers(0, len(frames), schedule.encoder_batch))
-        batch = mirrored(batch) if order.random() < 0.5 else batch
+        batch = make_batch(frames, order.integers(0, len(frames), schedule.encoder_batch))
+        batch = mirror_batch(batch) if order.random() < 0.5 else batch
         if batch.seen.image is not None:
-            batch = replace(batch, seen=replace(batch.seen, image=relit(batch.seen.image)))
+            batch = replace(batch, seen=replace(batch.seen, image=jitter_colours(batch.seen.image)))
         vectors, maps, _ = _read(encoder, batch.seen)
-        found = map_loss(maps, in_region(batch).flatten(0, 1))
+        found = heatmap_loss(maps, region_coordinates(batch).flatten(0, 1))
         off = (head(vectors).reshape(-1, JOINTS, 3) - batch.joints.flatten(0, 1)).norm(dim=-1).mean()
         _descend(found + _JOINTS * off, parameters, optimizer)
         pace.step()
@@ -194,11 +194,11 @@ def fit_encoder(name: str, width: int, seed: int, frames: Windows, schedule: Sch
 
 
 @torch.no_grad()
-def standardise(encoder: Encoder, frames: Windows) -> None:
+def standardise(encoder: FieldEncoder, frames: Windows) -> None:
     """Give an encoder's vectors zero mean and the deviation `_SIZE`. What has neither drowns the other inputs of a regressor:
     every step of its optimiser moves the mean along with the rest."""
     rows = np.arange(0, len(frames), max(len(frames) // 1024, 1))
-    vectors, _, _ = _read(encoder, batch_of(frames, rows).seen)
+    vectors, _, _ = _read(encoder, make_batch(frames, rows).seen)
     mean, deviation = vectors.mean(0), vectors.std(0).clamp_min(1e-3)
     out = encoder.reader.out
     out.weight.mul_(_SIZE / deviation[:, None])
@@ -221,7 +221,7 @@ def _descend(loss: Tensor, parameters: list[nn.Parameter], optimizer: torch.opti
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What an encoder said of N windows of T frames: ``vectors`` (2, N, T, width) and the camera's motion ``behind``
+    """What an encoder encoded of N windows of T frames: ``vectors`` (2, N, T, width) and the camera's motion ``behind``
     (2, N, T, 2); first as the windows are, then in the mirror."""
 
     vectors: Tensor
@@ -233,15 +233,15 @@ class Encoded:
 
 
 @torch.no_grad()
-def encode(encoder: Encoder, windows: Windows, seed: int) -> Encoded:
+def encode_windows(encoder: FieldEncoder, windows: Windows, seed: int) -> Encoded:
     """Look at all ``windows`` once, each in a light of its own."""
     torch.manual_seed(seed)
     windows = _for(encoder, windows)
     sides: tuple[list[tuple[Tensor, Tensor]], ...] = ([], [])
     for start in range(0, len(windows), _AT_ONCE):
-        batch = batch_of(windows, np.arange(start, min(start + _AT_ONCE, len(windows))))
-        for side, kept in zip((batch, mirrored(batch)), sides, strict=True):
-            seen = side.seen if side.seen.image is None else replace(side.seen, image=relit(side.seen.image))
+        batch = make_batch(windows, np.arange(start, min(start + _AT_ONCE, len(windows))))
+        for side, kept in zip((batch, mirror_batch(batch)), sides, strict=True):
+            seen = side.seen if side.seen.image is None else replace(side.seen, image=jitter_colours(side.seen.image))
             vectors, _, behind = _read(encoder, seen)
             kept.append((vectors.reshape(*seen.dt.shape, -1), behind.reshape(*seen.dt.shape, 2)))
     vectors, behind = (torch.stack([torch.cat([pair[i] for pair in kept]) for kept in sides]) for i in (0, 1))
@@ -249,19 +249,21 @@ def encode(encoder: Encoder, windows: Windows, seed: int) -> Encoded:
 
 
 @dataclass(frozen=True, slots=True)
-class People:
-    """Windows to learn from, and what each encoder, by its name, said of them."""
+class EncodedWindows:
+    """Windows to learn from, and what each encoder, by its name, encoded of them."""
 
     windows: Windows
     encoded: Mapping[str, Encoded]
 
-    def frames(self, every: int) -> People:
+    def frames(self, every: int) -> EncodedWindows:
         """As `Windows.frames`."""
-        return People(self.windows.frames(every), {name: said.frames(every) for name, said in self.encoded.items()})
+        return EncodedWindows(
+            self.windows.frames(every), {name: encoded.frames(every) for name, encoded in self.encoded.items()}
+        )
 
 
-class _Recalled(nn.Module):
-    """Stands in for an encoder: answers with what that one said of the same frames before."""
+class _CachedEncoder(nn.Module):
+    """Stands in for an encoder: answers with what that one encoded of the same frames before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -271,8 +273,13 @@ class _Recalled(nn.Module):
         return self.answer
 
 
-def fit(
-    config: LifterConfig, seed: int, encoders: Mapping[str, Encoder], people: People, schedule: Schedule, name: str = ""
+def train_regressor(
+    config: LifterConfig,
+    seed: int,
+    encoders: Mapping[str, FieldEncoder],
+    people: EncodedWindows,
+    schedule: Schedule,
+    name: str = "",
 ) -> Lifter:
     """Train one network on single frames of ``people``, then on their windows, round ``encoders`` that stay as they are. They
     should not have learned on the same people, whom they would describe better than any others. The order of the data depends
@@ -280,12 +287,12 @@ def fit(
     torch.manual_seed(seed)
     network = Lifter(config).train()
     parts = encoders_of(config)
-    stands = {part: _Recalled() for part in parts}
-    for part, stand in stands.items():
-        network.add_module(part, stand)
+    cached = {part: _CachedEncoder() for part in parts}
+    for part, cache in cached.items():
+        network.add_module(part, cache)
     body, parameters = TorchBody(load_body()), list(network.parameters())
     order = np.random.default_rng(seed)
-    stages: tuple[tuple[People, int, int, float, bool], ...] = (
+    stages: tuple[tuple[EncodedWindows, int, int, float, bool], ...] = (
         (people.frames(_EVERY), schedule.frame_steps, schedule.frame_batch, schedule.rate, True),
         (people, schedule.window_steps, schedule.window_batch, schedule.rate / 2, False),
     )
@@ -294,12 +301,12 @@ def fit(
         for step in range(1, steps + 1):
             rows = order.integers(0, len(shown.windows), size)
             side = int(order.random() < 0.5)
-            batch = batch_of(shown.windows, rows)
-            batch = mirrored(batch) if side else batch
-            for part, stand in stands.items():
-                said = shown.encoded[parts[part]]
-                vectors, behind = said.vectors[side, rows].flatten(0, 1), said.behind[side, rows].flatten(0, 1)
-                stand.answer = (vectors, behind) if part == "flow_encoder" else vectors
+            batch = make_batch(shown.windows, rows)
+            batch = mirror_batch(batch) if side else batch
+            for part, cache in cached.items():
+                encoded = shown.encoded[parts[part]]
+                vectors, behind = encoded.vectors[side, rows].flatten(0, 1), encoded.behind[side, rows].flatten(0, 1)
+                cache.answer = (vectors, behind) if part == "flow_encoder" else vectors
             # Stand-ins do not look, but the network asks for something to look at.
             seen = replace(batch.seen, image=torch.zeros(*batch.seen.dt.shape, 1)) if config.image else batch.seen
             lifted = network(seen, network.start_state(size), alone=alone)

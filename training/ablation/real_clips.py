@@ -50,7 +50,7 @@ class _Row:
     image: NDArray[np.uint8]
 
 
-def watch(path: Path, focal: float | None = None, most: int | None = None, least: int = 8) -> list[RealClip]:
+def observe_video(path: Path, focal: float | None = None, most: int | None = None, least: int = 8) -> list[RealClip]:
     """Everything that the live program would see of the person in a video, in stretches of ``least`` frames or more.
 
     ``focal`` px, where it is known; ``most`` frames are read. Raises `UserError` or `EngineError` as the program does.
@@ -109,11 +109,11 @@ def _clip(rows: list[_Row], name: str, camera: Camera, fps: float) -> RealClip:
         return torch.from_numpy(np.stack(values).astype(np.float32))[None]
 
     images = np.stack([row.image for row in rows]).transpose(0, 3, 1, 2)
-    told = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
+    intrinsics = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float32)
     seen = Observation(
         stack([row.points for row in rows]),
         stack([row.confidence for row in rows]),
-        stack([told] * len(rows)),
+        stack([intrinsics] * len(rows)),
         torch.from_numpy(dt.astype(np.float32))[None],
         stack([none if row.flow is None else row.flow for row in rows]),
         stack([np.array(row.box, np.float32) for row in rows]),

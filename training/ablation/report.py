@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from training.ablation.errors import Outcome
+    from training.ablation.errors import NetworkErrors
 
 _TITLES: Final = {
     "nothing": "nothing: one body for all",
@@ -43,16 +43,16 @@ _SUBSETS: Final = {
 }
 
 
-def by_variant(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    """The outcomes of every variant over its seeds, in the tables' order."""
-    found = {name: [outcome for outcome in outcomes if outcome.variant == name] for name in _TITLES}
+def by_variant(results: Sequence[NetworkErrors]) -> dict[str, list[NetworkErrors]]:
+    """The results of every variant over its seeds, in the tables' order."""
+    found = {name: [errors for errors in results if errors.variant == name] for name in _TITLES}
     return {name: mine for name, mine in found.items() if mine}
 
 
-def markdown(outcomes: Sequence[Outcome]) -> str:
+def markdown_tables(results: Sequence[NetworkErrors]) -> str:
     """Three Markdown tables, each cell the mean over seeds and half the range behind it: the gap between synthetic and real
     people on the joints that both have, whole bodies, and where flow should help."""
-    rows = by_variant(outcomes)
+    rows = by_variant(results)
     gaps = ["input", "seeds"]
     for title in _GAPS.values():
         gaps += [f"{title}: synthetic", "real", "gap"]
@@ -68,7 +68,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     return "\n\n".join(["\n".join(lines), *(_table(rows, columns) for columns in (_ALL, _SUBSETS))])
 
 
-def _table(rows: Mapping[str, list[Outcome]], columns: Mapping[str, tuple[str, float]]) -> str:
+def _table(rows: Mapping[str, list[NetworkErrors]], columns: Mapping[str, tuple[str, float]]) -> str:
     lines = _head(["input", "seeds", *(title for title, _ in columns.values())])
     for name, mine in rows.items():
         cells = [
@@ -82,22 +82,22 @@ def _head(titles: list[str]) -> list[str]:
     return ["| " + " | ".join(titles) + " |", "| --- " * len(titles) + "|"]
 
 
-def _row(name: str, outcomes: list[Outcome], cells: list[str]) -> str:
-    return f"| {_TITLES[name]} | {len(outcomes)} | " + " | ".join(cells) + " |"
+def _row(name: str, results: list[NetworkErrors], cells: list[str]) -> str:
+    return f"| {_TITLES[name]} | {len(results)} | " + " | ".join(cells) + " |"
 
 
 def _cell(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:
     return f"{np.mean(values):.1f} ± {np.ptp(values) / 2:.1f}"
 
 
-def draw(outcomes: Sequence[Outcome], path: Path) -> None:
+def draw_plot(results: Sequence[NetworkErrors], path: Path) -> None:
     """Errors of every variant on synthetic and on real people, as bars; a whisker is half the range over seeds."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = by_variant(outcomes)
+    rows = by_variant(results)
     names, place = list(rows), np.arange(len(rows))
     figure, panels = pyplot.subplots(1, 2, figsize=(11, 0.62 * len(rows) + 1.4), layout="constrained", sharey=True)
     for axes, measure, title in (

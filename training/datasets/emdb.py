@@ -11,12 +11,12 @@ from typing import Final, Literal
 
 import numpy as np
 
-from training.datasets.sequence import DatasetError, Entries, Gender, Sequence, turn
+from training.datasets.sequence import DatasetError, Entries, Gender, PersonSequence, rotate_axis_angle
 
 HOME: Final = "fill in the form at emdb.ait.ethz.ch and unpack P0 to P9"
 FPS: Final = 30.0
 
-Part = Literal["emdb1", "emdb2", "all"]
+EmdbSubset = Literal["emdb1", "emdb2", "all"]
 """The part that poses in the camera's frame are scored on, the one for trajectories in the world, or everything."""
 
 _GENDERS: Final[tuple[Gender, ...]] = ("female", "male", "neutral")
@@ -30,11 +30,11 @@ def find_emdb(root: Path) -> list[Path]:
     return found
 
 
-def read_emdb(path: Path, part: Part = "all") -> Sequence | None:
+def read_emdb(path: Path, part: EmdbSubset = "all") -> PersonSequence | None:
     """One sequence; None if it is not of the ``part``.
 
     ``valid`` is False where the person is out of the picture or hidden (``good_frames_mask``). ``split`` is ``test``: all of
-    EMDB is for evaluation. `Sequence.pelvis` needs the resting body's pelvis.
+    EMDB is for evaluation. `PersonSequence.pelvis` needs the resting body's pelvis.
 
     Raises:
         DatasetError: The file is missing, damaged, refused (a pickle that asks for more than arrays), or lacks an entry.
@@ -48,7 +48,7 @@ def read_emdb(path: Path, part: Part = "all") -> Sequence | None:
     camera, smpl = entries.inner("camera"), entries.inner("smpl")
     extrinsics = camera.array("extrinsics", (None, 4, 4))
     count = len(extrinsics)
-    return Sequence(
+    return PersonSequence(
         dataset="EMDB",
         name=str(entries["name"]),
         person=0,
@@ -56,7 +56,7 @@ def read_emdb(path: Path, part: Part = "all") -> Sequence | None:
         fps=FPS,
         gender=gender,
         camera_matrix=camera.array("intrinsics", (3, 3)),
-        global_orient=turn(extrinsics, smpl.array("poses_root", (count, 3))),
+        global_orient=rotate_axis_angle(extrinsics, smpl.array("poses_root", (count, 3))),
         body_pose=smpl.array("poses_body", (count, 69)).reshape(count, 23, 3).astype(np.float32),
         betas=smpl.shape("betas"),
         valid=entries.array("good_frames_mask", (count,)) > 0,

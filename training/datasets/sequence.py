@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from body.errors import BodyError
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from body.smpl_file import StandIn, plain, unpickle_arrays
+from body.smpl_file import StandIn, to_array, unpickle_arrays
 from common.arrays import DoubleArray, FloatArray
 from common.errors import UserError
 
@@ -25,7 +25,7 @@ class DatasetError(UserError, ValueError):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sequence:
+class PersonSequence:
     """One person in T frames of one recording.
 
     Poses and joints are in the frame of the CAMERA of their own picture (x right, y down, z forward; metres), so a moving
@@ -108,17 +108,17 @@ class Sequence:
             raise ValueError(
                 f"{self.dataset} {self.name} has no joints: its pelvis follows from the body's rest_pelvis"
             )
-        return move(self.transl.astype(np.float64) + rest_pelvis, self.world_to_camera).astype(np.float32)
+        return transform_points(self.transl.astype(np.float64) + rest_pelvis, self.world_to_camera).astype(np.float32)
 
 
-def move(points: DoubleArray, transforms: DoubleArray) -> DoubleArray:
+def transform_points(points: DoubleArray, transforms: DoubleArray) -> DoubleArray:
     """(T, ..., 3) points by (T, 4, 4) rigid transforms."""
     flat = points.reshape(len(points), -1, 3)
     moved: DoubleArray = flat @ transforms[:, :3, :3].transpose(0, 2, 1) + transforms[:, None, :3, 3]
     return moved.reshape(points.shape)
 
 
-def turn(transforms: DoubleArray, axis_angle: NDArray[np.floating[Any]]) -> FloatArray:
+def rotate_axis_angle(transforms: DoubleArray, axis_angle: NDArray[np.floating[Any]]) -> FloatArray:
     """(T, 3) axis-angle rotations followed by those of (T, 4, 4) transforms."""
     turned = transforms[:, :3, :3] @ axis_angle_to_matrix(np.asarray(axis_angle, np.float64))
     return np.asarray(matrix_to_axis_angle(turned), np.float32)
@@ -164,7 +164,7 @@ class Entries:
         try:
             if person is not None:
                 value = value[person]
-            array = plain(value) if isinstance(value, StandIn) else np.asarray(value)
+            array = to_array(value) if isinstance(value, StandIn) else np.asarray(value)
             array = array.astype(np.float64)
         except (TypeError, ValueError, IndexError, KeyError):
             raise DatasetError(f"{self._origin}: {name!r} is no list of arrays of numbers: {self._home}") from None

@@ -13,7 +13,7 @@ from body.model import SMPL_VERTICES, BodyArrays, load_body
 from training.datasets.sequence import DatasetError, Gender
 from training.motion.archive import ARCHIVE_ERRORS
 
-HOME: Final = "register at smpl.is.tue.mpg.de, unpack SMPL for Python and name the folder of its .pkl files"
+SMPL_HOME: Final = "register at smpl.is.tue.mpg.de, unpack SMPL for Python and name the folder of its .pkl files"
 
 NAMES_14: Final = (
     "right ankle", "right knee", "right hip", "left hip", "left knee", "left ankle", "right wrist", "right elbow",
@@ -54,7 +54,9 @@ class SmplFolder:
                 if path.suffix in (".pkl", ".npz") and re.match(_PATTERNS[gender], path.name.lower())
             ]
             if not found:
-                raise DatasetError(f"there is no {gender} SMPL (SMPL_{gender.upper()}.pkl) in {self._folder}: {HOME}")
+                raise DatasetError(
+                    f"there is no {gender} SMPL (SMPL_{gender.upper()}.pkl) in {self._folder}: {SMPL_HOME}"
+                )
             self._bodies[gender] = load_body(found[0])
         return self._bodies[gender]
 

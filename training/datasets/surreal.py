@@ -5,7 +5,7 @@ Its licence allows research without commerce only. Three things about it are unu
 - Its camera matrix is a mirror (determinant -1): the films show everybody's left as right. Here a person is described AS
   SEEN, by the mirrored pose and with left and right swapped, so that pose, joints and part labels agree with the pictures
   and with every other data set.
-- ``joints2D`` are rounded to whole pixels. They are not used: `Sequence.joints_px` projects ``joints3D``.
+- ``joints2D`` are rounded to whole pixels. They are not used: `PersonSequence.joints_px` projects ``joints3D``.
 - The flow's signs and whether it leads to the next or from the last frame are not documented. They are found by comparing it
   with the motion of the joints.
 """
@@ -26,11 +26,11 @@ from scipy.io.matlab import MatReadError
 from body.joints import JOINT_MIRROR, JOINT_NAMES
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from common.arrays import DoubleArray, FloatArray
-from training.datasets.sequence import DatasetError, Sequence
+from training.datasets.sequence import DatasetError, PersonSequence
 from training.motion.archive import ARCHIVE_ERRORS
 
 HOME: Final = "ask for access at di.ens.fr/willow/research/surreal/data"
-SIZE: Final = (320, 240)
+IMAGE_SIZE: Final = (320, 240)
 FPS: Final = 30.0
 
 CAMERA_MATRIX: Final = np.array([[600.0, 0, 159.5], [0, 600, 119.5], [0, 0, 1]])
@@ -43,7 +43,7 @@ _UPRIGHT: Final = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # a quarter tu
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ExactFlow:
+class SurrealFlow:
     """True optical flow of a clip of T frames."""
 
     fields: FloatArray
@@ -63,7 +63,7 @@ def find_surreal(root: Path, split: str = "train") -> list[Path]:
     return found
 
 
-def read_surreal(info: Path) -> Sequence:
+def read_surreal(info: Path) -> PersonSequence:
     """The person of one clip, from its ``_info.mat``. ``source`` is the film beside it, whether it is there or not.
 
     Raises:
@@ -78,7 +78,7 @@ def read_surreal(info: Path) -> Sequence:
     yaw[:, 2] = np.ravel(_get(fields, info, "zrot"))
     root = _UPRIGHT @ axis_angle_to_matrix(yaw) @ axis_angle_to_matrix(pose[:, 0])
     mirrored = pose[:, list(JOINT_MIRROR)] * [1, -1, -1]
-    return Sequence(
+    return PersonSequence(
         dataset="SURREAL",
         name=_stem(info),
         person=0,
@@ -102,19 +102,19 @@ def read_parts(info: Path) -> NDArray[np.uint8]:
     Raises `DatasetError` if the file is missing or damaged.
     """
     path = info.with_name(f"{_stem(info)}_segm.mat")
-    labels = _frames(path, "segm", SIZE[::-1]).astype(np.int64)
+    labels = _frames(path, "segm", IMAGE_SIZE[::-1]).astype(np.int64)
     if labels.min() < 0 or labels.max() > len(JOINT_NAMES):
         raise DatasetError(f"{path} has labels from {labels.min()} to {labels.max()}, should be 0 to 24: {HOME}")
     return np.array([0, *(1 + joint for joint in JOINT_MIRROR)], np.uint8)[labels]
 
 
-def read_flow(info: Path) -> ExactFlow:
+def read_flow(info: Path) -> SurrealFlow:
     """The true flow of a clip, from the ``_gtflow.mat`` beside its ``_info.mat``; ``_segm.mat`` is needed, too.
 
     Raises `DatasetError` if a file is missing or damaged, or if no signs make the flow fit the motion of the joints.
     """
     path = info.with_name(f"{_stem(info)}_gtflow.mat")
-    stored = _frames(path, "gtflow", (*SIZE[::-1], 2)).astype(np.float32)
+    stored = _frames(path, "gtflow", (*IMAGE_SIZE[::-1], 2)).astype(np.float32)
     points = read_surreal(info).joints_px
     parts = read_parts(info)
     if points is None or len(stored) != len(points) or len(parts) != len(points):
@@ -122,14 +122,14 @@ def read_flow(info: Path) -> ExactFlow:
     step, signs = _convention(stored, np.asarray(points, np.float64), parts, path)
     # Towards the last frame, seen in frame t: the motion from t - 1 to t is its opposite.
     fields = stored[:-1] * signs if step > 0 else -stored[1:] * signs
-    return ExactFlow(fields.astype(np.float32), of_later=step < 0)
+    return SurrealFlow(fields.astype(np.float32), of_later=step < 0)
 
 
 def _convention(
     stored: FloatArray, points: DoubleArray, parts: NDArray[np.uint8], path: Path
 ) -> tuple[int, FloatArray]:
     """Step (1: to the next frame, -1: to the last) and signs (2,) that make the flow fit the joints best."""
-    width, height = SIZE
+    width, height = IMAGE_SIZE
     column, row = (np.nan_to_num(points[..., axis], nan=-1).round().astype(np.int64) for axis in (0, 1))
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     frame = np.arange(len(points))[:, None]

@@ -11,14 +11,21 @@ from typing import Final
 import numpy as np
 
 from body.joints import COCO_NAMES
-from training.datasets.sequence import DatasetError, Entries, Gender, Sequence, move, turn
+from training.datasets.sequence import (
+    DatasetError,
+    Entries,
+    Gender,
+    PersonSequence,
+    rotate_axis_angle,
+    transform_points,
+)
 
 HOME: Final = "register at virtualhumans.mpi-inf.mpg.de/3DPW and unpack sequenceFiles.zip and imageFiles.zip there"
 SPLITS: Final = ("train", "validation", "test")
 FPS: Final = 30.0
 """Of ``poses``, which are aligned with the pictures (``poses_60Hz`` are the sensors' own)."""
 
-KEYPOINTS: Final = (
+OPENPOSE_KEYPOINTS: Final = (
     "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
     "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "right_eye", "left_eye", "right_ear",
     "left_ear",
@@ -39,7 +46,7 @@ def find_threedpw(root: Path, split: str = "test") -> list[Path]:
     return found
 
 
-def read_threedpw(path: Path) -> list[Sequence]:
+def read_threedpw(path: Path) -> list[PersonSequence]:
     """The people of one sequence file.
 
     ``source`` is the folder of pictures, whether it is there or not. ``keypoints_px`` are the data set's own OpenPose
@@ -52,16 +59,16 @@ def read_threedpw(path: Path) -> list[Sequence]:
     name, people = str(entries["sequence"]), entries["genders"]
     cameras = entries.array("cam_poses", (None, 4, 4))
     count = len(cameras)
-    columns = [KEYPOINTS.index(keypoint) for keypoint in COCO_NAMES]
+    columns = [OPENPOSE_KEYPOINTS.index(keypoint) for keypoint in COCO_NAMES]
     sequences = []
     for person, letter in enumerate(people):
         if letter not in _GENDERS:
             raise DatasetError(f"{path}: 'genders' of person {person} is {letter!r}, should be 'f' or 'm': {HOME}")
         pose = entries.array("poses", (count, 72), person).reshape(count, 24, 3)
         joints = entries.array("jointPositions", (count, 72), person).reshape(count, 24, 3)
-        keypoints = entries.array("poses2d", (count, 3, len(KEYPOINTS)), person)[:, :, columns]
+        keypoints = entries.array("poses2d", (count, 3, len(OPENPOSE_KEYPOINTS)), person)[:, :, columns]
         sequences.append(
-            Sequence(
+            PersonSequence(
                 dataset="3DPW",
                 name=name,
                 person=person,
@@ -69,12 +76,12 @@ def read_threedpw(path: Path) -> list[Sequence]:
                 fps=FPS,
                 gender=_GENDERS[letter],
                 camera_matrix=entries.array("cam_intrinsics", (3, 3)),
-                global_orient=turn(cameras, pose[:, 0]),
+                global_orient=rotate_axis_angle(cameras, pose[:, 0]),
                 body_pose=pose[:, 1:].astype(np.float32),
                 betas=entries.shape("betas", person),
                 valid=entries.array("campose_valid", (count,), person) > 0,
                 source=path.parents[2] / "imageFiles" / name,
-                joints=move(joints, cameras).astype(np.float32),
+                joints=transform_points(joints, cameras).astype(np.float32),
                 keypoints_px=keypoints[:, :2].transpose(0, 2, 1).astype(np.float32),
                 keypoint_confidence=keypoints[:, 2].astype(np.float32),
                 world_to_camera=cameras,

@@ -25,8 +25,8 @@ from common.errors import UserError
 from formats.motion import load_motion
 from realtime.session import KeypointModel, Options, Session
 from training.datasets import emdb, threedpw
-from training.datasets.sequence import DatasetError, Sequence
-from training.datasets.smpl_folder import HOME, NAMES_14, SmplFolder
+from training.datasets.sequence import DatasetError, PersonSequence
+from training.datasets.smpl_folder import NAMES_14, SMPL_HOME, SmplFolder
 from training.evaluation.metrics import mean_of_known, per_frame_squared
 from training.evaluation.protocols import ProtocolScores, score_emdb, score_threedpw, together
 
@@ -36,7 +36,7 @@ FPS = 30.0
 Dataset = Literal["threedpw", "emdb"]
 
 
-def recordings(dataset: Dataset, root: Path, split: str) -> Iterator[list[Sequence]]:
+def recordings(dataset: Dataset, root: Path, split: str) -> Iterator[list[PersonSequence]]:
     """The people of one recording after the other. Raises `DatasetError` as the readers do."""
     if dataset == "threedpw":
         for path in threedpw.find_threedpw(root, split):
@@ -44,14 +44,14 @@ def recordings(dataset: Dataset, root: Path, split: str) -> Iterator[list[Sequen
         return
     if split not in ("emdb1", "emdb2", "all"):
         raise DatasetError(f"EMDB has no part {split!r}: choose emdb1, emdb2 or all")
-    part: emdb.Part = "emdb1" if split == "emdb1" else "emdb2" if split == "emdb2" else "all"
+    part: emdb.EmdbSubset = "emdb1" if split == "emdb1" else "emdb2" if split == "emdb2" else "all"
     for path in emdb.find_emdb(root):
         sequence = emdb.read_emdb(path, part)
         if sequence is not None:
             yield [sequence]
 
 
-def record(sequence: Sequence, path: Path, options: Options) -> None:
+def record(sequence: PersonSequence, path: Path, options: Options) -> None:
     """Run the real chain over a sequence's pictures and save the motion at ``path``, with the data set's focal length.
 
     Raises `DatasetError` if the pictures are not there, and what `Session.run` raises.
@@ -113,7 +113,7 @@ def score_dataset(
     try:
         folder = None if smpl is None else SmplFolder(smpl, joint_regressor)
         if dataset == "emdb" and folder is None:
-            raise DatasetError(f"EMDB stores no joints, SMPL makes them: --smpl FOLDER; {HOME}")
+            raise DatasetError(f"EMDB stores no joints, SMPL makes them: --smpl FOLDER; {SMPL_HOME}")
         options = Options(view="none", keypoints=keypoints, regressor=regressor)
         made = Path("out", dataset, f"{Path(regressor).stem}-{keypoints}")
         saved_in, run = (made, True) if predictions is None else (predictions, run)

@@ -32,7 +32,7 @@ from body.lbs import NumpyBody
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from common.arrays import DoubleArray
 from formats.motion import Motion, body_of
-from training.datasets.sequence import Sequence
+from training.datasets.sequence import PersonSequence
 from training.datasets.smpl_folder import HIPS_14, NAMES_14, SmplFolder
 from training.evaluation.metrics import PoseErrors, pose_errors
 from training.evaluation.predictions import rows_of_people
@@ -67,7 +67,7 @@ class ProtocolScores:
     """(T,) mm; NaN without SMPL's vertices."""
 
 
-def counted_frames(sequence: Sequence) -> NDArray[np.bool_]:
+def counted_frames(sequence: PersonSequence) -> NDArray[np.bool_]:
     """(T,) the frames of 3DPW that its protocol counts."""
     assert sequence.keypoint_confidence is not None, "3DPW has detections"
     seen = (sequence.keypoint_confidence[:, LIMBS] > SURE).sum(1) > LEAST_SEEN
@@ -75,7 +75,7 @@ def counted_frames(sequence: Sequence) -> NDArray[np.bool_]:
     return counted
 
 
-def score_threedpw(people: Several[Sequence], motion: Motion, smpl: SmplFolder | None = None) -> list[ProtocolScores]:
+def score_threedpw(people: Several[PersonSequence], motion: Motion, smpl: SmplFolder | None = None) -> list[ProtocolScores]:
     """Score a motion on the people of one recording of 3DPW, who are found by where their keypoints lie.
 
     Args:
@@ -106,7 +106,7 @@ def score_threedpw(people: Several[Sequence], motion: Motion, smpl: SmplFolder |
     return scores
 
 
-def score_emdb(sequence: Sequence, motion: Motion, smpl: SmplFolder) -> ProtocolScores:
+def score_emdb(sequence: PersonSequence, motion: Motion, smpl: SmplFolder) -> ProtocolScores:
     """Score a motion on one sequence of EMDB. Its person is found by where the truth's joints lie in the picture.
 
     Raises as `score_threedpw`.
@@ -142,7 +142,7 @@ def together(scores: Several[ProtocolScores]) -> ProtocolScores:
 
 
 def _scores(
-    sequence: Sequence,
+    sequence: PersonSequence,
     counted: NDArray[np.bool_],
     found: NDArray[np.bool_],
     predicted: DoubleArray,
@@ -155,7 +155,7 @@ def _scores(
     return ProtocolScores(f"{sequence.name} {sequence.person}", len(sequence), counted, found, errors, pve)
 
 
-def _sure_keypoints(sequence: Sequence) -> DoubleArray:
+def _sure_keypoints(sequence: PersonSequence) -> DoubleArray:
     """(T, 17, 2) pixels; NaN for those that the data set's detector was not sure of."""
     assert sequence.keypoints_px is not None, "3DPW has detections"
     assert sequence.keypoint_confidence is not None, "3DPW has detections"
@@ -163,7 +163,7 @@ def _sure_keypoints(sequence: Sequence) -> DoubleArray:
 
 
 def _on_the_surface(
-    sequence: Sequence,
+    sequence: PersonSequence,
     motion: Motion,
     rows: NDArray[np.int64],
     smpl: SmplFolder,

@@ -29,13 +29,13 @@ from realtime.stages.keypoints import MoveNet
 from training.motion.bank import Augmentation, MotionBank
 from training.motion.clip import MotionError
 from training.motion.opening import open_clips
-from training.noise_measurement.fit_detector import Observations, fit
+from training.noise_measurement.fit_detector import Observations, fit_detector_noise
 from training.simulation.batches import keypoint_visibility
 from training.simulation.cameras import draw_views
 from training.simulation.detector_noise import TABLES, extent, load_noise
 from training.simulation.shapes import draw_betas
-from training.synth.appearance import clothing
-from training.synth.backgrounds import background
+from training.synth.appearance import sample_vertex_colours
+from training.synth.backgrounds import sample_background
 
 FRAMES, FPS, LONGEST = 6, 30.0, 640
 NETWORKS = ("movenet-lightning", "movenet-thunder")
@@ -86,7 +86,11 @@ def measure_rendered(motion: Path, people: int, seed: int) -> dict[str, Observat
         width, height = (int(value * shrink) for value in views.size[0].tolist())
         focal = float(views.focal[0]) * shrink
         camera = Camera(focal, focal, width / 2, height / 2)
-        colour, scene, grain = clothing(arrays, rng), background(height, width, rng), rng.uniform(0, 6)
+        colour, scene, grain = (
+            sample_vertex_colours(arrays, rng),
+            sample_background(height, width, rng),
+            rng.uniform(0, 6),
+        )
         scale = (extent(points, state < 2)[0] * shrink).tolist()
         for t in range(FRAMES):
             image = scene.copy()
@@ -121,7 +125,7 @@ def main(
     torch.set_num_threads(1)
     rows, real = {}, {noise.name: noise.real for noise in load_noise()}
     for name, seen in measure_rendered(motion, people, seed).items():
-        rows[name] = {**fit(seen), "real": asdict(real[name])}
+        rows[name] = {**fit_detector_noise(seen), "real": asdict(real[name])}
         error = np.linalg.norm(seen.detected - seen.truth, axis=-1) / seen.scale[..., None]
         used = (seen.state == 0) & (seen.confidence > 0.3)
         middle, tail = np.quantile(error[used], [0.5, 0.9])

@@ -44,7 +44,7 @@ def swapped_limbs(seen: Observations, limb: list[int]) -> NDArray[np.bool_]:
     return np.asarray((counted.sum(-1) >= 2) & (swapped < 0.4 * cost))
 
 
-def fit(seen: Observations) -> dict[str, object]:
+def fit_detector_noise(seen: Observations) -> dict[str, object]:
     """One detector's row of ``detector_noise.json``."""
     error = (seen.detected - seen.truth) / seen.scale[..., None, None]
     usable = np.ones(seen.state.shape, bool)

@@ -38,12 +38,12 @@ class CellPairs:
     window: NDArray[np.int64]
 
 
-def smear(field: FloatArray, cells: float) -> FloatArray:
+def blur_cells(field: FloatArray, cells: float) -> FloatArray:
     """``field`` (N, S, S, 2) blurred over ``cells`` cells (standard deviation)."""
     return field if cells == 0 else np.asarray(gaussian_filter(field, (0, cells, cells, 0), mode="nearest"), np.float32)
 
 
-def hats(speed: FloatArray) -> FloatArray:
+def interpolation_weights(speed: FloatArray) -> FloatArray:
     """Weights (..., len(SPEEDS)) of linear interpolation between `SPEEDS` at ``speed`` (...)."""
     out = np.stack(
         [np.interp(speed, SPEEDS, np.eye(len(SPEEDS))[k]).astype(np.float32) for k in range(len(SPEEDS))], -1
@@ -51,7 +51,7 @@ def hats(speed: FloatArray) -> FloatArray:
     return np.asarray(out, np.float32)
 
 
-def fit(pairs: CellPairs) -> dict[str, Any]:
+def fit_flow_noise(pairs: CellPairs) -> dict[str, Any]:
     """The row of one engine in ``flow_noise.json``; see `training.simulation.flow_noise.FlowNoise`.
 
     Besides its fields: ``window_spread``, standard deviation of the logarithm of a window's errors; ``persistence``,
@@ -61,13 +61,13 @@ def fit(pairs: CellPairs) -> dict[str, Any]:
     Raises ``ValueError`` where hardly anything moves in the pairs.
     """
     used = pairs.inside
-    shares = hats(np.linalg.norm(pairs.exact, axis=-1))
+    shares = interpolation_weights(np.linalg.norm(pairs.exact, axis=-1))
     if float(shares[used][:, 2:].sum()) < _FEWEST:
         raise ValueError("hardly anything moves in these pairs: film more windows")
     fits = {cells: _gains(pairs, shares, cells) for cells in BLURS}
     blur = min(fits, key=lambda cells: fits[cells][1])
     gain = fits[blur][0]
-    model = smear(pairs.exact * (shares @ gain)[..., None], blur)
+    model = blur_cells(pairs.exact * (shares @ gain)[..., None], blur)
     rest = np.asarray(pairs.estimated - model, np.float32)
     error = _errors(rest, shares, used)
     unit = np.clip(rest / (shares @ error)[..., None], -4, 4)
@@ -92,9 +92,11 @@ def _gains(pairs: CellPairs, shares: FloatArray, blur: float) -> tuple[FloatArra
     """The gain at each of `SPEEDS` under ``blur``, by least absolute error, and that error."""
     used = pairs.inside
     columns = np.stack(
-        [smear(pairs.exact * shares[..., k, None], blur)[used].ravel() for k in range(1, len(SPEEDS))], -1
+        [blur_cells(pairs.exact * shares[..., k, None], blur)[used].ravel() for k in range(1, len(SPEEDS))], -1
     ).astype(np.float64)
-    columns[:, 0] += smear(pairs.exact * shares[..., 0, None], blur)[used].ravel()  # no motion has no gain of its own
+    columns[:, 0] += blur_cells(pairs.exact * shares[..., 0, None], blur)[
+        used
+    ].ravel()  # no motion has no gain of its own
     seen = pairs.estimated[used].ravel().astype(np.float64)
     # A person is a tenth of the crop and nine tenths of what matters.
     matters = np.where(pairs.body[used], 4.0, 1.0).repeat(2)

@@ -30,17 +30,17 @@ from realtime.stages.flow import SIZE, CropFlow, RaftFlow
 from training.motion.bank import MotionBank
 from training.motion.clip import MotionError
 from training.motion.opening import open_clips
-from training.noise_measurement.fit_flow import CellPairs, fit
+from training.noise_measurement.fit_flow import CellPairs, fit_flow_noise
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import CELLS
 from training.simulation.flow_noise import TABLES
-from training.synth.observations import render_frames, track
-from training.synth.render import Renderer, crop_view
-from training.synth.scene import SceneMaker
-from training.synth.windows import cell_means
+from training.synth.observations import render_frames, simulate_tracking
+from training.synth.render import Renderer, crop_viewport
+from training.synth.scene import SceneSampler
+from training.synth.windows import field_cell_means
 
 FRAMES, FPS = 6, 30.0
-BINS: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, float("inf"))
+SPEED_BINS: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, float("inf"))
 """Edges of the bins of speed in the report, px of the 128 px crop a frame."""
 
 
@@ -62,27 +62,27 @@ class FlowPair:
     speed: FloatArray
 
 
-def film_pairs(motion: Path, windows: int, seed: int, engine: CropFlow | None = None) -> Iterator[FlowPair]:
+def simulate_pairs(motion: Path, windows: int, seed: int, engine: CropFlow | None = None) -> Iterator[FlowPair]:
     """Pairs of neighbouring frames of ``windows`` tracked people, as the live program would see them with ``engine``, DIS
     where none is given."""
     arrays = load_body()
-    maker = SceneMaker(MotionBank(open_clips(motion, "train"), seed=seed), arrays, TorchBody(arrays), seed + 1)
+    maker = SceneSampler(MotionBank(open_clips(motion, "train"), seed=seed), arrays, TorchBody(arrays), seed + 1)
     noise, rng = NoiseSampler(load_noise(), seed + 2), np.random.default_rng(seed + 3)
     done = 0
     while done < windows:
-        renderers = [Renderer(scene) for scene in maker.draw(min(8, windows - done), FRAMES, FPS)]
-        for renderer, found in zip(renderers, track(renderers, noise), strict=True):
+        renderers = [Renderer(scene) for scene in maker.sample(min(8, windows - done), FRAMES, FPS)]
+        for renderer, found in zip(renderers, simulate_tracking(renderers, noise), strict=True):
             if found is None:
                 continue
             done += 1
-            for shot in render_frames(renderer, found.boxes, 64, rng, engine):
-                if shot.flow is not None:
-                    yield _compare(renderer, shot.frame - 1, done, shot.flow.box, shot.flow.field)
+            for rendered in render_frames(renderer, found.boxes, 64, rng, engine):
+                if rendered.flow is not None:
+                    yield _compare(renderer, rendered.frame - 1, done, rendered.flow.box, rendered.flow.field)
 
 
 def _compare(renderer: Renderer, frame: int, window: int, box: Box, field: FloatArray) -> FlowPair:
     scene = renderer.scene
-    fine, coarse = crop_view(scene, box, SIZE), crop_view(scene, box, CELLS)
+    fine, coarse = crop_viewport(scene, box, SIZE), crop_viewport(scene, box, CELLS)
     owner = np.append(scene.mesh.owner, -1)
     flow = renderer.flow(frame, fine)
     seen = (owner[flow.ids] == 0) & ~flow.hidden & _in_picture(renderer, box, SIZE)
@@ -90,7 +90,7 @@ def _compare(renderer: Renderer, frame: int, window: int, box: Box, field: Float
     return FlowPair(
         window,
         np.asarray(small.field / np.float32(CELLS)),
-        cell_means(field),
+        field_cell_means(field),
         owner[small.ids] == 0,
         _in_picture(renderer, box, CELLS),
         np.linalg.norm(field - flow.field, axis=-1)[seen],
@@ -106,7 +106,7 @@ def _in_picture(renderer: Renderer, box: Box, size: int) -> NDArray[np.bool_]:
     return np.asarray(((y >= 0) & (y <= height - 1))[:, None] & ((x >= 0) & (x <= width - 1))[None])
 
 
-def gather(pairs: list[FlowPair]) -> CellPairs:
+def stack_pairs(pairs: list[FlowPair]) -> CellPairs:
     """All pairs in one."""
     return CellPairs(
         np.stack([pair.exact for pair in pairs]),
@@ -117,11 +117,11 @@ def gather(pairs: list[FlowPair]) -> CellPairs:
     )
 
 
-def report(pairs: list[FlowPair]) -> str:
+def error_table(pairs: list[FlowPair]) -> str:
     """End-point error of the 128² field on the person by speed, as a table."""
     error, speed = np.concatenate([p.error for p in pairs]), np.concatenate([p.speed for p in pairs])
     lines = [f"end-point error on the person, px of a {SIZE} px crop ({len(pairs)} pairs of frames)"]
-    for low, high in itertools.pairwise(BINS):
+    for low, high in itertools.pairwise(SPEED_BINS):
         chosen = error[(speed >= low) & (speed < high)]
         if len(chosen):
             middle, tail = np.quantile(chosen, [0.5, 0.9])
@@ -144,9 +144,11 @@ def main(
     if engine not in ("dis", "raft"):
         raise typer.BadParameter(f"--engine is dis or raft, not {engine!r}")
     torch.set_num_threads(1)
-    pairs = list(film_pairs(motion, windows, seed, RaftFlow(open_engine("raft-small")) if engine == "raft" else None))
-    print(report(pairs))
-    row = {**fit(gather(pairs)), "pairs": len(pairs), "fps": FPS, "crop": SIZE}
+    pairs = list(
+        simulate_pairs(motion, windows, seed, RaftFlow(open_engine("raft-small")) if engine == "raft" else None)
+    )
+    print(error_table(pairs))
+    row = {**fit_flow_noise(stack_pairs(pairs)), "pairs": len(pairs), "fps": FPS, "crop": SIZE}
     for name, value in row.items():
         print(f"{name:14s} {value}")
     known = json.loads(output.read_text())["engines"] if output.exists() else {}

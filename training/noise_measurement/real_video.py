@@ -51,7 +51,7 @@ _COLUMNS: Final = [np.flatnonzero(np.array(GROUP_OF) == group) for group in rang
 
 
 @dataclass(frozen=True, slots=True)
-class Detected:
+class PersonDetections:
     """One person over N frames of a recording that follow each other: ``points`` (N, 17, 2) px, ``confidence`` (N, 17),
     ``visible`` (N, 17), ``size`` (N,) px: the longer side of the box around what is seen."""
 
@@ -64,7 +64,7 @@ class Detected:
     size: DoubleArray
 
 
-def people_in(motion: Motion) -> list[Detected]:
+def people_in(motion: Motion) -> list[PersonDetections]:
     """Everyone in a recording."""
     people = []
     for person in np.unique(motion.person[motion.person >= 0]):
@@ -73,7 +73,7 @@ def people_in(motion: Motion) -> list[Detected]:
             part[rows].astype(np.float64) for part in (motion.keypoints_px, motion.keypoint_confidence)
         )
         people.append(
-            Detected(
+            PersonDetections(
                 motion.source, int(person), motion.fps, points, confidence, visible(motion, rows), _size(motion, rows)
             )
         )
@@ -125,12 +125,12 @@ def fit_difficulty(detector: DetectorNoise, confidences: list[DoubleArray]) -> f
     return float(_SHARES[int(np.argmin(cost))])
 
 
-def confidences_of(person: Detected) -> list[DoubleArray]:
+def confidences_of(person: PersonDetections) -> list[DoubleArray]:
     """The confidences of a person's visible keypoints, an array for each of `GROUPS`."""
     return [person.confidence[:, columns][person.visible[:, columns]] for columns in _COLUMNS]
 
 
-def still_jitter(person: Detected) -> list[DoubleArray]:
+def still_jitter(person: PersonDetections) -> list[DoubleArray]:
     """Per frame, what is new in the places of visible, sure keypoints that hardly move, over the person's size; an array for
     each of `GROUPS`. Of white noise it is the deviation along one direction, times the square root of two."""
     if len(person.points) < 5:
@@ -157,7 +157,7 @@ def fit_jitter(detector: DetectorNoise, jitters: list[DoubleArray]) -> float:
     return float(shares[int(np.argmin(cost))])
 
 
-def _drawn(noise: NoiseSampler, windows: int = 100, length: int = 40) -> Detected:
+def _drawn(noise: NoiseSampler, windows: int = 100, length: int = 40) -> PersonDetections:
     """Somebody who does not move, as the noise model has him seen: windows one after the other."""
     torch.manual_seed(0)
     points = (torch.rand(windows, 1, 17, 2) * 400 + 120).expand(windows, length, 17, 2)
@@ -165,7 +165,7 @@ def _drawn(noise: NoiseSampler, windows: int = 100, length: int = 40) -> Detecte
     detected, confidence = noise(points, state, size, torch.full((windows, length), 1 / 30))
     scale = (points.amax(2) - points.amin(2)).amax(-1).flatten().double().numpy()
     places, sure = detected.flatten(0, 1).double().numpy(), confidence.flatten(0, 1).double().numpy()
-    return Detected("drawn", 0, 30.0, places, sure, np.ones(sure.shape, bool), scale)
+    return PersonDetections("drawn", 0, 30.0, places, sure, np.ones(sure.shape, bool), scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ def main(
     _print_people(noise, [person for motion in recordings for person in people_in(motion)])
 
 
-def _print_people(noise: DetectorNoise, people: list[Detected]) -> None:
+def _print_people(noise: DetectorNoise, people: list[PersonDetections]) -> None:
     table = Table("recording", "person", "frames", *GROUPS, "difficulty", title="mean confidence of visible keypoints")
     difficulties, shaking = [], [still_jitter(person) for person in people if person.fps >= _LEAST_FPS]
     for person in people:

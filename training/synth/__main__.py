@@ -17,8 +17,8 @@ from typing import Annotated
 import typer
 
 from training.motion.clip import MotionError
-from training.synth.cluster import LOCAL, ClusterError, run_ray
-from training.synth.factory import KINDS, SPLITS, Job, make_shard
+from training.synth.cluster import LOCAL_CLUSTER, ClusterError, run_ray
+from training.synth.factory import KINDS, SPLITS, ShardJob, make_shard
 from training.synth.shards import ShardError, ShardRow
 
 
@@ -30,7 +30,7 @@ def shard_numbers(text: str) -> range:
     return range(int(first), int(last or first) + 1)
 
 
-def run_local(jobs: list[Job], workers: int) -> Iterator[tuple[ShardRow, bool]]:
+def run_local(jobs: list[ShardJob], workers: int) -> Iterator[tuple[ShardRow, bool]]:
     """Make shards in this process, or in ``workers`` of them."""
     if workers <= 1:
         yield from map(make_shard, jobs)
@@ -45,7 +45,7 @@ def with_address(words: list[str]) -> list[str]:
     value may be left out."""
     out: list[str] = []
     for word, following in zip(words, [*words[1:], "--"], strict=True):
-        out += [word, LOCAL] if word == "--ray" and following.startswith("-") else [word]
+        out += [word, LOCAL_CLUSTER] if word == "--ray" and following.startswith("-") else [word]
     return out
 
 
@@ -69,7 +69,7 @@ def main(
         raise typer.BadParameter(f"--split is one of {', '.join(SPLITS)}, not {split!r}")
     # Workers may run elsewhere: paths must not depend on where this one was started.
     motion, output = motion.absolute(), output.absolute()
-    jobs = [Job(kind, split, seed, shard, samples, motion, output) for shard in shard_numbers(shards)]
+    jobs = [ShardJob(kind, split, seed, shard, samples, motion, output) for shard in shard_numbers(shards)]
     start, made = time.monotonic(), 0
     try:
         for row, new in run_ray(jobs, ray, workers if workers > 1 else None) if ray else run_local(jobs, workers):

@@ -17,7 +17,7 @@ from body.joints import JOINT_NAMES
 from body.model import BodyArrays
 from common.arrays import FloatArray
 
-PATTERN: Final = 128
+PATTERN_SIDE: Final = 128
 """Side of a pattern, texels, a power of two. Patterns repeat without a seam."""
 
 SKIN, HAIR, TOP, BOTTOM, SHOES = range(5)
@@ -29,7 +29,7 @@ class Appearance:
     """How one surface looks. V vertices, F faces, G garments.
 
     ``colour`` (V, 3) float32 BGR 0..1; ``garment`` (F,) int32 row of ``patterns``; ``axis`` (F,) int32, the rest-frame axis
-    along which the pattern is projected; ``patterns`` (G, PATTERN, PATTERN, 3) uint8 multiply the colour, 255 leaves it;
+    along which the pattern is projected; ``patterns`` (G, PATTERN_SIDE, PATTERN_SIDE, 3) uint8 multiply the colour, 255 leaves it;
     ``density`` (G,) float32 texels a metre; ``offset`` (V,) float32 metres that cloth and hair stand off along the normal.
     """
 
@@ -46,30 +46,30 @@ def vertex_parts(arrays: BodyArrays) -> NDArray[np.int64]:
     return np.asarray(arrays.weights.argmax(1), np.int64)
 
 
-def _wear(arrays: BodyArrays, rng: np.random.Generator) -> NDArray[np.int32]:
+def _assign_garments(arrays: BodyArrays, rng: np.random.Generator) -> NDArray[np.int32]:
     """(V,) garment of each vertex: short or long sleeves and legs, now and then bare feet or shoulders."""
     part = np.array(JOINT_NAMES)[vertex_parts(arrays)]
     place = arrays.v_template
-    worn = np.full(len(part), SKIN, np.int32)
+    garments = np.full(len(part), SKIN, np.int32)
 
-    def cover(garment: int, *joints: str) -> None:
-        worn[np.isin(part, [side + joint for joint in joints for side in ("", "left_", "right_")])] = garment
+    def assign(garment: int, *joints: str) -> None:
+        garments[np.isin(part, [side + joint for joint in joints for side in ("", "left_", "right_")])] = garment
 
     sleeves, legs = ("elbow",) if rng.random() < 0.6 else (), ("knee",) if rng.random() < 0.7 else ()
-    cover(TOP, "spine1", "spine2", "spine3", "collar", *(("shoulder",) if rng.random() < 0.85 else ()), *sleeves)
-    cover(BOTTOM, "pelvis", "hip", *legs)
+    assign(TOP, "spine1", "spine2", "spine3", "collar", *(("shoulder",) if rng.random() < 0.85 else ()), *sleeves)
+    assign(BOTTOM, "pelvis", "hip", *legs)
     if rng.random() < 0.85:
-        cover(SHOES, "ankle", "foot")
+        assign(SHOES, "ankle", "foot")
     head = part == "head"
     top, middle = place[head, 1].max(), np.median(place[head, 2])
     cut = rng.uniform(0.10, 0.22)
     hair = (place[:, 1] > top - 0.055) | ((place[:, 2] < middle - 0.005) & (place[:, 1] > top - cut))
-    worn[head & hair] = HAIR
-    return worn
+    garments[head & hair] = HAIR
+    return garments
 
 
-def _colours(arrays: BodyArrays, worn: NDArray[np.int32], rng: np.random.Generator) -> FloatArray:
-    """(V, 3) BGR 0..1 for the garments ``worn``."""
+def _colours(arrays: BodyArrays, garments: NDArray[np.int32], rng: np.random.Generator) -> FloatArray:
+    """(V, 3) BGR 0..1 for the garments ``garments``."""
     place = arrays.v_template
     skin = np.array([0.55, 0.65, 0.85]) * rng.uniform(0.25, 1.1)
     table = np.empty((GARMENTS, 3))
@@ -80,7 +80,7 @@ def _colours(arrays: BodyArrays, worn: NDArray[np.int32], rng: np.random.Generat
         table[garment] = (vivid + (grey - vivid) * rng.random()) * rng.uniform(0.45, 1.0)
     if rng.random() < 0.12:
         table[BOTTOM] = table[TOP]  # dress, overall
-    colour = table[worn]
+    colour = table[garments]
     head = np.array(JOINT_NAMES)[vertex_parts(arrays)] == "head"
     for number, keypoint in enumerate(arrays.coco_regressor[:3] @ place):
         near = np.linalg.norm(place - keypoint, axis=1)
@@ -92,37 +92,37 @@ def _colours(arrays: BodyArrays, worn: NDArray[np.int32], rng: np.random.Generat
     return np.clip(colour * (1 + rng.normal(0, 0.05, (len(colour), 1))), 0, 1).astype(np.float32)
 
 
-def clothing(arrays: BodyArrays, rng: np.random.Generator) -> FloatArray:
+def sample_vertex_colours(arrays: BodyArrays, rng: np.random.Generator) -> FloatArray:
     """Random skin, hair, shirt, trousers and shoes as colours of the vertices alone: (V, 3) BGR, 0..1."""
-    worn = _wear(arrays, rng)
-    colour = _colours(arrays, worn, rng)
+    garments = _assign_garments(arrays, rng)
+    colour = _colours(arrays, garments, rng)
     for garment in (TOP, BOTTOM, SHOES):
         if rng.random() < 0.4:
-            chosen = worn == garment
+            chosen = garments == garment
             colour[chosen] *= 1 - 0.3 * (np.sin(arrays.v_template[chosen, 1:2] * rng.uniform(20, 120)) > 0)
     return colour
 
 
-def dress(arrays: BodyArrays, rng: np.random.Generator) -> Appearance:
+def sample_appearance(arrays: BodyArrays, rng: np.random.Generator) -> Appearance:
     """A person's whole look: colours, patterned and wrinkled cloth, hair with volume, loose or tight clothes."""
-    worn = _wear(arrays, rng)
-    colour = _colours(arrays, worn, rng)
+    garments = _assign_garments(arrays, rng)
+    colour = _colours(arrays, garments, rng)
     loose = np.zeros(GARMENTS)
     loose[HAIR] = rng.uniform(0.0, 0.03)
     loose[[TOP, BOTTOM]] = np.maximum(rng.normal(0.006, 0.008, 2), 0.001)
     loose[SHOES] = rng.uniform(0.002, 0.01)
-    offset = _smooth(arrays, loose[worn] * (1 + rng.uniform(0, 0.5) * rng.normal(size=len(worn))))
+    offset = _smooth(arrays, loose[garments] * (1 + rng.uniform(0, 0.5) * rng.normal(size=len(garments))))
     faces = arrays.faces
     corner = arrays.v_template[faces]
     normal = np.abs(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]))
-    patterns = np.empty((GARMENTS, PATTERN, PATTERN, 3), np.uint8)
+    patterns = np.empty((GARMENTS, PATTERN_SIDE, PATTERN_SIDE, 3), np.uint8)
     patterns[SKIN], patterns[HAIR] = _shades(rng, 0.06, 1.2)[..., None], _shades(rng, 0.35, 0.5)[..., None]
     for garment in (TOP, BOTTOM, SHOES):
-        patterns[garment] = cloth(rng)
-    density = (PATTERN / rng.uniform(0.15, 0.7, GARMENTS)).astype(np.float32)
+        patterns[garment] = sample_cloth_pattern(rng)
+    density = (PATTERN_SIDE / rng.uniform(0.15, 0.7, GARMENTS)).astype(np.float32)
     return Appearance(
         colour,
-        worn[faces[:, 0]],
+        garments[faces[:, 0]],
         normal.argmax(1).astype(np.int32),
         patterns,
         density,
@@ -147,7 +147,7 @@ def _log_rate(size: int) -> FloatArray:
     return np.log(rate).astype(np.float32)
 
 
-def tiling_noise(rng: np.random.Generator, roughness: float, size: int = PATTERN) -> FloatArray:
+def tiling_noise(rng: np.random.Generator, roughness: float, size: int = PATTERN_SIDE) -> FloatArray:
     """(size, size) noise of zero mean and unit variance that repeats without a seam; its spectrum falls with the
     ``roughness``-th power of the frequency."""
     waves = rng.standard_normal((size, size // 2 + 1, 2), np.float32).view(np.complex64)[..., 0]
@@ -161,15 +161,18 @@ def _bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def _shades(rng: np.random.Generator, depth: float, roughness: float) -> NDArray[np.uint8]:
-    """(PATTERN, PATTERN) shading that goes down by about ``depth`` twice over."""
+    """(PATTERN_SIDE, PATTERN_SIDE) shading that goes down by about ``depth`` twice over."""
     return _bytes(1 - depth * (1 + 0.5 * tiling_noise(rng, roughness)).clip(0, 2))
 
 
-def cloth(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(PATTERN, PATTERN, 3): a plain, striped, checked, dotted, blotched or printed cloth, woven and wrinkled."""
-    line = np.arange(PATTERN) / PATTERN * 2 * np.pi
-    across, down = np.broadcast_to(line[None], (PATTERN, PATTERN)), np.broadcast_to(line[:, None], (PATTERN, PATTERN))
-    mask: NDArray[Any] = np.zeros((PATTERN, PATTERN))
+def sample_cloth_pattern(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(PATTERN_SIDE, PATTERN_SIDE, 3): a plain, striped, checked, dotted, blotched or printed cloth, woven and wrinkled."""
+    line = np.arange(PATTERN_SIDE) / PATTERN_SIDE * 2 * np.pi
+    across, down = (
+        np.broadcast_to(line[None], (PATTERN_SIDE, PATTERN_SIDE)),
+        np.broadcast_to(line[:, None], (PATTERN_SIDE, PATTERN_SIDE)),
+    )
+    mask: NDArray[Any] = np.zeros((PATTERN_SIDE, PATTERN_SIDE))
     bands, edge = int(rng.integers(1, 7)), rng.uniform(-0.6, 0.6)
     match rng.choice(
         ["plain", "stripes", "checks", "dots", "blotches", "print"], p=[0.4, 0.15, 0.12, 0.08, 0.12, 0.13]

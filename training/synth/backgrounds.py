@@ -13,7 +13,7 @@ from training.synth.appearance import tiling_noise
 from training.synth.photographs import materials
 
 
-def background(height: int, width: int, rng: np.random.Generator) -> ImageArray:
+def sample_background(height: int, width: int, rng: np.random.Generator) -> ImageArray:
     """Clouds of many scales with a few flat boxes: uint8 (height, width, 3)."""
     image = np.zeros((height, width, 3), np.float32)
     for cells in (3, 6, 12, 24, 48, 96):
@@ -30,15 +30,15 @@ def background(height: int, width: int, rng: np.random.Generator) -> ImageArray:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 2.5)), np.float32).clip(0, 255).astype(np.uint8)
 
 
-KINDS: Final = ("clouds", "plain", "tiles", "planks", "shelf", "leaves", "material")
-SHARES: Final = (0.24, 0.22, 0.13, 0.09, 0.13, 0.09, 0.10)
+WALL_KINDS: Final = ("clouds", "plain", "tiles", "planks", "shelf", "leaves", "material")
+WALL_SHARES: Final = (0.24, 0.22, 0.13, 0.09, 0.13, 0.09, 0.10)
 
 
-def wall(rng: np.random.Generator, side: int) -> ImageArray:
+def sample_wall_texture(rng: np.random.Generator, side: int) -> ImageArray:
     """A texture (side, side, 3) for a wall or a floor. Some are nearly plain: real walls give optical flow nothing to hold."""
-    match rng.choice(KINDS, p=SHARES):
+    match rng.choice(WALL_KINDS, p=WALL_SHARES):
         case "clouds":
-            return background(side, side, rng)
+            return sample_background(side, side, rng)
         case "plain":
             image = _paint(rng) * (1 + rng.uniform(0, 0.05) * tiling_noise(rng, 1.8, side))[..., None]
         case "tiles":

@@ -24,26 +24,26 @@ from training.motion.bank import MotionBank
 from training.motion.clip import MotionError
 from training.motion.opening import open_clips
 from training.simulation.detector_noise import NoiseSampler, load_noise
-from training.synth.frames import FPS, SCENE, draw_frames, draw_motion, whole
+from training.synth.frames import FPS, SCENE, full_viewport, generate_frames, generate_motion
 from training.synth.render import Renderer, Sensor
-from training.synth.scene import SceneMaker
-from training.synth.windows import FRAMES, draw_windows
+from training.synth.scene import SceneSampler
+from training.synth.windows import FRAMES, generate_windows
 
 
-def pictures(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator, count: int) -> None:
-    """``count`` whole textured pictures, 640 px on the longer side, with all sensor faults, not stored."""
+def render_images(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int) -> None:
+    """``count`` full_viewport textured render_images, 640 px on the longer side, with all sensor faults, not stored."""
     del noise
     done = 0
     while done < count:
-        for scene in maker.draw(8, SCENE, FPS):
-            renderer, sensor = Renderer(scene), Sensor.draw(rng)
+        for scene in maker.sample(8, SCENE, FPS):
+            renderer, sensor = Renderer(scene), Sensor.sample(rng)
             for frame in range(SCENE):
-                sensor(renderer.picture(frame, whole(renderer)[0]), rng)
+                sensor(renderer.render(frame, full_viewport(renderer)[0]), rng)
                 done += 1
 
 
 def _exhaust(draw: Callable[..., object]) -> Callable[..., None]:
-    def run(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator, count: int) -> None:
+    def run(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int) -> None:
         for _ in draw(maker, noise, rng, count):  # type: ignore[attr-defined]
             pass
 
@@ -65,16 +65,16 @@ def main(
     cv2.setNumThreads(1)
     clips = open_clips(motion, "train")
     rows: list[tuple[str, str, Callable[..., None], int]] = [
-        ("motion only, 128²: exact flow, silhouette, keypoints", "body_1722", _exhaust(draw_motion), 1),
-        ("the same of the full body", "body_6890", _exhaust(draw_motion), 1),
-        ("textured pictures, 640 px", "body_6890", pictures, 1),
-        ("frames kind, all labels, encoded", "body_6890", _exhaust(draw_frames), 1),
-        ("windows kind: crop, DIS flow, exact flow, detections", "body_6890", _exhaust(draw_windows), FRAMES),
+        ("motion only, 128²: exact flow, silhouette, keypoints", "body_1722", _exhaust(generate_motion), 1),
+        ("the same of the full body", "body_6890", _exhaust(generate_motion), 1),
+        ("textured render_images, 640 px", "body_6890", render_images, 1),
+        ("frames kind, all labels, encoded", "body_6890", _exhaust(generate_frames), 1),
+        ("windows kind: crop, DIS flow, exact flow, detections", "body_6890", _exhaust(generate_windows), FRAMES),
     ]
     print(f"{'what':55s} {'body':10s} {'frames/s/core':>13s} {'peak MB':>8s}")
     for name, model, work, frames in rows:
         arrays = load_body(model)
-        maker = SceneMaker(MotionBank(clips, seed=1), arrays, TorchBody(arrays), 2)
+        maker = SceneSampler(MotionBank(clips, seed=1), arrays, TorchBody(arrays), 2)
         noise, rng = NoiseSampler(load_noise(), 3), np.random.default_rng(4)
         work(maker, noise, rng, 4)  # compiles, and draws the walls
         count, spent, size = 0, 0.0, 16

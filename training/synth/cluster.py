@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from common.errors import UserError
-from training.synth.factory import Job, make_shard
+from training.synth.factory import ShardJob, make_shard
 from training.synth.shards import ShardRow
 
-LOCAL: Final = "local"
+LOCAL_CLUSTER: Final = "local"
 """The address of a cluster of this machine alone, which is started for the run and ended with it."""
 
 
@@ -17,8 +17,8 @@ class ClusterError(UserError, RuntimeError):
     """Ray is not installed or cannot be reached. The message says what to do."""
 
 
-def run_ray(jobs: list[Job], address: str, processors: int | None = None) -> Iterator[tuple[ShardRow, bool]]:
-    """Make shards on the cluster at ``address`` (`LOCAL`, ``"auto"`` or ``HOST:PORT``), in the order in which they get ready.
+def run_ray(jobs: list[ShardJob], address: str, processors: int | None = None) -> Iterator[tuple[ShardRow, bool]]:
+    """Make shards on the cluster at ``address`` (`LOCAL_CLUSTER`, ``"auto"`` or ``HOST:PORT``), in the order in which they get ready.
 
     One processor a shard, of ``processors`` on a local cluster (None: all). A shard whose machine is lost is made again
     elsewhere. Raises `ClusterError`, and whatever making a shard raises.
@@ -27,10 +27,10 @@ def run_ray(jobs: list[Job], address: str, processors: int | None = None) -> Ite
         import ray
     except ImportError:
         raise ClusterError("--ray needs Ray: pip install -e '.[ray]'") from None
-    local = address == LOCAL
+    local = address == LOCAL_CLUSTER
     try:
         ray.init(
-            address=LOCAL if local else address,
+            address=LOCAL_CLUSTER if local else address,
             num_cpus=processors if local else None,
             include_dashboard=False if local else None,
             log_to_driver=False,
@@ -38,7 +38,7 @@ def run_ray(jobs: list[Job], address: str, processors: int | None = None) -> Ite
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(
-            f"no Ray cluster at {address} ({error}): give the address of its head, or --ray {LOCAL}"
+            f"no Ray cluster at {address} ({error}): give the address of its head, or --ray {LOCAL_CLUSTER}"
         ) from error
     try:
         make = ray.remote(num_cpus=1, max_retries=3)(make_shard)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from body.joints import COCO_EDGES
 from common.arrays import ImageArray
-from training.synth.frames import OTHERS, decode_flow
+from training.synth.frames import OTHER_LABEL, decode_flow
 from training.synth.shards import ShardError, find_shards, read_shard
 
 TILE: Final = 128
@@ -65,26 +65,26 @@ def window_strip(sample: dict[str, Any]) -> ImageArray:
     return np.concatenate(parts, 1)
 
 
-def picture(data: bytes) -> ImageArray:
+def decode_image(data: bytes) -> ImageArray:
     """A stored picture, as it is: BGR, grey, or 16 bits."""
     return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
 
 
 def frame_strip(sample: dict[str, Any]) -> ImageArray:
     """The picture with its keypoints, the crop, parts, depth and flow; what is hidden in the next frame is white."""
-    frame = picture(sample["frame.jpg"])
+    frame = decode_image(sample["frame.jpg"])
     scale = TILE / len(frame)
     image = tile(frame)
     draw_keypoints(image, sample["points"] * scale, sample["state"])
-    parts = picture(sample["parts.png"])
+    parts = decode_image(sample["parts.png"])
     colours = np.asarray(cv2.applyColorMap((parts * 37 % 255).astype(np.uint8), cv2.COLORMAP_HSV), np.uint8)
-    colours[parts == 0], colours[parts == OTHERS] = 40, 160
-    near = (2.0 / np.maximum(picture(sample["depth.png"]) / 1000, 1e-3)).clip(0, 1)
+    colours[parts == 0], colours[parts == OTHER_LABEL] = 40, 160
+    near = (2.0 / np.maximum(decode_image(sample["depth.png"]) / 1000, 1e-3)).clip(0, 1)
     field, hidden = decode_flow(sample["flow.png"])
     flow = flow_colours(field / len(field))
     flow[hidden] = 255
     depth = cv2.applyColorMap((near * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
-    rest = (picture(sample["crop.jpg"]), colours, np.asarray(depth, np.uint8), flow)
+    rest = (decode_image(sample["crop.jpg"]), colours, np.asarray(depth, np.uint8), flow)
     return np.concatenate([image, *(tile(part) for part in rest)], 1)
 
 

@@ -16,7 +16,7 @@ _PER_WINDOW: Final = ("betas", "camera", "true_camera", "size")
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """N windows of T frames: every field of `training.synth.windows.draw_windows` with N in front, so ``arrays["rgb"]`` is
+    """N windows of T frames: every field of `training.synth.windows.generate_windows` with N in front, so ``arrays["rgb"]`` is
     (N, T, 64, 64, 3) uint8. Only the fields that were asked for."""
 
     arrays: dict[str, NDArray[Any]]

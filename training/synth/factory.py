@@ -19,16 +19,16 @@ from training.motion.bank import NONE, Augmentation, MotionBank
 from training.motion.clip import MotionError
 from training.motion.opening import open_clips
 from training.simulation.detector_noise import NoiseSampler, load_noise
-from training.synth.frames import draw_frames, draw_motion
-from training.synth.scene import SceneMaker
-from training.synth.shards import Sample, ShardRow, is_whole, read_row, shard_name, write_shard
-from training.synth.windows import draw_pairs, draw_windows
+from training.synth.frames import generate_frames, generate_motion
+from training.synth.scene import SceneSampler
+from training.synth.shards import Sample, ShardRow, is_intact, read_row, shard_name, write_shard
+from training.synth.windows import generate_pairs, generate_windows
 
 SPLITS: Final = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ShardJob:
     """One shard to make: ``count`` samples of ``kind`` from the ``split`` of the ``motion``, into the folder ``output``."""
 
     kind: str
@@ -40,13 +40,13 @@ class Job:
     output: Path
 
 
-Drawer = Callable[[SceneMaker, NoiseSampler, np.random.Generator, int], Iterator[Sample]]
+Drawer = Callable[[SceneSampler, NoiseSampler, np.random.Generator, int], Iterator[Sample]]
 
 KINDS: Final[dict[str, Drawer]] = {
-    "frames": draw_frames,
-    "motion": draw_motion,
-    "windows": draw_windows,
-    "pairs": draw_pairs,
+    "frames": generate_frames,
+    "motion": generate_motion,
+    "windows": generate_windows,
+    "pairs": generate_pairs,
 }
 """What can be made, by name."""
 
@@ -62,29 +62,29 @@ def _bank(motion: Path, split: str) -> MotionBank:
     return bank
 
 
-def seeds(job: Job) -> list[int]:
+def seeds(job: ShardJob) -> list[int]:
     """Five independent seeds for one shard: of motion and cameras, of scenes, of the detector, of the pictures, to spare."""
     entropy = (job.seed, SPLITS.index(job.split), zlib.crc32(job.kind.encode()), job.shard)
     return [int(value) for value in np.random.SeedSequence(entropy).generate_state(5)]
 
 
-def draw_samples(job: Job) -> Iterator[Sample]:
+def generate_samples(job: ShardJob) -> Iterator[Sample]:
     """The samples of one shard. The training split is augmented; the others show recorded motion as it is."""
     motion, scenes, detector, pictures, _ = seeds(job)
     bank = _bank(job.motion, job.split)
     bank.generator.manual_seed(motion)
     arrays = load_body()
     augmentation = Augmentation() if job.split == "train" else NONE
-    maker = SceneMaker(bank, arrays, TorchBody(arrays), scenes, augmentation)
+    maker = SceneSampler(bank, arrays, TorchBody(arrays), scenes, augmentation)
     noise = NoiseSampler(load_noise(), detector)
     return KINDS[job.kind](maker, noise, np.random.default_rng(pictures), job.count)
 
 
-def make_shard(job: Job) -> tuple[ShardRow, bool]:
+def make_shard(job: ShardJob) -> tuple[ShardRow, bool]:
     """Make a shard unless it is there and whole. Returns its row and whether it was made now."""
     row = read_row(job.output, shard_name(job.kind, job.split, job.shard))
-    if row is not None and (row.seed, row.samples) == (job.seed, job.count) and is_whole(job.output, row):
+    if row is not None and (row.seed, row.samples) == (job.seed, job.count) and is_intact(job.output, row):
         return row, False
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    return write_shard(job.output, job.kind, job.split, job.seed, job.shard, draw_samples(job)), True
+    return write_shard(job.output, job.kind, job.split, job.seed, job.shard, generate_samples(job)), True

@@ -13,9 +13,9 @@ from realtime.records import Box
 from realtime.stages.crops import Cropper
 from realtime.stages.flow import SIZE
 from training.simulation.detector_noise import NoiseSampler
-from training.synth.observations import CameraView, rendered_visibility, track
-from training.synth.render import ExactFlow, Renderer, Sensor, View, crop_view, region_view
-from training.synth.scene import SceneMaker
+from training.synth.observations import RegionRenderer, rendered_visibility, simulate_tracking
+from training.synth.render import ExactFlow, Renderer, Sensor, Viewport, crop_viewport, region_viewport
+from training.synth.scene import SceneSampler
 from training.synth.shards import Sample
 
 LONGEST: Final = 640
@@ -23,16 +23,16 @@ LONGEST: Final = 640
 SCENE: Final = 5
 """Frames of one scene that become samples; each has its flow to the next."""
 FPS: Final = 30.0
-OTHERS: Final = 255
+OTHER_LABEL: Final = 255
 """Label of things and passers-by among the parts; 0 is the room, 1 + joint a part of the person."""
 _BATCH: Final = 8
 FLOW_SCALE, FLOW_ZERO = 64.0, 32768.0
 
 
 def labels(renderer: Renderer, ids: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """(H, W): 0 room, 1 + joint the person's part that moves with it, `OTHERS` for all else."""
+    """(H, W): 0 room, 1 + joint the person's part that moves with it, `OTHER_LABEL` for all else."""
     mesh = renderer.scene.mesh
-    table = np.where(mesh.owner == 0, mesh.parts + 1, OTHERS)
+    table = np.where(mesh.owner == 0, mesh.parts + 1, OTHER_LABEL)
     return np.append(table, 0).astype(np.uint8)[ids]
 
 
@@ -59,7 +59,7 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
     return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 93])[1])
 
 
-def draw_frames(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
+def generate_frames(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
     """``count`` frames with all that is known of them.
 
     All of the picture, `LONGEST` px on its longer side: ``frame.jpg``; ``silhouette.png``, 255 the person; ``parts.png`` of
@@ -72,11 +72,11 @@ def draw_frames(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator
     """
     done = 0
     while done < count:
-        renderers = [Renderer(scene) for scene in maker.draw(_scenes(count - done), SCENE + 1, FPS)]
-        for renderer, found in zip(renderers, track(renderers, noise), strict=True):
+        renderers = [Renderer(scene) for scene in maker.sample(_scenes(count - done), SCENE + 1, FPS)]
+        for renderer, found in zip(renderers, simulate_tracking(renderers, noise), strict=True):
             if found is None:
                 continue
-            sensor = Sensor.draw(rng)
+            sensor = Sensor.sample(rng)
             for frame in range(SCENE):
                 yield _frame(renderer, frame, found.boxes[frame], found.states[frame], sensor, rng)
                 done += 1
@@ -89,31 +89,31 @@ def _scenes(frames: int) -> int:
     return min(_BATCH, -(-frames // SCENE))
 
 
-def whole(renderer: Renderer) -> tuple[View, float]:
+def full_viewport(renderer: Renderer) -> tuple[Viewport, float]:
     """The whole picture and its scale."""
     scene = renderer.scene
     scale = min(1.0, LONGEST / max(scene.size))
-    return region_view(scene, 0, 0, round(scene.size[0] * scale), round(scene.size[1] * scale), scale), scale
+    return region_viewport(scene, 0, 0, round(scene.size[0] * scale), round(scene.size[1] * scale), scale), scale
 
 
 def _frame(
     renderer: Renderer, frame: int, box: Box, states: NDArray[np.int64], sensor: Sensor, rng: np.random.Generator
 ) -> Sample:
-    scene, (view, scale) = renderer.scene, whole(renderer)
+    scene, (view, scale) = renderer.scene, full_viewport(renderer)
     shift = (scale - 1) / 2
     flow = renderer.flow(frame, view)
     parts = labels(renderer, flow.ids)
     joints = scene.joints[frame] + scene.pelvis[frame]
-    camera_view = CameraView(renderer, [box], sensor)
-    part = camera_view.part(frame, [box], rng)
-    crop = Cropper(SIZE)(part.image, part.within(camera_view.scaled(box)))
+    region_renderer = RegionRenderer(renderer, [box], sensor)
+    part = region_renderer.render_region(frame, [box], rng)
+    crop = Cropper(SIZE)(part.image, part.to_region(region_renderer.scale_box(box)))
     camera = np.array(view.camera, np.float32)
     depth = np.rint(1000 / np.maximum(flow.inverse_depth, 1000 / 65535)).astype(np.uint16)
     world = np.concatenate([scene.rotation[frame], -(scene.rotation[frame] @ scene.centre[frame])[:, None]], 1)
     return {
-        "frame.jpg": _jpeg(sensor(renderer.picture(frame, view), rng)),
+        "frame.jpg": _jpeg(sensor(renderer.render(frame, view), rng)),
         "crop.jpg": _jpeg(crop),
-        "silhouette.png": _png(np.where((parts > 0) & (parts < OTHERS), 255, 0).astype(np.uint8)),
+        "silhouette.png": _png(np.where((parts > 0) & (parts < OTHER_LABEL), 255, 0).astype(np.uint8)),
         "parts.png": _png(parts),
         "depth.png": _png(depth),
         "flow.png": encode_flow(flow),
@@ -132,17 +132,17 @@ def _frame(
     }
 
 
-def draw_motion(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
+def generate_motion(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
     """``count`` crops of motion alone, 128².
 
     ``flow`` (128, 128, 2) float16, exact, to the next frame, px of the crop; ``hidden`` and ``silhouette`` (128, 128) uint8;
-    ``points`` (2, 17, 2) COCO, px of the crop, in both frames, and ``state`` (17,); ``dt`` (1,) s; targets as in `draw_frames`.
+    ``points`` (2, 17, 2) COCO, px of the crop, in both frames, and ``state`` (17,); ``dt`` (1,) s; targets as in `generate_frames`.
     No colour is drawn, and no detector: the box is the person's own, off by some per cent.
     """
     del noise
     done = 0
     while done < count:
-        for scene in maker.draw(_scenes(count - done), SCENE + 1, FPS, textured=False):
+        for scene in maker.sample(_scenes(count - done), SCENE + 1, FPS, textured=False):
             renderer = Renderer(scene)
             for frame in range(SCENE):
                 yield motion_crop(renderer, frame, rng)
@@ -152,14 +152,14 @@ def draw_motion(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator
 
 
 def motion_crop(renderer: Renderer, frame: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-    """One sample of `draw_motion`."""
+    """One sample of `generate_motion`."""
     scene = renderer.scene
     points = scene.points[frame : frame + 2]
     seen = points[0].clip(0, np.array(scene.size, np.float32) - 1)
     low, high = seen.min(0), seen.max(0)
     side = max(float((high - low).max()) * rng.uniform(1.2, 1.45), 32.0)
     x, y = (low + high) / 2 + rng.normal(0, 0.03, 2) * side
-    view = crop_view(scene, Box(float(x), float(y), side), SIZE)
+    view = crop_viewport(scene, Box(float(x), float(y), side), SIZE)
     flow = renderer.flow(frame, view)
     owner = np.append(scene.mesh.owner, -1)
     silhouette = owner[flow.ids] == 0

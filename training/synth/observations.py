@@ -22,7 +22,7 @@ from realtime.stages.crops import Cropper
 from realtime.stages.flow import SIZE, CropFlow, DisFlow
 from realtime.stages.tracking import region_of
 from training.simulation.detector_noise import NoiseSampler
-from training.synth.render import BLOCK, Renderer, Sensor, crop_view, region_view
+from training.synth.render import BLOCK, Renderer, Sensor, crop_viewport, region_viewport
 
 _DEPTH: Final = {
     "nose": 0.03, "eye": 0.03, "ear": 0.04, "shoulder": 0.12, "elbow": 0.08, "wrist": 0.06, "hip": 0.18, "knee": 0.10,
@@ -47,7 +47,7 @@ def rendered_visibility(renderer: Renderer, frame: int) -> NDArray[np.int64]:
     low, high = inside.min(0), inside.max(0)
     x, y = ((low + high) / 2).tolist()
     box = Box(x, y, max(float((high - low).max()) * 1.05, 16.0))
-    seen = renderer.surface(frame, crop_view(scene, box, _VISIBILITY)).inverse_depth
+    seen = renderer.surface(frame, crop_viewport(scene, box, _VISIBILITY)).inverse_depth
     cell = ((points - [box.x, box.y]) / box.size + 0.5) * _VISIBILITY - 0.5
     column, row = cell.round().astype(int).clip(0, _VISIBILITY - 1).T
     nearest = 1 / np.maximum(seen[row, column], 1e-6)
@@ -66,7 +66,7 @@ class ObservedTrack:
     boxes: list[Box]
 
 
-def track(renderers: list[Renderer], noise: NoiseSampler) -> list[ObservedTrack | None]:
+def simulate_tracking(renderers: list[Renderer], noise: NoiseSampler) -> list[ObservedTrack | None]:
     """Detect and follow the person of every scene (all of one length). None where the tracker would not have found anybody."""
     scenes = [renderer.scene for renderer in renderers]
     states = np.stack(
@@ -106,7 +106,7 @@ class RenderedFrame:
     flow: Flow | None
 
 
-class CameraView:
+class RegionRenderer:
     """Renders the parts of a scene's picture that crops of ``boxes`` need, at the scale that they need: twice `SIZE` pixels on
     the person are as good as all of them. A small person keeps the few pixels that a camera gives him."""
 
@@ -116,34 +116,34 @@ class CameraView:
         width, height = renderer.scene.size
         self.size = max(round(width * self.scale), BLOCK), max(round(height * self.scale), BLOCK)
 
-    def part(self, frame: int, boxes: list[Box], rng: np.random.Generator) -> Part:
+    def render_region(self, frame: int, boxes: list[Box], rng: np.random.Generator) -> RenderedRegion:
         """What ``boxes``, in pixels of the whole picture, see of ``frame``, as the sensor delivers it."""
-        region = cover([self.scaled(box) for box in boxes], *self.size)
-        view = region_view(self._renderer.scene, *region, self.scale)
-        picture = self._renderer.picture(frame, view, 1 if self.scale < 1 else 2)
-        return Part(region[0], region[1], self._sensor(picture, rng))
+        region = covering_region([self.scale_box(box) for box in boxes], *self.size)
+        view = region_viewport(self._renderer.scene, *region, self.scale)
+        picture = self._renderer.render(frame, view, 1 if self.scale < 1 else 2)
+        return RenderedRegion(region[0], region[1], self._sensor(picture, rng))
 
-    def scaled(self, box: Box) -> Box:
+    def scale_box(self, box: Box) -> Box:
         """A box of the whole picture in pixels of the picture made smaller."""
         shift = (self.scale - 1) / 2
         return Box(box.x * self.scale + shift, box.y * self.scale + shift, box.size * self.scale)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RenderedRegion:
     """A rendered part of a picture and where it lies in it."""
 
     left: int
     top: int
     image: ImageArray
 
-    def cut(self, left: int, top: int, right: int, bottom: int) -> ImageArray:
+    def crop(self, left: int, top: int, right: int, bottom: int) -> ImageArray:
         """Columns ``left``..``right`` - 1 and rows ``top``..``bottom`` - 1 of the picture, all of which lie in this part."""
         return np.ascontiguousarray(
             self.image[top - self.top : bottom - self.top, left - self.left : right - self.left]
         )
 
-    def within(self, box: Box) -> Box:
+    def to_region(self, box: Box) -> Box:
         """A box of the picture in pixels of this part."""
         return Box(box.x - self.left, box.y - self.top, box.size)
 
@@ -154,28 +154,31 @@ def render_frames(
     """Renderer a scene: a `RenderedFrame` for every frame, in order, ``crop`` px wide. The sensor is drawn from
     ``rng``; ``engine``
     estimates the flow, DIS where none is given."""
-    camera_view = CameraView(renderer, boxes, Sensor.draw(rng))
+    region_renderer = RegionRenderer(renderer, boxes, Sensor.sample(rng))
     # DIS starts from the field before: a film must not start from another one's.
     engine = DisFlow() if engine is None else engine
     cropper = Cropper(crop, cv2.BORDER_CONSTANT)
     times = np.cumsum(renderer.scene.dt)
-    previous: Part | None = None
+    previous: RenderedRegion | None = None
     for frame in range(renderer.scene.frames):
-        part, box = camera_view.part(frame, boxes[frame : frame + 2], rng), camera_view.scaled(boxes[frame])
+        part, box = (
+            region_renderer.render_region(frame, boxes[frame : frame + 2], rng),
+            region_renderer.scale_box(boxes[frame]),
+        )
         flow = None
         if previous is not None:
-            cut = cover([box], *camera_view.size)
+            cut = covering_region([box], *region_renderer.size)
             before, now = (
-                Frame(number, 0, float(times[number]), one.cut(*cut))
+                Frame(number, 0, float(times[number]), one.crop(*cut))
                 for number, one in ((frame - 1, previous), (frame, part))
             )
             moved = engine(before, now, Box(box.x - cut[0], box.y - cut[1], box.size))
             flow = Flow(frame, frame - 1, moved.dt_s, boxes[frame], moved.field)
-        yield RenderedFrame(frame, boxes[frame], cropper(part.image, part.within(box)).copy(), flow)
+        yield RenderedFrame(frame, boxes[frame], cropper(part.image, part.to_region(box)).copy(), flow)
         previous = part
 
 
-def cover(boxes: list[Box], width: int, height: int) -> tuple[int, int, int, int]:
+def covering_region(boxes: list[Box], width: int, height: int) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of what ``boxes`` see of a picture, in whole blocks, with a pixel to spare."""
     low = np.floor(np.min([[box.x - box.size / 2, box.y - box.size / 2] for box in boxes], 0)).astype(int) - 1
     high = np.ceil(np.max([[box.x + box.size / 2, box.y + box.size / 2] for box in boxes], 0)).astype(int) + 2

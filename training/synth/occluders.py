@@ -8,20 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.arrays import FloatArray
-from training.synth.appearance import Appearance, cloth
+from training.synth.appearance import Appearance, sample_cloth_pattern
 
 _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class Occluder:
     """A closed mesh over T frames: ``vertices`` (T, V, 3) m, camera frame; ``faces`` (F, 3), counter-clockwise from outside;
     ``rest`` (V, 3) where its pattern is fixed; ``look`` its colours."""
 
     vertices: FloatArray
     faces: NDArray[np.int32]
     rest: FloatArray
-    look: Appearance
+    appearance: Appearance
 
 
 def box_mesh(half: NDArray[np.floating]) -> tuple[FloatArray, NDArray[np.int32]]:
@@ -42,11 +42,11 @@ def box_mesh(half: NDArray[np.floating]) -> tuple[FloatArray, NDArray[np.int32]]
     return np.concatenate(vertices).astype(np.float32), np.array(faces, np.int32)
 
 
-def draw_box(
-    keypoints: FloatArray, turns: NDArray[np.float32], centre: NDArray[np.float32], rng: np.random.Generator
-) -> Thing:
+def sample_box_occluder(
+    keypoints: FloatArray, world_to_camera: NDArray[np.float32], centre: NDArray[np.float32], rng: np.random.Generator
+) -> Occluder:
     """A box before one of the person's first ``keypoints`` (17, 3) (camera frame, m), as seen by a camera that is turned by
-    ``turns`` (T, 3, 3), world to camera, at ``centre`` (T, 3): a pillar, a table that hides all below its edge, a crate."""
+    ``rotation`` (T, 3, 3), world to camera, at ``centre`` (T, 3): a pillar, a table that hides all below its edge, a crate."""
     kind = rng.choice(["crate", "pillar", "table"])
     # A table hides the legs and no more than the trunk.
     hidden = rng.choice([11, 12, 13, 14, 15, 16]) if kind == "table" else rng.integers(len(keypoints))
@@ -59,7 +59,7 @@ def draw_box(
             half = np.array([rng.uniform(0.02, 0.1) * reach, 4.0, 0.1])
         case _:
             half = np.array([rng.uniform(0.4, 1.5), rng.uniform(0.3, 0.8), rng.uniform(0.05, 0.3)]) * reach * 0.6
-    world = turns[0].T @ before + centre[0]
+    world = world_to_camera[0].T @ before + centre[0]
     if half[0] > 2.5 * half[2]:
         world[1] -= half[1]  # the table's top is at the keypoint
     vertices, faces = box_mesh(half)
@@ -67,15 +67,15 @@ def draw_box(
     away = world - centre[0]
     angle = np.arctan2(away[0], away[2]) + rng.normal(0, 0.3)
     cosine, sine = np.cos(angle), np.sin(angle)
-    turn = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], np.float32)
-    placed = vertices @ turn.T + world.astype(np.float32)
-    seen = np.einsum("tij,tvj->tvi", turns, placed[None] - centre[:, None]).astype(np.float32)
-    look = Appearance(
+    rotation = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], np.float32)
+    placed = vertices @ rotation.T + world.astype(np.float32)
+    seen = np.einsum("tij,tvj->tvi", world_to_camera, placed[None] - centre[:, None]).astype(np.float32)
+    appearance = Appearance(
         np.broadcast_to(rng.uniform(0.1, 0.9, 3) * rng.uniform(0.4, 1.0), vertices.shape).astype(np.float32),
         np.zeros(len(faces), np.int32),
         np.repeat(np.arange(3), 4).astype(np.int32),
-        cloth(rng)[None],
+        sample_cloth_pattern(rng)[None],
         (128 / rng.uniform(0.3, 1.5, 1)).astype(np.float32),
         np.zeros(len(vertices), np.float32),
     )
-    return Thing(np.ascontiguousarray(seen), faces, vertices, look)
+    return Occluder(np.ascontiguousarray(seen), faces, vertices, appearance)

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from common.arrays import FloatArray, ImageArray
 
-FOLDER: Final = Path(__file__).with_name("photographs")
+PHOTOGRAPHS: Final = Path(__file__).with_name("photographs")
 MANIFEST: Final = Path(__file__).parents[1] / "manifest.json"
-LIGHT: Final = "light.npz"
+LIGHT_FILE: Final = "light.npz"
 _LIGHT_SIZE: Final = (32, 16)
 PANORAMAS: Final = (
     "pmndrs-assets-1.7.0.tgz",
@@ -52,9 +52,9 @@ class Panorama:
 @lru_cache(maxsize=1)
 def panoramas() -> tuple[Panorama, ...]:
     """All panoramas that ship, by name."""
-    with np.load(FOLDER / LIGHT, allow_pickle=False) as lights:
+    with np.load(PHOTOGRAPHS / LIGHT_FILE, allow_pickle=False) as lights:
         return tuple(
-            Panorama(name, _read(FOLDER / f"{name}.jpg"), np.asarray(lights[name], np.float32))
+            Panorama(name, _read(PHOTOGRAPHS / f"{name}.jpg"), np.asarray(lights[name], np.float32))
             for name in sorted(lights.files)
         )
 
@@ -62,7 +62,7 @@ def panoramas() -> tuple[Panorama, ...]:
 @lru_cache(maxsize=1)
 def materials() -> tuple[ImageArray, ...]:
     """Pictures (256, 256, 3) of materials, grey as they ship."""
-    return tuple(_read(FOLDER / f"{name}.jpg") for name in MATERIALS)
+    return tuple(_read(PHOTOGRAPHS / f"{name}.jpg") for name in MATERIALS)
 
 
 def _read(path: Path) -> ImageArray:
@@ -86,7 +86,7 @@ def directions(width: int, height: int) -> FloatArray:
     return out.astype(np.float32)
 
 
-def look_along(panorama: ImageArray, along: NDArray[np.floating]) -> ImageArray:
+def sample_panorama(panorama: ImageArray, along: NDArray[np.floating]) -> ImageArray:
     """What a panorama shows in directions (H, W, 3) of any length, y up."""
     height, width = panorama.shape[:2]
     x = (np.arctan2(along[..., 0], along[..., 2]) / (2 * np.pi) + 0.5) * width - 0.5
@@ -100,7 +100,7 @@ def look_along(panorama: ImageArray, along: NDArray[np.floating]) -> ImageArray:
 
 def irradiance(light: FloatArray, turn: NDArray[np.floating]) -> FloatArray:
     """Harmonics (3, 9) of what a matt white surface shows under ``light`` (H, W, 3), in the order of
-    `training.synth.shading.light` and in a frame that ``turn`` (3, 3) takes to the panorama's (Ramamoorthi & Hanrahan 2001)."""
+    `training.synth.shading.shade_vertices` and in a frame that ``turn`` (3, 3) takes to the panorama's (Ramamoorthi & Hanrahan 2001)."""
     height, width = light.shape[:2]
     x, y, z = np.moveaxis(directions(width, height) @ turn, -1, 0)  # back to the asking frame
     solid = np.cos((0.5 - (np.arange(height) + 0.5) / height) * np.pi) * (np.pi / height) * (2 * np.pi / width)
@@ -117,7 +117,7 @@ def main(
     """Make the files again from the two packages. Needs OpenEXR: pip install OpenEXR."""
     if hashlib.sha256(panoramas_archive.read_bytes()).hexdigest() != PANORAMAS[1]:
         raise SystemExit(f"error: {panoramas_archive} is not the pinned archive: npm pack @pmndrs/assets@1.7.0")
-    FOLDER.mkdir(exist_ok=True)
+    PHOTOGRAPHS.mkdir(exist_ok=True)
     origins: dict[str, str] = {}
     lights: dict[str, NDArray[np.float16]] = {}
     with tarfile.open(panoramas_archive) as archive:
@@ -127,28 +127,28 @@ def main(
             if found and file:
                 name, radiance = found[1], _radiance(file.read().decode())
                 lights[name] = np.asarray(cv2.resize(radiance, _LIGHT_SIZE, interpolation=cv2.INTER_AREA), np.float16)
-                _write(FOLDER / f"{name}.jpg", _developed(radiance), 88)
+                _write(PHOTOGRAPHS / f"{name}.jpg", _developed(radiance), 88)
                 origins[f"{name}.jpg"] = PANORAMAS[2].format(name=name)
-    np.savez_compressed(FOLDER / LIGHT, **lights)  # type: ignore[arg-type]
-    origins[LIGHT] = PANORAMAS[2].format(name="*")
+    np.savez_compressed(PHOTOGRAPHS / LIGHT_FILE, **lights)  # type: ignore[arg-type]
+    origins[LIGHT_FILE] = PANORAMAS[2].format(name="*")
     with zipfile.ZipFile(wheel) as archive_file:
         for name in MATERIALS:
             data = np.frombuffer(archive_file.read(f"skimage/data/{name}.png"), np.uint8)
             image = cv2.resize(
                 np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)), (256, 256), interpolation=cv2.INTER_AREA
             )
-            _write(FOLDER / f"{name}.jpg", np.asarray(image, np.uint8), 85)
+            _write(PHOTOGRAPHS / f"{name}.jpg", np.asarray(image, np.uint8), 85)
             origins[f"{name}.jpg"] = _MATERIALS_FROM.format(name=name)
     manifest: dict[str, Any] = json.loads(MANIFEST.read_text())
     for file_name, origin in sorted(origins.items()):
         manifest[f"synth/photographs/{file_name}"] = {
             "origin": origin,
             "licence": "CC0-1.0",
-            "sha256": hashlib.sha256((FOLDER / file_name).read_bytes()).hexdigest(),
+            "sha256": hashlib.sha256((PHOTOGRAPHS / file_name).read_bytes()).hexdigest(),
             "command": "python -m training.synth.photographs --panoramas ARCHIVE --wheel WHEEL",
         }
     MANIFEST.write_text(json.dumps(manifest, indent=2) + "\n")
-    print(f"{len(origins)} files in {FOLDER}")
+    print(f"{len(origins)} files in {PHOTOGRAPHS}")
 
 
 def _radiance(module: str) -> FloatArray:

@@ -16,14 +16,14 @@ from realtime.stages.crops import crop_matrix
 from training.simulation.raster import fill, project, surface_flow
 from training.synth.room import paint_room, room_flow
 from training.synth.scene import Scene
-from training.synth.shading import hidden_points, light, paint_mesh, vertex_normals
+from training.synth.shading import hidden_points, paint_mesh, shade_vertices, vertex_normals
 
 BLOCK: Final = 8
 """Regions start at whole blocks of JPEG, so that its artefacts stand still in the picture as a camera's do."""
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Viewport:
     """A part of the picture, seen at some scale: ``camera`` fx, fy, cx, cy in pixels of this part, ``width``, ``height``."""
 
     camera: tuple[float, float, float, float]
@@ -31,28 +31,28 @@ class View:
     height: int
 
 
-def region_view(scene: Scene, left: int, top: int, right: int, bottom: int, scale: float) -> View:
+def region_viewport(scene: Scene, left: int, top: int, right: int, bottom: int, scale: float) -> Viewport:
     """Columns ``left``..``right`` - 1 and rows ``top``..``bottom`` - 1 of the whole picture made smaller by ``scale``."""
     fx, fy, cx, cy = (float(value) for value in scene.camera)
     shift = (scale - 1) / 2  # pixel centres are whole numbers before and after
-    return View(
+    return Viewport(
         (fx * scale, fy * scale, cx * scale + shift - left, cy * scale + shift - top), right - left, bottom - top
     )
 
 
-def crop_view(scene: Scene, box: Box, size: int) -> View:
+def crop_viewport(scene: Scene, box: Box, size: int) -> Viewport:
     """The ``size``² crop of ``box``, pixel for pixel as `realtime.stages.crops.Cropper` cuts it."""
     fx, fy, cx, cy = (float(value) for value in scene.camera)
     matrix = crop_matrix(box, size)
     scale = float(matrix[0, 0])
-    return View(
+    return Viewport(
         (fx * scale, fy * scale, cx * scale + float(matrix[0, 2]), cy * scale + float(matrix[1, 2])), size, size
     )
 
 
 @dataclass(frozen=True, slots=True)
 class VisibleSurface:
-    """What the pixels of a `View` see: ``ids`` (H, W) int32 face of the scene's mesh, -1 the room; ``inverse_depth`` (H, W)
+    """What the pixels of a `Viewport` see: ``ids`` (H, W) int32 face of the scene's mesh, -1 the room; ``inverse_depth`` (H, W)
     1/m, 0 the room; ``points`` (V, 3) the projected mesh."""
 
     ids: NDArray[np.int32]
@@ -78,12 +78,12 @@ class Renderer:
         self.scene = scene
         mesh = scene.mesh
         self._dressed: dict[int, tuple[FloatArray, FloatArray | None]] = {}
-        turn = scene.room.turn
-        self._turns = np.ascontiguousarray(scene.rotation @ turn.T, np.float32)
-        self._centres = np.ascontiguousarray(scene.centre @ turn.T + scene.room.origin, np.float32)
-        self._bare = not mesh.look.offset.any()
+        room_rotation = scene.room.rotation
+        self._rotations = np.ascontiguousarray(scene.rotation @ room_rotation.T, np.float32)
+        self._centres = np.ascontiguousarray(scene.centre @ room_rotation.T + scene.room.origin, np.float32)
+        self._bare = not mesh.appearance.offset.any()
 
-    def dressed(self, frame: int) -> FloatArray:
+    def clothed_vertices(self, frame: int) -> FloatArray:
         """Vertices (V, 3) with cloth and hair standing off the body, m, camera frame."""
         return self._dress(frame)[0]
 
@@ -93,7 +93,7 @@ class Renderer:
             vertices, normals = self.scene.mesh.vertices[frame], None
             if not self._bare:
                 normals = self._normals(vertices)
-                vertices = vertices + normals * self.scene.mesh.look.offset[:, None]
+                vertices = vertices + normals * self.scene.mesh.appearance.offset[:, None]
             self._dressed[frame] = vertices, normals
             self._dressed.pop(frame - 3, None)
         return self._dressed[frame]
@@ -108,12 +108,12 @@ class Renderer:
         vertices, normals = self._dress(frame)
         upright = (self._normals(vertices) if normals is None else normals) @ self.scene.rotation[frame]
         lit = np.empty_like(vertices)
-        light(np.ascontiguousarray(upright), self.scene.mesh.look.colour, self.scene.harmonics, lit)
+        shade_vertices(np.ascontiguousarray(upright), self.scene.mesh.appearance.colour, self.scene.harmonics, lit)
         return lit
 
-    def surface(self, frame: int, view: View) -> VisibleSurface:
+    def surface(self, frame: int, view: Viewport) -> VisibleSurface:
         """What is seen where."""
-        vertices = self.dressed(frame)
+        vertices = self.clothed_vertices(frame)
         points = np.empty_like(vertices)
         fx, fy, cx, cy = view.camera
         project(vertices, fx, fy, cx, cy, points)
@@ -122,23 +122,23 @@ class Renderer:
         fill(points, self.scene.mesh.faces, 0, depth, ids)
         return VisibleSurface(ids, depth, points)
 
-    def picture(self, frame: int, view: View, samples: int = 1) -> ImageArray:
+    def render(self, frame: int, view: Viewport, samples: int = 1) -> ImageArray:
         """The (H, W, 3) BGR picture as a perfect camera takes it, ``samples``² rays a pixel."""
         if samples > 1:
             fx, fy, cx, cy = view.camera
             shift = (samples - 1) / 2
-            fine = View(
+            fine = Viewport(
                 (fx * samples, fy * samples, cx * samples + shift, cy * samples + shift),
                 view.width * samples,
                 view.height * samples,
             )
-            large = self.picture(frame, fine)
+            large = self.render(frame, fine)
             return np.asarray(cv2.resize(large, (view.width, view.height), interpolation=cv2.INTER_AREA), np.uint8)
         surface = self.surface(frame, view)
         mesh, room = self.scene.mesh, self.scene.room
         image = np.empty((view.height, view.width, 3), np.uint8)
         paint_room(
-            self._turns[frame],
+            self._rotations[frame],
             self._centres[frame],
             np.array(view.camera, np.float32),
             room.low,
@@ -150,34 +150,34 @@ class Renderer:
             surface.ids,
             image,
         )
-        look = mesh.look
+        appearance = mesh.appearance
         paint_mesh(
             surface.points,
             mesh.faces,
             surface.ids,
             self._lit(frame),
             mesh.rest,
-            look.garment,
-            look.axis,
-            look.patterns,
-            look.density,
+            appearance.garment,
+            appearance.axis,
+            appearance.patterns,
+            appearance.density,
             image,
         )
         return image
 
-    def flow(self, frame: int, view: View) -> ExactFlow:
+    def flow(self, frame: int, view: Viewport) -> ExactFlow:
         """Exact flow from ``frame`` to the next one, both seen through ``view``."""
         now, then = self.surface(frame, view), self.surface(frame + 1, view)
-        following = self.dressed(frame + 1)
+        following = self.clothed_vertices(frame + 1)
         camera = np.array(view.camera, np.float32)
         field = np.zeros((view.height, view.width, 2), np.float32)
         hidden = np.zeros((view.height, view.width), np.uint8)
         inverse_depth = now.inverse_depth.copy()
         room = self.scene.room
         room_flow(
-            self._turns[frame],
+            self._rotations[frame],
             self._centres[frame],
-            self._turns[frame + 1],
+            self._rotations[frame + 1],
             self._centres[frame + 1],
             camera,
             room.low,
@@ -207,7 +207,7 @@ class Sensor:
     quality: int
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> Sensor:
+    def sample(cls, rng: np.random.Generator) -> Sensor:
         return cls(
             (rng.uniform(0.8, 1.15) * (1 + rng.normal(0, 0.04, 3))).astype(np.float32),
             float(np.exp(rng.normal(0, 0.2))),
@@ -224,7 +224,7 @@ class Sensor:
         table = (levels[:, None] * self.gain).clip(0, 255).astype(np.uint8)[None]
         image = np.asarray(cv2.LUT(image, table), np.uint8)
         if self.grain > 0.3:
-            image = _grainy(image, self.grain, rng)
+            image = _add_grain(image, self.grain, rng)
         if self.quality:
             coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1]
             image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
@@ -234,7 +234,7 @@ class Sensor:
 _GRAIN: Final = np.random.default_rng(0).normal(0, 32, (1024, 1024, 3)).clip(-127, 127).astype(np.int8)
 
 
-def _grainy(image: ImageArray, deviation: float, rng: np.random.Generator) -> ImageArray:
+def _add_grain(image: ImageArray, deviation: float, rng: np.random.Generator) -> ImageArray:
     """Add noise, cut from a large sheet at a random place: drawing it anew would cost more than the picture."""
     height, width = image.shape[:2]
     sheet = _GRAIN

@@ -21,8 +21,8 @@ from realtime.draw.raster import Rasteriser
 from realtime.outputs.video import VideoRecorder
 from training.motion.clip import MotionError
 from training.motion.opening import open_clips
-from training.synth.appearance import clothing
-from training.synth.backgrounds import background
+from training.synth.appearance import sample_vertex_colours
+from training.synth.backgrounds import sample_background
 
 WIDTH, HEIGHT, FOCAL, DEPTH, FPS = 640, 480, 544.0, 3.6, 30.0
 
@@ -44,7 +44,7 @@ def main(
     with torch.no_grad():
         vertices = body(rotations, torch.zeros(len(rotations), 10))[0].numpy() + np.array([0, 0.05, DEPTH], np.float32)
     camera = Camera(FOCAL, FOCAL, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
-    colour, scene = clothing(arrays, rng), background(HEIGHT, WIDTH, rng)
+    colour, scene = sample_vertex_colours(arrays, rng), sample_background(HEIGHT, WIDTH, rng)
     with VideoRecorder(output, FPS) as video:
         for number, body_vertices in enumerate(vertices):
             image = scene.copy()

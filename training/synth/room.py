@@ -15,13 +15,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from common.arrays import FloatArray, ImageArray
-from training.synth.photographs import look_along
+from training.synth.photographs import sample_panorama
 from training.synth.shading import is_covered
 
-TEXTURE: Final = 256
+TEXTURE_SIDE: Final = 256
 """Side of a wall's texture, texels, a power of two. Walls repeat it mirrored, so that it has no seam."""
 
-SKY: Final = 2000.0
+SKY_SIDE: Final = 2000.0
 """Sides of the cube that a panorama is painted on, metres."""
 
 _FAST: Final = {"contract", "nsz", "arcp", "reassoc"}
@@ -30,12 +30,12 @@ _FAST: Final = {"contract", "nsz", "arcp", "reassoc"}
 @dataclass(frozen=True, slots=True)
 class Room:
     """``low``, ``high`` (3,) corners, metres, in the room's own frame, where a point p of the world is at ``turn`` (3, 3) @ p +
-    ``origin`` (3,); ``atlas`` (L, TEXTURE, 3 TEXTURE / 2, 3) uint8 of `with_levels`; by side (low x, high x, low y, ...):
+    ``origin`` (3,); ``atlas`` (L, TEXTURE_SIDE, 3 TEXTURE_SIDE / 2, 3) uint8 of `with_mipmaps`; by side (low x, high x, low y, ...):
     ``layer`` (6,) int32 rows of the atlas, ``density`` (6,) texels a metre, ``light`` (6,) brightness."""
 
     low: FloatArray
     high: FloatArray
-    turn: FloatArray
+    rotation: FloatArray
     origin: FloatArray
     atlas: ImageArray
     layer: NDArray[np.int32]
@@ -44,22 +44,22 @@ class Room:
 
 
 def sky_box(panorama: ImageArray) -> ImageArray:
-    """The atlas (6, TEXTURE, 3 TEXTURE / 2, 3) of a cube of `SKY` metres whose corner is the room's origin and on whose sides a
+    """The atlas (6, TEXTURE_SIDE, 3 TEXTURE_SIDE / 2, 3) of a cube of `SKY_SIDE` metres whose corner is the room's origin and on whose sides a
     panorama is painted: so large that walking shows no parallax."""
-    line = np.arange(TEXTURE) * (SKY / TEXTURE)
+    line = np.arange(TEXTURE_SIDE) * (SKY_SIDE / TEXTURE_SIDE)
     first, second = np.meshgrid(line, line)  # across, along
     # Heights count downwards and repeat mirrored: row r of a wall is at height r + 1.
-    up = second + SKY / TEXTURE
+    up = second + SKY_SIDE / TEXTURE_SIDE
     sides = []
     for axis in range(3):
-        for end in (0.0, SKY):
+        for end in (0.0, SKY_SIDE):
             wall = np.full_like(first, end)
             place = ((wall, up, first), (first, wall, second), (first, up, wall))[axis]
-            sides.append(with_levels(look_along(panorama, np.stack(place, -1) - SKY / 2)))
+            sides.append(with_mipmaps(sample_panorama(panorama, np.stack(place, -1) - SKY_SIDE / 2)))
     return np.stack(sides)
 
 
-def with_levels(texture: ImageArray) -> ImageArray:
+def with_mipmaps(texture: ImageArray) -> ImageArray:
     """A texture (N, N, 3) and its halvings beside it, (N, 3 N / 2, 3): far walls must not flicker."""
     side = len(texture)
     atlas = np.zeros((side, side * 3 // 2, 3), np.uint8)
@@ -73,7 +73,7 @@ def with_levels(texture: ImageArray) -> ImageArray:
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
-def hit(
+def intersect_box(
     direction: FloatArray, centre: FloatArray, low: FloatArray, high: FloatArray, point: FloatArray
 ) -> tuple[int, np.floating]:
     """Where a ray from ``centre`` inside the box leaves it: writes ``point`` (3,), returns the side and how many times
@@ -123,7 +123,7 @@ def paint_room(
             right = (np.float32(column) - camera[2]) * pixel
             for axis in range(3):
                 direction[axis] = rotation[0, axis] * right + rotation[1, axis] * down + rotation[2, axis]
-            side, reach = hit(direction, centre, low, high, point)
+            side, reach = intersect_box(direction, centre, low, high, point)
             axis = side // 2
             length = right * right + down * down + np.float32(1)
             slant = max(direction[axis] * direction[axis] / length, np.float32(0.004))
@@ -195,7 +195,7 @@ def room_flow(
             right = (np.float32(column) - camera[2]) / camera[0]
             for axis in range(3):
                 direction[axis] = rotation[0, axis] * right + rotation[1, axis] * down + rotation[2, axis]
-            _, reach = hit(direction, centre, low, high, point)
+            _, reach = intersect_box(direction, centre, low, high, point)
             inverse_depth[row, column] = np.float32(1) / reach
             for axis in range(3):
                 moved[axis] = np.float32(0)

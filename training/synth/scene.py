@@ -19,27 +19,27 @@ from common.arrays import FloatArray
 from training.motion.bank import Augmentation, MotionBank
 from training.simulation.cameras import draw_views
 from training.simulation.shapes import draw_betas
-from training.synth.appearance import Appearance, dress, vertex_parts
-from training.synth.backgrounds import wall
-from training.synth.occluders import Thing, draw_box
+from training.synth.appearance import Appearance, sample_appearance, vertex_parts
+from training.synth.backgrounds import sample_wall_texture
+from training.synth.occluders import Occluder, sample_box_occluder
 from training.synth.photographs import irradiance, panoramas
-from training.synth.room import SKY, TEXTURE, Room, sky_box, with_levels
+from training.synth.room import SKY_SIDE, TEXTURE_SIDE, Room, sky_box, with_mipmaps
 
-WALLS: Final = 24
-"""Wall textures that a `SceneMaker` draws once; every room picks from them and gives them a light of its own."""
-LEAST: Final = 5
+WALL_TEXTURES: Final = 24
+"""Wall textures that a `SceneSampler` draws once; every room picks from them and gives them a light of its own."""
+MIN_VISIBLE_KEYPOINTS: Final = 5
 """COCO keypoints that must be in the picture in every frame."""
-STILL: Final = 0.12
-"""Metres: a camera that turns not at all and walks less than this stands still, and it is the person who sways."""
+STILL_CAMERA_M: Final = 0.12
+"""Metres: a camera that rotation not at all and walks less than this stands still, and it is the person who sways."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """The person and all things in the way, over T frames.
+    """The person and all occluders in the way, over T frames.
 
     ``vertices`` (T, V, 3) m, camera frame, and ``faces`` (F, 3): the person's first. ``owner`` (F,) int32: 0 the person, then
-    1, 2, ... by thing. ``parts`` (F,) int32: the joint that moves the face most, -1 for things. ``rest`` (V, 3) where the
-    cloth's patterns are fixed; ``look`` its colours.
+    1, 2, ... by occluder. ``parts`` (F,) int32: the joint that moves the face most, -1 for occluders. ``rest`` (V, 3) where the
+    cloth's patterns are fixed; ``appearance`` its colours.
     """
 
     vertices: FloatArray
@@ -47,7 +47,7 @@ class Mesh:
     owner: NDArray[np.int32]
     parts: NDArray[np.int32]
     rest: FloatArray
-    look: Appearance
+    appearance: Appearance
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Scene:
 
     ``size`` width and height of the picture; ``camera`` (4,) the true fx, fy, cx, cy; ``told`` (4,) those that the network is
     told; ``dt`` (T,); ``rotation`` (T, 3, 3) world to camera; ``centre`` (T, 3) of the camera in the world; ``harmonics``
-    (3, 9) the light, in the world (see `training.synth.shading.light`).
+    (3, 9) the light, in the world (see `training.synth.shading.shade_vertices`).
 
     The person: ``rotations`` (T, 24, 3, 3) local, the root's to the camera frame; ``betas`` (10,); ``pelvis`` (T, 3) camera
     frame; ``joints`` (T, 24, 3) and ``coco`` (T, 17, 3) relative to the pelvis, camera axes.
@@ -64,7 +64,7 @@ class Scene:
 
     size: tuple[int, int]
     camera: FloatArray
-    told: FloatArray
+    assumed_camera: FloatArray
     dt: FloatArray
     rotation: FloatArray
     centre: FloatArray
@@ -101,13 +101,13 @@ class SceneOptions:
     panorama: float = 0.3
 
 
-class SceneMaker:
+class SceneSampler:
     """Draws scenes. Everything follows from the seed: the same seed gives the same scenes in the same order.
 
     Args:
         bank: where motion is drawn from; its generator also draws cameras.
         arrays, body: the same body, as arrays and in torch.
-        seed: of appearance, rooms and things.
+        seed: of appearance, rooms and occluders.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class SceneMaker:
         self._atlas: NDArray[np.uint8] | None = None
 
     @torch.no_grad()
-    def draw(self, batch: int, length: int, fps: float = 30.0, textured: bool = True) -> list[Scene]:
+    def sample(self, batch: int, length: int, fps: float = 30.0, textured: bool = True) -> list[Scene]:
         """``batch`` scenes of ``length`` frames at ``fps``. Without ``textured`` everybody and everything is grey."""
         drawn = 2 * batch + 2
         window = self.bank.sample(drawn, length, self.augmentation, torch.full((drawn,), fps))
@@ -141,39 +141,51 @@ class SceneMaker:
         in_picture = views.project(coco + views.pelvis[:, :, None])
         in_picture = ((in_picture >= 0) & (in_picture <= views.size[:, None, None] - 1)).all(-1).sum(-1).amin(1)
         # Who is hardly in the picture would not be tracked: the fuller ones first, in the order they were drawn.
-        rows = (in_picture < LEAST).long().sort(stable=True).indices[:batch].tolist()
+        rows = (in_picture < MIN_VISIBLE_KEYPOINTS).long().sort(stable=True).indices[:batch].tolist()
         path = window.pelvis
         centre = path - (rotation.transpose(-1, -2) @ views.pelvis[..., None])[..., 0]
         scenes = []
         for row in rows:
-            turns = rotation[row].numpy()
-            stands = _still(turns, centre[row].numpy())
-            skin = self.body(rotations[row], shapes[row])[0].numpy() + views.pelvis[row, :, None].numpy()
-            look = dress(self.arrays, self.rng) if textured else plain(self.arrays.vertex_count, len(self.arrays.faces))
+            world_to_camera = rotation[row].numpy()
+            camera_path = _still_or_moving(world_to_camera, centre[row].numpy())
+            vertices = self.body(rotations[row], shapes[row])[0].numpy() + views.pelvis[row, :, None].numpy()
+            appearance = (
+                sample_appearance(self.arrays, self.rng)
+                if textured
+                else uniform_appearance(self.arrays.vertex_count, len(self.arrays.faces))
+            )
             focal = float(views.focal[row])
             camera = np.array([focal, focal, *views.camera[row, 2:].tolist()], np.float32)
-            things: list[Thing] = []
+            occluders: list[Occluder] = []
             place = (coco[row] + views.pelvis[row, :, None]).numpy()
             if self.rng.random() < self.options.box:
-                things.append(draw_box(place[0], turns, stands, self.rng))
+                occluders.append(sample_box_occluder(place[0], world_to_camera, camera_path, self.rng))
             if self.rng.random() < self.options.second_person:
-                things.append(self._passer_by(window.rotations[row - 1], views.pelvis[row].numpy(), turns, stands))
+                occluders.append(
+                    self._second_person(
+                        window.rotations[row - 1], views.pelvis[row].numpy(), world_to_camera, camera_path
+                    )
+                )
             if not textured:
-                things = [replace(one, look=plain(len(one.rest), len(one.faces))) for one in things]
+                occluders = [
+                    replace(one, appearance=uniform_appearance(len(one.rest), len(one.faces))) for one in occluders
+                ]
             if textured and self.rng.random() < self.options.panorama:
-                room, harmonics = self._panorama(stands)
+                room, harmonics = self._panorama_room(camera_path)
             else:
-                room = self._room(turns, stands, views.pelvis[row].numpy(), self._walls(textured))
-                harmonics = _light(self.rng)
+                room = self._textured_room(
+                    world_to_camera, camera_path, views.pelvis[row].numpy(), self._wall_atlas(textured)
+                )
+                harmonics = _sample_light(self.rng)
             scenes.append(
                 Scene(
                     size=(int(views.size[row, 0]), int(views.size[row, 1])),
                     camera=camera,
-                    told=views.camera[row].numpy(),
+                    assumed_camera=views.camera[row].numpy(),
                     dt=window.dt[row].numpy(),
-                    rotation=turns,
-                    centre=stands,
-                    mesh=_join(self.arrays, skin, look, self._parts, things),
+                    rotation=world_to_camera,
+                    centre=camera_path,
+                    mesh=_join(self.arrays, vertices, appearance, self._parts, occluders),
                     room=room,
                     harmonics=harmonics,
                     rotations=rotations[row].numpy(),
@@ -185,58 +197,64 @@ class SceneMaker:
             )
         return scenes
 
-    def _passer_by(self, rotations: torch.Tensor, pelvis: FloatArray, turns: FloatArray, centre: FloatArray) -> Thing:
+    def _second_person(
+        self, rotations: torch.Tensor, pelvis: FloatArray, world_to_camera: FloatArray, centre: FloatArray
+    ) -> Occluder:
         """A second person beside, behind or before the first one. ``rotations`` (T, 24, 3, 3) in the world."""
         rng = self.rng
-        first = turns[0].T @ pelvis[0] + centre[0]
+        first = world_to_camera[0].T @ pelvis[0] + centre[0]
         angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(0.45, 1.6)
-        stands = first + np.array([away * np.sin(angle), rng.normal(0, 0.05), away * np.cos(angle)])
+        position = first + np.array([away * np.sin(angle), rng.normal(0, 0.05), away * np.cos(angle)])
         walk = np.array([rng.normal(0, 0.4), 0, rng.normal(0, 0.4)]) * (rng.random() < 0.5)
-        times = np.arange(len(turns))[:, None] / 30
-        world = (stands + walk * times).astype(np.float32)
+        times = np.arange(len(world_to_camera))[:, None] / 30
+        world = (position + walk * times).astype(np.float32)
         local = rotations.clone()
-        turn = torch.from_numpy(turns.copy())
-        local[:, 0] = turn @ local[:, 0]
-        shape = torch.from_numpy(rng.normal(size=10).clip(-2, 2).astype(np.float32)).expand(len(turns), 10)
-        camera = np.einsum("tij,tj->ti", turns, world - centre)
+        to_camera = torch.from_numpy(world_to_camera.copy())
+        local[:, 0] = to_camera @ local[:, 0]
+        shape = torch.from_numpy(rng.normal(size=10).clip(-2, 2).astype(np.float32)).expand(len(world_to_camera), 10)
+        camera = np.einsum("tij,tj->ti", world_to_camera, world - centre)
         skin = self.body(local, shape)[0].numpy() + camera[:, None].astype(np.float32)
-        return Thing(skin, self.arrays.faces, self.arrays.v_template, dress(self.arrays, rng))
+        return Occluder(skin, self.arrays.faces, self.arrays.v_template, sample_appearance(self.arrays, rng))
 
-    def _walls(self, textured: bool) -> NDArray[np.uint8]:
+    def _wall_atlas(self, textured: bool) -> NDArray[np.uint8]:
         """The wall textures, drawn when they are first needed, or one grey wall."""
         if not textured:
             return np.full((1, 8, 12, 3), 128, np.uint8)
         if self._atlas is None:
-            self._atlas = np.stack([with_levels(wall(self.rng, TEXTURE)) for _ in range(WALLS)])
+            self._atlas = np.stack(
+                [with_mipmaps(sample_wall_texture(self.rng, TEXTURE_SIDE)) for _ in range(WALL_TEXTURES)]
+            )
         return self._atlas
 
-    def _panorama(self, centre: FloatArray) -> tuple[Room, FloatArray]:
+    def _panorama_room(self, centre: FloatArray) -> tuple[Room, FloatArray]:
         """A photographed place all around the camera, and its light, turned to anywhere."""
         rng = self.rng
         place = panoramas()[rng.integers(len(panoramas()))]
-        turn = _about_vertical(rng.uniform(0, 2 * np.pi))
-        harmonics = irradiance(place.light, turn)
+        rotation = _yaw_matrix(rng.uniform(0, 2 * np.pi))
+        harmonics = irradiance(place.light, rotation)
         harmonics /= max(float(harmonics[:, 0].mean()), 1e-6)
         # A picture shows less contrast than there is: so must the person in it.
         harmonics[:, 1:] *= rng.uniform(0.4, 0.8)
         room = Room(
             np.zeros(3, np.float32),
-            np.full(3, SKY, np.float32),
-            turn,
-            (SKY / 2 - centre[0] @ turn.T).astype(np.float32),
-            _sky(place.name),
+            np.full(3, SKY_SIDE, np.float32),
+            rotation,
+            (SKY_SIDE / 2 - centre[0] @ rotation.T).astype(np.float32),
+            _cached_sky_box(place.name),
             np.arange(6, dtype=np.int32),
-            np.full(6, TEXTURE / SKY, np.float32),
+            np.full(6, TEXTURE_SIDE / SKY_SIDE, np.float32),
             np.full(6, rng.uniform(0.6, 1.1), np.float32),
         )
         return room, (harmonics * rng.uniform(0.5, 1.0)).astype(np.float32)
 
-    def _room(self, turns: FloatArray, centre: FloatArray, pelvis: FloatArray, atlas: NDArray[np.uint8]) -> Room:
+    def _textured_room(
+        self, world_to_camera: FloatArray, centre: FloatArray, pelvis: FloatArray, atlas: NDArray[np.uint8]
+    ) -> Room:
         """Walls around camera and person: a few metres away, or so far that only a turning camera moves them."""
         rng = self.rng
-        world = np.einsum("tji,tj->ti", turns, pelvis) + centre
-        turn = _about_vertical(rng.uniform(0, 2 * np.pi))
-        inside = np.concatenate([centre, world]) @ turn.T
+        world = np.einsum("tji,tj->ti", world_to_camera, pelvis) + centre
+        rotation = _yaw_matrix(rng.uniform(0, 2 * np.pi))
+        inside = np.concatenate([centre, world]) @ rotation.T
         outdoors = rng.random() < self.options.outdoors
         reach = np.exp(rng.uniform(np.log(4), np.log(40), 6) if outdoors else rng.uniform(np.log(0.5), np.log(5), 6))
         low, high = inside.min(0) - reach[:3], inside.max(0) + reach[3:]
@@ -250,34 +268,35 @@ class SceneMaker:
         return Room(
             low.astype(np.float32),
             high.astype(np.float32),
-            turn,
+            rotation,
             np.zeros(3, np.float32),
             atlas,
             layer,
-            (TEXTURE / span).astype(np.float32),
+            (TEXTURE_SIDE / span).astype(np.float32),
             light.astype(np.float32),
         )
 
 
-def _still(turns: FloatArray, centre: FloatArray) -> FloatArray:
-    """The camera's path (T, 3), or one place where it all but stands still."""
-    still = np.abs(turns - turns[:1]).max() < 1e-6 and np.ptp(centre, axis=0).max() < STILL
+def _still_or_moving(world_to_camera: FloatArray, centre: FloatArray) -> FloatArray:
+    """The camera's path (T, 3), replaced by its mean where it moves less than `STILL_CAMERA_M` and does not rotate."""
+    rotates = np.abs(world_to_camera - world_to_camera[:1]).max() >= 1e-6
+    still = not rotates and np.ptp(centre, axis=0).max() < STILL_CAMERA_M
     return np.broadcast_to(centre.mean(0), centre.shape).copy() if still else centre
 
 
-def _about_vertical(angle: float) -> FloatArray:
-    """A turn (3, 3) about the world's y axis."""
+def _yaw_matrix(angle: float) -> FloatArray:
+    """A rotation (3, 3) about the world's y axis."""
     cosine, sine = np.cos(angle), np.sin(angle)
     return np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]], np.float32)
 
 
 @cache
-def _sky(name: str) -> NDArray[np.uint8]:
+def _cached_sky_box(name: str) -> NDArray[np.uint8]:
     """The sky box of a panorama, two megabytes each."""
     return sky_box(next(place.image for place in panoramas() if place.name == name))
 
 
-def _light(rng: np.random.Generator) -> FloatArray:
+def _sample_light(rng: np.random.Generator) -> FloatArray:
     """Harmonics (3, 9) BGR of a random light, in the world: from somewhere above, more or less soft and tinted."""
     direction = rng.normal(size=3)
     direction[1] = abs(direction[1]) + 0.2
@@ -292,7 +311,7 @@ def _light(rng: np.random.Generator) -> FloatArray:
     return (whole * 0.75 * tint[:, None] * lobe).astype(np.float32)
 
 
-def plain(vertices: int, faces: int) -> Appearance:
+def uniform_appearance(vertices: int, faces: int) -> Appearance:
     """A grey surface: where only geometry is asked for, drawing cloth would be a waste."""
     return Appearance(
         np.full((vertices, 3), 0.6, np.float32),
@@ -305,31 +324,33 @@ def plain(vertices: int, faces: int) -> Appearance:
 
 
 def _join(
-    arrays: BodyArrays, skin: FloatArray, look: Appearance, parts: NDArray[np.int32], things: list[Thing]
+    arrays: BodyArrays, skin: FloatArray, appearance: Appearance, parts: NDArray[np.int32], occluders: list[Occluder]
 ) -> Mesh:
-    """One mesh of the person and all things."""
+    """One mesh of the person and all occluders."""
     vertices, faces, rest = [skin], [arrays.faces], [arrays.v_template]
-    looks, owner, part = [look], [np.zeros(len(parts), np.int32)], [parts]
+    appearances, owner, part = [appearance], [np.zeros(len(parts), np.int32)], [parts]
     count = skin.shape[1]
-    for number, thing in enumerate(things, 1):
-        vertices.append(thing.vertices)
-        faces.append(thing.faces + count)
-        rest.append(thing.rest)
-        looks.append(thing.look)
-        owner.append(np.full(len(thing.faces), number, np.int32))
-        part.append(np.full(len(thing.faces), -1, np.int32))
-        count += thing.vertices.shape[1]
-    first = np.cumsum([0, *(len(one.patterns) for one in looks[:-1])])
+    for number, occluder in enumerate(occluders, 1):
+        vertices.append(occluder.vertices)
+        faces.append(occluder.faces + count)
+        rest.append(occluder.rest)
+        appearances.append(occluder.appearance)
+        owner.append(np.full(len(occluder.faces), number, np.int32))
+        part.append(np.full(len(occluder.faces), -1, np.int32))
+        count += occluder.vertices.shape[1]
+    first = np.cumsum([0, *(len(one.patterns) for one in appearances[:-1])])
     joined = (
-        looks[0]
-        if len(looks) == 1
+        appearances[0]
+        if len(appearances) == 1
         else Appearance(
-            np.concatenate([one.colour for one in looks]),
-            np.concatenate([one.garment + start for one, start in zip(looks, first, strict=True)]).astype(np.int32),
-            np.concatenate([one.axis for one in looks]),
-            np.concatenate([one.patterns for one in looks]),
-            np.concatenate([one.density for one in looks]),
-            np.concatenate([one.offset for one in looks]),
+            np.concatenate([one.colour for one in appearances]),
+            np.concatenate([one.garment + start for one, start in zip(appearances, first, strict=True)]).astype(
+                np.int32
+            ),
+            np.concatenate([one.axis for one in appearances]),
+            np.concatenate([one.patterns for one in appearances]),
+            np.concatenate([one.density for one in appearances]),
+            np.concatenate([one.offset for one in appearances]),
         )
     )
     return Mesh(

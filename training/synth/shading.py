@@ -38,7 +38,7 @@ def vertex_normals(vertices: FloatArray, faces: NDArray[np.int32], normals: Floa
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
-def light(normals: FloatArray, colour: FloatArray, harmonics: FloatArray, lit: FloatArray) -> None:
+def shade_vertices(normals: FloatArray, colour: FloatArray, harmonics: FloatArray, lit: FloatArray) -> None:
     """``lit`` (V, 3) 0..255: ``colour`` (V, 3) 0..1 under ``harmonics`` (3, 9), given in the frame of ``normals`` (V, 3).
 
     Order of the harmonics: 1, y, z, x, xy, yz, 3 z² - 1, xz, x² - y², without their constants.

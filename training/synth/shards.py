@@ -117,7 +117,7 @@ def read_row(folder: Path, name: str) -> ShardRow | None:
         raise ShardError(f"{_row_path(folder, name)} is not a row of this index: remove it and run again") from None
 
 
-def is_whole(folder: Path, row: ShardRow) -> bool:
+def is_intact(folder: Path, row: ShardRow) -> bool:
     """Whether the shard's file is what its row says, to the byte."""
     file = folder / row.file
     return file.is_file() and file.stat().st_size == row.size and _digest(file) == row.sha256
@@ -140,7 +140,7 @@ def read_shard(folder: Path, row: ShardRow, fields: set[str] | None = None) -> I
 
     Raises `ShardError` when the file is missing or is not what its row says.
     """
-    if not is_whole(folder, row):
+    if not is_intact(folder, row):
         raise ShardError(f"{folder / row.file} is missing or damaged: run python -m training.synth again, it mends it")
     key = ""
     sample: dict[str, Any] = {}

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from training.simulation.detector_noise import NoiseSampler, extent
 from training.simulation.flow_grid import CELLS
-from training.synth.observations import ObservedTrack, render_frames, track
-from training.synth.render import Renderer, crop_view
-from training.synth.scene import SceneMaker
+from training.synth.observations import ObservedTrack, render_frames, simulate_tracking
+from training.synth.render import Renderer, crop_viewport
+from training.synth.scene import SceneSampler
 
 FRAMES: Final = 16
 FPS: Final = 30.0
@@ -25,8 +25,8 @@ _BATCH: Final = 8
 Sample = dict[str, NDArray[Any]]
 
 
-def draw_windows(
-    maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator, count: int, frames: int = FRAMES
+def generate_windows(
+    maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int, frames: int = FRAMES
 ) -> Iterator[Sample]:
     """``count`` windows of T = ``frames`` consecutive frames, each a dictionary of arrays:
 
@@ -44,8 +44,8 @@ def draw_windows(
     done = 0
     while done < count:
         # The frame before the window is filmed too: from then on every frame has a flow.
-        renderers = [Renderer(scene) for scene in maker.draw(min(_BATCH, count - done), frames + 1, FPS)]
-        for renderer, found in zip(renderers, track(renderers, noise), strict=True):
+        renderers = [Renderer(scene) for scene in maker.sample(min(_BATCH, count - done), frames + 1, FPS)]
+        for renderer, found in zip(renderers, simulate_tracking(renderers, noise), strict=True):
             if found is None:
                 continue
             yield _window(renderer, found, rng)
@@ -54,12 +54,12 @@ def draw_windows(
                 return
 
 
-def draw_pairs(maker: SceneMaker, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
+def generate_pairs(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
     """Windows of two frames: what looks at single frames learns more from many people than from many frames of each."""
-    return draw_windows(maker, noise, rng, count, frames=2)
+    return generate_windows(maker, noise, rng, count, frames=2)
 
 
-def cell_means(field: NDArray[np.float32]) -> NDArray[np.float32]:
+def field_cell_means(field: NDArray[np.float32]) -> NDArray[np.float32]:
     """A square flow field (S, S, 2) in pixels to the means of 32 x 32 cells in sides of the crop."""
     block = len(field) // CELLS
     mean = field.reshape(CELLS, block, CELLS, block, 2).mean((1, 3)) / np.float32(len(field))
@@ -73,18 +73,18 @@ def _window(renderer: Renderer, found: ObservedTrack, rng: np.random.Generator) 
     flow, exact = (np.empty((frames, CELLS, CELLS, 2), np.float16) for _ in range(2))
     body = np.empty((frames, CELLS, CELLS), np.uint8)
     owner = np.append(scene.mesh.owner, -1)
-    for shot in render_frames(renderer, found.boxes, CROP, rng):
-        if shot.flow is None:
+    for rendered in render_frames(renderer, found.boxes, CROP, rng):
+        if rendered.flow is None:
             continue
-        row, view = shot.frame - 1, crop_view(scene, shot.box, CELLS)
-        cv2.cvtColor(shot.crop, cv2.COLOR_BGR2RGB, rgb[row])
-        flow[row] = cell_means(shot.flow.field)
-        truth = renderer.flow(shot.frame - 1, view)
+        row, view = rendered.frame - 1, crop_viewport(scene, rendered.box, CELLS)
+        cv2.cvtColor(rendered.crop, cv2.COLOR_BGR2RGB, rgb[row])
+        flow[row] = field_cell_means(rendered.flow.field)
+        truth = renderer.flow(rendered.frame - 1, view)
         exact[row] = (truth.field / CELLS).clip(-4, 4)
         body[row] = owner[truth.ids] == 0
     states = torch.from_numpy(found.states)
     reach = extent(torch.from_numpy(scene.points)[None], (states < 2)[None])[0].numpy()
-    stretch = np.array([1, 1, scene.told[0] / scene.camera[0]], np.float32)
+    stretch = np.array([1, 1, scene.assumed_camera[0] / scene.camera[0]], np.float32)
     return {
         "rgb": rgb,
         "flow": flow,
@@ -96,7 +96,7 @@ def _window(renderer: Renderer, found: ObservedTrack, rng: np.random.Generator) 
         "state": found.states[1:].astype(np.uint8),
         "extent": reach[1:],
         "dt": scene.dt[1:],
-        "camera": scene.told,
+        "camera": scene.assumed_camera,
         "true_camera": scene.camera,
         "size": np.array(scene.size, np.int32),
         "rotations": scene.rotations[1:],

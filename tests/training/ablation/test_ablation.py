@@ -19,21 +19,28 @@ from body.lbs_torch import TorchBody  # noqa: E402
 from body.model import load_body  # noqa: E402
 from training.ablation import commands as ablation  # noqa: E402
 from training.ablation.commands import VARIANTS  # noqa: E402
-from training.ablation.errors import OneBody, Outcome, facing_errors, on_clip, on_synthetic, twist  # noqa: E402
-from training.ablation.fitting import (  # noqa: E402
-    People,
-    Schedule,
-    batch_of,
-    encode,
-    encoders_of,
-    fit,
-    fit_encoder,
-    in_region,
-    mirrored,
-    new_encoder,
+from training.ablation.errors import (  # noqa: E402
+    ConstantRegressor,
+    NetworkErrors,
+    evaluate_clip,
+    evaluate_synthetic,
+    facing_errors,
+    twist,
 )
-from training.ablation.real_clips import watch  # noqa: E402
-from training.ablation.report import draw, markdown  # noqa: E402
+from training.ablation.fitting import (  # noqa: E402
+    EncodedWindows,
+    Schedule,
+    encode_windows,
+    encoders_of,
+    make_batch,
+    mirror_batch,
+    new_encoder,
+    region_coordinates,
+    train_encoder,
+    train_regressor,
+)
+from training.ablation.real_clips import observe_video  # noqa: E402
+from training.ablation.report import draw_plot, markdown_tables  # noqa: E402
 from training.evaluation.reference import Reference  # noqa: E402
 from training.motion.bank import NONE, MotionBank  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
@@ -76,7 +83,7 @@ def windows(clips: list[Clip]) -> Windows:
 
 
 def test_a_window_becomes_the_record_that_it_was(windows: Windows) -> None:
-    batch = batch_of(windows, np.array([3, 5]))
+    batch = make_batch(windows, np.array([3, 5]))
     np.testing.assert_allclose(batch.seen.flow.numpy(), windows["flow"][[3, 5]].astype(np.float32))
     assert batch.seen.image is not None
     assert float(batch.seen.image.max()) == pytest.approx(128 / 255)
@@ -84,18 +91,18 @@ def test_a_window_becomes_the_record_that_it_was(windows: Windows) -> None:
 
 
 def test_a_mirrored_window_is_seen_as_its_body_would_be(windows: Windows) -> None:
-    batch = batch_of(windows, np.arange(12))
+    batch = make_batch(windows, np.arange(12))
     image = torch.rand(12, 12, 3, 64, 64)
     batch = replace(batch, seen=replace(batch.seen, image=image))
-    other = mirrored(batch)
+    other = mirror_batch(batch)
     # The mirrored rotations pose the same body where the mirror shows it.
     joints, coco = TorchBody(load_body()).skeleton(other.rotations, other.betas[:, None].expand(12, 12, 10))
     torch.testing.assert_close(joints, other.joints, atol=1e-5, rtol=0)
     torch.testing.assert_close(coco, other.coco, atol=1e-5, rtol=0)
     # What was seen is where the mirrored body is, as it was before.
-    swapped = in_region(batch)[:, :, list(COCO_MIRROR)] * torch.tensor([-1.0, 1.0])
-    torch.testing.assert_close(in_region(other), swapped, atol=1e-5, rtol=0)
-    again = mirrored(other)
+    swapped = region_coordinates(batch)[:, :, list(COCO_MIRROR)] * torch.tensor([-1.0, 1.0])
+    torch.testing.assert_close(region_coordinates(other), swapped, atol=1e-5, rtol=0)
+    again = mirror_batch(other)
     assert again.seen.image is not None
     for one, two in (
         (again.seen.points, batch.seen.points),
@@ -111,14 +118,16 @@ def test_a_mirrored_window_is_seen_as_its_body_would_be(windows: Windows) -> Non
 def test_a_variant_trains_alike_for_a_seed_and_is_scored(variant: str, windows: Windows) -> None:
     config = replace(VARIANTS[variant], width=32, blocks=1, memory=16, encoding=16)
     frames, schedule = windows.frames(4), Schedule().times(0.002)
-    encoders = {name: fit_encoder(name, 16, 1, frames, schedule) for name in encoders_of(config).values()}
-    people = People(windows.without("rgb"), {name: encode(encoder, windows, 1) for name, encoder in encoders.items()})
-    first, second = (fit(config, 1, encoders, people, schedule) for _ in range(2))
+    encoders = {name: train_encoder(name, 16, 1, frames, schedule) for name in encoders_of(config).values()}
+    people = EncodedWindows(
+        windows.without("rgb"), {name: encode_windows(encoder, windows, 1) for name, encoder in encoders.items()}
+    )
+    first, second = (train_regressor(config, 1, encoders, people, schedule) for _ in range(2))
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         torch.testing.assert_close(one, other)
     # Encoders say nothing that is large or far from zero.
     for name, encoder in encoders.items():
-        vectors = encode(encoder, frames, 1).vectors[0].flatten(0, 1)
+        vectors = encode_windows(encoder, frames, 1).vectors[0].flatten(0, 1)
         if name != "image":  # of which every window is seen in a light of its own
             torch.testing.assert_close(vectors.mean(0), torch.zeros(16), atol=1e-3, rtol=0)
             torch.testing.assert_close(vectors.std(0), torch.full((16,), 0.3), atol=1e-2, rtol=0)
@@ -126,27 +135,27 @@ def test_a_variant_trains_alike_for_a_seed_and_is_scored(variant: str, windows: 
     for part, name in encoders_of(config).items():
         assert getattr(first, part) is encoders[name]
         if name != "image":
-            said = first(batch_of(windows, np.arange(2)).seen, first.start_state(2)).rotations
+            said = first(make_batch(windows, np.arange(2)).seen, first.start_state(2)).rotations
             assert said.shape == (2, 12, 24, 3, 3)
-    outcome = on_synthetic(Outcome(variant, 1), first, windows, TorchBody(load_body()))
-    assert 0 < outcome.synthetic_pa <= outcome.synthetic_mpjpe < 3000
-    assert 0 < outcome.synthetic_pa_arms <= outcome.synthetic_rooted_arms
-    assert 0 <= outcome.synthetic_facing <= 180
-    assert 0 < outcome.synthetic_twist <= 180
-    assert np.isnan(outcome.real_pa_arms)
+    errors = evaluate_synthetic(NetworkErrors(variant, 1), first, windows, TorchBody(load_body()))
+    assert 0 < errors.synthetic_pa <= errors.synthetic_mpjpe < 3000
+    assert 0 < errors.synthetic_pa_arms <= errors.synthetic_rooted_arms
+    assert 0 <= errors.synthetic_facing <= 180
+    assert 0 < errors.synthetic_twist <= 180
+    assert np.isnan(errors.real_pa_arms)
 
 
 def test_flow_is_encoded_in_training_as_it_is_afterwards(windows: Windows) -> None:
     encoder = new_encoder("flow_median", 16).eval()
-    said = encode(encoder, windows, 0)
-    seen = batch_of(windows, np.arange(12)).seen
+    said = encode_windows(encoder, windows, 0)
+    seen = make_batch(windows, np.arange(12)).seen
     vectors, behind = encoder(seen.flow.flatten(0, 1), seen.flow_valid.flatten(), seen.dt.flatten())
     torch.testing.assert_close(said.vectors[0].flatten(0, 1), vectors, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(said.behind[0].flatten(0, 1), behind)
     assert float((said.vectors[1] - said.vectors[0]).abs().max()) > 1e-3
     # Single frames of what was said are those of single frames.
     torch.testing.assert_close(
-        said.frames(4).vectors, encode(encoder, windows.frames(4), 0).vectors, atol=1e-5, rtol=1e-4
+        said.frames(4).vectors, encode_windows(encoder, windows.frames(4), 0).vectors, atol=1e-5, rtol=1e-4
     )
 
 
@@ -155,30 +164,32 @@ def test_the_true_body_has_no_errors(windows: Windows) -> None:
         """Answers with the truth."""
 
         def forward(self, seen: Observation, state: torch.Tensor, alone: bool = False) -> Lifted:
-            truth = batch_of(windows, np.arange(len(seen.dt)))
+            truth = make_batch(windows, np.arange(len(seen.dt)))
             blank = torch.zeros(*seen.dt.shape, 24)
             betas = truth.betas[:, None].expand(*seen.dt.shape, 10)
             return Lifted(truth.rotations, betas, truth.pelvis, seen.points, blank, blank[..., :2], state)
 
-    outcome = on_synthetic(
-        Outcome("keypoints", 0), Oracle(LifterConfig(32, 1, 16, 16)), windows, TorchBody(load_body())
+    errors = evaluate_synthetic(
+        NetworkErrors("keypoints", 0), Oracle(LifterConfig(32, 1, 16, 16)), windows, TorchBody(load_body())
     )
-    found = {name: value for name, value in asdict(outcome).items() if name.startswith("synthetic") and value == value}
+    found = {name: value for name, value in asdict(errors).items() if name.startswith("synthetic") and value == value}
     assert set(found) >= {"synthetic_pa", "synthetic_depth", "synthetic_twist", "synthetic_facing"}
     assert max(found.values()) < 0.1  # float32
 
 
 def test_one_body_for_all_turns_with_the_region_and_is_better_than_another(windows: Windows) -> None:
-    body, seen = TorchBody(load_body()), batch_of(windows, np.arange(12)).seen
-    guess = OneBody(windows, body, 60)
+    body, seen = TorchBody(load_body()), make_batch(windows, np.arange(12)).seen
+    guess = ConstantRegressor(windows, body, 60)
     lifted = guess(seen, guess.start_state(12))
     # It stands in the middle of its region, at a sensible distance.
     drawn = lifted.pelvis[..., :2] / lifted.pelvis[..., 2:] * seen.camera[..., :2] + seen.camera[..., 2:]
     torch.testing.assert_close(drawn, seen.box[..., :2], atol=1e-2, rtol=1e-4)
     assert 0.3 < float(lifted.pelvis[..., 2].median()) < 30
-    other = OneBody(windows, body, 60)
+    other = ConstantRegressor(windows, body, 60)
     other.rotations = roma.random_rotmat(24)
-    mine, theirs = (on_synthetic(Outcome("nothing", 0), one, windows, body).synthetic_mpjpe for one in (guess, other))
+    mine, theirs = (
+        evaluate_synthetic(NetworkErrors("nothing", 0), one, windows, body).synthetic_mpjpe for one in (guess, other)
+    )
     assert mine < theirs
 
 
@@ -205,13 +216,13 @@ def test_training_goes_on_where_it_stopped(
     assert (tmp_path / "flow-1.pt").exists()
     with pytest.raises(typer.BadParameter, match="choose from flow"):
         ablation.train(tmp_path, tmp_path, 0.001, 1, "smell")
-    ablation.errors_of_all(tmp_path, tmp_path, camera=[], clip=[])
+    ablation.evaluate_networks(tmp_path, tmp_path, camera=[], clip=[])
     ablation.report(tmp_path, tmp_path / "plot.png")
     assert "| flow | 2 |" in capsys.readouterr().out
 
 
 def test_a_video_is_seen_as_the_program_sees_it() -> None:
-    (clip,) = watch(CLIP, most=14)
+    (clip,) = observe_video(CLIP, most=14)
     seen = clip.seen
     assert seen.points.shape == (1, 14, 17, 2)
     assert clip.frames.tolist() == list(range(14))
@@ -224,23 +235,23 @@ def test_a_video_is_seen_as_the_program_sees_it() -> None:
     inside = (seen.points - seen.box[:, :, None, :2]).abs() < seen.box[:, :, None, 2:] / 2
     assert float(inside[seen.confidence > 0.4].float().mean()) > 0.95
     network = Lifter(LifterConfig(32, 1, 16, 16)).eval()
-    share, shake = on_clip(network, clip, TorchBody(load_body()))
+    share, shake = evaluate_clip(network, clip, TorchBody(load_body()))
     assert 0 < share < 1
     assert shake >= 0
 
 
 def test_the_report_has_a_row_for_each_variant_and_a_picture(tmp_path: Path) -> None:
-    outcomes = [
-        Outcome(name, seed, synthetic_pa_arms=60.0 + seed, real_pa_arms=50.0 + 2 * seed, real_reprojection=0.02)
+    errors = [
+        NetworkErrors(name, seed, synthetic_pa_arms=60.0 + seed, real_pa_arms=50.0 + 2 * seed, real_reprojection=0.02)
         for name in ("keypoint_motion_flow", "rgb")
         for seed in (0, 1)
     ]
-    gaps, whole, _ = (table.splitlines() for table in markdown(outcomes).split("\n\n"))
+    gaps, whole, _ = (table.splitlines() for table in markdown_tables(errors).split("\n\n"))
     assert len(gaps) == len(whole) == 4
     assert gaps[2].startswith("| RGB |")
     assert gaps[3].startswith("| keypoint motion + flow | 2 | 60.5 ± 0.5 | 51.0 ± 1.0 | -9.5 |")
     assert "| 2.0 ± 0.0 |" in whole[3]
-    draw(outcomes, tmp_path / "plot.png")
+    draw_plot(errors, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
 
 

@@ -14,7 +14,7 @@ from body.lbs import NumpyBody
 from body.model import load_body
 from tests.body.test_smpl_file import Calls
 from tests.training.datasets.threedpw_like import COUNT, MATRIX, sequence_fields, smpl_folder, write_sequence
-from training.datasets.sequence import DatasetError, Sequence
+from training.datasets.sequence import DatasetError, PersonSequence
 from training.datasets.smpl_folder import SmplFolder
 from training.datasets.threedpw import find_threedpw, read_threedpw
 
@@ -54,8 +54,8 @@ def test_both_people_are_read_in_the_cameras_frame(fields: dict[str, Any], smpl:
         for t in range(COUNT):
             _, joints = body.pose(sequence.global_orient[t], sequence.body_pose[t], pelvis[t])
             np.testing.assert_allclose(joints, sequence.joints[t], atol=2e-5)
-        stored = Sequence(
-            **{name: getattr(sequence, name) for name in Sequence.__dataclass_fields__ if name != "joints"}
+        stored = PersonSequence(
+            **{name: getattr(sequence, name) for name in PersonSequence.__dataclass_fields__ if name != "joints"}
         )
         np.testing.assert_allclose(stored.pelvis(body.rest_pelvis), pelvis, atol=2e-5)
         with pytest.raises(ValueError, match="rest_pelvis"):

@@ -16,7 +16,7 @@ from body.model import BodyArrays, load_body
 from tests.body.smpl_like import smpl_fields
 from tests.training.datasets.python2 import python2_pickle
 from tests.training.motions import project
-from training.datasets.threedpw import KEYPOINTS
+from training.datasets.threedpw import OPENPOSE_KEYPOINTS
 
 MATRIX = np.array([[1961.85, 0, 540.0], [0, 1969.2, 960.0], [0, 0, 1]])
 COUNT = 12
@@ -73,7 +73,7 @@ def detections(joints: NDArray[Any], extrinsics: NDArray[np.float64]) -> NDArray
     """``poses2d`` (COUNT, 3, 18): world joints seen by the cameras, all sure; the face where the head joint is."""
     place = joints.reshape(COUNT, 24, 3) @ extrinsics[:, :3, :3].transpose(0, 2, 1) + extrinsics[:, None, :3, 3]
     column = {name: JOINT_NAMES.index(name if name in JOINT_NAMES else "head") for name in (*COCO_NAMES, "neck")}
-    pixels = project(place[:, [column[name] for name in KEYPOINTS]], MATRIX)
+    pixels = project(place[:, [column[name] for name in OPENPOSE_KEYPOINTS]], MATRIX)
     return np.concatenate([pixels, np.full((COUNT, 18, 1), 0.8)], -1).transpose(0, 2, 1)
 
 

@@ -36,9 +36,9 @@ from tests.training.datasets.threedpw_like import (  # noqa: E402
 )
 from tests.training.motions import joined, motion_of, save  # noqa: E402
 from training.datasets.emdb import read_emdb  # noqa: E402
-from training.datasets.sequence import DatasetError, Sequence  # noqa: E402
+from training.datasets.sequence import DatasetError, PersonSequence  # noqa: E402
 from training.datasets.smpl_folder import HIPS_14, SmplFolder  # noqa: E402
-from training.datasets.threedpw import KEYPOINTS, read_threedpw  # noqa: E402
+from training.datasets.threedpw import OPENPOSE_KEYPOINTS, read_threedpw  # noqa: E402
 from training.evaluation.datasets import record, score_dataset  # noqa: E402
 from training.evaluation.metrics import mean_of_known  # noqa: E402
 from training.evaluation.protocols import SMPL_14, score_emdb, score_threedpw, together  # noqa: E402
@@ -60,11 +60,11 @@ def fields(smpl: SmplFolder) -> dict[str, Any]:
 
 
 @pytest.fixture
-def people(fields: dict[str, Any], tmp_path: Path) -> list[Sequence]:
+def people(fields: dict[str, Any], tmp_path: Path) -> list[PersonSequence]:
     return read_threedpw(write_sequence(tmp_path, fields))
 
 
-def predicted(sequence: Sequence, sha256: str, **changes: Any) -> Motion:
+def predicted(sequence: PersonSequence, sha256: str, **changes: Any) -> Motion:
     """A motion that is the truth."""
     assert sequence.joints is not None
     truth = {"global_orient": sequence.global_orient, "body_pose": sequence.body_pose}
@@ -72,7 +72,7 @@ def predicted(sequence: Sequence, sha256: str, **changes: Any) -> Motion:
     return motion_of(sequence.joints, MATRIX, 30.0, **{**truth, "body_sha256": sha256, **changes})
 
 
-def surface(smpl: SmplFolder, sequence: Sequence) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def surface(smpl: SmplFolder, sequence: PersonSequence) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Vertices (T, V, 3) and the 14 joints (T, 14, 3) of the truth, relative to the middle of the hips."""
     body = NumpyBody(smpl.body(sequence.gender))
     body.set_shape(sequence.betas)
@@ -84,7 +84,7 @@ def surface(smpl: SmplFolder, sequence: Sequence) -> tuple[NDArray[np.float64], 
     return vertices - hips, joints - hips
 
 
-def test_the_truth_scores_nothing(smpl: SmplFolder, people: list[Sequence]) -> None:
+def test_the_truth_scores_nothing(smpl: SmplFolder, people: list[PersonSequence]) -> None:
     """Each with the body of the own gender; one file holds one body, so one person at a time."""
     for person, sequence in enumerate(people):
         motion = predicted(sequence, smpl.body(sequence.gender).sha256)
@@ -96,7 +96,7 @@ def test_the_truth_scores_nothing(smpl: SmplFolder, people: list[Sequence]) -> N
         assert np.nanmax(scores[person].errors.acceleration) < 5e-3
 
 
-def test_a_larger_neutral_body_costs_its_size_and_no_pa(smpl: SmplFolder, people: list[Sequence]) -> None:
+def test_a_larger_neutral_body_costs_its_size_and_no_pa(smpl: SmplFolder, people: list[PersonSequence]) -> None:
     """The truth is female, the prediction neutral, and everything of it is a quarter farther from the hips."""
     scores = score_threedpw(people, predicted(people[0], smpl.body("neutral").sha256), smpl)[0]
     vertices, joints = surface(smpl, people[0])
@@ -106,7 +106,7 @@ def test_a_larger_neutral_body_costs_its_size_and_no_pa(smpl: SmplFolder, people
     assert mean_of_known(scores.pve) == pytest.approx(250 * np.linalg.norm(vertices, axis=-1).mean(), rel=1e-4)
 
 
-def test_a_turned_person_costs_the_chord(smpl: SmplFolder, people: list[Sequence]) -> None:
+def test_a_turned_person_costs_the_chord(smpl: SmplFolder, people: list[PersonSequence]) -> None:
     turn = Rotation.from_rotvec([0.3, -0.2, 0.4]).as_matrix()
     orient = matrix_to_axis_angle(turn @ axis_angle_to_matrix(people[1].global_orient))
     motion = predicted(people[1], smpl.body("male").sha256, global_orient=orient.astype(np.float32))
@@ -118,7 +118,7 @@ def test_a_turned_person_costs_the_chord(smpl: SmplFolder, people: list[Sequence
         assert mean_of_known(values) == pytest.approx(want, rel=1e-4)
 
 
-def test_without_smpl_one_joint_costs_its_share(people: list[Sequence]) -> None:
+def test_without_smpl_one_joint_costs_its_share(people: list[PersonSequence]) -> None:
     """The left wrist is off by 140 mm, so the fourteen by 10 in the mean; it falls at 9.81 m/s²."""
     wrist = 20
     assert wrist in SMPL_14
@@ -135,7 +135,11 @@ def test_without_smpl_one_joint_costs_its_share(people: list[Sequence]) -> None:
 
 def test_which_frames_count(fields: dict[str, Any], tmp_path: Path) -> None:
     """More than six LIMB keypoints over 0.3, a camera that was aligned; a frame without the person is not found."""
-    limbs = [KEYPOINTS.index(name) for name in KEYPOINTS if name.partition("_")[2] in ("wrist", "elbow", "knee")]
+    limbs = [
+        OPENPOSE_KEYPOINTS.index(name)
+        for name in OPENPOSE_KEYPOINTS
+        if name.partition("_")[2] in ("wrist", "elbow", "knee")
+    ]
     assert len(limbs) == 6
     poses2d = [points.copy() for points in fields["poses2d"]]
     poses2d[0][2, 2, limbs] = 0.3  # six of twelve are left, and the face
@@ -151,7 +155,7 @@ def test_which_frames_count(fields: dict[str, Any], tmp_path: Path) -> None:
     assert np.flatnonzero(np.isfinite(scores.errors.acceleration)).tolist() == [4]
 
 
-def test_people_are_told_apart_whatever_their_numbers(people: list[Sequence]) -> None:
+def test_people_are_told_apart_whatever_their_numbers(people: list[PersonSequence]) -> None:
     woman, man = (predicted(sequence, "unknown") for sequence in people)
     half = np.arange(COUNT) < 5
     crossed = joined(replace(woman, person=np.where(half, 0, 1)), replace(man, person=np.where(half, 1, 0)))
@@ -162,7 +166,7 @@ def test_people_are_told_apart_whatever_their_numbers(people: list[Sequence]) ->
     assert everybody.found.sum() == 2 * COUNT
 
 
-def test_the_shipped_body_is_said_in_neutral_smpls_parameters(people: list[Sequence], tmp_path: Path) -> None:
+def test_the_shipped_body_is_said_in_neutral_smpls_parameters(people: list[PersonSequence], tmp_path: Path) -> None:
     """Here neutral SMPL is the shipped body a twentieth larger, so betas must make it smaller; then even vertices fit."""
     folder = SmplFolder(smpl_folder(tmp_path / "smpl", 1.05))
     shipped = load_body()
@@ -174,7 +178,7 @@ def test_the_shipped_body_is_said_in_neutral_smpls_parameters(people: list[Seque
     assert mean_of_known(scores.pve) < 12
 
 
-def test_a_motion_of_an_unknown_body_is_refused(smpl: SmplFolder, people: list[Sequence]) -> None:
+def test_a_motion_of_an_unknown_body_is_refused(smpl: SmplFolder, people: list[PersonSequence]) -> None:
     with pytest.raises(BodyError, match="no shipped body is the one"):
         score_threedpw(people, predicted(people[0], "unknown"), smpl)
 
@@ -217,7 +221,7 @@ def command(*arguments: object, dataset: str = "threedpw") -> Any:
     return CliRunner().invoke(app, ["--dataset", dataset, *(str(argument) for argument in arguments)])
 
 
-def test_the_command(smpl: SmplFolder, fields: dict[str, Any], people: list[Sequence], tmp_path: Path) -> None:
+def test_the_command(smpl: SmplFolder, fields: dict[str, Any], people: list[PersonSequence], tmp_path: Path) -> None:
     saved = tmp_path / "saved"
     saved.mkdir()
     missing = command(tmp_path, "--predictions", saved)
@@ -244,7 +248,7 @@ def test_the_evaluation_command_leads_here() -> None:
     assert ended.stderr.startswith("error: there are no 3DPW sequences")
 
 
-def test_the_real_chain_records_a_sequence(people: list[Sequence], tmp_path: Path) -> None:
+def test_the_real_chain_records_a_sequence(people: list[PersonSequence], tmp_path: Path) -> None:
     assert people[0].source is not None
     with pytest.raises(DatasetError, match="pictures of downtown_test_00 are not in"):
         record(people[0], tmp_path / "none.npz", Options(view="none"))

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training.ablation.fitting import map_loss  # noqa: E402
+from training.ablation.fitting import heatmap_loss  # noqa: E402
 from training.networks.encoders import HEAT, FlowEncoder, KeypointReader, ResidualFlowEncoder  # noqa: E402
 from training.networks.lifter import Lifter, LifterConfig  # noqa: E402
 
@@ -30,7 +30,7 @@ def test_a_reader_learns_to_point_at_a_dot(side: int) -> None:
         pictures, places = dots(16)
         vectors, maps = reader(pictures)
         optimizer.zero_grad()
-        map_loss(maps, places).backward()
+        heatmap_loss(maps, places).backward()
         optimizer.step()
     assert vectors.shape == (16, 16)
     pictures, places = dots(32)
@@ -43,9 +43,9 @@ def test_the_loss_of_maps_is_least_at_the_place_and_leaves_out_what_is_outside()
     place = torch.tensor([[[0.25, -0.125]]])  # on the corner of four cells
     maps = torch.full((1, 1, HEAT, HEAT), -20.0)
     maps[0, 0, 5:7, 11:13] = 0
-    assert float(map_loss(maps, place)) == pytest.approx(torch.log(torch.tensor(4.0)).item(), abs=1e-3)
-    assert float(map_loss(maps, place + 0.125)) > 5
-    assert float(map_loss(maps, torch.tensor([[[0.6, 0.0]]]))) == 0
+    assert float(heatmap_loss(maps, place)) == pytest.approx(torch.log(torch.tensor(4.0)).item(), abs=1e-3)
+    assert float(heatmap_loss(maps, place + 0.125)) > 5
+    assert float(heatmap_loss(maps, torch.tensor([[[0.6, 0.0]]]))) == 0
 
 
 @pytest.mark.parametrize("kind", [FlowEncoder, ResidualFlowEncoder])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from training.noise_measurement.fit_flow import SPEEDS, CellPairs, fit, hats, smear
+from training.noise_measurement.fit_flow import SPEEDS, CellPairs, blur_cells, fit_flow_noise, interpolation_weights
 
 
 def made_up(gain: float, blur: float, error: float, reach: float, windows: int = 24, frames: int = 3) -> CellPairs:
@@ -25,13 +25,13 @@ def made_up(gain: float, blur: float, error: float, reach: float, windows: int =
             fresh = gaussian_filter(rng.normal(size=(32, 32, 2)), (reach, reach, 0), mode="wrap")
             fresh /= fresh.std()
             kept = fresh if kept is None else np.sqrt(0.5) * kept + np.sqrt(0.5) * fresh
-            estimated[frame] = gain * smear(exact[frame : frame + 1], blur)[0] + error * kept
+            estimated[frame] = gain * blur_cells(exact[frame : frame + 1], blur)[0] + error * kept
     return CellPairs(exact, estimated, body, np.ones_like(body), np.arange(windows).repeat(frames))
 
 
 @pytest.mark.parametrize(("gain", "blur", "error"), [(0.7, 1.0, 0.004), (0.95, 0.0, 0.002)])
 def test_gain_blur_and_error_are_found(gain: float, blur: float, error: float) -> None:
-    row = fit(made_up(gain, blur, error, reach=1.5))
+    row = fit_flow_noise(made_up(gain, blur, error, reach=1.5))
     np.testing.assert_allclose(row["gain"][4:6], gain, atol=0.05)
     assert abs(row["blur"] - blur) <= 0.25
     np.testing.assert_allclose(row["error"][:5], error, rtol=0.25)
@@ -44,7 +44,7 @@ def test_gain_blur_and_error_are_found(gain: float, blur: float, error: float) -
 
 def test_hats_interpolate() -> None:
     speed = np.random.default_rng(0).uniform(0, 0.4, 200).astype(np.float32)
-    weights = hats(speed)
+    weights = interpolation_weights(speed)
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
     np.testing.assert_allclose(weights @ np.array(SPEEDS), speed.clip(max=SPEEDS[-1]), atol=1e-6)
 
@@ -52,4 +52,4 @@ def test_hats_interpolate() -> None:
 def test_pairs_without_motion_are_refused() -> None:
     still = np.zeros((2, 32, 32, 2), np.float32)
     with pytest.raises(ValueError, match="more windows"):
-        fit(CellPairs(still, still, np.ones((2, 32, 32), bool), np.ones((2, 32, 32), bool), np.arange(2)))
+        fit_flow_noise(CellPairs(still, still, np.ones((2, 32, 32), bool), np.ones((2, 32, 32), bool), np.arange(2)))

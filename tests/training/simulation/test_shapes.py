@@ -16,7 +16,7 @@ from training.motion.clip import Clip  # noqa: E402
 from training.simulation.batches import BatchMaker  # noqa: E402
 from training.simulation.detector_noise import NoiseSampler, load_noise  # noqa: E402
 from training.simulation.shapes import LIMIT, draw_betas  # noqa: E402
-from training.synth.scene import SceneMaker  # noqa: E402
+from training.synth.scene import SceneSampler  # noqa: E402
 
 
 def test_shapes_follow_their_law() -> None:
@@ -40,7 +40,7 @@ def test_batches_and_scenes_show_the_same_kind_of_people(clips: list[Clip]) -> N
     arrays = load_body("body_1722")
     body = TorchBody(arrays)
     batch = BatchMaker(MotionBank(clips, seed=1), body, NoiseSampler(load_noise(), 2), NONE).draw(256, 1)
-    scenes = SceneMaker(MotionBank(clips, seed=2), arrays, body, 7, NONE).draw(40, 1, textured=False)
+    scenes = SceneSampler(MotionBank(clips, seed=2), arrays, body, 7, NONE).draw(40, 1, textured=False)
     for third in (batch.betas[:, 2].numpy(), np.array([scene.betas[2] for scene in scenes])):
         assert abs(third.mean() + 0.8) < 4 * 0.7 / np.sqrt(len(third))
         assert third.mean() < -0.3

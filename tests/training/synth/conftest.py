@@ -13,7 +13,7 @@ from body.lbs_torch import TorchBody
 from body.model import BodyArrays, load_body
 from training.motion.bank import NONE, MotionBank
 from training.motion.clip import Clip
-from training.synth.scene import Scene, SceneMaker, SceneOptions
+from training.synth.scene import Scene, SceneOptions, SceneSampler
 
 
 @pytest.fixture(scope="session")
@@ -30,14 +30,14 @@ def body(arrays: BodyArrays) -> TorchBody:
 def scenes(clips: list[Clip], arrays: BodyArrays, body: TorchBody) -> list[Scene]:
     """Eight windows of three frames, with boxes and passers-by in some."""
     often = SceneOptions(box=0.5, second_person=0.5)
-    return SceneMaker(MotionBank(clips, seed=2), arrays, body, 7, NONE, often).draw(8, 3)
+    return SceneSampler(MotionBank(clips, seed=2), arrays, body, 7, NONE, often).draw(8, 3)
 
 
 @pytest.fixture(scope="session")
 def alone(clips: list[Clip], arrays: BodyArrays, body: TorchBody) -> Scene:
     """One person, nothing in the way, three times the same moment before a still camera, in the middle of 640 x 480."""
     nothing = SceneOptions(box=0.0, second_person=0.0, outdoors=0.0, panorama=0.0)
-    scene = SceneMaker(MotionBank(clips, seed=5), arrays, body, 3, NONE, nothing).draw(1, 3)[0]
+    scene = SceneSampler(MotionBank(clips, seed=5), arrays, body, 3, NONE, nothing).draw(1, 3)[0]
     shift = np.array([0, 0, 3.5], np.float32) - scene.pelvis[0]
     camera = np.array([520, 520, 319.5, 239.5], np.float32)
     inside = np.array([[0.3, 1.2, 0.2]], np.float32).repeat(3, 0)
@@ -45,7 +45,7 @@ def alone(clips: list[Clip], arrays: BodyArrays, body: TorchBody) -> Scene:
         scene.room,
         low=np.array([-6, -2, -6], np.float32),
         high=np.array([6, 4, 6], np.float32),
-        turn=np.eye(3, dtype=np.float32),
+        rotation=np.eye(3, dtype=np.float32),
         origin=np.zeros(3, np.float32),
     )
     still = {name: getattr(scene, name)[:1].repeat(3, 0) for name in ("rotation", "rotations", "joints", "coco")}
@@ -55,7 +55,7 @@ def alone(clips: list[Clip], arrays: BodyArrays, body: TorchBody) -> Scene:
         **still,
         size=(640, 480),
         camera=camera,
-        told=camera,
+        assumed_camera=camera,
         centre=inside,
         pelvis=(scene.pelvis[:1] + shift).repeat(3, 0),
         mesh=mesh,

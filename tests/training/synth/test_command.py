@@ -16,8 +16,8 @@ from training.motion.pack import save_motion_pack
 from training.synth import __main__ as synthesize
 from training.synth import cluster
 from training.synth.cluster import ClusterError, run_ray
-from training.synth.factory import Job
-from training.synth.shards import find_shards, is_whole
+from training.synth.factory import ShardJob
+from training.synth.shards import find_shards, is_intact
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_run_makes_what_is_missing_and_mends_what_is_damaged(
     assert hashes(output).items() >= first.items()
     rows = find_shards(output, "motion", "train")
     assert [row.shard for row in rows] == [0, 1, 2]
-    assert all(is_whole(output, row) for row in rows)
+    assert all(is_intact(output, row) for row in rows)
 
 
 @pytest.mark.parametrize(("text", "numbers"), [("7", [7]), ("0-3", [0, 1, 2, 3]), ("5-5", [5])])
@@ -86,14 +86,14 @@ def test_without_ray_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(ClusterError, match="pip install"):
         next(iter(run_ray([], "local")))
-    assert cluster.LOCAL == "local"
+    assert cluster.LOCAL_CLUSTER == "local"
 
 
 @pytest.mark.timeout(300)
 def test_a_local_cluster_makes_the_same_shards(motion: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]' to test shards on a cluster")
     run(motion, tmp_path / "here", "0-1")
-    jobs = [Job("motion", "train", 0, shard, 3, motion, tmp_path / "there") for shard in (0, 1)]
+    jobs = [ShardJob("motion", "train", 0, shard, 3, motion, tmp_path / "there") for shard in (0, 1)]
     made = list(run_ray(jobs, "local", 2))
     assert all(new for _, new in made)
     assert hashes(tmp_path / "there") == hashes(tmp_path / "here")

@@ -16,21 +16,21 @@ from training.motion.bank import NONE, MotionBank
 from training.motion.clip import Clip
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.synth import contact_sheet
-from training.synth.frames import OTHERS, decode_flow, draw_frames, draw_motion, encode_flow
+from training.synth.frames import OTHER_LABEL, decode_flow, encode_flow, generate_frames, generate_motion
 from training.synth.render import ExactFlow
-from training.synth.scene import SceneMaker, SceneOptions
+from training.synth.scene import SceneOptions, SceneSampler
 from training.synth.shards import Sample, write_shard
-from training.synth.windows import draw_pairs, draw_windows
+from training.synth.windows import generate_pairs, generate_windows
 
 
 @pytest.fixture(scope="module")
-def maker(clips: list[Clip], arrays: BodyArrays, body: TorchBody) -> SceneMaker:
-    return SceneMaker(MotionBank(clips, seed=8), arrays, body, 1, NONE, SceneOptions(box=0.4, second_person=0.3))
+def maker(clips: list[Clip], arrays: BodyArrays, body: TorchBody) -> SceneSampler:
+    return SceneSampler(MotionBank(clips, seed=8), arrays, body, 1, NONE, SceneOptions(box=0.4, second_person=0.3))
 
 
 @pytest.fixture(scope="module")
-def frames(maker: SceneMaker) -> list[Sample]:
-    return list(draw_frames(maker, NoiseSampler(load_noise(), 1), np.random.default_rng(2), 8))
+def frames(maker: SceneSampler) -> list[Sample]:
+    return list(generate_frames(maker, NoiseSampler(load_noise(), 1), np.random.default_rng(2), 8))
 
 
 def picture(sample: Sample, name: str) -> np.ndarray:
@@ -57,8 +57,8 @@ def test_labels_agree(frames: list[Sample]) -> None:
         assert frame.shape == (*parts.shape, 3)
         assert max(parts.shape) == 640
         assert parts.shape == silhouette.shape == depth.shape == hidden.shape == field.shape[:2]
-        np.testing.assert_array_equal(silhouette == 255, (parts > 0) & (parts < OTHERS))
-        assert set(np.unique(parts)) <= {*range(25), OTHERS}
+        np.testing.assert_array_equal(silhouette == 255, (parts > 0) & (parts < OTHER_LABEL))
+        assert set(np.unique(parts)) <= {*range(25), OTHER_LABEL}
         assert picture(sample, "crop.jpg").shape == (128, 128, 3)
         assert (depth > 0).all()
         # The person's depth is about that of his pelvis.
@@ -71,7 +71,7 @@ def test_seen_keypoints_lie_on_the_person_and_outside_ones_do_not(frames: list[S
     on, seen = 0, 0
     for sample in frames:
         parts = picture(sample, "parts.png")
-        person = cv2.dilate(((parts > 0) & (parts < OTHERS)).astype(np.uint8), np.ones((7, 7), np.uint8))
+        person = cv2.dilate(((parts > 0) & (parts < OTHER_LABEL)).astype(np.uint8), np.ones((7, 7), np.uint8))
         place = sample["coco"] + sample["pelvis"]
         camera = np.asarray(sample["camera"])
         exact = place[:, :2] / place[:, 2:] * camera[:2] + camera[2:]
@@ -86,9 +86,9 @@ def test_seen_keypoints_lie_on_the_person_and_outside_ones_do_not(frames: list[S
     assert on > 0.97 * seen
 
 
-def test_motion_alone_moves_the_keypoints_as_the_flow_says(maker: SceneMaker) -> None:
+def test_motion_alone_moves_the_keypoints_as_the_flow_says(maker: SceneSampler) -> None:
     off, moved = [], []
-    for sample in draw_motion(maker, NoiseSampler(load_noise(), 1), np.random.default_rng(3), 20):
+    for sample in generate_motion(maker, NoiseSampler(load_noise(), 1), np.random.default_rng(3), 20):
         before, after = np.asarray(sample["points"])
         for keypoint in np.flatnonzero(np.asarray(sample["state"]) == 0):
             x, y = (round(float(value)) for value in before[keypoint])
@@ -101,13 +101,13 @@ def test_motion_alone_moves_the_keypoints_as_the_flow_says(maker: SceneMaker) ->
     assert np.median(off) < 0.35 * np.median(moved)
 
 
-def test_a_contact_sheet_of_every_kind(maker: SceneMaker, frames: list[Sample], tmp_path: Path) -> None:
+def test_a_contact_sheet_of_every_kind(maker: SceneSampler, frames: list[Sample], tmp_path: Path) -> None:
     noise, rng = NoiseSampler(load_noise(), 1), np.random.default_rng(2)
     kinds = {
         "frames": frames[:2],
-        "motion": list(draw_motion(maker, noise, rng, 2)),
-        "windows": list(draw_windows(maker, noise, rng, 1)),
-        "pairs": list(draw_pairs(maker, noise, rng, 1)),
+        "motion": list(generate_motion(maker, noise, rng, 2)),
+        "windows": list(generate_windows(maker, noise, rng, 1)),
+        "pairs": list(generate_pairs(maker, noise, rng, 1)),
     }
     for kind, samples in kinds.items():
         write_shard(tmp_path, kind, "train", 0, 0, samples)

@@ -15,11 +15,11 @@ from body.lbs_torch import TorchBody
 from realtime.stages.tracking import region_of
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import CELLS
-from training.synth.observations import render_frames, rendered_visibility, track
+from training.synth.observations import render_frames, rendered_visibility, simulate_tracking
 from training.synth.occluders import box_mesh
-from training.synth.render import Renderer, crop_view
+from training.synth.render import Renderer, crop_viewport
 from training.synth.scene import Scene
-from training.synth.windows import cell_means
+from training.synth.windows import field_cell_means
 
 
 def posed(scene: Scene, body: TorchBody, rotations: torch.Tensor) -> Scene:
@@ -56,15 +56,15 @@ def test_a_box_hides_what_is_behind_it_and_the_picture_ends(alone: Scene, body: 
     table = corners + np.array([0, 0.6, 2.5], np.float32)
     mesh, count = scene.mesh, scene.mesh.vertices.shape[1]
     look = replace(
-        mesh.look,
-        offset=np.append(mesh.look.offset, np.zeros(24, np.float32)),
-        colour=np.append(mesh.look.colour, np.ones((24, 3), np.float32), 0),
+        mesh.appearance,
+        offset=np.append(mesh.appearance.offset, np.zeros(24, np.float32)),
+        colour=np.append(mesh.appearance.colour, np.ones((24, 3), np.float32), 0),
     )
     mesh = replace(
         mesh,
         vertices=np.concatenate([mesh.vertices, table[None].repeat(3, 0)], 1),
         faces=np.concatenate([mesh.faces, faces + count]),
-        look=look,
+        appearance=look,
     )
     camera = scene.camera - np.array([0, 0, 0, 60], np.float32)
     state = dict(
@@ -81,7 +81,7 @@ def test_a_box_hides_what_is_behind_it_and_the_picture_ends(alone: Scene, body: 
 
 def test_the_box_of_a_frame_comes_from_the_detections_before(scenes: list[Scene]) -> None:
     renderers = [Renderer(scene) for scene in scenes]
-    found = track(renderers, NoiseSampler(load_noise(), 3))
+    found = simulate_tracking(renderers, NoiseSampler(load_noise(), 3))
     assert sum(one is not None for one in found) >= 3
     for renderer, one in zip(renderers, found, strict=True):
         if one is not None:
@@ -96,20 +96,22 @@ def test_the_box_of_a_frame_comes_from_the_detections_before(scenes: list[Scene]
 def test_estimated_flow_is_like_exact_flow_where_the_person_is_seen(scenes: list[Scene]) -> None:
     alike, moving = [], 0
     for renderer, one in zip(
-        renderers := [Renderer(scene) for scene in scenes], track(renderers, NoiseSampler(load_noise(), 3)), strict=True
+        renderers := [Renderer(scene) for scene in scenes],
+        simulate_tracking(renderers, NoiseSampler(load_noise(), 3)),
+        strict=True,
     ):
         if one is None:
             continue
-        for shot in render_frames(renderer, one.boxes, 64, np.random.default_rng(1)):
-            assert shot.crop.shape == (64, 64, 3)
-            assert (shot.flow is None) == (shot.frame == 0)
-            if shot.flow is None:
+        for rendered in render_frames(renderer, one.boxes, 64, np.random.default_rng(1)):
+            assert rendered.crop.shape == (64, 64, 3)
+            assert (rendered.flow is None) == (rendered.frame == 0)
+            if rendered.flow is None:
                 continue
-            assert shot.flow.box == one.boxes[shot.frame]
-            view = crop_view(renderer.scene, shot.box, CELLS)
-            truth = renderer.flow(shot.frame - 1, view).field / CELLS
-            person = renderer.surface(shot.frame - 1, view).ids >= 0
-            seen = cell_means(shot.flow.field)
+            assert rendered.flow.box == one.boxes[rendered.frame]
+            view = crop_viewport(renderer.scene, rendered.box, CELLS)
+            truth = renderer.flow(rendered.frame - 1, view).field / CELLS
+            person = renderer.surface(rendered.frame - 1, view).ids >= 0
+            seen = field_cell_means(rendered.flow.field)
             clear = person & (np.linalg.norm(truth, axis=-1) > 0.01) & (np.linalg.norm(truth, axis=-1) < 0.1)
             if clear.sum() > 30:
                 moving += 1

@@ -12,22 +12,22 @@ import pytest
 pytest.importorskip("torch")
 
 from training.synth.photographs import (
-    FOLDER,
     MANIFEST,
+    PHOTOGRAPHS,
     directions,
     irradiance,
-    look_along,
     materials,
     panoramas,
+    sample_panorama,
 )
-from training.synth.render import Renderer, region_view
-from training.synth.room import SKY, TEXTURE, sky_box
+from training.synth.render import Renderer, region_viewport
+from training.synth.room import SKY_SIDE, TEXTURE_SIDE, sky_box
 from training.synth.scene import Scene
 
 
 def test_every_photograph_has_a_row_of_the_manifest() -> None:
     rows = json.loads(MANIFEST.read_text())
-    files = {f"synth/photographs/{path.name}": path for path in FOLDER.iterdir()}
+    files = {f"synth/photographs/{path.name}": path for path in PHOTOGRAPHS.iterdir()}
     assert files.keys() == {name for name in rows if name.startswith("synth/photographs/")}
     for name, path in files.items():
         assert rows[name]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -48,7 +48,7 @@ def test_what_ships_can_be_read() -> None:
 
 def test_pixels_look_where_they_lie() -> None:
     image = np.random.default_rng(0).integers(0, 255, (32, 64, 3), np.uint8)
-    np.testing.assert_array_equal(look_along(image, 3 * directions(64, 32)), image)
+    np.testing.assert_array_equal(sample_panorama(image, 3 * directions(64, 32)), image)
     straight = directions(64, 32)
     np.testing.assert_allclose(np.linalg.norm(straight, axis=-1), 1, atol=1e-6)
     assert straight[0, :, 1].min() > 0.99
@@ -81,23 +81,23 @@ def test_the_sky_box_shows_the_panorama(alone: Scene) -> None:
     room = replace(
         alone.room,
         low=np.zeros(3, np.float32),
-        high=np.full(3, SKY, np.float32),
-        turn=turn,
-        origin=(SKY / 2 - alone.centre[0] @ turn.T).astype(np.float32),
+        high=np.full(3, SKY_SIDE, np.float32),
+        rotation=turn,
+        origin=(SKY_SIDE / 2 - alone.centre[0] @ turn.T).astype(np.float32),
         atlas=sky_box(place.image),
         layer=np.arange(6, dtype=np.int32),
-        density=np.full(6, TEXTURE / SKY, np.float32),
+        density=np.full(6, TEXTURE_SIDE / SKY_SIDE, np.float32),
         light=np.ones(6, np.float32),
     )
     away = replace(alone.mesh, vertices=alone.mesh.vertices - np.array([0, 0, 50], np.float32))
     tilt = np.array([[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]], np.float32)
     scene = replace(alone, room=room, mesh=away, rotation=(tilt @ alone.rotation).astype(np.float32))
-    view = region_view(scene, 0, 0, 320, 240, 0.5)
-    seen = Renderer(scene).picture(0, view).astype(int)
+    view = region_viewport(scene, 0, 0, 320, 240, 0.5)
+    seen = Renderer(scene).render(0, view).astype(int)
     fx, fy, cx, cy = view.camera
     y, x = np.mgrid[:240, :320]
     rays = np.stack([(x - cx) / fx, (y - cy) / fy, np.ones_like(x, float)], -1) @ scene.rotation[0] @ turn.T
-    wanted = look_along(place.image, rays).astype(int)
+    wanted = sample_panorama(place.image, rays).astype(int)
     off = np.abs(seen - wanted).mean()
     assert off < 5
     assert off < 0.4 * np.abs(np.roll(seen, 12, 1) - wanted).mean()

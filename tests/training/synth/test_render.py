@@ -15,14 +15,14 @@ pytest.importorskip("torch")
 
 from realtime.records import Box
 from realtime.stages.crops import Cropper
-from training.synth.render import Renderer, Sensor, View, crop_view, region_view
+from training.synth.render import Renderer, Sensor, Viewport, crop_viewport, region_viewport
 from training.synth.scene import Scene
 
 
-def whole(scene: Scene, longest: int = 200) -> View:
+def whole(scene: Scene, longest: int = 200) -> Viewport:
     """The whole picture, small."""
     scale = longest / max(scene.size)
-    return region_view(scene, 0, 0, round(scene.size[0] * scale), round(scene.size[1] * scale), scale)
+    return region_viewport(scene, 0, 0, round(scene.size[0] * scale), round(scene.size[1] * scale), scale)
 
 
 def moved(scene: Scene, shift: NDArray[np.floating]) -> Scene:
@@ -39,7 +39,7 @@ def test_the_next_frame_warped_by_the_flow_is_this_frame(scenes: list[Scene]) ->
     tried = 0
     for scene in scenes:
         renderer, view = Renderer(scene), whole(scene)
-        now, then = (renderer.picture(frame, view, 2).astype(np.float32) for frame in (0, 1))
+        now, then = (renderer.render(frame, view, 2).astype(np.float32) for frame in (0, 1))
         flow = renderer.flow(0, view)
         y, x = np.mgrid[: view.height, : view.width].astype(np.float32)
         back = cv2.remap(then, x + flow.field[..., 0], y + flow.field[..., 1], cv2.INTER_LINEAR)
@@ -127,13 +127,13 @@ def test_what_the_person_covers_next_is_hidden(alone: Scene) -> None:
 
 def test_a_part_of_the_picture_is_cut_from_the_whole(alone: Scene) -> None:
     renderer = Renderer(alone)
-    picture = renderer.picture(0, region_view(alone, 0, 0, 640, 480, 1.0))
-    part = renderer.picture(0, region_view(alone, 200, 100, 360, 300, 1.0))
+    picture = renderer.render(0, region_viewport(alone, 0, 0, 640, 480, 1.0))
+    part = renderer.render(0, region_viewport(alone, 200, 100, 360, 300, 1.0))
     assert np.abs(picture[100:300, 200:360].astype(int) - part).mean() < 0.2
     # A crop made larger, so that nothing is averaged: the view is the very crop that the live program cuts.
     box = Box(300.3, 220.7, 120.0)
-    mine = renderer.picture(0, crop_view(alone, box, 128)).astype(int)
-    theirs = Cropper(128)(renderer.picture(0, region_view(alone, 0, 0, 640, 480, 1.0), 4), box).astype(int)
+    mine = renderer.render(0, crop_viewport(alone, box, 128)).astype(int)
+    theirs = Cropper(128)(renderer.render(0, region_viewport(alone, 0, 0, 640, 480, 1.0), 4), box).astype(int)
     beside = np.abs(np.roll(mine, 2, 1) - theirs).mean()
     assert np.abs(mine - theirs).mean() < 0.6 * beside
 

@@ -14,8 +14,8 @@ pytest.importorskip("torch")
 from training.motion.clip import Clip
 from training.synth import factory
 from training.synth.dataset import load_windows
-from training.synth.factory import Job, make_shard
-from training.synth.shards import ShardError, find_shards, is_whole, read_row, read_shard, write_shard
+from training.synth.factory import ShardJob, make_shard
+from training.synth.shards import ShardError, find_shards, is_intact, read_row, read_shard, write_shard
 
 
 def sample(number: int) -> dict[str, object]:
@@ -25,7 +25,7 @@ def sample(number: int) -> dict[str, object]:
 
 def test_samples_come_back_as_they_were(tmp_path: Path) -> None:
     row = write_shard(tmp_path, "windows", "train", 0, 3, [sample(k) for k in range(4)])
-    assert is_whole(tmp_path, row)
+    assert is_intact(tmp_path, row)
     assert read_row(tmp_path, row.file) == row
     got = list(read_shard(tmp_path, row))
     assert [key for key, _ in got] == [f"000003-{k:04d}" for k in range(4)]
@@ -53,11 +53,11 @@ def test_a_damaged_or_missing_shard_is_found(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[700] ^= 1
     file.write_bytes(content)
-    assert not is_whole(tmp_path, row)
+    assert not is_intact(tmp_path, row)
     with pytest.raises(ShardError, match="again"):
         list(read_shard(tmp_path, row))
     file.unlink()
-    assert not is_whole(tmp_path, row)
+    assert not is_intact(tmp_path, row)
     with pytest.raises(ShardError, match=r"no finished .* test"):
         find_shards(tmp_path, "windows", "test")
 
@@ -83,8 +83,8 @@ def free_motion(monkeypatch: pytest.MonkeyPatch, clips: list[Clip]) -> None:
 
 @pytest.mark.usefixtures("free_motion")
 def test_windows_follow_from_seed_and_shard_alone_and_are_made_once(tmp_path: Path) -> None:
-    def job(folder: str, shard: int, seed: int = 4) -> Job:
-        return Job("windows", "train", seed, shard, 2, tmp_path, tmp_path / folder)
+    def job(folder: str, shard: int, seed: int = 4) -> ShardJob:
+        return ShardJob("windows", "train", seed, shard, 2, tmp_path, tmp_path / folder)
 
     first, made = make_shard(job("a", 1))
     assert made
@@ -129,4 +129,4 @@ def test_windows_follow_from_seed_and_shard_alone_and_are_made_once(tmp_path: Pa
 @pytest.mark.usefixtures("free_motion")
 def test_a_split_without_motion_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="test split"):
-        make_shard(Job("windows", "test", 0, 0, 2, tmp_path, tmp_path))
+        make_shard(ShardJob("windows", "test", 0, 0, 2, tmp_path, tmp_path))

@@ -1,1 +1,1 @@
-"""Measuring the errors of the detectors and of the flow engine, and fitting the tables that training draws from."""
+"""Measuring the errors of keypoint detectors and flow estimators, and fitting the noise tables used in training."""

@@ -1,9 +1,9 @@
 """Measure a keypoint detector's noise: python -m training.noise_measurement.detector --motion FOLDER
 
-Dresses the default body in random colours, moves it before random cameras and backgrounds, runs the shipped keypoint
-networks on the pictures and fits the tables of `training.simulation.detector_noise` to what they make of them. How
-much easier real people
-are is measured by `training.noise_measurement.real_video`; its numbers are taken over from the tables that there are.
+Renders the default body in random colours, in motion, with random cameras and backgrounds; runs the shipped keypoint
+networks on the frames, and fits the tables of `training.simulation.detector_noise` to their errors. How much easier
+real people are is measured by `training.noise_measurement.real_video`; those numbers are copied from the existing
+tables.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Record:
 
 
 def measure_rendered(motion: Path, people: int, seed: int) -> dict[str, Observations]:
-    """Detections of each network in `NETWORKS` on ``people`` rendered people of `FRAMES` frames."""
+    """Run each network of `NETWORKS` on ``people`` rendered people of `FRAMES` frames."""
     arrays = load_body()
     body, raster, rng = TorchBody(arrays), Rasteriser(arrays.faces), np.random.default_rng(seed)
     bank = MotionBank(open_clips(motion, "train"), seed=seed)
@@ -117,11 +117,11 @@ def measure_rendered(motion: Path, people: int, seed: int) -> dict[str, Observat
 
 def main(
     motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
-    people: Annotated[int, typer.Option(help="rendered people")] = 240,
-    output: Annotated[Path, typer.Option(help="where the tables go")] = TABLES,
-    seed: Annotated[int, typer.Option()] = 21,
+    people: Annotated[int, typer.Option(help="number of rendered people")] = 240,
+    output: Annotated[Path, typer.Option(help="JSON file of the tables")] = TABLES,
+    seed: Annotated[int, typer.Option(help="seed of people, cameras and backgrounds")] = 21,
 ) -> None:
-    """Run the keypoint networks on rendered people and write the tables that training draws its noise from."""
+    """Run the keypoint networks on rendered people and write the noise tables used in training."""
     torch.set_num_threads(1)
     rows, real = {}, {noise.name: noise.real for noise in load_noise()}
     for name, seen in measure_rendered(motion, people, seed).items():

@@ -1,4 +1,4 @@
-"""From detections and truth to the tables of `training.simulation.detector_noise`."""
+"""Fitting the tables of `training.simulation.detector_noise` to detections and ground truth."""
 
 from __future__ import annotations
 
@@ -21,19 +21,24 @@ _LIMBS = (
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Detections of N windows of T frames at ``fps``: ``detected`` and ``truth`` (N, T, 17, 2) px, ``confidence`` and
-    ``state`` (N, T, 17), ``scale`` (N, T) extent of the person, px."""
+    """Detections in N windows of T frames."""
 
     detected: DoubleArray
+    """(N, T, 17, 2) detected keypoints, px."""
     truth: DoubleArray
+    """(N, T, 17, 2) true keypoints, px."""
     confidence: DoubleArray
+    """(N, T, 17), 0..1."""
     state: NDArray[np.int64]
+    """(N, T, 17) int64, 0 visible, 1 hidden, 2 outside."""
     scale: DoubleArray
+    """(N, T) extent of the person, px."""
     fps: float
+    """Frames per second."""
 
 
 def swapped_limbs(seen: Observations, limb: list[int]) -> NDArray[np.bool_]:
-    """Frames (N, T) whose ``limb`` keypoints fit the other side far better than their own, though the sides are apart."""
+    """Frames (N, T) bool whose ``limb`` keypoints fit the opposite side far better, although the sides are apart."""
     other = [COCO_MIRROR[i] for i in limb]
     visible = (seen.state[..., limb] == 0) & (seen.confidence[..., limb] > BINS[1])
     own = np.linalg.norm(seen.detected[..., limb, :] - seen.truth[..., limb, :], axis=-1)
@@ -69,12 +74,12 @@ def fit_detector_noise(seen: Observations) -> dict[str, object]:
             confidence[g, s] = np.quantile(chosen, QUANTILES)
         for s in range(2):
             for b in range(len(BINS)):
-                # Too few of one kind: all keypoints in that state and bin, then in that bin.
+                # With too few samples, fall back to all keypoints in that state and bin, then in that bin.
                 for pick in ((group == g) & (seen.state == s), seen.state == s, seen.state < 2):
                     chosen = length[pick & (bins == b) & usable]
                     if len(chosen) >= _ENOUGH:
                         break
-                # The last percent are grotesque and would only teach to distrust everything.
+                # The largest percent are gross outliers; with them a network learns to distrust all detections.
                 errors[g, s, b] = np.minimum(np.quantile(chosen, QUANTILES), np.quantile(chosen, 0.99))
     slow_s = _error_memory(error, usable & (seen.state == 0) & (seen.confidence > BINS[2]), seen.fps)
     return {
@@ -93,8 +98,10 @@ def _correlation(values: DoubleArray, used: NDArray[np.bool_], lag: int) -> floa
 
 
 def _error_memory(error: DoubleArray, used: NDArray[np.bool_], fps: float) -> float:
-    """Time constant of the error, in seconds, from its middle 95 %: the exponential through its correlations. What is new in
-    every frame does not count: the regions cut from rendered pictures jump more than the live program's."""
+    """Time constant of the error in seconds: the exponential through its autocorrelation, from the central 95 %.
+
+    Noise that is new in every frame is ignored, because regions cut from rendered frames jump more than the tracker's.
+    """
     limit = np.quantile(np.abs(error[used]), 0.95)
     calm = used & (np.abs(error).max(-1) < limit)
     lags = np.arange(1, min(7, error.shape[1] // 2 + 1))

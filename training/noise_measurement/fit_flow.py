@@ -1,8 +1,8 @@
 """Fitting `training.simulation.flow_noise` to pairs of exact and estimated flow on the 32 x 32 cells of a crop.
 
-The model: an engine finds a share of the motion, the less the faster it is; smears it over the silhouette; and adds errors
-that grow with the speed, hold together over some cells and some frames, and are larger in some windows than in others.
-Lengths are shares of the crop's side, or cells.
+The model: an estimator recovers a share of the motion, which falls with speed; blurs it across the silhouette; and adds
+errors that grow with speed, are correlated over some cells and frames, and differ in size between windows. Lengths are
+fractions of the crop's side, or cells.
 """
 
 from __future__ import annotations
@@ -17,29 +17,35 @@ from scipy.ndimage import gaussian_filter
 from common.arrays import BoolArray, FloatArray
 
 SPEEDS: Final = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
-"""Speeds, sides of the crop a frame, at which the tables are given; between them they are interpolated."""
+"""Speeds of the tables, crop sides per frame; linear interpolation between them."""
 BLURS: Final = (0.0, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5)
+"""Blurs that are tried, standard deviation in cells."""
 LAGS: Final = (1, 2, 3, 4, 6, 8)
+"""Distances at which the errors' correlation is measured, cells."""
 CLEAR: Final = 0.01
-"""Speed from which on a motion stands out from the noise."""
+"""Speed above which motion stands out from the noise, crop sides per frame."""
 _ROUNDS: Final = 6
-_FEWEST: Final = 60.0  # cells' worth of evidence below which a speed takes its slower neighbour's figures
+_FEWEST: Final = 60.0  # effective number of cells below which a speed takes the values of the next slower one
 
 
 @dataclass(frozen=True, slots=True)
 class CellPairs:
-    """N pairs of fields: ``exact``, ``estimated`` (N, 32, 32, 2); ``body`` (N, 32, 32), the cell's middle lies on the person in
-    the first frame; ``inside`` (N, 32, 32), it lies in the picture; ``window`` (N,) which film the pair is of, in order."""
+    """N pairs of exact and estimated flow fields."""
 
     exact: FloatArray
+    """(N, 32, 32, 2) float32, crop sides."""
     estimated: FloatArray
+    """(N, 32, 32, 2) float32, crop sides."""
     body: BoolArray
+    """(N, 32, 32) bool, the cell's centre lies on the person in the first frame."""
     inside: BoolArray
+    """(N, 32, 32) bool, the cell's centre lies inside the image."""
     window: NDArray[np.int64]
+    """(N,) int64, number of the window that a pair belongs to, ascending."""
 
 
 def blur_cells(field: FloatArray, cells: float) -> FloatArray:
-    """``field`` (N, S, S, 2) blurred over ``cells`` cells (standard deviation)."""
+    """``field`` (N, S, S, 2) blurred with a standard deviation of ``cells`` cells."""
     return field if cells == 0 else np.asarray(gaussian_filter(field, (0, cells, cells, 0), mode="nearest"), np.float32)
 
 
@@ -52,18 +58,19 @@ def interpolation_weights(speed: FloatArray) -> FloatArray:
 
 
 def fit_flow_noise(pairs: CellPairs) -> dict[str, Any]:
-    """The row of one engine in ``flow_noise.json``; see `training.simulation.flow_noise.FlowNoise`.
+    """The row of one estimator in ``flow_noise.json``; see `training.simulation.flow_noise.FlowNoise`.
 
     Besides its fields: ``window_spread``, standard deviation of the logarithm of a window's errors; ``persistence``,
-    correlation of the errors of one frame and the next; ``outside``, standard deviation of what is seen where the crop
-    reaches out of the picture.
+    correlation of the errors between consecutive frames; ``outside``, standard deviation of the estimate where the crop
+    reaches beyond the image.
 
-    Raises ``ValueError`` where hardly anything moves in the pairs.
+    Raises:
+        ValueError: There is almost no motion in the pairs.
     """
     used = pairs.inside
     shares = interpolation_weights(np.linalg.norm(pairs.exact, axis=-1))
     if float(shares[used][:, 2:].sum()) < _FEWEST:
-        raise ValueError("hardly anything moves in these pairs: film more windows")
+        raise ValueError("hardly anything moves in these pairs: render more windows")
     fits = {cells: _gains(pairs, shares, cells) for cells in BLURS}
     blur = min(fits, key=lambda cells: fits[cells][1])
     gain = fits[blur][0]
@@ -77,7 +84,7 @@ def fit_flow_noise(pairs: CellPairs) -> dict[str, Any]:
         "speeds": list(SPEEDS),
         "gain": [round(float(value), 3) for value in gain],
         "gain_spread": round(difficulty, 3),
-        # The table is of the middle window; the spread between windows then makes the mean square what was measured.
+        # The table describes the median window; with the spread between windows the mean square is the measured one.
         "error": [round(float(value / np.exp(spread**2)), 5) for value in error],
         "correlation": round(_length(by_lag), 2),
         "blur": blur,
@@ -96,16 +103,16 @@ def _gains(pairs: CellPairs, shares: FloatArray, blur: float) -> tuple[FloatArra
     ).astype(np.float64)
     columns[:, 0] += blur_cells(pairs.exact * shares[..., 0, None], blur)[
         used
-    ].ravel()  # no motion has no gain of its own
+    ].ravel()  # the gain at speed 0 is not observable
     seen = pairs.estimated[used].ravel().astype(np.float64)
-    # A person is a tenth of the crop and nine tenths of what matters.
+    # The person covers a small part of the crop but carries most of the information.
     matters = np.where(pairs.body[used], 4.0, 1.0).repeat(2)
     weights: NDArray[np.float64] = matters.copy()
     gain: NDArray[np.float64] = np.ones(columns.shape[1])
     off = matters
     for _ in range(_ROUNDS):
         weighted = columns * weights[:, None]
-        # Where there is no evidence the next slower speed's gain is as good a guess as any.
+        # Without data a speed takes the gain of the next slower one.
         prior = 1e-4 * _FEWEST * np.array([SPEEDS[k + 1] ** 2 for k in range(len(gain))])
         difference = np.eye(len(gain)) - np.eye(len(gain), k=-1)
         difference[0, 0] = 0
@@ -117,7 +124,7 @@ def _gains(pairs: CellPairs, shares: FloatArray, blur: float) -> tuple[FloatArra
 
 
 def _errors(rest: FloatArray, shares: FloatArray, used: BoolArray) -> FloatArray:
-    """Standard deviation of ``rest`` at each of `SPEEDS`, the largest 2 % left out."""
+    """Standard deviation of ``rest`` at each of `SPEEDS`, without the largest 2 %."""
     size, weight = (rest[used] ** 2).mean(-1), shares[used]
     out: list[float] = []
     for k in range(len(SPEEDS)):
@@ -131,7 +138,7 @@ def _errors(rest: FloatArray, shares: FloatArray, used: BoolArray) -> FloatArray
 
 
 def _between_windows(pairs: CellPairs, unit: FloatArray, model: FloatArray) -> tuple[float, float]:
-    """Standard deviations between windows: of the logarithm of the errors, and of the share of the motion that is found."""
+    """Standard deviations between windows: of the logarithm of the errors, and of the recovered share of the motion."""
     logs, shares = [], []
     for window in np.unique(pairs.window):
         rows = pairs.window == window
@@ -143,13 +150,13 @@ def _between_windows(pairs: CellPairs, unit: FloatArray, model: FloatArray) -> t
         clear = np.linalg.norm(truth, axis=-1) > CLEAR
         if clear.sum() > _FEWEST:
             shares.append((truth[clear] * seen[clear]).sum() / (truth[clear] ** 2).sum())
-    # The middle half, so that a few windows of nothing but wrong flow do not make the rest wild.
+    # Robust: a few windows with entirely wrong flow must not inflate the spread.
     low, high = np.quantile(shares, [0.25, 0.75]) if shares else (1.0, 1.0)
     return float(np.std(logs)) if logs else 0.0, float((high - low) / 1.349)
 
 
 def _lost_backgrounds(pairs: CellPairs) -> float:
-    """Share of the windows before a moving background in which most of it seems to stand still."""
+    """Share of the windows with a moving background in which most of it is estimated as static."""
     lost = []
     for window in np.unique(pairs.window):
         rows = pairs.window == window
@@ -163,7 +170,7 @@ def _lost_backgrounds(pairs: CellPairs) -> float:
 
 
 def _correlation(unit: FloatArray, used: BoolArray, lag: int) -> float:
-    """Correlation of errors ``lag`` cells apart, across and down."""
+    """Correlation of errors ``lag`` cells apart, horizontally and vertically."""
     total, count = 0.0, 0
     for axis in (1, 2):
         low, high = [slice(None)] * 3, [slice(None)] * 3
@@ -175,7 +182,7 @@ def _correlation(unit: FloatArray, used: BoolArray, lag: int) -> float:
 
 
 def _length(by_lag: dict[int, float]) -> float:
-    """Cells over which a correlation falls to 1 / e, on straight lines between the lags."""
+    """Distance in cells at which the correlation falls to 1 / e, by linear interpolation."""
     lags, values = [0, *by_lag], [1.0, *by_lag.values()]
     for i in range(1, len(lags)):
         if values[i] < np.exp(-1):
@@ -185,7 +192,7 @@ def _length(by_lag: dict[int, float]) -> float:
 
 
 def _persistence(pairs: CellPairs, unit: FloatArray) -> float:
-    """Correlation of the errors of one pair with the next one of the same film."""
+    """Correlation of the errors of consecutive pairs of the same window."""
     later = pairs.window[1:] == pairs.window[:-1]
     both = (pairs.inside[1:] & pairs.inside[:-1])[later]
     first, second = unit[:-1][later][both], unit[1:][later][both]

@@ -1,8 +1,8 @@
-"""How far estimated optical flow is from exact flow: python -m training.noise_measurement.flow --motion FOLDER
+"""Compare estimated with exact optical flow: python -m training.noise_measurement.flow --motion FOLDER
 
-Films synthetic people, lets the live program's flow engine look at the pictures, and compares its field with the exact one.
-Prints end-point errors by speed, and fits the model of what the engine makes of exact flow on the 32 x 32 cells that the
-network sees: `training/simulation/flow_noise.json`, which training draws from.
+Renders synthetic people, runs the real-time flow estimator on the frames, and compares its field with the exact one.
+Prints end-point errors by speed, and fits the model of the estimator on the 32 x 32 cells that the network reads:
+`training/simulation/flow_noise.json`, from which training samples.
 """
 
 from __future__ import annotations
@@ -41,30 +41,31 @@ from training.synth.windows import field_cell_means
 
 FRAMES, FPS = 6, 30.0
 SPEED_BINS: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, float("inf"))
-"""Edges of the bins of speed in the report, px of the 128 px crop a frame."""
+"""Edges of the speed bins of the report, px of the 128 px crop per frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlowPair:
-    """One pair of frames in the crop of a tracked person.
-
-    ``exact``, ``estimated`` (32, 32, 2) on the cells, sides of the crop; ``body`` (32, 32) bool, the cell's middle lies on the
-    person in the first frame; ``inside`` (32, 32) bool, it lies in the picture. ``error`` and ``speed`` (N,) px of the
-    128² field at every pixel of the person that is seen in both frames.
-    """
+    """One pair of frames in the crop of a tracked person."""
 
     window: int
+    """Number of the window."""
     exact: FloatArray
+    """(32, 32, 2) float32, exact flow of the cells, crop sides."""
     estimated: FloatArray
+    """(32, 32, 2) float32, estimated flow of the cells, crop sides."""
     body: NDArray[np.bool_]
+    """(32, 32) bool, the cell's centre lies on the person in the first frame."""
     inside: NDArray[np.bool_]
+    """(32, 32) bool, the cell's centre lies inside the image."""
     error: FloatArray
+    """(N,) end-point error, px of the 128² field, at the person's pixels that are visible in both frames."""
     speed: FloatArray
+    """(N,) exact speed at the same pixels, px."""
 
 
 def simulate_pairs(motion: Path, windows: int, seed: int, engine: CropFlow | None = None) -> Iterator[FlowPair]:
-    """Pairs of neighbouring frames of ``windows`` tracked people, as the live program would see them with ``engine``, DIS
-    where none is given."""
+    """Pairs of consecutive frames of ``windows`` tracked people, with flow by ``engine`` (DIS where None)."""
     arrays = load_body()
     maker = SceneSampler(MotionBank(open_clips(motion, "train"), seed=seed), arrays, TorchBody(arrays), seed + 1)
     noise, rng = NoiseSampler(load_noise(), seed + 2), np.random.default_rng(seed + 3)
@@ -85,21 +86,21 @@ def _compare(renderer: Renderer, frame: int, window: int, box: Box, field: Float
     fine, coarse = crop_viewport(scene, box, SIZE), crop_viewport(scene, box, CELLS)
     owner = np.append(scene.mesh.owner, -1)
     flow = renderer.flow(frame, fine)
-    seen = (owner[flow.ids] == 0) & ~flow.hidden & _in_picture(renderer, box, SIZE)
+    seen = (owner[flow.ids] == 0) & ~flow.hidden & _inside_image(renderer, box, SIZE)
     small = renderer.flow(frame, coarse)
     return FlowPair(
         window,
         np.asarray(small.field / np.float32(CELLS)),
         field_cell_means(field),
         owner[small.ids] == 0,
-        _in_picture(renderer, box, CELLS),
+        _inside_image(renderer, box, CELLS),
         np.linalg.norm(field - flow.field, axis=-1)[seen],
         np.linalg.norm(flow.field, axis=-1)[seen],
     )
 
 
-def _in_picture(renderer: Renderer, box: Box, size: int) -> NDArray[np.bool_]:
-    """(size, size): which pixels of the crop lie in the picture."""
+def _inside_image(renderer: Renderer, box: Box, size: int) -> NDArray[np.bool_]:
+    """(size, size) bool, which pixels of the crop lie inside the image."""
     width, height = renderer.scene.size
     line = (np.arange(size) + 0.5) / size - 0.5
     x, y = box.x + line * box.size, box.y + line * box.size
@@ -107,7 +108,7 @@ def _in_picture(renderer: Renderer, box: Box, size: int) -> NDArray[np.bool_]:
 
 
 def stack_pairs(pairs: list[FlowPair]) -> CellPairs:
-    """All pairs in one."""
+    """All pairs as one record of arrays."""
     return CellPairs(
         np.stack([pair.exact for pair in pairs]),
         np.stack([pair.estimated for pair in pairs]),
@@ -118,7 +119,7 @@ def stack_pairs(pairs: list[FlowPair]) -> CellPairs:
 
 
 def error_table(pairs: list[FlowPair]) -> str:
-    """End-point error of the 128² field on the person by speed, as a table."""
+    """End-point error of the 128² field on the person by speed, as text."""
     error, speed = np.concatenate([p.error for p in pairs]), np.concatenate([p.speed for p in pairs])
     lines = [f"end-point error on the person, px of a {SIZE} px crop ({len(pairs)} pairs of frames)"]
     for low, high in itertools.pairwise(SPEED_BINS):
@@ -135,12 +136,12 @@ def error_table(pairs: list[FlowPair]) -> str:
 
 def main(
     motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
-    windows: Annotated[int, typer.Option(help="people filmed, six frames each")] = 300,
-    output: Annotated[Path, typer.Option(help="where the fitted model goes")] = TABLES,
-    engine: Annotated[str, typer.Option(help="dis, or raft, which takes a second a pair on a CPU")] = "dis",
-    seed: Annotated[int, typer.Option()] = 31,
+    windows: Annotated[int, typer.Option(help="people rendered, six frames each")] = 300,
+    output: Annotated[Path, typer.Option(help="JSON file of the fitted models")] = TABLES,
+    engine: Annotated[str, typer.Option(help="dis or raft; raft takes about a second per pair on a CPU")] = "dis",
+    seed: Annotated[int, typer.Option(help="seed of people, cameras and surroundings")] = 31,
 ) -> None:
-    """Compare a flow engine with exact flow and write what it does to it, beside what is known of the others."""
+    """Compare a flow estimator with exact flow and write its noise model next to those of the others."""
     if engine not in ("dis", "raft"):
         raise typer.BadParameter(f"--engine is dis or raft, not {engine!r}")
     torch.set_num_threads(1)

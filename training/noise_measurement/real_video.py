@@ -1,17 +1,16 @@
-"""How detections in real video differ from those of rendered people: python -m training.noise_measurement.real_video
-MOTION.npz ...
+"""Compare detections in real and rendered video: python -m training.noise_measurement.real_video MOTION.npz ...
 
-The noise tables (`training.simulation.detector_noise`) are of rendered people, whose truth is exact, but who look
-like nothing that a detector
-was trained on: it is far less sure of them. A regressor must not be taught that real detections are as bad. So recordings
-of real video (``run_camera.py --save``) are measured for three things, of which none needs anybody's pose:
+The noise tables (`training.simulation.detector_noise`) come from rendered people, whose ground truth is exact but who
+look unlike a detector's training data: it is much less confident on them. Recordings of real video (``run_camera.py
+--save``) are therefore measured for three things, none of which needs the true pose:
 
-- difficulty: everyone's visible keypoints have confidences; which share of a table's better part are they like? Which keypoints
-  are visible is decided as in training, by the body that was laid over the person;
-- jitter: how much of a keypoint's place is new in every frame, by the second differences of keypoints that hardly move;
-- error, only with ``--reference``: detections held against points that several cameras have measured in space
-  (`training.evaluation.reference` says in which file), the recordings then being its cameras in their order. Given their
-  confidence, which share of the table's errors do they reach? Only points count that are themselves known well.
+- difficulty: the confidences of visible keypoints; which share of a table's better part matches them? Visibility is
+  decided as in training, from the fitted body;
+- jitter: how much of a keypoint's position is new in every frame, from the second differences of nearly static
+  keypoints;
+- error, only with ``--reference``: detections against points triangulated by several cameras (file format:
+  `training.evaluation.reference`), the recordings being those cameras in order. Given their confidence, which share of
+  the table's errors do they reach? Only accurately measured points count.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from body.errors import BodyError
 from body.joints import COCO_NAMES
 from body.lbs_torch import TorchBody
 from body.rotations import axis_angle_to_matrix
@@ -39,11 +37,11 @@ from training.simulation.batches import keypoint_visibility
 from training.simulation.detector_noise import BINS, GROUP_OF, GROUPS, DetectorNoise, NoiseSampler, load_noise
 
 _ENOUGH, _ENOUGH_GROUPS = 40, 4
-"""Detections that make a distribution, and how many kinds of keypoint make a person."""
+"""Detections that make a distribution, and how many groups of keypoints make a person."""
 _STILL, _SURE, _LEAST_FPS = 0.004, 0.5, 20.0
-"""Jitter: share of the person's size that a keypoint moves in a frame, its confidence, and the frame rate."""
+"""For jitter: largest motion per frame as a share of the person's size, least confidence, and least frame rate."""
 _KNOWN: Final = 0.005
-"""Share of the person's size that a measured point's standard error may reach."""
+"""Largest standard error of a measured point, as a share of the person's size."""
 _SHARES: Final = np.linspace(0.05, 1.0, 96)
 _PLACES: Final = (np.arange(200) + 0.5) / 200
 _TAIL: Final = np.array([0.5, 0.75, 0.9, 0.95, 0.97, 0.99])
@@ -52,20 +50,26 @@ _COLUMNS: Final = [np.flatnonzero(np.array(GROUP_OF) == group) for group in rang
 
 @dataclass(frozen=True, slots=True)
 class PersonDetections:
-    """One person over N frames of a recording that follow each other: ``points`` (N, 17, 2) px, ``confidence`` (N, 17),
-    ``visible`` (N, 17), ``size`` (N,) px: the longer side of the box around what is seen."""
+    """Detections of one person in N consecutive frames of a recording."""
 
     source: str
+    """Name of the recorded video."""
     person: int
+    """The person's id."""
     fps: float
+    """Frames per second."""
     points: DoubleArray
+    """(N, 17, 2) COCO keypoints, px."""
     confidence: DoubleArray
+    """(N, 17), 0..1."""
     visible: NDArray[np.bool_]
+    """(N, 17) bool."""
     size: DoubleArray
+    """(N,) longer side of the box around the detected keypoints, px."""
 
 
 def people_in(motion: Motion) -> list[PersonDetections]:
-    """Everyone in a recording."""
+    """Detections of everyone in a recording."""
     people = []
     for person in np.unique(motion.person[motion.person >= 0]):
         rows = np.flatnonzero(motion.person == person)
@@ -81,7 +85,7 @@ def people_in(motion: Motion) -> list[PersonDetections]:
 
 
 def visible(motion: Motion, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which keypoints of ``rows`` (N, 17) are in the picture and not behind trunk or head of the body laid over them."""
+    """Which keypoints of ``rows`` are inside the image and not occluded by the fitted trunk or head: (N, 17) bool."""
     body = TorchBody(body_of(motion))
     pose = np.concatenate([motion.global_orient[rows, None], motion.body_pose[rows]], 1)
     rotations = torch.from_numpy(axis_angle_to_matrix(pose)).float()
@@ -103,14 +107,17 @@ def _size(motion: Motion, rows: NDArray[np.int64]) -> DoubleArray:
 
 
 def confidence_at(detector: DetectorNoise, group: int, difficulty: float) -> DoubleArray:
-    """Quantiles (200,) of the confidence of visible keypoints that `NoiseSampler` draws at this difficulty."""
+    """Quantiles (200,) of the confidence of visible keypoints that `NoiseSampler` samples at this difficulty."""
     quantiles = detector.confidence[group, 0]
     return np.asarray(np.interp(1 - difficulty * (1 - _PLACES), np.linspace(0, 1, len(quantiles)), quantiles))
 
 
 def fit_difficulty(detector: DetectorNoise, confidences: list[DoubleArray]) -> float:
-    """The difficulty at which a table's confidences lie nearest (mean over the kinds of keypoint of Wasserstein distances) to
-    ``confidences``, an array for each of `GROUPS`; those of fewer than 40 do not count. NaN where fewer than 4 are left."""
+    """The difficulty at which a table's confidences are nearest to ``confidences``.
+
+    The distance is the Wasserstein distance, averaged over `GROUPS`. ``confidences`` holds an array per group; groups
+    of fewer than 40 values do not count. NaN where fewer than 4 groups are left.
+    """
     used = [group for group, values in enumerate(confidences) if len(values) >= _ENOUGH]
     if len(used) < _ENOUGH_GROUPS:
         return float("nan")
@@ -126,13 +133,15 @@ def fit_difficulty(detector: DetectorNoise, confidences: list[DoubleArray]) -> f
 
 
 def confidences_of(person: PersonDetections) -> list[DoubleArray]:
-    """The confidences of a person's visible keypoints, an array for each of `GROUPS`."""
+    """Confidences of a person's visible keypoints, an array for each of `GROUPS`."""
     return [person.confidence[:, columns][person.visible[:, columns]] for columns in _COLUMNS]
 
 
 def still_jitter(person: PersonDetections) -> list[DoubleArray]:
-    """Per frame, what is new in the places of visible, sure keypoints that hardly move, over the person's size; an array for
-    each of `GROUPS`. Of white noise it is the deviation along one direction, times the square root of two."""
+    """Per-frame noise of visible, confident, nearly static keypoints over the person's size, by `GROUPS`.
+
+    For white noise it is the standard deviation along one axis times the square root of two.
+    """
     if len(person.points) < 5:
         return [np.zeros(0) for _ in GROUPS]
     points, size = person.points, person.size[2:-2, None]
@@ -143,7 +152,7 @@ def still_jitter(person: PersonDetections) -> list[DoubleArray]:
 
 
 def fit_jitter(detector: DetectorNoise, jitters: list[DoubleArray]) -> float:
-    """The `RealVideo.jitter` whose still keypoints shake like ``jitters``, by the medians of each of `GROUPS`."""
+    """The `RealVideo.jitter` whose static keypoints move like ``jitters``, by the medians of each of `GROUPS`."""
     used = [group for group, values in enumerate(jitters) if len(values) >= _ENOUGH]
     if len(used) < _ENOUGH_GROUPS:
         return float("nan")
@@ -158,7 +167,7 @@ def fit_jitter(detector: DetectorNoise, jitters: list[DoubleArray]) -> float:
 
 
 def _drawn(noise: NoiseSampler, windows: int = 100, length: int = 40) -> PersonDetections:
-    """Somebody who does not move, as the noise model has him seen: windows one after the other."""
+    """A static person under the noise model: windows one after the other."""
     torch.manual_seed(0)
     points = (torch.rand(windows, 1, 17, 2) * 400 + 120).expand(windows, length, 17, 2)
     state, size = torch.zeros(windows, length, 17, dtype=torch.long), torch.full((windows, 2), 640.0)
@@ -170,16 +179,22 @@ def _drawn(noise: NoiseSampler, windows: int = 100, length: int = 40) -> PersonD
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """N detections held against measured points: ``length`` (N,) over the person's size, ``group`` and confidence ``bin``."""
+    """Errors of N detections against measured points."""
 
     length: DoubleArray
+    """(N,) error over the person's size."""
     group: NDArray[np.int64]
+    """(N,) int64, index into `GROUPS`."""
     bin: NDArray[np.int64]
+    """(N,) int64, index into the confidence `BINS`."""
 
 
 def errors_against(reference: Reference, camera: int, motion: Motion) -> Errors:
-    """How far visible keypoints in the recording of one camera lie from the measured points. Where these say how well they are
-    known, worse ones than `_KNOWN` do not count: their errors would be taken for the detector's."""
+    """Errors of the visible keypoints of one camera's recording against the measured points.
+
+    Where the reference gives an uncertainty, points worse than `_KNOWN` are ignored: their errors would be attributed
+    to the detector.
+    """
     _, truth = reference.seen_by(camera)
     length, group, bins = [], [], []
     edge = 2 * motion.camera_matrix[:2, 2]
@@ -201,7 +216,10 @@ def errors_against(reference: Reference, camera: int, motion: Motion) -> Errors:
 
 
 def fit_error(detector: DetectorNoise, found: Errors) -> tuple[float, DoubleArray, DoubleArray]:
-    """The share of a table's errors that ``found`` reach, and the quantiles (median to 99 %) of both at that share."""
+    """The share of a table's errors that ``found`` reaches, and the quantiles of both at that share.
+
+    The quantiles are those from the median to 99 %.
+    """
     theirs = np.quantile(found.length, _TAIL)
     repeats = max(1, 40_000 // len(found.length))
     ranks = np.random.default_rng(0).random(len(found.length) * repeats)
@@ -220,11 +238,11 @@ def fit_error(detector: DetectorNoise, found: Errors) -> tuple[float, DoubleArra
 
 
 def main(
-    motions: Annotated[list[Path], typer.Argument(help="motion files of real video, made with --save")],
-    detector: Annotated[str, typer.Option(help="the --keypoints network they were made with")] = "movenet-lightning",
-    reference: Annotated[Path | None, typer.Option(help="measured points; the recordings are of its cameras")] = None,
+    motions: Annotated[list[Path], typer.Argument(help="motion files of real video, made with run_camera.py --save")],
+    detector: Annotated[str, typer.Option(help="the keypoint network that made them")] = "movenet-lightning",
+    reference: Annotated[Path | None, typer.Option(help="multi-camera reference of these recordings")] = None,
 ) -> None:
-    """Print the numbers of `training.simulation.detector_noise.RealVideo`."""
+    """Print the parameters of `training.simulation.detector_noise.RealVideo` measured on recordings."""
     detectors = {noise.name: noise for noise in load_noise()}
     if detector not in detectors:
         raise typer.BadParameter(f"there are no tables of '{detector}': choose one of {', '.join(detectors)}")
@@ -282,5 +300,5 @@ def _print_people(noise: DetectorNoise, people: list[PersonDetections]) -> None:
 
 
 if __name__ == "__main__":
-    with exit_with_one_line(UserError, BodyError):
+    with exit_with_one_line():
         typer.run(main)

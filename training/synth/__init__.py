@@ -1,1 +1,1 @@
-"""Synthetic humans: rendering them, and their exact optical flow."""
+"""Synthetic video: rendered people with exact optical flow, stored in shards."""

@@ -1,7 +1,7 @@
-"""Make synthetic people: python -m training.synth --motion FOLDER --output FOLDER --shards 0-9
+"""Render synthetic people: python -m training.synth --motion FOLDER --output FOLDER --shards 0-9
 
-Every shard follows from the seed and its own number alone: any machine may make any of them, a second run makes only what
-is missing or damaged, and the order does not matter.
+A shard is a function of the seed and its own number, so any machine can make any shard, in any order. A second run
+makes only the shards that are missing or damaged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ from training.synth.shards import ShardError, ShardRow
 
 
 def shard_numbers(text: str) -> range:
-    """``"3"`` or ``"0-9"``, both ends included. Raises ``typer.BadParameter`` for others."""
+    """Shard numbers from ``"3"`` or ``"0-9"``, both ends included.
+
+    Raises:
+        typer.BadParameter: ``text`` is neither.
+    """
     first, dash, last = text.partition("-")
     if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
         raise typer.BadParameter(f"shards are a number or a range such as 0-9, not {text!r}")
@@ -31,7 +35,11 @@ def shard_numbers(text: str) -> range:
 
 
 def run_local(jobs: list[ShardJob], workers: int) -> Iterator[tuple[ShardRow, bool]]:
-    """Make shards in this process, or in ``workers`` of them."""
+    """Make shards in this process, or in ``workers`` processes.
+
+    Yields:
+        The row of each shard, and whether it was made now.
+    """
     if workers <= 1:
         yield from map(make_shard, jobs)
         return
@@ -41,8 +49,10 @@ def run_local(jobs: list[ShardJob], workers: int) -> Iterator[tuple[ShardRow, bo
 
 
 def with_address(words: list[str]) -> list[str]:
-    """Command-line ``words`` in which a bare ``--ray`` has got the address of this machine: typer knows no option whose
-    value may be left out."""
+    """Command-line ``words`` with the local address after a bare ``--ray``.
+
+    Needed because typer has no options with optional values.
+    """
     out: list[str] = []
     for word, following in zip(words, [*words[1:], "--"], strict=True):
         out += [word, LOCAL_CLUSTER] if word == "--ray" and following.startswith("-") else [word]
@@ -62,7 +72,7 @@ def main(
         str, typer.Option(metavar="[ADDRESS]", help="use a Ray cluster: of this machine, or at ADDRESS")
     ] = "",
 ) -> None:
-    """Make the shards that are not there yet, and mend damaged ones."""
+    """Make the shards that are missing or damaged."""
     if kind not in KINDS:
         raise typer.BadParameter(f"--kind is one of {', '.join(KINDS)}, not {kind!r}")
     if split not in SPLITS:

@@ -1,6 +1,6 @@
-"""What synthetic people wear: skin, hair and clothes by body part, with patterns, and how far they stand off the body.
+"""Random skin, hair and clothes of synthetic people: colours, patterns, and the cloth's distance from the body.
 
-Everything is drawn from a generator: no texture file, nobody's photograph. Colours are BGR.
+Everything is sampled from a random generator; no texture files are used. Colours are BGR.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from body.model import BodyArrays
 from common.arrays import FloatArray
 
 PATTERN_SIDE: Final = 128
-"""Side of a pattern, texels, a power of two. Patterns repeat without a seam."""
+"""Side of a cloth pattern in texels, a power of two. Patterns tile without a seam."""
 
 SKIN, HAIR, TOP, BOTTOM, SHOES = range(5)
 GARMENTS: Final = 5
@@ -26,28 +26,29 @@ GARMENTS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """How one surface looks. V vertices, F faces, G garments.
-
-    ``colour`` (V, 3) float32 BGR 0..1; ``garment`` (F,) int32 row of ``patterns``; ``axis`` (F,) int32, the rest-frame axis
-    along which the pattern is projected; ``patterns`` (G, PATTERN_SIDE, PATTERN_SIDE, 3) uint8 multiply the colour, 255 leaves it;
-    ``density`` (G,) float32 texels a metre; ``offset`` (V,) float32 metres that cloth and hair stand off along the normal.
-    """
+    """Colours and cloth of one surface with V vertices, F faces and G garments."""
 
     colour: FloatArray
+    """(V, 3) float32, BGR, 0..1."""
     garment: NDArray[np.int32]
+    """(F,) int32, row of ``patterns`` of each face."""
     axis: NDArray[np.int32]
+    """(F,) int32, the axis of the rest frame along which the pattern is projected onto the face."""
     patterns: NDArray[np.uint8]
+    """(G, PATTERN_SIDE, PATTERN_SIDE, 3) uint8, multiplied with the colour; 255 leaves it unchanged."""
     density: FloatArray
+    """(G,) float32, texels per metre of each pattern."""
     offset: FloatArray
+    """(V,) float32, metres that cloth and hair stand off the body along the vertex normal."""
 
 
 def vertex_parts(arrays: BodyArrays) -> NDArray[np.int64]:
-    """(V,) the joint that moves each vertex most: the body parts."""
+    """The joint with the largest skinning weight of each vertex, (V,) int64: the body part."""
     return np.asarray(arrays.weights.argmax(1), np.int64)
 
 
 def _assign_garments(arrays: BodyArrays, rng: np.random.Generator) -> NDArray[np.int32]:
-    """(V,) garment of each vertex: short or long sleeves and legs, now and then bare feet or shoulders."""
+    """(V,) int32 garment of each vertex: short or long sleeves and legs, sometimes bare feet or shoulders."""
     part = np.array(JOINT_NAMES)[vertex_parts(arrays)]
     place = arrays.v_template
     garments = np.full(len(part), SKIN, np.int32)
@@ -69,7 +70,7 @@ def _assign_garments(arrays: BodyArrays, rng: np.random.Generator) -> NDArray[np
 
 
 def _colours(arrays: BodyArrays, garments: NDArray[np.int32], rng: np.random.Generator) -> FloatArray:
-    """(V, 3) BGR 0..1 for the garments ``garments``."""
+    """(V, 3) float32 BGR 0..1 for ``garments`` (V,)."""
     place = arrays.v_template
     skin = np.array([0.55, 0.65, 0.85]) * rng.uniform(0.25, 1.1)
     table = np.empty((GARMENTS, 3))
@@ -93,7 +94,7 @@ def _colours(arrays: BodyArrays, garments: NDArray[np.int32], rng: np.random.Gen
 
 
 def sample_vertex_colours(arrays: BodyArrays, rng: np.random.Generator) -> FloatArray:
-    """Random skin, hair, shirt, trousers and shoes as colours of the vertices alone: (V, 3) BGR, 0..1."""
+    """Random skin, hair, shirt, trousers and shoes as vertex colours only: (V, 3) float32 BGR, 0..1."""
     garments = _assign_garments(arrays, rng)
     colour = _colours(arrays, garments, rng)
     for garment in (TOP, BOTTOM, SHOES):
@@ -104,7 +105,7 @@ def sample_vertex_colours(arrays: BodyArrays, rng: np.random.Generator) -> Float
 
 
 def sample_appearance(arrays: BodyArrays, rng: np.random.Generator) -> Appearance:
-    """A person's whole look: colours, patterned and wrinkled cloth, hair with volume, loose or tight clothes."""
+    """Random colours, patterned and wrinkled cloth, hair volume, and loose or tight clothes."""
     garments = _assign_garments(arrays, rng)
     colour = _colours(arrays, garments, rng)
     loose = np.zeros(GARMENTS)
@@ -131,7 +132,7 @@ def sample_appearance(arrays: BodyArrays, rng: np.random.Generator) -> Appearanc
 
 
 def _smooth(arrays: BodyArrays, values: NDArray[np.float64], rounds: int = 3) -> NDArray[np.float64]:
-    """``values`` (V,) averaged over the mesh's edges, so that a hem is a slope and not a tear."""
+    """``values`` (V,) averaged over the mesh's edges, so that a hem becomes a slope instead of a step."""
     faces, count = arrays.faces, np.bincount(arrays.faces.ravel(), minlength=len(values)).clip(1)
     for _ in range(rounds):
         mean = values[faces].mean(1)
@@ -141,15 +142,17 @@ def _smooth(arrays: BodyArrays, values: NDArray[np.float64], rounds: int = 3) ->
 
 @lru_cache(maxsize=8)
 def _log_rate(size: int) -> FloatArray:
-    """(size, size / 2 + 1) logarithm of the frequencies of a real Fourier transform."""
+    """Logarithm of the frequencies of a real 2D Fourier transform, (size, size / 2 + 1)."""
     rate = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]) * size
     rate[0, 0] = 1
     return np.log(rate).astype(np.float32)
 
 
 def tiling_noise(rng: np.random.Generator, roughness: float, size: int = PATTERN_SIDE) -> FloatArray:
-    """(size, size) noise of zero mean and unit variance that repeats without a seam; its spectrum falls with the
-    ``roughness``-th power of the frequency."""
+    """Random noise (size, size) float32 of zero mean and unit variance that tiles without a seam.
+
+    The amplitude spectrum falls with the ``roughness``-th power of the frequency.
+    """
     waves = rng.standard_normal((size, size // 2 + 1, 2), np.float32).view(np.complex64)[..., 0]
     waves[0, 0] = 0  # no mean
     field = irfft2(waves * np.exp(-roughness * _log_rate(size)), (size, size), overwrite_x=True)
@@ -161,12 +164,16 @@ def _bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
 
 
 def _shades(rng: np.random.Generator, depth: float, roughness: float) -> NDArray[np.uint8]:
-    """(PATTERN_SIDE, PATTERN_SIDE) shading that goes down by about ``depth`` twice over."""
+    """(PATTERN_SIDE, PATTERN_SIDE) uint8 shading, darker than 255 by about ``depth`` on average."""
     return _bytes(1 - depth * (1 + 0.5 * tiling_noise(rng, roughness)).clip(0, 2))
 
 
 def sample_cloth_pattern(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(PATTERN_SIDE, PATTERN_SIDE, 3): a plain, striped, checked, dotted, blotched or printed cloth, woven and wrinkled."""
+    """A plain, striped, checked, dotted, blotched or printed cloth with weave and wrinkles.
+
+    Returns:
+        (PATTERN_SIDE, PATTERN_SIDE, 3) uint8.
+    """
     line = np.arange(PATTERN_SIDE) / PATTERN_SIDE * 2 * np.pi
     across, down = (
         np.broadcast_to(line[None], (PATTERN_SIDE, PATTERN_SIDE)),

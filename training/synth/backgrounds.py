@@ -1,4 +1,4 @@
-"""Pictures to put behind synthetic people: clouds of many scales, boxes, tiles, boards, shelves, materials."""
+"""Background images and wall textures: multi-scale noise, boxes, tiles, planks, shelves, photographed materials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.synth.photographs import materials
 
 
 def sample_background(height: int, width: int, rng: np.random.Generator) -> ImageArray:
-    """Clouds of many scales with a few flat boxes: uint8 (height, width, 3)."""
+    """Multi-scale noise with a few flat boxes: uint8 (height, width, 3)."""
     image = np.zeros((height, width, 3), np.float32)
     for cells in (3, 6, 12, 24, 48, 96):
         layer = rng.random((cells, cells, 3), dtype=np.float32)
@@ -35,7 +35,10 @@ WALL_SHARES: Final = (0.24, 0.22, 0.13, 0.09, 0.13, 0.09, 0.10)
 
 
 def sample_wall_texture(rng: np.random.Generator, side: int) -> ImageArray:
-    """A texture (side, side, 3) for a wall or a floor. Some are nearly plain: real walls give optical flow nothing to hold."""
+    """A texture (side, side, 3) uint8 for a wall or a floor.
+
+    Some are nearly uniform, because real walls often give optical flow no texture to follow.
+    """
     match rng.choice(WALL_KINDS, p=WALL_SHARES):
         case "clouds":
             return sample_background(side, side, rng)
@@ -58,13 +61,13 @@ def sample_wall_texture(rng: np.random.Generator, side: int) -> ImageArray:
 
 
 def _paint(rng: np.random.Generator) -> NDArray[np.float64]:
-    """A wall colour (3,), 0..255, more often pale and grey than vivid."""
+    """A wall colour (3,), 0..255, pale and grey more often than saturated."""
     grey = rng.uniform(30, 235)
     return np.asarray(grey + (rng.uniform(0, 255, 3) - grey) * rng.uniform(0, 0.7) ** 1.5)
 
 
 def _tiles(rng: np.random.Generator, side: int, rows: int, columns: int) -> NDArray[np.float64]:
-    """Bricks, tiles or boards: every other row shifted by half, each of its own shade, with joints."""
+    """Bricks, tiles or planks with joints: every other row shifted by half, each piece with its own shade."""
     y, x = np.mgrid[:side, :side] / side
     row = (y * rows).astype(int)
     x = x * columns + 0.5 * (row % 2)
@@ -77,7 +80,7 @@ def _tiles(rng: np.random.Generator, side: int, rows: int, columns: int) -> NDAr
 
 
 def _material(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
-    """A photographed brick wall, gravel or grass, in a colour of its own and from nearer or farther."""
+    """A photographed material, tinted and scaled at random."""
     image = materials()[rng.integers(len(materials()))]
     part = int(len(image) * rng.uniform(0.4, 1.0))
     top, left = (int(value) for value in rng.integers(0, len(image) - part + 1, 2))
@@ -87,7 +90,7 @@ def _material(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
 
 
 def _shelf(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
-    """Rows of narrow upright things, as books: many sharp edges of many colours."""
+    """Rows of narrow upright boxes, like books: many sharp edges of many colours."""
     image = np.empty((side, side, 3))
     image[:] = _paint(rng) * 0.4
     rows = int(rng.integers(2, 6))

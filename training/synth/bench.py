@@ -1,6 +1,6 @@
-"""How fast synthetic people are made: python -m training.synth.bench --motion FOLDER
+"""Throughput of rendering: python -m training.synth.bench --motion FOLDER
 
-Processor seconds of one core, of everything from drawing motion to finished arrays; compiling and opening are left out.
+Measured in processor seconds of one core, from sampling motion to finished arrays, without compilation and loading.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from training.synth.windows import FRAMES, generate_windows
 
 
 def render_images(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int) -> None:
-    """``count`` full_viewport textured render_images, 640 px on the longer side, with all sensor faults, not stored."""
+    """Render ``count`` full textured images, 640 px on the longer side, with the sensor model; nothing is stored."""
     del noise
     done = 0
     while done < count:
@@ -51,7 +51,7 @@ def _exhaust(draw: Callable[..., object]) -> Callable[..., None]:
 
 
 def memory_mb() -> float:
-    """The most memory that this process ever had, MB."""
+    """Peak memory of this process, MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
@@ -60,14 +60,14 @@ def main(
     motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
     seconds: Annotated[float, typer.Option(help="about how long each row is measured")] = 8.0,
 ) -> None:
-    """Print frames a second a core and the memory that it took."""
+    """Print frames per second per core and peak memory of every kind of sample."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     clips = open_clips(motion, "train")
     rows: list[tuple[str, str, Callable[..., None], int]] = [
         ("motion only, 128²: exact flow, silhouette, keypoints", "body_1722", _exhaust(generate_motion), 1),
         ("the same of the full body", "body_6890", _exhaust(generate_motion), 1),
-        ("textured render_images, 640 px", "body_6890", render_images, 1),
+        ("textured images, 640 px", "body_6890", render_images, 1),
         ("frames kind, all labels, encoded", "body_6890", _exhaust(generate_frames), 1),
         ("windows kind: crop, DIS flow, exact flow, detections", "body_6890", _exhaust(generate_windows), FRAMES),
     ]
@@ -76,7 +76,7 @@ def main(
         arrays = load_body(model)
         maker = SceneSampler(MotionBank(clips, seed=1), arrays, TorchBody(arrays), 2)
         noise, rng = NoiseSampler(load_noise(), 3), np.random.default_rng(4)
-        work(maker, noise, rng, 4)  # compiles, and draws the walls
+        work(maker, noise, rng, 4)  # compiles the kernels and renders the wall textures
         count, spent, size = 0, 0.0, 16
         while spent < seconds:
             start = time.process_time()

@@ -1,4 +1,4 @@
-"""Making shards on a Ray cluster. All machines must see the same folders of motion and shards, and have this program."""
+"""Making shards on a Ray cluster. Every machine needs this program and the same motion and output folders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from training.synth.factory import ShardJob, make_shard
 from training.synth.shards import ShardRow
 
 LOCAL_CLUSTER: Final = "local"
-"""The address of a cluster of this machine alone, which is started for the run and ended with it."""
+"""Address of a temporary cluster on this machine only, started for the run."""
 
 
 class ClusterError(UserError, RuntimeError):
@@ -18,10 +18,17 @@ class ClusterError(UserError, RuntimeError):
 
 
 def run_ray(jobs: list[ShardJob], address: str, processors: int | None = None) -> Iterator[tuple[ShardRow, bool]]:
-    """Make shards on the cluster at ``address`` (`LOCAL_CLUSTER`, ``"auto"`` or ``HOST:PORT``), in the order in which they get ready.
+    """Make shards on the cluster at ``address``, one processor per shard, in the order in which they finish.
 
-    One processor a shard, of ``processors`` on a local cluster (None: all). A shard whose machine is lost is made again
-    elsewhere. Raises `ClusterError`, and whatever making a shard raises.
+    A shard whose machine is lost is made again on another one.
+
+    Args:
+        jobs: The shards to make.
+        address: `LOCAL_CLUSTER`, ``"auto"`` or ``HOST:PORT``.
+        processors: Processors used on a local cluster; None for all.
+
+    Raises:
+        ClusterError: Ray is not installed or the cluster cannot be reached.
     """
     try:
         import ray

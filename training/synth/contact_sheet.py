@@ -1,6 +1,6 @@
-"""Look at what was made: python -m training.synth.contact_sheet FOLDER --output SHEET.png
+"""Draw samples for inspection: python -m training.synth.contact_sheet FOLDER --output SHEET.png
 
-One strip a sample. Flow is drawn in colours: the hue is its direction, the brightness its speed.
+One strip per sample. Optical flow is colour coded: hue is direction, brightness is speed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from training.synth.shards import ShardError, find_shards, read_shard
 
 TILE: Final = 128
 FULL: Final = 0.04
-"""Sides of the crop a frame that are drawn at full brightness."""
+"""Flow magnitude drawn at full brightness, in crop sides per frame."""
 
 
 def flow_colours(field: NDArray[np.floating], full: float = FULL) -> ImageArray:
-    """A flow field (H, W, 2) as a BGR picture (H, W, 3)."""
+    """Colour-coded flow: (H, W, 2) to a BGR image (H, W, 3) uint8; ``full`` is the magnitude of full brightness."""
     x, y = field[..., 0].astype(np.float32), field[..., 1].astype(np.float32)
     hsv = np.empty((*x.shape, 3), np.uint8)
     hsv[..., 0] = np.degrees(np.arctan2(y, x)) % 360 / 2
@@ -34,13 +34,13 @@ def flow_colours(field: NDArray[np.floating], full: float = FULL) -> ImageArray:
 
 
 def tile(image: ImageArray) -> ImageArray:
-    """``image`` as large as a tile's height, in its own proportions."""
+    """``image`` scaled to the height of a tile, aspect ratio kept."""
     width = max(round(image.shape[1] * TILE / image.shape[0]), 1)
     return np.asarray(cv2.resize(image, (width, TILE), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def draw_keypoints(image: ImageArray, points: NDArray[np.floating], states: NDArray[np.integer]) -> None:
-    """COCO ``points`` (17, 2), px of ``image``, in place: green visible, red hidden, none outside."""
+    """Draw COCO ``points`` (17, 2), pixels, into ``image``: green visible, red hidden, none outside the image."""
     for a, b in COCO_EDGES:
         if max(states[a], states[b]) < 2:
             ends = [(round(float(x)), round(float(y))) for x, y in points[[a, b]]]
@@ -51,7 +51,7 @@ def draw_keypoints(image: ImageArray, points: NDArray[np.floating], states: NDAr
 
 
 def window_strip(sample: dict[str, Any]) -> ImageArray:
-    """Four frames with the detections, and the estimated beside the exact flow of two of them."""
+    """Four frames with their detections, then the estimated and the exact flow of two of them."""
     parts = []
     length = len(sample["rgb"])
     for frame in np.linspace(0, length - 1, 4).astype(int):
@@ -66,12 +66,12 @@ def window_strip(sample: dict[str, Any]) -> ImageArray:
 
 
 def decode_image(data: bytes) -> ImageArray:
-    """A stored picture, as it is: BGR, grey, or 16 bits."""
+    """Decode a stored image without conversion: BGR, grey or 16 bits."""
     return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
 
 
 def frame_strip(sample: dict[str, Any]) -> ImageArray:
-    """The picture with its keypoints, the crop, parts, depth and flow; what is hidden in the next frame is white."""
+    """The frame with its keypoints, the crop, parts, depth and flow; points hidden in the next frame are white."""
     frame = decode_image(sample["frame.jpg"])
     scale = TILE / len(frame)
     image = tile(frame)
@@ -89,7 +89,7 @@ def frame_strip(sample: dict[str, Any]) -> ImageArray:
 
 
 def motion_strip(sample: dict[str, Any]) -> ImageArray:
-    """Exact flow with the keypoints, the silhouette and what is hidden in the next frame."""
+    """Exact flow with the keypoints, the silhouette, and the mask of points hidden in the next frame."""
     flow = tile(flow_colours(sample["flow"] / TILE))
     draw_keypoints(flow, sample["points"][0], sample["state"])
     masks = [
@@ -102,7 +102,7 @@ STRIPS: Final = {"frames": frame_strip, "motion": motion_strip, "windows": windo
 
 
 def sheet(strips: list[ImageArray], columns: int) -> ImageArray:
-    """Strips in columns, padded with black."""
+    """Strips arranged in columns, padded with black."""
     width = max(strip.shape[1] for strip in strips)
     rows = -(-len(strips) // columns)
     out = np.zeros((rows * (TILE + 4), columns * (width + 8), 3), np.uint8)
@@ -114,13 +114,13 @@ def sheet(strips: list[ImageArray], columns: int) -> ImageArray:
 
 def main(
     folder: Annotated[Path, typer.Argument(help="folder of shards")],
-    output: Annotated[Path, typer.Option(help="the picture")] = Path("contact.png"),
+    output: Annotated[Path, typer.Option(help="image file to write")] = Path("contact.png"),
     kind: Annotated[str, typer.Option(help="which shards: " + ", ".join(STRIPS))] = "windows",
-    split: Annotated[str, typer.Option()] = "train",
-    count: Annotated[int, typer.Option(min=1, help="samples")] = 24,
-    columns: Annotated[int, typer.Option(min=1)] = 2,
+    split: Annotated[str, typer.Option(help="train, val or test")] = "train",
+    count: Annotated[int, typer.Option(min=1, help="samples to draw")] = 24,
+    columns: Annotated[int, typer.Option(min=1, help="columns of strips")] = 2,
 ) -> None:
-    """Draw the first samples of a folder of shards into one picture."""
+    """Draw the first samples of a folder of shards into one image."""
     if kind not in STRIPS:
         raise typer.BadParameter(f"--kind is one of {', '.join(STRIPS)}, not {kind!r}")
     strips: list[ImageArray] = []

@@ -1,4 +1,4 @@
-"""Reading windows of synthetic video back: all in memory, as numpy arrays of one kind each."""
+"""Loading windows of synthetic video into memory, one numpy array per field."""
 
 from __future__ import annotations
 
@@ -16,23 +16,29 @@ _PER_WINDOW: Final = ("betas", "camera", "true_camera", "size")
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """N windows of T frames: every field of `training.synth.windows.generate_windows` with N in front, so ``arrays["rgb"]`` is
-    (N, T, 64, 64, 3) uint8. Only the fields that were asked for."""
+    """N windows of T frames.
+
+    Holds the requested fields of `training.synth.windows.generate_windows` with N as the first axis, so
+    ``arrays["rgb"]`` is (N, T, 64, 64, 3) uint8.
+    """
 
     arrays: dict[str, NDArray[Any]]
+    """Array of every field, by name."""
 
     def __len__(self) -> int:
+        """N."""
         return len(next(iter(self.arrays.values())))
 
     def __getitem__(self, field: str) -> NDArray[Any]:
+        """The array of ``field``. Raises ``KeyError`` if it was not loaded."""
         return self.arrays[field]
 
     def take(self, rows: NDArray[np.integer] | slice) -> dict[str, NDArray[Any]]:
-        """Some windows as a dictionary of arrays; per-window fields stay without the time axis."""
+        """Some windows as a dictionary of arrays. Fields given per window have no time axis."""
         return {name: values[rows] for name, values in self.arrays.items()}
 
     def frames(self, every: int = 1) -> Windows:
-        """One of ``every`` so many frames, each as a window of its own, T = 1."""
+        """Every ``every``-th frame as a window of its own (T = 1)."""
         length = self.arrays["dt"].shape[1]
         kept = range(0, length, every)
         return Windows(
@@ -45,18 +51,26 @@ class Windows:
         )
 
     def without(self, field: str) -> Windows:
-        """These windows less one field, if they have it."""
+        """The same windows without ``field``."""
         return Windows({name: values for name, values in self.arrays.items() if name != field})
 
 
 def load_windows(
     folder: Path, split: str, fields: set[str] | None = None, most: int | None = None, kind: str = "windows"
 ) -> Windows:
-    """All finished windows of ``split`` in ``folder``, of all ``fields`` or some, at ``most`` so many. ``kind`` "pairs" reads
-    windows of two frames.
+    """Load the finished windows of ``split`` in ``folder``.
 
-    Arrays are filled shard by shard: memory holds the result and one sample. Raises `ShardError` when there are none, or
-    a shard is damaged, or the fields are not there.
+    Arrays are filled shard by shard, so memory holds the result and one sample.
+
+    Args:
+        folder: Folder of the shards.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        fields: Names of the fields to load; None for all.
+        most: Largest number of windows to load; None for all.
+        kind: ``"windows"``, or ``"pairs"`` for windows of two frames.
+
+    Raises:
+        ShardError: There are no shards, one is damaged, or a field is missing.
     """
     rows = find_shards(folder, kind, split)
     total = sum(row.samples for row in rows)

@@ -1,4 +1,4 @@
-"""Making any shard of any kind anywhere: everything in it follows from (kind, split, seed, shard)."""
+"""Making a shard of any kind. Its content is a function of (kind, split, seed, shard number)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SPLITS: Final = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class ShardJob:
-    """One shard to make: ``count`` samples of ``kind`` from the ``split`` of the ``motion``, into the folder ``output``."""
+    """One shard to make: ``count`` samples of ``kind`` from the ``split`` of ``motion``, into the folder ``output``."""
 
     kind: str
     split: str
@@ -48,7 +48,7 @@ KINDS: Final[dict[str, Drawer]] = {
     "windows": generate_windows,
     "pairs": generate_pairs,
 }
-"""What can be made, by name."""
+"""Sample generators by the name of their kind."""
 
 
 @lru_cache(maxsize=2)
@@ -58,18 +58,18 @@ def _bank(motion: Path, split: str) -> MotionBank:
         raise MotionError(f"{motion} has no free motion in its {split} split: pack some, or take another split")
     bank = MotionBank(clips)
     if split != "train":
-        bank.weights = bank.lengths.double()  # every recorded second counts alike
+        bank.weights = bank.lengths.double()  # sample in proportion to duration
     return bank
 
 
 def seeds(job: ShardJob) -> list[int]:
-    """Five independent seeds for one shard: of motion and cameras, of scenes, of the detector, of the pictures, to spare."""
+    """Five independent seeds of a shard: motion and cameras, scenes, detector, sensor noise, and one in reserve."""
     entropy = (job.seed, SPLITS.index(job.split), zlib.crc32(job.kind.encode()), job.shard)
     return [int(value) for value in np.random.SeedSequence(entropy).generate_state(5)]
 
 
 def generate_samples(job: ShardJob) -> Iterator[Sample]:
-    """The samples of one shard. The training split is augmented; the others show recorded motion as it is."""
+    """The samples of one shard. Motion of the training split is augmented; the other splits use it as recorded."""
     motion, scenes, detector, pictures, _ = seeds(job)
     bank = _bank(job.motion, job.split)
     bank.generator.manual_seed(motion)
@@ -81,7 +81,15 @@ def generate_samples(job: ShardJob) -> Iterator[Sample]:
 
 
 def make_shard(job: ShardJob) -> tuple[ShardRow, bool]:
-    """Make a shard unless it is there and whole. Returns its row and whether it was made now."""
+    """Make a shard unless it exists and is intact.
+
+    Returns:
+        Its row in the index, and whether it was made now.
+
+    Raises:
+        MotionError: The split holds no motion.
+        ShardError: The index has a foreign row.
+    """
     row = read_row(job.output, shard_name(job.kind, job.split, job.shard))
     if row is not None and (row.seed, row.samples) == (job.seed, job.count) and is_intact(job.output, row):
         return row, False

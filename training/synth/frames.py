@@ -1,4 +1,4 @@
-"""Single frames of synthetic video with everything that is known of them, and motion alone in small crops."""
+"""Single frames of synthetic video with full annotation, and motion-only crops."""
 
 from __future__ import annotations
 
@@ -21,24 +21,27 @@ from training.synth.shards import Sample
 LONGEST: Final = 640
 """Longer side of a full frame, px."""
 SCENE: Final = 5
-"""Frames of one scene that become samples; each has its flow to the next."""
+"""Frames of a scene that become samples. The scene has one more, so that each has flow to the next."""
 FPS: Final = 30.0
 OTHER_LABEL: Final = 255
-"""Label of things and passers-by among the parts; 0 is the room, 1 + joint a part of the person."""
+"""Part label of occluders and other people; 0 is the room, 1 + joint a part of the person."""
 _BATCH: Final = 8
 FLOW_SCALE, FLOW_ZERO = 64.0, 32768.0
 
 
 def labels(renderer: Renderer, ids: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """(H, W): 0 room, 1 + joint the person's part that moves with it, `OTHER_LABEL` for all else."""
+    """Part labels (H, W) uint8: 0 room, 1 + joint for the person, `OTHER_LABEL` for everything else."""
     mesh = renderer.scene.mesh
     table = np.where(mesh.owner == 0, mesh.parts + 1, OTHER_LABEL)
     return np.append(table, 0).astype(np.uint8)[ids]
 
 
 def encode_flow(flow: ExactFlow) -> bytes:
-    """A flow field as KITTI stores it (Geiger et al. 2012): a 16-bit PNG of u, v in 1/64 px about 2^15, and a third channel
-    that is 1 where the point is seen in the next frame as well."""
+    """A flow field as KITTI stores it (Geiger et al. 2012).
+
+    A 16-bit PNG of u and v in 1/64 px about 2^15, and a third channel that is 1 where the point is visible in the next
+    frame.
+    """
     packed = np.empty((*flow.hidden.shape, 3), np.uint16)
     packed[..., 2:0:-1] = np.clip(np.rint(flow.field * FLOW_SCALE + FLOW_ZERO), 0, 65535)  # OpenCV stores BGR
     packed[..., 0] = ~flow.hidden
@@ -46,7 +49,7 @@ def encode_flow(flow: ExactFlow) -> bytes:
 
 
 def decode_flow(data: bytes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """``field`` (H, W, 2) px and ``hidden`` (H, W) of `encode_flow`."""
+    """``field`` (H, W, 2) float32 px and ``hidden`` (H, W) bool, from `encode_flow`."""
     packed = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
     return ((packed[..., 2:0:-1] - FLOW_ZERO) / FLOW_SCALE).astype(np.float32), packed[..., 0] == 0
 
@@ -60,15 +63,17 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
 
 
 def generate_frames(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
-    """``count`` frames with all that is known of them.
+    """Generate ``count`` fully annotated frames.
 
-    All of the picture, `LONGEST` px on its longer side: ``frame.jpg``; ``silhouette.png``, 255 the person; ``parts.png`` of
-    `labels`; ``depth.png`` 16 bits, mm (65535: further), of the room as well; ``flow.png`` of `encode_flow`, to the next frame,
-    which is ``dt`` (1,) s later. ``crop.jpg`` 128², of ``box`` (3,) centre x, y and side, px.
+    Of the full image, `LONGEST` px on its longer side: ``frame.jpg``; ``silhouette.png``, 255 on the person;
+    ``parts.png`` of `labels`; ``depth.png``, 16 bits, mm (65535: further away), room included; ``flow.png`` of
+    `encode_flow`, to the next frame, which is ``dt`` (1,) s later. ``crop.jpg`` is the 128² crop of ``box`` (3,):
+    centre x, y and side, px.
 
-    ``camera`` (4,) fx, fy, cx, cy px of this picture; ``world_to_camera`` (3, 4); ``joints_px`` (24, 2); ``points`` (17, 2)
-    COCO px, ``state`` (17,) 0 visible, 1 hidden, 2 outside. ``rotations`` (24, 3, 3) local, the root's to the camera frame;
-    ``betas`` (10,); ``pelvis`` (3,) camera frame, m; ``joints`` (24, 3), ``coco`` (17, 3) relative to the pelvis, m.
+    ``camera`` (4,) fx, fy, cx, cy in px of this image; ``world_to_camera`` (3, 4); ``joints_px`` (24, 2); ``points``
+    (17, 2) COCO keypoints, px; ``state`` (17,) 0 visible, 1 hidden, 2 outside. ``rotations`` (24, 3, 3) local, the
+    root's to the camera frame; ``betas`` (10,); ``pelvis`` (3,) camera frame, m; ``joints`` (24, 3) and ``coco`` (17,
+    3) relative to the pelvis, camera axes, m.
     """
     done = 0
     while done < count:
@@ -85,12 +90,12 @@ def generate_frames(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Gen
 
 
 def _scenes(frames: int) -> int:
-    """How many scenes to draw at a time for so many more ``frames``."""
+    """Number of scenes to sample in one batch when ``frames`` more frames are needed."""
     return min(_BATCH, -(-frames // SCENE))
 
 
 def full_viewport(renderer: Renderer) -> tuple[Viewport, float]:
-    """The whole picture and its scale."""
+    """The viewport of the full image, and its scale."""
     scene = renderer.scene
     scale = min(1.0, LONGEST / max(scene.size))
     return region_viewport(scene, 0, 0, round(scene.size[0] * scale), round(scene.size[1] * scale), scale), scale
@@ -133,11 +138,12 @@ def _frame(
 
 
 def generate_motion(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
-    """``count`` crops of motion alone, 128².
+    """Generate ``count`` motion-only crops of 128² px.
 
-    ``flow`` (128, 128, 2) float16, exact, to the next frame, px of the crop; ``hidden`` and ``silhouette`` (128, 128) uint8;
-    ``points`` (2, 17, 2) COCO, px of the crop, in both frames, and ``state`` (17,); ``dt`` (1,) s; targets as in `generate_frames`.
-    No colour is drawn, and no detector: the box is the person's own, off by some per cent.
+    ``flow`` (128, 128, 2) float16, exact, to the next frame, px of the crop; ``hidden`` and ``silhouette`` (128, 128)
+    uint8; ``points`` (2, 17, 2) COCO keypoints, px of the crop, in both frames; ``state`` (17,); ``dt`` (1,) s; targets
+    as in `generate_frames`. Nothing is textured and no detector is simulated: the box is the person's own, perturbed by
+    a few per cent.
     """
     del noise
     done = 0

@@ -1,7 +1,7 @@
-"""What the live program would have seen of a scene: detections, the tracker's boxes, pictures, estimated flow.
+"""Simulated observations of a scene: detections, tracker boxes, rendered frames and estimated flow.
 
-Only the part of the picture around the person is rendered, at the scale that the crops need; the crops and the flow
-are then made by the live program's own code.
+Only the image region around the person is rendered, at the scale that the crops need. Crops and flow are computed by
+the real-time code.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _DEPTH: Final = {
     "ankle": 0.09,
 }  # fmt: skip
 _INSIDE: Final = np.array([_DEPTH[name.split("_")[-1]] for name in COCO_NAMES], np.float32)
-"""Metres of flesh and cloth between a keypoint and the skin before it: what is nearer than that hides it."""
+"""Metres between a keypoint and the skin in front of it. Surfaces nearer than that hide the keypoint."""
 _VISIBILITY: Final = 128
-_WIDER: Final = 1.15  # as realtime.stages.tracking looks a little wider where it lost the person
+_WIDER: Final = 1.15  # the search region grows by this factor while the person is lost, as in realtime.stages.tracking
 
 
 def rendered_visibility(renderer: Renderer, frame: int) -> NDArray[np.int64]:
-    """How each COCO keypoint is seen (17,): 0 visible, 1 hidden by the body itself or by a thing, 2 outside of the picture."""
+    """State of each COCO keypoint, (17,) int64: 0 visible, 1 hidden by the body or an occluder, 2 outside the image."""
     scene = renderer.scene
     width, height = scene.size
     points, depth = scene.points[frame], scene.coco[frame, :, 2] + scene.pelvis[frame, 2]
@@ -57,17 +57,24 @@ def rendered_visibility(renderer: Renderer, frame: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class ObservedTrack:
-    """The detections of T frames and where the tracker looked: ``points`` (T, 17, 2) px, ``confidence`` (T, 17), ``states``
-    (T, 17) of `rendered_visibility`, and the T boxes, each from the detections before it."""
+    """Simulated detections and tracker boxes of one person over T frames."""
 
     points: FloatArray
+    """(T, 17, 2) float32, detected COCO keypoints, image px."""
     confidence: FloatArray
+    """(T, 17) float32, 0..1."""
     states: NDArray[np.int64]
+    """(T, 17) int64, true visibility, see `rendered_visibility`."""
     boxes: list[Box]
+    """T boxes, each computed from the detections of the frame before."""
 
 
 def simulate_tracking(renderers: list[Renderer], noise: NoiseSampler) -> list[ObservedTrack | None]:
-    """Detect and follow the person of every scene (all of one length). None where the tracker would not have found anybody."""
+    """Simulate detection and tracking of the main person of every scene (all of one length).
+
+    Returns:
+        One track per scene; None where the tracker would not have found the person.
+    """
     scenes = [renderer.scene for renderer in renderers]
     states = np.stack(
         [[rendered_visibility(renderer, frame) for frame in range(renderer.scene.frames)] for renderer in renderers]
@@ -97,18 +104,24 @@ def simulate_tracking(renderers: list[Renderer], noise: NoiseSampler) -> list[Ob
 
 @dataclass(frozen=True, slots=True)
 class RenderedFrame:
-    """One frame through the lens: ``crop`` (S, S, 3) uint8 BGR of ``box``, and the flow from the frame before inside the same
-    box (None for the first frame)."""
+    """One rendered frame of a tracked person."""
 
     frame: int
+    """Index of the frame in its scene."""
     box: Box
+    """The tracker's box, px of the full image."""
     crop: ImageArray
+    """(S, S, 3) uint8 BGR, the crop of ``box``."""
     flow: Flow | None
+    """Flow from the frame before, inside the same box; None for the first frame."""
 
 
 class RegionRenderer:
-    """Renders the parts of a scene's picture that crops of ``boxes`` need, at the scale that they need: twice `SIZE` pixels on
-    the person are as good as all of them. A small person keeps the few pixels that a camera gives him."""
+    """Renders the image regions that the crops of ``boxes`` need.
+
+    The scale is reduced so that a typical box covers twice `SIZE` pixels, which is enough for its crop. Small people
+    are not enlarged: they keep the resolution that the camera gives them.
+    """
 
     def __init__(self, renderer: Renderer, boxes: list[Box], sensor: Sensor) -> None:
         self._renderer, self._sensor = renderer, sensor
@@ -117,45 +130,57 @@ class RegionRenderer:
         self.size = max(round(width * self.scale), BLOCK), max(round(height * self.scale), BLOCK)
 
     def render_region(self, frame: int, boxes: list[Box], rng: np.random.Generator) -> RenderedRegion:
-        """What ``boxes``, in pixels of the whole picture, see of ``frame``, as the sensor delivers it."""
+        """Render the region of ``frame`` that covers ``boxes`` (px of the full image) and apply the sensor model."""
         region = covering_region([self.scale_box(box) for box in boxes], *self.size)
         view = region_viewport(self._renderer.scene, *region, self.scale)
         picture = self._renderer.render(frame, view, 1 if self.scale < 1 else 2)
         return RenderedRegion(region[0], region[1], self._sensor(picture, rng))
 
     def scale_box(self, box: Box) -> Box:
-        """A box of the whole picture in pixels of the picture made smaller."""
+        """A box of the full image in pixels of the scaled image."""
         shift = (self.scale - 1) / 2
         return Box(box.x * self.scale + shift, box.y * self.scale + shift, box.size * self.scale)
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedRegion:
-    """A rendered part of a picture and where it lies in it."""
+    """A rendered region of the scaled image, and its position there."""
 
     left: int
+    """Column of the region's left edge, px of the scaled image."""
     top: int
+    """Row of the region's top edge, px of the scaled image."""
     image: ImageArray
+    """(H, W, 3) uint8 BGR."""
 
     def crop(self, left: int, top: int, right: int, bottom: int) -> ImageArray:
-        """Columns ``left``..``right`` - 1 and rows ``top``..``bottom`` - 1 of the picture, all of which lie in this part."""
+        """Columns ``left``..``right`` - 1 and rows ``top``..``bottom`` - 1 of the scaled image, as a contiguous copy.
+
+        All of them must lie in this region.
+        """
         return np.ascontiguousarray(
             self.image[top - self.top : bottom - self.top, left - self.left : right - self.left]
         )
 
     def to_region(self, box: Box) -> Box:
-        """A box of the picture in pixels of this part."""
+        """A box of the scaled image in pixels of this region."""
         return Box(box.x - self.left, box.y - self.top, box.size)
 
 
 def render_frames(
     renderer: Renderer, boxes: list[Box], crop: int, rng: np.random.Generator, engine: CropFlow | None = None
 ) -> Iterator[RenderedFrame]:
-    """Renderer a scene: a `RenderedFrame` for every frame, in order, ``crop`` px wide. The sensor is drawn from
-    ``rng``; ``engine``
-    estimates the flow, DIS where none is given."""
+    """Render a scene: one `RenderedFrame` per frame, in order.
+
+    Args:
+        renderer: The scene.
+        boxes: The tracker's box of every frame, px of the full image.
+        crop: Side of the crops, px.
+        rng: Source of the sensor parameters and noise.
+        engine: Flow estimator; DIS where None.
+    """
     region_renderer = RegionRenderer(renderer, boxes, Sensor.sample(rng))
-    # DIS starts from the field before: a film must not start from another one's.
+    # DIS is initialised with its previous field, so every clip needs an engine of its own.
     engine = DisFlow() if engine is None else engine
     cropper = Cropper(crop, cv2.BORDER_CONSTANT)
     times = np.cumsum(renderer.scene.dt)
@@ -179,7 +204,7 @@ def render_frames(
 
 
 def covering_region(boxes: list[Box], width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of what ``boxes`` see of a picture, in whole blocks, with a pixel to spare."""
+    """Left, top, right, bottom of a region of whole JPEG blocks that covers ``boxes`` with one pixel of margin."""
     low = np.floor(np.min([[box.x - box.size / 2, box.y - box.size / 2] for box in boxes], 0)).astype(int) - 1
     high = np.ceil(np.max([[box.x + box.size / 2, box.y + box.size / 2] for box in boxes], 0)).astype(int) + 2
     left, top = (int(value) // BLOCK * BLOCK for value in np.clip(low, 0, [width - BLOCK, height - BLOCK]))

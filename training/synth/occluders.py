@@ -1,4 +1,4 @@
-"""Things that get in the way: boxes, as furniture is, standing still in the world between camera and person."""
+"""Occluders: static boxes in the world between camera and person, the size of furniture."""
 
 from __future__ import annotations
 
@@ -15,18 +15,23 @@ _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1
 
 @dataclass(frozen=True, slots=True)
 class Occluder:
-    """A closed mesh over T frames: ``vertices`` (T, V, 3) m, camera frame; ``faces`` (F, 3), counter-clockwise from outside;
-    ``rest`` (V, 3) where its pattern is fixed; ``look`` its colours."""
+    """A closed mesh over T frames."""
 
     vertices: FloatArray
+    """(T, V, 3) float32, metres, camera frame."""
     faces: NDArray[np.int32]
+    """(F, 3) int32, counter-clockwise seen from outside."""
     rest: FloatArray
+    """(V, 3) float32, metres, where the pattern is fixed to the surface."""
     appearance: Appearance
+    """Its colours and pattern."""
 
 
 def box_mesh(half: NDArray[np.floating]) -> tuple[FloatArray, NDArray[np.int32]]:
-    """Vertices (24, 3) and faces (12, 3) of a box of half sides ``half`` (3,); no two sides share a vertex, so its edges
-    stay sharp in the light."""
+    """Vertices (24, 3) and faces (12, 3) of a box with half sides ``half`` (3,), metres.
+
+    No two sides share a vertex, so that the vertex normals keep the edges sharp.
+    """
     vertices: list[NDArray[np.floating]] = []
     faces: list[list[int]] = []
     for axis in range(3):
@@ -45,10 +50,16 @@ def box_mesh(half: NDArray[np.floating]) -> tuple[FloatArray, NDArray[np.int32]]
 def sample_box_occluder(
     keypoints: FloatArray, world_to_camera: NDArray[np.float32], centre: NDArray[np.float32], rng: np.random.Generator
 ) -> Occluder:
-    """A box before one of the person's first ``keypoints`` (17, 3) (camera frame, m), as seen by a camera that is turned by
-    ``rotation`` (T, 3, 3), world to camera, at ``centre`` (T, 3): a pillar, a table that hides all below its edge, a crate."""
+    """A crate, a pillar or a table in front of one of the person's keypoints.
+
+    Args:
+        keypoints: (17, 3) COCO keypoints in the first frame, camera frame, metres.
+        world_to_camera: (T, 3, 3) rotation of the camera.
+        centre: (T, 3) position of the camera in the world, metres.
+        rng: Random generator.
+    """
     kind = rng.choice(["crate", "pillar", "table"])
-    # A table hides the legs and no more than the trunk.
+    # A table hides the legs and at most the trunk.
     hidden = rng.choice([11, 12, 13, 14, 15, 16]) if kind == "table" else rng.integers(len(keypoints))
     before = keypoints[hidden] * rng.uniform(0.45, 0.85)
     reach = max(float(before[2]), 0.3)
@@ -63,7 +74,7 @@ def sample_box_occluder(
     if half[0] > 2.5 * half[2]:
         world[1] -= half[1]  # the table's top is at the keypoint
     vertices, faces = box_mesh(half)
-    # It faces the camera more or less.
+    # One side roughly faces the camera.
     away = world - centre[0]
     angle = np.arctan2(away[0], away[2]) + rng.normal(0, 0.3)
     cosine, sine = np.cos(angle), np.sin(angle)

@@ -1,8 +1,8 @@
-"""Photographs to stand before, all of them CC0: panoramas with their light, and materials for walls and floors.
+"""Photographed surroundings, all CC0: panoramas with their lighting, and materials for walls and floors.
 
-They lie beside this module as JPEG; `training/manifest.json` says where each comes from. The package that ships the
-panoramas holds high dynamic range: what they shine with is kept as a small map of its own, so that people are lit by the
-place that they stand in. `python -m training.synth.photographs` made the files.
+The JPEG files are stored beside this module; `training/manifest.json` gives the origin of each. The panoramas come from
+high-dynamic-range images: their radiance is kept as a small map, so that people are lit by the place where they stand.
+`python -m training.synth.photographs` made the files.
 """
 
 from __future__ import annotations
@@ -41,17 +41,18 @@ _MATERIALS_FROM: Final = "CC0Textures {name} (CC0), from PyPI scikit-image 0.26.
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Panorama:
-    """``image`` (256, 512, 3) uint8 BGR, the whole sphere: azimuth across, from straight up down to straight down; ``light``
-    (16, 32, 3) float32 BGR, linear, the same at low resolution."""
+    """One panorama, equirectangular: azimuth across, elevation from straight up to straight down."""
 
     name: str
     image: ImageArray
+    """(256, 512, 3) uint8 BGR."""
     light: FloatArray
+    """(16, 32, 3) float32 BGR, linear radiance at low resolution."""
 
 
 @lru_cache(maxsize=1)
 def panoramas() -> tuple[Panorama, ...]:
-    """All panoramas that ship, by name."""
+    """All panoramas that ship, sorted by name. Raises ``ValueError`` if a file is missing or damaged."""
     with np.load(PHOTOGRAPHS / LIGHT_FILE, allow_pickle=False) as lights:
         return tuple(
             Panorama(name, _read(PHOTOGRAPHS / f"{name}.jpg"), np.asarray(lights[name], np.float32))
@@ -61,7 +62,7 @@ def panoramas() -> tuple[Panorama, ...]:
 
 @lru_cache(maxsize=1)
 def materials() -> tuple[ImageArray, ...]:
-    """Pictures (256, 256, 3) of materials, grey as they ship."""
+    """Images (256, 256, 3) uint8 of materials, grey as they ship."""
     return tuple(_read(PHOTOGRAPHS / f"{name}.jpg") for name in MATERIALS)
 
 
@@ -75,7 +76,7 @@ def _read(path: Path) -> ImageArray:
 
 
 def directions(width: int, height: int) -> FloatArray:
-    """Unit vectors (height, width, 3), y up, that the pixels of a panorama look along."""
+    """Unit vectors (height, width, 3) float32, y up, of the pixels of a panorama."""
     azimuth = ((np.arange(width) + 0.5) / width - 0.5) * 2 * np.pi
     elevation = (0.5 - (np.arange(height) + 0.5) / height) * np.pi
     flat = np.cos(elevation)[:, None]
@@ -87,7 +88,7 @@ def directions(width: int, height: int) -> FloatArray:
 
 
 def sample_panorama(panorama: ImageArray, along: NDArray[np.floating]) -> ImageArray:
-    """What a panorama shows in directions (H, W, 3) of any length, y up."""
+    """Colours (H, W, 3) uint8 that a panorama shows in the directions ``along`` (H, W, 3) of any length, y up."""
     height, width = panorama.shape[:2]
     x = (np.arctan2(along[..., 0], along[..., 2]) / (2 * np.pi) + 0.5) * width - 0.5
     y = (0.5 - np.arctan2(along[..., 1], np.hypot(along[..., 0], along[..., 2])) / np.pi) * height - 0.5
@@ -99,10 +100,17 @@ def sample_panorama(panorama: ImageArray, along: NDArray[np.floating]) -> ImageA
 
 
 def irradiance(light: FloatArray, turn: NDArray[np.floating]) -> FloatArray:
-    """Harmonics (3, 9) of what a matt white surface shows under ``light`` (H, W, 3), in the order of
-    `training.synth.shading.shade_vertices` and in a frame that ``turn`` (3, 3) takes to the panorama's (Ramamoorthi & Hanrahan 2001)."""
+    """Spherical harmonics (3, 9) of the light on a matt white surface (Ramamoorthi & Hanrahan 2001).
+
+    Args:
+        light: (H, W, 3) linear radiance of a panorama.
+        turn: (3, 3) rotation from the frame of the result to that of the panorama.
+
+    Returns:
+        Coefficients float32 in the order of `training.synth.shading.shade_vertices`.
+    """
     height, width = light.shape[:2]
-    x, y, z = np.moveaxis(directions(width, height) @ turn, -1, 0)  # back to the asking frame
+    x, y, z = np.moveaxis(directions(width, height) @ turn, -1, 0)  # in the frame of the result
     solid = np.cos((0.5 - (np.arange(height) + 0.5) / height) * np.pi) * (np.pi / height) * (2 * np.pi / width)
     basis = np.stack([np.ones_like(x), y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y])
     norm = np.array([0.282095, *[0.488603] * 3, 1.092548, 1.092548, 0.315392, 1.092548, 0.546274]) ** 2
@@ -111,8 +119,10 @@ def irradiance(light: FloatArray, turn: NDArray[np.floating]) -> FloatArray:
 
 
 def main(
-    panoramas_archive: Annotated[Path, typer.Option("--panoramas", help="npm pack @pmndrs/assets@1.7.0")],
-    wheel: Annotated[Path, typer.Option(help="pip download --no-deps scikit-image==0.26.0")],
+    panoramas_archive: Annotated[
+        Path, typer.Option("--panoramas", help="archive made by: npm pack @pmndrs/assets@1.7.0")
+    ],
+    wheel: Annotated[Path, typer.Option(help="wheel fetched by: pip download --no-deps scikit-image==0.26.0")],
 ) -> None:
     """Make the files again from the two packages. Needs OpenEXR: pip install OpenEXR."""
     if hashlib.sha256(panoramas_archive.read_bytes()).hexdigest() != PANORAMAS[1]:
@@ -164,7 +174,7 @@ def _radiance(module: str) -> FloatArray:
 
 
 def _developed(radiance: FloatArray) -> ImageArray:
-    """A picture of ``radiance`` as a camera would show it: the middle at a middle grey, highlights rolled off."""
+    """An 8-bit image of ``radiance``: median mapped to mid-grey, highlights compressed."""
     exposed = radiance / (2 * float(np.median(radiance)) + 1e-6)
     return np.asarray(((exposed / (1 + 0.6 * exposed)).clip(0, 1) ** (1 / 2.2) * 255).round(), np.uint8)
 

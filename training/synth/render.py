@@ -1,4 +1,4 @@
-"""Pictures of a scene: what each pixel sees, its colour, and exactly where it goes in the next frame."""
+"""Rendering a scene: visible surface, colour and exact optical flow of every pixel."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ from training.synth.scene import Scene
 from training.synth.shading import hidden_points, paint_mesh, shade_vertices, vertex_normals
 
 BLOCK: Final = 8
-"""Regions start at whole blocks of JPEG, so that its artefacts stand still in the picture as a camera's do."""
+"""Regions start at whole JPEG blocks, so that compression artefacts keep their place in the full image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Viewport:
-    """A part of the picture, seen at some scale: ``camera`` fx, fy, cx, cy in pixels of this part, ``width``, ``height``."""
+    """A part of the image at some scale."""
 
     camera: tuple[float, float, float, float]
+    """fx, fy, cx, cy in pixels of this part."""
     width: int
+    """Columns of this part."""
     height: int
+    """Rows of this part."""
 
 
 def region_viewport(scene: Scene, left: int, top: int, right: int, bottom: int, scale: float) -> Viewport:
-    """Columns ``left``..``right`` - 1 and rows ``top``..``bottom`` - 1 of the whole picture made smaller by ``scale``."""
+    """Columns ``left``..``right`` - 1 and rows ``top``..``bottom`` - 1 of the full image scaled by ``scale``."""
     fx, fy, cx, cy = (float(value) for value in scene.camera)
     shift = (scale - 1) / 2  # pixel centres are whole numbers before and after
     return Viewport(
@@ -52,29 +55,35 @@ def crop_viewport(scene: Scene, box: Box, size: int) -> Viewport:
 
 @dataclass(frozen=True, slots=True)
 class VisibleSurface:
-    """What the pixels of a `Viewport` see: ``ids`` (H, W) int32 face of the scene's mesh, -1 the room; ``inverse_depth`` (H, W)
-    1/m, 0 the room; ``points`` (V, 3) the projected mesh."""
+    """The surface visible at the pixels of a `Viewport`."""
 
     ids: NDArray[np.int32]
+    """(H, W) int32, face of the scene's mesh, -1 for the room."""
     inverse_depth: FloatArray
+    """(H, W) float32, 1/m, 0 for the room."""
     points: FloatArray
+    """(V, 3) float32, the projected vertices: x, y in px and 1/z."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExactFlow:
-    """Where every pixel's surface point is in the next frame: ``field`` (H, W, 2) px; ``hidden`` (H, W) bool, it cannot be seen
-    there; ``inverse_depth`` (H, W) 1/m of the point itself, of the room as well; ``ids`` (H, W) of its `VisibleSurface`."""
+    """Exact optical flow to the next frame, of the surface point visible at each pixel."""
 
     field: FloatArray
+    """(H, W, 2) float32, px."""
     hidden: NDArray[np.bool_]
+    """(H, W) bool, the point is occluded or outside the image in the next frame."""
     inverse_depth: FloatArray
+    """(H, W) float32, 1/m of the point in this frame, room included."""
     ids: NDArray[np.int32]
+    """(H, W) int32, as in `VisibleSurface`."""
 
 
 class Renderer:
-    """One scene in front of the lens. Cloth is laid on and lit once a frame, however often it is looked at. One thread."""
+    """Renders one scene. Clothed vertices are cached for the last three frames. Not thread-safe."""
 
     def __init__(self, scene: Scene) -> None:
+        """Prepare the camera's path in the room's frame."""
         self.scene = scene
         mesh = scene.mesh
         self._dressed: dict[int, tuple[FloatArray, FloatArray | None]] = {}
@@ -84,11 +93,11 @@ class Renderer:
         self._bare = not mesh.appearance.offset.any()
 
     def clothed_vertices(self, frame: int) -> FloatArray:
-        """Vertices (V, 3) with cloth and hair standing off the body, m, camera frame."""
+        """Vertices (V, 3) with cloth and hair standing off the body, metres, camera frame."""
         return self._dress(frame)[0]
 
     def _dress(self, frame: int) -> tuple[FloatArray, FloatArray | None]:
-        """Vertices and, where they were needed, normals."""
+        """Clothed vertices, and the normals where they were computed."""
         if frame not in self._dressed:
             vertices, normals = self.scene.mesh.vertices[frame], None
             if not self._bare:
@@ -104,7 +113,7 @@ class Renderer:
         return normals
 
     def _lit(self, frame: int) -> FloatArray:
-        """Colours (V, 3), 0..255, of the surface in the light of the world."""
+        """Colours (V, 3), 0..255, of the lit surface."""
         vertices, normals = self._dress(frame)
         upright = (self._normals(vertices) if normals is None else normals) @ self.scene.rotation[frame]
         lit = np.empty_like(vertices)
@@ -112,7 +121,7 @@ class Renderer:
         return lit
 
     def surface(self, frame: int, view: Viewport) -> VisibleSurface:
-        """What is seen where."""
+        """The surface visible in ``view``, found with a z-buffer."""
         vertices = self.clothed_vertices(frame)
         points = np.empty_like(vertices)
         fx, fy, cx, cy = view.camera
@@ -123,7 +132,7 @@ class Renderer:
         return VisibleSurface(ids, depth, points)
 
     def render(self, frame: int, view: Viewport, samples: int = 1) -> ImageArray:
-        """The (H, W, 3) BGR picture as a perfect camera takes it, ``samples``² rays a pixel."""
+        """The (H, W, 3) uint8 BGR image of an ideal camera, averaged over ``samples``² samples per pixel."""
         if samples > 1:
             fx, fy, cx, cy = view.camera
             shift = (samples - 1) / 2
@@ -166,7 +175,7 @@ class Renderer:
         return image
 
     def flow(self, frame: int, view: Viewport) -> ExactFlow:
-        """Exact flow from ``frame`` to the next one, both seen through ``view``."""
+        """Exact flow from ``frame`` to the next one, both in ``view``."""
         now, then = self.surface(frame, view), self.surface(frame + 1, view)
         following = self.clothed_vertices(frame + 1)
         camera = np.array(view.camera, np.float32)
@@ -197,17 +206,22 @@ class Renderer:
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """What a real camera adds, the same for a whole scene: ``gain`` (3,) and ``gamma`` of its colours, ``blur`` px, ``grain``
-    standard deviation of 0..255, JPEG ``quality`` (0: not compressed)."""
+    """Camera artefacts, constant over a scene."""
 
     gain: FloatArray
+    """(3,) float32, gain of each colour channel."""
     gamma: float
+    """Exponent of the tone curve."""
     blur: float
+    """Standard deviation of the blur, px."""
     grain: float
+    """Standard deviation of the noise, of 0..255."""
     quality: int
+    """JPEG quality, 0 for no compression."""
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Sensor:
+        """Sample a sensor at random."""
         return cls(
             (rng.uniform(0.8, 1.15) * (1 + rng.normal(0, 0.04, 3))).astype(np.float32),
             float(np.exp(rng.normal(0, 0.2))),
@@ -217,7 +231,7 @@ class Sensor:
         )
 
     def __call__(self, image: ImageArray, rng: np.random.Generator) -> ImageArray:
-        """``image`` (H, W, 3) as this sensor delivers it, another grain every time."""
+        """``image`` (H, W, 3) uint8 as this sensor delivers it. The noise differs at every call."""
         if self.blur > 0.2:
             image = np.asarray(cv2.GaussianBlur(image, (0, 0), self.blur), np.uint8)
         levels = (np.arange(256, dtype=np.float32) / 255) ** self.gamma * 255
@@ -235,7 +249,7 @@ _GRAIN: Final = np.random.default_rng(0).normal(0, 32, (1024, 1024, 3)).clip(-12
 
 
 def _add_grain(image: ImageArray, deviation: float, rng: np.random.Generator) -> ImageArray:
-    """Add noise, cut from a large sheet at a random place: drawing it anew would cost more than the picture."""
+    """Add noise cut from a precomputed sheet at a random position: sampling it anew would cost more than rendering."""
     height, width = image.shape[:2]
     sheet = _GRAIN
     if max(height, width) > len(sheet) - 64:

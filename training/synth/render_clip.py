@@ -1,6 +1,6 @@
 """Render a clip of a synthetic walking person: python -m training.synth.render_clip --motion FOLDER
 
-Made once for the repository: the demo plays it where its real clip cannot be had.
+Made once for the repository: the demo plays it where its real clip is not available.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ WIDTH, HEIGHT, FOCAL, DEPTH, FPS = 640, 480, 544.0, 3.6, 30.0
 
 def main(
     motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
-    output: Annotated[Path, typer.Option()] = Path("assets/synthetic_walk.mp4"),
-    frames: Annotated[int, typer.Option()] = 90,
-    seed: Annotated[int, typer.Option()] = 4,
+    output: Annotated[Path, typer.Option(help="video file to write")] = Path("assets/synthetic_walk.mp4"),
+    frames: Annotated[int, typer.Option(min=1, help="frames to render")] = 90,
+    seed: Annotated[int, typer.Option(help="seed of clothes and background")] = 4,
 ) -> None:
     """Write ``frames`` frames of the longest walk, seen from the front by a camera that follows."""
     arrays, rng = load_body(), np.random.default_rng(seed)

@@ -1,7 +1,7 @@
-"""The place around synthetic people: a box of textured walls, floor and ceiling, seen by a camera that turns and walks.
+"""The surroundings of synthetic people: a box of textured walls, floor and ceiling, seen by a moving camera.
 
-A box gives every pixel one exact point in the world, so its motion is exact for any camera motion, parallax included;
-walls far away are a panorama that a turning camera pans over. World: metres, y up. Camera: OpenCV axes.
+A box gives every pixel exactly one point in the world, so its flow is exact for any camera motion, parallax included.
+For a distant panorama the box is so large that only rotation moves it. World: metres, y up. Camera: OpenCV axes.
 """
 
 from __future__ import annotations
@@ -19,33 +19,44 @@ from training.synth.photographs import sample_panorama
 from training.synth.shading import is_covered
 
 TEXTURE_SIDE: Final = 256
-"""Side of a wall's texture, texels, a power of two. Walls repeat it mirrored, so that it has no seam."""
+"""Side of a wall texture in texels, a power of two. Walls repeat it mirrored, so that there is no seam."""
 
 SKY_SIDE: Final = 2000.0
-"""Sides of the cube that a panorama is painted on, metres."""
+"""Side of the cube on which a panorama is painted, metres."""
 
 _FAST: Final = {"contract", "nsz", "arcp", "reassoc"}
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """``low``, ``high`` (3,) corners, metres, in the room's own frame, where a point p of the world is at ``turn`` (3, 3) @ p +
-    ``origin`` (3,); ``atlas`` (L, TEXTURE_SIDE, 3 TEXTURE_SIDE / 2, 3) uint8 of `with_mipmaps`; by side (low x, high x, low y, ...):
-    ``layer`` (6,) int32 rows of the atlas, ``density`` (6,) texels a metre, ``light`` (6,) brightness."""
+    """A textured box in a frame of its own, where the world point p is at ``rotation`` @ p + ``origin``.
+
+    Sides are ordered low x, high x, low y, high y, low z, high z.
+    """
 
     low: FloatArray
+    """(3,) float32, lowest corner, metres."""
     high: FloatArray
+    """(3,) float32, highest corner, metres."""
     rotation: FloatArray
+    """(3, 3) float32, world to room."""
     origin: FloatArray
+    """(3,) float32, the world's origin in the room, metres."""
     atlas: ImageArray
+    """(L, TEXTURE_SIDE, 3 TEXTURE_SIDE / 2, 3) uint8 BGR, textures made by `with_mipmaps`."""
     layer: NDArray[np.int32]
+    """(6,) int32, row of ``atlas`` of each side."""
     density: FloatArray
+    """(6,) float32, texels per metre of each side."""
     light: FloatArray
+    """(6,) float32, brightness of each side."""
 
 
 def sky_box(panorama: ImageArray) -> ImageArray:
-    """The atlas (6, TEXTURE_SIDE, 3 TEXTURE_SIDE / 2, 3) of a cube of `SKY_SIDE` metres whose corner is the room's origin and on whose sides a
-    panorama is painted: so large that walking shows no parallax."""
+    """The atlas (6, TEXTURE_SIDE, 3 TEXTURE_SIDE / 2, 3) of a cube with a panorama on its sides.
+
+    The cube has sides of `SKY_SIDE` metres, so that walking shows no parallax; its corner is the room's origin.
+    """
     line = np.arange(TEXTURE_SIDE) * (SKY_SIDE / TEXTURE_SIDE)
     first, second = np.meshgrid(line, line)  # across, along
     # Heights count downwards and repeat mirrored: row r of a wall is at height r + 1.
@@ -60,7 +71,7 @@ def sky_box(panorama: ImageArray) -> ImageArray:
 
 
 def with_mipmaps(texture: ImageArray) -> ImageArray:
-    """A texture (N, N, 3) and its halvings beside it, (N, 3 N / 2, 3): far walls must not flicker."""
+    """A texture (N, N, 3) with its mipmaps beside it, (N, 3 N / 2, 3), so that distant walls do not flicker."""
     side = len(texture)
     atlas = np.zeros((side, side * 3 // 2, 3), np.uint8)
     atlas[:, :side] = texture
@@ -76,8 +87,11 @@ def with_mipmaps(texture: ImageArray) -> ImageArray:
 def intersect_box(
     direction: FloatArray, centre: FloatArray, low: FloatArray, high: FloatArray, point: FloatArray
 ) -> tuple[int, np.floating]:
-    """Where a ray from ``centre`` inside the box leaves it: writes ``point`` (3,), returns the side and how many times
-    ``direction`` (3,) reaches."""
+    """Intersect a ray that starts inside a box with its walls.
+
+    ``direction`` and ``centre`` (3,) are the ray, ``low`` and ``high`` (3,) the box. Writes the intersection into
+    ``point`` (3,). Returns the side, and the distance as a multiple of ``direction``.
+    """
     side, reach = 0, np.float32(1e9)
     for axis in range(3):
         step = direction[axis]
@@ -108,8 +122,8 @@ def paint_room(
 ) -> None:
     """Paint ``image`` (H, W, 3) uint8 where ``covered`` (H, W) is negative.
 
-    ``rotation`` (3, 3) room to camera, ``centre`` (3,) the camera in the room, metres, ``camera`` (4,) fx, fy, cx, cy px.
-    The rest is of `Room`.
+    ``rotation`` (3, 3) room to camera, ``centre`` (3,) the camera in the room, metres, ``camera`` (4,) fx, fy, cx, cy
+    px. The other arguments are fields of `Room`.
     """
     height, width = covered.shape
     side_texels = atlas.shape[1]
@@ -146,13 +160,13 @@ def paint_room(
             u0, v0 = _fold(iu, size), _fold(iv, size)
             u1, v1 = _fold(iu + 1, size), _fold(iv + 1, size)
             u0, u1, v0, v1 = u0 + left, u1 + left, v0 + top, v1 + top
-            picture, bright = layer[side], light[side]
+            texture, bright = layer[side], light[side]
             for channel in range(3):
-                # Indexed in one go: a view of the picture would be counted in and out for every pixel.
-                above, beside = np.float32(atlas[picture, v0, u0, channel]), np.float32(atlas[picture, v0, u1, channel])
+                # Full indices: a view of the texture would be reference-counted for every pixel.
+                above, beside = np.float32(atlas[texture, v0, u0, channel]), np.float32(atlas[texture, v0, u1, channel])
                 below, opposite = (
-                    np.float32(atlas[picture, v1, u0, channel]),
-                    np.float32(atlas[picture, v1, u1, channel]),
+                    np.float32(atlas[texture, v1, u0, channel]),
+                    np.float32(atlas[texture, v1, u1, channel]),
                 )
                 upper, lower = above + (beside - above) * fu, below + (opposite - below) * fu
                 value = (upper + (lower - upper) * fv) * bright
@@ -161,7 +175,7 @@ def paint_room(
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def _fold(index: int, size: int) -> int:
-    """``index`` in a picture of ``size``, a power of two, that repeats mirrored."""
+    """``index`` in a texture of ``size``, a power of two, that repeats mirrored."""
     index &= 2 * size - 1
     return index if index < size else 2 * size - 1 - index
 
@@ -181,9 +195,12 @@ def room_flow(
     hidden: NDArray[np.uint8],
     inverse_depth: FloatArray,
 ) -> None:
-    """Exact flow of the room where ``covered`` (H, W) is negative: writes ``field`` (H, W, 2) px, ``hidden`` (H, W), 1 where
-    the point is covered by something (``next_inverse_depth`` (H, W), 1/m) or out of the picture in the next frame, and
-    ``inverse_depth`` (H, W), 1/m."""
+    """Exact flow of the room where ``covered`` (H, W) is negative.
+
+    Cameras are given as in `paint_room`, for this frame and the next. Writes ``field`` (H, W, 2) px; ``hidden`` (H, W),
+    1 where the point is outside the image in the next frame or occluded there by ``next_inverse_depth`` (H, W), 1/m;
+    and ``inverse_depth`` (H, W), 1/m.
+    """
     height, width = covered.shape
     direction, point = np.empty(3, np.float32), np.empty(3, np.float32)
     moved = np.empty(3, np.float32)

@@ -1,6 +1,6 @@
-"""Drawing what a camera will film: a moving person, where the camera stands, what stands around, and the light.
+"""Sampling scenes: a moving person, the camera, surroundings, occluders and light.
 
-A scene is a short window of motion before one camera, all of it in numbers; `training.synth.render` makes pictures of it.
+A scene is a short window of motion in front of one camera, as numbers; `training.synth.render` turns it into images.
 """
 
 from __future__ import annotations
@@ -26,56 +26,63 @@ from training.synth.photographs import irradiance, panoramas
 from training.synth.room import SKY_SIDE, TEXTURE_SIDE, Room, sky_box, with_mipmaps
 
 WALL_TEXTURES: Final = 24
-"""Wall textures that a `SceneSampler` draws once; every room picks from them and gives them a light of its own."""
+"""Wall textures that a `SceneSampler` makes once; every room picks from them."""
 MIN_VISIBLE_KEYPOINTS: Final = 5
-"""COCO keypoints that must be in the picture in every frame."""
+"""COCO keypoints that must be inside the image in every frame."""
 STILL_CAMERA_M: Final = 0.12
-"""Metres: a camera that rotation not at all and walks less than this stands still, and it is the person who sways."""
+"""Metres: a camera that moves less than this without rotating is replaced by a static one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """The person and all occluders in the way, over T frames.
-
-    ``vertices`` (T, V, 3) m, camera frame, and ``faces`` (F, 3): the person's first. ``owner`` (F,) int32: 0 the person, then
-    1, 2, ... by occluder. ``parts`` (F,) int32: the joint that moves the face most, -1 for occluders. ``rest`` (V, 3) where the
-    cloth's patterns are fixed; ``appearance`` its colours.
-    """
+    """The main person and all occluders over T frames."""
 
     vertices: FloatArray
+    """(T, V, 3) float32, metres, camera frame; the person's vertices first."""
     faces: NDArray[np.int32]
+    """(F, 3) int32; the person's faces first."""
     owner: NDArray[np.int32]
+    """(F,) int32, 0 the person, then 1, 2, ... for the occluders."""
     parts: NDArray[np.int32]
+    """(F,) int32, the joint with the largest weight, -1 for occluders."""
     rest: FloatArray
+    """(V, 3) float32, metres, where the cloth's patterns are fixed."""
     appearance: Appearance
+    """Its colours and patterns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One window of T frames. Metres, pixels, seconds; the world is y up, the camera OpenCV's.
-
-    ``size`` width and height of the picture; ``camera`` (4,) the true fx, fy, cx, cy; ``told`` (4,) those that the network is
-    told; ``dt`` (T,); ``rotation`` (T, 3, 3) world to camera; ``centre`` (T, 3) of the camera in the world; ``harmonics``
-    (3, 9) the light, in the world (see `training.synth.shading.shade_vertices`).
-
-    The person: ``rotations`` (T, 24, 3, 3) local, the root's to the camera frame; ``betas`` (10,); ``pelvis`` (T, 3) camera
-    frame; ``joints`` (T, 24, 3) and ``coco`` (T, 17, 3) relative to the pelvis, camera axes.
-    """
+    """One window of T frames. Metres, pixels, seconds; the world is y up, the camera OpenCV's."""
 
     size: tuple[int, int]
+    """Width and height of the image, px."""
     camera: FloatArray
+    """(4,) float32, the true fx, fy, cx, cy, px."""
     assumed_camera: FloatArray
+    """(4,) float32, fx, fy, cx, cy that the network is given, px."""
     dt: FloatArray
+    """(T,) float32, seconds since the frame before."""
     rotation: FloatArray
+    """(T, 3, 3) float32, world to camera."""
     centre: FloatArray
+    """(T, 3) float32, the camera in the world, metres."""
     mesh: Mesh
+    """Everything that moves or occludes."""
     room: Room
+    """The surroundings."""
     harmonics: FloatArray
+    """(3, 9) float32, light in the world frame, see `training.synth.shading.shade_vertices`."""
     rotations: FloatArray
+    """(T, 24, 3, 3) float32, the person's local rotations, the root's to the camera frame."""
     betas: FloatArray
+    """(10,) float32."""
     pelvis: FloatArray
+    """(T, 3) float32, camera frame, metres."""
     joints: FloatArray
+    """(T, 24, 3) float32, relative to the pelvis, camera axes, metres."""
     coco: FloatArray
+    """(T, 17, 3) float32, COCO keypoints relative to the pelvis, camera axes, metres."""
 
     @property
     def frames(self) -> int:
@@ -84,7 +91,7 @@ class Scene:
 
     @property
     def points(self) -> FloatArray:
-        """(T, 17, 2) true image points of the person's COCO keypoints, px."""
+        """(T, 17, 2) float32, exact projections of the person's COCO keypoints, px."""
         place = self.coco + self.pelvis[:, None]
         return (place[..., :2] / np.maximum(place[..., 2:], 0.05) * self.camera[:2] + self.camera[2:]).astype(
             np.float32
@@ -93,22 +100,20 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class SceneOptions:
-    """How often what happens."""
+    """Probabilities of the optional parts of a scene."""
 
     box: float = 0.2
+    """A box in front of the person."""
     second_person: float = 0.12
+    """A second person near the first."""
     outdoors: float = 0.3
+    """Distant walls, where there is no panorama."""
     panorama: float = 0.3
+    """A photographed panorama instead of a room."""
 
 
 class SceneSampler:
-    """Draws scenes. Everything follows from the seed: the same seed gives the same scenes in the same order.
-
-    Args:
-        bank: where motion is drawn from; its generator also draws cameras.
-        arrays, body: the same body, as arrays and in torch.
-        seed: of appearance, rooms and occluders.
-    """
+    """Samples scenes. The same seed gives the same scenes in the same order."""
 
     def __init__(
         self,
@@ -119,6 +124,16 @@ class SceneSampler:
         augmentation: Augmentation | None = None,
         options: SceneOptions | None = None,
     ) -> None:
+        """Prepare sampling; wall textures are made when they are first needed.
+
+        Args:
+            bank: Source of motion; its generator also samples the cameras.
+            arrays: The body as arrays.
+            body: The same body in torch.
+            seed: Seed of appearance, rooms and occluders.
+            augmentation: Augmentation of the motion; the default one where None.
+            options: Probabilities of optional parts.
+        """
         self.bank, self.arrays, self.body = bank, arrays, body
         self.augmentation = Augmentation() if augmentation is None else augmentation
         self.options = SceneOptions() if options is None else options
@@ -128,7 +143,7 @@ class SceneSampler:
 
     @torch.no_grad()
     def sample(self, batch: int, length: int, fps: float = 30.0, textured: bool = True) -> list[Scene]:
-        """``batch`` scenes of ``length`` frames at ``fps``. Without ``textured`` everybody and everything is grey."""
+        """Sample ``batch`` scenes of ``length`` frames at ``fps``. Without ``textured`` all surfaces are grey."""
         drawn = 2 * batch + 2
         window = self.bank.sample(drawn, length, self.augmentation, torch.full((drawn,), fps))
         betas = draw_betas(drawn, self.bank.generator)
@@ -140,7 +155,7 @@ class SceneSampler:
         joints, coco = self.body.skeleton(rotations, shapes)
         in_picture = views.project(coco + views.pelvis[:, :, None])
         in_picture = ((in_picture >= 0) & (in_picture <= views.size[:, None, None] - 1)).all(-1).sum(-1).amin(1)
-        # Who is hardly in the picture would not be tracked: the fuller ones first, in the order they were drawn.
+        # People hardly inside the image would not be tracked: take the others first, in the order they were sampled.
         rows = (in_picture < MIN_VISIBLE_KEYPOINTS).long().sort(stable=True).indices[:batch].tolist()
         path = window.pelvis
         centre = path - (rotation.transpose(-1, -2) @ views.pelvis[..., None])[..., 0]
@@ -200,7 +215,7 @@ class SceneSampler:
     def _second_person(
         self, rotations: torch.Tensor, pelvis: FloatArray, world_to_camera: FloatArray, centre: FloatArray
     ) -> Occluder:
-        """A second person beside, behind or before the first one. ``rotations`` (T, 24, 3, 3) in the world."""
+        """A second person beside, behind or in front of the first. ``rotations`` (T, 24, 3, 3) in the world frame."""
         rng = self.rng
         first = world_to_camera[0].T @ pelvis[0] + centre[0]
         angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(0.45, 1.6)
@@ -217,7 +232,7 @@ class SceneSampler:
         return Occluder(skin, self.arrays.faces, self.arrays.v_template, sample_appearance(self.arrays, rng))
 
     def _wall_atlas(self, textured: bool) -> NDArray[np.uint8]:
-        """The wall textures, drawn when they are first needed, or one grey wall."""
+        """The wall textures, made when they are first needed, or one grey wall."""
         if not textured:
             return np.full((1, 8, 12, 3), 128, np.uint8)
         if self._atlas is None:
@@ -227,13 +242,13 @@ class SceneSampler:
         return self._atlas
 
     def _panorama_room(self, centre: FloatArray) -> tuple[Room, FloatArray]:
-        """A photographed place all around the camera, and its light, turned to anywhere."""
+        """A panorama around the camera, rotated at random, and its light."""
         rng = self.rng
         place = panoramas()[rng.integers(len(panoramas()))]
         rotation = _yaw_matrix(rng.uniform(0, 2 * np.pi))
         harmonics = irradiance(place.light, rotation)
         harmonics /= max(float(harmonics[:, 0].mean()), 1e-6)
-        # A picture shows less contrast than there is: so must the person in it.
+        # The tone-mapped panorama has less contrast than the radiance; the person's shading must match it.
         harmonics[:, 1:] *= rng.uniform(0.4, 0.8)
         room = Room(
             np.zeros(3, np.float32),
@@ -250,7 +265,7 @@ class SceneSampler:
     def _textured_room(
         self, world_to_camera: FloatArray, centre: FloatArray, pelvis: FloatArray, atlas: NDArray[np.uint8]
     ) -> Room:
-        """Walls around camera and person: a few metres away, or so far that only a turning camera moves them."""
+        """Walls around camera and person: a few metres away, or so far that only camera rotation moves them."""
         rng = self.rng
         world = np.einsum("tji,tj->ti", world_to_camera, pelvis) + centre
         rotation = _yaw_matrix(rng.uniform(0, 2 * np.pi))
@@ -285,7 +300,7 @@ def _still_or_moving(world_to_camera: FloatArray, centre: FloatArray) -> FloatAr
 
 
 def _yaw_matrix(angle: float) -> FloatArray:
-    """A rotation (3, 3) about the world's y axis."""
+    """Rotation (3, 3) about the world's y axis by ``angle`` radians."""
     cosine, sine = np.cos(angle), np.sin(angle)
     return np.array([[cosine, 0, -sine], [0, 1, 0], [sine, 0, cosine]], np.float32)
 
@@ -297,7 +312,7 @@ def _cached_sky_box(name: str) -> NDArray[np.uint8]:
 
 
 def _sample_light(rng: np.random.Generator) -> FloatArray:
-    """Harmonics (3, 9) BGR of a random light, in the world: from somewhere above, more or less soft and tinted."""
+    """Random light in the world frame, harmonics (3, 9) BGR: from above, with random softness and tint."""
     direction = rng.normal(size=3)
     direction[1] = abs(direction[1]) + 0.2
     x, y, z = direction / np.linalg.norm(direction)
@@ -312,7 +327,7 @@ def _sample_light(rng: np.random.Generator) -> FloatArray:
 
 
 def uniform_appearance(vertices: int, faces: int) -> Appearance:
-    """A grey surface: where only geometry is asked for, drawing cloth would be a waste."""
+    """A grey surface, for samples that need only geometry."""
     return Appearance(
         np.full((vertices, 3), 0.6, np.float32),
         np.zeros(faces, np.int32),

@@ -1,7 +1,7 @@
-"""The compiled inner loops that give a posed mesh its colours: normals, light, cloth. GIL released, one thread.
+"""Compiled inner loops of shading: normals, light and cloth patterns. They release the GIL; single thread.
 
-Light is nine spherical-harmonic coefficients a channel (Ramamoorthi & Hanrahan 2001), evaluated at the vertices: triangles
-are a few pixels large, and shadows are soft anyway.
+Light is nine spherical-harmonic coefficients per channel (Ramamoorthi & Hanrahan 2001), evaluated at the vertices:
+triangles are only a few pixels large, and there are no cast shadows.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ def vertex_normals(vertices: FloatArray, faces: NDArray[np.int32], normals: Floa
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def shade_vertices(normals: FloatArray, colour: FloatArray, harmonics: FloatArray, lit: FloatArray) -> None:
-    """``lit`` (V, 3) 0..255: ``colour`` (V, 3) 0..1 under ``harmonics`` (3, 9), given in the frame of ``normals`` (V, 3).
+    """Write ``lit`` (V, 3) 0..255: ``colour`` (V, 3) 0..1 under the light ``harmonics`` (3, 9).
 
-    Order of the harmonics: 1, y, z, x, xy, yz, 3 z² - 1, xz, x² - y², without their constants.
+    ``harmonics`` are in the frame of ``normals`` (V, 3), ordered 1, y, z, x, xy, yz, 3 z² - 1, xz, x² - y², without
+    their normalising constants.
     """
     for i in range(normals.shape[0]):
         x, y, z = normals[i, 0], normals[i, 1], normals[i, 2]
@@ -65,11 +66,11 @@ def paint_mesh(
     density: FloatArray,
     image: ImageArray,
 ) -> None:
-    """Paint ``image`` (H, W, 3) uint8 where ``ids`` (H, W) names a face.
+    """Paint ``image`` (H, W, 3) uint8 where ``ids`` (H, W) is a face.
 
-    ``points`` (V, 3) and ``ids`` as `training.simulation.raster` makes them, ids from 0; ``lit`` (V, 3) 0..255; ``rest`` (V, 3)
-    metres where the cloth hangs on the rest body, so that it moves with the skin; the rest is of
-    `training.synth.appearance.Appearance`.
+    ``points`` (V, 3) and ``ids`` as `training.simulation.raster` makes them, ids from 0; ``lit`` (V, 3) 0..255;
+    ``rest`` (V, 3) metres, where the pattern is fixed on the rest body, so that it moves with the skin. The other
+    arguments are fields of `training.synth.appearance.Appearance`.
     """
     height, width = ids.shape
     last = patterns.shape[1] - 1
@@ -90,7 +91,7 @@ def paint_mesh(
             u0, v0, u1, v1 = iu & last, iv & last, (iu + 1) & last, (iv + 1) & last
             pattern = garment[f]
             for channel in range(3):
-                # Indexed in one go: a view of the picture would be counted in and out for every pixel.
+                # Full indices: a view of the pattern would be reference-counted for every pixel.
                 above, beside = (
                     np.float32(patterns[pattern, v0, u0, channel]),
                     np.float32(patterns[pattern, v0, u1, channel]),
@@ -107,9 +108,10 @@ def paint_mesh(
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def is_covered(x: np.float32, y: np.float32, inverse: np.float32, inverse_depth: FloatArray) -> int:
-    """1 where a point at (x, y) px with 1/z ``inverse`` is out of the picture or behind what ``inverse_depth`` (H, W) shows.
+    """1 where a point at (x, y) px with 1/z ``inverse`` is outside the image or occluded, else 0.
 
-    It is behind when all pixels around it are nearer by more than 2 %. A picture ends half a pixel beyond its last centres.
+    It is occluded when all pixels of ``inverse_depth`` (H, W) around it are nearer by more than 2 %. The image ends
+    half a pixel beyond its last pixel centres.
     """
     height, width = inverse_depth.shape
     half = np.float32(0.5)
@@ -134,10 +136,10 @@ def hidden_points(
     next_inverse_depth: FloatArray,
     hidden: ImageArray,
 ) -> None:
-    """Mark in ``hidden`` (H, W) the surface points that cannot be seen in the next picture: covered there or out of it.
+    """Mark in ``hidden`` (H, W) the surface points that are occluded or outside the image in the next frame.
 
-    ``points`` (V, 3), ``ids`` (H, W) of this picture, ``following`` (V, 3) the next vertices, ``flow`` (H, W, 2) as of
-    `training.simulation.raster`; ``next_inverse_depth`` (H, W), 1/m. Pixels of no face are left as they are.
+    ``points`` (V, 3) and ``ids`` (H, W) of this frame, ``following`` (V, 3) the next vertices, ``flow`` (H, W, 2) as of
+    `training.simulation.raster`; ``next_inverse_depth`` (H, W), 1/m. Pixels without a face are left unchanged.
     """
     height, width = ids.shape
     for row in range(height):

@@ -1,7 +1,7 @@
-"""Shards of samples on disk: tar files in WebDataset's layout, each with a row of an index that holds its hash.
+"""Shards of samples: tar files in WebDataset's layout, each with an index row that holds its hash.
 
-A sample is the files of one key, ``KEY.FIELD.npy`` or ``KEY.FIELD.jpg``, one after the other; any WebDataset reader takes them.
-A shard that has no row in ``index/`` is not finished: the row is written last. Writing is deterministic to the byte.
+The files of one sample, ``KEY.FIELD.npy`` or ``KEY.FIELD.jpg``, follow each other, so any WebDataset reader can use
+them. The row in ``index/`` is written last: a shard without a row is unfinished. Writing is deterministic to the byte.
 """
 
 from __future__ import annotations
@@ -24,29 +24,37 @@ from common.errors import UserError
 INDEX: Final = "index"
 
 Sample = Mapping[str, NDArray[Any] | bytes]
-"""Arrays by field name; bytes under a name with a suffix (``image.jpg``) are written as they are."""
+"""Arrays by field name. Bytes under a name with a suffix (``image.jpg``) are written unchanged."""
 
 
 class ShardError(UserError, ValueError):
-    """A shard that is missing, unfinished or damaged. The message says what to do."""
+    """A shard is missing, unfinished or damaged. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShardRow:
-    """The index's row of one shard: ``file`` name, ``kind``, ``split``, ``seed`` and number that it follows from, how many
-    ``samples`` and ``size`` bytes it has, and its ``sha256``."""
+    """The index row of one shard."""
 
     file: str
+    """File name of the shard."""
     kind: str
+    """Kind of its samples."""
     split: str
+    """``train``, ``val`` or ``test``."""
     seed: int
+    """Seed from which it was made."""
     shard: int
+    """Its number."""
     samples: int
+    """Number of samples."""
     size: int
+    """Bytes."""
     sha256: str
+    """Hash of the file, hex."""
 
 
 def shard_name(kind: str, split: str, shard: int) -> str:
+    """File name of a shard."""
     return f"{kind}-{split}-{shard:06d}.tar"
 
 
@@ -55,8 +63,7 @@ def _row_path(folder: Path, name: str) -> Path:
 
 
 def write_shard(folder: Path, kind: str, split: str, seed: int, shard: int, samples: Iterable[Sample]) -> ShardRow:
-    """Write one shard and then its row. Whatever interrupts this leaves a shard without a row, which the next run makes
-    again."""
+    """Write one shard, then its row. An interrupted run leaves no row, so the next run makes the shard again."""
     name = shard_name(kind, split, shard)
     (folder / INDEX).mkdir(parents=True, exist_ok=True)
     part = folder / f"{name}.{os.getpid()}.part"
@@ -98,6 +105,7 @@ def _digest(path: Path) -> str:
 
 
 def _slow_digest(path: Path) -> str:  # Python 3.10
+    """SHA-256 in hex, for Python 3.10, which has no ``hashlib.file_digest``."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -106,7 +114,7 @@ def _slow_digest(path: Path) -> str:  # Python 3.10
 
 
 def read_row(folder: Path, name: str) -> ShardRow | None:
-    """The index's row of a shard; None where it has none, or one that is cut off. Raises `ShardError` for a foreign one."""
+    """The index row of a shard; None where there is none or it is truncated. Raises `ShardError` for a foreign row."""
     try:
         values = json.loads(_row_path(folder, name).read_text())
     except (OSError, json.JSONDecodeError):
@@ -118,7 +126,7 @@ def read_row(folder: Path, name: str) -> ShardRow | None:
 
 
 def is_intact(folder: Path, row: ShardRow) -> bool:
-    """Whether the shard's file is what its row says, to the byte."""
+    """Whether the shard's file has the size and hash of its row."""
     file = folder / row.file
     return file.is_file() and file.stat().st_size == row.size and _digest(file) == row.sha256
 
@@ -136,12 +144,23 @@ def find_shards(folder: Path, kind: str, split: str) -> list[ShardRow]:
 
 
 def read_shard(folder: Path, row: ShardRow, fields: set[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Keys and samples of one shard, of all ``fields`` or some: arrays, and bytes where the field has a suffix of its own.
+    """Read the samples of one shard.
 
-    Raises `ShardError` when the file is missing or is not what its row says.
+    Args:
+        folder: Folder of the shards.
+        row: Row of the shard.
+        fields: Names of the fields to read; None for all.
+
+    Yields:
+        Key and fields of every sample: arrays, or bytes where the field name has a suffix.
+
+    Raises:
+        ShardError: The file is missing, or its size or hash differs from the row.
     """
     if not is_intact(folder, row):
-        raise ShardError(f"{folder / row.file} is missing or damaged: run python -m training.synth again, it mends it")
+        raise ShardError(
+            f"{folder / row.file} is missing or damaged: run python -m training.synth again, which repairs it"
+        )
     key = ""
     sample: dict[str, Any] = {}
     with tarfile.open(folder / row.file, "r") as tar:

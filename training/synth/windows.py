@@ -1,4 +1,4 @@
-"""Short windows of synthetic video, as a network meets them live: small pictures, estimated flow, detections, and the truth."""
+"""Short windows of synthetic video as the network receives them, with the ground truth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.synth.scene import SceneSampler
 FRAMES: Final = 16
 FPS: Final = 30.0
 CROP: Final = 64
-"""Side of the pictures, px."""
+"""Side of the crops, px."""
 _BATCH: Final = 8
 
 Sample = dict[str, NDArray[Any]]
@@ -28,22 +28,23 @@ Sample = dict[str, NDArray[Any]]
 def generate_windows(
     maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int, frames: int = FRAMES
 ) -> Iterator[Sample]:
-    """``count`` windows of T = ``frames`` consecutive frames, each a dictionary of arrays:
+    """Generate ``count`` windows of T = ``frames`` consecutive frames, each a dictionary of arrays.
 
-    ``rgb`` (T, 64, 64, 3) uint8, the crop that the tracker would take, black outside of the picture; ``flow``
-    (T, 32, 32, 2) float16, what the live engine sees between frame t - 1 and t in the box of frame t, as means of cells in
-    sides of the box; ``exact`` (T, 32, 32, 2) float16, the truth at the cells' middles; ``body`` (T, 32, 32) uint8, the cell
-    shows the person in frame t - 1; ``box`` (T, 3) centre x, y and side, px, from the detections before; ``points``
-    (T, 17, 2) px, ``confidence`` (T, 17) of the detector; ``state`` (T, 17) uint8, 0 visible, 1 hidden, 2 outside; ``extent``
-    (T,) px; ``dt`` (T,) s; ``camera`` (4,) fx, fy, cx, cy px as told, ``true_camera`` (4,) as it is; ``size`` (2,) int32.
+    ``rgb`` (T, 64, 64, 3) uint8, the crop of the tracker's box, black outside the image; ``flow`` (T, 32, 32, 2)
+    float16, the flow estimated from frame t - 1 to t in the box of frame t, as cell means in sides of the box;
+    ``exact`` (T, 32, 32, 2) float16, the exact flow at the cell centres; ``body`` (T, 32, 32) uint8, the cell shows the
+    person in frame t - 1; ``box`` (T, 3) centre x, y and side, px, from the detections before; ``points`` (T, 17, 2) px
+    and ``confidence`` (T, 17) of the detector; ``state`` (T, 17) uint8, 0 visible, 1 hidden, 2 outside; ``extent`` (T,)
+    px; ``dt`` (T,) s; ``camera`` (4,) fx, fy, cx, cy px as given to the network, ``true_camera`` (4,) the true ones;
+    ``size`` (2,) int32.
 
     The targets are those of `training.simulation.batches.Batch`: ``rotations`` (T, 24, 3, 3), ``betas`` (10,),
-    ``joints`` (T, 24, 3),
-    ``coco`` (T, 17, 3), ``pelvis`` (T, 3) as it appears with the focal length that is told.
+    ``joints`` (T, 24, 3), ``coco`` (T, 17, 3), and ``pelvis`` (T, 3) as it appears under the focal length given to the
+    network.
     """
     done = 0
     while done < count:
-        # The frame before the window is filmed too: from then on every frame has a flow.
+        # One more frame is rendered before the window, so that every frame of it has flow.
         renderers = [Renderer(scene) for scene in maker.sample(min(_BATCH, count - done), frames + 1, FPS)]
         for renderer, found in zip(renderers, simulate_tracking(renderers, noise), strict=True):
             if found is None:
@@ -55,12 +56,15 @@ def generate_windows(
 
 
 def generate_pairs(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
-    """Windows of two frames: what looks at single frames learns more from many people than from many frames of each."""
+    """Windows of two frames: encoders of single frames learn more from many people than from many frames of each."""
     return generate_windows(maker, noise, rng, count, frames=2)
 
 
 def field_cell_means(field: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A square flow field (S, S, 2) in pixels to the means of 32 x 32 cells in sides of the crop."""
+    """Means of a square flow field (S, S, 2) px over 32 x 32 cells, in sides of the crop.
+
+    Sums in another order than `realtime.stages.flow.cell_means`; stored shards depend on it to the last bit.
+    """
     block = len(field) // CELLS
     mean = field.reshape(CELLS, block, CELLS, block, 2).mean((1, 3)) / np.float32(len(field))
     return np.asarray(mean, np.float32)

@@ -40,7 +40,7 @@ def test_batches_and_scenes_show_the_same_kind_of_people(clips: list[Clip]) -> N
     arrays = load_body("body_1722")
     body = TorchBody(arrays)
     batch = BatchMaker(MotionBank(clips, seed=1), body, NoiseSampler(load_noise(), 2), NONE).draw(256, 1)
-    scenes = SceneSampler(MotionBank(clips, seed=2), arrays, body, 7, NONE).draw(40, 1, textured=False)
+    scenes = SceneSampler(MotionBank(clips, seed=2), arrays, body, 7, NONE).sample(40, 1, textured=False)
     for third in (batch.betas[:, 2].numpy(), np.array([scene.betas[2] for scene in scenes])):
         assert abs(third.mean() + 0.8) < 4 * 0.7 / np.sqrt(len(third))
         assert third.mean() < -0.3

@@ -1,4 +1,4 @@
-"""Scenes of made-up motion to film."""
+"""Scenes of synthetic motion."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def body(arrays: BodyArrays) -> TorchBody:
 def scenes(clips: list[Clip], arrays: BodyArrays, body: TorchBody) -> list[Scene]:
     """Eight windows of three frames, with boxes and passers-by in some."""
     often = SceneOptions(box=0.5, second_person=0.5)
-    return SceneSampler(MotionBank(clips, seed=2), arrays, body, 7, NONE, often).draw(8, 3)
+    return SceneSampler(MotionBank(clips, seed=2), arrays, body, 7, NONE, often).sample(8, 3)
 
 
 @pytest.fixture(scope="session")
 def alone(clips: list[Clip], arrays: BodyArrays, body: TorchBody) -> Scene:
     """One person, nothing in the way, three times the same moment before a still camera, in the middle of 640 x 480."""
     nothing = SceneOptions(box=0.0, second_person=0.0, outdoors=0.0, panorama=0.0)
-    scene = SceneSampler(MotionBank(clips, seed=5), arrays, body, 3, NONE, nothing).draw(1, 3)[0]
+    scene = SceneSampler(MotionBank(clips, seed=5), arrays, body, 3, NONE, nothing).sample(1, 3)[0]
     shift = np.array([0, 0, 3.5], np.float32) - scene.pelvis[0]
     camera = np.array([520, 520, 319.5, 239.5], np.float32)
     inside = np.array([[0.3, 1.2, 0.2]], np.float32).repeat(3, 0)

@@ -139,7 +139,7 @@ def test_a_part_of_the_picture_is_cut_from_the_whole(alone: Scene) -> None:
 
 
 def test_a_sensor_without_faults_changes_nothing(alone: Scene) -> None:
-    image = Renderer(alone).picture(0, whole(alone))
+    image = Renderer(alone).render(0, whole(alone))
     perfect = Sensor(np.ones(3, np.float32), 1.0, 0.0, 0.0, 0)
     np.testing.assert_array_equal(perfect(image, np.random.default_rng(0)), image)
     grainy = Sensor(np.ones(3, np.float32), 1.0, 0.0, 4.0, 0)(image, np.random.default_rng(0)).astype(int)

@@ -1,0 +1,1 @@
+"""The SMPL-layout body: loading, posing in numpy, torch and ONNX, and conversion between bodies."""

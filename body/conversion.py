@@ -1,9 +1,8 @@
-"""Poses and shapes of one SMPL-layout body said in those of another.
+"""Conversion of poses and shapes between two SMPL-layout bodies.
 
-Two bodies with the same 24 joints still differ in what their numbers mean: betas are other directions, and rotations count
-from common.arrays import DoubleArray, FloatArray
-from another rest pose. Betas are chosen so that bones get the same lengths and limbs and trunk the same girths; rotations so
-that limbs point where they pointed.
+Two bodies with the same 24 joints can differ in the meaning of their parameters: betas span other directions, and
+rotations are relative to another rest pose. Betas are converted so that bone lengths and the girths of limbs and trunk
+agree; rotations so that limbs keep their directions.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from body.model import BodyArrays
 from common.arrays import DoubleArray, FloatArray
 
 CLOSE_M: Final = 0.005
-"""Lengths are to agree about so well, metres; a beta away from 0 costs as much as a length off by this."""
+"""Tolerance of lengths, metres: a beta of 1 costs as much as a length that is off by this."""
 GIRTH_CLOSE_M: Final = 0.01
-"""The same for radii: two meshes are never cut quite alike."""
+"""Tolerance of radii, metres; larger, because two meshes are never cut in quite the same place."""
 ALIKE_M: Final = 0.01
-"""Bodies whose bones agree so well, and so do their changes with one unit of every beta, speak the same language."""
-_LEAST: Final = 6  # vertices of a slice that can be measured
+"""Two bodies share one parameterisation if their bones, and the bones' changes per beta, agree within this, metres."""
+_LEAST: Final = 6  # vertices that a measurable slice needs
 _STEP: Final = 0.5  # of a beta, for the derivatives
 
 
@@ -43,8 +42,10 @@ LIMB_BONES: Final = (
     *_both("elbow", "wrist"),
     *_both("wrist", "hand"),
 )
-"""Bones that point the same way in every body of the same pose: (joint that turns the bone, joint at its end). The others'
-rest directions say where a model has its joints inside of the spine or the foot, not how the body stands."""
+"""Bones that point the same way in every body of the same pose: (joint that rotates the bone, joint at its end).
+
+The rest directions of the others depend on where a model places joints inside the spine or the foot.
+"""
 
 _LENGTHS: Final = (
     *LIMB_BONES,
@@ -56,8 +57,7 @@ _TRUNK: Final = tuple(JOINT_NAMES.index(name) for name in ("pelvis", "spine1", "
 
 
 class _Slice(NamedTuple):
-    """A piece of a body: the bone along which it is cut, the joints that its skin follows, and from where to where along
-    the bone, as shares of its length."""
+    """A slice of a body: the bone across which it is cut, the joints of its skin, its limits along the bone (0..1)."""
 
     joint: int
     end: int
@@ -73,21 +73,23 @@ _GIRTHS: Final = (
 
 
 class BodyConversion:
-    """From the parameters of one body to those of another. Made once: some tens of milliseconds.
-
-    Args:
-        own: the body that poses and betas belong to.
-        target: the one that they are wanted for.
-
-    Raises ``BodyError`` when a limb of theirs has no length, or the two rest in poses too far apart.
-    """
+    """Converts the parameters of one body to those of another."""
 
     def __init__(self, own: BodyArrays, target: BodyArrays) -> None:
+        """Fit the conversion; takes some tens of milliseconds.
+
+        Args:
+            own: The body that poses and betas belong to.
+            target: The body that they are wanted for.
+
+        Raises:
+            BodyError: A limb has no length, or the rest poses differ too much.
+        """
         self._own, self._target = (body.at_rest(body.joint_regressor) for body in (own, target))
         _check(own, self._own[..., 0], target, self._target[..., 0])
         base, directions = _measures(own, self._own)
         target_base, target_directions = _measures(target, self._target)
-        # Betas have unit variance in both bodies: the likeliest ones, given measures known so well (ridge regression).
+        # Betas have unit variance in both bodies, so the most likely ones are a ridge regression on the measures.
         close = np.array([CLOSE_M] * len(_LENGTHS) + [GIRTH_CLOSE_M] * len(_GIRTHS))[:, None]
         known = np.isfinite(base + target_base)
         slopes = (target_directions / close)[known]
@@ -98,26 +100,30 @@ class BodyConversion:
 
     @classmethod
     def where_needed(cls, own: BodyArrays, target: BodyArrays) -> BodyConversion | None:
-        """None for bodies that speak the same language: one body at two resolutions."""
+        """A conversion, or None where both bodies have the same parameterisation: one body at two resolutions."""
         return None if float(np.abs(_bones(own) - _bones(target)).max()) < ALIKE_M else cls(own, target)
 
     def betas(self, betas: NDArray[np.floating[Any]]) -> FloatArray:
-        """(..., 10) betas of the own body to (..., 10) of the target."""
+        """Convert betas (..., 10) of the own body to betas (..., 10) float32 of the target, clamped to both limits."""
         clamped = np.clip(betas, -self._own_limit, self._own_limit)
         wanted = clamped @ self._matrix.T + self._offset
         return np.asarray(np.clip(wanted, -self._target_limit, self._target_limit), np.float32)
 
     def rotations(self, rotations: ArrayLike, betas: NDArray[np.floating[Any]]) -> FloatArray:
-        """(..., 24, 3, 3) local matrices of the own body with ``betas`` (10,), the root's included, to those of the target.
+        """Convert local rotations (..., 24, 3, 3), root included, of the own body with ``betas`` (10,) to the target.
 
-        Raises ``ValueError`` for another shape.
+        Returns:
+            (..., 24, 3, 3) float32.
+
+        Raises:
+            ValueError: ``rotations`` has another shape.
         """
         local = np.asarray(rotations, np.float64)
         if local.shape[-3:] != (len(JOINT_NAMES), 3, 3):
             raise ValueError(f"rotations must have shape (..., 24, 3, 3), got {local.shape}")
         clamped = np.clip(betas, -self._own_limit, self._own_limit)
         change = _changes(_with(self._own, clamped), _with(self._target, self.betas(clamped)))
-        # A world rotation G becomes G C, therefore a local one becomes inverse(C of the parent) L C: no chain is needed.
+        # A global rotation G becomes G C, so a local one becomes inverse(C of the parent) L C.
         before = np.concatenate([np.eye(3)[None], change[list(PARENTS[1:])]])
         return np.asarray(np.swapaxes(before, -1, -2) @ local @ change, np.float32)
 
@@ -147,17 +153,17 @@ def _with(joints: DoubleArray, betas: NDArray[np.floating[Any]]) -> DoubleArray:
 
 
 def _changes(own: DoubleArray, target: DoubleArray) -> DoubleArray:
-    """(24, 3, 3) for each joint the turn that takes the target's rest bone to the own body's, from joints (24, 3) at rest."""
+    """The rotation (24, 3, 3) of each joint from the target's rest bone to the own one, for rest joints (24, 3)."""
     joints, ends = np.array(LIMB_BONES).T
     change = np.tile(np.eye(3), (len(JOINT_NAMES), 1, 1))
     change[joints] = _between(target[ends] - target[joints], own[ends] - own[joints])
     for wrist, hand in _both("wrist", "hand"):
-        change[hand] = change[wrist]  # otherwise the fingers would be bent against the back of the hand
+        change[hand] = change[wrist]  # otherwise the fingers would bend relative to the back of the hand
     return change
 
 
 def _between(start: DoubleArray, end: DoubleArray) -> DoubleArray:
-    """(N, 3, 3) the shortest turns from directions (N, 3) to others (N, 3) that are not opposite."""
+    """The shortest rotations (N, 3, 3) from directions (N, 3) to others (N, 3) that are not opposite."""
     a, b = (bones / np.linalg.norm(bones, axis=1, keepdims=True) for bones in (start, end))
     skew = np.cross(np.cross(a, b)[:, None], np.eye(3)[None]).swapaxes(1, 2)  # its columns: axis x unit vectors
     cosine = (a * b).sum(1)[:, None, None]
@@ -188,13 +194,13 @@ def _measures(body: BodyArrays, joints: DoubleArray) -> tuple[DoubleArray, Doubl
 def _cut(
     vertices: DoubleArray, joints: DoubleArray, follows: NDArray[np.intp], piece: _Slice
 ) -> tuple[NDArray[np.intp], DoubleArray]:
-    """Vertices (N,) of a slice, and what part of its skin each stands for: where a mesh is dense, a smaller one."""
+    """Vertices (N,) of a slice, and the share of its skin that each represents: smaller where the mesh is dense."""
     axis = joints[piece.end] - joints[piece.joint]
     along = (vertices - joints[piece.joint]) @ axis / (axis @ axis)
     found = np.flatnonzero(np.isin(follows, piece.skin) & (along > piece.low) & (along < piece.high))
     if len(found) < _LEAST:
         return found, np.full(len(found), np.nan)
-    # By the angle around the middle: a vertex stands for the skin halfway to its neighbours.
+    # By the angle around the axis: a vertex represents the skin halfway to its neighbours.
     around, across = _plane(axis)
     flat = (vertices[found] - vertices[found].mean(0)) @ np.stack([around, across], 1)
     angle = np.arctan2(flat[:, 1], flat[:, 0])
@@ -206,15 +212,17 @@ def _cut(
 
 
 def _plane(axis: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
-    """Two directions across ``axis``."""
+    """Two directions perpendicular to ``axis``."""
     first = np.cross(axis, np.eye(3)[np.abs(axis).argmin()])
     second = np.cross(axis, first)
     return first / np.linalg.norm(first), second / np.linalg.norm(second)
 
 
 def _radius(points: DoubleArray, share: DoubleArray, axis: DoubleArray) -> float:
-    """Root mean square distance of skin ``points`` (N, 3) from their middle, across ``axis``: a tube's radius. NaN where
-    a mesh has too little skin to tell."""
+    """Root mean square distance of skin ``points`` (N, 3) from their centre across ``axis``: a tube's radius.
+
+    NaN where there are too few points.
+    """
     if len(points) < _LEAST:
         return float("nan")
     centred = points - share @ points

@@ -32,9 +32,12 @@ def _ancestors() -> tuple[tuple[int, ...], ...]:
 
 
 ANCESTORS: Final[tuple[tuple[int, ...], ...]] = _ancestors()
-"""How to walk the tree without a loop over its levels (pointer doubling): in each round every joint's frame is multiplied
-with that of the ancestor named here, where it ends so far, and so reaches twice as far. Four rounds of 25 joints: the last
-joint, which never moves, is the pelvis' parent and its own."""
+"""Ancestors for walking the tree by pointer doubling, without a loop over its levels.
+
+In each round every joint's frame, which reaches up to some ancestor, is multiplied with the frame of the ancestor named
+here, and so reaches twice as far. Four rounds of 25 entries: the last entry is the fixed parent of the pelvis and of
+itself.
+"""
 
 COCO_NAMES: Final[tuple[str, ...]] = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
@@ -47,7 +50,7 @@ COCO_EDGES: Final[tuple[tuple[int, int], ...]] = (
     (0, 1), (0, 2), (1, 3), (2, 4), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13),
     (13, 15), (12, 14), (14, 16),
 )  # fmt: skip
-"""Pairs of COCO keypoints joined by a limb when a skeleton is drawn."""
+"""Pairs of COCO keypoints that are joined by a line when a skeleton is drawn."""
 
 
 def _mirror_table(names: tuple[str, ...]) -> tuple[int, ...]:
@@ -66,5 +69,8 @@ COCO_JOINT: Final[tuple[int, ...]] = tuple(
     JOINT_NAMES.index("head" if name in COCO_NAMES[:5] else "pelvis" if name.endswith("hip") else name)
     for name in COCO_NAMES
 )
-"""The joint that each COCO keypoint rides on: the head for nose, eyes and ears; the pelvis for the hips, because a
-detector's hip points lie on the trunk; otherwise the joint of the same name."""
+"""The joint whose frame each COCO keypoint is fixed to.
+
+The head for nose, eyes and ears; the pelvis for the hips, because a detector's hip points lie on the trunk; otherwise
+the joint of the same name.
+"""

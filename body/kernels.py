@@ -1,6 +1,6 @@
-"""The compiled inner loops of posing a body on the device: one person's skeleton and skin, single thread, GIL released.
+"""Compiled inner loops of posing one body: kinematics and skinning. Single thread, GIL released.
 
-Compiled by numba on first use and cached on disk beside this file (or in numba's user cache).
+Compiled by numba on first use and cached beside this file (or in numba's user cache).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from common.arrays import AnyIntArray, FloatArray
 
 @njit(cache=True, nogil=True)
 def kinematics(local: FloatArray, rest: FloatArray, parents: AnyIntArray, root: FloatArray, frames: FloatArray) -> None:
-    """Walk the tree once.
+    """Forward kinematics.
 
-    local (24, 3, 3) rotation of each joint against its parent, rest (24, 3) joints of the rest body, root (3,) where
-    the pelvis joint goes. Writes frames (24, 3, 4): global rotation and joint position.
+    ``local`` (24, 3, 3) rotation of each joint relative to its parent, ``rest`` (24, 3) joints of the rest body,
+    ``root`` (3,) position of the pelvis joint. Writes ``frames`` (24, 3, 4): global rotation and joint position.
     """
     for joint in range(24):
         parent = parents[joint]
@@ -50,11 +50,11 @@ def skin(
     weights: FloatArray,
     out: FloatArray,
 ) -> None:
-    """Correctives and linear blend skinning of every vertex.
+    """Pose correctives and linear blend skinning of every vertex.
 
-    shaped (V, 3) rest vertices, rest (24, 3) rest joints, frames (24, 3, 4) of ``kinematics``, feature (207,) local
-    rotation - identity of joints 1..23. Correctives by vertex: entries starts[v]:starts[v + 1] of columns (N,) into
-    feature and values (N, 3). bones, weights (V, K). Writes out (V, 3).
+    ``shaped`` (V, 3) rest vertices, ``rest`` (24, 3) rest joints, ``frames`` (24, 3, 4) of ``kinematics``, ``feature``
+    (207,) local rotation - identity of joints 1..23. Correctives by vertex: entries starts[v]:starts[v + 1] of
+    ``columns`` (N,) into ``feature`` and ``values`` (N, 3). ``bones``, ``weights`` (V, K). Writes ``out`` (V, 3).
     """
     offset = np.empty((24, 3, 4), np.float32)  # maps rest points, not points relative to the joint
     for joint in range(24):

@@ -1,4 +1,4 @@
-"""Posing one person's body on the device: linear blend skinning with pose correctives, without torch."""
+"""Posing one person's body without torch: linear blend skinning with pose correctives (Loper et al. 2015)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from body.rotations import axis_angle_to_matrix
 from common.arrays import FloatArray
 
 DENSE_FROM: Final = 0.3
-"""Correctives with more than this share of entries in use (SMPL's own: all) go through one matrix-vector product,
-which is faster there than the sparse loop."""
+"""Correctives with more than this share of non-zero entries (SMPL: all) use one dense matrix-vector product.
+
+It is faster there than the sparse loop.
+"""
 
 
 class NumpyBody:
@@ -28,6 +30,7 @@ class NumpyBody:
     """
 
     def __init__(self, arrays: BodyArrays) -> None:
+        """Prepare the tables and compile the kernels."""
         self.arrays: Final = arrays
         self._parents: Final = np.array(PARENTS, np.int32)
         count = arrays.vertex_count
@@ -60,19 +63,20 @@ class NumpyBody:
 
     @property
     def rest_pelvis(self) -> FloatArray:
-        """(3,) pelvis joint of the current shape's rest body, metres."""
+        """Pelvis joint of the current shape's rest body, (3,) float32, metres."""
         return np.array(self._rest[0])
 
     @property
     def betas(self) -> FloatArray:
-        """(10,) the current shape, after clamping."""
+        """The current shape after clamping, (10,) float32."""
         assert self._betas is not None
         return self._betas.copy()
 
     def set_shape(self, betas: ArrayLike) -> None:
-        """Take ``betas`` (10,), clamped to ``arrays.beta_limit``, for all later calls. Free when they did not change.
+        """Use ``betas`` (10,), clamped to ``arrays.beta_limit``, for all later calls. Free when they are unchanged.
 
-        Raises ``ValueError`` if there are not ten.
+        Raises:
+            ValueError: There are not ten betas.
         """
         wanted = self.arrays.clamp_betas(np.asarray(betas, np.float32))
         if wanted.shape != (BETAS,):
@@ -94,11 +98,19 @@ class NumpyBody:
     ) -> tuple[FloatArray, FloatArray]:
         """Pose the current shape.
 
-        ``global_orient`` (3,) and ``body_pose`` (23, 3) axis-angle, ``transl`` (3,) metres (see the class). Returns
-        vertices (V, 3) and joints (24, 3), float32, in the camera frame. ``out`` takes two C-contiguous float32 arrays
-        of these shapes to fill; without it both are new, so they may be kept or handed to another thread.
+        Args:
+            global_orient: (3,) axis-angle, radians.
+            body_pose: (23, 3) axis-angle, radians.
+            transl: (3,) metres, see the class.
+            out: Two C-contiguous float32 arrays to fill, (V, 3) and (24, 3). Without it both are new, so they may be
+                kept or handed to another thread.
+            pelvis: Whether ``transl`` is the position of the pelvis joint.
 
-        Raises ``ValueError`` for a wrong shape.
+        Returns:
+            Vertices (V, 3) and joints (24, 3), float32, metres, camera frame.
+
+        Raises:
+            ValueError: An argument has the wrong shape.
         """
         count = self.arrays.vertex_count
         if out is None:
@@ -128,7 +140,7 @@ class NumpyBody:
     def joints_only(
         self, global_orient: ArrayLike, body_pose: ArrayLike, transl: ArrayLike, *, pelvis: bool = True
     ) -> FloatArray:
-        """The joints (24, 3) that ``pose`` would give, without the skin: some ten microseconds."""
+        """The joints (24, 3) that ``pose`` would give, without skinning: some ten microseconds."""
         self._walk(global_orient, body_pose, transl, pelvis)
         return self._frames[:, :, 3].copy()
 

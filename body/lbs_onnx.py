@@ -1,7 +1,7 @@
-"""The body as an ONNX graph: what poses it on a GPU, so that only what is drawn leaves the device.
+"""The body as an ONNX graph, so that a GPU can pose it and only the results leave the device.
 
-Numbers, frames and the meaning of the translation are those of `body.lbs.NumpyBody`. The graph has a free number of people,
-no control flow, and operators that every runtime has.
+Values, frames and the meaning of the translation are those of `body.lbs.NumpyBody`. The graph has a dynamic number of
+people, no control flow, and only operators that every runtime supports.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def body_to_onnx(arrays: BodyArrays) -> bytes:
     """The serialised graph of a body of V vertices, for N people at a time.
 
     Inputs, all float32: betas (N, 10), clamped to the body's limit; rotations (N, 24, 3, 3) local, root included;
-    translation (N, 3) of the pelvis joint, m. Outputs, m, in the camera frame: vertices (N, V, 3), joints (N, 24, 3) and
-    keypoints (N, 17, 3) of COCO. The same body gives the same bytes.
+    translation (N, 3) of the pelvis joint, m. Outputs, m, in the camera frame: vertices (N, V, 3), joints (N, 24, 3)
+    and COCO keypoints (N, 17, 3). The same body gives the same bytes.
     """
     graph = _Graph()
     betas = "betas"
@@ -46,14 +46,14 @@ def body_to_onnx(arrays: BodyArrays) -> bytes:
     frames = graph.part(_walk(graph, betas, joints), 2, 0, 3)
     turns, places = graph.part(frames, 3, 0, 3), graph.part(frames, 3, 3, 4)
 
-    # A vertex of the rest body moves linearly with the betas and with what each joint's rotation adds to the identity.
+    # A rest vertex is linear in the betas and in each joint's rotation minus the identity.
     eye = np.eye(3, dtype=np.float32)
     bent = graph("Sub", graph.part("rotations", 1, 1, _JOINTS), graph.weight(eye))
     feature = graph("Concat", betas, graph("Reshape", bent, graph.shape(-1, POSE_FEATURES)), axis=1)
     moves = np.concatenate([arrays.shapedirs, arrays.posedirs], 2).reshape(-1, BETAS + POSE_FEATURES).T
     shaped = graph("Gemm", feature, graph.weight(moves), graph.weight(arrays.v_template.ravel()))
 
-    # What skin takes on of each joint is its motion from the rest body: p ↦ turn · (p - rest) + place.
+    # Skinning blends each joint's rigid motion from the rest body: p ↦ turn · (p - rest) + place.
     shifts = graph("Sub", places, graph("MatMul", turns, rest))
     motions = graph("Reshape", graph("Concat", turns, shifts, axis=3), graph.shape(-1, _JOINTS, 12))
     blend = graph("MatMul", graph.weight(arrays.weights), motions)
@@ -73,10 +73,10 @@ def body_to_onnx(arrays: BodyArrays) -> bytes:
 
 
 def _walk(graph: _Graph, betas: str, joints: NDArray[np.float64]) -> str:
-    """Frame (N, 24, 4, 4) of every joint against the pelvis' place, from the rest body's ``joints`` (24, 3, 11)."""
+    """Frame (N, 24, 4, 4) of every joint relative to the pelvis' position, from the rest ``joints`` (24, 3, 11)."""
     above = [0, *PARENTS[1:]]  # the pelvis' bone has no length
     change = joints - joints[above]
-    # Two columns more, which the betas do not change, are the 0 and the 1 of the frames' constant entries.
+    # Two more columns, independent of the betas, hold the constants 0 and 1 of the frames.
     bones = np.append(change[..., 0].ravel(), [0, 1])
     growth = np.concatenate([change[..., 1:].reshape(-1, BETAS), np.zeros((2, BETAS))])
     entries = graph(
@@ -98,7 +98,7 @@ def _walk(graph: _Graph, betas: str, joints: NDArray[np.float64]) -> str:
 
 
 class _Graph:
-    """Collects nodes and weights; calling it adds a node and returns the name of what it makes."""
+    """Collects nodes and weights. Calling it adds a node and returns the name of its output."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
@@ -125,7 +125,7 @@ class _Graph:
         return self("Slice", tensor, self.shape(start), self.shape(end), self.shape(axis))
 
     def model(self, inputs: dict[str, tuple[int, ...]], outputs: dict[str, tuple[int, ...]]) -> bytes:
-        """All that was collected, with these inputs and outputs a person."""
+        """The serialised model of all nodes, with these inputs and outputs per person."""
         reads, gives = (
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("people", *sizes)) for name, sizes in side.items()]
             for side in (inputs, outputs)

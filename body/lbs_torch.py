@@ -16,7 +16,7 @@ from body.packed import BETAS
 
 
 def _levels() -> list[list[int]]:
-    """Joints by their depth in the tree: 9 levels, and together they are the joints in their own order."""
+    """Joints by their depth in the tree: 9 levels whose concatenation is the joints' own order."""
     depth = [0] * len(PARENTS)
     for joint, parent in enumerate(PARENTS):
         depth[joint] = 0 if parent < 0 else depth[parent] + 1
@@ -24,21 +24,25 @@ def _levels() -> list[list[int]]:
 
 
 def _multiply(left: Tensor, right: Tensor) -> Tensor:
-    """(J, 3, 3, B) times (J, 3, K, B), matrix by matrix: with the batch last three fused multiply-adds do it, several
-    times faster on a CPU than a batched matmul of 3 x 3 matrices."""
+    """Matrix products of (J, 3, 3, B) and (J, 3, K, B).
+
+    With the batch last three fused multiply-adds suffice, several times faster on a CPU than a batched 3 x 3 matmul.
+    """
     total = left[:, :, 0:1] * right[:, 0:1]
     total = torch.addcmul(total, left[:, :, 1:2], right[:, 1:2])
     return torch.addcmul(total, left[:, :, 2:3], right[:, 2:3])
 
 
 class TorchBody(nn.Module):
-    """One body model as buffers (float32); nothing in it is trained. Not thread-safe to move between devices in use.
+    """One body model as buffers (float32) without trainable parameters.
 
     Local rotations are matrices (..., 24, 3, 3), root included; batch axes are free but must be the same for rotations
-    and betas. Betas are clamped to ``arrays.beta_limit``, so they get no gradient beyond it.
+    and betas. Betas are clamped to ``arrays.beta_limit``, so they get no gradient beyond it. Not thread-safe while it
+    is moved between devices.
     """
 
     def __init__(self, arrays: BodyArrays) -> None:
+        """Copy the body's arrays into buffers."""
         super().__init__()
         self.beta_limit = arrays.beta_limit
         joints, coco = arrays.at_rest(arrays.joint_regressor), arrays.at_rest(arrays.coco_regressor)
@@ -96,7 +100,7 @@ class TorchBody(nn.Module):
         return joints, coco
 
     def frames(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What `skeleton` returns, and before it the joints' global rotations (..., 24, 3, 3)."""
+        """The joints' global rotations (..., 24, 3, 3), and the joints and keypoints that `skeleton` returns."""
         batch = rotations.shape[:-3]
         features = self._shape_features(betas)
         turned, joints = self._kinematics(rotations.reshape(-1, 24, 3, 3), features)
@@ -110,7 +114,7 @@ class TorchBody(nn.Module):
         )
 
     def forward(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor]:
-        """The full skin: vertices (..., V, 3) and joints (..., 24, 3), metres, relative to the pelvis joint.
+        """Vertices (..., V, 3) and joints (..., 24, 3), metres, relative to the pelvis joint.
 
         ``rotations`` (..., 24, 3, 3) local matrices, ``betas`` (..., 10).
         """

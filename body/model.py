@@ -21,10 +21,10 @@ from body.packed import BETAS, FORMAT, POSE_FEATURES, unpack
 from body.smpl_file import read_npz, read_pickle
 
 DATA: Final = Path(__file__).parent / "data"
-"""Where the bodies that ship with the project lie."""
+"""Folder of the bodies that ship with the project."""
 
 DEFAULT_BODY: Final = "body_6890"
-"""The body taken when none is named: 6890 vertices, 13776 faces."""
+"""The body used when none is named: 6890 vertices, 13776 faces."""
 
 SMPL_VERTICES: Final = 6890
 """Vertices of the official SMPL."""
@@ -36,7 +36,7 @@ SMPL_FACE: Final[Mapping[str, int]] = {
     "left_ear": 583,
     "right_ear": 4071,
 }
-"""Vertices of the official SMPL's surface at the five COCO keypoints of the face."""
+"""Vertices of the official SMPL at the five COCO keypoints of the face."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,8 +82,11 @@ class BodyArrays:
         return np.clip(np.asarray(betas, np.float32), -self.beta_limit, self.beta_limit)
 
     def at_rest(self, regressor: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(K, 3, 11) metres: the points that ``regressor`` (K, V) makes of the rest body's vertices, of the mean shape and
-        for one unit of each beta. Points are linear in the betas, so their product with (1, betas) spares one with V."""
+        """Points of the rest body for the mean shape and for one unit of each beta, (K, 3, 11) float64, metres.
+
+        ``regressor`` (K, V) computes the points from the vertices. Points are linear in the betas, so their product
+        with (1, betas) replaces one with all vertices.
+        """
         surface = np.concatenate([self.v_template[..., None], self.shapedirs], -1).astype(np.float64)
         points: NDArray[np.float64] = np.einsum("kv,vab->kab", regressor, surface)
         return points

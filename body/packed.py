@@ -1,4 +1,4 @@
-"""The packed ``.npz`` form of a body: under 1 MB where the plain arrays take 25.
+"""The packed ``.npz`` form of a body: under 1 MB instead of 25 MB for the plain arrays.
 
 Weights keep their four largest entries, correctives are stored sparsely in steps of 0.1 mm, regressors as triplets.
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from common.arrays import AnyArray
 
 FORMAT: Final = "motionmesh-body/1"
-"""Value of the ``format`` entry by which a packed file is known."""
+"""Value of the ``format`` entry that identifies a packed file."""
 
 POSEDIRS_STEP: Final = 1e-4
 """Metres of one integer step of a stored corrective."""
@@ -37,8 +37,11 @@ def pack(
     beta_limit: float,
     about: Mapping[str, Any],
 ) -> dict[str, AnyArray]:
-    """The entries of a packed file. Shapes as in ``BodyArrays``; ``weights`` has at most four entries in a row that are
-    not zero; ``about`` is stored as JSON and never interpreted."""
+    """The entries of a packed file.
+
+    Shapes as in ``BodyArrays``; ``weights`` has at most four non-zero entries per row; ``about`` is stored as JSON and
+    never interpreted.
+    """
     strongest = np.argsort(-weights, axis=1, kind="stable")[:, :4]
     steps = np.round(posedirs / POSEDIRS_STEP).astype(np.int16).ravel()
     moved = np.flatnonzero(steps)
@@ -69,7 +72,8 @@ def pack(
 def unpack(entries: Mapping[str, AnyArray]) -> dict[str, Any]:
     """Keyword arguments of ``BodyArrays`` (without ``name`` and ``sha256``) from the entries of a packed file.
 
-    Raises ``KeyError``, ``ValueError`` or ``IndexError`` if the file is not one that ``pack`` made.
+    Raises:
+        KeyError, ValueError, IndexError: The entries were not made by ``pack``.
     """
     v_template = np.asarray(entries["v_template"], np.float32)
     count = len(v_template)

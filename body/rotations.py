@@ -22,7 +22,7 @@ def _floats(values: ArrayLike, trailing: tuple[int, ...], what: str) -> AnyFloat
 
 
 def axis_angle_to_matrix(axis_angle: ArrayLike) -> AnyFloatArray:
-    """Rodrigues' formula: (..., 3) axis-angle to (..., 3, 3), to the dtype's accuracy for every angle, 0 included."""
+    """Rodrigues' formula: axis-angle (..., 3) to matrices (..., 3, 3), accurate for every angle, 0 included."""
     vector = _floats(axis_angle, (3,), "axis-angle")
     angle = np.linalg.norm(vector, axis=-1)
     # sin(t)/t and (1-cos(t))/t² written with sinc: smooth at 0 and free of the cancellation in 1-cos(t).
@@ -40,10 +40,10 @@ def axis_angle_to_matrix(axis_angle: ArrayLike) -> AnyFloatArray:
 
 
 def matrix_to_axis_angle(matrix: ArrayLike) -> AnyFloatArray:
-    """(..., 3, 3) rotation matrices to (..., 3) axis-angle with an angle of 0..pi, stable at 0 and at pi.
+    """Rotation matrices (..., 3, 3) to axis-angle (..., 3) with an angle of 0..pi, stable at 0 and at pi.
 
-    The way leads over the unit quaternion, whose best conditioned of four formulas is taken per matrix. At exactly pi
-    the axis' sign is free; either one is returned.
+    Computed from the unit quaternion, with the best conditioned of four formulas per matrix. At exactly pi the sign of
+    the axis is arbitrary.
     """
     m = _floats(matrix, (3, 3), "matrix")
     m00, m11, m22 = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
@@ -71,14 +71,14 @@ def matrix_to_axis_angle(matrix: ArrayLike) -> AnyFloatArray:
 
 
 def nearest_rotation(matrix: ArrayLike) -> AnyFloatArray:
-    """(..., 3, 3) to the rotations that are nearest in the Frobenius norm, (..., 3, 3).
+    """The rotations (..., 3, 3) nearest to matrices (..., 3, 3) in the Frobenius norm.
 
-    Of a weighted sum of rotation matrices it is the chordal mean (Hartley, Trumpf, Dai & Li 2013); weights below zero do
-    no harm as long as the sum keeps a positive determinant. Not unique for a singular matrix: one of the nearest is given.
+    For a weighted sum of rotation matrices this is the chordal mean (Hartley, Trumpf, Dai & Li 2013); negative weights
+    are allowed as long as the sum keeps a positive determinant. Not unique for a singular matrix.
     """
     m = _floats(matrix, (3, 3), "matrix")
     left, _, right = np.linalg.svd(m)
-    # A reflection is turned into the nearest rotation along the direction that counts least.
+    # A reflection becomes the nearest rotation by flipping the direction of the smallest singular value.
     left[..., :, 2] *= np.where(np.linalg.det(left @ right) < 0, -1, 1)[..., None].astype(m.dtype)
     nearest: AnyFloatArray = left @ right
     return nearest

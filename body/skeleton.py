@@ -1,4 +1,4 @@
-"""Joints and COCO keypoints of one person on the device, without the skin: some thirty microseconds."""
+"""Joints and COCO keypoints of one person without skinning: some thirty microseconds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from common.arrays import FloatArray
 
 
 class Skeleton:
-    """What `body.lbs_torch.TorchBody.skeleton` computes, for one person: each COCO keypoint is fixed to the frame of one
-    joint (``body.joints.COCO_JOINT``), and where it lies there follows the betas. NOT thread-safe: it owns scratch buffers.
+    """Computes for one person what `body.lbs_torch.TorchBody.skeleton` computes for batches.
+
+    Each COCO keypoint is fixed to the frame of one joint (``body.joints.COCO_JOINT``), at a place that depends on the
+    betas. NOT thread-safe: it owns scratch buffers.
     """
 
     def __init__(self, arrays: BodyArrays) -> None:
+        """Prepare the tables of ``arrays``."""
         self.arrays: Final = arrays
         joints, coco = arrays.at_rest(arrays.joint_regressor), arrays.at_rest(arrays.coco_regressor)
         self._ridden: Final = np.array(COCO_JOINT)
@@ -31,8 +34,10 @@ class Skeleton:
     def __call__(self, rotations: ArrayLike, betas: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Joints (24, 3) and COCO keypoints (17, 3), float32, metres, relative to the pelvis joint.
 
-        ``rotations`` (24, 3, 3) local matrices, the root's included; ``betas`` (10,), clamped to ``arrays.beta_limit``.
-        Raises ``ValueError`` for a wrong shape.
+        ``rotations`` (24, 3, 3) local matrices, root included; ``betas`` (10,), clamped to ``arrays.beta_limit``.
+
+        Raises:
+            ValueError: An argument has the wrong shape.
         """
         local, shape = np.asarray(rotations, np.float32), np.asarray(betas, np.float32)
         if local.shape != (len(JOINT_NAMES), 3, 3) or shape.shape != (BETAS,):

@@ -1,7 +1,7 @@
 """Reading SMPL files without trusting them.
 
-SMPL is released as a pickle, and a plain unpickler runs whatever the pickle asks for. Here every name that a pickle may
-ask for is on a short list; chumpy's lazy arrays and scipy's sparse matrices are replaced by stand-ins that only hold
+SMPL is released as a pickle, and a standard unpickler runs any code that the pickle names. Here only names on a short
+allow-list are resolved; chumpy's lazy arrays and scipy's sparse matrices are replaced by stand-ins that only hold
 numbers, so neither package is needed. Pickles of Python 2 load too.
 """
 
@@ -21,24 +21,26 @@ from body.errors import BodyError
 
 
 class RefusedPickle(pickle.UnpicklingError):
-    """A pickle asks for something that is not on the list."""
+    """A pickle names something that is not on the allow-list."""
 
 
 class StandIn:
-    """Holds the state of an object whose own class is not wanted. Its constructor's arguments are ignored."""
+    """Holds the state of an object in place of its own class. Constructor arguments are ignored."""
 
     state: Mapping[str, Any]
 
     def __init__(self, *arguments: object) -> None:
+        """Make an empty stand-in."""
         self.state = {}
 
     def __setstate__(self, state: object) -> None:
+        """Take the pickled state. Raises `RefusedPickle` unless it is a mapping."""
         if not isinstance(state, Mapping):
             raise RefusedPickle(f"{type(self).__name__} with a state that is no mapping")
         self.state = state
 
     def value(self) -> NDArray[Any]:
-        """The array that the object stands for. Raises ``ValueError`` or ``KeyError`` where the state is not known."""
+        """The array that the object represents. Raises ``ValueError`` or ``KeyError`` where the state is unknown."""
         raise ValueError("an object that holds no array")
 
 
@@ -46,6 +48,7 @@ class ChumpyArray(StandIn):
     """chumpy.ch.Ch: the array is its member ``x``."""
 
     def value(self) -> NDArray[Any]:
+        """The array."""
         return to_array(self.state["x"])
 
 
@@ -53,6 +56,7 @@ class ChumpySelect(StandIn):
     """chumpy.reordering.Select: entries ``idxs`` of the flattened ``a``, in ``preferred_shape`` where there is one."""
 
     def value(self) -> NDArray[Any]:
+        """The selected entries."""
         chosen: NDArray[Any] = to_array(self.state["a"]).ravel()[np.asarray(self.state["idxs"])]
         shape = self.state.get("preferred_shape")
         return chosen if shape is None else chosen.reshape(shape)
@@ -64,12 +68,13 @@ class SparseColumns(StandIn):
     by_rows = False
 
     def value(self) -> NDArray[Any]:
+        """The dense matrix."""
         data, indices, pointers = (np.asarray(self.state[name]) for name in ("data", "indices", "indptr"))
         shape = self.state["_shape"] if "_shape" in self.state else self.state["shape"]
         rows, columns = int(shape[0]), int(shape[1])
         major = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
         dense: NDArray[Any] = np.zeros((rows, columns), data.dtype)
-        # Entries that are stored twice add up, as they do in scipy.
+        # Duplicate entries are summed, as in scipy.
         np.add.at(dense, (major, indices) if self.by_rows else (indices, major), data)
         return dense
 
@@ -81,12 +86,12 @@ class SparseRows(SparseColumns):
 
 
 def to_array(value: object) -> NDArray[Any]:
-    """The array behind ``value``, a stand-in or anything numpy takes."""
+    """The array behind ``value``, which is a stand-in or anything that numpy accepts."""
     return value.value() if isinstance(value, StandIn) else np.asarray(value)
 
 
 def _numpy_names() -> dict[tuple[str, str], Callable[..., Any]]:
-    """numpy's own helpers of array pickles, under their names of numpy 1 and of numpy 2, found by asking numpy."""
+    """Helpers of numpy for pickled arrays, under the names of numpy 1 and 2, found by asking numpy."""
     reconstruct = np.empty(0).__reduce__()[0]
     scalar = np.float64(0).__reduce__()[0]
     assert callable(reconstruct)
@@ -100,7 +105,7 @@ def _numpy_names() -> dict[tuple[str, str], Callable[..., Any]]:
 
 
 def _from_buffer(buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> NDArray[Any]:
-    """What numpy's ``_frombuffer`` does for pickles of protocol 5."""
+    """Equivalent of numpy's ``_frombuffer`` for pickles of protocol 5."""
     return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order)
 
 
@@ -138,7 +143,7 @@ def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
 
 
 ALLOWED_GLOBALS: Final[Mapping[tuple[str, str], Callable[..., Any]]] = _allowed()
-"""Every (module, name) that a pickle may ask for, and what it gets."""
+"""Every (module, name) that a pickle may use, and what it resolves to."""
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -152,10 +157,18 @@ class _ArraysOnly(pickle.Unpickler):
 def unpickle_arrays(
     content: bytes, origin: str, advice: str = "an SMPL pickle holds only arrays, get it from SMPL's own site"
 ) -> object:
-    """What a pickle of arrays, numbers, text, lists and dictionaries holds; of any Python and protocol.
+    """Contents of a pickle of arrays, numbers, text, lists and dictionaries, of any Python version and protocol.
 
-    ``origin`` names the file in messages, ``advice`` ends the one for a pickle that asks for anything else. Arrays of
-    chumpy and scipy come as `StandIn`; `to_array` makes them arrays. Raises ``BodyError`` if it is refused or damaged.
+    Args:
+        content: The pickle.
+        origin: Name of the file in messages.
+        advice: End of the message about a refused pickle.
+
+    Returns:
+        The object. Arrays of chumpy and scipy are `StandIn`; `to_array` makes them arrays.
+
+    Raises:
+        BodyError: The pickle is refused or damaged.
     """
     try:
         return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
@@ -166,10 +179,12 @@ def unpickle_arrays(
 
 
 def read_pickle(content: bytes, origin: str) -> dict[str, Any]:
-    """The fields of a pickled SMPL: arrays as arrays, everything else as it is. ``origin`` names the file in messages.
+    """The fields of a pickled SMPL: arrays as arrays, everything else unchanged. ``origin`` names the file in messages.
 
-    Fields whose stand-in cannot be turned into an array are left out: SMPL's files carry some that nobody needs. Raises
-    ``BodyError`` if the pickle is refused, damaged, or no dictionary.
+    Fields whose stand-in cannot be converted to an array are dropped: SMPL's files carry some that are not needed.
+
+    Raises:
+        BodyError: The pickle is refused, damaged, or not a dictionary.
     """
     loaded = unpickle_arrays(content, origin)
     if not isinstance(loaded, Mapping):
@@ -193,9 +208,10 @@ def _value_or_none(value: Any) -> Any:
 
 
 def read_npz(content: bytes, origin: str) -> dict[str, Any]:
-    """The entries of an ``.npz``. Entries that hold pickled objects go through the same allow-list.
+    """The entries of an ``.npz``. Pickled objects in it go through the same allow-list.
 
-    Raises ``BodyError`` if the archive is damaged or one of its objects is refused.
+    Raises:
+        BodyError: The archive is damaged or one of its objects is refused.
     """
     fields: dict[str, Any] = {}
     try:

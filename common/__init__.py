@@ -1,1 +1,1 @@
-"""What every room may use: the root of all errors, array types, a pinhole camera, files written whole, cache folders."""
+"""Shared by all rooms: the root of all errors, array types, a pinhole camera, atomic file writes, the cache folder."""

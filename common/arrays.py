@@ -1,4 +1,4 @@
-"""Names of the array types that signatures speak of."""
+"""Array types used in signatures."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 from common.arrays import AnyFloatArray, DoubleArray
 
 NEAR_M = 1e-6
-"""Points closer to the camera's plane than this, or behind it, have no pixel."""
+"""Points closer to the camera plane than this, or behind it, are not projected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,16 @@ class Camera:
         return cls(float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]), float(matrix[1, 2]))
 
     def project(self, points: AnyFloatArray) -> DoubleArray:
-        """Pixels (..., 2) float64 of ``points`` (..., 3) in the camera frame, metres; NaN for points that are not at
-        least `NEAR_M` in front of the camera."""
+        """Project ``points`` (..., 3), metres, camera frame, to pixels (..., 2) float64.
+
+        NaN for points that are not at least `NEAR_M` in front of the camera.
+        """
         depth = np.asarray(points[..., 2:], np.float64)
         depth = np.where(depth > NEAR_M, depth, np.nan)
         pixels: DoubleArray = points[..., :2] / depth * (self.fx, self.fy) + (self.cx, self.cy)
         return pixels
 
     def rays(self, pixels: AnyFloatArray) -> DoubleArray:
-        """Points (..., 3) float64 at depth 1 in the camera frame that are seen at ``pixels`` (..., 2)."""
+        """Points (..., 3) float64 at depth 1 in the camera frame whose projections are ``pixels`` (..., 2)."""
         flat = (np.asarray(pixels, np.float64) - (self.cx, self.cy)) / (self.fx, self.fy)
         return np.concatenate([flat, np.ones_like(flat[..., :1])], -1)

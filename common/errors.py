@@ -1,4 +1,4 @@
-"""The root of all errors that a user can put right, and the one place that turns them into a line."""
+"""The root of all errors that a user can correct, and the one place that prints them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class UserError(Exception):
-    """Something the user can put right: one line that says what is wrong and what to do.
+    """A problem that the user can correct: one line that says what is wrong and what to do.
 
     Every room derives its own errors from this class. Command lines print them without a traceback and end with exit
     code 2.
@@ -16,13 +16,13 @@ class UserError(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """The message of ``error`` as a single line, whatever white space its author put in: it must survive in a log."""
+    """The message of ``error`` as a single line, with white space collapsed, so that it survives in a log."""
     return " ".join(str(error).split())
 
 
 @contextmanager
 def exit_with_one_line(*more: type[Exception]) -> Iterator[None]:
-    """End a command with one line on stderr and exit code 2 on a `UserError` or an error of the kinds ``more``."""
+    """End a command with one line on stderr and exit code 2 on a `UserError` or one of the exceptions ``more``."""
     kinds: tuple[type[Exception], ...] = (UserError, *more)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the folders for what can be made again."""
+"""Files that are written atomically, and the cache folder."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from platformdirs import user_cache_path
 from common.errors import UserError
 
 APPLICATION = "motionmesh"
+"""Name of the cache folder."""
 
 
 def cache_folder() -> Path:
-    """The user's folder for what can be made again: engines, downloaded packages, the demo clip.
+    """The user's cache folder, for what can be made again: engines, downloaded packages, the demo clip.
 
     ``$XDG_CACHE_HOME/motionmesh`` or ``~/.cache/motionmesh`` on Linux, the system's own place elsewhere. It may not
     exist yet.
@@ -28,11 +29,12 @@ def cache_folder() -> Path:
 
 @contextmanager
 def write_atomically(path: Path, mode: int = 0o644) -> Iterator[IO[Any]]:
-    """A binary file to write to, which becomes ``path``, with the permissions ``mode``, once the block ends without an
-    error.
+    """Open a binary file that replaces ``path``, with the permissions ``mode``, when the block ends without an error.
 
-    Written beside the target and put in its place in one step: a crash in between leaves the old file as it was. Raises
-    ``OSError`` when the disk is full or the folder cannot be written.
+    The data is written beside the target and renamed in one step: a crash in between leaves the old file unchanged.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
@@ -49,13 +51,13 @@ def write_atomically(path: Path, mode: int = 0o644) -> Iterator[IO[Any]]:
 
 
 def write_bytes_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write ``data`` to ``path``, whole or not at all; see `write_atomically`."""
+    """Write ``data`` to ``path`` atomically; see `write_atomically`."""
     with write_atomically(path, mode) as file:
         file.write(data)
 
 
 def check_writable(path: Path) -> None:
-    """Raise `UserError` unless a file can be written at ``path``. What is there is left as it is."""
+    """Raise `UserError` unless a file can be written at ``path``. An existing file is left unchanged."""
     if path.is_dir():
         raise UserError(f"{path} is a folder: give the name of a file")
     if not path.parent.is_dir():

@@ -24,7 +24,7 @@ from body.rotations import axis_angle_to_matrix
 from common.arrays import DoubleArray, Int64Array
 
 FACE: Final = {"nose": "nose", "left_eye": "leye", "right_eye": "reye", "left_ear": "lear", "right_ear": "rear"}
-"""Landmark of each keypoint of the face."""
+"""Landmark of each facial keypoint."""
 
 OFFSET: Final[Mapping[str, tuple[float, float, float]]] = {
     # metres in the rest frame (x to the left, y up, z front), left side; from the landmark or the joint
@@ -38,7 +38,7 @@ OFFSET: Final[Mapping[str, tuple[float, float, float]]] = {
 
 CANDIDATES: Final = 400
 POSES_PER_KEYPOINT: Final = 12
-"""Random bends of the joint and its parent that a row must hold for."""
+"""Random poses of the joint and its neighbours that a row must hold for."""
 
 
 def coco_targets(joints: DoubleArray, vertices: DoubleArray, landmarks: Mapping[str, int]) -> DoubleArray:
@@ -58,10 +58,10 @@ def coco_targets(joints: DoubleArray, vertices: DoubleArray, landmarks: Mapping[
 def fit_coco_regressor(
     joints: DoubleArray, vertices: DoubleArray, weights: DoubleArray, landmarks: Mapping[str, int], mirror: Int64Array
 ) -> tuple[DoubleArray, DoubleArray]:
-    """(17, V) rows, and (17,) the mean error left over betas and poses, metres.
+    """Fit the regressor: rows (17, V), and the mean error (17,) over betas and poses, metres.
 
     A row must give the target for the mean body, for each beta, and for bodies whose carrying joint and its neighbours
-    are bent, where the target rides along with the carrier.
+    are bent, where the target moves with the carrier.
     """
     targets = coco_targets(joints, vertices, landmarks)
     random = np.random.default_rng(2)
@@ -106,7 +106,10 @@ def _posed(
     weights: DoubleArray,
     random: np.random.Generator,
 ) -> tuple[DoubleArray, DoubleArray]:
-    """Vertices (V, 3, POSES_PER_KEYPOINT) and target (3, POSES_PER_KEYPOINT) in random poses, seen from the carrier: there the target stays."""
+    """Vertices (V, 3, POSES_PER_KEYPOINT) in random poses, in the carrier's frame, and the target there.
+
+    The target (3, POSES_PER_KEYPOINT) is constant in that frame.
+    """
     seen, stays = np.zeros((*vertices.shape, POSES_PER_KEYPOINT)), np.repeat(target[:, None], POSES_PER_KEYPOINT, 1)
     for pose in range(POSES_PER_KEYPOINT):
         rotations = np.tile(np.eye(3), (len(JOINT_NAMES), 1, 1))

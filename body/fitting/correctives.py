@@ -1,4 +1,4 @@
-"""Pose correctives: linear in the entries of the local rotations, fitted to what delta mush does to a bent joint."""
+"""Pose correctives, linear in the entries of the local rotations, fitted to delta mush's effect on a bent joint."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ RANGE: Final = {
 POSES_PER_JOINT: Final = 60
 RIDGE: Final = 0.05
 DAMPING: Final = 0.03
-"""Keeps the way back to the rest pose finite in deep folds, where the blended matrix is nearly singular."""
+"""Regularises the inverse of the blended matrix, which is nearly singular in deep folds."""
 NEGLIGIBLE: Final = 2e-4
-"""Metres for each unit of a feature; smaller ones are dropped, so that the correctives are sparse."""
+"""Metres per unit of a feature; smaller values are dropped, so that the correctives are sparse."""
 
 
 def random_bend(joint: int, random: np.random.Generator) -> DoubleArray:
-    """(3,) axis-angle of ``joint``, in a range that people reach: knees and elbows bend one way only."""
+    """Random axis-angle (3,) of ``joint`` in a humanly possible range: knees and elbows bend one way only."""
     name = JOINT_NAMES[joint].split("_")[-1]
     bend: DoubleArray = random.uniform(-1, 1, 3) * np.array(RANGE[name])
     if name == "knee":
@@ -60,9 +60,9 @@ def fit_correctives(
     iterations: int,
     seed: int = 1,
 ) -> NDArray[np.float32]:
-    """(V, 3, 207) correctives of the rest body ``vertices`` (V, 3), ``joints`` (24, 3), symmetric by construction.
+    """Fit symmetric correctives (V, 3, 207) of the rest body ``vertices`` (V, 3), ``joints`` (24, 3).
 
-    Each joint is bent alone, in ``POSES_PER_JOINT`` ways; ``iterations`` of smoothing set how far an effect reaches.
+    Each joint is bent alone, in ``POSES_PER_JOINT`` ways; ``iterations`` of smoothing set the reach of an effect.
     """
     random = np.random.default_rng(seed)
     mush = DeltaMush(faces, len(vertices), iterations).bind(vertices)
@@ -88,7 +88,7 @@ def fit_correctives(
 
 
 def _reflected(correctives: NDArray[np.float32], mirror: Int64Array) -> NDArray[np.float32]:
-    """The same field seen in a mirror: with S = diag(-1, 1, 1), the corrective of S v under S R S, reflected."""
+    """The mirrored field: with S = diag(-1, 1, 1), the corrective of S v under S R S, reflected."""
     axes = np.array([-1.0, 1, 1], np.float32)
     swapped = (correctives[mirror] * axes[None, :, None]).reshape(len(correctives), 3, 23, 9)
     order = [joint - 1 for joint in JOINT_MIRROR[1:]]

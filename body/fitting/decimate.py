@@ -25,11 +25,7 @@ LEAST_ROUNDNESS: Final = 0.06
 
 
 class Decimator:
-    """Collapses edges until few enough faces are left; may be run on to a smaller number afterwards.
-
-    ``positions`` (V, 3), ``faces`` (F, 3), ``seam`` and ``locked`` (V,) bool, ``importance`` (V,) how much each vertex'
-    error counts. Locked vertices are never moved.
-    """
+    """Collapses edges until few enough faces are left; can then be run on to a smaller number."""
 
     def __init__(
         self,
@@ -39,6 +35,15 @@ class Decimator:
         locked: NDArray[np.bool_],
         importance: DoubleArray,
     ) -> None:
+        """Compute the error quadrics and queue all collapses.
+
+        Args:
+            positions: (V, 3) metres.
+            faces: (F, 3).
+            seam: (V,) vertices in the plane x = 0.
+            locked: (V,) vertices that are never moved.
+            importance: (V,) weight of each vertex' error.
+        """
         self._positions, self._seam, self._locked, self._importance = positions, seam, locked, importance
         self._faces: dict[int, tuple[int, ...]] = dict(enumerate(map(tuple, faces.tolist())))
         self._around: list[set[int]] = [set() for _ in positions]
@@ -53,7 +58,7 @@ class Decimator:
             self._push(vertex)
 
     def run(self, target: int) -> Int64Array:
-        """(F, 3) faces, at most ``target`` of them unless no collapse is allowed any more."""
+        """Faces (F, 3), at most ``target`` of them unless no further collapse is allowed."""
         while len(self._faces) > target and self._heap:
             _, version, other_version, vertex, onto = heapq.heappop(self._heap)
             stale = version != self._version[vertex] or other_version != self._version[onto]

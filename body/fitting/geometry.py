@@ -1,4 +1,4 @@
-"""Small pieces of mesh geometry that several steps of the build share."""
+"""Mesh geometry shared by several steps of the build."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from common.arrays import DoubleArray, Int64Array
 
 
 def unit(vectors: ArrayLike) -> DoubleArray:
-    """(..., 3) vectors at length 1."""
+    """``vectors`` (..., 3) normalised to length 1."""
     array = np.asarray(vectors, np.float64)
     scaled: DoubleArray = array / np.linalg.norm(array, axis=-1, keepdims=True)
     return scaled
 
 
 def rotation_about(axis: ArrayLike, angle: float) -> DoubleArray:
-    """(3, 3) rotation about ``axis`` (3,) by ``angle`` radians."""
+    """Rotation (3, 3) about ``axis`` (3,) by ``angle`` radians."""
     return np.asarray(axis_angle_to_matrix(unit(axis) * angle), np.float64)
 
 
 def shortest_rotation(start: ArrayLike, end: ArrayLike) -> DoubleArray:
-    """(3, 3) shortest rotation that takes the direction ``start`` to ``end``."""
+    """Shortest rotation (3, 3) from the direction ``start`` to ``end``."""
     first, second = unit(start), unit(end)
     axis = np.cross(first, second)
     sine = float(np.linalg.norm(axis))
@@ -32,7 +32,7 @@ def shortest_rotation(start: ArrayLike, end: ArrayLike) -> DoubleArray:
 
 
 def face_normals(vertices: DoubleArray, faces: Int64Array) -> DoubleArray:
-    """(F, 3) normals, of a length twice the face's area."""
+    """Normals (F, 3) whose length is twice the face's area."""
     corner = vertices[faces[:, 0]]
     return np.cross(vertices[faces[:, 1]] - corner, vertices[faces[:, 2]] - corner)
 
@@ -48,9 +48,10 @@ def euler_characteristic(count: int, faces: Int64Array) -> int:
 
 
 class DeltaMush:
-    """Delta mush (Mancewicz et al. 2014): smooth a posed mesh, then put the rest pose's detail back in local frames."""
+    """Delta mush (Mancewicz et al. 2014): smooth a posed mesh, then restore the rest pose's detail in local frames."""
 
     def __init__(self, faces: Int64Array, count: int, iterations: int, strength: float = 0.6) -> None:
+        """Prepare ``iterations`` of smoothing for a mesh of ``count`` vertices and ``faces`` (F, 3)."""
         both = np.concatenate([edges(faces), edges(faces)[:, ::-1]])
         linked = (sp.coo_matrix((np.ones(len(both)), both.T), shape=(count, count)).tocsr() > 0).astype(np.float64)
         mean = sp.diags(1 / np.asarray(linked.sum(1)).ravel()) @ linked
@@ -63,13 +64,13 @@ class DeltaMush:
         self._detail: DoubleArray = np.zeros((count, 3))
 
     def bind(self, rest: DoubleArray) -> DeltaMush:
-        """Take the detail of the mesh ``rest`` (V, 3)."""
+        """Take the detail of the mesh ``rest`` (V, 3); returns itself."""
         smooth = self._smooth(rest)
         self._detail = np.einsum("nji,nj->ni", self._frames(smooth), rest - smooth)
         return self
 
     def apply(self, posed: DoubleArray) -> DoubleArray:
-        """(V, 3) ``posed`` without its artefacts."""
+        """``posed`` (V, 3) without skinning artefacts."""
         smooth = self._smooth(posed)
         mushed: DoubleArray = smooth + np.einsum("nij,nj->ni", self._frames(smooth), self._detail)
         return mushed

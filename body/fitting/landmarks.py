@@ -64,8 +64,10 @@ def both_sides(left: dict[str, int], mirror: Int64Array) -> dict[str, int]:
 
 
 def smplx_order(landmarks: dict[str, int], count: int) -> Int64Array:
-    """(count,) old vertex at each new place, such that the landmarks stand where smplx looks for them. All others keep
-    their order. Any other size than SMPL's keeps all."""
+    """Order (count,) of vertices that puts the landmarks at smplx's indices: the old vertex at each new index.
+
+    All others keep their order. A mesh with another number of vertices than SMPL's is not reordered.
+    """
     if count != 6890:
         return np.arange(count)
     place = {SMPLX_VERTEX[name]: vertex for name, vertex in landmarks.items()}

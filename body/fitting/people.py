@@ -1,4 +1,4 @@
-"""Sampling adults in MakeHuman's space of targets."""
+"""Sampling adults in MakeHuman's space of morph targets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from body.fitting.source import Assets, BaseMesh
 from common.arrays import DoubleArray
 
 PersonFactors = Mapping[str, DoubleArray]
-"""Weights of the factors, each (n,), with ``stature`` (n,) in metres and ``local`` (n, 10) in -1..1."""
+"""Weights (n,) of the factors, with ``stature`` (n,) in metres and ``local`` (n, 10) in -1..1."""
 
 GENDERS: Final = ("male", "female")
 AGES: Final = ("young", "old")
@@ -43,13 +43,13 @@ LOCAL_TARGETS: Final = (
 
 
 def _around_middle(value: DoubleArray, names: tuple[str, str, str]) -> dict[str, DoubleArray]:
-    """Piecewise linear weights of the three targets that stand at 0, 0.5 and 1."""
+    """Piecewise linear weights of the three targets at 0, 0.5 and 1."""
     low, middle, high = names
     return {low: np.clip(1 - 2 * value, 0, 1), middle: 1 - np.abs(2 * value - 1), high: np.clip(2 * value - 1, 0, 1)}
 
 
 def sample_people(count: int, random: np.random.Generator) -> PersonFactors:
-    """Draw ``count`` adults; gender is continuous but mostly near one of its ends."""
+    """Sample ``count`` adults; gender is continuous but mostly near one of its ends."""
     female = random.beta(0.25, 0.25, count)
     origin = random.dirichlet((1, 1, 1), count)
     age = random.beta(1.2, 2.6, count)
@@ -79,6 +79,7 @@ def average_adult() -> PersonFactors:
 
 
 def slice_people(people: PersonFactors, part: slice) -> PersonFactors:
+    """The people ``part`` of ``people``."""
     return {name: values[part] for name, values in people.items()}
 
 
@@ -91,9 +92,10 @@ class _Target:
 
 
 class PeopleSpace:
-    """All targets, loaded once, and the way from factors to meshes."""
+    """All morph targets, and the map from factors to meshes."""
 
     def __init__(self, assets: Assets, base: BaseMesh) -> None:
+        """Load all targets."""
         self._base = base.vertices.astype(np.float32)
         self._skin: NDArray[np.intp] = np.unique(base.body)
         count = len(base.vertices)
@@ -105,7 +107,7 @@ class PeopleSpace:
         self._local = np.stack([assets.target(name, count).ravel() for name in names])
 
     def meshes(self, people: PersonFactors) -> NDArray[np.float32]:
-        """(n, N, 3) A-pose meshes. The weight of the height targets is solved so that all have the stature drawn."""
+        """A-pose meshes (n, N, 3). The weight of the height targets is solved so that all have the sampled stature."""
         count = len(people["male"])
         local = np.stack([np.clip(people["local"], 0, None), np.clip(-people["local"], 0, None)], -1).reshape(count, -1)
         meshes = self._base + self._combined(self._fixed, people)
@@ -129,7 +131,7 @@ class PeopleSpace:
 
 
 def _macro_names(assets: Assets) -> list[tuple[tuple[str, ...], str]]:
-    """(factors, file) of every target of gender, age, origin, build, height, proportions and breast."""
+    """Factors and file of every target of gender, age, origin, build, height, proportions and breast."""
     found: list[tuple[tuple[str, ...], str]] = []
     for gender, age in itertools.product(GENDERS, AGES):
         found += [((gender, age, origin), f"macrodetails/{origin}-{gender}-{age}") for origin in ORIGINS]

@@ -1,4 +1,4 @@
-"""The whole build, step by step."""
+"""The steps of the build, in order."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _symmetric(points: DoubleArray, mirror: Int64Array) -> DoubleArray:
 def _properties(
     vertices: NDArray[np.float32], joints: DoubleArray, people: PersonFactors, faces: Int64Array
 ) -> Mapping[str, DoubleArray]:
-    """What the betas are turned to and compared with, each (n,)."""
+    """Properties (n,) that the betas are aligned with."""
     stature = (vertices[..., 1].max(1) - vertices[..., 1].min(1)).astype(np.float64)
     volume = np.array([_volume(body.astype(np.float64), faces) for body in vertices])
     bmi = 1000 * volume / stature**2
@@ -146,7 +146,7 @@ def _volume(vertices: DoubleArray, faces: Int64Array) -> float:
 
 
 def _importance(weights: DoubleArray) -> DoubleArray:
-    """(half,) of each vertex' error in the decimation: bends stay dense, fingers, toes and the head are thinned out."""
+    """Weight (half,) of each vertex' decimation error: bends stay dense; fingers, toes and head are thinned out."""
     at = JOINT_NAMES.index
     wrist, hand, foot = at("left_wrist"), at("left_hand"), at("left_foot")
     extremities = weights[:, [wrist, at("right_wrist"), hand, at("right_hand"), foot, at("right_foot")]].sum(1)

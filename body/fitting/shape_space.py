@@ -14,7 +14,7 @@ from body.packed import BETAS
 from common.arrays import DoubleArray
 
 PELVIS_AT: Final = np.array([0.0, -0.22, 0.03])
-"""Where the mean body's pelvis joint lies, metres: SMPL does not put it at the origin either."""
+"""Position of the mean body's pelvis joint, metres: as in SMPL, not at the origin."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class ShapeSpace:
     joint_directions: DoubleArray
     """(24, 3, 10)."""
     explained: DoubleArray
-    """(10,) cumulated share of the variance, before the betas were turned."""
+    """(10,) cumulated share of the variance, before the betas were rotated."""
     correlations: Mapping[str, list[float]]
-    """Of each beta with measurable properties."""
+    """Correlations of each beta with measurable properties."""
 
 
 def fit_shape_space(

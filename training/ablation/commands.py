@@ -1,17 +1,17 @@
-"""What motion is worth: the same network, people and budget, with different things to look at.
+"""What each input is worth: the same network, people and training budget with different inputs.
 
     python -m training.synth --kind pairs --split train --motion FOLDER --shards 0-19 --samples 250 --output DIR
     python -m training.synth --kind windows --split train --motion FOLDER --shards 0-23 --output DIR
     python -m training.synth --kind windows --split val --motion FOLDER --shards 0-7 --output DIR
-    python -m training.ablation train --data DIR                       # every variant and seed; goes on where it stopped
+    python -m training.ablation train --data DIR                # every variant and seed; resumes where it stopped
     python -m training.ablation test --data DIR --reference REFERENCE.npz --camera CAMERA_0.mp4 ... --clip VIDEO ...
-    python -m training.ablation report                                  # docs/results/sim2real.md's tables and plot
+    python -m training.ablation report                          # prints the tables and draws the plot
 
-Variants read pixels, flow, keypoints frame by frame, keypoints in motion, or keypoints in motion with pixels or flow; the
-flow with the camera's motion taken off or left in. They are trained on the same rendered people: real crops of the region
-that the tracker cuts, flow by the live engine, detections with the measured noise. They are tested on unseen synthetic
-subjects, and on real video: against a multi-camera reference, and by how the body's keypoints lie on the detections and
-how steadily it moves. Small networks, trained briefly: the differences count, not the level.
+The variants read pixels, flow, keypoints of single frames, keypoint motion, or keypoint motion with pixels or flow; the
+flow with or without compensation of the camera's motion. All are trained on the same rendered people: crops of the
+tracker's region, flow by the real-time estimator, detections with the measured noise. They are tested on unseen
+synthetic subjects and on real video: against a multi-camera reference, and by reprojection error and smoothness. The
+networks are small and trained briefly: differences between variants are meaningful, absolute errors are not.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import typer
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
+from common.files import write_atomically
 from training.ablation.errors import (
     ConstantRegressor,
     NetworkErrors,
@@ -61,9 +62,9 @@ VARIANTS: Final[dict[str, LifterConfig]] = {
     "keypoint_motion_flow": _SMALL,
     "keypoint_motion_flow_raw": replace(_SMALL, compensation="none"),
 }
-"""What each variant looks at. Those called raw have the camera's own motion left in the flow."""
+"""Inputs of each variant. Those called raw keep the camera's own motion in the flow."""
 BASELINE: Final = "nothing"
-"""The name of the one body for all among the errors."""
+"""Name of the constant prediction among the results."""
 RUNS: Final = Path("runs/ablation")
 _FIELDS: Final = {
     *("points", "confidence", "camera", "true_camera", "dt", "flow", "box", "extent", "state"),
@@ -71,16 +72,16 @@ _FIELDS: Final = {
 }
 
 app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
-Data = Annotated[Path, typer.Option(help="folder of pairs and windows made by training.synth.__main__")]
+Data = Annotated[Path, typer.Option(help="folder of pairs and windows made by training.synth")]
 Runs = Annotated[Path, typer.Option(help="folder of the trained networks and their errors")]
 
 
 def _once(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The state in a file; made, and written whole or not at all, where it is not there yet."""
+    """The state stored at ``path``; made and written atomically where it does not exist yet."""
     if not path.exists():
-        part = path.with_suffix(".part")
-        torch.save(make(), part)
-        part.replace(path)
+        made = make()
+        with write_atomically(path) as file:
+            torch.save(made, file)
     state: dict[str, Any] = torch.load(path, weights_only=True)
     return state
 
@@ -99,14 +100,12 @@ def _trained_encoder(runs: Path, name: str, frames: Windows, schedule: Schedule)
 def train(
     data: Data,
     runs: Runs = RUNS,
-    steps: Annotated[
-        float, typer.Option(help="times as many optimiser steps as the report's networks had, in every stage")
-    ] = 1.0,
-    seeds: Annotated[int, typer.Option(help="networks of each variant")] = 2,
-    variants: Annotated[str, typer.Option(help="names, separated by commas")] = ",".join(VARIANTS),
+    steps: Annotated[float, typer.Option(help="factor on the number of optimiser steps of every stage")] = 1.0,
+    seeds: Annotated[int, typer.Option(help="number of seeds of each variant")] = 2,
+    variants: Annotated[str, typer.Option(help="names of variants, separated by commas")] = ",".join(VARIANTS),
     threads: Annotated[int, typer.Option(help="CPU threads (0: all)")] = 0,
 ) -> None:
-    """Train every encoder, variant and seed that is not there yet."""
+    """Train every encoder, variant and seed that does not exist yet."""
     if threads:
         torch.set_num_threads(threads)
     chosen = variants.split(",")
@@ -147,13 +146,13 @@ def evaluate_networks(
     data: Data,
     runs: Runs = RUNS,
     reference: Annotated[
-        Path | None, typer.Option(help="multi-camera reference, see training.evaluation.reference")
+        Path | None, typer.Option(help="multi-camera reference, format: see training.evaluation.reference")
     ] = None,
     camera: Annotated[list[Path] | None, typer.Option(help="the reference's videos, camera 0 first")] = None,
     clip: Annotated[list[Path] | None, typer.Option(help="other real videos")] = None,
-    most: Annotated[int, typer.Option(help="frames of each of the other videos")] = 240,
+    most: Annotated[int, typer.Option(help="largest number of frames of each of the other videos")] = 240,
 ) -> None:
-    """Test every trained network, and one body for all beside them; writes errors.json into the folder of runs."""
+    """Evaluate every trained network and a constant prediction; writes errors.json into the folder of runs."""
     body = TorchBody(load_body())
     windows = load_windows(data, "val", _FIELDS | {"rgb"})
     truth = None if reference is None else load_reference(reference)
@@ -181,15 +180,11 @@ def evaluate_networks(
 @app.command()
 def report(
     runs: Runs = RUNS,
-    plot: Annotated[Path, typer.Option(help="where the plot goes")] = Path("docs/results/sim2real.png"),
+    plot: Annotated[Path, typer.Option(help="image file of the plot")] = Path("docs/results/sim2real.png"),
 ) -> None:
-    """Print the tables of all tested networks (mean and half the range over seeds) in Markdown, and draw the plot."""
+    """Print the tables of all evaluated networks in Markdown (mean ± half the range over seeds), and draw the plot."""
     from training.ablation.report import draw_plot, markdown_tables
 
     results = [NetworkErrors(**row) for row in json.loads((runs / "errors.json").read_text())]
     print(markdown_tables(results))
     draw_plot(results, plot)
-
-
-if __name__ == "__main__":
-    app()

@@ -1,4 +1,4 @@
-"""How wrong the ablation's networks are, on synthetic people and on real video."""
+"""Errors of the ablation's networks on synthetic people and on real video."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from training.networks.lifter import Lifted
 from training.synth.dataset import Windows
 
 FAST: Final = 1.5
-"""m/s about the pelvis: what counts as fast motion of a limb."""
+"""m/s relative to the pelvis above which a limb counts as fast."""
 MISLED: Final = 0.06
-"""Sides of the region: a confident detection that is farther from its keypoint than that misleads."""
+"""Error of a confident detection above which it counts as misleading, in sides of the region."""
 _CONFIDENT: Final = 0.4
 _LIMBS: Final = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("elbow", "wrist", "knee", "ankle")]
 _LIMB_JOINTS: Final = [JOINT_NAMES.index(COCO_NAMES[i]) for i in _LIMBS]
@@ -38,20 +38,24 @@ _ARMS: Final = [
     JOINT_NAMES.index(f"{side}_{part}") for part in ("shoulder", "elbow", "wrist") for side in ("left", "right")
 ]
 _TWISTING: Final = {"left_shoulder": "left_elbow", "right_shoulder": "right_elbow", "neck": "head"}
-"""Joints whose turn about the bone after them moves no joint that this bone ends in."""
+"""Joints whose rotation about the following bone moves no joint at the end of that bone."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkErrors:
-    """One trained network's errors. mm, degrees, m/s², and shares of the person's box height. NaN where not tested.
+    """Errors of one trained network; NaN where it was not evaluated.
 
-    Of synthetic people: PA-MPJPE and MPJPE of 14 joints, acceleration error at 30 fps; of the six joints that the reference
-    of real video has, ``pa_arms`` and ``rooted_arms`` (shoulders moved together); ``facing``, the angle between the lines
-    through the shoulders; ``depth``, along the camera's axis; ``twist`` of upper arms and neck about themselves; and of
-    elbows, wrists, knees and ankles that are ``hidden``, move ``fast``, or whose detection ``misled``.
+    Units: mm; degrees (``facing``, ``twist``); m/s² (accelerations); share of the person's box height
+    (``reprojection``).
 
-    Of real people: the same where several cameras measured them; elsewhere ``reprojection``, the distance of the body's
-    keypoints from confident detections after it was laid on them, and its ``acceleration`` about the pelvis.
+    Synthetic people: PA-MPJPE and MPJPE of 14 joints and acceleration error at 30 fps; ``pa_arms`` and ``rooted_arms``
+    (shoulder centres aligned) of the six joints that the reference of real video has; ``facing``, angle between the
+    lines through the shoulders; ``depth``, error along the camera's axis; ``twist`` of upper arms and neck about their
+    bones; and the errors of elbows, wrists, knees and ankles that are ``hidden``, ``fast``, or ``misled`` by their
+    detection.
+
+    Real people: the same against the multi-camera reference; elsewhere ``reprojection``, distance of the fitted body's
+    keypoints from confident detections, and ``acceleration`` relative to the pelvis.
     """
 
     variant: str
@@ -75,24 +79,28 @@ class NetworkErrors:
 
 
 class Regressor(Protocol):
-    """What can be tested: a `Lifter`, or anything that is called like one."""
+    """What can be evaluated: a `Lifter`, or anything with its interface."""
 
-    def start_state(self, batch: int) -> Tensor: ...
+    def start_state(self, batch: int) -> Tensor:
+        """Initial recurrent state of ``batch`` windows."""
+        ...
 
-    def __call__(self, seen: Observation, state: Tensor) -> Lifted: ...
+    def __call__(self, seen: Observation, state: Tensor) -> Lifted:
+        """Predict the bodies of the windows ``seen``."""
+        ...
 
 
 class ConstantRegressor:
-    """Answers with one and the same body in the middle of the region, whatever there is to see: the one with the least mean
-    distance of its joints from those of ``windows``. What an error is without any knowledge."""
+    """Predicts the same body in the centre of the region, whatever the input: the error without any information."""
 
     def __init__(self, windows: Windows, body: TorchBody, steps: int = 300) -> None:
+        """Find the pose with the least mean joint distance on ``windows``, in ``steps`` of gradient descent."""
         frames = windows.frames(4)
         batch = make_batch(frames, np.arange(len(frames)))
         self.depth = (batch.pelvis[..., 2] * _side(batch.seen)).mean()
         truth = (batch.joints @ look_at(_middle(batch.seen)))[
             :, 0
-        ]  # in the frame of a camera that looks straight at them
+        ]  # in the frame of a camera whose axis points at the region
         upright = torch.tensor([1.0, 0, 0, 0, 1.0, 0]).repeat(len(JOINT_NAMES), 1)
         upright[0, 4] = -1  # facing the camera
         six, betas = upright.requires_grad_(), torch.zeros(10, requires_grad=True)
@@ -106,9 +114,11 @@ class ConstantRegressor:
         self.rotations, self.betas = rotation_from_6d(six).detach(), betas.detach()
 
     def start_state(self, batch: int) -> Tensor:
+        """Initial state (batch, 1); it is not used."""
         return torch.zeros(batch, 1)
 
     def __call__(self, seen: Observation, state: Tensor) -> Lifted:
+        """Predict the constant body for the windows ``seen``."""
         shape, ray = seen.dt.shape, _middle(seen)
         rotations = self.rotations.repeat(*shape, 1, 1, 1)
         rotations[:, :, 0] = look_at(ray) @ self.rotations[0]
@@ -119,12 +129,12 @@ class ConstantRegressor:
 
 
 def _middle(seen: Observation) -> Tensor:
-    """The ray (B, T, 2) through the middle of the region."""
+    """The ray (B, T, 2) through the region's centre."""
     return (seen.box[..., :2] - seen.camera[..., 2:]) / seen.camera[..., :2]
 
 
 def _side(seen: Observation) -> Tensor:
-    """The side (B, T) of the region one metre away."""
+    """The side (B, T) of the region at one metre, metres."""
     return seen.box[..., 2] / seen.camera[..., 0]
 
 
@@ -135,14 +145,14 @@ def angle_between(lines: Tensor, others: Tensor) -> Tensor:
 
 
 def twist(rotations: Tensor, truth: Tensor, axis: Tensor) -> Tensor:
-    """By how many degrees (...,) ``rotations`` (..., 3, 3) and ``truth`` differ about ``axis`` (3,), 0 to 180."""
+    """Difference (...,) in degrees, 0 to 180, of ``rotations`` and ``truth`` (..., 3, 3) about ``axis`` (3,)."""
     x, y, z, w = roma.rotmat_to_unitquat(rotations.transpose(-1, -2) @ truth).unbind(-1)
     along = (torch.stack([x, y, z], -1) * axis / axis.norm()).sum(-1)
     return torch.rad2deg(2 * torch.atan2(along.abs(), w.abs()))
 
 
 def _rest_bones(body: TorchBody) -> dict[int, Tensor]:
-    """Directions (3,) in the rest pose of the bones that twist, by joint."""
+    """Rest directions (3,) of the bones that twist, by joint."""
     joints, _ = body.skeleton(torch.eye(3).expand(24, 3, 3), torch.zeros(10))
     index = JOINT_NAMES.index
     return {index(start): joints[index(end)] - joints[index(start)] for start, end in _TWISTING.items()}
@@ -150,7 +160,7 @@ def _rest_bones(body: TorchBody) -> dict[int, Tensor]:
 
 @torch.no_grad()
 def evaluate_synthetic(errors: NetworkErrors, network: Regressor, windows: Windows, body: TorchBody) -> NetworkErrors:
-    """``errors`` with the errors on ``windows`` of unseen subjects. The first `WARM_UP` frames do not count."""
+    """``errors`` completed with those on ``windows`` of unseen subjects. The first `WARM_UP` frames do not count."""
     totals, bones = [], _rest_bones(body)
     limbs: dict[str, list[Tensor]] = {"hidden": [], "fast": [], "misled": []}
     for start in range(0, len(windows), 64):
@@ -189,7 +199,7 @@ def evaluate_synthetic(errors: NetworkErrors, network: Regressor, windows: Windo
 
 @torch.no_grad()
 def _predict(network: Regressor, clip: RealClip, body: TorchBody) -> tuple[Lifted, Tensor, Tensor]:
-    """The answer for a real clip, its joints (T, 24, 3) and COCO points (T, 17, 3) relative to the pelvis, m."""
+    """Prediction for a real clip, with joints (T, 24, 3) and COCO keypoints (T, 17, 3) relative to the pelvis, m."""
     lifted = network(clip.seen, network.start_state(1))
     joints, coco = body.skeleton(lifted.rotations, lifted.betas)
     return lifted, joints[0], coco[0]
@@ -202,7 +212,7 @@ def evaluate_reference(
     reference: Reference,
     body: TorchBody,
 ) -> NetworkErrors:
-    """``errors`` with the errors against what several cameras measured. ``reference_clips`` are the clips of each camera."""
+    """``errors`` completed with those against a multi-camera reference, whose cameras took ``reference_clips``."""
     comparisons, angles = [], []
     for camera, clips in enumerate(reference_clips):
         if not clips:
@@ -224,8 +234,10 @@ def _rooted(comparison: Comparison) -> NDArray[np.float64]:
 
 
 def facing_errors(reference: Reference, camera: int, motion: Motion) -> NDArray[np.float64]:
-    """Angles in degrees between the lines through both shoulders, of every frame that ``motion`` and ``reference`` share; NaN
-    where a shoulder was not measured."""
+    """Angles (N,) in degrees between the lines through both shoulders, of the frames in ``motion`` and ``reference``.
+
+    NaN where a shoulder was not measured.
+    """
     truth, _ = reference.seen_by(camera)
     _, mine, theirs = np.intersect1d(motion.frame, reference.frames, return_indices=True)
     left, right = (reference.names.index(f"{side}_shoulder") for side in ("left", "right"))
@@ -236,7 +248,7 @@ def facing_errors(reference: Reference, camera: int, motion: Motion) -> NDArray[
 
 
 def _motion(network: Regressor, clips: list[RealClip], body: TorchBody) -> Motion:
-    """What a network says of all clips of one video, as the record that comparisons read."""
+    """A network's predictions for all clips of one video, as the record that comparisons read."""
     rows: dict[str, list[NDArray[Any]]] = {"frame": [], "joints": [], "points": [], "confidence": []}
     for clip in clips:
         lifted, joints, _ = _predict(network, clip, body)
@@ -271,7 +283,7 @@ def _motion(network: Regressor, clips: list[RealClip], body: TorchBody) -> Motio
 
 
 def evaluate_clips(errors: NetworkErrors, network: Regressor, clips: list[RealClip], body: TorchBody) -> NetworkErrors:
-    """``errors`` with the errors on other real video, every frame counting alike."""
+    """``errors`` completed with those on other real video, weighted by the number of frames."""
     rows = np.array([evaluate_clip(network, clip, body) for clip in clips])
     length = np.array([len(clip.frames) for clip in clips], np.float64)
     share, shake = (rows * length[:, None]).sum(0) / length.sum()
@@ -279,8 +291,12 @@ def evaluate_clips(errors: NetworkErrors, network: Regressor, clips: list[RealCl
 
 
 def evaluate_clip(network: Regressor, clip: RealClip, body: TorchBody) -> tuple[float, float]:
-    """Mean distance of the body's keypoints from confident detections, as a share of the box height, and the mean
-    acceleration of the joints about the pelvis in m/s². The translation is fitted to the detections, as live."""
+    """Reprojection error and acceleration on one clip, with the translation fitted as in the real-time program.
+
+    Returns:
+        Mean distance of the body's keypoints from confident detections, as a share of the box height, and mean
+        acceleration of the joints relative to the pelvis, m/s².
+    """
     lifted, joints, coco = _predict(network, clip, body)
     camera, shares = clip.camera, []
     for t in range(len(clip.frames)):

@@ -1,9 +1,9 @@
-"""How the ablation's networks are trained: all alike, whatever they look at.
+"""Training of the ablation's networks, the same for all inputs.
 
-Pixels and flow are read by convolutional encoders that first learn by themselves, on single frames of many people, where in
-the region the keypoints are and how the joints cache in space; asked for a whole body at once, they find nothing but its mean
-for very long. Then they are left as they are, every frame is encoded once, and regressors are trained on that: on single
-frames of other people, then on their windows. So variants that see a field share its encoder, and a regressor costs minutes.
+Convolutional encoders of pixels and flow are trained first, on single frames of many people, to locate the keypoints in
+the region and to predict the joints in space; trained end to end they stay at the mean body for very long. Then they
+are frozen, every frame is encoded once, and regressors are trained on the encodings: on single frames of other people,
+then on their windows. Variants that read the same field share its encoder, and a regressor takes minutes.
 """
 
 from __future__ import annotations
@@ -30,21 +30,23 @@ from training.synth.dataset import Windows
 Rows = NDArray[np.int64]
 FieldEncoder = ResidualFlowEncoder | ResidualImageEncoder
 
-_WEIGHTS: Final = LossWeights(contact=0.0)  # rendered windows do not say which feet cache
+_WEIGHTS: Final = LossWeights(contact=0.0)  # rendered windows have no labels of foot contact
 _JOINTS: Final = 2.0
-"""Weight of a metre that the joints are off by, to the cross-entropy of where the keypoints are."""
+"""Weight of one metre of joint error relative to the cross-entropy of the keypoint heat maps."""
 _SIZE: Final = 0.3
-"""Deviation of what encoders say: there is much of it, and it should not drown what else a regressor reads."""
+"""Standard deviation of the encodings: they have many channels and must not dominate the other inputs."""
 _EVERY: Final = 2
-"""Of so many frames of a window one is shown by itself."""
+"""Stride of the frames that are used singly."""
 _AT_ONCE: Final = 32
-"""Windows that are encoded at a time."""
+"""Windows encoded per batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Optimiser steps, batch and highest learning rate of the three stages: encoders and regressors on single frames, and
-    regressors on windows."""
+    """Optimiser steps, batch size and peak learning rate of the three stages.
+
+    Encoders on single frames (``encoder_*``), regressors on single frames (``frame_*``) and on windows (``window_*``).
+    """
 
     encoder_steps: int = 3000
     encoder_batch: int = 32
@@ -56,7 +58,7 @@ class Schedule:
     rate: float = 1e-3
 
     def times(self, factor: float) -> Schedule:
-        """The same with ``factor`` times as many steps, at least one of each."""
+        """The same schedule with ``factor`` times as many steps, at least one in each stage."""
         return replace(
             self,
             encoder_steps=max(round(self.encoder_steps * factor), 1),
@@ -66,7 +68,7 @@ class Schedule:
 
 
 def make_batch(windows: Windows, rows: Rows) -> Batch:
-    """Some windows as the record that losses and scores read."""
+    """The windows ``rows`` as the record that losses and scores read."""
     part = {name: torch.from_numpy(np.asarray(values)) for name, values in windows.take(rows).items()}
     batch, length = part["dt"].shape
     camera = part["camera"][:, None].expand(batch, length, 4)
@@ -80,11 +82,11 @@ def make_batch(windows: Windows, rows: Rows) -> Batch:
 
 
 def mirror_batch(batch: Batch) -> Batch:
-    """The same people in a mirror: left is right."""
+    """The same batch mirrored: left and right swapped."""
     flip = torch.tensor([-1.0, 1.0, 1.0])
     joints, coco = list(JOINT_MIRROR), list(COCO_MIRROR)
     seen = batch.seen
-    across = 2 * seen.camera[..., 2]  # cameras look through the middle of the picture
+    across = 2 * seen.camera[..., 2]  # the principal point is the image centre
     points, box = seen.points[:, :, coco].clone(), seen.box.clone()
     points[..., 0] = across[..., None] - points[..., 0]
     box[..., 0] = across - box[..., 0]
@@ -106,7 +108,7 @@ def mirror_batch(batch: Batch) -> Batch:
 
 
 def jitter_colours(image: Tensor) -> Tensor:
-    """Random exposure, contrast and white balance of each window (B, T, 3, 64, 64): pixels get the usual augmentation."""
+    """Random exposure, contrast and white balance of each window (B, T, 3, 64, 64), 0..1."""
     count = len(image)
     gain = torch.exp(torch.randn(count, 1, 3, 1, 1) * 0.15 + torch.randn(count, 1, 1, 1, 1) * 0.3)
     bent = image.clamp_min(1e-3) ** torch.exp(torch.randn(count, 1, 1, 1, 1) * 0.25)
@@ -114,15 +116,17 @@ def jitter_colours(image: Tensor) -> Tensor:
 
 
 def region_coordinates(batch: Batch) -> Tensor:
-    """Where the true COCO keypoints are in the region, (B, T, 17, 2): -0.5 and 0.5 are its borders."""
+    """True COCO keypoints in the region, (B, T, 17, 2): its borders are at -0.5 and 0.5."""
     seen = batch.seen
     points = batch.true_rays * seen.camera[..., None, :2] + seen.camera[..., None, 2:]
     return (points - seen.box[..., None, :2]) / seen.box[..., None, 2:]
 
 
 def heatmap_loss(maps: Tensor, points: Tensor) -> Tensor:
-    """Cross-entropy of the logits ``maps`` (N, 17, 16, 16) with ``points`` (N, 17, 2) of `region_coordinates`, each shared out among
-    the four cells around it. Points outside of the region do not count."""
+    """Cross-entropy of the logits ``maps`` (N, 17, 16, 16) with the ``points`` (N, 17, 2) of `region_coordinates`.
+
+    A point is distributed bilinearly over the four cells around it. Points outside the region do not count.
+    """
     inside = (points.abs() < 0.5).all(-1)
     place = ((points + 0.5) * HEAT - 0.5).clamp(0, HEAT - 1)
     low = place.floor().clamp_max(HEAT - 2)
@@ -139,33 +143,33 @@ def heatmap_loss(maps: Tensor, points: Tensor) -> Tensor:
 
 
 def new_encoder(name: str, width: int) -> FieldEncoder:
-    """An encoder by its name: ``image``, or ``flow_`` and how camera motion is taken out of it (see `encoders_of`)."""
+    """An untrained encoder: ``image``, or ``flow_`` and the camera compensation's name (see `encoders_of`)."""
     return ResidualImageEncoder(width) if name == "image" else ResidualFlowEncoder(width, name.removeprefix("flow_"))
 
 
 def encoders_of(config: LifterConfig) -> dict[str, str]:
-    """Which encoder each encoding part of a network needs: names of `new_encoder` by the names of the parts."""
+    """Encoders that a network needs: names for `new_encoder` by the names of its modules."""
     parts = {"image_encoder": "image"} if config.image else {}
     return parts | ({"flow_encoder": f"flow_{config.compensation}"} if config.flow else {})
 
 
 def _read(encoder: FieldEncoder, seen: Observation) -> tuple[Tensor, Tensor, Tensor]:
-    """Vectors (B T, width), maps (B T, 17, 16, 16) and motion of the camera (B T, 2) of what ``encoder`` looks at."""
+    """Vectors (B T, width), maps (B T, 17, 16, 16) and camera motion (B T, 2) that ``encoder`` computes."""
     if isinstance(encoder, ResidualFlowEncoder):
-        picture, behind = encoder.picture(seen.flow.flatten(0, 1), seen.flow_valid.flatten(), seen.dt.flatten())
-        return *encoder.reader(picture), behind
+        field, behind = encoder.picture(seen.flow.flatten(0, 1), seen.flow_valid.flatten(), seen.dt.flatten())
+        return *encoder.reader(field), behind
     assert seen.image is not None
-    picture = encoder.picture(seen.image.flatten(0, 1))
-    return *encoder.reader(picture), picture.new_zeros(len(picture), 2)
+    image = encoder.picture(seen.image.flatten(0, 1))
+    return *encoder.reader(image), image.new_zeros(len(image), 2)
 
 
 def _for(encoder: FieldEncoder, windows: Windows) -> Windows:
-    """``windows`` without pixels where nobody looks at them."""
+    """``windows`` without pixels where the encoder does not read them."""
     return windows if isinstance(encoder, ResidualImageEncoder) else windows.without("rgb")
 
 
 def train_encoder(name: str, width: int, seed: int, frames: Windows, schedule: Schedule) -> FieldEncoder:
-    """Teach an encoder to find keypoints and joints on single ``frames`` (windows of T = 1)."""
+    """Train an encoder to locate keypoints and joints on single ``frames`` (windows of T = 1)."""
     torch.manual_seed(seed)
     encoder = new_encoder(name, width).train()
     frames = _for(encoder, frames)
@@ -195,8 +199,11 @@ def train_encoder(name: str, width: int, seed: int, frames: Windows, schedule: S
 
 @torch.no_grad()
 def standardise(encoder: FieldEncoder, frames: Windows) -> None:
-    """Give an encoder's vectors zero mean and the deviation `_SIZE`. What has neither drowns the other inputs of a regressor:
-    every step of its optimiser moves the mean along with the rest."""
+    """Give an encoder's vectors zero mean and the standard deviation `_SIZE`.
+
+    Otherwise they dominate the other inputs of a regressor: every step of its optimiser moves the mean along with the
+    rest.
+    """
     rows = np.arange(0, len(frames), max(len(frames) // 1024, 1))
     vectors, _, _ = _read(encoder, make_batch(frames, rows).seen)
     mean, deviation = vectors.mean(0), vectors.std(0).clamp_min(1e-3)
@@ -220,21 +227,22 @@ def _descend(loss: Tensor, parameters: list[nn.Parameter], optimizer: torch.opti
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """What an encoder encoded of N windows of T frames: ``vectors`` (2, N, T, width) and the camera's motion ``behind``
-    (2, N, T, 2); first as the windows are, then in the mirror."""
+class EncodedFields:
+    """Encodings of N windows of T frames, first as they are, then mirrored."""
 
     vectors: Tensor
+    """(2, N, T, width) float32."""
     behind: Tensor
+    """(2, N, T, 2) float32, estimated motion of the camera."""
 
-    def frames(self, every: int) -> Encoded:
-        """As `Windows.frames`."""
-        return Encoded(*(part[:, :, ::every].flatten(1, 2)[:, :, None] for part in (self.vectors, self.behind)))
+    def frames(self, every: int) -> EncodedFields:
+        """Every ``every``-th frame, as `Windows.frames`."""
+        return EncodedFields(*(part[:, :, ::every].flatten(1, 2)[:, :, None] for part in (self.vectors, self.behind)))
 
 
 @torch.no_grad()
-def encode_windows(encoder: FieldEncoder, windows: Windows, seed: int) -> Encoded:
-    """Look at all ``windows`` once, each in a light of its own."""
+def encode_windows(encoder: FieldEncoder, windows: Windows, seed: int) -> EncodedFields:
+    """Encode all ``windows`` once, each with its own colour jitter."""
     torch.manual_seed(seed)
     windows = _for(encoder, windows)
     sides: tuple[list[tuple[Tensor, Tensor]], ...] = ([], [])
@@ -245,25 +253,25 @@ def encode_windows(encoder: FieldEncoder, windows: Windows, seed: int) -> Encode
             vectors, _, behind = _read(encoder, seen)
             kept.append((vectors.reshape(*seen.dt.shape, -1), behind.reshape(*seen.dt.shape, 2)))
     vectors, behind = (torch.stack([torch.cat([pair[i] for pair in kept]) for kept in sides]) for i in (0, 1))
-    return Encoded(vectors, behind)
+    return EncodedFields(vectors, behind)
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedWindows:
-    """Windows to learn from, and what each encoder, by its name, encoded of them."""
+    """Training windows, and the encodings of each encoder by its name."""
 
     windows: Windows
-    encoded: Mapping[str, Encoded]
+    encoded: Mapping[str, EncodedFields]
 
     def frames(self, every: int) -> EncodedWindows:
-        """As `Windows.frames`."""
+        """Every ``every``-th frame, as `Windows.frames`."""
         return EncodedWindows(
             self.windows.frames(every), {name: encoded.frames(every) for name, encoded in self.encoded.items()}
         )
 
 
 class _CachedEncoder(nn.Module):
-    """Stands in for an encoder: answers with what that one encoded of the same frames before."""
+    """Replaces an encoder: returns the encodings computed before for the same frames."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -281,9 +289,11 @@ def train_regressor(
     schedule: Schedule,
     name: str = "",
 ) -> Lifter:
-    """Train one network on single frames of ``people``, then on their windows, round ``encoders`` that stay as they are. They
-    should not have learned on the same people, whom they would describe better than any others. The order of the data depends
-    on the seed alone: every variant sees the same at the same step."""
+    """Train one network on single frames of ``people``, then on their windows, with frozen ``encoders``.
+
+    The encoders must have been trained on other people, since they describe their training data better than new data.
+    The order of the data is a function of the seed alone: every variant gets the same data at the same step.
+    """
     torch.manual_seed(seed)
     network = Lifter(config).train()
     parts = encoders_of(config)
@@ -307,7 +317,7 @@ def train_regressor(
                 encoded = shown.encoded[parts[part]]
                 vectors, behind = encoded.vectors[side, rows].flatten(0, 1), encoded.behind[side, rows].flatten(0, 1)
                 cache.answer = (vectors, behind) if part == "flow_encoder" else vectors
-            # Stand-ins do not look, but the network asks for something to look at.
+            # The cached encoder ignores its input, but the network requires an image.
             seen = replace(batch.seen, image=torch.zeros(*batch.seen.dt.shape, 1)) if config.image else batch.seen
             lifted = network(seen, network.start_state(size), alone=alone)
             joints, coco = body.skeleton(lifted.rotations, lifted.betas)

@@ -1,6 +1,6 @@
-"""Real video as a network meets it live: regions, flow, detections and small pictures of the one who is followed.
+"""Real video as a network receives it in real time: regions, flow, detections and crops of the tracked person.
 
-For evaluation only. Nothing of this ever reaches training: the shipped networks have seen no real person.
+For evaluation only; it is never used in training: the shipped networks have seen no real person.
 """
 
 from __future__ import annotations
@@ -29,14 +29,18 @@ from training.networks.inputs import FLOW_CELLS, IMAGE_SIDE, Observation
 
 @dataclass(frozen=True, slots=True)
 class RealClip:
-    """An unbroken stretch of T frames with one person in it. ``frames`` (T,) are its indices in the video; ``seen`` has
-    B = 1."""
+    """T consecutive frames of a video with one tracked person."""
 
     name: str
+    """Stem of the video's file name."""
     camera: Camera
+    """Intrinsics, px."""
     fps: float
+    """Frames per second."""
     frames: NDArray[np.int64]
+    """(T,) int64, indices in the video."""
     seen: Observation
+    """Inputs of the network, B = 1."""
 
 
 @dataclass(slots=True)
@@ -51,9 +55,17 @@ class _Row:
 
 
 def observe_video(path: Path, focal: float | None = None, most: int | None = None, least: int = 8) -> list[RealClip]:
-    """Everything that the live program would see of the person in a video, in stretches of ``least`` frames or more.
+    """Run the real-time observation on a video, and split it into clips of at least ``least`` frames.
 
-    ``focal`` px, where it is known; ``most`` frames are read. Raises `UserError` or `EngineError` as the program does.
+    Args:
+        path: The video.
+        focal: Focal length, px; estimated where None.
+        most: Largest number of frames to read.
+        least: Shortest clip that is kept.
+
+    Raises:
+        UserError: The video cannot be read.
+        EngineError: A network cannot be loaded.
     """
     crop, flow = Cropper(IMAGE_SIDE), DisFlow()
     stretches: list[list[_Row]] = []
@@ -73,23 +85,23 @@ def observe_video(path: Path, focal: float | None = None, most: int | None = Non
                 previous, last = frame, -1
                 continue
             person = people[0]
-            # Who was just found has no region yet that both frames were cut with.
+            # A newly detected person has no earlier region, hence no flow yet.
             box = boxes.get(person.person) or dict(tracker.boxes)[person.person]
             motion = None
             if previous is not None and person.person == last and person.person in boxes:
                 motion = cell_means(flow(previous, frame, box), FLOW_CELLS)
             else:
                 stretches.append([])
-            picture = cv2.cvtColor(crop(frame.image, box), cv2.COLOR_BGR2RGB)
+            rgb = cv2.cvtColor(crop(frame.image, box), cv2.COLOR_BGR2RGB)
             stretches[-1].append(
-                _Row(frame.sequence, frame.time_s, person.points, person.confidence, box, motion, np.asarray(picture))
+                _Row(frame.sequence, frame.time_s, person.points, person.confidence, box, motion, np.asarray(rgb))
             )
             previous, last = frame, person.person
     return [_clip(rows, path.stem, camera, source.fps) for rows in stretches if len(rows) >= least]
 
 
 def _frames(source: Source, most: int | None) -> Iterator[Frame]:
-    """The frames of a source, each in memory of its own: the last one is still needed for the flow."""
+    """The frames of a source, each in its own memory, because the previous one is still needed for the flow."""
     count = 0
     while most is None or count < most:
         buffer = source.new_buffer()

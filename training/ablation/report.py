@@ -1,4 +1,4 @@
-"""The ablation's tables and plot."""
+"""Tables and plot of the ablation."""
 
 from __future__ import annotations
 
@@ -44,14 +44,16 @@ _SUBSETS: Final = {
 
 
 def by_variant(results: Sequence[NetworkErrors]) -> dict[str, list[NetworkErrors]]:
-    """The results of every variant over its seeds, in the tables' order."""
+    """Results of every variant over its seeds, in the order of the tables."""
     found = {name: [errors for errors in results if errors.variant == name] for name in _TITLES}
     return {name: mine for name, mine in found.items() if mine}
 
 
 def markdown_tables(results: Sequence[NetworkErrors]) -> str:
-    """Three Markdown tables, each cell the mean over seeds and half the range behind it: the gap between synthetic and real
-    people on the joints that both have, whole bodies, and where flow should help."""
+    """Three Markdown tables, each cell the mean over seeds ± half the range.
+
+    The gap between synthetic and real people on common joints, whole bodies, and the cases where flow should help.
+    """
     rows = by_variant(results)
     gaps = ["input", "seeds"]
     for title in _GAPS.values():
@@ -91,7 +93,7 @@ def _cell(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:
 
 
 def draw_plot(results: Sequence[NetworkErrors], path: Path) -> None:
-    """Errors of every variant on synthetic and on real people, as bars; a whisker is half the range over seeds."""
+    """Bar chart of every variant's errors on synthetic and on real people; a whisker is half the range over seeds."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,1 +1,1 @@
-"""Readers for data sets of people in motion that a user may have; none of them ships with the project."""
+"""Readers for data sets of moving people that a user may have; none of them ships with the project."""

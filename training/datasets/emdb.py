@@ -1,7 +1,7 @@
 """Reading EMDB (Kaufmann et al., ICCV 2023): ``P0/00_sequence/P0_00_sequence_data.pkl`` and ``images`` beside it.
 
-Its licence allows research without commerce only. It stores SMPL parameters and no joints: these take SMPL of the same
-gender, which has a licence of its own. ``kp2d``, the same joints in the picture, are what the parameters give.
+Its licence allows non-commercial research only. It stores SMPL parameters but no joints: those need SMPL of the same
+gender, which has a licence of its own. ``kp2d`` are the projections of the same joints.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ HOME: Final = "fill in the form at emdb.ait.ethz.ch and unpack P0 to P9"
 FPS: Final = 30.0
 
 EmdbSubset = Literal["emdb1", "emdb2", "all"]
-"""The part that poses in the camera's frame are scored on, the one for trajectories in the world, or everything."""
+"""EMDB 1 (poses in the camera frame), EMDB 2 (trajectories in the world frame), or everything."""
 
 _GENDERS: Final[tuple[Gender, ...]] = ("female", "male", "neutral")
 
 
 def find_emdb(root: Path) -> list[Path]:
-    """All sequence files in the order of their names. Raises `DatasetError` if there are none."""
+    """All sequence files, sorted by name. Raises `DatasetError` if there are none."""
     found = sorted(root.glob("P*/*/*_data.pkl"))
     if not found:
         raise DatasetError(f"there are no EMDB sequences (P0/NAME/P0_NAME_data.pkl) in {root}: {HOME}")
@@ -31,13 +31,13 @@ def find_emdb(root: Path) -> list[Path]:
 
 
 def read_emdb(path: Path, part: EmdbSubset = "all") -> PersonSequence | None:
-    """One sequence; None if it is not of the ``part``.
+    """Read one sequence; None if it is not of the ``part``.
 
-    ``valid`` is False where the person is out of the picture or hidden (``good_frames_mask``). ``split`` is ``test``: all of
-    EMDB is for evaluation. `PersonSequence.pelvis` needs the resting body's pelvis.
+    ``valid`` is False where the person is outside the image or hidden (``good_frames_mask``). ``split`` is ``test``:
+    all of EMDB is for evaluation. `PersonSequence.pelvis` needs the rest body's pelvis.
 
     Raises:
-        DatasetError: The file is missing, damaged, refused (a pickle that asks for more than arrays), or lacks an entry.
+        DatasetError: The file is missing, damaged, refused (a pickle of more than arrays), or lacks an entry.
     """
     entries = Entries.read(path, HOME)
     if part != "all" and not bool(entries[part]):

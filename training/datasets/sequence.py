@@ -1,4 +1,4 @@
-"""What every data set says of one person in one recording, in this project's conventions."""
+"""One person in one recording of a data set, in this project's conventions."""
 
 from __future__ import annotations
 
@@ -28,18 +28,20 @@ class DatasetError(UserError, ValueError):
 class PersonSequence:
     """One person in T frames of one recording.
 
-    Poses and joints are in the frame of the CAMERA of their own picture (x right, y down, z forward; metres), so a moving
-    camera needs no care. What a data set does not have is None.
+    Poses and joints are in the CAMERA frame of their own image (x right, y down, z forward; metres), so a moving camera
+    needs no special treatment. Fields that a data set does not have are None.
     """
 
     dataset: str
+    """Name of the data set."""
     name: str
-    """Of the recording, as its files call it."""
+    """Name of the recording, as in its files."""
     person: int
     """Number of the person in the recording."""
     split: str
-    """As the data set calls it: ``train``, ``validation``, ``test``."""
+    """Split as the data set names it: ``train``, ``validation``, ``test``."""
     fps: float
+    """Frames per second."""
     gender: Gender
     """The SMPL model that pose and shape belong to."""
     camera_matrix: DoubleArray
@@ -51,21 +53,22 @@ class PersonSequence:
     betas: FloatArray
     """(10,) of that SMPL model."""
     valid: NDArray[np.bool_]
-    """(T,) whether the data set vouches for the frame."""
+    """(T,) False where the data set marks the frame as unreliable."""
     source: Path | None = None
-    """Renderer, or folder of pictures in the order of their names, of which frame t shows row t."""
+    """Video, or folder of images sorted by name, whose frame t belongs to row t."""
     joints: FloatArray | None = None
     """(T, 24, 3) SMPL joints, metres, camera frame."""
     keypoints_px: FloatArray | None = None
-    """(T, 17, 2) COCO keypoints as somebody's detector found them, pixels; the data set's own, not the truth."""
+    """(T, 17, 2) COCO keypoints of the data set's own detector (not ground truth), pixels."""
     keypoint_confidence: FloatArray | None = None
-    """(T, 17) in 0..1; 0 for what was not found."""
+    """(T, 17) in 0..1; 0 where a keypoint was not found."""
     world_to_camera: DoubleArray | None = None
-    """(T, 4, 4) rigid: a point of the world in the camera's frame, metres."""
+    """(T, 4, 4) rigid transforms from the world to the camera frame, metres."""
     transl: FloatArray | None = None
     """(T, 3) SMPL's own ``transl``: the shift of the model's origin (not of the pelvis) in the WORLD, metres."""
 
     def __post_init__(self) -> None:
+        """Raise `DatasetError` unless all shapes agree."""
         count = len(self.global_orient)
         shapes = {
             "camera_matrix": (3, 3),
@@ -85,11 +88,12 @@ class PersonSequence:
                 raise DatasetError(f"{self.dataset} {self.name}: {name} is {value.shape}, should be {shape}")
 
     def __len__(self) -> int:
+        """T."""
         return len(self.global_orient)
 
     @property
     def joints_px(self) -> FloatArray | None:
-        """(T, 24, 2) the joints in the picture, pixels, not rounded."""
+        """(T, 24, 2) projected joints, pixels, not rounded; None without joints, NaN behind the camera."""
         if self.joints is None:
             return None
         points = self.joints @ self.camera_matrix.T.astype(np.float32)
@@ -97,10 +101,14 @@ class PersonSequence:
             return np.where(points[..., 2:] > 0, points[..., :2] / points[..., 2:], np.nan).astype(np.float32)
 
     def pelvis(self, rest_pelvis: NDArray[np.floating[Any]] | None = None) -> FloatArray:
-        """(T, 3) the pelvis joint in the camera's frame, metres.
+        """The pelvis joint in the camera frame, (T, 3) float32, metres.
 
-        ``rest_pelvis`` (3,) is that joint of the resting body with this gender and these betas (`NumpyBody.rest_pelvis`);
-        it is needed, and used, only where the data set has no joints. Raises `ValueError` without it.
+        Args:
+            rest_pelvis: (3,) that joint of the rest body with this gender and these betas (`NumpyBody.rest_pelvis`).
+                Needed, and used, only where the data set has no joints.
+
+        Raises:
+            ValueError: It is needed but not given.
         """
         if self.joints is not None:
             return self.joints[:, 0]
@@ -112,27 +120,28 @@ class PersonSequence:
 
 
 def transform_points(points: DoubleArray, transforms: DoubleArray) -> DoubleArray:
-    """(T, ..., 3) points by (T, 4, 4) rigid transforms."""
+    """Points (T, ..., 3) transformed by the rigid transforms (T, 4, 4)."""
     flat = points.reshape(len(points), -1, 3)
     moved: DoubleArray = flat @ transforms[:, :3, :3].transpose(0, 2, 1) + transforms[:, None, :3, 3]
     return moved.reshape(points.shape)
 
 
 def rotate_axis_angle(transforms: DoubleArray, axis_angle: NDArray[np.floating[Any]]) -> FloatArray:
-    """(T, 3) axis-angle rotations followed by those of (T, 4, 4) transforms."""
+    """Axis-angle rotations (T, 3) followed by the rotations of the transforms (T, 4, 4)."""
     turned = transforms[:, :3, :3] @ axis_angle_to_matrix(np.asarray(axis_angle, np.float64))
     return np.asarray(matrix_to_axis_angle(turned), np.float32)
 
 
 class Entries:
-    """A dictionary from a data set's pickle; whatever is wrong with an entry is a `DatasetError` that names it."""
+    """A dictionary from a data set's pickle. Anything wrong with an entry is a `DatasetError` that names it."""
 
     def __init__(self, fields: Mapping[Any, Any], origin: str, home: str) -> None:
+        """Wrap ``fields``, read from ``origin``; ``home`` tells where to get the data set."""
         self._fields, self._origin, self._home = fields, origin, home
 
     @classmethod
     def read(cls, path: Path, home: str) -> Entries:
-        """The dictionary in a pickle, read without running anything. ``home`` says where to get the data set."""
+        """The dictionary in a pickle, read without running code. ``home`` tells where to get the data set."""
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -146,20 +155,21 @@ class Entries:
         return cls(loaded, str(path), home)
 
     def __getitem__(self, name: str) -> Any:
+        """The entry ``name``. Raises `DatasetError` if it is missing."""
         try:
             return self._fields[name]
         except KeyError:
             raise DatasetError(f"{self._origin} lacks {name!r}: {self._home}") from None
 
     def inner(self, name: str) -> Entries:
-        """An entry that is a dictionary itself."""
+        """An entry that is itself a dictionary."""
         value = self[name]
         if not isinstance(value, Mapping):
             raise DatasetError(f"{self._origin}: {name!r} is a {type(value).__name__}, no dictionary: {self._home}")
         return Entries(value, f"{self._origin} [{name!r}]", self._home)
 
     def array(self, name: str, shape: tuple[int | None, ...], person: int | None = None) -> DoubleArray:
-        """An entry, or the ``person``-th of a list, as float64 of ``shape``, where None is any length."""
+        """An entry, or item ``person`` of a list, as float64 of ``shape``, where None is any length."""
         value = self[name]
         try:
             if person is not None:
@@ -176,7 +186,7 @@ class Entries:
         return array
 
     def shape(self, name: str, person: int | None = None) -> FloatArray:
-        """The first ten of an entry with ten betas or more, in a row or a column."""
+        """The first ten betas of an entry with ten or more, in a row or a column, (10,) float32."""
         value = self[name]
         try:
             betas = np.asarray(value if person is None else value[person], np.float32).ravel()

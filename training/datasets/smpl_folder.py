@@ -19,12 +19,13 @@ NAMES_14: Final = (
     "right ankle", "right knee", "right hip", "left hip", "left knee", "left ankle", "right wrist", "right elbow",
     "right shoulder", "left shoulder", "left elbow", "left wrist", "neck", "head top",
 )  # fmt: skip
-"""The joints that 3DPW is scored on."""
+"""The joints of 3DPW's evaluation protocol."""
 
 HIPS_14: Final = [NAMES_14.index("right hip"), NAMES_14.index("left hip")]
+"""Rows of the hips in `NAMES_14`."""
 
 _ROWS_14: Final = [6, 5, 4, 1, 2, 3, 16, 15, 14, 11, 12, 13, 8, 10]
-"""The rows of J_regressor_h36m (17 joints of Human3.6M) that they are, in that order."""
+"""Rows of J_regressor_h36m (17 joints of Human3.6M) for `NAMES_14`."""
 
 _PATTERNS: Final[dict[Gender, str]] = {
     "female": r"smpl_female|basicmodel_f(emale)?_",
@@ -34,19 +35,20 @@ _PATTERNS: Final[dict[Gender, str]] = {
 
 
 class SmplFolder:
-    """Bodies by gender, loaded when they are first asked for.
+    """Bodies by gender, loaded on first use.
 
-    Files go by their names as released (``basicmodel_f_lbs_10_207_0_v1.1.0.pkl``) or as smplx has them
-    (``SMPL_FEMALE.pkl``), with ``J_regressor_h36m.npy`` (17, 6890) beside them or at ``regressor``.
+    Files have their released names (``basicmodel_f_lbs_10_207_0_v1.1.0.pkl``) or those of smplx (``SMPL_FEMALE.pkl``),
+    with ``J_regressor_h36m.npy`` (17, 6890) beside them or at ``regressor``.
     """
 
     def __init__(self, folder: Path, regressor: Path | None = None) -> None:
+        """Take the folder; nothing is read yet."""
         self._folder = folder
         self._regressor = regressor or folder / "J_regressor_h36m.npy"
         self._bodies: dict[Gender, BodyArrays] = {}
 
     def body(self, gender: Gender) -> BodyArrays:
-        """One body. Raises `DatasetError` if it is missing, `BodyError` if it cannot be read."""
+        """The body of one gender. Raises `DatasetError` if it is missing, `BodyError` if it cannot be read."""
         if gender not in self._bodies:
             found = [
                 path
@@ -61,7 +63,7 @@ class SmplFolder:
         return self._bodies[gender]
 
     def body_with_hash(self, sha256: str) -> BodyArrays | None:
-        """The body of any gender that a file of this hash holds."""
+        """The body, of any gender, whose file has this SHA-256 hash; None if there is none."""
         for gender in _PATTERNS:
             try:
                 arrays = self.body(gender)
@@ -72,7 +74,11 @@ class SmplFolder:
         return None
 
     def regressor_14(self) -> NDArray[np.float32]:
-        """(14, 6890): the joints `NAMES_14` from vertices. Raises `DatasetError` if the file is missing or another."""
+        """Regressor (14, 6890) float32 of the joints `NAMES_14` from vertices.
+
+        Raises:
+            DatasetError: The file is missing or has another shape.
+        """
         try:
             rows: NDArray[Any] = np.load(self._regressor, allow_pickle=False)
         except FileNotFoundError:

@@ -1,13 +1,13 @@
-"""Reading SURREAL (Varol et al., CVPR 2017): NAME.mp4, NAME_info.mat, NAME_segm.mat and NAME_gtflow.mat of 320 x 240 clips.
+"""Reading SURREAL (Varol et al., CVPR 2017): NAME.mp4, NAME_info.mat, NAME_segm.mat and NAME_gtflow.mat.
 
-Its licence allows research without commerce only. Three things about it are unusual:
+The clips are 320 x 240. The licence allows non-commercial research only. Three peculiarities:
 
-- Its camera matrix is a mirror (determinant -1): the films show everybody's left as right. Here a person is described AS
-  SEEN, by the mirrored pose and with left and right swapped, so that pose, joints and part labels agree with the pictures
-  and with every other data set.
-- ``joints2D`` are rounded to whole pixels. They are not used: `PersonSequence.joints_px` projects ``joints3D``.
-- The flow's signs and whether it leads to the next or from the last frame are not documented. They are found by comparing it
-  with the motion of the joints.
+- Its camera matrix is a reflection (determinant -1): the videos show left and right exchanged. People are described
+  here as they APPEAR, by the mirrored pose with left and right swapped, so that pose, joints and part labels agree with
+  the images and with every other data set.
+- ``joints2D`` are rounded to whole pixels and not used: `PersonSequence.joints_px` projects ``joints3D``.
+- The flow's signs and its direction in time (to the next frame or from the previous one) are not documented. They are
+  determined by comparison with the motion of the joints.
 """
 
 from __future__ import annotations
@@ -31,11 +31,14 @@ from training.motion.archive import ARCHIVE_ERRORS
 
 HOME: Final = "ask for access at di.ens.fr/willow/research/surreal/data"
 IMAGE_SIZE: Final = (320, 240)
+"""Width and height of the videos, px."""
 FPS: Final = 30.0
 
 CAMERA_MATRIX: Final = np.array([[600.0, 0, 159.5], [0, 600, 119.5], [0, 0, 1]])
-"""A 60 mm lens before a sensor 32 mm wide and 320 pixels across. Blender counts from the corner of the picture, this project
-from the centre of the first pixel: hence 159.5 and not 160."""
+"""Intrinsics of a 60 mm lens on a sensor 32 mm wide and 320 pixels across.
+
+Blender counts from the image's corner, this project from the first pixel's centre: hence 159.5 and not 160.
+"""
 
 _WORLD_TO_CAMERA: Final = np.array([[0.0, 0, -1], [0, 1, 0], [-1, 0, 0]])
 _MIRROR: Final = np.diag([-1.0, 1, 1])
@@ -47,15 +50,19 @@ class SurrealFlow:
     """True optical flow of a clip of T frames."""
 
     fields: FloatArray
-    """(T - 1, 240, 320, 2) pixels from frame t to frame t + 1, of the point that is seen at a pixel of frame t, or of frame
-    t + 1 with ``of_later``. The background is still by construction."""
+    """(T - 1, 240, 320, 2) pixels from frame t to t + 1, at pixels of frame t, or of frame t + 1 with ``of_later``.
+
+    The background is static by construction.
+    """
     of_later: bool
+    """Whether the fields are defined at the pixels of the later frame."""
 
 
 def find_surreal(root: Path, split: str = "train") -> list[Path]:
-    """The ``_info.mat`` files of one split (``train``, ``val``, ``test``) below the folder ``cmu``, in order.
+    """The ``_info.mat`` files of one split (``train``, ``val``, ``test``) below the folder ``cmu``, sorted.
 
-    Raises `DatasetError` if there are none.
+    Raises:
+        DatasetError: There are none.
     """
     found = sorted((root / split).glob("run*/*/*_info.mat"))
     if not found:
@@ -64,7 +71,7 @@ def find_surreal(root: Path, split: str = "train") -> list[Path]:
 
 
 def read_surreal(info: Path) -> PersonSequence:
-    """The person of one clip, from its ``_info.mat``. ``source`` is the film beside it, whether it is there or not.
+    """Read the person of one clip from its ``_info.mat``. ``source`` is the video beside it, which need not exist.
 
     Raises:
         DatasetError: The file is missing, damaged, or lacks an entry.
@@ -96,10 +103,13 @@ def read_surreal(info: Path) -> PersonSequence:
 
 
 def read_parts(info: Path) -> NDArray[np.uint8]:
-    """(T, 240, 320) labels of a clip, from the ``_segm.mat`` beside its ``_info.mat``: 0 background, else 1 + the index of
-    the joint that moves the part, in this project's order and with the left and right that are SEEN.
+    """Part labels (T, 240, 320) uint8 of a clip, from the ``_segm.mat`` beside its ``_info.mat``.
 
-    Raises `DatasetError` if the file is missing or damaged.
+    0 is background, otherwise 1 + the index of the joint that moves the part, in this project's order, with left and
+    right as they APPEAR.
+
+    Raises:
+        DatasetError: The file is missing or damaged.
     """
     path = info.with_name(f"{_stem(info)}_segm.mat")
     labels = _frames(path, "segm", IMAGE_SIZE[::-1]).astype(np.int64)
@@ -109,9 +119,10 @@ def read_parts(info: Path) -> NDArray[np.uint8]:
 
 
 def read_flow(info: Path) -> SurrealFlow:
-    """The true flow of a clip, from the ``_gtflow.mat`` beside its ``_info.mat``; ``_segm.mat`` is needed, too.
+    """True flow of a clip, from the ``_gtflow.mat`` beside its ``_info.mat``; ``_segm.mat`` is needed, too.
 
-    Raises `DatasetError` if a file is missing or damaged, or if no signs make the flow fit the motion of the joints.
+    Raises:
+        DatasetError: A file is missing or damaged, or no choice of signs fits the motion of the joints.
     """
     path = info.with_name(f"{_stem(info)}_gtflow.mat")
     stored = _frames(path, "gtflow", (*IMAGE_SIZE[::-1], 2)).astype(np.float32)
@@ -120,7 +131,7 @@ def read_flow(info: Path) -> SurrealFlow:
     if points is None or len(stored) != len(points) or len(parts) != len(points):
         raise DatasetError(f"{path}: flow, parts and poses are not of the same frames: {HOME}")
     step, signs = _convention(stored, np.asarray(points, np.float64), parts, path)
-    # Towards the last frame, seen in frame t: the motion from t - 1 to t is its opposite.
+    # Flow from frame t back to t - 1 is the opposite of the motion from t - 1 to t.
     fields = stored[:-1] * signs if step > 0 else -stored[1:] * signs
     return SurrealFlow(fields.astype(np.float32), of_later=step < 0)
 
@@ -128,7 +139,7 @@ def read_flow(info: Path) -> SurrealFlow:
 def _convention(
     stored: FloatArray, points: DoubleArray, parts: NDArray[np.uint8], path: Path
 ) -> tuple[int, FloatArray]:
-    """Step (1: to the next frame, -1: to the last) and signs (2,) that make the flow fit the joints best."""
+    """Step (1: to the next frame, -1: to the previous one) and signs (2,) that fit the motion of the joints best."""
     width, height = IMAGE_SIZE
     column, row = (np.nan_to_num(points[..., axis], nan=-1).round().astype(np.int64) for axis in (0, 1))
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
@@ -138,7 +149,7 @@ def _convention(
     flow = stored[frame, row, column]
     if len(points) < 2 or not inside[:-1].any():
         raise DatasetError(
-            f"{path}: nobody is seen in two frames, so the flow's direction cannot be told: use another clip"
+            f"{path}: nobody is seen in two frames, so the flow's direction cannot be determined: use another clip"
         )
     misfits: dict[tuple[int, float, float], float] = {}
     for step, x, y in product((1, -1), (1.0, -1.0), (1.0, -1.0)):
@@ -177,7 +188,7 @@ def _get(fields: Mapping[str, Any], path: Path, name: str) -> NDArray[Any]:
 
 
 def _entry(fields: Mapping[str, Any], path: Path, name: str, shape: tuple[int, ...]) -> DoubleArray:
-    """An entry of ``shape`` + (T,) as float64 (T,) + ``shape``; MATLAB drops a last axis of one frame."""
+    """An entry of ``shape`` + (T,) as float64 (T,) + ``shape``. MATLAB drops a last axis of length one."""
     array = _get(fields, path, name)
     if array.shape == shape:
         array = array[..., None]
@@ -188,7 +199,7 @@ def _entry(fields: Mapping[str, Any], path: Path, name: str, shape: tuple[int, .
 
 
 def _frames(path: Path, prefix: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The entries ``prefix_1``, ``prefix_2``, ... of a file, each of ``shape``, in their order."""
+    """The entries ``prefix_1``, ``prefix_2``, ... of a file, each of ``shape``, in order."""
     fields = _load(path)
     count = sum(name.startswith(f"{prefix}_") for name in fields)
     if not count:

@@ -1,6 +1,6 @@
-"""Reading 3DPW (von Marcard et al., ECCV 2018): ``sequenceFiles/SPLIT/NAME.pkl`` and ``imageFiles/NAME/image_00000.jpg``.
+"""Reading 3DPW (von Marcard et al., ECCV 2018): ``sequenceFiles/SPLIT/NAME.pkl`` and ``imageFiles/NAME/``.
 
-Its licence allows research without commerce only, and its poses belong to SMPL's female and male models.
+Its licence allows non-commercial research only, and its poses are for SMPL's female and male models.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from training.datasets.sequence import (
 HOME: Final = "register at virtualhumans.mpi-inf.mpg.de/3DPW and unpack sequenceFiles.zip and imageFiles.zip there"
 SPLITS: Final = ("train", "validation", "test")
 FPS: Final = 30.0
-"""Of ``poses``, which are aligned with the pictures (``poses_60Hz`` are the sensors' own)."""
+"""Frame rate of ``poses``, which are aligned with the images (``poses_60Hz`` are at the sensors' own rate)."""
 
 OPENPOSE_KEYPOINTS: Final = (
     "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
@@ -36,7 +36,7 @@ _GENDERS: Final[dict[str, Gender]] = {"f": "female", "m": "male"}
 
 
 def find_threedpw(root: Path, split: str = "test") -> list[Path]:
-    """The sequence files of one split in the order of their names. Raises `DatasetError` if there are none."""
+    """The sequence files of one split, sorted by name. Raises `DatasetError` if there are none."""
     if split not in SPLITS:
         raise DatasetError(f"3DPW has no split {split!r}: choose {', '.join(SPLITS)}")
     folder = root / "sequenceFiles" / split
@@ -47,13 +47,13 @@ def find_threedpw(root: Path, split: str = "test") -> list[Path]:
 
 
 def read_threedpw(path: Path) -> list[PersonSequence]:
-    """The people of one sequence file.
+    """Read the people of one sequence file.
 
-    ``source`` is the folder of pictures, whether it is there or not. ``keypoints_px`` are the data set's own OpenPose
-    detections. ``valid`` says where the camera's pose could be aligned with the picture (``campose_valid``).
+    ``source`` is the folder of images, which need not exist. ``keypoints_px`` are the data set's own OpenPose
+    detections. ``valid`` is True where the camera pose could be aligned with the image (``campose_valid``).
 
     Raises:
-        DatasetError: The file is missing, damaged, refused (a pickle that asks for more than arrays), or lacks an entry.
+        DatasetError: The file is missing, damaged, refused (a pickle of more than arrays), or lacks an entry.
     """
     entries = Entries.read(path, HOME)
     name, people = str(entries["sequence"]), entries["genders"]

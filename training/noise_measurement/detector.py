@@ -1,4 +1,6 @@
-"""Measure a keypoint detector's noise: python -m training.noise_measurement.detector --motion FOLDER
+"""Measure a keypoint detector's noise.
+
+    python -m training.noise_measurement.detector --motion FOLDER
 
 Renders the default body in random colours, in motion, with random cameras and backgrounds; runs the shipped keypoint
 networks on the frames, and fits the tables of `training.simulation.detector_noise` to their errors. How much easier
@@ -27,7 +29,6 @@ from realtime.draw.raster import Rasteriser
 from realtime.records import Box
 from realtime.stages.keypoints import MoveNet
 from training.motion.bank import Augmentation, MotionBank
-from training.motion.clip import MotionError
 from training.motion.opening import open_clips
 from training.noise_measurement.fit_detector import Observations, fit_detector_noise
 from training.simulation.batches import keypoint_visibility
@@ -136,5 +137,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_with_one_line(MotionError):
+    with exit_with_one_line():
         typer.run(main)

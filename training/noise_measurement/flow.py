@@ -1,4 +1,6 @@
-"""Compare estimated with exact optical flow: python -m training.noise_measurement.flow --motion FOLDER
+"""Compare estimated with exact optical flow.
+
+    python -m training.noise_measurement.flow --motion FOLDER
 
 Renders synthetic people, runs the real-time flow estimator on the frames, and compares its field with the exact one.
 Prints end-point errors by speed, and fits the model of the estimator on the 32 x 32 cells that the network reads:
@@ -28,7 +30,6 @@ from engines.registry import open_engine
 from realtime.records import Box
 from realtime.stages.flow import SIZE, CropFlow, RaftFlow
 from training.motion.bank import MotionBank
-from training.motion.clip import MotionError
 from training.motion.opening import open_clips
 from training.noise_measurement.fit_flow import CellPairs, fit_flow_noise
 from training.simulation.detector_noise import NoiseSampler, load_noise
@@ -158,5 +159,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_with_one_line(MotionError):
+    with exit_with_one_line():
         typer.run(main)

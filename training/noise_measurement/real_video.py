@@ -1,4 +1,6 @@
-"""Compare detections in real and rendered video: python -m training.noise_measurement.real_video MOTION.npz ...
+"""Compare detections in real and rendered video.
+
+    python -m training.noise_measurement.real_video MOTION.npz ...
 
 The noise tables (`training.simulation.detector_noise`) come from rendered people, whose ground truth is exact but who
 look unlike a detector's training data: it is much less confident on them. Recordings of real video (``run_camera.py

@@ -1,4 +1,6 @@
-"""Render synthetic people: python -m training.synth --motion FOLDER --output FOLDER --shards 0-9
+"""Render synthetic people.
+
+    python -m training.synth --motion FOLDER --output FOLDER --shards 0-9
 
 A shard is a function of the seed and its own number, so any machine can make any shard, in any order. A second run
 makes only the shards that are missing or damaged.
@@ -16,10 +18,10 @@ from typing import Annotated
 
 import typer
 
-from training.motion.clip import MotionError
-from training.synth.cluster import LOCAL_CLUSTER, ClusterError, run_ray
+from common.errors import exit_with_one_line
+from training.synth.cluster import LOCAL_CLUSTER, run_ray
 from training.synth.factory import KINDS, SPLITS, ShardJob, make_shard
-from training.synth.shards import ShardError, ShardRow
+from training.synth.shards import ShardRow
 
 
 def shard_numbers(text: str) -> range:
@@ -64,15 +66,17 @@ def main(
     output: Annotated[Path, typer.Option(help="folder of the shards and their index")],
     shards: Annotated[str, typer.Option(help="numbers of the shards: 7 or 0-9")] = "0",
     kind: Annotated[str, typer.Option(help="what to make: " + ", ".join(KINDS))] = "windows",
-    split: Annotated[str, typer.Option(help="whose motion: train, val or test")] = "train",
+    split: Annotated[str, typer.Option(help="split of the motion: train, val or test")] = "train",
     samples: Annotated[int, typer.Option(min=1, help="samples in a shard")] = 50,
-    seed: Annotated[int, typer.Option(min=0, help="another seed, other people")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="seed: another one gives other people, cameras and surroundings")
+    ] = 0,
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine")] = 1,
     ray: Annotated[
         str, typer.Option(metavar="[ADDRESS]", help="use a Ray cluster: of this machine, or at ADDRESS")
     ] = "",
 ) -> None:
-    """Make the shards that are missing or damaged."""
+    """Render synthetic people into shards: only those that are missing or damaged are made."""
     if kind not in KINDS:
         raise typer.BadParameter(f"--kind is one of {', '.join(KINDS)}, not {kind!r}")
     if split not in SPLITS:
@@ -81,16 +85,14 @@ def main(
     motion, output = motion.absolute(), output.absolute()
     jobs = [ShardJob(kind, split, seed, shard, samples, motion, output) for shard in shard_numbers(shards)]
     start, made = time.monotonic(), 0
-    try:
-        for row, new in run_ray(jobs, ray, workers if workers > 1 else None) if ray else run_local(jobs, workers):
-            made += row.samples * new
-            seconds = time.monotonic() - start
-            done = f"{row.samples} samples, {row.size / 1e6:.1f} MB" if new else "is there"
-            print(f"{row.file}: {done}  ({made / seconds:.2f} samples/s)", flush=True)
-    except (ClusterError, MotionError, ShardError) as error:
-        raise SystemExit(f"error: {error}") from None
+    for row, new in run_ray(jobs, ray, workers if workers > 1 else None) if ray else run_local(jobs, workers):
+        made += row.samples * new
+        seconds = time.monotonic() - start
+        done = f"{row.samples} samples, {row.size / 1e6:.1f} MB" if new else "exists"
+        print(f"{row.file}: {done}  ({made / seconds:.2f} samples/s)", flush=True)
 
 
 if __name__ == "__main__":
     sys.argv[1:] = with_address(sys.argv[1:])
-    typer.run(main)
+    with exit_with_one_line():
+        typer.run(main)

@@ -1,4 +1,6 @@
-"""Throughput of rendering: python -m training.synth.bench --motion FOLDER
+"""Throughput of rendering.
+
+    python -m training.synth.bench --motion FOLDER
 
 Measured in processor seconds of one core, from sampling motion to finished arrays, without compilation and loading.
 """
@@ -21,7 +23,6 @@ from body.lbs_torch import TorchBody
 from body.model import load_body
 from common.errors import exit_with_one_line
 from training.motion.bank import MotionBank
-from training.motion.clip import MotionError
 from training.motion.opening import open_clips
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.synth.frames import FPS, SCENE, full_viewport, generate_frames, generate_motion
@@ -88,5 +89,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_with_one_line(MotionError):
+    with exit_with_one_line():
         typer.run(main)

@@ -1,10 +1,13 @@
-"""Draw samples for inspection: python -m training.synth.contact_sheet FOLDER --output SHEET.png
+"""Draw samples for inspection.
+
+    python -m training.synth.contact_sheet FOLDER --output SHEET.png
 
 One strip per sample. Optical flow is colour coded: hue is direction, brightness is speed.
 """
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -15,8 +18,9 @@ from numpy.typing import NDArray
 
 from body.joints import COCO_EDGES
 from common.arrays import ImageArray
+from common.errors import UserError, exit_with_one_line
 from training.synth.frames import OTHER_LABEL, decode_flow
-from training.synth.shards import ShardError, find_shards, read_shard
+from training.synth.shards import find_shards, read_shard
 
 TILE: Final = 128
 FULL: Final = 0.04
@@ -124,21 +128,17 @@ def main(
     if kind not in STRIPS:
         raise typer.BadParameter(f"--kind is one of {', '.join(STRIPS)}, not {kind!r}")
     strips: list[ImageArray] = []
-    try:
-        for row in find_shards(folder, kind, split):
-            for _, sample in read_shard(folder, row):
-                strips.append(STRIPS[kind](sample))
-                if len(strips) == count:
-                    break
-            if len(strips) == count:
-                break
-    except ShardError as error:
-        raise SystemExit(f"error: {error}") from None
+    for row in find_shards(folder, kind, split):
+        samples = read_shard(folder, row)
+        strips += [STRIPS[kind](sample) for _, sample in islice(samples, count - len(strips))]
+        if len(strips) == count:
+            break
     output.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(output), sheet(strips, columns)):
-        raise SystemExit(f"error: cannot write {output}: give a name that ends in .png or .jpg")
+        raise UserError(f"cannot write {output}: give a name that ends in .png or .jpg")
     print(f"{output}: {len(strips)} samples")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with exit_with_one_line():
+        typer.run(main)

@@ -70,14 +70,14 @@ def seeds(job: ShardJob) -> list[int]:
 
 def generate_samples(job: ShardJob) -> Iterator[Sample]:
     """The samples of one shard. Motion of the training split is augmented; the other splits use it as recorded."""
-    motion, scenes, detector, pictures, _ = seeds(job)
+    motion, scenes, detector, sensor_noise, _ = seeds(job)
     bank = _bank(job.motion, job.split)
     bank.generator.manual_seed(motion)
     arrays = load_body()
     augmentation = Augmentation() if job.split == "train" else NONE
     maker = SceneSampler(bank, arrays, TorchBody(arrays), scenes, augmentation)
     noise = NoiseSampler(load_noise(), detector)
-    return KINDS[job.kind](maker, noise, np.random.default_rng(pictures), job.count)
+    return KINDS[job.kind](maker, noise, np.random.default_rng(sensor_noise), job.count)
 
 
 def make_shard(job: ShardJob) -> tuple[ShardRow, bool]:

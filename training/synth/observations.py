@@ -124,6 +124,7 @@ class RegionRenderer:
     """
 
     def __init__(self, renderer: Renderer, boxes: list[Box], sensor: Sensor) -> None:
+        """Choose the scale from ``boxes``, px of the full image, and keep ``sensor`` for all frames."""
         self._renderer, self._sensor = renderer, sensor
         self.scale = min(1.0, 2 * SIZE / float(np.median([box.size for box in boxes])))
         width, height = renderer.scene.size
@@ -133,8 +134,8 @@ class RegionRenderer:
         """Render the region of ``frame`` that covers ``boxes`` (px of the full image) and apply the sensor model."""
         region = covering_region([self.scale_box(box) for box in boxes], *self.size)
         view = region_viewport(self._renderer.scene, *region, self.scale)
-        picture = self._renderer.render(frame, view, 1 if self.scale < 1 else 2)
-        return RenderedRegion(region[0], region[1], self._sensor(picture, rng))
+        image = self._renderer.render(frame, view, 1 if self.scale < 1 else 2)
+        return RenderedRegion(region[0], region[1], self._sensor(image, rng))
 
     def scale_box(self, box: Box) -> Box:
         """A box of the full image in pixels of the scaled image."""

@@ -25,6 +25,7 @@ import typer
 from numpy.typing import NDArray
 
 from common.arrays import FloatArray, ImageArray
+from common.errors import UserError, exit_with_one_line
 
 PHOTOGRAPHS: Final = Path(__file__).with_name("photographs")
 MANIFEST: Final = Path(__file__).parents[1] / "manifest.json"
@@ -126,7 +127,7 @@ def main(
 ) -> None:
     """Make the files again from the two packages. Needs OpenEXR: pip install OpenEXR."""
     if hashlib.sha256(panoramas_archive.read_bytes()).hexdigest() != PANORAMAS[1]:
-        raise SystemExit(f"error: {panoramas_archive} is not the pinned archive: npm pack @pmndrs/assets@1.7.0")
+        raise UserError(f"{panoramas_archive} is not the pinned archive: npm pack @pmndrs/assets@1.7.0")
     PHOTOGRAPHS.mkdir(exist_ok=True)
     origins: dict[str, str] = {}
     lights: dict[str, NDArray[np.float16]] = {}
@@ -184,4 +185,5 @@ def _write(path: Path, image: ImageArray, quality: int) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    with exit_with_one_line():
+        typer.run(main)

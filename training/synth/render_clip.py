@@ -1,4 +1,6 @@
-"""Render a clip of a synthetic walking person: python -m training.synth.render_clip --motion FOLDER
+"""Render a clip of a synthetic walking person.
+
+    python -m training.synth.render_clip --motion FOLDER
 
 Made once for the repository: the demo plays it where its real clip is not available.
 """
@@ -19,7 +21,6 @@ from common.camera import Camera
 from common.errors import exit_with_one_line
 from realtime.draw.raster import Rasteriser
 from realtime.outputs.video import VideoRecorder
-from training.motion.clip import MotionError
 from training.motion.opening import open_clips
 from training.synth.appearance import sample_vertex_colours
 from training.synth.backgrounds import sample_background
@@ -55,5 +56,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_with_one_line(MotionError):
+    with exit_with_one_line():
         typer.run(main)

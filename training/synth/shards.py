@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
+from common.files import write_bytes_atomically
 
 INDEX: Final = "index"
 
@@ -78,9 +79,7 @@ def write_shard(folder: Path, kind: str, split: str, seed: int, shard: int, samp
         part.replace(folder / name)
     finally:
         part.unlink(missing_ok=True)
-    text = _row_path(folder, name).with_suffix(f".{os.getpid()}.part")
-    text.write_text(json.dumps(asdict(row)) + "\n")
-    text.replace(_row_path(folder, name))
+    write_bytes_atomically(_row_path(folder, name), (json.dumps(asdict(row)) + "\n").encode())
     return row
 
 

@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 
 from body.lbs_torch import TorchBody
 from body.model import BodyArrays
+from common.errors import UserError
 from training.motion.bank import NONE, MotionBank
 from training.motion.clip import Clip
 from training.simulation.detector_noise import NoiseSampler, load_noise
@@ -117,5 +118,5 @@ def test_a_contact_sheet_of_every_kind(maker: SceneSampler, frames: list[Sample]
         assert image is not None
         assert image.shape[0] == len(samples) * (contact_sheet.TILE + 4)
         assert image.std() > 10
-    with pytest.raises(SystemExit, match="no finished"):
+    with pytest.raises(UserError, match="no finished"):
         contact_sheet.main(tmp_path / "nowhere", sheet, "frames", "train", 4, 1)

@@ -75,7 +75,9 @@ def counted_frames(sequence: PersonSequence) -> NDArray[np.bool_]:
     return counted
 
 
-def score_threedpw(people: Several[PersonSequence], motion: Motion, smpl: SmplFolder | None = None) -> list[ProtocolScores]:
+def score_threedpw(
+    people: Several[PersonSequence], motion: Motion, smpl: SmplFolder | None = None
+) -> list[ProtocolScores]:
     """Score a motion on the people of one recording of 3DPW, who are found by where their keypoints lie.
 
     Args:

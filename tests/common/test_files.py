@@ -1,12 +1,125 @@
-"""Files that are written whole, and what is said where they cannot be."""
+"""Files are whole or as they were, whatever happens while they are written."""
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
-from common.files import reason_of
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import UserError
+from common.files import cache_folder, check_writable, reason_of, write_atomically, write_bytes_atomically
+
+on_posix = pytest.mark.skipif(os.name != "posix", reason="permissions and signals are POSIX's")
+
+
+@given(old=st.binary(max_size=100), new=st.binary(max_size=100))
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, old: bytes, new: bytes) -> None:
+    path = tmp_path_factory.mktemp("files") / "file.bin"
+    for data in (old, new):
+        write_bytes_atomically(path, data)
+        assert path.read_bytes() == data
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    with pytest.raises(error), write_atomically(path) as file:
+        file.write(b"half of the new")
+        raise error
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_leaves_no_new_file(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), write_atomically(tmp_path / "file.bin") as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+@on_posix
+def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    program = (
+        "import os, signal, sys; from pathlib import Path; from common.files import write_atomically\n"
+        "with write_atomically(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half of the new'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    ended = subprocess.run([sys.executable, "-c", program, str(path)], cwd=root, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert path.read_bytes() == b"old"
+
+
+def test_a_failed_replacement_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+
+    def full(*_names: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="full"):
+        write_bytes_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@on_posix
+@pytest.mark.parametrize("mode", [0o644, 0o600, 0o755])
+def test_permissions_are_those_asked_for(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "file.bin"
+    write_bytes_atomically(path, b"data", mode)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="nowhere"):
+        write_bytes_atomically(tmp_path / "nowhere" / "file.bin", b"data")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="XDG folders are Linux's")
+def test_the_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert cache_folder() == tmp_path / "cache" / "motionmesh"
+    assert not cache_folder().exists()
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "motionmesh"
+
+
+def test_checking_leaves_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "file.bin"
+    check_writable(path)
+    assert not path.exists()
+    path.write_bytes(b"old")
+    check_writable(path)
+    assert path.read_bytes() == b"old"
+
+
+def test_checking_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give the name of a file"):
+        check_writable(tmp_path)
+    with pytest.raises(UserError, match="create it first"):
+        check_writable(tmp_path / "nowhere" / "file.bin")
 
 
 def test_the_reason_of_a_full_disk(tmp_path: Path) -> None:
-    reason = reason_of(OSError(28, "No space left on device"), tmp_path / "out.mp4")
+    reason = reason_of(OSError(errno.ENOSPC, "No space left on device"), tmp_path / "out.mp4")
     assert reason == f"the disk of {tmp_path} is full"
+
+
+def test_reasons_are_in_words(tmp_path: Path) -> None:
+    assert reason_of(OSError(errno.EACCES, ""), tmp_path / "a") == os.strerror(errno.EACCES)
+    assert reason_of(RuntimeError("encoder stopped"), tmp_path / "a") == "encoder stopped"

@@ -71,7 +71,11 @@ _FIELDS: Final = {
     *("rotations", "betas", "joints", "coco", "pelvis"),
 }
 
-app = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
+_HELP: Final = (
+    "What each input is worth: the same network, people and training budget with different inputs. "
+    "Run train, then test, then report; the data are pairs and windows made by training.synth."
+)
+app = typer.Typer(help=_HELP, add_completion=False, pretty_exceptions_enable=False)
 Data = Annotated[Path, typer.Option(help="folder of pairs and windows made by training.synth")]
 Runs = Annotated[Path, typer.Option(help="folder of the trained networks and their errors")]
 

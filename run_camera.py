@@ -5,100 +5,68 @@ from __future__ import annotations
 
 import time
 
-from common.errors import UserError
-
-_STARTED_NS = time.monotonic_ns()  # before the imports: they are part of the time to the first mesh
+STARTED_NS = time.monotonic_ns()  # before the imports: they are part of the time to the first mesh
 
 # ruff: noqa: E402
-import contextlib
+import logging
 import signal
-import sys
-from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from engines.cuda.packages import ENVIRONMENT as CUDA_ENVIRONMENT
-from engines.machine_files import ENVIRONMENT as PLANS_ENVIRONMENT
-from engines.registry import why_no_tensorrt
-from realtime.measure import Report
-from realtime.session import DEFAULT_FOCAL, FlowMethod, KeypointModel, Options, Session, View
+from common.command_line import run_command, with_options
+from common.remarks import show_remarks
+from realtime.options import Options
 
-Runtime = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
-Precision = Literal["auto", "fp32", "fp16", "int8"]
+# The pipeline takes seconds to import: --help and mistyped options must not wait for it.
+if TYPE_CHECKING:
+    from realtime.measure import Report
+    from realtime.session import Session
+
+EXAMPLES = """
+Examples:
+  motionmesh                                        # the first webcam, in a window
+  motionmesh --source demo --record demo.mp4        # a video to try it with
+  motionmesh --source squats.mp4 --persons 3 --look-ahead 8 --save squats.npz
+"""
 
 
-def main(
-    source: Annotated[str, typer.Option(help="camera number, video file, URL, folder of pictures, or 'demo'")] = "0",
-    view: Annotated[View, typer.Option(help="auto: a window where there is a display, else none")] = "auto",
-    engine: Annotated[
-        Runtime,
-        typer.Option(
-            help="auto: TensorRT on a GPU, else the fastest that is installed. TensorRT speaks to the driver through "
-            f"pycuda or, with ${CUDA_ENVIRONMENT}=cuda-bindings, through that, and replays CUDA graphs"
-        ),
-    ] = "auto",
-    keypoints: Annotated[KeypointModel, typer.Option(help="MoveNet Lightning or Thunder")] = "fast",
-    regressor: Annotated[str, typer.Option(help="a shipped regressor's name or an .onnx file")] = "motion",
-    body: Annotated[Path | None, typer.Option(help="a licensed SMPL .pkl/.npz or another SMPL-layout file")] = None,
-    record: Annotated[Path | None, typer.Option(help="write the annotated video (.mp4)")] = None,
-    save: Annotated[Path | None, typer.Option(help="write the motion (.npz)")] = None,
-    report: Annotated[Path | None, typer.Option(help="write what was measured (.json)")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="stop after so many frames")] = None,
-    duration: Annotated[float | None, typer.Option(min=0.1, help="stop after so many seconds")] = None,
-    live: Annotated[bool, typer.Option("--live", help="play a file by its clock, dropping what is late")] = False,
-    fov: Annotated[float | None, typer.Option(help="horizontal field of view of the camera, degrees")] = None,
-    focal: Annotated[
-        float | None,
-        typer.Option(help=f"focal length, pixels (default: {DEFAULT_FOCAL:g} times the picture's longer side)"),
-    ] = None,
-    precision: Annotated[
-        Precision,
-        typer.Option(help="of TensorRT engines; auto: fp16 where python -m export.engines has built it, else fp32"),
-    ] = "auto",
-    trust_engine: Annotated[
-        bool,
-        typer.Option(
-            "--trust-engine",
-            help=f"load TensorRT engines that this machine did not build (folder: ${PLANS_ENVIRONMENT}, "
-            "else motionmesh/engines in the user's cache)",
-        ),
+def main() -> None:
+    """The program's entry, also of the installed command ``motionmesh``."""
+    run_command(with_options(Options, run), examples=EXAMPLES)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from common.version import version
+
+        print(f"motionmesh {version()}")
+        raise typer.Exit
+
+
+def _print_cameras(wanted: bool) -> None:
+    if wanted:
+        from realtime.sources.camera_list import describe_cameras
+
+        print(describe_cameras())
+        raise typer.Exit
+
+
+def run(
+    options: Options,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
-    flow: Annotated[
-        FlowMethod, typer.Option(help="optical flow; auto: raft on a GPU, dis on a CPU; none: keypoints alone")
-    ] = "auto",
-    persons: Annotated[int, typer.Option(min=1, max=6, help="people followed at the same time")] = 1,
-    width: Annotated[int | None, typer.Option(min=16, help="ask the camera for pictures so wide")] = None,
-    height: Annotated[int | None, typer.Option(min=16, help="ask the camera for pictures so high")] = None,
-    fps: Annotated[
-        float | None,
-        typer.Option(
-            min=1, max=1000, help="ask the camera for so many pictures a second; the rate of a folder's pictures"
-        ),
-    ] = None,
-    look_ahead: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=30,
-            help="for recordings: answer a frame once so many later ones are seen, and steady it by them without lag; "
-            "8 is right at 30 fps, 0 is live",
-        ),
-    ] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", help="print errors only")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="print the time of every stage")] = False,
+    list_cameras: Annotated[
+        bool,
+        typer.Option("--list-cameras", help="Print the cameras here and exit.", callback=_print_cameras, is_eager=True),
+    ] = False,
 ) -> None:
-    """Watch a person through a camera and show the body's 3D mesh, live."""
-    console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
-    options = Options(
-        source=source, view=view, engine=engine, keypoints=keypoints, regressor=regressor, body=body, record=record,
-        save=save, report=report, frames=frames, duration=duration, live=live, fov=fov, focal=focal,
-        precision=precision, trust_engine=trust_engine, flow=flow, persons=persons, width=width, height=height, fps=fps,
-        look_ahead=look_ahead,
-    )  # fmt: skip
+    """Watch people through a camera and show their bodies' 3D meshes, live."""
+    console = Console(stderr=True, quiet=options.quiet, highlight=False, markup=False, soft_wrap=True)
 
     def end(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt  # so that `kill` finishes recordings like Ctrl-C does
@@ -107,30 +75,29 @@ def main(
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     session: Session | None = None
     try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        with (
+            show_remarks(console, logging.DEBUG if options.verbose else logging.INFO),
+            Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+        ):
             task = bar.add_task("starting", total=None)
 
             def progress(done: int, total: int | None, rate: float, latency: float) -> None:
                 speed = f"{rate:.1f} meshes/s, {latency:.0f} ms" if rate > 0 else "looking for a person"
-                bar.update(task, completed=done, total=frames or total, description=f"frame {done}: {speed}")
+                bar.update(task, completed=done, total=options.frames or total, description=f"frame {done}: {speed}")
 
-            session = Session(options, console.print, progress, _STARTED_NS)
+            from realtime.session import Session
+
+            session = Session(options, progress, STARTED_NS)
             session.run()
     except KeyboardInterrupt:
         console.print("stopped; what was recorded is complete")
         if session is not None:
-            _summarise(console, session.report, options, verbose)
+            _summarise(console, session.report, options)
         raise typer.Exit(130) from None
-    except UserError as error:
-        # One line, whatever the error's author wrote: it must survive in a log.
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(
-            f"error: {' '.join(str(error).split())}"
-        )
-        raise typer.Exit(2) from None
-    _summarise(console, session.report, options, verbose)
+    _summarise(console, session.report, options)
 
 
-def _summarise(console: Console, report: Report | None, options: Options, verbose: bool) -> None:
+def _summarise(console: Console, report: Report | None, options: Options) -> None:
     if report is None:  # ended before the first frame
         return
     rate = f" at {report.mesh_rate_hz:.1f}/s" if report.mesh_rate_hz > 0 else ""
@@ -142,9 +109,7 @@ def _summarise(console: Console, report: Report | None, options: Options, verbos
         f"{report.frames_in} frames ({report.frames_dropped} dropped), {seen if report.meshes else 'nobody was seen'}, "
         f"{report.peak_rss_mb:.0f} MB, {report.engine}"
     )
-    if verbose:
-        if options.engine == "auto" and (missing := why_no_tensorrt()):
-            console.print(f"  {missing}")
+    if options.verbose:
         for name, stage in report.stages.items():
             console.print(
                 f"  {name:10s} {stage.count:6d} runs  p50 {stage.p50_ms:7.2f}  p95 {stage.p95_ms:7.2f}  "
@@ -162,6 +127,4 @@ def _waited(report: Report) -> str:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):
-        typer.run(main)
-    sys.exit()
+    main()

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,13 +24,11 @@ from engines.machine_files import machine_signature, plans_folder, write_whole
 from engines.tensorrt_api import load_tensorrt
 from engines.tensorrt_builder import BuildOptions, Precision, Progress, serialise
 
+_LOG = logging.getLogger(__name__)
+
 __all__ = ["Plan", "PlanPolicy", "Target", "build_plan", "find_plans", "obtain_plan", "plans_folder"]
 
 _FORMAT = 1
-
-
-def _silent(line: str) -> None:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,6 @@ class PlanPolicy:
         precision: "auto" takes fp16 where such a plan has been built, else fp32.
         folder: where plans are kept. None: `plans_folder`.
         trust: load plans that this machine did not build.
-        say: gets one-line remarks: what is built, how long it took, why a plan was not taken.
         progress: see `engines.tensorrt_builder.Progress`.
         tf32: see `engines.tensorrt_builder.BuildOptions`; False takes no plan that was built with it.
     """
@@ -158,7 +156,6 @@ class PlanPolicy:
     precision: Literal["auto"] | Precision = "auto"
     folder: Path | None = None
     trust: bool = False
-    say: Callable[[str], None] = _silent
     progress: Progress | None = None
     tf32: bool = True
 
@@ -172,7 +169,6 @@ def build_plan(
     source: bytes | None = None,
     force: bool = False,
     trust: bool = False,
-    say: Callable[[str], None] = _silent,
     progress: Progress | None = None,
 ) -> Plan:
     """The plan of an ONNX graph for this machine: the one that is there when it may be loaded, else a new one.
@@ -185,7 +181,6 @@ def build_plan(
         source: the model that ``onnx`` was converted from, by which a user finds the plan. None: ``onnx`` itself.
         force: build even where a plan is there.
         trust: take a plan that is there even if this machine did not build it.
-        say: see `PlanPolicy`.
         progress: see `PlanPolicy`.
 
     Raises `RuntimeMissingError` where TensorRT cannot run, `EngineError` when it refuses the graph or nothing can be
@@ -203,10 +198,10 @@ def build_plan(
             plan.read(trust)
             if (plan.onnx_sha256, plan.options) == (digest, options):
                 return plan
-            say(f"{path.name} was made from something else: building it anew")
+            _LOG.warning(f"{path.name} was made from something else: building it anew")
         except EngineError as error:
-            say(f"{error}: building it anew")
-    say(f"building {label} in {options.precision} for {here}: once, some minutes on a small device")
+            _LOG.warning(f"{error}: building it anew")
+    _LOG.info(f"building {label} in {options.precision} for {here}: once, some minutes on a small device")
     timing_cache = folder / f"timing-{_slug(here.gpu)}.cache"
     began = time.monotonic()
     contents, timings = serialise(
@@ -233,7 +228,7 @@ def build_plan(
     plan = plan.save()
     if timings:
         write_whole(timing_cache, timings)
-    say(f"built {label} in {options.precision}: {seconds:.0f} s, {len(contents) / 1e6:.1f} MB, {path}")
+    _LOG.info(f"built {label} in {options.precision}: {seconds:.0f} s, {len(contents) / 1e6:.1f} MB, {path}")
     return plan
 
 
@@ -271,7 +266,7 @@ def obtain_plan(model: bytes | Path, label: str, policy: PlanPolicy) -> tuple[Pl
                 return plan, plan.read(policy.trust)
             except EngineError as error:
                 if precision != "fp32":  # else `build_plan` reports it
-                    policy.say(f"{error}: passed over")
+                    _LOG.warning(f"{error}: passed over")
     if precisions[-1] != "fp32":
         raise EngineError(
             f"there is no {precisions[-1]} plan of {label} for this machine: "
@@ -283,7 +278,6 @@ def obtain_plan(model: bytes | Path, label: str, policy: PlanPolicy) -> tuple[Pl
         BuildOptions(tf32=policy.tf32),
         folder=policy.folder,
         trust=policy.trust,
-        say=policy.say,
         progress=policy.progress,
     )
     return plan, plan.read(policy.trust)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ from engines.ort import OnnxRuntimeEngine
 from engines.plans import PlanPolicy, build_plan, obtain_plan
 from engines.tensorrt import PlanRefusedError, TensorRtEngine
 from engines.tensorrt_api import load_tensorrt
+
+_LOG = logging.getLogger(__name__)
 
 RUNTIMES = ("auto", "tensorrt", "onnxruntime", "openvino")
 
@@ -38,7 +41,7 @@ def open_engine(
     ``runtime`` is one of `RUNTIMES`; with ``auto`` the engine's `Engine.runtime` and `Engine.device` say what was
     chosen: TensorRT where it runs, else the fastest on the CPU. ``threads`` is the number of CPU cores that one
     inference uses; the default is one, for the stages of the pipeline already run side by side. ``plans`` says which
-    TensorRT plans may be used, and who is told that one is being built. Raises `EngineError`.
+    TensorRT plans may be used. Raises `EngineError`.
     """
     if runtime not in RUNTIMES:
         raise EngineError(f"unknown engine '{runtime}': choose one of {', '.join(RUNTIMES)}")
@@ -60,7 +63,7 @@ def open_engine(
         try:
             return _open_tensorrt(file, source, plans)
         except EngineError as error:
-            plans.say(f"{error}: {file.name} runs on the CPU")
+            _LOG.warning(f"{error}: {file.name} runs on the CPU")
     for name in _fastest_first(file.kind):
         with suppress(RuntimeMissingError):
             return _CPU_ENGINES[name](source, threads=threads, label=file.path.name)
@@ -87,10 +90,8 @@ def _open_tensorrt(file: ModelFile, source: bytes | Path, policy: PlanPolicy) ->
     except PlanRefusedError as error:
         if not plan.reused or plan.precision != "fp32":
             raise
-        policy.say(f"{error}: building it anew")
-    plan = build_plan(
-        source, file.name, plan.options, folder=policy.folder, force=True, say=policy.say, progress=policy.progress
-    )
+        _LOG.warning(f"{error}: building it anew")
+    plan = build_plan(source, file.name, plan.options, folder=policy.folder, force=True, progress=policy.progress)
     return TensorRtEngine(plan.read(), label=label, precision=plan.precision)
 
 

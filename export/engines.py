@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from common.errors import exit_with_one_line
+from common.remarks import show_remarks
 from engines.engine import Arrays
 from engines.plans import Plan, Target, build_plan, plans_folder
 from engines.tensorrt_builder import BuildOptions, Precision
@@ -51,7 +52,7 @@ def build_engines(
         converted = convert(network, options.precision, samples[name] if samples else ())
         # The body is full float32 in every precision, which no DLA core computes.
         exact = replace(options, precision="fp32", dla=None, tf32=False)
-        with _bar(console, f"{place}/{len(networks)} {name}") as progress:
+        with show_remarks(console), _bar(console, f"{place}/{len(networks)} {name}") as progress:
             yield build_plan(
                 converted.data,
                 name,
@@ -59,7 +60,6 @@ def build_engines(
                 folder=folder,
                 source=network.data,
                 force=force,
-                say=lambda line: console.print(line, soft_wrap=True),
                 progress=progress,
             )
 

@@ -19,7 +19,8 @@ from engines.manifest import resolve, shipped_models
 from engines.ort import OnnxRuntimeEngine
 from export.body_graph import sample_poses
 from export.conversion.network import Network
-from realtime.session import KEYPOINT_MODELS, FlowMethod, Options, Session
+from realtime.options import FlowMethod, Options
+from realtime.session import KEYPOINT_MODELS, Session
 from realtime.sources import open_source
 from realtime.stages.keypoints import PersonDetector, search_regions
 
@@ -140,7 +141,7 @@ def record_samples(networks: Mapping[str, Network], video: Path, frames: int) ->
     flow: FlowMethod = "raft" if any(network.kind == "flow" for network in networks.values()) else "dis"
     for place in range(max(len(speeds), len(regressors))):
         options = Options(
-            str(video),
+            source=str(video),
             keypoints=speeds[min(place, len(speeds) - 1)],
             regressor=regressors[min(place, len(regressors) - 1)],
             frames=frames,

@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
+from common.version import version
 
 WARM_UP = 5
 """First measurements of each kind that are left out: compilers, caches and clocks are still warming up."""
@@ -193,11 +193,3 @@ def peak_rss_mb() -> float:
     """Largest resident size of this process so far, MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
-
-
-def version() -> str:
-    """The installed version of the project."""
-    try:
-        return metadata.version("motionmesh")
-    except metadata.PackageNotFoundError:
-        return "source"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
-
-import numpy as np
+from typing import Final
 
 from body.conversion import BodyConversion
 from body.lbs import NumpyBody
@@ -22,10 +20,11 @@ from common.errors import UserError
 from common.files import check_writable
 from engines.engine import Engine, EngineError
 from engines.plans import PlanPolicy
-from engines.registry import open_engine
-from engines.tensorrt_builder import Precision
+from engines.registry import open_engine, why_no_tensorrt
 from realtime.draw.painter import Figures
+from realtime.intrinsics import camera_for
 from realtime.measure import Meter, Report
+from realtime.options import KeypointModel, Options
 from realtime.outputs.annotated import Annotator, Snapshots
 from realtime.outputs.motion_writer import MotionWriter
 from realtime.outputs.video import VideoRecorder
@@ -40,58 +39,9 @@ from realtime.stages.regressor import BodyRegressor
 from realtime.stages.tracking import Tracker
 from realtime.window.controller import MeshWindow
 
-DEFAULT_FOCAL: Final = 0.85
-"""Focal length over the longer side of the picture where it is not known: a 61° field of view, between webcam and phone."""
+_LOG = logging.getLogger(__name__)
 
-View = Literal["auto", "window", "none"]
-KeypointModel = Literal["fast", "accurate"]
-FlowMethod = Literal["auto", "dis", "raft", "none"]
 KEYPOINT_MODELS: Final[dict[KeypointModel, str]] = {"fast": "movenet-lightning", "accurate": "movenet-thunder"}
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the command line says; see ``run_camera.py --help``."""
-
-    source: str = "0"
-    view: View = "auto"
-    engine: str = "auto"
-    keypoints: KeypointModel = "fast"
-    regressor: str = "motion"
-    body: Path | None = None
-    record: Path | None = None
-    save: Path | None = None
-    report: Path | None = None
-    frames: int | None = None
-    duration: float | None = None
-    live: bool = False
-    fov: float | None = None
-    focal: float | None = None
-    precision: Literal["auto"] | Precision = "auto"
-    trust_engine: bool = False
-    flow: FlowMethod = "auto"
-    persons: int = 1
-    width: int | None = None
-    height: int | None = None
-    fps: float | None = None
-    look_ahead: int = 0
-
-
-def camera_for(size: tuple[int, int], fov: float | None, focal: float | None) -> Camera:
-    """Intrinsics of a picture of ``size`` (width, height) px from its horizontal field of view in degrees or its focal
-    length in px; by `DEFAULT_FOCAL` where neither is known. Raises `UserError` for impossible values, and for both."""
-    width, height = size
-    if focal is not None and fov is not None:
-        raise UserError("--fov and --focal say the same thing: give one of them")
-    if fov is not None:
-        if not 5 <= fov <= 170:
-            raise UserError(f"--fov {fov:g} is not a field of view: give degrees between 5 and 170")
-        focal = width / 2 / float(np.tan(np.deg2rad(fov) / 2))
-    if focal is None:
-        focal = DEFAULT_FOCAL * max(width, height)
-    if not focal > 0.1 * max(width, height):
-        raise UserError(f"--focal {focal:g} is too short for a picture {width} pixels wide: give it in pixels")
-    return Camera(focal, focal, (width - 1) / 2, (height - 1) / 2)
 
 
 def has_display() -> bool:
@@ -103,7 +53,6 @@ class Session:
     """Opens what ``options`` ask for; `run` it once.
 
     Args:
-        say: gets one-line remarks for the user.
         progress: called a few times a second with frames so far, the source's frame count (if known), mesh rate in Hz
             and latency in ms.
         start_ns: monotonic clock when the program began.
@@ -114,14 +63,12 @@ class Session:
     def __init__(
         self,
         options: Options,
-        say: Callable[[str], None] = lambda line: None,
         progress: Callable[[int, int | None, float, float], None] = lambda *now: None,
         start_ns: int | None = None,
     ) -> None:
-        self._options, self._say, self._progress = options, say, progress
+        self._options, self._progress = options, progress
         self._meter = Meter(start_ns)
         self._engines: list[Engine] = []
-        self._noticed = 0
         self.report: Report | None = None
 
     def _open(self, stack: contextlib.ExitStack, model: str | Path) -> Engine:
@@ -139,7 +86,7 @@ class Session:
             try:
                 engine, body = open_engine_body(arrays, self._plans())
             except EngineError as error:
-                self._say(f"{error}: the body is posed on the CPU")
+                _LOG.warning(f"{error}: the body is posed on the CPU")
             else:
                 stack.enter_context(engine)
                 self._engines.append(engine)
@@ -147,7 +94,7 @@ class Session:
         return NumpyBody(arrays)
 
     def _plans(self) -> PlanPolicy:
-        return PlanPolicy(self._options.precision, trust=self._options.trust_engine, say=self._say)
+        return PlanPolicy(self._options.precision, trust=self._options.trust_engine)
 
     def run(self) -> Report:
         """Run until the source ends, a limit is reached, the window is closed or Ctrl-C.
@@ -166,7 +113,6 @@ class Session:
             source = stack.enter_context(
                 open_source(options.source, options.live, options.width, options.height, options.fps)
             )
-            self._pass_on_notices(source)
             if options.record and _are_one(options.record, source.name):
                 raise UserError(f"--record {options.record} would write over the source: give another name")
             camera = camera_for(source.size, options.fov, options.focal)
@@ -193,7 +139,6 @@ class Session:
                 pipeline.stop()
                 with contextlib.suppress(StageError):
                     pipeline.wait(20.0)
-                self._pass_on_notices(source)
                 device = self._engines[0].device
                 self.report = self._meter.report(self._runtimes, device, source.name, options.look_ahead)
                 if options.report:
@@ -210,7 +155,9 @@ class Session:
         # What a regressor says is said of the default body; another one's betas and rest pose are not the same.
         conversion = BodyConversion.where_needed(load_body(), arrays) if options.body else None
         regressor = BodyRegressor(network, self._open_body(stack, arrays, network), conversion=conversion)
-        self._say(f"networks run on {self._runtimes}, {self._engines[0].device}")
+        _LOG.info(f"networks run on {self._runtimes}, {self._engines[0].device}")
+        if options.engine == "auto" and (missing := why_no_tensorrt()):
+            _LOG.debug(missing)
         lossless = not source.live
         return Pipeline(
             source,
@@ -258,14 +205,14 @@ class Session:
             if key == "space":
                 pipeline.pause(not pipeline.paused)
             elif key == "s":
-                self._say(f"snapshot: {snapshots.save()}")
+                _LOG.info(f"snapshot: {snapshots.save()}")
             elif key == "r" and extra is None:
                 extra = VideoRecorder(time.strftime("motionmesh-%Y%m%d-%H%M%S.mp4"))
-                self._say(f"recording to {extra.path}")
+                _LOG.info(f"recording to {extra.path}")
             elif key == "r" and extra is not None:
                 finished, extra = extra, None
                 finished.close()
-                self._say("recording finished")
+                _LOG.info("recording finished")
 
         try:
             pipeline.add_sink("window", show, every=False)
@@ -278,7 +225,7 @@ class Session:
                     try:
                         obey(key)
                     except UserError as error:  # a key that cannot be obeyed ends nothing
-                        self._say(str(error))
+                        _LOG.warning(str(error))
         finally:
             pipeline.stop()
             if extra is not None:
@@ -293,18 +240,10 @@ class Session:
         except UserError as error:
             if view == "window":
                 raise
-            self._say(f"{error}; going on without a window")
+            _LOG.warning(f"{error}; going on without a window")
             return None
 
-    def _pass_on_notices(self, source: Source) -> None:
-        """Say what the source has noticed since the last call; its own thread adds to the list meanwhile."""
-        fresh = source.notices[self._noticed :]
-        self._noticed += len(fresh)
-        for line in fresh:
-            self._say(line)
-
     def _tell(self, source: Source) -> None:
-        self._pass_on_notices(source)
         rate, latency = self._meter.recent()
         self._progress(self._meter.frames_in, source.frame_count, rate, latency)
 

@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
 from body.joints import JOINT_NAMES
+from common.remarks import ROOMS
 from training.motion.clip import Clip
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+class Remarks(list[str]):
+    """What the rooms have logged for the user, oldest first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[str] = []
+
+
+class _Collector(logging.Handler):
+    def __init__(self, remarks: Remarks) -> None:
+        super().__init__()
+        self._remarks = remarks
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._remarks.append(record.getMessage())
+        if record.levelno >= logging.WARNING:
+            self._remarks.warnings.append(record.getMessage())
+
+
+@pytest.fixture
+def remarks() -> Iterator[Remarks]:
+    """Grows while the test runs."""
+    remarks = Remarks()
+    handler = _Collector(remarks)
+    loggers = [logging.getLogger(room) for room in ROOMS]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    yield remarks
+    for logger in loggers:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
 
 
 def _waves(seed: int, frames: int) -> NDArray[np.float32]:

@@ -8,14 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
+from engines.cuda.packages import ENVIRONMENT as CUDA_ENVIRONMENT
+from engines.machine_files import ENVIRONMENT as PLANS_ENVIRONMENT
+from realtime.options import Options
 from realtime.outputs.video import VideoRecorder
 from realtime.sources import open_source
+from realtime.sources.camera_list import describe_cameras
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIP = ROOT / "assets" / "synthetic_walk.mp4"
@@ -110,6 +115,9 @@ def test_what_the_source_notices_is_said_though_the_run_fails() -> None:
         (("--source", CLIP, "--regressor", "movenet-lightning"), "--regressor"),
         (("--source", CLIP, "--body", "README.md"), "README.md"),
         (("--source", CLIP, "--fov", "400"), "--fov"),
+        (("--source", CLIP, "--focal", "inf"), "--focal"),
+        (("--source", CLIP, "--persons", "7"), "--persons"),
+        (("--source", CLIP, "--sourc", "x"), "--sourc"),
         (("--source", CLIP, "--record", "x.avi"), ".mp4"),
     ],
 )
@@ -120,6 +128,30 @@ def test_what_is_wrong_is_said_in_one_line(arguments: tuple[str, ...], says: str
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: ")
     assert says in lines[0]
+
+
+def test_help_names_every_option_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, run_camera\n"
+        "try: run_camera.main()\n"
+        "finally: print(sorted({'numpy', 'cv2', 'numba', 'av', 'onnxruntime'} & sys.modules.keys()))"
+    )
+    environment = {**os.environ, "COLUMNS": "200"}
+    command = [sys.executable, "-c", code, "--help"]
+    page = subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True, text=True).stdout
+    assert page.splitlines()[-1] == "[]"
+    assert all("--" + field.name.replace("_", "-") in page for field in fields(Options))
+    groups = ("Source", "View", "Output", "Models", "Camera", "TensorRT")
+    assert sorted(groups, key=lambda group: page.index(f"─ {group} ─")) == list(groups)
+    assert page.count(" motionmesh ") >= 2
+    assert f"${CUDA_ENVIRONMENT}=" in page
+    assert f"${PLANS_ENVIRONMENT}" in page
+
+
+def test_version_and_cameras() -> None:
+    done = run("--version")
+    assert done.stdout.startswith("motionmesh ")
+    assert run("--list-cameras").stdout.strip() == describe_cameras()
 
 
 def test_being_ended_leaves_a_whole_recording(tmp_path: Path) -> None:

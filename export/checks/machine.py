@@ -7,11 +7,11 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from common.version import version
 from engines.cuda.driver import probe_gpu
 from engines.device import describe_device
 from engines.engine import EngineError
 from engines.tensorrt_api import load_tensorrt
-from realtime.measure import version
 
 _PACKAGES = ("numpy", "onnxruntime", "openvino", "opencv-python-headless", "tensorrt", "pycuda", "cuda-bindings")
 

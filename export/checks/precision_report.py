@@ -22,7 +22,7 @@ from engines.ort import OnnxRuntimeEngine
 from engines.tensorrt_builder import Precision
 from export.conversion.precision import Converted, compare, convert, distinct
 from export.networks import CLIP, PipelineOutput, load_networks, record_samples, run_pipeline
-from realtime.session import FlowMethod, KeypointModel, Options
+from realtime.options import FlowMethod, KeypointModel, Options
 from realtime.stages.keypoints import CONFIDENT
 
 _LOWER: tuple[Precision, ...] = ("fp16", "int8")
@@ -90,7 +90,9 @@ def main(
             file = resolve(model)
             return OnnxRuntimeEngine(graphs[file.name].twin if file.name in graphs else file.read(), label=file.name)
 
-        options = Options(str(video), keypoints=keypoints, flow=flow, regressor=regressor, focal=focal, frames=frames)
+        options = Options(
+            source=str(video), keypoints=keypoints, flow=flow, regressor=regressor, focal=focal, frames=frames
+        )
         return run_pipeline(replace(options, save=save and save / f"{precision}.npz"), opener)
 
     print(f"\nThe pipeline, --keypoints {keypoints} --flow {flow} --regressor {regressor}, against itself in fp32:\n")

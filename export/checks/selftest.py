@@ -25,7 +25,8 @@ from export.conversion.precision import compare_engines, convert
 from export.engines import CALIBRATION_FRAMES, build_engines
 from export.networks import CLIP, record_samples
 from realtime.measure import Report
-from realtime.session import KEYPOINT_MODELS, FlowMethod, Options, Session
+from realtime.options import FlowMethod, Options
+from realtime.session import KEYPOINT_MODELS, Session
 
 Runtime = Literal["tensorrt", "onnxruntime", "openvino"]
 
@@ -74,7 +75,9 @@ def run_program(
     engine: Runtime, precision: Precision | Literal["auto"], video: Path, live: bool, frames: int, flow: FlowMethod
 ) -> Report:
     """The whole program over a video, as fast as it can or by the video's own clock."""
-    options = Options(str(video), "none", engine, frames=frames, live=live, precision=precision, flow=flow)
+    options = Options(
+        source=str(video), view="none", engine=engine, frames=frames, live=live, precision=precision, flow=flow
+    )
     return Session(options).run()
 
 

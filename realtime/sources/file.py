@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from realtime.sources.clip import ClipSource
 from realtime.sources.pixels import FrameConverter
 from realtime.sources.timing import FileClock, nominal_fps
 
+_LOG = logging.getLogger(__name__)
+
 _MAX_BAD_PACKETS = 1000  # in a row: a file of noise must end some day
 _DECODER_THREADS = 2  # the pipeline needs the other cores; one stream needs no more
 
@@ -23,7 +26,7 @@ _DECODER_THREADS = 2  # the pipeline needs the other cores; one stream needs no 
 class FileSource(ClipSource):
     """A video file. Times come from its timestamps, so that a variable frame rate is measured right.
 
-    What is damaged is left out with a notice. A picture whose size changes on the way is fitted into the first size.
+    What is damaged is left out with a warning. A picture whose size changes on the way is fitted into the first size.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -90,7 +93,7 @@ class FileSource(ClipSource):
         size = self._converter.size_of(self._present)
         if size != self.size and not self._size_noticed:
             self._size_noticed = True
-            self.notices.append(
+            _LOG.warning(
                 f"{self.name}: pictures change from {_times(self.size)} to {_times(size)} at {self._last_s:.2f} s; "
                 f"they are fitted into {_times(self.size)}"
             )
@@ -135,11 +138,9 @@ class FileSource(ClipSource):
         end_s = self._last_s + 1.0 / self.fps
         missing = self._duration_s is not None and end_s < 0.95 * self._duration_s - 0.2
         if missing:
-            self.notices.append(
-                f"{self.name} is damaged or cut short: it ends after {end_s:.2f} of {self._duration_s:.2f} s"
-            )
+            _LOG.warning(f"{self.name} is damaged or cut short: it ends after {end_s:.2f} of {self._duration_s:.2f} s")
         elif self._bad_packets:
-            self.notices.append(f"{self.name} is damaged: {self._bad_packets} of its parts could not be decoded")
+            _LOG.warning(f"{self.name} is damaged: {self._bad_packets} of its parts could not be decoded")
 
 
 def _picture_stream(container: InputContainer, name: str) -> VideoStream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from common.errors import UserError
 from realtime.sources.clip import ClipSource
 from realtime.sources.pixels import fit_into
 from realtime.sources.timing import DEFAULT_FPS
+
+_LOG = logging.getLogger(__name__)
 
 PICTURE_SUFFIXES = frozenset(
     {".bmp", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -33,7 +36,7 @@ def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
 class PictureSource(ClipSource):
     """Still pictures at a stated rate: ``path`` is a folder (its pictures in natural order of names) or one picture.
 
-    The first picture gives the size; others are fitted into it. One that cannot be read is left out, with a notice, and
+    The first picture gives the size; others are fitted into it. One that cannot be read is left out, with a warning, and
     leaves a gap in the indexes. 16-bit, grey and transparent pictures become 8-bit BGR, upright as their EXIF data say.
     """
 
@@ -82,7 +85,7 @@ class PictureSource(ClipSource):
         height, width = self._present.shape[:2]
         if (width, height) != self.size and not self._size_noticed:
             self._size_noticed = True
-            self.notices.append(
+            _LOG.warning(
                 f"{self._files[self._position - 1]} is {width}x{height}; pictures of other sizes than the first are "
                 f"fitted into {self.size[0]}x{self.size[1]}"
             )
@@ -98,5 +101,5 @@ class PictureSource(ClipSource):
                 image = None
             if image is not None:
                 return np.asarray(image, np.uint8)
-            self.notices.append(f"{path} cannot be read as a picture and is left out")
+            _LOG.warning(f"{path} cannot be read as a picture and is left out")
         return None

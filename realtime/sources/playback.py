@@ -52,7 +52,6 @@ class RealtimePlayback(Source):
     def open(self) -> None:
         self._clip.open()
         self.size, self.fps, self.frame_count = self._clip.size, self._clip.fps, self._clip.frame_count
-        self.notices = self._clip.notices
 
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)

@@ -35,8 +35,8 @@ class Source(ABC):
 
     ``name`` is what the user called it, ``live`` whether pictures are lost when the reader is slow. From ``open()`` on:
     ``size`` is (width, height) in pixels and never changes, ``fps`` the nominal pictures a second, ``frame_count`` how
-    many pictures there are (what the container claims; None where nobody knows). ``notices`` grows with one-line remarks
-    that the user should see, also while frames flow.
+    many pictures there are (what the container claims; None where nobody knows). What the user should know of
+    it, such as damaged parts or a size that the camera refused, is logged as a one-line warning.
 
     ``read_into`` belongs to one thread. ``close`` may come from any thread and ends a read that waits.
     """
@@ -47,7 +47,6 @@ class Source(ABC):
         self.size: tuple[int, int] = (0, 0)
         self.fps: float = 0.0
         self.frame_count: int | None = None
-        self.notices: list[str] = []
 
     @abstractmethod
     def open(self) -> None:

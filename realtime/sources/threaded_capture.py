@@ -7,6 +7,7 @@ empty it; readers wait on a condition that `close` can signal.
 
 from __future__ import annotations
 
+import logging
 import threading
 from abc import abstractmethod
 
@@ -15,6 +16,8 @@ from common.errors import UserError
 from realtime.sources.pixels import fit_into
 from realtime.sources.source import FrameTimestamp, Source
 
+_LOG = logging.getLogger(__name__)
+
 _JOIN_S = 0.7
 
 
@@ -22,7 +25,7 @@ class ThreadedCapture(Source):
     """A live source whose subclass delivers pictures from a thread.
 
     ``open`` waits at most ``open_timeout_s`` seconds for the first picture, which gives the size. Pictures of another
-    size are fitted into it, with a notice.
+    size are fitted into it, with a warning.
     """
 
     def __init__(self, name: str, open_timeout_s: float) -> None:
@@ -93,7 +96,7 @@ class ThreadedCapture(Source):
                 self.size = (width, height)
             elif self.size != (width, height) and not self._size_noticed:
                 self._size_noticed = True
-                self.notices.append(
+                _LOG.warning(
                     f"{self.name} changes from {self.size[0]}x{self.size[1]} to {width}x{height}; "
                     "pictures are fitted into the first size"
                 )

@@ -6,6 +6,7 @@ thread each). PyAV says why an address fails, has timestamps and reports the end
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ from realtime.errors import SourceLost
 from realtime.sources.pixels import FrameConverter
 from realtime.sources.threaded_capture import ThreadedCapture
 from realtime.sources.timing import StreamClock, nominal_fps
+
+_LOG = logging.getLogger(__name__)
 
 _OPTIONS = {
     "flags": "low_delay",
@@ -89,7 +92,7 @@ class UrlSource(ThreadedCapture):
 
     def _reconnect(self) -> InputContainer | None:
         lost_ns = time.monotonic_ns()
-        self.notices.append(f"{self.name}: the connection broke off; trying again")
+        _LOG.warning(f"{self.name}: the connection broke off; trying again")
         for delay_s in self._retry_delays_s:
             if not self._pause(delay_s):
                 return None
@@ -97,7 +100,7 @@ class UrlSource(ThreadedCapture):
                 container = self._connect()
             except UserError:
                 continue
-            self.notices.append(f"{self.name}: connected again after {(time.monotonic_ns() - lost_ns) * 1e-9:.1f} s")
+            _LOG.warning(f"{self.name}: connected again after {(time.monotonic_ns() - lost_ns) * 1e-9:.1f} s")
             self._clock.reset()
             return container
         raise SourceLost(

@@ -74,7 +74,7 @@ def open_engine_body(arrays: BodyArrays, policy: PlanPolicy) -> tuple[Engine, En
         from body.lbs_onnx import body_to_onnx  # onnx takes long to import, and a CPU needs it for nothing
     except ImportError as error:
         raise EngineError(f"the body's graph cannot be made ({error}): pip install onnx") from None
-    exact = PlanPolicy("fp32", policy.folder, policy.trust, policy.say, policy.progress, tf32=False)
+    exact = PlanPolicy("fp32", policy.folder, policy.trust, policy.progress, tf32=False)
     engine = open_engine(body_to_onnx(arrays), "tensorrt", plans=exact, label="body")
     try:
         return engine, EngineBody(engine)

@@ -20,7 +20,8 @@ from body.model import BodyArrays, load_body
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from common.arrays import AnyFloatArray
 from formats.motion import load_motion
-from realtime.session import Options, Session
+from realtime.options import Options
+from realtime.session import Session
 from tests.body.smpl_like import smpl_fields
 
 CLIP = Path(__file__).resolve().parents[2] / "assets" / "synthetic_walk.mp4"
@@ -179,7 +180,7 @@ def test_a_users_body_moves_in_the_video_as_the_default_one_does(tmp_path: Path)
     motions = []
     for number, body in enumerate((None, file)):
         path = tmp_path / f"{number}.npz"
-        Session(Options(str(CLIP), "none", "onnxruntime", save=path, body=body, frames=12)).run()
+        Session(Options(source=str(CLIP), view="none", engine="onnxruntime", save=path, body=body, frames=12)).run()
         motions.append(load_motion(path))
     ours, theirs = motions
     assert theirs.body_sha256 == load_body(file).sha256 != ours.body_sha256

@@ -16,35 +16,29 @@ from engines.engine import EngineError
 from engines.plans import Plan, PlanPolicy, build_plan, find_plans, obtain_plan, plans_folder
 from engines.registry import open_engine
 from engines.tensorrt_builder import BuildOptions
+from tests.conftest import Remarks
 from tests.engines.conftest import WEIGHTS, FakeGpu, linear_model
 
 
-class Said(list[str]):
-    """Collects remarks; `problem` is the one that says why a plan was not taken, or empty."""
-
-    def problem(self) -> str:
-        return next((line for line in self if line.endswith(": building it anew")), "")
+def problem_of(remarks: Remarks) -> str:
+    """The remark that says why a plan was not taken, or empty."""
+    return next((line for line in remarks if line.endswith(": building it anew")), "")
 
 
-@pytest.fixture
-def said() -> Said:
-    return Said()
-
-
-def test_built_once_then_found(fake_gpu: FakeGpu, said: Said, tmp_path: Path) -> None:
-    first = build_plan(linear_model(), "linear", say=said.append)
+def test_built_once_then_found(fake_gpu: FakeGpu, remarks: Remarks, tmp_path: Path) -> None:
+    first = build_plan(linear_model(), "linear")
     assert not first.reused
     assert first.path.parent == plans_folder() == tmp_path / "cache" / "motionmesh" / "engines"
     assert first.path.name.startswith("linear-fp32-")
-    assert [line.split(":")[0] for line in said] == [
+    assert [line.split(":")[0] for line in remarks] == [
         "building linear in fp32 for TensorRT 10.3.0 on Pretended GPU (SM 8.7)",
         "built linear in fp32",
     ]
-    said.clear()
-    again = build_plan(linear_model(), "linear", say=said.append)
+    remarks.clear()
+    again = build_plan(linear_model(), "linear")
     assert again.reused
     assert again.read() == first.read()
-    assert not said
+    assert not remarks
     assert len(fake_gpu.tensorrt.built) == 1
     assert sorted(path.suffix for path in plans_folder().iterdir()) == [".cache", ".json", ".plan"]
     manifest = json.loads(first.path.with_suffix(".json").read_text())
@@ -103,24 +97,28 @@ def change(plan: Plan, **values: object) -> None:
         (lambda plan: plan.path.write_bytes(b""), "is damaged"),
     ],
 )
-def test_a_spoilt_plan_is_built_anew_with_one_line(fake_gpu: FakeGpu, said: Said, spoil: Any, problem: str) -> None:
+def test_a_spoilt_plan_is_built_anew_with_one_line(
+    fake_gpu: FakeGpu, remarks: Remarks, spoil: Any, problem: str
+) -> None:
     good = build_plan(linear_model(), "linear")
     contents = good.read()
     spoil(good)
-    plan = build_plan(linear_model(), "linear", say=said.append)
+    remarks.clear()
+    plan = build_plan(linear_model(), "linear")
     assert not plan.reused
-    assert problem in said.problem()
-    assert len(said) == 3
-    assert all("\n" not in line for line in said)
+    assert problem in problem_of(remarks)
+    assert len(remarks) == 3
+    assert all("\n" not in line for line in remarks)
     assert plan.read() == contents
     assert build_plan(linear_model(), "linear").reused
 
 
-def test_another_version_takes_the_place_of_the_old_plan(fake_gpu: FakeGpu, said: Said) -> None:
+def test_another_version_takes_the_place_of_the_old_plan(fake_gpu: FakeGpu, remarks: Remarks) -> None:
     old = build_plan(linear_model(), "linear")
     fake_gpu.install("10.7.0")
-    new = build_plan(linear_model(), "linear", say=said.append)
-    assert said.problem() == (
+    remarks.clear()
+    new = build_plan(linear_model(), "linear")
+    assert problem_of(remarks) == (
         f"{old.path.name} was built for TensorRT 10.3.0 on Pretended GPU (SM 8.7), "
         "this is TensorRT 10.7.0 on Pretended GPU (SM 8.7): building it anew"
     )
@@ -128,22 +126,23 @@ def test_another_version_takes_the_place_of_the_old_plan(fake_gpu: FakeGpu, said
 
 
 def test_plan_from_another_machine_wants_trust(
-    fake_gpu: FakeGpu, said: Said, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fake_gpu: FakeGpu, remarks: Remarks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     foreign = build_plan(linear_model(), "linear", folder=tmp_path / "theirs")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "here"))
     shutil.copytree(tmp_path / "theirs", tmp_path / "ours")
     monkeypatch.setenv("MOTIONMESH_ENGINES", str(tmp_path / "ours"))
-    assert build_plan(linear_model(), "linear", trust=True, say=said.append).reused
-    assert not said
-    assert not build_plan(linear_model(), "linear", say=said.append).reused
-    assert "was not built by this machine" in said.problem()
+    remarks.clear()
+    assert build_plan(linear_model(), "linear", trust=True).reused
+    assert not remarks
+    assert not build_plan(linear_model(), "linear").reused
+    assert "was not built by this machine" in problem_of(remarks)
     foreign.path.write_bytes(b"other code")  # whoever is trusted: what the manifest does not describe is not loaded
     with pytest.raises(EngineError, match="is damaged"):
         foreign.read(trust=True)
 
 
-def test_engines_of_lower_precision_come_from_the_export(fake_gpu: FakeGpu, said: Said) -> None:
+def test_engines_of_lower_precision_come_from_the_export(fake_gpu: FakeGpu, remarks: Remarks) -> None:
     source = linear_model(2)
     converted = source.replace(b"linear", b"halved")
     with pytest.raises(EngineError, match=r"there is no fp16 plan of linear .* python -m export.engines --precision"):
@@ -156,9 +155,10 @@ def test_engines_of_lower_precision_come_from_the_export(fake_gpu: FakeGpu, said
         plan, contents = obtain_plan(source, "linear", PlanPolicy(precision))  # type: ignore[arg-type]
         assert (plan.precision, contents) == ("fp16", built.read())
     fake_gpu.install("10.7.0")  # its plans are stale now
-    assert obtain_plan(source, "linear", PlanPolicy("auto", say=said.append))[0].precision == "fp32"
-    assert said[0].startswith(f"{built.path.name} was built for TensorRT 10.3.0")
-    assert said[0].endswith(": passed over")
+    remarks.clear()
+    assert obtain_plan(source, "linear", PlanPolicy("auto"))[0].precision == "fp32"
+    assert remarks[0].startswith(f"{built.path.name} was built for TensorRT 10.3.0")
+    assert remarks[0].endswith(": passed over")
 
 
 def test_what_was_built_with_other_options_is_used(fake_gpu: FakeGpu) -> None:
@@ -186,23 +186,24 @@ def test_a_folder_that_cannot_be_written(fake_gpu: FakeGpu, tmp_path: Path) -> N
         build_plan(linear_model(), "linear", folder=tmp_path / "file")
 
 
-def test_open_engine_builds_what_is_missing_and_says_so(fake_gpu: FakeGpu, said: Said, tmp_path: Path) -> None:
+def test_open_engine_builds_what_is_missing_and_says_so(fake_gpu: FakeGpu, remarks: Remarks, tmp_path: Path) -> None:
     path = tmp_path / "mine.onnx"
     path.write_bytes(linear_model())
     x = np.ones((2, 4), np.float32)
     for runtime in ("tensorrt", "auto"):
-        with open_engine(path, runtime, plans=PlanPolicy(say=said.append)) as engine:
+        with open_engine(path, runtime, plans=PlanPolicy()) as engine:
             assert (engine.runtime, engine.device) == ("tensorrt", "Pretended GPU (SM 8.7), fp32")
             np.testing.assert_allclose(engine.infer({"x": x})["y"], x @ WEIGHTS)
-    assert [line.split()[0] for line in said] == ["building", "built"]
+    assert [line.split()[0] for line in remarks] == ["building", "built"]
 
 
 def test_open_engine_builds_anew_what_tensorrt_does_not_load(
-    fake_gpu: FakeGpu, said: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake_gpu: FakeGpu, remarks: Remarks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "mine.onnx"
     path.write_bytes(linear_model())
     build_plan(path, "mine")
+    remarks.clear()
     load, refused = fake_gpu.tensorrt.Runtime, []
 
     class Once:
@@ -218,19 +219,19 @@ def test_open_engine_builds_anew_what_tensorrt_does_not_load(
             return self._runtime.deserialize_cuda_engine(serialized_engine)
 
     monkeypatch.setattr(fake_gpu.tensorrt, "Runtime", Once)
-    with open_engine(path, "tensorrt", plans=PlanPolicy(say=said.append)) as engine:
+    with open_engine(path, "tensorrt", plans=PlanPolicy()) as engine:
         assert engine.infer({"x": np.ones((2, 4), np.float32)})["y"].any()
-    assert said.problem().startswith("TensorRT does not load mine.onnx")
+    assert problem_of(remarks).startswith("TensorRT does not load mine.onnx")
     assert len(fake_gpu.tensorrt.built) == 2
 
 
-def test_auto_goes_on_with_the_cpu(fake_gpu: FakeGpu, said: Said, tmp_path: Path) -> None:
+def test_auto_goes_on_with_the_cpu(fake_gpu: FakeGpu, remarks: Remarks, tmp_path: Path) -> None:
     path = tmp_path / "mine.onnx"
     path.write_bytes(linear_model())
     fake_gpu.cuda.limit = 0
-    with open_engine(path, "auto", plans=PlanPolicy(say=said.append)) as engine:
+    with open_engine(path, "auto", plans=PlanPolicy()) as engine:
         assert engine.runtime != "tensorrt"
-    assert said[-1].startswith("CUDA cannot allocate")
-    assert said[-1].endswith("mine runs on the CPU")
+    assert remarks[-1].startswith("CUDA cannot allocate")
+    assert remarks[-1].endswith("mine runs on the CPU")
     with pytest.raises(EngineError, match="out of memory"):
         open_engine(path, "tensorrt")

@@ -17,7 +17,8 @@ from engines.manifest import resolve
 from engines.plans import PlanPolicy, obtain_plan
 from engines.registry import open_engine, why_no_tensorrt
 from engines.tensorrt import TensorRtEngine
-from realtime.session import Options, Session
+from realtime.options import Options
+from realtime.session import Session
 from realtime.stages.engine_body import open_engine_body
 from tests.engines.feeds import HEAVY, SHIPPED, feeds_for
 
@@ -40,7 +41,7 @@ def cuda(request: pytest.FixtureRequest) -> Cuda:
 
 def load(model: str, cuda: Cuda, graphs: bool = True) -> Engine:
     file = resolve(model)
-    plan, contents = obtain_plan(file.read(), file.name, PlanPolicy("fp32", say=print, tf32=False))
+    plan, contents = obtain_plan(file.read(), file.name, PlanPolicy("fp32", tf32=False))
     return TensorRtEngine(contents, label=model, precision=plan.precision, graphs=graphs, cuda=cuda)
 
 
@@ -74,7 +75,7 @@ def test_graphs_give_the_numbers_of_plain_runs() -> None:
 def test_the_body_is_posed_in_full_float32() -> None:
     arrays = load_body()
     cpu = NumpyBody(arrays)
-    engine, gpu = open_engine_body(arrays, PlanPolicy(say=print))
+    engine, gpu = open_engine_body(arrays, PlanPolicy())
     with engine:
         rng = np.random.default_rng(0)
         for _ in range(8):
@@ -106,7 +107,7 @@ def test_same_bodies_as_with_onnx_runtime(tmp_path: Path) -> None:
     joints = {}
     for engine in ("onnxruntime", "tensorrt"):
         path = tmp_path / f"{engine}.npz"
-        Session(Options(str(CLIP), "none", engine, save=path, frames=60, precision="fp32"), print).run()
+        Session(Options(source=str(CLIP), view="none", engine=engine, save=path, frames=60, precision="fp32")).run()
         with np.load(path, allow_pickle=False) as data:
             joints[engine] = data["joints_m"]
     error = np.linalg.norm(joints["tensorrt"] - joints["onnxruntime"], axis=-1)

@@ -12,8 +12,11 @@ import pytest
 from common.errors import UserError
 from formats.motion import load_motion
 from realtime import session as sessions
+from realtime.intrinsics import camera_for
+from realtime.options import DEFAULT_FOCAL, Options
 from realtime.records import Result
-from realtime.session import DEFAULT_FOCAL, Options, Session, camera_for
+from realtime.session import Session
+from tests.conftest import Remarks
 
 CLIP = Path(__file__).parents[2] / "assets" / "synthetic_walk.mp4"
 
@@ -34,6 +37,8 @@ def test_a_camera_is_known_by_its_field_of_view_or_its_focal_length() -> None:
         (None, 0.0, "--focal 0"),
         (None, -700.0, "--focal -700"),
         (None, math.nan, "--focal nan"),
+        (None, math.inf, "--focal inf"),
+        (None, 1e9, "--focal 1e\\+09"),
         (60.0, 700.0, "one of them"),
     ],
 )
@@ -45,9 +50,9 @@ def test_impossible_cameras_are_refused(fov: float | None, focal: float | None, 
 @pytest.mark.parametrize(
     ("options", "ending"),
     [
-        (Options(str(CLIP), record=Path("walk.avi")), ".mp4"),
-        (Options(str(CLIP), save=Path("walk.mp4")), ".npz"),
-        (Options(str(CLIP), report=Path("walk")), ".json"),
+        (Options(source=str(CLIP), record=Path("walk.avi")), ".mp4"),
+        (Options(source=str(CLIP), save=Path("walk.mp4")), ".npz"),
+        (Options(source=str(CLIP), report=Path("walk")), ".json"),
     ],
 )
 def test_an_output_is_called_what_it_holds(options: Options, ending: str) -> None:
@@ -61,7 +66,7 @@ def test_the_source_is_never_recorded_over(tmp_path: Path, live: bool) -> None:
     shutil.copy(CLIP, film)
     link.symlink_to(film)
     with pytest.raises(UserError, match="write over the source"):
-        Session(Options(str(film), view="none", record=link, live=live)).run()
+        Session(Options(source=str(film), view="none", record=link, live=live)).run()
     assert film.read_bytes() == CLIP.read_bytes()
 
 
@@ -71,7 +76,7 @@ def test_ctrl_c_leaves_the_motion_and_the_report(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     motion, report = tmp_path / "walk.npz", tmp_path / "walk.json"
-    options = Options(str(CLIP), view="none", live=True, save=motion, report=report)
+    options = Options(source=str(CLIP), view="none", live=True, save=motion, report=report)
     session = Session(options, progress=progress)
     assert session.report is None
     with pytest.raises(KeyboardInterrupt):
@@ -105,28 +110,26 @@ class Keyboard:
         self.closed = True
 
 
-def watch(keys: tuple[tuple[str, str], ...], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is said while these keys are pressed."""
+def watch(keys: tuple[tuple[str, str], ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a session while these keys are pressed."""
     monkeypatch.setattr(sessions, "MeshWindow", Keyboard)
     monkeypatch.setattr(Keyboard, "keys", keys)
-    said: list[str] = []
-    Session(Options(str(CLIP), view="window"), said.append).run()
-    return said
+    Session(Options(source=str(CLIP), view="window")).run()
 
 
-def test_keys_save_and_record_what_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_save_and_record_what_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remarks: Remarks) -> None:
     monkeypatch.chdir(tmp_path)
-    said = watch((("", "space space s"), ("*.png", "r"), ("*.mp4", "r q")), monkeypatch)
+    watch((("", "space space s"), ("*.png", "r"), ("*.mp4", "r q")), monkeypatch)
     assert len(list(tmp_path.glob("motionmesh-*.png"))) == 1
     (film,) = tmp_path.glob("motionmesh-*.mp4")
-    assert f"recording to {film.name}" in said
-    assert "recording finished" in said
+    assert f"recording to {film.name}" in remarks
+    assert "recording finished" in remarks
     with av.open(str(film)) as recorded:
         assert sum(1 for _ in recorded.decode(video=0)) > 0
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can write: /proc")
-def test_a_key_that_cannot_be_obeyed_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_cannot_be_obeyed_ends_nothing(monkeypatch: pytest.MonkeyPatch, remarks: Remarks) -> None:
     monkeypatch.chdir("/proc")
-    said = watch((("", "s r q"),), monkeypatch)
-    assert sum(line.startswith("cannot write") for line in said) == 2
+    watch((("", "s r q"),), monkeypatch)
+    assert sum(line.startswith("cannot write") for line in remarks) == 2

@@ -17,6 +17,7 @@ from engines.plans import PlanPolicy
 from engines.registry import open_engine, why_no_tensorrt
 from engines.tensorrt import TensorRtEngine
 from engines.tensorrt_builder import BuildOptions, serialise
+from tests.conftest import Remarks
 from tests.engines.conftest import WEIGHTS, linear_model
 from tests.engines.feeds import HEAVY, SHIPPED, feeds_for
 from tests.simulated.device import SimulatedDevice, require_simulated
@@ -44,11 +45,12 @@ def test_the_device_says_what_it_is(port: Cuda) -> None:
 
 
 @pytest.mark.parametrize("model", SHIPPED)
-def test_shipped_models_give_what_onnx_runtime_gives(port: Cuda, simulated: SimulatedDevice, model: str) -> None:
-    said: list[str] = []
+def test_shipped_models_give_what_onnx_runtime_gives(
+    port: Cuda, simulated: SimulatedDevice, model: str, remarks: Remarks
+) -> None:
     with (
         open_engine(model, "onnxruntime") as reference,
-        open_engine(model, "tensorrt", plans=PlanPolicy(say=said.append)) as engine,
+        open_engine(model, "tensorrt", plans=PlanPolicy()) as engine,
     ):
         assert (engine.inputs, engine.outputs) == (reference.inputs, reference.outputs)
         for seed in range(2 if model == HEAVY else 4):  # the second is recorded where there are graphs, and replayed
@@ -56,7 +58,7 @@ def test_shipped_models_give_what_onnx_runtime_gives(port: Cuda, simulated: Simu
             expected, found = reference.infer(feeds), engine.infer(feeds)
             for name, array in expected.items():
                 np.testing.assert_allclose(found[name], array, atol=TOLERANCE, rtol=TOLERANCE)
-    assert [line.split()[0] for line in said] == ["building", "built"]
+    assert [line.split()[0] for line in remarks] == ["building", "built"]
     assert simulated.statistics()["pageable_copies"] == 0, "every copy is from or to pinned memory"
 
 
@@ -162,17 +164,18 @@ def test_full_memory_is_one_line_and_leaves_nothing(port: Cuda, simulated: Simul
     assert simulated.alive() == before
 
 
-def test_auto_goes_on_with_the_cpu_when_memory_is_full(port: Cuda, simulated: SimulatedDevice, tmp_path: Path) -> None:
+def test_auto_goes_on_with_the_cpu_when_memory_is_full(
+    port: Cuda, simulated: SimulatedDevice, tmp_path: Path, remarks: Remarks
+) -> None:
     path = tmp_path / "mine.onnx"
     path.write_bytes(linear_model())
-    said: list[str] = []
     simulated.limit(0)
     try:
-        with open_engine(path, plans=PlanPolicy(say=said.append)) as engine:
+        with open_engine(path, plans=PlanPolicy()) as engine:
             assert engine.runtime != "tensorrt"
     finally:
         simulated.limit(1 << 33)
-    assert said[-1].endswith("mine runs on the CPU")
+    assert remarks[-1].endswith("mine runs on the CPU")
 
 
 def test_copies_beyond_a_block_or_into_a_freed_one_are_refused(port: Cuda) -> None:

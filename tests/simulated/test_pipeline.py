@@ -12,7 +12,8 @@ import pytest
 
 from engines.cuda.packages import ENVIRONMENT
 from engines.cuda.port import Cuda
-from realtime.session import Options, Session
+from realtime.options import Options
+from realtime.session import Session
 from tests.simulated.conftest import PACKAGES
 from tests.simulated.device import SimulatedDevice, require_simulated
 
@@ -25,7 +26,7 @@ TOLERANCE = 1e-4
 
 def motion(engine: str, path: Path, flow: str, frames: int) -> tuple[dict[str, np.ndarray], list[str]]:
     said: list[str] = []
-    options = Options(str(CLIP), "none", engine, save=path, frames=frames, flow=flow)
+    options = Options(source=str(CLIP), view="none", engine=engine, save=path, frames=frames, flow=flow)
     report = Session(options, said.append).run()
     assert report.meshes == frames
     assert report.engine == engine

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from common.camera import Camera
 from engines.registry import open_engine
+from realtime.intrinsics import camera_for
 from realtime.records import Box, Frame
-from realtime.session import camera_for
 from realtime.sources import open_source
 from realtime.sources.source import Source
 from realtime.stages.crops import Cropper

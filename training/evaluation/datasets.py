@@ -23,7 +23,8 @@ from rich.table import Table
 from body.joints import JOINT_NAMES
 from common.errors import UserError
 from formats.motion import load_motion
-from realtime.session import KeypointModel, Options, Session
+from realtime.options import KeypointModel, Options
+from realtime.session import Session
 from training.datasets import emdb, threedpw
 from training.datasets.sequence import DatasetError, PersonSequence
 from training.datasets.smpl_folder import NAMES_14, SMPL_HOME, SmplFolder

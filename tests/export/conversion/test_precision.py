@@ -25,7 +25,7 @@ from export.conversion.onnx_tools import OnnxError, check
 from export.conversion.operators import check_operators
 from export.conversion.precision import compare, convert, distinct
 from export.networks import CLIP, load_networks, record_samples, run_pipeline
-from realtime.session import Options
+from realtime.options import Options
 
 Feeds = dict[str, NDArray[np.float32]]
 
@@ -262,7 +262,7 @@ def test_a_regressor_of_ones_own_is_measured_too(tmp_path: Path) -> None:
     def opener(model: str) -> Engine:
         return OnnxRuntimeEngine(lower.twin if model == str(file) else resolve(model).read())
 
-    options = Options(str(CLIP), regressor=str(file), frames=6)
+    options = Options(source=str(CLIP), regressor=str(file), frames=6)
     whole = run_pipeline(options, lambda model: open_engine(model, "onnxruntime"))
     lower = run_pipeline(options, opener)
     (row,) = pipeline_table(whole, {"fp16": lower})[2:]

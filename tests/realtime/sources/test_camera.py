@@ -14,6 +14,7 @@ from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.errors import SourceLost
 from realtime.sources import CameraSource, camera, open_source
+from tests.conftest import Remarks
 from tests.realtime.clips import number, picture
 
 
@@ -91,27 +92,27 @@ def test_the_newest_picture_wins(fake: Any) -> None:
     assert fake.made[0].device == 0
 
 
-def test_wishes_are_passed_on_and_differences_told(fake: Any) -> None:
+def test_wishes_are_passed_on_and_differences_told(fake: Any, remarks: Remarks) -> None:
     fake.fps = 15.0
     with open_source("1", width=1280, height=720) as source:
         assert source.size == (640, 480)
         assert source.fps == 15.0
-        assert source.notices == ["camera 1 delivers 640x480 at 15 fps, asked for 1280x720 at 30"]
+        assert remarks == ["camera 1 delivers 640x480 at 15 fps, asked for 1280x720 at 30"]
     asked = fake.made[0].asked
     assert asked[cv2.CAP_PROP_FRAME_WIDTH] == 1280
     assert asked[cv2.CAP_PROP_BUFFERSIZE] == 1
     assert next(iter(asked)) == cv2.CAP_PROP_FOURCC, "the pixel format has to come first"
 
 
-def test_a_slow_camera_is_told(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_camera_is_told(fake: Any, monkeypatch: pytest.MonkeyPatch, remarks: Remarks) -> None:
     monkeypatch.setattr(camera, "_RATE_S", 0.3)
     fake.interval_s = 0.1
     with open_source("0") as source:
         buffer = source.new_buffer()
         for _ in range(10):
             source.read_into(buffer)
-        assert len(source.notices) == 1
-        assert "really delivers" in source.notices[0]
+        assert len(remarks) == 1
+        assert "really delivers" in remarks[0]
         assert source.fps == pytest.approx(10, abs=2)
 
 
@@ -185,11 +186,11 @@ def test_a_camera_that_never_answers(fake: Any) -> None:
     fake.hangs.set()
 
 
-def test_pictures_of_another_size(fake: Any) -> None:
+def test_pictures_of_another_size(fake: Any, remarks: Remarks) -> None:
     with open_source("0") as source:
         buffer = source.new_buffer()
         fake.size = (320, 240)
         for _ in range(20):
             source.read_into(buffer)
-        assert ["changes from 640x480 to 320x240" in line for line in source.notices] == [True]
+        assert ["changes from 640x480 to 320x240" in line for line in remarks] == [True]
         assert buffer.shape == (480, 640, 3)

@@ -12,6 +12,7 @@ from common.errors import UserError
 from realtime.sources import demo_clip as module
 from realtime.sources import open_source
 from realtime.sources.demo_clip import fetch_demo_clip
+from tests.conftest import Remarks
 from tests.realtime.clips import write_video
 
 
@@ -45,16 +46,15 @@ def pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pip:
     return pip
 
 
-def test_it_is_fetched_once(pip: Pip, tmp_path: Path) -> None:
-    notices: list[str] = []
-    path = fetch_demo_clip(notices)
+def test_it_is_fetched_once(pip: Pip, tmp_path: Path, remarks: Remarks) -> None:
+    path = fetch_demo_clip()
     assert path.read_bytes() == pip.clip
     assert path.parent == tmp_path / "cache" / "motionmesh"
     assert fetch_demo_clip() == path
     assert len(pip.commands) == 1
     assert pip.commands[0][:4] == [sys.executable, "-m", "pip", "download"]
     assert pip.commands[0][-1] == "sports2d==0.8.34"
-    assert notices == []
+    assert not remarks
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -66,7 +66,7 @@ def test_a_damaged_copy_is_fetched_anew(pip: Pip) -> None:
 
 
 @pytest.mark.parametrize("failure", ["offline", "checksum"])
-def test_the_synthetic_clip_stands_in(pip: Pip, failure: str, tmp_path: Path) -> None:
+def test_the_synthetic_clip_stands_in(pip: Pip, failure: str, tmp_path: Path, remarks: Remarks) -> None:
     write_video(tmp_path / "synthetic.mp4", 4)
     if failure == "offline":
         pip.error = "No matching distribution found for sports2d==0.8.34"
@@ -74,9 +74,9 @@ def test_the_synthetic_clip_stands_in(pip: Pip, failure: str, tmp_path: Path) ->
         pip.clip = b"something else"
     with open_source("demo") as source:
         assert source.frame_count == 4
-        assert len(source.notices) == 1
-        assert "a synthetic walk is shown instead" in source.notices[0]
-        assert ("No matching distribution" if failure == "offline" else "checksum") in source.notices[0]
+        assert len(remarks) == 1
+        assert "a synthetic walk is shown instead" in remarks[0]
+        assert ("No matching distribution" if failure == "offline" else "checksum") in remarks[0]
     assert not list((tmp_path / "cache" / "motionmesh").iterdir())
 
 

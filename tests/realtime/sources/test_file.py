@@ -15,6 +15,7 @@ from common.errors import UserError
 from realtime.sources import FileSource, FrameTimestamp, Source, open_source
 from realtime.sources.pixels import fit_into
 from realtime.sources.timing import FileClock, nominal_fps
+from tests.conftest import Remarks
 from tests.realtime.clips import blue_corner, number, picture, turn_video, write_sound, write_video
 
 
@@ -34,13 +35,13 @@ def times_of(stamps: list[FrameTimestamp]) -> list[float]:
     return [stamp.time_s for stamp in stamps]
 
 
-def test_a_video_arrives_whole_and_in_order(tmp_path: Path) -> None:
+def test_a_video_arrives_whole_and_in_order(tmp_path: Path, remarks: Remarks) -> None:
     path = write_video(tmp_path / "a.mp4", 20)
     with open_source(str(path)) as source:
         assert (source.size, source.fps, source.frame_count, source.live) == ((64, 48), 30.0, 20, False)
         stamps, images = read_all(source)
         assert source.read_into(source.new_buffer()) is None
-        assert source.notices == []
+        assert not remarks
     assert [stamp.index for stamp in stamps] == list(range(20))
     assert [number(image) for image in images] == list(range(20))
     np.testing.assert_allclose(times_of(stamps), np.arange(20) / 30, atol=1e-6)
@@ -144,7 +145,7 @@ def test_a_stream_without_times_gets_nominal_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("faststart", [True, False])
-def test_cut_short(tmp_path: Path, faststart: bool) -> None:
+def test_cut_short(tmp_path: Path, faststart: bool, remarks: Remarks) -> None:
     # The table of contents at the front survives the cut; at the end it is lost with it.
     movflags = {"movflags": "faststart"} if faststart else None
     path = write_video(tmp_path / "cut.mp4", 200, options={"g": "10"}, container=movflags)
@@ -157,13 +158,13 @@ def test_cut_short(tmp_path: Path, faststart: bool) -> None:
         return
     with open_source(str(path)) as source:
         stamps, images = read_all(source)
-        assert len(source.notices) == 1
-        assert "damaged or cut short: it ends after" in source.notices[0]
+        assert len(remarks) == 1
+        assert "damaged or cut short: it ends after" in remarks[0]
     assert 20 < len(stamps) < 200
     assert [number(image) for image in images[:20]] == list(range(20))
 
 
-def test_damage_in_the_middle_is_left_out(tmp_path: Path) -> None:
+def test_damage_in_the_middle_is_left_out(tmp_path: Path, remarks: Remarks) -> None:
     path = write_video(tmp_path / "hole.mp4", 60, options={"g": "5", "crf": "1"}, container={"movflags": "faststart"})
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
@@ -171,13 +172,13 @@ def test_damage_in_the_middle_is_left_out(tmp_path: Path) -> None:
     path.write_bytes(data)
     with open_source(str(path)) as source:
         stamps, images = read_all(source)
-        assert len(source.notices) == 1
-        assert "is damaged" in source.notices[0]
+        assert len(remarks) == 1
+        assert "is damaged" in remarks[0]
     assert number(images[-1]) == 59
     assert (np.diff(times_of(stamps)) > 0).all()
 
 
-def test_pictures_that_change_size_are_fitted(tmp_path: Path) -> None:
+def test_pictures_that_change_size_are_fitted(tmp_path: Path, remarks: Remarks) -> None:
     small, large = (
         write_video(tmp_path / name, 3, size=size, codec="mjpeg", pixels="yuvj420p")
         for name, size in (("s.mjpeg", (64, 48)), ("l.mjpeg", (96, 48)))
@@ -186,8 +187,8 @@ def test_pictures_that_change_size_are_fitted(tmp_path: Path) -> None:
     path.write_bytes(small.read_bytes() + large.read_bytes())
     with open_source(str(path)) as source:
         _, images = read_all(source)
-        assert len(source.notices) == 1
-        assert "change from 64x48 to 96x48" in source.notices[0]
+        assert len(remarks) == 1
+        assert "change from 64x48 to 96x48" in remarks[0]
     assert len(images) == 6
     assert images[5][:7].max() < 20, "black above"
     assert images[5][24, 60].max() < 60
@@ -267,11 +268,11 @@ def test_close_from_another_thread_while_reading(tmp_path: Path) -> None:
         assert not thread.is_alive()
 
 
-def test_file_addresses_and_notice_about_the_size(tmp_path: Path) -> None:
+def test_file_addresses_and_notice_about_the_size(tmp_path: Path, remarks: Remarks) -> None:
     path = write_video(tmp_path / "with space.mp4", 2)
     with open_source(path.as_uri(), width=1280) as source:
         assert isinstance(source, FileSource)
-        assert "keeps its size of 64x48" in source.notices[0]
+        assert "keeps its size of 64x48" in remarks[0]
 
 
 def test_file_clock_never_stands_still() -> None:

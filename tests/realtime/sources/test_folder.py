@@ -8,6 +8,7 @@ import pytest
 
 from common.errors import UserError
 from realtime.sources import Source, open_source
+from tests.conftest import Remarks
 from tests.realtime.clips import blue_corner, number, picture
 
 
@@ -20,25 +21,25 @@ def numbers(source: Source) -> list[tuple[int, float, int]]:
     return seen
 
 
-def test_natural_order_of_names_and_rate(tmp_path: Path) -> None:
+def test_natural_order_of_names_and_rate(tmp_path: Path, remarks: Remarks) -> None:
     for index in (1, 2, 10, 9, 100):
         cv2.imwrite(str(tmp_path / f"shot{index}.png"), picture(index))
     (tmp_path / "notes.txt").write_text("no picture")
     with open_source(str(tmp_path), fps=10) as source:
         assert (source.size, source.fps, source.frame_count, source.live) == ((64, 48), 10, 5, False)
         assert numbers(source) == [(0, 0.0, 1), (1, 0.1, 2), (2, 0.2, 9), (3, 0.3, 10), (4, 0.4, 100)]
-        assert source.notices == []
+        assert not remarks
     with open_source(str(tmp_path)) as source:
         assert source.fps == 30
 
 
-def test_a_damaged_picture_leaves_a_gap_and_sizes_are_fitted(tmp_path: Path) -> None:
+def test_a_damaged_picture_leaves_a_gap_and_sizes_are_fitted(tmp_path: Path, remarks: Remarks) -> None:
     cv2.imwrite(str(tmp_path / "0.png"), picture(0))
     (tmp_path / "1.png").write_bytes(b"\x89PNG no")
     cv2.imwrite(str(tmp_path / "2.png"), picture(2, 128, 96))
     with open_source(str(tmp_path)) as source:
         assert numbers(source) == [(0, 0.0, 0), (2, round(2 / 30, 6), 2)]
-        assert [("left out" in line, "fitted" in line) for line in source.notices] == [(True, False), (False, True)]
+        assert [("left out" in line, "fitted" in line) for line in remarks] == [(True, False), (False, True)]
 
 
 def test_grey_and_transparent_pictures(tmp_path: Path) -> None:

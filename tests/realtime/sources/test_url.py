@@ -14,6 +14,7 @@ from realtime.errors import SourceLost
 from realtime.sources import FrameTimestamp, UrlSource, open_source
 from realtime.sources.timing import StreamClock
 from realtime.sources.url import without_password
+from tests.conftest import Remarks
 from tests.realtime.clips import number, picture, write_video
 
 
@@ -106,7 +107,7 @@ def test_a_slow_reader_does_not_fall_behind(server: Server) -> None:
         assert time.monotonic_ns() - stamp.captured_ns < 200e6
 
 
-def test_it_reconnects(server: Server) -> None:
+def test_it_reconnects(server: Server, remarks: Remarks) -> None:
     server.pictures, server.connections = 20, 2
     with UrlSource(f"{server.url}/stream", timeout_s=1, retry_delays_s=(0.02, 0.05)) as source:
         buffer = source.new_buffer()
@@ -115,8 +116,8 @@ def test_it_reconnects(server: Server) -> None:
             seen.extend(iter(lambda: source.read_into(buffer), None))
     assert seen[-1][0] > 20, "numbers go on"
     assert [stamp.time_s for stamp in seen] == sorted({stamp.time_s for stamp in seen})
-    assert ["broke off" in line for line in source.notices] == [True, False, True]
-    assert "connected again after" in source.notices[1]
+    assert ["broke off" in line for line in remarks] == [True, False, True]
+    assert "connected again after" in remarks[1]
 
 
 def test_close_ends_a_read_from_a_stream_that_stalls(server: Server) -> None:
@@ -140,7 +141,7 @@ def test_close_ends_a_read_from_a_stream_that_stalls(server: Server) -> None:
     assert time.monotonic() - start < 1.0
 
 
-def test_a_film_behind_an_address_plays_at_its_pace_and_ends(server: Server, tmp_path: Path) -> None:
+def test_a_film_behind_an_address_plays_at_its_pace_and_ends(server: Server, tmp_path: Path, remarks: Remarks) -> None:
     server.film = write_video(tmp_path / "film.mp4", 30, container={"movflags": "faststart"}).read_bytes()
     with open_source(f"{server.url}/film.mp4") as source:
         buffer = source.new_buffer()
@@ -149,7 +150,7 @@ def test_a_film_behind_an_address_plays_at_its_pace_and_ends(server: Server, tmp
             last = stamp.time_s
         assert last == pytest.approx(29 / 30, abs=0.01)
         assert time.monotonic() - start > 0.5
-        assert source.notices == []
+        assert not remarks
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from body.model import BodyArrays, load_body
 from engines.engine import Engine, EngineError
 from engines.ort import OnnxRuntimeEngine
 from engines.plans import PlanPolicy, build_plan, find_plans
-from realtime.session import Options, Session
+from realtime.options import Options
+from realtime.session import Session
 from realtime.stages.engine_body import EngineBody, open_engine_body
+from tests.conftest import Remarks
 from tests.engines.conftest import FakeGpu, fake_gpu
 
 __all__ = ["fake_gpu"]
@@ -55,16 +57,18 @@ def test_it_poses_as_the_body_on_the_cpu(arrays: BodyArrays, graph: bytes) -> No
             body.coco(truth[0])
 
 
-def test_it_is_built_once_and_rounds_no_product(fake_gpu: FakeGpu, arrays: BodyArrays, graph: bytes) -> None:
+def test_it_is_built_once_and_rounds_no_product(
+    fake_gpu: FakeGpu, arrays: BodyArrays, graph: bytes, remarks: Remarks
+) -> None:
     build_plan(graph, "body")  # with TensorFloat-32, which is not good enough
-    said: list[str] = []
+    remarks.clear()
     for _ in range(2):
-        engine, body = open_engine_body(arrays, PlanPolicy("fp16", say=said.append))
+        engine, body = open_engine_body(arrays, PlanPolicy("fp16"))
         with engine:
             assert engine.runtime == "tensorrt"
             vertices, _ = body.pose(np.zeros(3), np.zeros((23, 3)), [0, 0, 3])
             assert vertices.shape == (1722, 3)
-    assert [line.split(":")[0].rsplit(" in ")[0] for line in said] == ["building body", "built body"]
+    assert [line.split(":")[0].rsplit(" in ")[0] for line in remarks] == ["building body", "built body"]
     assert [build.tf32 for build in fake_gpu.tensorrt.built] == [True, False]
     assert [plan.options.tf32 for plan in find_plans(graph, "fp32")] == [False, True]
 
@@ -98,19 +102,18 @@ def test_memory_that_is_full_is_given_back(fake_gpu: FakeGpu, arrays: BodyArrays
     assert len(fake_gpu.cuda.memory) == before
 
 
-def run(engine: str, path: Path) -> tuple[np.ndarray, list[str], list[Engine]]:
-    said: list[str] = []
-    session = Session(Options(str(CLIP), "none", engine, save=path, frames=4, flow="dis"), said.append)
+def run(engine: str, path: Path) -> tuple[np.ndarray, list[Engine]]:
+    session = Session(Options(source=str(CLIP), view="none", engine=engine, save=path, frames=4, flow="dis"))
     assert session.run().meshes == 4
     with np.load(path, allow_pickle=False) as data:
-        return data["joints_m"], said, session._engines
+        return data["joints_m"], session._engines
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_program_does_without_where_it_fails(
-    fake_gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: bool
+    fake_gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, remarks: Remarks, fails: bool
 ) -> None:
-    expected, _, engines = run("onnxruntime", tmp_path / "cpu.npz")
+    expected, engines = run("onnxruntime", tmp_path / "cpu.npz")
     assert len(engines) == 3, "on a CPU the body is no engine"
     if fails:
 
@@ -118,7 +121,7 @@ def test_the_program_does_without_where_it_fails(
             raise EngineError("TensorRT cannot build body: no")
 
         monkeypatch.setattr(realtime.session, "open_engine_body", refuse)
-    found, said, engines = run("tensorrt" if fails else "auto", tmp_path / "gpu.npz")
+    found, engines = run("tensorrt" if fails else "auto", tmp_path / "gpu.npz")
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert len(engines) == (3 if fails else 4)
-    assert ("TensorRT cannot build body: no: the body is posed on the CPU" in said) == fails
+    assert ("TensorRT cannot build body: no: the body is posed on the CPU" in remarks) == fails

@@ -17,8 +17,9 @@ from body.model import load_body
 from body.skeleton import Skeleton
 from common.camera import Camera
 from formats.motion import Motion, load_motion
+from realtime.options import Options
 from realtime.records import Keypoints, PosePrediction
-from realtime.session import Options, Session
+from realtime.session import Session
 from realtime.stages.look_ahead import LookAhead, fit_weights
 from tools.motion_quality import keypoint_distances, limb_lag_ms
 
@@ -179,7 +180,7 @@ def test_no_look_ahead_is_none() -> None:
 def test_a_recording_is_steadier_and_lies_no_worse_on_the_person(tmp_path: Path) -> None:
     def run(frames: int) -> Motion:
         path = tmp_path / f"{frames}.npz"
-        report = Session(Options(str(CLIP), "none", save=path, look_ahead=frames)).run()
+        report = Session(Options(source=str(CLIP), view="none", save=path, look_ahead=frames)).run()
         assert report.look_ahead_frames == frames
         assert (report.look_ahead_ms > 0) == (frames > 0)
         assert report.latency_ms.p50 >= report.look_ahead_ms

@@ -25,7 +25,7 @@ from body.lbs import NumpyBody  # noqa: E402
 from body.model import load_body  # noqa: E402
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle  # noqa: E402
 from formats.motion import Motion, load_motion  # noqa: E402
-from realtime.session import Options  # noqa: E402
+from realtime.options import Options  # noqa: E402
 from tests.training.datasets.emdb_like import emdb_fields, write_emdb  # noqa: E402
 from tests.training.datasets.threedpw_like import (  # noqa: E402
     COUNT,

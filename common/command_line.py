@@ -1,0 +1,157 @@
+"""Command lines: made from a dataclass of options, and ended with one line on whatever the user can put right."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
+
+import typer
+
+from common.errors import UserError, one_line
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the command line needs to know of an option beyond its name, type and default."""
+
+    help: str
+    group: str
+    low: float | None
+    high: float | None
+    short: str | None
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    group: str,
+    low: float | None = None,
+    high: float | None = None,
+    short: str | None = None,
+) -> Any:
+    """A dataclass field that is also an option of a command line.
+
+    Args:
+        default: of the field.
+        help: one or two sentences for ``--help``.
+        group: the part of ``--help`` where it stands.
+        low, high: least and greatest allowed number.
+        short: a second, short name such as "-v".
+    """
+    return field(default=default, metadata={"option": _Facts(help, group, low, high, short)})
+
+
+def check_limits(options: Any) -> None:
+    """Raise `UserError` where a number of the dataclass instance ``options`` is outside of its `option`'s limits."""
+    for one in fields(options):
+        facts, value = _facts(one), getattr(options, one.name)
+        if facts is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        # Written so that NaN fails too.
+        if (facts.low is not None and not value >= facts.low) or (facts.high is not None and not value <= facts.high):
+            raise UserError(f"{_flag(one.name)} {value:g}: give {_limits(facts)}")
+
+
+def with_options(kind: type[Any], run: Callable[..., Any]) -> Callable[..., Any]:
+    """A function for `run_command` that takes every `option` of the dataclass ``kind`` and the parameters of ``run``,
+    whose first parameter gets the instance.
+
+    A field of type ``tuple[T, ...]`` becomes an option that may be given several times.
+    """
+    hints = get_type_hints(kind)
+    parameters: list[inspect.Parameter] = []
+    several: set[str] = set()
+    for one in fields(kind):
+        facts = _facts(one)
+        if facts is None:
+            continue
+        hint: Any = hints[one.name]
+        default: Any = None if one.default is MISSING else one.default
+        if get_origin(hint) is tuple and get_args(hint)[-1] is ...:
+            several.add(one.name)
+            hint, default = list[get_args(hint)[0]], list(default or ())  # type: ignore[misc]
+        # Numbers are compared by `check_limits`, whose message is the better one; bounds are shown in the help.
+        info = typer.Option(
+            *([_flag(one.name)] + ([facts.short] if facts.short else [])),
+            help=facts.help + (f" ({_limits(facts)})" if facts.low is not None or facts.high is not None else ""),
+            rich_help_panel=facts.group,
+            show_default=default is not None and default is not False and default != [],
+        )
+        parameters.append(
+            inspect.Parameter(
+                one.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, info]
+            )
+        )
+    own_hints = get_type_hints(run, include_extras=True)
+    own = list(inspect.signature(run).parameters.values())[1:]
+    parameters += [one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=own_hints[one.name]) for one in own]
+
+    def call(**given: Any) -> Any:
+        rest = {one.name: given.pop(one.name) for one in own}
+        return run(
+            kind(**{name: tuple(given[name] or ()) if name in several else given[name] for name in given}), **rest
+        )
+
+    call.__doc__ = run.__doc__
+    call.__name__ = run.__name__
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {one.name: one.annotation for one in parameters}
+    return call
+
+
+def run_command(
+    function: Callable[..., Any], *, name: str | None = None, examples: str = "", arguments: Sequence[str] | None = None
+) -> NoReturn:
+    """Run ``function`` with the options of the command line and end the program.
+
+    Args:
+        function: its parameters become options, as with ``typer.run``.
+        name: of the program in its help page.
+        examples: lines under the help page.
+        arguments: None: the program's own.
+
+    Exit codes: 0, 2 with one line on stderr for wrong options and for a `UserError`, 130 after Ctrl-C, or what
+    ``function`` ends with.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(epilog="\n\n".join(" ".join(line.split()) for line in examples.strip().splitlines()) or None)(function)
+    command: Any = typer.main.get_command(app)
+    try:
+        ended = command.main(args=arguments, prog_name=name, standalone_mode=False)
+    except UserError as error:
+        _end(one_line(error))
+    except typer.Abort:
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # whoever read the output has gone
+        raise SystemExit(0) from None
+    except Exception as error:
+        # Typer's usage errors have no public class that all of its versions share.
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        _end(f"{one_line(Exception(message()))} (see --help)")
+    raise SystemExit(ended if isinstance(ended, int) else 0)
+
+
+def _end(line: str) -> NoReturn:
+    print(f"error: {line}", file=sys.stderr)
+    raise SystemExit(2) from None
+
+
+def _facts(one: Field[Any]) -> _Facts | None:
+    facts: _Facts | None = one.metadata.get("option")
+    return facts
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _limits(facts: _Facts) -> str:
+    if facts.low is None:
+        return f"at most {facts.high:g}"
+    return f"at least {facts.low:g}" if facts.high is None else f"{facts.low:g} to {facts.high:g}"

@@ -1,0 +1,94 @@
+"""What a user can choose. The command line and its help page are made from this class: a new option is one new field.
+
+Imports nothing heavy, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from common.command_line import check_limits, option
+
+View = Literal["auto", "window", "none"]
+Runtime = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
+PrecisionChoice = Literal["auto", "fp32", "fp16", "int8"]
+KeypointModel = Literal["fast", "accurate"]
+FlowMethod = Literal["auto", "dis", "raft", "none"]
+
+DEFAULT_FOCAL: Final = 0.85
+"""Focal length over the longer side of the image where it is not known: a 61° field of view, between webcam and phone."""
+
+SOURCE, VIEW, OUTPUT, MODELS, CAMERA, TENSORRT = "Source", "View", "Output", "Models", "Camera", "TensorRT"
+"""The groups of the help page, in its order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """All choices of one run; the command line's options by the same names.
+
+    Raises `common.errors.UserError` for a number outside of its limits.
+    """
+
+    source: str = option("0", "Camera number, /dev path, video file, URL, folder of pictures, or 'demo'.", group=SOURCE)
+    width: int | None = option(None, "Ask the camera for frames of this width, pixels.", group=SOURCE, low=16)
+    height: int | None = option(None, "Ask the camera for frames of this height, pixels.", group=SOURCE, low=16)
+    fps: float | None = option(
+        None,
+        "Ask the camera for this frame rate, frames/s; for a folder of pictures, the rate they were taken at.",
+        group=SOURCE,
+        low=1,
+        high=1000,
+    )
+    live: bool = option(False, "Play a file by its clock and drop frames that come too late.", group=SOURCE)
+    frames: int | None = option(None, "Stop after this many frames.", group=SOURCE, low=1)
+    duration: float | None = option(None, "Stop after this many seconds.", group=SOURCE, low=0.1)
+
+    view: View = option("auto", "auto: a window where there is a display, else none.", group=VIEW)
+    quiet: bool = option(False, "Print errors only.", group=VIEW, short="-q")
+    verbose: bool = option(False, "Print more remarks, and the time of every stage at the end.", group=VIEW, short="-v")
+
+    record: Path | None = option(None, "Write the annotated video (.mp4).", group=OUTPUT)
+    save: Path | None = option(None, "Write the motion (.npz).", group=OUTPUT)
+    report: Path | None = option(None, "Write what was measured (.json).", group=OUTPUT)
+
+    persons: int = option(1, "People followed at the same time.", group=MODELS, low=1, high=6)
+    keypoints: KeypointModel = option("fast", "MoveNet Lightning (fast) or Thunder (accurate).", group=MODELS)
+    flow: FlowMethod = option(
+        "auto", "Optical flow. auto: raft on a GPU, dis on a CPU; none: keypoints alone.", group=MODELS
+    )
+    regressor: str = option("motion", "A shipped regressor's name, or an .onnx file.", group=MODELS)
+    body: Path | None = option(None, "A licensed SMPL .pkl or .npz, or another SMPL-layout file.", group=MODELS)
+    look_ahead: int = option(
+        0,
+        "Frames to wait for before a frame is answered, which steadies it without lag: for recordings. 8 is right at "
+        "30 frames/s, 0 is live.",
+        group=MODELS,
+        low=0,
+        high=30,
+    )
+    engine: Runtime = option(
+        "auto", "What runs the networks. auto: TensorRT on a GPU, else the fastest that is installed.", group=MODELS
+    )
+
+    fov: float | None = option(None, "Horizontal field of view, degrees.", group=CAMERA)
+    focal: float | None = option(
+        None, f"Focal length, pixels. Default: {DEFAULT_FOCAL:g} times the image's longer side.", group=CAMERA
+    )
+
+    precision: PrecisionChoice = option(
+        "auto",
+        "Of TensorRT engines. auto: fp16 where python -m export.engines has built it, else fp32. TensorRT reaches the "
+        "driver through pycuda or, with $MOTIONMESH_CUDA=cuda-bindings, through that package and its CUDA graphs.",
+        group=TENSORRT,
+    )
+    trust_engine: bool = option(
+        False,
+        "Load TensorRT engines that this machine did not build. They lie in $MOTIONMESH_ENGINES, else in "
+        "motionmesh/engines of the user's cache folder.",
+        group=TENSORRT,
+    )
+
+    def __post_init__(self) -> None:
+        check_limits(self)

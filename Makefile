@@ -1,5 +1,5 @@
 # make demo   install, then a live mesh on a real video      make test   install, then all tests
-# make bench  measure this machine                            make lint   style and types
+# make bench  measure this machine                            make lint   style, docstrings, spelling and types
 # make app    install the application only                    make dev    install what tests and training need
 # make simulate   TensorRT engines on a simulated CUDA device (Linux, cc); the first time compiles pycuda, some minutes
 # make rtx    install NVIDIA's TensorRT-RTX (370 MB) and let it build every engine on the CPU
@@ -34,6 +34,7 @@ bench: app
 lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 
 app: $(VENV)/.app

@@ -15,6 +15,7 @@ import numpy as np
 
 from engines.cuda.driver import probe_gpu
 from engines.engine import EngineError, RuntimeMissingError
+from engines.interrupts import kept_signals
 from engines.onnx_file import explain
 
 OLDEST_TENSORRT = (8, 6)
@@ -335,7 +336,8 @@ class Log:
         """What ``make`` returns. Raises `EngineError` where TensorRT answers with nothing or with an exception."""
         self._errors.clear()
         try:
-            thing = make()
+            with kept_signals():  # whatever a handler raises while TensorRT logs is swallowed
+                thing = make()
         except (RuntimeError, TypeError, ValueError) as error:  # a constructor that fails raises TypeError
             raise EngineError(f"TensorRT makes no {what}: {self.take() if self._errors else explain(error)}") from error
         if thing is None:

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from engines.cuda.packages import open_cuda
 from engines.engine import EngineError
+from engines.interrupts import PendingSignals, kept_signals
 from engines.onnx_file import OnnxModel, open_onnx
 from engines.tensorrt_api import (
     Builder,
@@ -80,8 +81,16 @@ def serialise(
     ``label`` is what errors call it. ``timing_cache`` is what an earlier build on this machine measured.
 
     Returns the plan and the new timing cache. Raises `RuntimeMissingError` where TensorRT cannot run, and `EngineError`
-    for a graph that it refuses, naming the node, and for options that this machine cannot fulfil.
+    for a graph that it refuses, naming the node, and for options that this machine cannot fulfil. A signal that Python
+    handles, as Ctrl-C, ends the build (on TensorRT 8.6 when it is through) and is handled then.
     """
+    with kept_signals() as signals:
+        return _serialise(model, options, label, timing_cache, _Monitor(progress, signals))
+
+
+def _serialise(
+    model: bytes | Path, options: BuildOptions, label: str, timing_cache: bytes, monitor: _Monitor
+) -> tuple[bytes, bytes]:
     onnx = open_onnx(model, label)
     trt, log = load_tensorrt(), shared_log()
     open_cuda().activate()  # the builder measures its kernels in the context that is current here
@@ -103,9 +112,8 @@ def serialise(
         _use_dla(trt, builder, config, options.dla)
     _add_profile(builder, network, config, options.batch, onnx.label)
     _use_timing_cache(config, timing_cache)
-    monitor = _Monitor(progress)
     adapter = None  # kept here: the configuration may hold no reference of its own
-    if progress is not None and hasattr(config, "progress_monitor"):
+    if hasattr(config, "progress_monitor"):
         config.progress_monitor = adapter = monitor.adapt(trt)
     plan = builder.build_serialized_network(network, config)
     del adapter
@@ -201,10 +209,10 @@ def _use_timing_cache(config: IBuilderConfig, data: bytes) -> None:
 
 
 class _Monitor:
-    """Passes TensorRT's progress on; ends the build when the receiver raises, as it does on Ctrl-C."""
+    """Passes TensorRT's progress on; ends the build when a signal is waiting or the receiver raises."""
 
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress | None, signals: PendingSignals) -> None:
+        self._progress, self._signals = progress, signals
         self._steps: dict[str, int] = {}
         self.interruption: BaseException | None = None
 
@@ -236,4 +244,4 @@ class _Monitor:
                 self._progress(phase, total if done is None else done, total)
             except BaseException as error:  # an exception cannot pass through TensorRT; it is raised after the build
                 self.interruption = error
-        return self.interruption is None
+        return self.interruption is None and not self._signals

@@ -8,6 +8,7 @@ streams are a `Device`'s, so that results are there only when the stream has bee
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import json
 import math
@@ -49,7 +50,10 @@ class Device(Protocol):
 
 
 def tensorrt_double(device: Device, version: str = "10.3.0", dla_cores: int = 0) -> Any:
-    """Something to stand for the ``tensorrt`` module. ``built`` on it lists what was built, as `_Build` records."""
+    """Something to stand for the ``tensorrt`` module.
+
+    ``built`` on it lists what was built, as `_Build` records; ``while_building`` is called in the middle of a build.
+    """
     major = int(version.split(".")[0])
     data_type = enum.Enum("DataType", [*_NUMPY, "UINT8"])  # type: ignore[misc]
     if major < 10:
@@ -69,6 +73,7 @@ def tensorrt_double(device: Device, version: str = "10.3.0", dla_cores: int = 0)
     trt = SimpleNamespace(
         __version__=version,
         built=[],
+        while_building=lambda: None,
         ILogger=ILogger,
         DataType=data_type,
         BuilderFlag=enum.Enum("BuilderFlag", flags),  # type: ignore[misc]
@@ -90,7 +95,13 @@ def tensorrt_double(device: Device, version: str = "10.3.0", dla_cores: int = 0)
     def checked(logger: Any) -> Any:
         assert isinstance(logger, ILogger), "a logger of TensorRT's own kind is wanted"
         assert logger.alive
-        return lambda text: logger.log(ILogger.Severity.ERROR, text)
+
+        def log(text: str) -> None:
+            # As the real bindings do: what the logger raises, be it a KeyboardInterrupt, is gone.
+            with contextlib.suppress(BaseException):
+                logger.log(ILogger.Severity.ERROR, text)
+
+        return log
 
     trt.Builder = lambda logger: Builder(trt, checked(logger), major, dla_cores)
     trt.OnnxParser = lambda network, logger: OnnxParser(network, checked(logger), major)
@@ -285,6 +296,8 @@ class Builder:
             self._log("a tensor is HALF and the FP16 flag is not set")
             return None
         monitor = getattr(config, "progress_monitor", None)
+        self._trt.while_building()
+        self._log("a remark in the middle of the build")
         if monitor is not None:
             monitor.phase_start("Building", None, 3)
             if not all(monitor.step_complete("Building", step) for step in range(3)):

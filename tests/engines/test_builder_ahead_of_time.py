@@ -6,6 +6,10 @@ by NVIDIA's code here, and not by our double.
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -77,6 +81,39 @@ def test_real_parser_names_the_node() -> None:
         EngineError, match=r"^TensorRT cannot read odd.onnx: node 0 'volume' \(Det\): unsupported node$"
     ):
         serialise(model.SerializeToString(), BuildOptions(), label="odd.onnx")
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.3, 0.8, 1.5])
+def test_a_real_ctrl_c_ends_a_real_build(after_s: float) -> None:
+    """A signal that the system sends at any moment of the build: its logger and its monitor both call into Python."""
+    before = signal.getsignal(signal.SIGINT)
+    timer = threading.Timer(after_s, os.kill, (os.getpid(), signal.SIGINT))
+    data = resolve("raft-small").read()
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            timer.start()
+            serialise(data, BuildOptions())
+    finally:
+        timer.join()
+    print(f"Ctrl-C after {after_s} s: raised after {time.monotonic() - began:.1f} s")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_signal_is_seen_while_the_logger_is_called(log: Log) -> None:
+    """The very case that was lost: the handler runs inside the callback, where an exception goes nowhere."""
+
+    def interrupt(severity: object, msg: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    def parse() -> bool:
+        network = trt.Builder(log.logger).create_network(0)
+        return bool(trt.OnnxParser(network, log.logger).parse(b"no model at all"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(log.logger), "log", lambda self, severity, msg: interrupt(severity, msg))
+        with pytest.raises(KeyboardInterrupt):
+            log.made("thing", parse)
 
 
 def test_real_build_can_be_stopped() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import numpy as np
@@ -145,6 +146,21 @@ def test_progress_is_told_and_can_stop_the_build(fake_gpu: FakeGpu) -> None:
         serialise(linear_model(), BuildOptions(), progress=interrupt)
     fake_gpu.install("8.6.1")
     serialise(linear_model(), BuildOptions(), progress=interrupt)  # never called there
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_signal_during_a_build_is_handled_after_it(fake_gpu: FakeGpu, version: str) -> None:
+    """TensorRT swallows what is raised while it logs; Ctrl-C must not be lost for that."""
+    fake_gpu.install(version)
+    fake_gpu.tensorrt.while_building = lambda: signal.raise_signal(signal.SIGINT)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        serialise(linear_model(), BuildOptions())
+    assert signal.getsignal(signal.SIGINT) is before
+    # From TensorRT 10 on the progress monitor ends the build at its next step; 8.6 finishes it first.
+    assert len(fake_gpu.tensorrt.built) == (1 if version == "8.6.1" else 0)
+    fake_gpu.tensorrt.while_building = lambda: None
+    assert serialise(linear_model(), BuildOptions())[0]
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,25 @@ class Options:
     height: int | None = option(None, "Ask the camera for frames of this height, pixels.", group=SOURCE, low=16)
     fps: float | None = option(
         None,
-        "Ask the camera for this frame rate, frames/s; for a folder of pictures, the rate they were taken at.",
+        "Ask the camera for this frame rate, frames/s; for a folder of pictures or a slow-motion video, the rate they "
+        "were taken at.",
         group=SOURCE,
         low=1,
         high=1000,
     )
     live: bool = option(False, "Play a file by its clock and drop frames that come too late.", group=SOURCE)
+    rotate: int = option(
+        0, "Turn the image clockwise by 90, 180 or 270 degrees: for a camera on its side or head.", group=SOURCE
+    )
+    mirror: bool = option(
+        False, "Mirror the image left to right: for a camera that shows it as a mirror does.", group=SOURCE
+    )
+    retry: float | None = option(
+        None,
+        "Give up a stream or camera that is away after this many seconds. Default: wait until stopped.",
+        group=SOURCE,
+        low=0,
+    )
     frames: int | None = option(None, "Stop after this many frames.", group=SOURCE, low=1)
     duration: float | None = option(None, "Stop after this many seconds.", group=SOURCE, low=0.1)
 

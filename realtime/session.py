@@ -111,7 +111,16 @@ class Session:
                 check_writable(options.report)
             arrays = load_body(options.body)
             source = stack.enter_context(
-                open_source(options.source, options.live, options.width, options.height, options.fps)
+                open_source(
+                    options.source,
+                    options.live,
+                    options.width,
+                    options.height,
+                    options.fps,
+                    options.retry,
+                    options.rotate,
+                    options.mirror,
+                )
             )
             if options.record and _are_one(options.record, source.name):
                 raise UserError(f"--record {options.record} would write over the source: give another name")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
-import re
+import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from realtime.sources.camera import CameraSource
+from common.errors import UserError
+from realtime.sources.address import is_address, looks_like_address, public_name
+from realtime.sources.animation import WebpSource, is_moving_png, is_moving_webp
+from realtime.sources.camera import CameraSource, is_camera
 from realtime.sources.clip import ClipSource
 from realtime.sources.demo_clip import fetch_demo_clip
 from realtime.sources.file import FileSource
 from realtime.sources.folder import PictureSource, is_picture
 from realtime.sources.playback import RealtimePlayback
-from realtime.sources.source import FrameTimestamp, Source
+from realtime.sources.source import FrameTimestamp, Source, State
+from realtime.sources.turned import TurnedSource
 from realtime.sources.url import UrlSource
 
 _LOG = logging.getLogger(__name__)
@@ -26,6 +30,8 @@ __all__ = [
     "PictureSource",
     "RealtimePlayback",
     "Source",
+    "State",
+    "TurnedSource",
     "UrlSource",
     "open_source",
 ]
@@ -37,37 +43,58 @@ def open_source(
     width: int | None = None,
     height: int | None = None,
     fps: float | None = None,
+    retry_s: float | None = None,
+    rotate: int = 0,
+    mirror: bool = False,
 ) -> Source:
     """Open the source that ``spec`` names. The caller closes it; ``with open_source(...) as source`` does.
 
-    ``spec`` is a camera's number ("0") or device path ("/dev/video2"), an address ("rtsp://..."), a folder of pictures, a
-    file (video or picture) or "demo". ``live`` plays a file or folder in real time with pictures dropped, as a camera
-    would. ``width``, ``height`` (pixels) are wishes to a camera; ``fps`` too, and the rate of a folder's pictures.
+    ``spec`` is a camera's number ("0") or device ("/dev/video2", "/dev/v4l/by-id/..."), an address ("rtsp://..."), a folder of
+    pictures, a file (video or picture) or "demo". ``live`` plays a file or folder in real time with pictures dropped, as a
+    camera would. ``width``, ``height`` (pixels) are wishes to a camera; ``fps`` too, and the rate that a folder's pictures or a
+    slow-motion video were taken at. A camera or stream that breaks off, and a stream that is not there yet, is tried for
+    ``retry_s`` seconds, None: until it is closed. Pictures are turned clockwise by ``rotate`` degrees (90, 180, 270), then
+    mirrored.
 
     Raises UserError.
     """
-    source = _choose(spec.strip(), live, width, height, fps)
+    source = _choose(spec.strip(), live, width, height, fps, retry_s)
+    is_camera_source = isinstance(source, CameraSource)
+    if rotate or mirror:
+        source = TurnedSource(source, rotate, mirror)
     source.open()
-    if (width is not None or height is not None) and not isinstance(source, CameraSource):
+    if (width is not None or height is not None) and not is_camera_source:
         _LOG.warning(f"{source.name} keeps its size of {source.size[0]}x{source.size[1]}: only cameras change it")
     return source
 
 
-def _choose(spec: str, live: bool, width: int | None, height: int | None, fps: float | None) -> Source:
+def _choose(
+    spec: str, live: bool, width: int | None, height: int | None, fps: float | None, retry_s: float | None
+) -> Source:
+    if not spec:
+        raise UserError("--source is empty: give a camera number, a video file, an address or 'demo'")
     if spec.isdecimal():
-        return CameraSource(int(spec), width, height, fps)
-    if re.fullmatch(r"/dev/video\d+", spec):
-        return CameraSource(spec, width, height, fps)
-    if "://" in spec and not spec.lower().startswith("file://"):
-        return UrlSource(spec)
+        return CameraSource(int(spec), width, height, fps, retry_s)
+    if is_camera(spec):
+        return CameraSource(os.path.expanduser(spec), width, height, fps, retry_s)
+    if is_address(spec):
+        return UrlSource(spec, retry_s=retry_s, fps=fps)
     clip = _choose_clip(spec, fps)
     return RealtimePlayback(clip) if live else clip
 
 
 def _choose_clip(spec: str, fps: float | None) -> ClipSource:
     if spec == "demo":
-        return FileSource(fetch_demo_clip())
+        return FileSource(fetch_demo_clip(), fps)
     path = Path(unquote(urlsplit(spec).path) if "://" in spec else spec).expanduser()
-    if path.is_dir() or (path.is_file() and is_picture(path)):
+    try:
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except ValueError:  # a zero byte
+        is_folder = is_file = False
+    if not is_folder and not is_file and looks_like_address(spec):
+        raise UserError(f"{public_name(spec)} is neither a file nor an address: write addresses as rtsp://host/path")
+    if is_file and is_moving_webp(path):
+        return WebpSource(path, fps)
+    if is_folder or (is_file and is_picture(path) and not is_moving_png(path)):
         return PictureSource(path, fps)
-    return FileSource(path)
+    return FileSource(path, fps)

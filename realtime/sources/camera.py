@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -18,14 +20,24 @@ from common.errors import UserError
 from realtime.errors import SourceLost
 from realtime.sources.folder import natural_key
 from realtime.sources.threaded_capture import ThreadedCapture
+from realtime.sources.timing import RateMeter
 
 _LOG = logging.getLogger(__name__)
 
 _OPEN_TIMEOUT_S = 10.0  # slow hubs and cameras that wake up take seconds
 _RETRIES = 5
 _RETRY_S = 0.2
-_RATE_SKIPS = 3  # the first pictures come in a burst, or late while the exposure settles
 _RATE_S = 1.0
+
+
+def is_camera(spec: str) -> bool:
+    """Whether ``spec`` names a video device of this machine: /dev/video2, /dev/v4l/by-id/..., a link to one."""
+    if re.fullmatch(r"/dev/(video\d+|v4l/.*)", spec):
+        return True
+    try:
+        return stat.S_ISCHR(os.stat(os.path.expanduser(spec)).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def camera_devices() -> list[str]:
@@ -39,19 +51,46 @@ class CameraSource(ThreadedCapture):
     """
 
     def __init__(
-        self, device: int | str, width: int | None = None, height: int | None = None, fps: float | None = None
+        self,
+        device: int | str,
+        width: int | None = None,
+        height: int | None = None,
+        fps: float | None = None,
+        retry_s: float | None = None,
     ) -> None:
-        super().__init__(f"camera {device}" if isinstance(device, int) else device, _OPEN_TIMEOUT_S)
+        super().__init__(f"camera {device}" if isinstance(device, int) else device, _OPEN_TIMEOUT_S, retry_s)
         self._device = device
         self._wish = (width or 640, height or 480, fps or 30.0)
         self.fps = self._wish[2]
 
+        self._first_ns: int | None = None
+
     def _deliver(self) -> None:
-        capture = self._start()
-        try:
-            self._grab(capture)
-        finally:
-            capture.release()
+        capture: cv2.VideoCapture | None = self._start()
+        while capture is not None:
+            try:
+                self._grab(capture)
+                return
+            except SourceLost as lost:
+                _LOG.warning(f"{lost}; trying again")
+            finally:
+                capture.release()
+            capture = self._start_again()
+
+    def _start_again(self) -> cv2.VideoCapture | None:
+        """The camera, once it is plugged in again; None after `close`. Raises SourceLost when trying is over."""
+        for lost_s in self._attempts():
+            try:
+                capture = self._start()
+            except UserError:
+                continue
+            _LOG.warning(f"{self.name} is there again after {lost_s:.1f} s")
+            return capture
+        if self._closing:
+            return None
+        raise SourceLost(
+            f"{self.name} stopped delivering pictures and did not come back: plug it in again, then start anew"
+        )
 
     def _start(self) -> cv2.VideoCapture:
         backend = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
@@ -74,9 +113,9 @@ class CameraSource(ThreadedCapture):
 
     def _grab(self, capture: cv2.VideoCapture) -> None:
         spare: ImageArray | None = None
-        first_ns: int | None = None
         failures = 0
-        rate = _RateMeter()
+        rate = RateMeter(_RATE_S)
+        first = self._first_ns is None
         while not self._closing:
             grabbed = capture.grab()
             now_ns = time.monotonic_ns()  # before the decoding, which takes milliseconds
@@ -84,16 +123,19 @@ class CameraSource(ThreadedCapture):
             if image is None:
                 failures += 1
                 if failures > _RETRIES:
-                    raise self._lost(first_ns is not None)
+                    raise self._lost(self._first_ns is not None)
                 self._pause(_RETRY_S)
                 continue
             failures = 0
-            if first_ns is None:
-                first_ns = now_ns
+            if self._first_ns is None:
+                self._first_ns = now_ns
                 self._compare_with_wish(image)
-            spare = self._publish(image, now_ns, (now_ns - first_ns) * 1e-9)
-            measured = rate.count(now_ns)
-            if measured is not None and not 0.8 * self.fps < measured < 1.25 * self.fps:
+            spare = self._publish(image, now_ns, (now_ns - self._first_ns) * 1e-9)
+            measured = rate.count(now_ns * 1e-9) if first else None
+            if measured is None:
+                continue
+            first = False
+            if not 0.8 * self.fps < measured < 1.25 * self.fps:
                 _LOG.warning(
                     f"{self.name} really delivers {measured:.1f} fps, not {self.fps:.0f}"
                     + ("; more light often helps" if measured < self.fps else "")
@@ -110,7 +152,7 @@ class CameraSource(ThreadedCapture):
 
     def _lost(self, worked: bool) -> UserError:
         if worked:
-            return SourceLost(f"{self.name} stopped delivering pictures: plug it in again, then start anew")
+            return SourceLost(f"{self.name} stopped delivering pictures")
         return UserError(
             f"{self.name} opens but delivers no pictures: another program may use it; {_others(self._device)}"
         )
@@ -122,26 +164,6 @@ class CameraSource(ThreadedCapture):
                 f"you may not use {path}: ask for membership in its group ('video' on most systems), then log in anew"
             )
         return f"{self.name} does not open: {_others(self._device)}"
-
-
-class _RateMeter:
-    """Measures the real rate once, over the first second."""
-
-    def __init__(self) -> None:
-        self._seen = 0
-        self._start_ns = 0
-        self._done = False
-
-    def count(self, now_ns: int) -> float | None:
-        """Count one picture. Returns pictures a second when the second is over, once."""
-        self._seen += 1
-        if self._seen == _RATE_SKIPS:
-            self._start_ns = now_ns
-        elapsed_s = (now_ns - self._start_ns) * 1e-9
-        if self._done or self._seen <= _RATE_SKIPS or elapsed_s < _RATE_S:
-            return None
-        self._done = True
-        return (self._seen - _RATE_SKIPS) / elapsed_s
 
 
 def _retrieve(capture: cv2.VideoCapture, spare: ImageArray | None) -> ImageArray | None:

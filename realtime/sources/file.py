@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from common.arrays import ImageArray
 from common.errors import UserError
+from realtime.sources.address import public_name
 from realtime.sources.clip import ClipSource
 from realtime.sources.pixels import FrameConverter
-from realtime.sources.timing import FileClock, nominal_fps
+from realtime.sources.timing import FileClock, believable_fps
 
 _LOG = logging.getLogger(__name__)
 
 _MAX_BAD_PACKETS = 1000  # in a row: a file of noise must end some day
 _DECODER_THREADS = 2  # the pipeline needs the other cores; one stream needs no more
+_PEEKED_PACKETS = 64  # whose timestamps say the rate
+_PEEKED_BYTES = 16_000_000
 
 
 class FileSource(ClipSource):
     """A video file. Times come from its timestamps, so that a variable frame rate is measured right.
 
-    What is damaged is left out with a warning. A picture whose size changes on the way is fitted into the first size.
+    ``fps`` says how many pictures a second the camera took where the file plays slower or faster than that (a phone's slow
+    motion): times are scaled. What is damaged is left out with a warning. A picture whose size changes on the way is fitted
+    into the first size.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(str(path))
+    def __init__(self, path: str | Path, fps: float | None = None, name: str | None = None) -> None:
+        super().__init__(public_name(str(path)) if name is None else name)
         self._path = Path(path)
+        self._wished_fps = fps
+        self._scale = 1.0
         self._container: InputContainer | None = None
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._converter = FrameConverter()
@@ -44,25 +54,31 @@ class FileSource(ClipSource):
         self._size_noticed = False
 
     def _open(self) -> None:
-        if not self._path.is_file():
+        if not _is_file(self._path):
             raise UserError(
                 f"there is no file {self.name}: give a video, a picture, a folder of pictures or a camera number"
             )
         try:
-            self._container = av.open(str(self._path), metadata_errors="replace")  # titles in Latin-1 are common
+            # A relative name with a colon in it ("12:30:05.mp4") would be taken for an address.
+            self._container = av.open(
+                os.path.abspath(self._path), metadata_errors="replace"
+            )  # titles in Latin-1 are common
         except (av.FFmpegError, OSError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else "damaged, cut short or no video"
             raise UserError(f"{self.name} cannot be read as a video ({why}): try another file") from None
         stream = _picture_stream(self._container, self.name)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = _DECODER_THREADS
-        self.fps = nominal_fps(stream.average_rate, stream.guessed_rate)
         self.frame_count = stream.frames or None
         self._duration_s = _duration(self._container, stream)
-        self._clock = FileClock(self.fps)
-        aspect = stream.codec_context.sample_aspect_ratio
-        self._converter = FrameConverter(float(aspect) if aspect else 1.0)
-        self._frames = self._decode(self._container, stream)
+        packets = self._packets(self._container, stream)
+        first, times_s = _peek(packets)
+        fps = believable_fps((stream.average_rate, stream.guessed_rate), times_s)
+        self.fps = self._wished_fps or fps
+        self._scale = fps / self.fps
+        self._clock = FileClock(fps, self._say_gap)
+        self._converter = FrameConverter(pixel_aspect(stream))
+        self._frames = self._decode(chain(first, packets), stream)
         self._waiting = next(self._frames, None)  # the decoder knows size and rotation better than the header
         if self._waiting is None:
             raise UserError(f"{self.name} has no picture that can be decoded: the file is damaged or cut short")
@@ -86,7 +102,7 @@ class FileSource(ClipSource):
         self._last_s = self._clock.time_of(pts_s)
         index = self._next_index
         self._next_index += 1
-        return index, self._last_s
+        return index, self._last_s * self._scale
 
     def _render(self, buffer: ImageArray) -> None:
         assert self._present is not None, "advance comes first"
@@ -99,18 +115,23 @@ class FileSource(ClipSource):
             )
         self._converter.convert(self._present, buffer)
 
-    def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-        """Frame by frame, over damaged packets. Ends at the end, at a demuxer's error and at close()."""
+    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+        """What the file holds, up to its end, a demuxer's error or close()."""
         packets = container.demux(stream)
-        bad_in_a_row = 0
         while not self._closed:
             try:
                 packet = next(packets, None)
             except (av.FFmpegError, OSError):
                 self._bad_packets += 1
-                break
+                return
             if packet is None:
                 return
+            yield packet
+
+    def _decode(self, packets: Iterator[Packet[VideoStream]], stream: VideoStream) -> Iterator[av.VideoFrame]:
+        """Frame by frame, over damaged packets."""
+        bad_in_a_row = 0
+        for packet in packets:
             try:
                 frames = packet.decode()
             except (av.FFmpegError, OSError):
@@ -120,14 +141,17 @@ class FileSource(ClipSource):
                     return
                 continue
             bad_in_a_row = 0
-            for frame in frames:
-                if isinstance(frame, av.VideoFrame):
-                    yield frame
-        if not self._closed:
+            yield from frames
+        if not self._closed and self._bad_packets:  # a demuxer that failed did not send the packet that flushes
             try:
                 yield from stream.decode(None)  # what the decoder still holds
             except (av.FFmpegError, OSError):
                 return
+
+    def _say_gap(self, gap_s: float) -> None:
+        _LOG.warning(f"{self.name} has a gap of {gap_s:.0f} s in its timestamps, which is closed")
+        if self._duration_s is not None:
+            self._duration_s -= gap_s
 
     def _notice_the_end(self) -> None:
         """Say once that a file was not whole: parts that did not decode, or pictures missing at its end."""
@@ -143,6 +167,13 @@ class FileSource(ClipSource):
             _LOG.warning(f"{self.name} is damaged: {self._bad_packets} of its parts could not be decoded")
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except ValueError:  # a zero byte in its name
+        return False
+
+
 def _picture_stream(container: InputContainer, name: str) -> VideoStream:
     """The stream with the film, or UserError. Album covers are no film, and neither is text drawn as ANSI art."""
     if container.format.name == "tty":
@@ -156,6 +187,25 @@ def _picture_stream(container: InputContainer, name: str) -> VideoStream:
     if not films:
         raise UserError(f"{name} has a video that cannot be decoded here: convert it to H.264")
     return max(films, key=lambda stream: stream.width * stream.height)
+
+
+def _peek(packets: Iterator[Packet[VideoStream]]) -> tuple[list[Packet[VideoStream]], list[float]]:
+    """The first packets, and the times in seconds of the pictures in them."""
+    first: list[Packet[VideoStream]] = []
+    size = 0
+    for packet in packets:
+        first.append(packet)
+        size += packet.size
+        if len(first) >= _PEEKED_PACKETS or size > _PEEKED_BYTES:
+            break
+    stamped = [packet for packet in first if packet.pts is not None and packet.time_base is not None]
+    return first, [float(packet.pts * packet.time_base) for packet in stamped if packet.pts is not None]
+
+
+def pixel_aspect(stream: VideoStream) -> float:
+    """Width of a stored pixel over its height. The container's word comes before the codec's, as in players."""
+    aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+    return float(aspect) if aspect else 1.0
 
 
 def _is_cover(stream: VideoStream) -> bool:

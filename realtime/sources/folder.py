@@ -27,6 +27,11 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES
 
 
+def _is_hidden(path: Path) -> bool:
+    """Files that the user never sees: macOS leaves a ``._name.jpg`` beside each ``name.jpg`` on other systems' disks."""
+    return path.name.startswith(".")
+
+
 def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
     """Sorts names as people count: picture2 before picture10."""
     parts = re.split(r"(\d+)", path.name.lower())
@@ -54,10 +59,14 @@ class PictureSource(ClipSource):
         if not 0 < self.fps <= 1000:
             raise UserError(f"{self.fps:g} pictures a second is no rate: give --fps between 0 and 1000")
         try:
-            found = list(self._path.iterdir()) if self._path.is_dir() else [self._path]
+            found = list(self._path.iterdir()) if self._path.is_dir() else []
         except OSError as error:
             raise UserError(f"the folder {self.name} cannot be read: {error.strerror}") from None
-        self._files = sorted((path for path in found if is_picture(path) and path.is_file()), key=natural_key)
+        self._files = sorted(
+            (path for path in found if is_picture(path) and not _is_hidden(path) and path.is_file()), key=natural_key
+        )
+        if self._path.is_file():
+            self._files = [self._path]  # hidden or not, it was asked for
         if not self._files:
             raise UserError(
                 f"there are no pictures in {self.name}: it needs {', '.join(sorted(PICTURE_SUFFIXES))} files"

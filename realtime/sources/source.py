@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,12 +17,16 @@ from common.arrays import ImageArray
 S = TypeVar("S", bound="Source")
 
 
+State = Literal["connecting", "live", "stalled", "lost"]
+"""How a source is doing: not there yet; delivering; silent for some seconds; broken off, and tried again."""
+
+
 class FrameTimestamp(NamedTuple):
     """When a picture was taken.
 
     ``index`` counts the pictures of the source from 0; gaps are pictures that were dropped. ``captured_ns`` is the
-    monotonic clock at the grab. ``time_s`` is the source's own time in seconds, 0 at its first picture and strictly
-    increasing: motion is measured with it.
+    monotonic clock at the grab, or when the picture arrived from the network, before it was decoded.
+    ``time_s`` is the source's own time in seconds, 0 at its first picture and strictly increasing: motion is measured with it.
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index(), which nobody wants of a stamp
@@ -47,6 +51,11 @@ class Source(ABC):
         self.size: tuple[int, int] = (0, 0)
         self.fps: float = 0.0
         self.frame_count: int | None = None
+
+    @property
+    def state(self) -> State:
+        """How the source is doing. Clips are always live. Costs nothing to ask."""
+        return "live"
 
     @abstractmethod
     def open(self) -> None:

@@ -9,28 +9,36 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from abc import abstractmethod
+from collections.abc import Iterator
 
 from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.sources.pixels import fit_into
-from realtime.sources.source import FrameTimestamp, Source
+from realtime.sources.source import FrameTimestamp, Source, State
 
 _LOG = logging.getLogger(__name__)
 
 _JOIN_S = 0.7
+_STALLED_S = 2.0
+_FIRST_GAP_S = 0.5
+_LARGEST_GAP_S = 5.0
 
 
 class ThreadedCapture(Source):
     """A live source whose subclass delivers pictures from a thread.
 
-    ``open`` waits at most ``open_timeout_s`` seconds for the first picture, which gives the size. Pictures of another
-    size are fitted into it, with a warning.
+    ``open`` waits at most ``open_timeout_s`` seconds (None: for ever) for the first picture, which gives the size. Pictures
+    of another size are fitted into it, with a warning. A source that breaks off is tried again for ``retry_s`` seconds,
+    None: until it is closed.
     """
 
-    def __init__(self, name: str, open_timeout_s: float) -> None:
+    def __init__(self, name: str, open_timeout_s: float | None, retry_s: float | None = None) -> None:
         super().__init__(name, live=True)
         self._open_timeout_s = open_timeout_s
+        self._retry_s = retry_s
+        self._is_lost = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -39,6 +47,7 @@ class ThreadedCapture(Source):
         self._newest: ImageArray | None = None
         self._stamp = FrameTimestamp(-1, 0, 0.0)
         self._read_index = -1
+        self._published_ns = 0
         self._size_noticed = False
 
     def open(self) -> None:
@@ -58,6 +67,14 @@ class ThreadedCapture(Source):
         except BaseException:
             self.close()
             raise
+
+    @property
+    def state(self) -> State:
+        if self._newest is None:
+            return "connecting"
+        if self._is_lost:
+            return "lost"
+        return "live" if time.monotonic_ns() - self._published_ns < _STALLED_S * 1e9 else "stalled"
 
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
@@ -88,8 +105,9 @@ class ThreadedCapture(Source):
         Returns at the end of a source that has one. Raises UserError.
         """
 
-    def _publish(self, image: ImageArray, captured_ns: int, time_s: float) -> ImageArray | None:
-        """Make ``image``, uint8 (h, w, 3) BGR, the newest picture. Returns an array that may be overwritten now."""
+    def _publish(self, image: ImageArray, captured_ns: int, time_s: float, skipped: int = 0) -> ImageArray | None:
+        """Make ``image``, uint8 (h, w, 3) BGR, the newest picture. ``skipped`` pictures before it were dropped here. Returns
+        an array that may be overwritten now."""
         height, width = image.shape[:2]
         with self._changed:
             if self.size == (0, 0):
@@ -101,7 +119,9 @@ class ThreadedCapture(Source):
                     "pictures are fitted into the first size"
                 )
             retired, self._newest = self._newest, image
-            self._stamp = FrameTimestamp(self._stamp.index + 1, captured_ns, time_s)
+            self._is_lost = False
+            self._published_ns = time.monotonic_ns()
+            self._stamp = FrameTimestamp(self._stamp.index + 1 + skipped, captured_ns, time_s)
             self._changed.notify_all()
         return retired if retired is not None and retired.shape == image.shape else None
 
@@ -109,6 +129,20 @@ class ThreadedCapture(Source):
         """Wait in the thread, or until ``close``. Returns whether to go on."""
         with self._changed:
             return not self._changed.wait_for(lambda: self._closing, seconds)
+
+    def _attempts(self) -> Iterator[float]:
+        """Seconds since the source was lost, whenever it should be tried again: after growing gaps. Ends when the source is
+        closed, and when trying is over."""
+        lost_ns = time.monotonic_ns()
+        gap_s = _FIRST_GAP_S
+        self._is_lost = True
+        while True:
+            past_s = (time.monotonic_ns() - lost_ns) * 1e-9
+            left_s = _LARGEST_GAP_S if self._retry_s is None else self._retry_s - past_s
+            if left_s <= 0 or not self._pause(min(gap_s, left_s)):
+                return
+            yield (time.monotonic_ns() - lost_ns) * 1e-9
+            gap_s = min(2 * gap_s, _LARGEST_GAP_S)
 
     def _run(self) -> None:
         error: BaseException | None = None

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+
+import numpy as np
 
 DEFAULT_FPS = 30.0
 _BACKWARD_JUMP_S = 1.0
+_FORWARD_JUMP_S = 6 * 3600.0  # MP4 files cannot say that one frame lasts longer than 2³¹/90000 s, 6.6 hours
 _BURST_S = 0.25
 _BEHIND_S = 1.0
 _AHEAD_S = 10.0
+_SAME_RATE = 0.02
+_FEWEST = 3
 
 
 def nominal_fps(*rates: Fraction | float | None) -> float:
@@ -16,15 +22,44 @@ def nominal_fps(*rates: Fraction | float | None) -> float:
     return next((float(rate) for rate in rates if rate and 0 < rate <= 1000), DEFAULT_FPS)
 
 
+def measured_fps(times_s: Sequence[float]) -> float | None:
+    """Pictures a second by their timestamps ``times_s``, seconds in any order; None where there are too few.
+
+    Pauses do not count, and neither do repeated timestamps: the mean of the intervals that are near their median.
+    """
+    steps = np.diff(np.unique(np.asarray(times_s, np.float64)))
+    if len(steps) < _FEWEST:
+        return None
+    median = float(np.median(steps))
+    usual = steps[(steps > 0.5 * median) & (steps < 1.5 * median)]
+    rate = 1.0 / float(usual.mean()) if len(usual) else 0.0
+    return rate if 0 < rate <= 1000 else None
+
+
+def believable_fps(claimed: Sequence[Fraction | float | None], times_s: Sequence[float]) -> float:
+    """Pictures a second of a file that claims ``claimed`` rates, whose first pictures lie at ``times_s`` seconds.
+
+    Browsers' recordings claim 1000, edit lists make averages wrong: of the claims the one that the timestamps support best,
+    and what they say themselves where they support none.
+    """
+    measured = measured_fps(times_s)
+    if measured is None:
+        return nominal_fps(*claimed)
+    near = [float(rate) for rate in claimed if rate and abs(float(rate) / measured - 1) < _SAME_RATE]
+    return min(near, key=lambda rate: abs(rate - measured), default=round(measured, 3))
+
+
 class FileClock:
     """Times of a file's pictures in seconds: 0 at the first, strictly increasing, true where the file is.
 
     A picture without a timestamp comes one nominal frame after the one before; one with a repeated or slightly earlier
-    timestamp half a frame after it; where the timestamps start over (joined files) time goes on.
+    timestamp half a frame after it; where the timestamps start over (joined files) time goes on, and so it does over a gap of
+    more than six hours, which ``on_gap`` is told in seconds.
     """
 
-    def __init__(self, fps: float) -> None:
+    def __init__(self, fps: float, on_gap: Callable[[float], None] = lambda gap_s: None) -> None:
         self._frame_s = 1.0 / fps
+        self._on_gap = on_gap
         self._offset_s: float | None = None
         self._last_s = 0.0
 
@@ -37,7 +72,10 @@ class FileClock:
             self._last_s += self._frame_s
             return self._last_s
         time_s = pts_s + self._offset_s
-        if time_s <= self._last_s - _BACKWARD_JUMP_S:
+        is_gap = time_s >= self._last_s + _FORWARD_JUMP_S
+        if is_gap:
+            self._on_gap(time_s - self._last_s)
+        if is_gap or time_s <= self._last_s - _BACKWARD_JUMP_S:
             time_s = self._last_s + self._frame_s
             self._offset_s = time_s - pts_s
         elif time_s <= self._last_s:
@@ -76,6 +114,32 @@ class StreamClock:
         return self._last_s
 
     def early_by(self, time_s: float, now_ns: int) -> float:
-        """Seconds to hold a picture back: streams in segments and files behind a URL arrive in bursts."""
+        """Seconds to hold a picture back: streams in segments and files behind a URL arrive in bursts. Below zero: how late
+        it is."""
         assert self._first_ns is not None, "time_of comes first"
-        return max(0.0, time_s - (now_ns - self._first_ns) * 1e-9 - _BURST_S)
+        return time_s - (now_ns - self._first_ns) * 1e-9 - _BURST_S
+
+
+class RateMeter:
+    """Measures the rate of what arrives, over windows of ``window_s`` seconds. The first pictures do not count: they come in
+    a burst, or late while the exposure settles."""
+
+    def __init__(self, window_s: float = 1.0, skip: int = 3) -> None:
+        self._window_s = window_s
+        self._left = skip
+        self._count = 0
+        self._start_s = 0.0
+
+    def count(self, time_s: float, pictures: int = 1) -> float | None:
+        """Count ``pictures`` that ended at ``time_s`` seconds. Returns pictures a second whenever a window is over."""
+        if self._left > 0:
+            self._left -= pictures
+            self._count, self._start_s = 0, time_s
+            return None
+        self._count += pictures
+        elapsed_s = time_s - self._start_s
+        if elapsed_s < self._window_s:
+            return None
+        rate = self._count / elapsed_s
+        self._count, self._start_s = 0, time_s
+        return rate

@@ -1,4 +1,4 @@
-"""Network streams (RTSP, HTTP, UDP), through PyAV.
+"""Network streams (RTSP, HTTP, UDP) and films behind an address, through PyAV.
 
 PyAV and OpenCV's VideoCapture measured alike on a loopback MJPEG server (6 against 5 ms from drawing to BGR, one decoder
 thread each). PyAV says why an address fails, has timestamps and reports the end; VideoCapture only says no.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Final
 
 import av
 import numpy as np
@@ -19,9 +20,13 @@ from av.video.stream import VideoStream
 from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.errors import SourceLost
+from realtime.sources.address import public_name
+from realtime.sources.file import pixel_aspect
+from realtime.sources.packets import LATE_S, PacketReader
 from realtime.sources.pixels import FrameConverter
+from realtime.sources.spool import Spool, open_spooled
 from realtime.sources.threaded_capture import ThreadedCapture
-from realtime.sources.timing import StreamClock, nominal_fps
+from realtime.sources.timing import RateMeter, StreamClock, nominal_fps
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,119 +37,271 @@ _OPTIONS = {
     "analyzeduration": "1000000",  # microseconds
 }
 # Pictures that arrive while a live stream is analysed are old when it is done. Over HTTP there may be a film, whose first
-# pictures are worth having.
+# pictures are worth having, and whose connection can be taken up again where it broke off.
 _LIVE_OPTIONS = {"fflags": "nobuffer"}
+_HTTP_OPTIONS = {"reconnect": "1", "reconnect_delay_max": "4"}
 # Formats without times: their readers invent 25 pictures a second.
 _CLOCKLESS = re.compile(r"mpjpeg|mjpeg|h264|hevc|image2.*|.*_pipe")
+_STORED: Final = re.compile(r"(http|https|ftp|ftps|sftp)://", re.IGNORECASE)
+_RATE_S: Final = 2.0
+_SAME_RATE: Final = 0.05
+_SHOW_ALTHOUGH_LATE_S: Final = 0.1
+_HOPELESS = (
+    av.error.HTTPUnauthorizedError,
+    av.error.HTTPForbiddenError,
+    av.error.HTTPBadRequestError,
+    av.error.ProtocolNotFoundError,
+)
 
 
-def without_password(url: str) -> str:
-    """``url`` fit for screens and files: user names and passwords are left out."""
-    return re.sub(r"(?<=://)[^/@]*@", "", url)
+class _Hopeless(UserError):
+    """Trying again would not help."""
 
 
 class UrlSource(ThreadedCapture):
-    """A stream at ``url``. When it breaks off it is connected anew after each of ``retry_delays_s`` seconds in turn, then
-    it counts as lost. ``timeout_s`` limits every wait for the network. A film behind an address plays at its own pace.
+    """A stream or film at ``url``.
+
+    A stream has no end: when it breaks off, or is not there yet, it is tried again after growing gaps, for ``retry_s`` seconds
+    (None: until it is closed). What arrives faster than it can be decoded is dropped before that. A film, which the server
+    or the container give a length, plays once, at its own pace; ``fps`` as for a video file. ``timeout_s`` limits every wait
+    for the network.
     """
 
     def __init__(
-        self, url: str, *, timeout_s: float = 5.0, retry_delays_s: Sequence[float] = (0.5, 1.0, 2.0, 4.0)
+        self, url: str, *, timeout_s: float = 5.0, retry_s: float | None = None, fps: float | None = None
     ) -> None:
-        super().__init__(without_password(url), open_timeout_s=3 * timeout_s)
+        waits_s = None if retry_s is None else retry_s + 3 * timeout_s
+        super().__init__(public_name(url), waits_s, retry_s)
         self._url = url
         self._timeout_s = timeout_s
-        self._retry_delays_s = tuple(retry_delays_s)
+        self._wished_fps = fps
+        self._scale = 1.0
         self._clock = StreamClock()
         self._spare: ImageArray | None = None
+        self._is_film = False
+        self._length_s: float | None = None
+        self._last_s = 0.0
+        self._seen = 0
+        self._opening: tuple[int | None, bytes] | None = None
+        self._says_late = True
 
     def _deliver(self) -> None:
-        container: InputContainer | None = self._connect(first=True)
+        container = self._first_connection()
         while container is not None:
-            try:
-                finished = self._play(container)
-            finally:
-                container.close()
+            finished = self._play(container)
             if finished or self._closing:
                 return
             container = self._reconnect()
 
+    def _first_connection(self) -> InputContainer | None:
+        try:
+            return self._connect(first=True)
+        except _Hopeless:
+            raise
+        except UserError as error:
+            if self._retry_s == 0:
+                raise
+            reason = error
+        _LOG.warning(f"{reason}; waiting for it")
+        for waited_s in self._attempts():
+            try:
+                container = self._connect(first=True)
+            except _Hopeless:
+                raise
+            except UserError as error:
+                reason = error
+                continue
+            _LOG.info(f"{self.name}: connected after {waited_s:.1f} s")
+            return container
+        if self._closing:
+            return None
+        raise reason
+
+    def _reconnect(self) -> InputContainer | None:
+        _LOG.warning(f"{self.name}: the connection broke off; trying again")
+        for lost_s in self._attempts():
+            try:
+                container = self._connect()
+            except UserError:
+                continue
+            _LOG.warning(f"{self.name}: connected again after {lost_s:.1f} s")
+            self._clock.reset()
+            return container
+        if self._closing:
+            return None
+        raise SourceLost(
+            f"{self.name} was lost and did not come back: check the camera and the network, then start anew"
+        )
+
     def _connect(self, first: bool = False) -> InputContainer:
-        options = _OPTIONS | ({} if self._url.lower().startswith("http") else _LIVE_OPTIONS)
+        is_http = self._url.lower().startswith("http")
+        options = _OPTIONS | (_HTTP_OPTIONS if is_http else _LIVE_OPTIONS)
         try:
             container = av.open(
                 self._url, options=options, metadata_errors="replace", timeout=(self._timeout_s, self._timeout_s)
             )
         except (av.FFmpegError, OSError) as error:
-            why = getattr(error, "strerror", None) or "no answer"
-            raise UserError(f"{self.name} cannot be opened ({why}): check the address and that it is on") from None
+            hopeless = isinstance(error, _HOPELESS) or (is_http and isinstance(error, av.error.HTTPNotFoundError))
+            kind = _Hopeless if hopeless else UserError
+            raise kind(
+                f"{self.name} cannot be opened ({self._why(error)}): check the address and that it is on"
+            ) from None
         if not container.streams.video:
             container.close()
-            raise UserError(f"{self.name} has no video in it: give the address of a camera's video stream")
+            raise _Hopeless(f"{self.name} has no video in it: give the address of a camera's video stream")
         stream = container.streams.video[0]
         if getattr(stream, "codec_context", None) is None:
             container.close()
-            raise UserError(f"{self.name} has a video that cannot be decoded here: set the camera to H.264 or MJPEG")
-        stream.thread_type = "NONE"  # frame threads hold pictures back, one for each thread
+            raise _Hopeless(f"{self.name} has a video that cannot be decoded here: set the camera to H.264 or MJPEG")
+        stream.thread_type = "SLICE"  # frame threads hold pictures back, one for each thread
         if first:
+            self._is_film = self._has_an_end(container)
             self.fps = nominal_fps(stream.average_rate, stream.guessed_rate)
+            if container.duration is not None:
+                self._length_s = container.duration / av.time_base
+            if self._wished_fps and self._is_film:
+                self._scale, self.fps = self.fps / self._wished_fps, self._wished_fps
+            elif self._wished_fps:
+                _LOG.warning(f"{self.name} keeps its rate: only cameras of this machine change it")
         return container
 
-    def _reconnect(self) -> InputContainer | None:
-        lost_ns = time.monotonic_ns()
-        _LOG.warning(f"{self.name}: the connection broke off; trying again")
-        for delay_s in self._retry_delays_s:
-            if not self._pause(delay_s):
-                return None
-            try:
-                container = self._connect()
-            except UserError:
-                continue
-            _LOG.warning(f"{self.name}: connected again after {(time.monotonic_ns() - lost_ns) * 1e-9:.1f} s")
-            self._clock.reset()
-            return container
-        raise SourceLost(
-            f"{self.name} was lost and did not come back after {len(self._retry_delays_s)} attempts: "
-            "check the camera and the network, then start anew"
-        )
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, av.error.ExitError | TimeoutError):
+            return f"no answer within {self._timeout_s:g} s"
+        if isinstance(error, av.error.InvalidDataError):
+            return "it sends no video"
+        return getattr(error, "strerror", None) or "no answer"
+
+    def _has_an_end(self, container: InputContainer) -> bool:
+        """Whether this is a film: the container knows how long it lasts, or the server how large it is."""
+        if container.format.name == "mpjpeg":
+            return False
+        if container.duration is not None and container.duration > 0:
+            return True
+        if container.format.name in ("hls", "dash") or not _STORED.match(self._url):
+            return False
+        return container.size > 0
 
     def _play(self, container: InputContainer) -> bool:
-        """Publish the pictures of one connection. Returns whether it came to a proper end."""
-        stream = container.streams.video[0]
-        aspect = stream.codec_context.sample_aspect_ratio
-        converter = FrameConverter(float(aspect) if aspect else 1.0)
-        has_clock = _CLOCKLESS.fullmatch(container.format.name) is None
-        # What is stored, whole or in segments, arrives faster than it plays.
-        in_bursts = container.duration is not None or container.format.name in ("hls", "dash")
-        published = 0
+        """Publish the pictures of one connection. Returns whether that was all: the end of a film, or `close`."""
+        in_bursts = self._is_film or container.format.name in ("hls", "dash")
+        packets = PacketReader(container, container.streams.video[0], live=not in_bursts)
+        self._seen = 0
         try:
-            for frame in self._decode(container, stream):
-                now_ns = time.monotonic_ns()
-                pts_s = frame.time if has_clock and frame.pts is not None else None
-                time_s = self._clock.time_of(pts_s, now_ns)
-                early_s = self._clock.early_by(time_s, now_ns) if in_bursts else 0.0
-                if early_s > 0:
-                    if not self._pause(early_s):
-                        return True
-                    now_ns = time.monotonic_ns()
-                width, height = converter.size_of(frame)
-                image = self._spare
-                if image is None or image.shape != (height, width, 3):
-                    image = np.empty((height, width, 3), np.uint8)
-                converter.convert(frame, image)
-                self._spare = self._publish(image, now_ns, time_s)
-                published += 1
-                if self._closing:
-                    return True
-        except (av.FFmpegError, OSError):
-            return False
-        return container.duration is not None and published > 0
+            began_again = self._publish_all(packets, container, in_bursts)
+        except (av.FFmpegError, OSError) as error:
+            if not self._is_film:
+                return False
+            if self._seen:
+                if not self._length_s or self._last_s < self._length_s - 1.0:
+                    _LOG.warning(f"{self.name}: the connection broke off ({self._why(error)}), and the film ends here")
+                return True
+            began_again = False
+        finally:
+            packets.close()
+        if self._closing or began_again:
+            return True
+        return self._is_film and (self._seen > 0 or self._play_spooled())
 
-    def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
-        """Frame by frame over damaged packets; raises the demuxer's errors."""
-        for packet in container.demux(stream):
+    def _play_spooled(self) -> bool:
+        """Play a film that has to be read in another order than the server sends it."""
+        if not self._url.lower().startswith("http"):
+            raise _Hopeless(f"{self.name} cannot be played from there: copy the file to this machine")
+        with Spool(self._url, self.name, self._timeout_s, lambda: self._closing) as spool:
+            container = open_spooled(spool, self.name)
+            packets = PacketReader(container, container.streams.video[0], live=False)
+            try:
+                self._publish_all(packets, container, in_bursts=True)
+            except (av.FFmpegError, OSError):
+                _LOG.warning(f"{self.name} is damaged or cut short")
+            finally:
+                packets.close()
+                packets.join()
+        if not self._seen and not self._closing:
+            raise _Hopeless(f"{self.name} has no picture that can be decoded: the film is damaged")
+        return True
+
+    def _publish_all(self, packets: PacketReader, container: InputContainer, in_bursts: bool) -> bool:
+        """Publish picture after picture, to the end or `close`. Returns True where a film without a length began again."""
+        stream = container.streams.video[0]
+        converter = FrameConverter(pixel_aspect(stream))
+        has_clock = self._is_film or _CLOCKLESS.fullmatch(container.format.name) is None
+        rate = RateMeter(_RATE_S)
+        dropped = skipped = 0
+        last_shown_ns = 0
+        for frame, arrived_ns in self._decode(packets, stream, in_bursts):
+            if self._seen == 0 and has_clock and self._began_before(frame):
+                return True
+            pts_s = frame.time if has_clock and frame.pts is not None else None
+            if pts_s is None and self._is_film:
+                pts_s = self._seen / (self.fps * self._scale)
+            time_s = self._clock.time_of(None if pts_s is None else pts_s * self._scale, arrived_ns)
+            fresh, dropped = packets.dropped - dropped, packets.dropped
+            self._measure(rate, time_s, fresh)
+            self._last_s = time_s / self._scale
+            self._seen += 1
+            skipped += fresh
+            late_s = packets.late_s
+            if in_bursts:
+                now_ns = time.monotonic_ns()
+                early_s = self._clock.early_by(time_s, now_ns)
+                if early_s > 0 and not self._pause(early_s):
+                    return False
+                late_s, arrived_ns = -early_s - LATE_S, time.monotonic_ns()
+            if late_s > LATE_S and (time.monotonic_ns() - last_shown_ns) * 1e-9 < _SHOW_ALTHOUGH_LATE_S:
+                skipped += 1  # decoded, for others need it, but not worth converting
+                continue
+            width, height = converter.size_of(frame)
+            image = self._spare
+            if image is None or image.shape != (height, width, 3):
+                image = np.empty((height, width, 3), np.uint8)
+            converter.convert(frame, image)
+            self._spare = self._publish(image, arrived_ns, time_s, skipped)
+            if skipped:
+                self._say_late(stream)
+            skipped, last_shown_ns = 0, time.monotonic_ns()
+        return False
+
+    def _decode(
+        self, packets: PacketReader, stream: VideoStream, in_bursts: bool
+    ) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Frame by frame over damaged packets, with the time of arrival; raises the demuxer's errors."""
+        arrivals: dict[int, int] = {}
+        while not self._closing and (arrival := packets.take()) is not None:
+            packet, arrived_ns = arrival
+            if packet.pts is not None:
+                arrivals[packet.pts] = arrived_ns
+                if len(arrivals) > 64:
+                    del arrivals[next(iter(arrivals))]
+            stream.codec_context.skip_frame = "NONREF" if packets.late_s > LATE_S and not in_bursts else "DEFAULT"
             try:
                 frames = packet.decode()
             except av.error.InvalidDataError:
                 continue
-            yield from (frame for frame in frames if isinstance(frame, av.VideoFrame))
+            for frame in frames:
+                yield frame, arrived_ns if frame.pts is None else arrivals.get(frame.pts, arrived_ns)
+
+    def _began_before(self, frame: av.VideoFrame) -> bool:
+        """Whether a new connection begins with the very picture that the first one began with: a film that the server gives
+        no length. Live pictures are never the same twice, and mostly not even their timestamps."""
+        plane = (
+            bytes(memoryview(frame.planes[0])[:65536]) if _STORED.match(self._url) and frame.pts is not None else b""
+        )
+        opening = (frame.pts, plane)
+        if self._opening is None:
+            self._opening = opening
+            return False
+        return bool(plane) and len(set(plane)) > 1 and opening == self._opening
+
+    def _measure(self, rate: RateMeter, time_s: float, dropped: int) -> None:
+        measured = rate.count(time_s, 1 + dropped)
+        if measured is not None and not self._is_film and abs(measured / self.fps - 1) > _SAME_RATE:
+            self.fps = round(measured, 1)
+
+    def _say_late(self, stream: VideoStream) -> None:
+        if self._says_late and self.fps:
+            self._says_late = False
+            _LOG.warning(
+                f"{self.name}: {stream.width}x{stream.height} at {self.fps:.0f} fps is more than can be decoded here; "
+                "pictures are left out: set the camera to a smaller size or rate"
+            )

@@ -53,10 +53,11 @@ def write_video(
     times_ms: Sequence[int] | None = None,
     options: dict[str, str] | None = None,
     container: dict[str, str] | None = None,
+    rate: int = 30,
 ) -> Path:
-    """A video of ``count`` numbered pictures at 30 fps, or shown at ``times_ms``."""
+    """A video of ``count`` numbered pictures at 30 fps (``rate`` is what the file claims), or shown at ``times_ms``."""
     with av.open(str(path), "w", options=container or {}) as out:
-        stream = out.add_stream(codec, rate=30, options=options or {})
+        stream = out.add_stream(codec, rate=rate, options=options or {})
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = *size, pixels
         if times_ms is not None:

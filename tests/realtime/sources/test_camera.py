@@ -4,6 +4,7 @@ import itertools
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,7 +14,7 @@ import pytest
 from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.errors import SourceLost
-from realtime.sources import CameraSource, camera, open_source
+from realtime.sources import CameraSource, camera, open_source, threaded_capture
 from tests.conftest import Remarks
 from tests.realtime.clips import number, picture
 
@@ -84,7 +85,9 @@ def test_the_newest_picture_wins(fake: Any) -> None:
             assert stamp is not None
             assert number(buffer) == stamp[0] % 256
             stamps.append(stamp)
-            time.sleep(0.02)
+            made = fake.made[0].count
+            while fake.made[0].count < made + 5:
+                time.sleep(0.002)
     assert all(later[0] - stamp[0] > 2 for stamp, later in itertools.pairwise(stamps))
     for stamp, later in itertools.pairwise(stamps):
         assert later.time_s - stamp.time_s == pytest.approx((later.captured_ns - stamp.captured_ns) * 1e-9)
@@ -140,13 +143,40 @@ def test_a_metadata_device_gives_no_pictures(fake: Any) -> None:
     assert not isinstance(caught.value, SourceLost)
 
 
-def test_unplugged(fake: Any) -> None:
+def test_unplugged(fake: Any, remarks: Remarks) -> None:
+    fake.pictures = 20
+    with open_source("0", retry_s=0.05) as source:
+        buffer = source.new_buffer()
+        fake.is_there = False
+        with pytest.raises(SourceLost, match="camera 0 stopped delivering pictures and did not come back"):
+            all(iter(lambda: source.read_into(buffer), None))
+        assert source.state == "lost"
+    assert fake.made[0].count == 20 + 6, "it tries again for a moment"
+
+
+def test_plugged_in_again(fake: Any, monkeypatch: pytest.MonkeyPatch, remarks: Remarks) -> None:
+    monkeypatch.setattr(threaded_capture, "_FIRST_GAP_S", 0.05)
     fake.pictures = 20
     with open_source("0") as source:
         buffer = source.new_buffer()
-        with pytest.raises(SourceLost, match="camera 0 stopped delivering pictures"):
-            all(iter(lambda: source.read_into(buffer), None))
-    assert fake.made[0].count == 20 + 6, "it tries again for a moment"
+        stamps = [source.read_into(buffer)]
+        while len(fake.made) < 2:
+            time.sleep(0.01)
+        stamps += [source.read_into(buffer) for _ in range(3)]
+    indexes = [stamp.index for stamp in stamps if stamp is not None]
+    assert indexes[-1] >= 20
+    assert indexes == sorted(set(indexes))
+    assert ["trying again" in remarks[0], "is there again" in remarks[1]] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["/dev/v4l/by-id/usb-Camera-video-index0", "/dev/video7", "/dev/null", "link"])
+def test_devices_by_all_their_names(fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("/dev/null")  # udev gives cameras names by such links
+    with open_source(name) as source:
+        assert isinstance(source, CameraSource)
+        assert source.size == (640, 480)
+    assert fake.made[0].device == name
 
 
 def test_close_ends_a_read_from_a_camera_that_hangs(fake: Any) -> None:

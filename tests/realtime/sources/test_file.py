@@ -14,7 +14,7 @@ from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.sources import FileSource, FrameTimestamp, Source, open_source
 from realtime.sources.pixels import fit_into
-from realtime.sources.timing import FileClock, nominal_fps
+from realtime.sources.timing import FileClock, believable_fps, nominal_fps
 from tests.conftest import Remarks
 from tests.realtime.clips import blue_corner, number, picture, turn_video, write_sound, write_video
 
@@ -121,11 +121,133 @@ def test_rotated_videos_stand_upright(
 
 
 def test_narrow_pixels_are_widened(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "dv.mp4", 2, options={"aspect": "8:3", "x264-params": "sar=2/1"})
+    path = write_video(tmp_path / "dv.mp4", 2, options={"aspect": "2:1", "x264-params": "sar=2/1"})
     with open_source(str(path)) as source:
         assert source.size == (128, 48)
         _, images = read_all(source)
     assert number(images[1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options", "size"),
+    [
+        ("container.mp4", "mpeg4", {"aspect": "4:3"}, (64, 48)),
+        ("container.mov", "mjpeg", {"aspect": "4:3"}, (64, 48)),
+        ("both.mp4", "libx264", {"aspect": "4:3", "x264-params": "sar=2/1"}, (64, 48)),
+        ("codec.h264", "libx264", {"x264-params": "sar=4/3"}, (64, 48)),
+        ("narrow.mp4", "libx264", {"aspect": "1:2"}, (24, 48)),
+    ],
+)
+def test_the_containers_pixel_shape_comes_before_the_codecs(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str], size: tuple[int, int]
+) -> None:
+    path = write_video(
+        tmp_path / name,
+        2,
+        size=(48, 48),
+        codec=codec,
+        options=options,
+        pixels="yuvj420p" if codec == "mjpeg" else "yuv420p",
+    )
+    with open_source(str(path)) as source:
+        assert source.size == size
+
+
+def test_the_rate_of_a_browsers_recording_comes_from_its_timestamps(tmp_path: Path) -> None:
+    jitter = np.random.default_rng(1).integers(0, 12, 60)
+    times_ms = [round(1000 * index / 30) + int(late) for index, late in enumerate(jitter)]
+    path = write_video(tmp_path / "a.mkv", 60, times_ms=times_ms, rate=1000)
+    with open_source(str(path)) as source:
+        assert source.fps == pytest.approx(30, rel=0.05)
+
+
+def test_rates_that_are_believed() -> None:
+    steady = [index / 60 for index in range(40)]
+    assert believable_fps((59.35, 60.0), steady) == 60.0
+    assert believable_fps((None, 1000.0), steady) == pytest.approx(60)
+    assert believable_fps((25.0,), []) == 25.0
+    paused = [*steady[:20], *(5 + time_s for time_s in steady)]
+    assert believable_fps((12.0,), paused) == pytest.approx(60)
+
+
+def test_slow_motion_is_played_at_the_rate_that_it_was_taken_at(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 31)
+    with open_source(str(path), fps=240) as source:
+        stamps, _ = read_all(source)
+        assert source.fps == 240
+    assert times_of(stamps)[-1] == pytest.approx(0.125)
+
+
+def test_a_gap_of_many_hours_is_closed_and_said(tmp_path: Path, remarks: Remarks) -> None:
+    times_ms = [33 * index + (30_000_000 if index >= 10 else 0) for index in range(20)]
+    with open_source(str(write_video(tmp_path / "gap.mkv", 20, times_ms=times_ms))) as source:
+        stamps, _ = read_all(source)
+    np.testing.assert_allclose(np.diff(times_of(stamps)), 0.033, atol=2e-3)
+    assert ["gap of 30000 s" in line for line in remarks] == [True]
+    times_ms = [33 * index + (20_000_000 if index >= 10 else 0) for index in range(20)]
+    with open_source(str(write_video(tmp_path / "hours.mkv", 20, times_ms=times_ms))) as source:
+        stamps, _ = read_all(source)
+    assert times_of(stamps)[-1] == pytest.approx(20_000.627, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "name", ["12:30:05.mp4", "a:b.mp4", "http:c.mp4", "rtsp:d@e.mp4", "50%.mp4", "#1?.mp4", "-i.mp4"]
+)
+def test_names_that_look_like_something_else(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "a.mp4", 2).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    with open_source(name) as source:
+        assert len(read_all(source)[0]) == 2
+
+
+@pytest.mark.parametrize("name", ["moving.png", "moving.webp", "moving.gif"])
+def test_pictures_that_move(tmp_path: Path, name: str) -> None:
+    moving = cv2.Animation()
+    moving.frames = [picture(index) for index in range(5)]
+    moving.durations = [100, 100, 200, 100, 100]
+    assert cv2.imwriteanimation(str(tmp_path / name), moving)
+    with open_source(str(tmp_path / name)) as source:
+        stamps, images = read_all(source)
+        assert source.fps == pytest.approx(10, rel=0.2)
+    assert [number(image) for image in images] == list(range(5))
+    np.testing.assert_allclose(times_of(stamps), [0, 0.1, 0.2, 0.4, 0.5], atol=0.011)
+
+
+@pytest.mark.parametrize(
+    ("turn", "mirror", "size", "corner"),
+    [
+        (0, False, (64, 48), "upper left"),
+        (90, False, (48, 64), "upper right"),
+        (180, False, (64, 48), "lower right"),
+        (270, False, (48, 64), "lower left"),
+        (0, True, (64, 48), "upper right"),
+        (90, True, (48, 64), "upper left"),
+    ],
+)
+@pytest.mark.parametrize("live", [False, True])
+def test_cameras_mounted_on_their_side(
+    tmp_path: Path, turn: int, mirror: bool, size: tuple[int, int], corner: str, live: bool
+) -> None:
+    path = write_video(tmp_path / "a.mp4", 3)
+    with open_source(str(path), live=live, rotate=turn, mirror=mirror) as source:
+        assert (source.size, source.live, source.fps) == (size, live, 30)
+        buffer = source.new_buffer()
+        assert source.read_into(buffer) is not None
+    assert blue_corner(buffer) == corner
+
+
+@pytest.mark.parametrize("spec", ["", "  "])
+def test_no_source(spec: str) -> None:
+    with pytest.raises(UserError, match="--source is empty"):
+        open_source(spec)
+
+
+@pytest.mark.parametrize("spec", ["rtsp:/bob:HUNTER22@x/live", "bob:HUNTER22@x/live", "x/video?user=bob&pwd=HUNTER22"])
+def test_a_mistyped_address_does_not_show_its_password(spec: str) -> None:
+    with pytest.raises(UserError) as caught:
+        open_source(spec)
+    assert "HUNTER22" not in str(caught.value)
+    assert "bob" not in str(caught.value)
 
 
 def test_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:

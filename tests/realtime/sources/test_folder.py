@@ -79,3 +79,18 @@ def test_a_closed_source_ends(tmp_path: Path) -> None:
     buffer = source.new_buffer()
     source.close()
     assert source.read_into(buffer) is None
+
+
+def test_hidden_files_are_no_pictures(tmp_path: Path, remarks: Remarks) -> None:
+    for index in range(3):
+        cv2.imwrite(str(tmp_path / f"f00{index}.jpg"), picture(index))
+        (tmp_path / f"._f00{index}.jpg").write_bytes(
+            b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        ".ljust(4096, b"\0")
+        )
+    cv2.imwrite(str(tmp_path / ".hidden.png"), picture(9))
+    with open_source(str(tmp_path)) as source:
+        assert source.frame_count == 3
+        assert [seen[:2] for seen in numbers(source)] == [(0, 0.0), (1, round(1 / 30, 6)), (2, round(2 / 30, 6))]
+    assert not remarks
+    with open_source(str(tmp_path / ".hidden.png")) as source:
+        assert numbers(source) == [(0, 0.0, 9)]

@@ -1,36 +1,56 @@
 from __future__ import annotations
 
+import contextlib
 import http.server
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import av
 import cv2
 import pytest
 
+from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.errors import SourceLost
-from realtime.sources import FrameTimestamp, UrlSource, open_source
+from realtime.sources import FrameTimestamp, Source, UrlSource, open_source, threaded_capture
+from realtime.sources import url as url_module
+from realtime.sources.packets import PacketReader
+from realtime.sources.pixels import FrameConverter
 from realtime.sources.timing import StreamClock
-from realtime.sources.url import without_password
 from tests.conftest import Remarks
 from tests.realtime.clips import number, picture, write_video
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A network camera at /stream, which breaks off after ``pictures``, and a film at /film.mp4."""
+    """A network camera at /stream, which breaks off after ``pictures``, and films by their names in ``films``, as a server
+    without ranges sends them; those in ``unsized`` without their length."""
 
     daemon_threads = True
     pictures = 10**9
     connections = 10**9
     interval_s = 0.01
     stalls = False
-    film = b""
+    asked = 0
+
+    def __init__(self, port: int = 0) -> None:
+        self.films: dict[str, bytes] = {}
+        self.unsized: set[str] = set()
+        super().__init__(("127.0.0.1", port), Handler)
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def stop(self) -> None:
+        self.stalls, self.pictures = False, 0
+        self.shutdown()
+        self.server_close()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -40,13 +60,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        if self.path == "/film.mp4":
+        self.server.asked += 1
+        film = self.server.films.get(self.path)
+        if film is not None:
             self.send_response(200)
-            self.send_header("Content-Length", str(len(self.server.film)))
+            if self.path not in self.server.unsized:
+                self.send_header("Content-Length", str(len(film)))
             self.end_headers()
-            self.wfile.write(self.server.film)
+            with contextlib.suppress(OSError):
+                self.wfile.write(film)
             return
-        if self.path != "/stream" or self.server.connections <= 0:
+        if self.path == "/private":
+            self.send_error(401)
+            return
+        if not self.path.startswith("/stream") or self.server.connections <= 0:
             self.send_error(404)
             return
         self.server.connections -= 1
@@ -54,7 +81,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         try:
-            for index in range(self.server.pictures):
+            for index in range(10**9):
+                if index >= self.server.pictures:
+                    break
                 data = cv2.imencode(".jpg", picture(index % 256, 160, 120))[1].tobytes()
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
                 self.wfile.write(head.encode() + data + b"\r\n")
@@ -67,14 +96,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
+    server = Server()
     yield server
-    server.stalls = False
-    server.pictures = 0
-    server.shutdown()
-    server.server_close()
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threaded_capture, "_FIRST_GAP_S", 0.05)
+
+
+def play(source: Source) -> tuple[list[FrameTimestamp], float]:
+    """All stamps, and for how many seconds the source played."""
+    buffer, began = source.new_buffer(), time.monotonic()
+    stamps = list(iter(lambda: source.read_into(buffer), None))
+    return stamps, time.monotonic() - began
 
 
 def test_a_stream(server: Server) -> None:
@@ -107,17 +143,75 @@ def test_a_slow_reader_does_not_fall_behind(server: Server) -> None:
         assert time.monotonic_ns() - stamp.captured_ns < 200e6
 
 
-def test_it_reconnects(server: Server, remarks: Remarks) -> None:
+def test_it_reconnects_until_trying_is_over(server: Server, remarks: Remarks) -> None:
     server.pictures, server.connections = 20, 2
-    with UrlSource(f"{server.url}/stream", timeout_s=1, retry_delays_s=(0.02, 0.05)) as source:
+    with UrlSource(f"{server.url}/stream", timeout_s=1, retry_s=0.4) as source:
         buffer = source.new_buffer()
         seen: list[FrameTimestamp] = []
-        with pytest.raises(SourceLost, match="did not come back after 2 attempts"):
+        with pytest.raises(SourceLost, match="was lost and did not come back"):
             seen.extend(iter(lambda: source.read_into(buffer), None))
+        assert source.state == "lost"
     assert seen[-1][0] > 20, "numbers go on"
     assert [stamp.time_s for stamp in seen] == sorted({stamp.time_s for stamp in seen})
     assert ["broke off" in line for line in remarks] == [True, False, True]
     assert "connected again after" in remarks[1]
+
+
+def test_a_server_that_is_away_is_waited_for(server: Server) -> None:
+    port = int(server.server_address[1])
+    server.interval_s = 0.02
+    with open_source(f"{server.url}/stream") as source:
+        buffer = source.new_buffer()
+        first = source.read_into(buffer)
+        server.stop()
+        states = set()
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            states.add(source.state)
+            time.sleep(0.02)
+        assert "lost" in states
+        again = Server(port)
+        try:
+            for _ in range(30):
+                stamp = source.read_into(buffer)
+            assert first is not None
+            assert stamp is not None
+            assert stamp.time_s - first.time_s > 1.4
+            assert source.state == "live"
+        finally:
+            again.stop()
+
+
+def test_a_stream_that_is_not_there_yet_is_waited_for(remarks: Remarks) -> None:
+    early = Server()
+    port = int(early.server_address[1])
+    early.stop()
+    source = UrlSource(f"http://127.0.0.1:{port}/stream", timeout_s=1)
+    assert source.state == "connecting"
+    later: list[Server] = []
+    threading.Timer(0.4, lambda: later.append(Server(port))).start()
+    with source:
+        assert source.size == (160, 120)
+    later[0].stop()
+    assert ["waiting for it" in line for line in remarks] == [True, False]
+
+
+def test_a_stream_that_falls_silent_says_so(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threaded_capture, "_STALLED_S", 0.3)
+    server.pictures, server.stalls = 5, True
+    with open_source(f"{server.url}/stream") as source:
+        time.sleep(0.6)
+        assert source.state == "stalled"
+
+
+def test_the_rate_of_a_stream_without_times_is_measured(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(url_module, "_RATE_S", 0.5)
+    server.interval_s = 0.05
+    with open_source(f"{server.url}/stream") as source:
+        buffer = source.new_buffer()
+        for _ in range(25):
+            source.read_into(buffer)
+        assert source.fps == pytest.approx(19, abs=2.5)
 
 
 def test_close_ends_a_read_from_a_stream_that_stalls(server: Server) -> None:
@@ -141,16 +235,48 @@ def test_close_ends_a_read_from_a_stream_that_stalls(server: Server) -> None:
     assert time.monotonic() - start < 1.0
 
 
-def test_a_film_behind_an_address_plays_at_its_pace_and_ends(server: Server, tmp_path: Path, remarks: Remarks) -> None:
-    server.film = write_video(tmp_path / "film.mp4", 30, container={"movflags": "faststart"}).read_bytes()
-    with open_source(f"{server.url}/film.mp4") as source:
-        buffer = source.new_buffer()
-        start, last = time.monotonic(), -1.0
-        while (stamp := source.read_into(buffer)) is not None:
-            last = stamp.time_s
-        assert last == pytest.approx(29 / 30, abs=0.01)
-        assert time.monotonic() - start > 0.5
-        assert not remarks
+@pytest.mark.parametrize(
+    ("name", "container"),
+    [
+        ("film.mp4", {"movflags": "faststart"}),
+        ("index_at_the_end.mp4", {}),
+        ("broadcast.ts", {}),
+        ("film.mkv", {}),
+        ("raw.h264", {}),
+        ("motion.avi", {}),
+    ],
+)
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_film_behind_an_address_plays_once_at_its_pace(
+    server: Server, tmp_path: Path, remarks: Remarks, name: str, container: dict[str, str], sized: bool
+) -> None:
+    server.films[f"/{name}"] = write_video(tmp_path / name, 30, container=container).read_bytes()
+    if not sized:
+        if name not in ("film.mp4", "film.mkv", "motion.avi"):
+            pytest.skip("without a length a server can only be believed to stream")
+        server.unsized.add(f"/{name}")
+    with open_source(f"{server.url}/{name}") as source:
+        stamps, seconds = play(source)
+    rate = 25 if name == "raw.h264" else 30  # a raw stream has no times; FFmpeg's default counts
+    assert stamps[-1].time_s == pytest.approx(29 / rate, abs=0.08)
+    assert len(stamps) >= 10
+    assert 0.5 < seconds < 4
+    assert not [line for line in remarks.warnings if "broke off" not in line]
+    assert server.asked <= 4
+
+
+def test_slow_motion_behind_an_address(server: Server, tmp_path: Path) -> None:
+    server.films["/film.mp4"] = write_video(tmp_path / "a.mp4", 61, container={"movflags": "faststart"}).read_bytes()
+    with open_source(f"{server.url}/film.mp4", fps=120) as source:
+        assert source.fps == 120
+        assert play(source)[0][-1].time_s == pytest.approx(0.5, abs=0.02)
+
+
+def test_narrow_pixels_of_a_stream(server: Server, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.ts", 10, size=(48, 48), options={"aspect": "4:3", "x264-params": "sar=4/3"})
+    server.films["/a.ts"] = path.read_bytes()
+    with open_source(f"{server.url}/a.ts") as source:
+        assert source.size == (64, 48)
 
 
 @pytest.mark.parametrize(
@@ -163,22 +289,104 @@ def test_a_film_behind_an_address_plays_at_its_pace_and_ends(server: Server, tmp
 )
 def test_an_address_that_does_not_answer(url: str, why: str) -> None:
     with pytest.raises(UserError, match=why) as caught:
-        open_source(url)
+        open_source(url, retry_s=0)
     assert url in str(caught.value)
     assert not isinstance(caught.value, SourceLost)
 
 
-def test_a_wrong_path_on_the_server(server: Server) -> None:
-    with pytest.raises(UserError, match="404"):
-        open_source(f"{server.url}/nothing")
+def test_silence_is_called_by_its_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as quiet:
+        for scheme in ("tcp", "http"):
+            source = UrlSource(f"{scheme}://127.0.0.1:{quiet.getsockname()[1]}", timeout_s=0.3, retry_s=0)
+            with pytest.raises(UserError, match=r"no answer within 0\.3 s"):
+                source.open()
 
 
-def test_passwords_are_not_shown() -> None:
-    assert without_password("rtsp://me:secret@10.0.0.2/live") == "rtsp://10.0.0.2/live"
-    assert without_password("http://10.0.0.2/a@b") == "http://10.0.0.2/a@b"
+@pytest.mark.parametrize(("path", "why"), [("nothing", "404"), ("private", "401")])
+def test_what_trying_again_does_not_help(server: Server, path: str, why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        open_source(f"{server.url}/{path}")
+
+
+def test_passwords_are_not_shown(server: Server) -> None:
     with pytest.raises(UserError) as caught:
-        open_source("rtsp://me:secret@127.0.0.1:1/x")
+        open_source("rtsp://me:secret@127.0.0.1:1/x", retry_s=0)
     assert "secret" not in str(caught.value)
+    with open_source(f"{server.url}/stream?pwd=secret".replace("http://", "http://me:secret@")) as source:
+        assert source.name == f"{server.url}/stream"
+
+
+class FakeConnection:
+    """Packets at moments of the test's choice."""
+
+    def __init__(self, packets: list[Any]) -> None:
+        self._packets = packets
+        self.closed = threading.Event()
+
+    def demux(self, stream: object) -> Iterator[Any]:
+        yield from self._packets
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+@pytest.mark.parametrize(
+    ("keys", "waits_s", "kept", "dropped"),
+    [
+        ("K..K..K...", 0.0, "K..K..K...", 0),
+        ("K..K..K...", 0.3, "K...", 6),  # to the newest key frame
+        ("...", 0.3, "...", 0),  # late, but nothing else to show
+        ("......", 0.7, "", 6),  # very late: the next key frame counts
+        ("KKKKK", 0.3, "K", 4),
+    ],
+)
+def test_what_is_late_is_dropped_before_it_is_decoded(keys: str, waits_s: float, kept: str, dropped: int) -> None:
+    packets = [SimpleNamespace(is_keyframe=key == "K", size=100, number=place) for place, key in enumerate(keys)]
+    connection: Any = FakeConnection(packets)
+    reader = PacketReader(connection, Any, live=True)  # type: ignore[arg-type]
+    time.sleep(waits_s + 0.02)
+    seen: list[Any] = []
+    while (arrival := reader.take()) is not None:
+        seen.append(arrival.packet)
+    reader.close()
+    assert "".join("K" if packet.is_keyframe else "." for packet in seen) == kept
+    assert reader.dropped == dropped
+    assert connection.closed.wait(1)
+
+
+def test_a_film_is_not_read_ahead_of_its_player() -> None:
+    packets = [SimpleNamespace(is_keyframe=False, size=100) for _ in range(500)]
+    connection: Any = FakeConnection(packets)
+    reader = PacketReader(connection, Any, live=False)  # type: ignore[arg-type]
+    time.sleep(0.3)
+    assert len(reader._waiting) == 64
+    assert sum(1 for _ in iter(reader.take, None)) == 500
+    reader.close()
+    assert reader.dropped == 0
+
+
+def test_a_stream_too_large_to_decode_stays_young(
+    server: Server, monkeypatch: pytest.MonkeyPatch, remarks: Remarks
+) -> None:
+    convert = FrameConverter.convert
+
+    def slow(self: FrameConverter, frame: av.VideoFrame, buffer: ImageArray) -> None:
+        time.sleep(0.1)
+        convert(self, frame, buffer)
+
+    monkeypatch.setattr(FrameConverter, "convert", slow)
+    with open_source(f"{server.url}/stream") as source:
+        buffer = source.new_buffer()
+        ages_ms, indexes = [], []
+        for _ in range(12):
+            stamp = source.read_into(buffer)
+            assert stamp is not None
+            ages_ms.append((time.monotonic_ns() - stamp.captured_ns) / 1e6)
+            indexes.append(stamp.index)
+    assert max(ages_ms[3:]) < 450
+    assert max(ages_ms[3:]) > 90, "the age counts from the arrival"
+    assert indexes[-1] - indexes[0] > 60, "what was dropped is counted"
+    assert sum("more than can be decoded" in line for line in remarks) == 1
 
 
 def test_stream_clock() -> None:

@@ -1,0 +1,119 @@
+"""Films that have to be read in another order than their server sends them, kept in a temporary file meanwhile.
+
+An MP4 file written by a camera or phone has its index at the end; a server that cannot send parts of a file makes the reader
+pass over all the pictures to get there.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import tempfile
+import urllib.request
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import av
+from av.container import InputContainer
+
+from common.errors import UserError
+
+_LOG = logging.getLogger(__name__)
+
+_CHUNK: Final = 1 << 18
+_LARGEST_BYTES: Final = 4 << 30
+
+
+class Spool:
+    """The whole of ``url``, readable and seekable: what is asked for is fetched first, into a file without a name.
+
+    ``name`` is what messages call it, ``stop`` is asked between chunks. Use it as a context manager.
+    """
+
+    def __init__(self, url: str, name: str, timeout_s: float, stop: Callable[[], bool]) -> None:
+        self._name, self._stop = name, stop
+        try:
+            self._answer = urllib.request.urlopen(_request(url), timeout=timeout_s)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{name} cannot be fetched ({type(error).__name__}): check the address") from None
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
+        self._size = int(self._answer.headers.get("Content-Length") or -1)
+        self._fetched = 0
+        self._position = 0
+        self._complete = False
+        if self._size > _LARGEST_BYTES:
+            self.close()
+            raise UserError(f"{name} has its index at its end: copy the file to this machine and give its name")
+        _LOG.info(f"{name} has its index at its end, and its server sends no parts: fetching all of it first")
+
+    def read(self, size: int = -1) -> bytes:
+        """The next ``size`` bytes, or fewer at the end."""
+        end = self._position + size if size >= 0 else _LARGEST_BYTES
+        self._fetch(end)
+        self._file.seek(self._position)
+        data = self._file.read(size)
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place, as files do."""
+        if whence == os.SEEK_END:
+            self._fetch(_LARGEST_BYTES)
+            self._position = self._fetched + offset
+        else:
+            self._position = offset + (self._position if whence == os.SEEK_CUR else 0)
+        return self._position
+
+    def tell(self) -> int:
+        """Where the next byte is read."""
+        return self._position
+
+    def close(self) -> None:
+        """End the connection and remove the file."""
+        self._answer.close()
+        self._file.close()
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fetch(self, end: int) -> None:
+        """Have everything before ``end`` in the file."""
+        self._file.seek(0, os.SEEK_END)
+        while self._fetched < end and not self._complete and not self._stop():
+            data = self._answer.read(_CHUNK)
+            if self._fetched + len(data) > _LARGEST_BYTES:
+                raise OSError("too large")
+            self._file.write(data)
+            self._fetched += len(data)
+            self._complete = not data
+
+
+def open_spooled(spool: Spool, name: str) -> InputContainer:
+    """The film in ``spool``. Raises UserError."""
+    try:
+        container = av.open(spool, "r", metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        why = getattr(error, "strerror", None) or "damaged"
+        raise UserError(f"{name} cannot be read as a video ({why}): check the address") from None
+    if not container.streams.video or getattr(container.streams.video[0], "codec_context", None) is None:
+        container.close()
+        raise UserError(f"{name} has no video in it that can be decoded: give another address")
+    return container
+
+
+def _request(url: str) -> urllib.request.Request:
+    """``url`` with its user name and password where HTTP wants them."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(urlunsplit(parts._replace(netloc=host)))
+    if user:
+        request.add_header("Authorization", "Basic " + base64.b64encode(unquote(user).encode()).decode())
+    return request

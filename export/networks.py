@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ from engines.manifest import resolve, shipped_models
 from engines.ort import OnnxRuntimeEngine
 from export.body_graph import sample_poses
 from export.conversion.network import Network
+from realtime.networks import KEYPOINT_MODELS, EngineOpener
 from realtime.options import FlowMethod, Options
-from realtime.session import KEYPOINT_MODELS, Session
+from realtime.session import Session
 from realtime.sources import open_source
 from realtime.stages.keypoints import PersonDetector, search_regions
 
@@ -70,27 +70,11 @@ class PipelineOutput:
         return PipelineOutput(self.frames[chosen], self.keypoints[chosen], self.confidence[chosen], self.joints[chosen])
 
 
-Opener = Callable[[str], Engine]
-
-
-class _Chain(Session):
-    """A session whose engines come from somewhere else."""
-
-    def __init__(self, options: Options, opener: Opener) -> None:
-        super().__init__(options)
-        self._opener = opener
-
-    def _open(self, stack: contextlib.ExitStack, model: str | Path) -> Engine:
-        engine = stack.enter_context(self._opener(str(model)))
-        self._engines.append(engine)
-        return engine
-
-
-def run_pipeline(options: Options, opener: Opener) -> PipelineOutput:
+def run_pipeline(options: Options, opener: EngineOpener) -> PipelineOutput:
     """Run the live program with the engines that ``opener`` gives for model names or files."""
     with tempfile.TemporaryDirectory() as folder:
         path = options.save or Path(folder, "motion.npz")
-        _Chain(replace(options, save=path, view="none"), opener).run()
+        Session(replace(options, save=path, view="none"), opener=opener).run()
         with np.load(path, allow_pickle=False) as motion:
             return PipelineOutput(
                 motion["frame"], motion["keypoints_px"], motion["keypoint_confidence"], motion["joints_m"]
@@ -130,7 +114,7 @@ def record_samples(networks: Mapping[str, Network], video: Path, frames: int) ->
     """
     samples: dict[str, list[Arrays]] = {name: [] for name in networks}
 
-    def opener(model: str) -> Engine:
+    def opener(model: str | Path) -> Engine:
         file = resolve(model)
         engine: Engine = OnnxRuntimeEngine(file.read(), label=file.name)
         return Recorder(engine, samples[file.name]) if file.name in samples else engine

@@ -1,4 +1,4 @@
-"""Preallocated pictures, filled by the capture thread and held by whoever still looks at them."""
+"""Preallocated images, filled by the capture thread and held by whoever still reads them."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Callable
 import numpy as np
 
 from common.arrays import ImageArray
-from realtime.queues import Closed
+from realtime.queues import Closed, DropPolicy
 from realtime.records import Frame
 from realtime.sources.source import FrameTimestamp
 
 
 class FrameRing:
-    """A fixed set of picture slots. A slot is written again only when nobody holds its frame.
+    """A fixed set of image slots. A slot is written again only when nobody holds its frame.
 
-    A plain ring would overwrite the picture under a stage that is late, and a copy for every reader would cost more than
+    A plain ring would overwrite the image under a stage that is late, and a copy for every reader would cost more than
     the network. Instead each frame counts its holders. A live source that finds every slot held reads into a spare
-    picture and drops it: the camera is never kept waiting.
+    image and drops it: the camera is never kept waiting.
 
     Memory is taken when a slot is first written, and the lowest free slot is written first: slots that only a slow sink
-    would need cost nothing as long as no sink is slow, and pictures stay in the processor's cache.
+    would need cost nothing as long as no sink is slow, and images stay in the processor's cache.
 
     Args:
-        slots: number of pictures at most.
+        slots: number of images at most.
         height, width: of the source, px.
     """
 
@@ -38,13 +38,13 @@ class FrameRing:
         self._closed = False
 
     def capture(
-        self, read_into: Callable[[ImageArray], FrameTimestamp | None], wait: bool
+        self, read_into: Callable[[ImageArray], FrameTimestamp | None], policy: DropPolicy
     ) -> tuple[Frame | None, bool]:
-        """Read one picture of the source into a free slot.
+        """Read one frame of the source into a free slot.
 
         Args:
-            read_into: fills the picture, returns its stamp or None at the end.
-            wait: for a free slot (lossless); otherwise the picture is dropped where there is none.
+            read_into: fills the image, returns its timestamp or None at the end.
+            policy: wait for a free slot, or drop the frame where there is none.
 
         Returns:
             The frame, held once for the caller, and whether the source has ended. No frame and not ended: dropped.
@@ -53,7 +53,7 @@ class FrameRing:
             Closed: after `close`, while waiting.
         """
         with self._condition:
-            while wait and not self._closed and all(self._holders):
+            while policy is DropPolicy.WAIT and not self._closed and all(self._holders):
                 self._condition.wait()
             if self._closed:
                 raise Closed

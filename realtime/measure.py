@@ -21,6 +21,7 @@ from common.version import version
 
 WARM_UP = 5
 """First measurements of each kind that are left out: compilers, caches and clocks are still warming up."""
+_RECENT = 30  # meshes
 
 
 class Samples:
@@ -38,13 +39,18 @@ class Samples:
         self._count += 1
 
     @property
+    def values(self) -> NDArray[np.float32]:
+        """All of them, the warm-up included: a view that stays as it is while more are added."""
+        return self._values[: self._count]
+
+    @property
     def count(self) -> int:
         """How many there are, the warm-up included."""
         return self._count
 
     def percentiles(self) -> tuple[float, float, float]:
         """p50, p95 and p99 in ms without the warm-up (with it, where there is nothing else); NaN where empty."""
-        values = self._values[: self._count]
+        values = self.values
         if len(values) > WARM_UP:
             values = values[WARM_UP:]
         if not len(values):
@@ -152,23 +158,22 @@ class Meter:
 
     def mesh_rate(self) -> float:
         """New meshes a second, from the first after the warm-up to the last."""
-        times = self._mesh_times._values[: self._mesh_times.count].astype(np.float64)
+        times = self._mesh_times.values.astype(np.float64)
         times = times[WARM_UP:] if len(times) > 2 * WARM_UP else times
         return float((len(times) - 1) / (times[-1] - times[0]) * 1e3) if len(times) > 1 else float("nan")
 
     def recent(self) -> tuple[float, float]:
-        """Mesh rate and median latency over the last 30 meshes: for the picture's corner."""
-        count = self._mesh_times.count
-        times = self._mesh_times._values[max(0, count - 30) : count].astype(np.float64)
-        delays = self._latency._values[max(0, count - 30) : count]
+        """Mesh rate and median latency over the last 30 meshes: for the figures in the corner of the image."""
+        times = self._mesh_times.values[-_RECENT:].astype(np.float64)
+        delays = self._latency.values[-_RECENT:]
         if len(times) < 2 or times[-1] <= times[0]:
             return float("nan"), float("nan")
         return float((len(times) - 1) / (times[-1] - times[0]) * 1e3), float(np.median(delays))
 
     def report(self, engine: str, device: str, source: str, look_ahead: int = 0) -> Report:
-        """Sum up. ``frames_in`` counts what the source delivered, ``frames_dropped`` what was never looked at;
+        """Sum up. ``frames_in`` counts what the source delivered, ``frames_dropped`` what was never processed;
         ``look_ahead`` frames were waited for."""
-        first = float(self._mesh_times._values[0]) / 1e3 if self._mesh_times.count else float("nan")
+        first = float(self._mesh_times.values[0]) / 1e3 if self._mesh_times.count else float("nan")
         stages = {name: StageReport(s.count, *s.percentiles()) for name, s in self._stages.items()}
         return Report(
             self.frames_in,

@@ -3,11 +3,11 @@
     capture ─▶ [one waiting] ─▶ keypoints ∥ flow ─▶ [one waiting] ─▶ regressor ─▶ results ─▶ sinks
 
 The keypoint thread leads: it takes a frame, asks the flow thread for the motion between the last frame IT took and this
-one, finds the keypoints meanwhile, and hands both on together. So flow and keypoints always speak of the same pair of
-frames, no frame is looked at twice, and a dropped frame shows as a longer dt, never as double speed.
+one, finds the keypoints meanwhile, and hands both on together. So flow and keypoints always belong to the same pair of
+frames, no frame is processed twice, and a dropped frame shows as a longer dt, never as double speed.
 
-With a look-ahead the regressor holds a frame back until so many later ones have been seen, and steadies it by them. The
-frame's picture waits with it: whoever draws a result draws it on its own picture.
+With a look-ahead the regressor holds a frame back until so many later ones have been seen, and smooths it with them. The
+frame's image waits with it: a result is always drawn on its own image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from common.camera import Camera
 from realtime.frame_ring import FrameRing
 from realtime.measure import Meter
-from realtime.queues import Closed, ResultReader, ResultRing, SingleSlotQueue
+from realtime.queues import Closed, DropPolicy, ResultReader, ResultRing, SingleSlotQueue
 from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, Result
 from realtime.sources.source import Source
 from realtime.stages.flow import CropFlow
@@ -30,7 +30,7 @@ from realtime.stages.regressor import BodyRegressor
 from realtime.stages.tracking import Tracker
 
 SLOTS = 10
-"""Pictures in memory: being written, waiting, current, previous, two around the regressor, two results, two sinks.
+"""Images in memory: being written, waiting, current, previous, two around the regressor, two results, two sinks.
 One more for each frame of look-ahead."""
 
 
@@ -67,13 +67,14 @@ class Pipeline:
 
     Args:
         source: opened.
-        camera: intrinsics of its pictures.
-        tracker, flow, regressor: the stages; each is used by one thread only. Without ``flow`` keypoints go on alone.
+        camera: intrinsics of its images.
+        tracker, flow, regressor: the stages; each is used by one thread only. Without ``flow`` the regressor gets
+            keypoints alone.
         meter: gets every measurement.
-        lossless: every frame of the source is processed (files); otherwise the newest wins (cameras).
+        policy: whether every frame of the source is processed (files) or the newest one wins (cameras).
         most_frames: stop after so many frames. None: at the end of the source.
         most_seconds: stop after so many seconds of the source's own time.
-        paced: a file is not read faster than it plays, for somebody is watching.
+        paced: a file is not read faster than it plays, because somebody is watching.
         look_ahead: holds frames back until later ones have been seen. None: each is answered at once.
     """
 
@@ -85,7 +86,7 @@ class Pipeline:
         flow: CropFlow | None,
         regressor: BodyRegressor,
         meter: Meter,
-        lossless: bool,
+        policy: DropPolicy,
         most_frames: int | None = None,
         most_seconds: float | None = None,
         paced: bool = False,
@@ -93,13 +94,13 @@ class Pipeline:
     ) -> None:
         self._source, self._camera, self._meter = source, camera, meter
         self._tracker, self._flow, self._regressor = tracker, flow, regressor
-        self._lossless = lossless
+        self._policy = policy
         self._most_frames, self._most_seconds, self._paced = most_frames, most_seconds, paced
         width, height = source.size
         self._ahead: LookAhead[_Observation] | None = look_ahead
         self.frames = FrameRing(SLOTS + (look_ahead.frames if look_ahead else 0), height, width)
         self.results = ResultRing(
-            2, lossless, lambda result: self.frames.hold(result.frame), lambda result: self.frames.release(result.frame)
+            2, policy, lambda result: self.frames.hold(result.frame), lambda result: self.frames.release(result.frame)
         )
         self._waiting: SingleSlotQueue[Frame] = SingleSlotQueue()
         self._flow_request: SingleSlotQueue[_FlowRequest] = SingleSlotQueue()
@@ -151,7 +152,7 @@ class Pipeline:
         return reader
 
     def pause(self, paused: bool) -> None:
-        """Stop looking at new frames, or go on. A live source keeps being read, so that it does not fall behind."""
+        """Stop processing new frames, or go on. A live source keeps being read, so that it does not fall behind."""
         if paused:
             self._running.clear()
         else:
@@ -159,7 +160,7 @@ class Pipeline:
 
     @property
     def paused(self) -> bool:
-        """Whether new frames are not looked at."""
+        """Whether new frames are not processed."""
         return not self._running.is_set()
 
     def stop(self) -> None:
@@ -168,8 +169,8 @@ class Pipeline:
         self._running.set()
         self._source.close()
         self.frames.close()
-        for handoff in (self._waiting, self._flow_request, self._flow_answer, self._observed):
-            handoff.close()
+        for queue in (self._waiting, self._flow_request, self._flow_answer, self._observed):
+            queue.close()
         if not self._threads:  # the regressor's closes them, after its last result
             self.results.close()
 
@@ -202,15 +203,15 @@ class Pipeline:
         taken, first_s, began_ns = 0, None, 0
         try:
             while not self._stop.is_set():
-                if self._lossless:
+                if self._policy is DropPolicy.WAIT:
                     self._running.wait()
                 with self._meter.stage("capture"):
-                    frame, ended = self.frames.capture(self._source.read_into, wait=self._lossless)
+                    frame, ended = self.frames.capture(self._source.read_into, self._policy)
                 if ended:
                     break
                 self._meter.frames_in += 1
                 # A file that is paused stops before it reads; what it has read by then must not be lost.
-                if frame is None or (self.paused and not self._lossless):
+                if frame is None or (self.paused and self._policy is DropPolicy.NEWEST):
                     self._meter.frames_dropped += 1
                     if frame is not None:
                         self.frames.release(frame)
@@ -225,10 +226,10 @@ class Pipeline:
                     early_s = frame.time_s - first_s - (time.monotonic_ns() - began_ns) * 1e-9
                     if early_s > 0:
                         self._stop.wait(early_s)
-                    else:  # slower than it plays: go on from here, do not race after what is lost
+                    else:  # slower than it plays: go on from here instead of playing faster to catch up
                         began_ns -= round(early_s * 1e9)
                     frame = replace(frame, captured_ns=time.monotonic_ns())
-                if self._lossless:
+                if self._policy is DropPolicy.WAIT:
                     self._waiting.put(frame)
                 else:
                     dropped = self._waiting.replace(frame)

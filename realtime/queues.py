@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from enum import Enum
 from typing import Generic, TypeVar
 
 from realtime.records import Result
@@ -15,10 +16,19 @@ class Closed(Exception):
     """Nothing more will come. Ends a stage's loop; never reaches the user."""
 
 
+class DropPolicy(Enum):
+    """What happens to a frame for which there is no room."""
+
+    WAIT = "wait"
+    """Whoever delivers it waits, so that every frame is processed: files and folders."""
+    NEWEST = "newest"
+    """The newest frame takes the place of the one that waits, which is dropped: cameras and streams."""
+
+
 class SingleSlotQueue(Generic[T]):
     """A place for ONE item between two threads.
 
-    One frame is in flight and one is waiting, so a slow stage never builds a queue whose oldest picture is seconds old.
+    One frame is in flight and one is waiting, so a slow stage never builds a queue whose oldest frame is seconds old.
     `put` waits for room (a file: nothing is lost); `replace` takes the place of what waits (a camera: the newest wins).
     """
 
@@ -69,25 +79,26 @@ class ResultRing:
 
     Args:
         capacity: results kept.
-        lossless: `publish` waits for the readers that want every result instead of overwriting what they miss.
-        hold: called with each result that enters; keeps its picture from being overwritten.
+        policy: with `DropPolicy.WAIT` `publish` waits for the readers that want every result; otherwise it overwrites what
+            they miss.
+        hold: called with each result that enters; keeps its image from being overwritten.
         release: called with each result that leaves.
     """
 
     def __init__(
-        self, capacity: int, lossless: bool, hold: Callable[[Result], None], release: Callable[[Result], None]
+        self, capacity: int, policy: DropPolicy, hold: Callable[[Result], None], release: Callable[[Result], None]
     ) -> None:
         self._slots: list[Result | None] = [None] * capacity
-        self._lossless, self._hold, self._release = lossless, hold, release
+        self._policy, self._hold, self._release = policy, hold, release
         self._condition = threading.Condition()
         self._count = 0
         self._closed = False
         self._readers: list[ResultReader] = []
 
     def publish(self, result: Result, wait: bool = False) -> None:
-        """Add a result. ``wait`` for the readers that want every one, as a lossless ring always does: several results at
-        once would overtake them. Raises `Closed` after `close`."""
-        wait = wait or self._lossless
+        """Add a result. ``wait`` for the readers that want every one, as with `DropPolicy.WAIT`: several results at once
+        would overtake them. Raises `Closed` after `close`."""
+        wait = wait or self._policy is DropPolicy.WAIT
         with self._condition:
             while wait and not self._closed and self._oldest_needed() <= self._count - len(self._slots):
                 self._condition.wait()
@@ -117,7 +128,8 @@ class ResultRing:
             self._closed = True
             self._condition.notify_all()
 
-    def _take(self, reader: ResultReader, timeout: float | None) -> Result | None:
+    def take(self, reader: ResultReader, timeout: float | None) -> Result | None:
+        """For `ResultReader.take`."""
         with self._condition:
             if not self._condition.wait_for(
                 lambda: reader.cursor < self._count or self._closed or reader.left, timeout
@@ -135,7 +147,12 @@ class ResultRing:
             self._condition.notify_all()
             return result
 
-    def _leave(self, reader: ResultReader) -> None:
+    def give_back(self, result: Result) -> None:
+        """For `ResultReader.done`."""
+        self._release(result)
+
+    def leave(self, reader: ResultReader) -> None:
+        """For `ResultReader.leave`."""
         with self._condition:
             reader.left = True
             if reader in self._readers:
@@ -153,13 +170,13 @@ class ResultReader:
 
     def take(self, timeout: float | None = None) -> Result | None:
         """Wait for the next result (the newest for readers that skip). None after ``timeout`` seconds; raises `Closed`
-        at the end. The picture stays valid until `done`."""
-        return self._ring._take(self, timeout)
+        at the end. The image stays valid until `done`."""
+        return self._ring.take(self, timeout)
 
     def done(self, result: Result) -> None:
-        """Give the picture back."""
-        self._ring._release(result)
+        """Give the image back."""
+        self._ring.give_back(result)
 
     def leave(self) -> None:
-        """Stop reading; a lossless ring no longer waits for this reader."""
-        self._ring._leave(self)
+        """Stop reading; the ring no longer waits for this reader."""
+        self._ring.leave(self)

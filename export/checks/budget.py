@@ -18,8 +18,8 @@ from export.conversion.fp16 import HEAVY
 from export.conversion.graphs import plain, shapes
 from export.conversion.network import Network
 from export.networks import BODY, load_networks
+from realtime.networks import KEYPOINT_MODELS
 from realtime.options import Options
-from realtime.session import KEYPOINT_MODELS
 
 Shapes = Mapping[str, tuple[int, ...]]
 

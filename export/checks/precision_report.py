@@ -86,7 +86,7 @@ def main(
     def run(precision: Precision) -> PipelineOutput:
         graphs = converted.get(precision, {})
 
-        def opener(model: str) -> Engine:
+        def opener(model: str | Path) -> Engine:
             file = resolve(model)
             return OnnxRuntimeEngine(graphs[file.name].twin if file.name in graphs else file.read(), label=file.name)
 

@@ -34,8 +34,7 @@ class MeshWindow:
     The window lives in a process of its own and takes the newest result when it is ready for one: ``show`` never waits
     for it. A window that is closed, crashes or is killed only sets ``closed``; the pipeline goes on.
 
-    Use it as a context manager, or call ``close``. With ``wait=False`` starting and opening are two steps, so that the
-    seconds in which the process imports Open3D can be used to load engines. The program's main module must be importable
+    Use it as a context manager, or call ``close``. The program's main module must be importable
     without side effects (``if __name__ == "__main__"``), as for every process that Python spawns.
     """
 
@@ -47,16 +46,13 @@ class MeshWindow:
         *,
         vertices: int | None = None,
         title: str = "motionmesh",
-        on_command: Callable[[str], None] | None = None,
-        wait: bool = True,
         target: Callable[..., None] = run,
     ) -> None:
-        """Start the process, and ``wait`` until its window is on the screen.
+        """Start the process and wait until its window is on the screen.
 
         ``faces`` (F, 3) of the bodies, ``image_size`` (width, height) of the frames in pixels, ``camera`` in these
         pixels (only until the first result brings its own), ``vertices`` of a body (by default as many as the faces
-        name). ``on_command`` is called with each command on the window's listening thread, and with "q" when the window
-        goes away by itself; see ``events`` for the names. ``target`` is the process's main function: another one is for
+        name). ``target`` is the process's main function: another one is for
         tests. Raises ``UserError``, one line that says what is missing, when there can be no window.
         """
         triangles = np.ascontiguousarray(faces, np.int32)
@@ -82,19 +78,18 @@ class MeshWindow:
         self._finish = weakref.finalize(self, _release, self._process, self._link, self._memory)
         self._process.start()
         theirs.close()  # ours is then the only other end, and reads end-of-file when the process dies, however it dies
-        self._listener = _Listener(self._link, on_command)
+        self._listener = _Listener(self._link)
         self._listener.start()
-        if wait:
-            self.open()
+        self._open()
 
-    def open(self, timeout_s: float = OPEN_TIMEOUT_S) -> None:
+    def _open(self) -> None:
         """Wait until the window is on the screen. Raises ``UserError``, with one line that says what is missing."""
-        self._listener.opened.wait(timeout_s)
+        self._listener.opened.wait(OPEN_TIMEOUT_S)
         failure = self._listener.failure
         if self._listener.ready and failure is None:
             return
         if failure is None and not self.closed:
-            failure = f"the window did not open within {timeout_s:.0f} s: use --view none"
+            failure = f"the window did not open within {OPEN_TIMEOUT_S:.0f} s: use --view none"
         self.close()
         code = self._process.exitcode
         raise UserError(failure or f"the window's process ended at once (exit code {code}): use --view none")
@@ -118,8 +113,8 @@ class MeshWindow:
         return self._listener.closed.is_set()
 
     def events(self) -> Iterator[str]:
-        """Commands since the last call, oldest first, without waiting: "q" quit, "space" pause, "r" record, "s"
-        snapshot. One thread may ask."""
+        """Commands since the last call, oldest first, without waiting: "q" quit (also when the window went away by
+        itself), "space" pause, "r" record, "s" snapshot. One thread may ask."""
         for _ in range(self._listener.commands.qsize()):
             yield self._listener.commands.get()
 
@@ -131,7 +126,6 @@ class MeshWindow:
         self._listener.join(CLOSE_TIMEOUT_S)
 
     def __enter__(self) -> MeshWindow:
-        self.open()
         return self
 
     def __exit__(
@@ -143,10 +137,9 @@ class MeshWindow:
 class _Listener(threading.Thread):
     """Hears the window's process, asleep until there is something to hear."""
 
-    def __init__(self, link: Connection, on_command: Callable[[str], None] | None) -> None:
+    def __init__(self, link: Connection) -> None:
         super().__init__(name="window-listener", daemon=True)
         self._link = link
-        self._on_command = on_command
         self.commands: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.opened = threading.Event()
         self.closed = threading.Event()
@@ -164,16 +157,11 @@ class _Listener(threading.Thread):
                 elif kind == FAILED:
                     self.failure = text
                 else:
-                    self._tell(text)
+                    self.commands.put(text)
         self.closed.set()
         self.opened.set()
         if self.ready and not self.closing:
-            self._tell("q")
-
-    def _tell(self, command: str) -> None:
-        self.commands.put(command)
-        if self._on_command is not None:
-            self._on_command(command)
+            self.commands.put("q")
 
 
 def _release(process: SpawnProcess, link: Connection, memory: SceneMemory) -> None:

@@ -14,20 +14,23 @@ from body.model import load_body
 from body.skeleton import Skeleton
 from realtime.measure import Meter
 from realtime.pipeline import SLOTS, Pipeline, StageError
+from realtime.queues import DropPolicy
 from realtime.records import Frame, Result
 from realtime.stages.look_ahead import LookAhead
 from tests.realtime.fakes import CAMERA, FakeFlow, FakeRegressor, FakeSource, FakeTracker, Gate
 
 
-def build(source: FakeSource, tracker: FakeTracker, flow: FakeFlow | None, lossless: bool, **limits: Any) -> Pipeline:
-    return Pipeline(source, CAMERA, tracker, flow, FakeRegressor(), Meter(), lossless, **limits)  # type: ignore[arg-type]
+def build(
+    source: FakeSource, tracker: FakeTracker, flow: FakeFlow | None, policy: DropPolicy, **limits: Any
+) -> Pipeline:
+    return Pipeline(source, CAMERA, tracker, flow, FakeRegressor(), Meter(), policy, **limits)  # type: ignore[arg-type]
 
 
 def test_a_file_loses_nothing_however_slow_the_stages_and_sinks_are() -> None:
     times = [0.0, 0.02, 0.05, 0.11, 0.12] + [0.2 + i / 30 for i in range(35)]
     rng = np.random.default_rng(0)
     tracker, flow = FakeTracker(lambda frame: time.sleep(rng.uniform(0, 0.004))), FakeFlow()
-    pipeline = build(FakeSource(times, live=False), tracker, flow, lossless=True)
+    pipeline = build(FakeSource(times, live=False), tracker, flow, DropPolicy.WAIT)
     got: list[tuple[int, int]] = []
 
     def sink(result: Result) -> None:
@@ -49,7 +52,7 @@ def test_a_file_loses_nothing_however_slow_the_stages_and_sinks_are() -> None:
 def test_flow_carries_both_numbers_and_the_true_time_between_them() -> None:
     times = [0.0, 0.033, 0.5, 0.51]
     results: list[Result] = []
-    pipeline = build(FakeSource(times, live=False), FakeTracker(), FakeFlow(), lossless=True)
+    pipeline = build(FakeSource(times, live=False), FakeTracker(), FakeFlow(), DropPolicy.WAIT)
     pipeline.add_sink("keep", results.append, every=True)
     pipeline.start()
     assert pipeline.wait(10)
@@ -61,7 +64,7 @@ def test_flow_carries_both_numbers_and_the_true_time_between_them() -> None:
 
 def test_without_flow_keypoints_go_on_alone() -> None:
     results: list[Result] = []
-    pipeline = build(FakeSource([i / 30 for i in range(5)], live=False), FakeTracker(), None, lossless=True)
+    pipeline = build(FakeSource([i / 30 for i in range(5)], live=False), FakeTracker(), None, DropPolicy.WAIT)
     pipeline.add_sink("keep", results.append, every=True)
     pipeline.start()
     assert pipeline.wait(10)
@@ -79,7 +82,7 @@ def test_a_live_source_drops_the_oldest_and_never_shows_a_frame_twice() -> None:
         stage.wait()
 
     tracker, flow, meter = FakeTracker(work), FakeFlow(), Meter()
-    pipeline = Pipeline(source, CAMERA, tracker, flow, FakeRegressor(), meter, False)  # type: ignore[arg-type]
+    pipeline = Pipeline(source, CAMERA, tracker, flow, FakeRegressor(), meter, DropPolicy.NEWEST)  # type: ignore[arg-type]
     pipeline.start()
     camera.open()
     entered.wait()  # frame 0 is being looked at
@@ -105,7 +108,7 @@ def test_a_stuck_sink_never_holds_a_live_camera_up() -> None:
     release = threading.Event()
     source = FakeSource([i / 30 for i in range(60)], live=True, before=lambda index: time.sleep(0.001))
     tracker = FakeTracker()
-    pipeline = build(source, tracker, FakeFlow(), lossless=False)
+    pipeline = build(source, tracker, FakeFlow(), DropPolicy.NEWEST)
     reader = pipeline.add_sink("stuck", lambda result: release.wait(10) and None, every=True)
     pipeline.start()
     deadline = time.monotonic() + 5
@@ -127,7 +130,7 @@ def test_an_error_in_any_thread_stops_all_and_names_its_stage(stage: str) -> Non
     flow = FakeFlow()
     if stage == "flow":
         flow.__class__ = type("Broken", (FakeFlow,), {"__call__": fail})
-    pipeline = build(source, tracker, flow, lossless=True)
+    pipeline = build(source, tracker, flow, DropPolicy.WAIT)
     pipeline.add_sink("sink", fail if stage == "sink" else lambda result: None, every=True)
     pipeline.start()
     with pytest.raises(StageError) as caught:
@@ -139,7 +142,9 @@ def test_an_error_in_any_thread_stops_all_and_names_its_stage(stage: str) -> Non
 def test_limits_count_frames_and_seconds_of_the_source() -> None:
     for limits, expected in (({"most_frames": 7}, 7), ({"most_seconds": 0.5}, 15)):
         tracker = FakeTracker()
-        pipeline = build(FakeSource([i / 30 for i in range(90)], live=False), tracker, FakeFlow(), True, **limits)
+        pipeline = build(
+            FakeSource([i / 30 for i in range(90)], live=False), tracker, FakeFlow(), DropPolicy.WAIT, **limits
+        )
         pipeline.start()
         assert pipeline.wait(10)
         assert len(tracker.seen) == expected
@@ -153,7 +158,9 @@ def test_stopping_early_gives_every_finished_result_to_the_sinks() -> None:
         if frame.sequence == 20:
             holder[0].stop()
 
-    pipeline = build(FakeSource([i / 30 for i in range(500)], live=False), FakeTracker(work), FakeFlow(), True)
+    pipeline = build(
+        FakeSource([i / 30 for i in range(500)], live=False), FakeTracker(work), FakeFlow(), DropPolicy.WAIT
+    )
     holder.append(pipeline)
     pipeline.add_sink("keep", lambda result: got.append(result.frame.sequence), every=True)
     pipeline.start()
@@ -164,7 +171,7 @@ def test_stopping_early_gives_every_finished_result_to_the_sinks() -> None:
 
 def test_pausing_a_file_stops_it_where_it_is() -> None:
     tracker = FakeTracker(lambda frame: time.sleep(0.002))
-    pipeline = build(FakeSource([i / 30 for i in range(200)], live=False), tracker, FakeFlow(), True)
+    pipeline = build(FakeSource([i / 30 for i in range(200)], live=False), tracker, FakeFlow(), DropPolicy.WAIT)
     pipeline.start()
     time.sleep(0.05)
     pipeline.pause(True)
@@ -187,7 +194,9 @@ def test_a_pause_that_comes_while_a_frame_is_read_loses_nothing() -> None:
             reached.set()
 
     tracker = FakeTracker()
-    pipeline = build(FakeSource([i / 30 for i in range(20)], False, pause_in_the_middle), tracker, FakeFlow(), True)
+    pipeline = build(
+        FakeSource([i / 30 for i in range(20)], False, pause_in_the_middle), tracker, FakeFlow(), DropPolicy.WAIT
+    )
     holder.append(pipeline)
     pipeline.start()
     assert reached.wait(5)
@@ -198,7 +207,7 @@ def test_a_pause_that_comes_while_a_frame_is_read_loses_nothing() -> None:
 
 
 def test_all_pictures_are_given_back_at_the_end() -> None:
-    pipeline = build(FakeSource([i / 30 for i in range(50)], live=False), FakeTracker(), FakeFlow(), True)
+    pipeline = build(FakeSource([i / 30 for i in range(50)], live=False), FakeTracker(), FakeFlow(), DropPolicy.WAIT)
     pipeline.add_sink("look", lambda result: None, every=True)
     pipeline.start()
     assert pipeline.wait(10)
@@ -213,7 +222,7 @@ def look_ahead(frames: int) -> LookAhead[Any]:
 @pytest.mark.parametrize("frames", [1, 7, 30])
 def test_a_look_ahead_loses_nothing_and_every_picture_waits_with_its_frame(frames: int) -> None:
     source, got = FakeSource([i / 30 for i in range(50)], live=False), []
-    pipeline = build(source, FakeTracker(), FakeFlow(), True, look_ahead=look_ahead(frames))
+    pipeline = build(source, FakeTracker(), FakeFlow(), DropPolicy.WAIT, look_ahead=look_ahead(frames))
 
     def sink(result: Result) -> None:
         assert [person.sequence for person in result.people] == [result.frame.sequence]
@@ -240,7 +249,9 @@ def test_stopping_gives_out_what_was_held_for_later_frames(live: bool) -> None:
 
     source = FakeSource([i / 30 for i in range(500)], live, lambda index: time.sleep(0.01 if live else 0))
     tracker = FakeTracker(work)
-    pipeline = build(source, tracker, FakeFlow(), not live, look_ahead=look_ahead(8))
+    pipeline = build(
+        source, tracker, FakeFlow(), DropPolicy.NEWEST if live else DropPolicy.WAIT, look_ahead=look_ahead(8)
+    )
     holder.append(pipeline)
 
     def sink(result: Result) -> None:
@@ -261,7 +272,7 @@ def test_the_wait_for_later_frames_is_measured() -> None:
     source = FakeSource([i / 30 for i in range(40)], live=True, before=lambda index: time.sleep(0.01))
     meter = Meter()
     pipeline = Pipeline(
-        source, CAMERA, FakeTracker(), None, FakeRegressor(), meter, False, look_ahead=look_ahead(6)  # type: ignore[arg-type]
+        source, CAMERA, FakeTracker(), None, FakeRegressor(), meter, DropPolicy.NEWEST, look_ahead=look_ahead(6)  # type: ignore[arg-type]
     )  # fmt: skip
     pipeline.add_sink("look", lambda result: None, every=True)
     pipeline.start()

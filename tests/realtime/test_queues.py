@@ -9,7 +9,7 @@ import pytest
 
 from common.arrays import ImageArray
 from realtime.frame_ring import FrameRing
-from realtime.queues import Closed, ResultRing, SingleSlotQueue
+from realtime.queues import Closed, DropPolicy, ResultRing, SingleSlotQueue
 from realtime.records import Frame, Result
 from realtime.sources.source import FrameTimestamp
 from tests.realtime.fakes import CAMERA
@@ -19,7 +19,7 @@ def result(number: int) -> Result:
     return Result(Frame(number, 0, number / 30, np.zeros((2, 2, 3), np.uint8)), CAMERA, (), 0)
 
 
-def ring(lossless: bool, capacity: int = 3) -> tuple[ResultRing, list[int]]:
+def ring(policy: DropPolicy, capacity: int = 3) -> tuple[ResultRing, list[int]]:
     balance: list[int] = [0]
 
     def hold(item: Result) -> None:
@@ -28,7 +28,7 @@ def ring(lossless: bool, capacity: int = 3) -> tuple[ResultRing, list[int]]:
     def release(item: Result) -> None:
         balance[0] -= 1
 
-    return ResultRing(capacity, lossless, hold, release), balance
+    return ResultRing(capacity, policy, hold, release), balance
 
 
 def test_the_newest_replaces_what_waits() -> None:
@@ -67,7 +67,7 @@ def test_close_lets_the_last_item_out_and_then_ends() -> None:
 
 
 def test_a_reader_of_every_result_counts_what_it_missed() -> None:
-    results, balance = ring(lossless=False)
+    results, balance = ring(DropPolicy.NEWEST)
     reader = results.reader(every=True)
     for number in range(5):
         results.publish(result(number))
@@ -80,7 +80,7 @@ def test_a_reader_of_every_result_counts_what_it_missed() -> None:
 
 
 def test_a_reader_of_the_newest_skips() -> None:
-    results, _ = ring(lossless=False)
+    results, _ = ring(DropPolicy.NEWEST)
     reader = results.reader(every=False)
     for number in range(5):
         results.publish(result(number))
@@ -90,8 +90,8 @@ def test_a_reader_of_the_newest_skips() -> None:
     assert reader.take(timeout=0.01) is None
 
 
-def test_a_lossless_ring_waits_for_its_slowest_reader() -> None:
-    results, _ = ring(lossless=True)
+def test_a_ring_that_waits_does_so_for_its_slowest_reader() -> None:
+    results, _ = ring(DropPolicy.WAIT)
     slow, gone = results.reader(every=True), results.reader(every=True)
     for number in range(3):
         results.publish(result(number))
@@ -117,22 +117,22 @@ def test_a_held_picture_is_never_written_again() -> None:
         count += 1
         return FrameTimestamp(count - 1, 0, 0.0)
 
-    kept, _ = frames.capture(read, wait=False)
+    kept, _ = frames.capture(read, DropPolicy.NEWEST)
     assert kept is not None
     for number in range(1, 10):
-        frame, ended = frames.capture(read, wait=False)
+        frame, ended = frames.capture(read, DropPolicy.NEWEST)
         assert frame is not None
         assert not ended
         assert frame.image[0, 0, 0] == number
         frames.release(frame)
     assert kept.image[0, 0, 0] == 0
-    others = [frames.capture(read, wait=False)[0] for _ in range(2)]
+    others = [frames.capture(read, DropPolicy.NEWEST)[0] for _ in range(2)]
     assert all(others)
-    assert frames.capture(read, wait=False) == (None, False)  # no slot left: read and dropped
+    assert frames.capture(read, DropPolicy.NEWEST) == (None, False)  # no slot left: read and dropped
     frames.release(kept)
     with pytest.raises(ValueError, match="more often"):
         frames.release(kept)
-    fresh, _ = frames.capture(read, wait=True)
+    fresh, _ = frames.capture(read, DropPolicy.WAIT)
     assert fresh is not None
     with pytest.raises(KeyError):
         frames.hold(kept)
@@ -148,7 +148,7 @@ def test_slots_that_nobody_needs_are_never_touched() -> None:
     written = set()
     previous = None
     for _ in range(20):  # two pictures at a time, as flow needs them
-        frame, _ = frames.capture(read, wait=True)
+        frame, _ = frames.capture(read, DropPolicy.WAIT)
         assert frame is not None
         written.add(frame.image.ctypes.data)
         if previous is not None:
@@ -165,5 +165,5 @@ def test_a_failing_source_leaves_the_slot_free() -> None:
 
     for _ in range(2):
         with pytest.raises(OSError, match="unplugged"):
-            frames.capture(fail, wait=True)
+            frames.capture(fail, DropPolicy.WAIT)
     assert frames.held == 0

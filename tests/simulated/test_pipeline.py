@@ -14,6 +14,7 @@ from engines.cuda.packages import ENVIRONMENT
 from engines.cuda.port import Cuda
 from realtime.options import Options
 from realtime.session import Session
+from tests.conftest import Remarks
 from tests.simulated.conftest import PACKAGES
 from tests.simulated.device import SimulatedDevice, require_simulated
 
@@ -24,27 +25,27 @@ CLIP = ROOT / "assets" / "synthetic_walk.mp4"
 TOLERANCE = 1e-4
 
 
-def motion(engine: str, path: Path, flow: str, frames: int) -> tuple[dict[str, np.ndarray], list[str]]:
-    said: list[str] = []
+def motion(engine: str, path: Path, flow: str, frames: int) -> dict[str, np.ndarray]:
     options = Options(source=str(CLIP), view="none", engine=engine, save=path, frames=frames, flow=flow)
-    report = Session(options, said.append).run()
+    report = Session(options).run()
     assert report.meshes == frames
     assert report.engine == engine
     with np.load(path, allow_pickle=False) as data:
-        return dict(data), said
+        return dict(data)
 
 
 @pytest.mark.parametrize(("flow", "frames", "networks"), [("dis", 40, 4), ("raft", 4, 5)])
 def test_same_bodies_as_with_onnx_runtime(
-    port: Cuda, simulated: SimulatedDevice, tmp_path: Path, flow: str, frames: int, networks: int
+    port: Cuda, simulated: SimulatedDevice, tmp_path: Path, remarks: Remarks, flow: str, frames: int, networks: int
 ) -> None:
-    expected, _ = motion("onnxruntime", tmp_path / "ort.npz", flow, frames)
+    expected = motion("onnxruntime", tmp_path / "ort.npz", flow, frames)
     before = simulated.alive()
-    found, said = motion("tensorrt", tmp_path / "trt.npz", flow, frames)
+    remarks.clear()
+    found = motion("tensorrt", tmp_path / "trt.npz", flow, frames)
     assert simulated.alive() == before
-    assert "networks run on tensorrt, simulated device (SM 8.7), fp32" in said
-    assert sum(line.startswith("built ") for line in said) == networks
-    assert any(line.startswith("built body in fp32") for line in said), "the device poses the body"
+    assert "networks run on tensorrt, simulated device (SM 8.7), fp32" in remarks
+    assert sum(line.startswith("built ") for line in remarks) == networks
+    assert any(line.startswith("built body in fp32") for line in remarks), "the device poses the body"
     compared = 0
     for name, array in expected.items():
         if array.dtype.kind == "f":

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import realtime.session
+import realtime.networks
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from engines.engine import Engine, EngineError
@@ -106,7 +106,7 @@ def run(engine: str, path: Path) -> tuple[np.ndarray, list[Engine]]:
     session = Session(Options(source=str(CLIP), view="none", engine=engine, save=path, frames=4, flow="dis"))
     assert session.run().meshes == 4
     with np.load(path, allow_pickle=False) as data:
-        return data["joints_m"], session._engines
+        return data["joints_m"], session.networks.engines
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -120,7 +120,7 @@ def test_the_program_does_without_where_it_fails(
         def refuse(*arguments: object) -> None:
             raise EngineError("TensorRT cannot build body: no")
 
-        monkeypatch.setattr(realtime.session, "open_engine_body", refuse)
+        monkeypatch.setattr(realtime.networks, "open_engine_body", refuse)
     found, engines = run("tensorrt" if fails else "auto", tmp_path / "gpu.npz")
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert len(engines) == (3 if fails else 4)

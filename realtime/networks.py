@@ -1,0 +1,109 @@
+"""The networks of one run: opened by what the user chose, made into stages, closed together."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from body.conversion import BodyConversion
+from body.lbs import NumpyBody
+from body.model import BodyArrays, load_body
+from engines.engine import Engine, EngineError
+from engines.plans import PlanPolicy
+from engines.registry import open_engine, why_no_tensorrt
+from realtime.options import KeypointModel, Options
+from realtime.stages.engine_body import Poser, open_engine_body
+from realtime.stages.flow import CropFlow, DisFlow, RaftFlow
+from realtime.stages.keypoints import MoveNet, PersonDetector
+from realtime.stages.regressor import BodyRegressor
+from realtime.stages.tracking import Tracker
+
+_LOG = logging.getLogger(__name__)
+
+KEYPOINT_MODELS: Final[dict[KeypointModel, str]] = {"fast": "movenet-lightning", "accurate": "movenet-thunder"}
+DETECTOR: Final = "blazepose-detector"
+FLOW_MODEL: Final = "raft-small"
+
+EngineOpener = Callable[[str | Path], Engine]
+"""Opens the engine of a shipped model's name or of an .onnx file. Raises `engines.engine.EngineError`."""
+
+
+class Networks(contextlib.ExitStack):
+    """Opens networks one by one; leaving the context closes all of them.
+
+    Args:
+        options: which networks, and on what they run.
+        opener: where engines come from. None: `engines.registry.open_engine` with the runtime of ``options``.
+
+    Each of its methods raises `engines.engine.EngineError`.
+    """
+
+    def __init__(self, options: Options, opener: EngineOpener | None = None) -> None:
+        super().__init__()
+        self._options = options
+        self._plans = PlanPolicy(options.precision, trust=options.trust_engine)
+        self._opener = opener or (lambda model: open_engine(model, options.engine, plans=self._plans))
+        self.engines: list[Engine] = []
+        """All that are open, in the order in which they were opened."""
+
+    @property
+    def runtimes(self) -> str:
+        """The runtimes in use, as "openvino and onnxruntime"."""
+        return " and ".join(dict.fromkeys(engine.runtime for engine in self.engines))
+
+    @property
+    def device(self) -> str:
+        """What the first network runs on."""
+        return self.engines[0].device
+
+    def open(self, model: str | Path) -> Engine:
+        """Open one network."""
+        engine = self.enter_context(self._opener(model))
+        self.engines.append(engine)
+        return engine
+
+    def open_tracker(self, thorough: bool) -> Tracker:
+        """The keypoint stage; see `Tracker` for ``thorough``."""
+        movenet = MoveNet(self.open(KEYPOINT_MODELS[self._options.keypoints]))
+        return Tracker(movenet, PersonDetector(self.open(DETECTOR)), self._options.persons, thorough)
+
+    def open_regressor(self, arrays: BodyArrays) -> BodyRegressor:
+        """The regressor, and the body ``arrays`` that it poses."""
+        network = self.open(self._options.regressor)
+        # The network answers in the default body's betas and rest pose, which are not those of another body.
+        conversion = BodyConversion.where_needed(load_body(), arrays) if self._options.body else None
+        return BodyRegressor(network, self._open_body(arrays, network), conversion=conversion)
+
+    def _open_body(self, arrays: BodyArrays, regressor: Engine) -> Poser:
+        """The body where the regressor runs."""
+        if regressor.runtime == "tensorrt":
+            try:
+                engine, body = open_engine_body(arrays, self._plans)
+            except EngineError as error:
+                _LOG.warning(f"{error}: the body is posed on the CPU")
+            else:
+                self.engines.append(self.enter_context(engine))
+                return body
+        return NumpyBody(arrays)
+
+    def open_flow(self) -> CropFlow | None:
+        """The optical flow, None where none is wanted. Call it after `open_tracker`: it follows the first network.
+
+        RAFT pays on a GPU alone: a CPU takes most of a second for what a GPU does in milliseconds.
+        """
+        wanted = self._options.flow
+        if wanted == "none":
+            return None
+        if wanted == "dis" or (wanted == "auto" and self.engines[0].runtime != "tensorrt"):
+            return DisFlow()
+        engine = self.open(FLOW_MODEL)
+        return RaftFlow(engine) if wanted == "raft" or engine.runtime == "tensorrt" else DisFlow()
+
+    def log(self) -> None:
+        """Tell the user what the networks run on."""
+        _LOG.info(f"networks run on {self.runtimes}, {self.device}")
+        if self._options.engine == "auto" and (missing := why_no_tensorrt()):
+            _LOG.debug(missing)

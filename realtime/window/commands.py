@@ -1,0 +1,72 @@
+"""What the keys of a window do: pause, snapshot, recording, quit."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from common.errors import UserError
+from realtime.outputs.annotated import Annotator
+from realtime.outputs.snapshots import Snapshots
+from realtime.outputs.video import VideoRecorder
+from realtime.pipeline import Pipeline
+from realtime.records import Result
+
+_LOG = logging.getLogger(__name__)
+
+QUIT = "q"
+"""The command that ends the program; also sent when the window is closed."""
+
+
+class WindowCommands:
+    """Carries out a viewer's commands. `see` runs in the viewer's sink thread, all else on the main thread.
+
+    Args:
+        pipeline: paused by "space".
+        new_annotator: makes the drawers of snapshots and recordings; each is used by one thread at a time.
+    """
+
+    def __init__(self, pipeline: Pipeline, new_annotator: Callable[[], Annotator]) -> None:
+        self._pipeline = pipeline
+        self._snapshots = Snapshots(new_annotator())
+        self._annotate = new_annotator()
+        self._recorder: VideoRecorder | None = None
+        self._actions: dict[str, Callable[[], None]] = {
+            "space": self._pause,
+            "s": self._snapshot,
+            "r": self._record,
+        }
+
+    def see(self, result: Result) -> None:
+        """Take a result that is on the screen: for the next snapshot, and for the recording where one runs."""
+        self._snapshots.remember(result)
+        if (recorder := self._recorder) is not None:  # may be closed meanwhile; then this writes nothing
+            recorder.write(self._annotate(result), result.frame.time_s)
+
+    def obey(self, command: str) -> None:
+        """Carry out ``command``. One that fails is logged as a warning and ends nothing; unknown ones do nothing."""
+        try:
+            self._actions.get(command, lambda: None)()
+        except UserError as error:
+            _LOG.warning(str(error))
+
+    def close(self) -> None:
+        """Finish a recording that is still running."""
+        if self._recorder is not None:
+            self._recorder.close()
+
+    def _pause(self) -> None:
+        self._pipeline.pause(not self._pipeline.paused)
+
+    def _snapshot(self) -> None:
+        _LOG.info(f"snapshot: {self._snapshots.save()}")
+
+    def _record(self) -> None:
+        if self._recorder is None:
+            self._recorder = VideoRecorder(time.strftime("motionmesh-%Y%m%d-%H%M%S.mp4"))
+            _LOG.info(f"recording to {self._recorder.path}")
+        else:
+            finished, self._recorder = self._recorder, None
+            finished.close()
+            _LOG.info("recording finished")

@@ -1,36 +1,46 @@
-"""A saved motion in another format: python -m formats.convert MOTION.npz OUT.glb"""
+"""A saved motion in another format, chosen by the ending: python -m formats.convert MOTION.npz OUT.bvh
+
+Read: .npz (of run_camera.py or AMASS), .jsonl, .bvh with SMPL's joint names. Written: .npz, .bvh, .glb, .trc, .csv (joint
+angles), .jsonl, .amass.npz.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from common.errors import UserError, exit_with_one_line
-from common.files import check_writable, write_bytes_atomically
-from formats.gltf import to_glb
-from formats.motion import body_of, load_motion
+from formats.save import Gaps, ending_of, open_motion, save_as
+from formats.tracks import ReferenceFrame
 
 
 def main(
-    motion: Annotated[Path, typer.Argument(help="a file written by run_camera.py --save")],
-    output: Annotated[Path, typer.Argument(help="the .glb file to write")],
+    motion: Annotated[Path, typer.Argument(help="a .npz of run_camera.py --save, .jsonl, .bvh or .amass.npz")],
+    output: Annotated[
+        Path, typer.Argument(help="the file to write: .npz, .bvh, .glb, .trc, .csv, .jsonl or .amass.npz")
+    ],
     body: Annotated[Path | None, typer.Option(help="the body it was made with, if not the default one")] = None,
+    person: Annotated[int | None, typer.Option(help="this person alone (by default everyone)")] = None,
+    frame: Annotated[
+        ReferenceFrame | None,
+        typer.Option(help="axes to write in, y up: the camera's or the world's (by default the world's, where known)"),
+    ] = None,
+    gaps: Annotated[
+        Gaps,
+        typer.Option(
+            help="while a person is not seen, in .bvh, .trc and .amass.npz: hold the last pose (.trc: leave the "
+            "fields empty), or go on in a new file"
+        ),
+    ] = "hold",
 ) -> None:
-    """Write everyone in a saved motion as an animated mesh."""
-    if output.suffix.lower() != ".glb":
-        raise UserError(f"{output} does not end in .glb: name an output that does")
-    check_writable(output)
-    saved = load_motion(motion)
-    content = to_glb(saved, body_of(saved, body))
-    try:
-        write_bytes_atomically(output, content)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror}") from None
-    people = len(np.unique(saved.person[saved.person >= 0]))
-    print(f"{output}: {people} {'person' if people == 1 else 'people'}, {len(content) / 1e6:.1f} MB")
+    """Write a saved motion in another format."""
+    ending_of(output)
+    if output.exists() and motion.exists() and output.samefile(motion):
+        raise UserError(f"{output} would be written over itself: give another name")
+    for line in save_as(open_motion(motion, body), output, body, frame, person, gaps).lines:
+        print(line)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@
 
 Everyone in the recording becomes a mesh with a skeleton of 24 joints, moved by linear blend skinning; what the body adds
 where joints bend (pose correctives) has no place in the format and is left out. A person has one shape, the middle of what was
-said of it in all frames. The recording's camera is in the file, at the origin, looking along -z with y up: through it, meshes
-lie where they lay in the video.
+said of it in all frames. The recording's camera is in the file: through it, meshes lie where they lay in the video. In the
+camera's frame it is at the origin and looks along -z with y up; in the world's it is where it was, and moves if it moved.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 
 from body.joints import JOINT_NAMES, PARENTS
 from body.model import BodyArrays
-from common.errors import UserError
+from body.rotations import matrix_to_axis_angle
+from common.arrays import AnyFloatArray, FloatArray
 from formats.motion import Motion
+from formats.tracks import LOST_S, Y_UP, ReferenceFrame, Track, Tracks, rate_of, tracks_of
 
 _JOINTS: Final = len(JOINT_NAMES)
 _INFLUENCES: Final = 4
 """Joints that move one vertex, the format's number."""
-_HALF_TURN_ABOUT_X: Final = [1.0, 0.0, 0.0, 0.0]
-"""Camera frame (y down, z forward) to glTF's (y up, z backward), as a quaternion x, y, z, w."""
-_LOST_S: Final = 0.25
-"""Somebody who has not been seen for longer is not shown meanwhile."""
+_STILL: Final = 1e-5
+"""A camera whose transform changes by no more, metres or entries of the rotation, stands still."""
 _FLOAT, _USHORT, _UINT, _UBYTE = 5126, 5123, 5125, 5121
 _VERTEX_DATA, _FACE_DATA = 34962, 34963
 
@@ -62,35 +62,28 @@ class _File:
         return len(self.accessors) - 1
 
 
-def to_glb(motion: Motion, arrays: BodyArrays) -> bytes:
-    """The content of a .glb file. ``arrays`` is the body of the motion's pose parameters.
+def to_glb(motion: Motion, arrays: BodyArrays, tracks: Tracks | None = None) -> bytes:
+    """The content of a .glb file.
 
-    Raises `UserError` where nobody is in the motion.
+    ``arrays`` is the body of the motion's pose parameters. ``tracks`` are the people to write and the frame to write them
+    in; None for everyone, in the world's frame where it is known. Raises `UserError` where nobody is in the motion.
     """
-    people = [int(person) for person in np.unique(motion.person[motion.person >= 0])]
-    if not people:
-        raise UserError(f"nobody is in the motion of {motion.source}: there is nothing to write")
+    people, frame, _ = tracks or tracks_of(motion)
+    start, end = float(np.nanmin(motion.time_s)), float(np.nanmax(motion.time_s))
     file = _File()
-    width, height = 2 * motion.camera_matrix[0, 2], 2 * motion.camera_matrix[1, 2]
-    lens = {
-        "yfov": float(2 * np.arctan2(height / 2, motion.camera_matrix[1, 1])),
-        "aspectRatio": float(width / height),
-        "znear": 0.05,
-    }
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "motionmesh"},
         "scene": 0,
-        "scenes": [{"nodes": [0, 1]}],
-        "cameras": [{"type": "perspective", "perspective": lens}],
-        "nodes": [{"name": "camera", "camera": 0}, {"name": "people", "rotation": _HALF_TURN_ABOUT_X, "children": []}],
+        "scenes": [{"nodes": []}],
+        "nodes": [],
         "materials": [{"pbrMetallicRoughness": {"baseColorFactor": [0.55, 0.68, 0.83, 1.0], "metallicFactor": 0.0}}],
         "meshes": [],
         "skins": [],
         "animations": [{"name": Path(motion.source).stem or "motion", "channels": [], "samplers": []}],
     }
-    start = float(motion.time_s[0])
-    for person in people:
-        _add_person(document, file, motion, arrays, person, start)
+    _add_camera(document, file, motion, frame, start)
+    for track in people:
+        _add_person(document, file, arrays, track, start, end, 1 / rate_of([track], motion.fps))
     document |= {
         "buffers": [{"byteLength": len(file.blob)}],
         "bufferViews": file.views,
@@ -99,25 +92,64 @@ def to_glb(motion: Motion, arrays: BodyArrays) -> bytes:
     return _packed(document, bytes(file.blob))
 
 
+def _add_camera(document: dict[str, Any], file: _File, motion: Motion, frame: ReferenceFrame, start: float) -> None:
+    if not np.isfinite(motion.camera_matrix).all():
+        return  # the motion comes from a format without one
+    width, height = 2 * motion.camera_matrix[0, 2] + 1, 2 * motion.camera_matrix[1, 2] + 1
+    lens = {
+        "yfov": float(2 * np.arctan2(height / 2, motion.camera_matrix[1, 1])),
+        "aspectRatio": float(width / height),
+        "znear": 0.05,
+    }
+    document["cameras"] = [{"type": "perspective", "perspective": lens}]
+    node: dict[str, Any] = {"name": "camera", "camera": 0}
+    number = _add_node(document, node, in_scene=True)
+    if frame == "camera" or motion.world_from_camera is None:
+        return
+    _, rows = np.unique(motion.time_s, return_index=True)  # one row a frame, ascending
+    rows = rows[np.isfinite(motion.world_from_camera[rows]).all((1, 2)) & np.isfinite(motion.time_s[rows])]
+    transforms = motion.world_from_camera[rows].astype(np.float64)
+    if not len(rows):
+        return
+    turns = quaternions(matrix_to_axis_angle(transforms[:, None, :3, :3] @ Y_UP))[:, 0]
+    node |= {"translation": transforms[0, :3, 3].tolist(), "rotation": turns[0].tolist()}
+    if len(rows) > 1 and np.abs(transforms - transforms[0]).max() > _STILL:
+        keys = file.add((motion.time_s[rows] - start).astype(np.float32), "SCALAR", bounds=True)
+        _add_channel(document, file, number, "translation", transforms[:, :3, 3].astype(np.float32), "VEC3", keys)
+        _add_channel(document, file, number, "rotation", turns, "VEC4", keys)
+
+
+def _add_node(document: dict[str, Any], node: dict[str, Any], in_scene: bool = False) -> int:
+    """The node's number."""
+    document["nodes"].append(node)
+    number = len(document["nodes"]) - 1
+    if in_scene:
+        document["scenes"][0]["nodes"].append(number)
+    return number
+
+
 def _add_person(
-    document: dict[str, Any], file: _File, motion: Motion, arrays: BodyArrays, person: int, start: float
+    document: dict[str, Any],
+    file: _File,
+    arrays: BodyArrays,
+    track: Track,
+    start: float,
+    end: float,
+    frame_s: float,
 ) -> None:
-    rows = np.flatnonzero(motion.person == person)
-    betas = arrays.clamp_betas(np.median(motion.betas[rows], axis=0))
-    vertices = (arrays.v_template + arrays.shapedirs @ betas).astype(np.float32)
+    vertices = (arrays.v_template + arrays.shapedirs @ arrays.clamp_betas(track.betas)).astype(np.float32)
     joints = (arrays.joint_regressor @ vertices).astype(np.float32)
-    nodes = document["nodes"]
-    first = len(nodes) + 1  # the root's joint; the person's own node comes before it
-    nodes[1]["children"].append(first - 1)
     mesh, skin = len(document["meshes"]), len(document["skins"])
-    nodes.append({"name": f"person {person}", "children": [first, first + _JOINTS]})
+    # The mesh is a node of its own beside the skeleton: the format moves it by its joints alone, whatever it hangs on.
+    first = len(document["nodes"]) + 1
+    _add_node(document, {"name": f"person {track.person}", "children": [first]}, in_scene=True)
     for joint, name in enumerate(JOINT_NAMES):
         parent = PARENTS[joint]
         offset = joints[joint] - joints[parent] if parent >= 0 else joints[joint]
         children = [first + child for child in range(_JOINTS) if PARENTS[child] == joint]
         node: dict[str, Any] = {"name": name, "translation": offset.tolist()}
-        nodes.append({**node, "children": children} if children else node)
-    nodes.append({"name": f"body {person}", "mesh": mesh, "skin": skin})
+        _add_node(document, {**node, "children": children} if children else node)
+    _add_node(document, {"name": f"body {track.person}", "mesh": mesh, "skin": skin}, in_scene=True)
 
     bones = np.argsort(-arrays.weights, axis=1, kind="stable")[:, :_INFLUENCES]
     weights = np.take_along_axis(arrays.weights, bones, 1).astype(np.float32)
@@ -140,45 +172,55 @@ def _add_person(
             "inverseBindMatrices": file.add(unbind.reshape(_JOINTS, 16), "MAT4"),
         }
     )
-    _animate(document["animations"][0], file, motion, rows, first, start)
+    _animate(document, file, track, first, start, end, frame_s)
 
 
 def _animate(
-    animation: dict[str, Any], file: _File, motion: Motion, rows: NDArray[np.int64], first: int, start: float
+    document: dict[str, Any], file: _File, track: Track, first: int, start: float, end: float, frame_s: float
 ) -> None:
-    seconds = (motion.time_s[rows] - start).astype(np.float32)
-    times = file.add(seconds, "SCALAR", bounds=True)
-
-    def channel(
-        node: int, path: str, values: NDArray[np.float32], kind: str, keys: int = times, how: str = "LINEAR"
-    ) -> None:
-        animation["samplers"].append({"input": keys, "output": file.add(values, kind), "interpolation": how})
-        target = {"node": node, "path": path}
-        animation["channels"].append({"sampler": len(animation["samplers"]) - 1, "target": target})
-
-    turns = quaternions(np.concatenate([motion.global_orient[rows, None], motion.body_pose[rows]], 1))
-    channel(first, "translation", motion.transl[rows], "VEC3")
+    # float32 times near each other must not become one
+    seconds, rows = np.unique((track.time_s - start).astype(np.float32), return_index=True)
+    keys = file.add(seconds, "SCALAR", bounds=True)
+    turns = quaternions(track.rotations[rows])
+    _add_channel(document, file, first, "translation", track.pelvis[rows].astype(np.float32), "VEC3", keys)
     for joint in range(_JOINTS):
-        channel(first + joint, "rotation", turns[:, joint], "VEC4")
-    shown = _shown(seconds, float(motion.time_s[-1]) - start, 1 / motion.fps)
+        _add_channel(document, file, first + joint, "rotation", turns[:, joint], "VEC4", keys)
+    shown = _shown(seconds, end - start, frame_s)
     if len(shown) > 1:
         keys = file.add(np.array([when for when, _ in shown], np.float32), "SCALAR", bounds=True)
         sizes = np.array([[float(here)] * 3 for _, here in shown], np.float32)
-        channel(first - 1, "scale", sizes, "VEC3", keys, "STEP")
+        _add_channel(document, file, first - 1, "scale", sizes, "VEC3", keys, "STEP")
+
+
+def _add_channel(
+    document: dict[str, Any],
+    file: _File,
+    node: int,
+    path: str,
+    values: FloatArray,
+    kind: str,
+    keys: int,
+    how: str = "LINEAR",
+) -> None:
+    """Animate one property of a node; ``keys`` is the accessor of the times."""
+    animation = document["animations"][0]
+    animation["samplers"].append({"input": keys, "output": file.add(values, kind), "interpolation": how})
+    target = {"node": node, "path": path}
+    animation["channels"].append({"sampler": len(animation["samplers"]) - 1, "target": target})
 
 
 def _shown(seconds: NDArray[np.float32], end: float, frame_s: float) -> list[tuple[float, bool]]:
     """When somebody who is seen at ``seconds`` appears (True) and vanishes (False); the first entry is for the start."""
     changes = [(0.0, True)] if seconds[0] <= 0 else [(0.0, False), (float(seconds[0]), True)]
     for before, after in pairwise(seconds.tolist()):
-        if after - before > _LOST_S:
+        if after - before > LOST_S:
             changes += [(before + frame_s, False), (after, True)]
-    if end - seconds[-1] > _LOST_S:
+    if end - seconds[-1] > LOST_S:
         changes.append((float(seconds[-1]) + frame_s, False))
     return changes
 
 
-def quaternions(axis_angle: NDArray[np.float32]) -> NDArray[np.float32]:
+def quaternions(axis_angle: AnyFloatArray) -> FloatArray:
     """Unit quaternions (N, J, 4) x, y, z, w of rotations (N, J, 3), rad, each on the same side as the one before it: what is
     interpolated between the two goes the short way."""
     angle = np.linalg.norm(axis_angle.astype(np.float64), axis=-1, keepdims=True)

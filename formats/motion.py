@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 
 from body.errors import BodyError
 from body.model import DATA, BodyArrays, load_body
-from common.arrays import AnyArray, FloatArray
+from common.arrays import AnyArray, BoolArray, FloatArray, Int64Array
 from common.errors import UserError
 from common.files import write_atomically
 
-VERSION = 1
+VERSION = 2
+"""What is written. Version 1 lacks everything in `WORLD_SHAPES` and `MORE_SHAPES`; both are read."""
+_READABLE: Final = (1, 2)
+_UNIT: Final = 1e-3
+"""So far a unit vector's length, or a rotation's entries, may be off."""
 
 ROW_SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "joints_m": (24, 3),
@@ -30,6 +34,20 @@ ROW_SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "transl": (3,),
 }
 """Shape of one row of each float32 array."""
+WORLD_SHAPES: Final[dict[str, tuple[int, ...]]] = {
+    "world_from_camera": (4, 4),
+    "world_global_orient": (3,),
+    "world_transl": (3,),
+    "world_joints_m": (24, 3),
+}
+"""Shape of one row of each float32 array that a version 2 file may have: all of these, or none."""
+MORE_SHAPES: Final[dict[str, tuple[int, ...]]] = {
+    "up": (3,),
+    "contact": (4,),
+    "floor_sigma_m": (),
+    "up_sigma_deg": (),
+}
+"""Shape of one row of each float32 array that a version 2 file may have, each one by itself."""
 ROW_HEAD = np.dtype([("frame", np.int64), ("time_s", np.float64), ("person", np.int64)])
 ROW = np.dtype(ROW_HEAD.descr + [(name, np.float32, shape) for name, shape in ROW_SHAPES.items()])
 """One person in one frame."""
@@ -46,8 +64,18 @@ class Motion:
     keypoints as detected, pixels; ``keypoint_confidence`` (N, 17) in 0..1; ``global_orient`` (N, 3) and ``body_pose``
     (N, 23, 3) axis-angle, radians; ``betas`` (N, 10); ``transl`` (N, 3) pelvis, metres, camera frame.
 
-    ``camera_matrix`` (3, 3) float64 pixels; ``fps`` nominal rate of the source; ``source`` its name; ``body_sha256`` of
-    the body model that the pose parameters belong to; ``version`` of this format.
+    Version 2 may add, float32 and None where a file has none, NaN in rows where a value is not known:
+
+    - ``up`` (N, 3) unit vector against gravity, camera frame; ``up_sigma_deg`` (N,) its standard deviation, degrees.
+    - ``world_from_camera`` (N, 4, 4) rigid transform; ``world_global_orient`` (N, 3), ``world_transl`` (N, 3) and
+      ``world_joints_m`` (N, 24, 3) as their namesakes, in the world frame: y up, right-handed, metres, the floor at y = 0,
+      the origin under the first person when first seen, -z the way the camera looked then (level), x to its right.
+      A file has all four or none.
+    - ``contact`` (N, 4) probability, 0..1, that left heel, left toes, right heel and right toes stand on something;
+      ``floor_sigma_m`` (N,) standard deviation of the floor's height, metres.
+
+    ``camera_matrix`` (3, 3) float64 pixels, NaN where no camera took the motion; ``fps`` nominal rate of the source;
+    ``source`` its name; ``body_sha256`` of the body model that the pose parameters belong to; ``version`` of this format.
     """
 
     frame: NDArray[np.int64]
@@ -66,26 +94,60 @@ class Motion:
     source: str
     body_sha256: str
     version: int
+    up: FloatArray | None = None
+    up_sigma_deg: FloatArray | None = None
+    world_from_camera: FloatArray | None = None
+    world_global_orient: FloatArray | None = None
+    world_transl: FloatArray | None = None
+    world_joints_m: FloatArray | None = None
+    contact: FloatArray | None = None
+    floor_sigma_m: FloatArray | None = None
+
+    @property
+    def has_world(self) -> bool:
+        """Whether the motion is known in the world frame."""
+        return self.world_transl is not None
+
+    @property
+    def people(self) -> list[int]:
+        """Numbers of everyone who was seen, ascending."""
+        return [int(person) for person in np.unique(self.person[self.person >= 0])]
+
+    def rows(self, chosen: BoolArray | Int64Array) -> Motion:
+        """The motion with these rows alone."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "camera_matrix"}
+        chosen_rows: dict[str, Any] = {}
+        chosen_rows.update((name, value[chosen]) for name, value in values.items() if isinstance(value, np.ndarray))
+        return replace(self, **chosen_rows)
+
+    def arrays(self) -> dict[str, AnyArray]:
+        """Everything by name, as `save_motion` takes it; arrays that the motion lacks are left out."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: np.asarray(value) for name, value in values.items() if value is not None}
 
 
 def save_motion(path: Path, arrays: Mapping[str, AnyArray]) -> None:
-    """Write ``arrays``, named as the fields of `Motion`, whole or not at all. Raises ``OSError`` when that fails."""
+    """Write ``arrays``, named as the fields of `Motion`, whole or not at all.
+
+    Arrays of `WORLD_SHAPES` and `MORE_SHAPES` may be left out. Raises ``OSError`` when that fails.
+    """
     with write_atomically(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 
 def load_motion(path: str | Path) -> Motion:
-    """Read a motion file. Raises UserError for a missing or damaged file, another format or a newer version."""
+    """Read a motion file, of version 1 or 2.
+
+    Raises UserError for a missing or damaged file, another format, a newer version, and for arrays of another shape or dtype
+    than `Motion` says, or with values that cannot be.
+    """
     path = Path(path)
     try:
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):  # an .npy file gives the array itself
             raise UserError(f"{path} is no motion file: it holds a single array")
         with loaded as archive:
-            missing = [field.name for field in fields(Motion) if field.name not in archive.files]
-            if missing:
-                raise UserError(f"{path} is no motion file: it lacks {', '.join(missing)}; record one with --save")
-            arrays = {field.name: archive[field.name] for field in fields(Motion)}
+            arrays = {field.name: archive[field.name] for field in fields(Motion) if field.name in archive.files}
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
@@ -114,17 +176,26 @@ def body_of(motion: Motion, path: Path | None = None) -> BodyArrays:
     raise BodyError(f"{what} that the motion of {motion.source} was made with: name its file, or record it again")
 
 
-def _validate(arrays: dict[str, NDArray[np.generic]], path: Path) -> None:
+def _validate(arrays: Mapping[str, AnyArray], path: Path) -> None:
+    """Raise UserError unless ``arrays`` are those of a motion file."""
+    optional = {**WORLD_SHAPES, **MORE_SHAPES}
+    missing = [field.name for field in fields(Motion) if field.name not in arrays and field.name not in optional]
+    if missing:
+        raise UserError(f"{path} is no motion file: it lacks {', '.join(missing)}; record one with --save")
     version = arrays["version"]
     if version.shape != () or version.dtype.kind not in "iu":
         raise UserError(f"{path} is no motion file: its version is no number")
-    if int(version) != VERSION:
-        raise UserError(f"{path} has format version {int(version)}, this program reads {VERSION}: use a matching one")
+    if int(version) not in _READABLE:
+        raise UserError(
+            f"{path} has format version {int(version)}, this program reads {' and '.join(map(str, _READABLE))}: "
+            "use a matching one"
+        )
     count = len(arrays["frame"]) if arrays["frame"].ndim == 1 else -1
     want: dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]] = {
         name: ((count, *ROW[name].shape), ROW[name].base) for name in ROW.names or ()
     }
     want |= {"camera_matrix": ((3, 3), np.dtype(np.float64)), "fps": ((), np.dtype(np.float64))}
+    want |= {name: ((count, *shape), np.dtype(np.float32)) for name, shape in optional.items() if name in arrays}
     for name, (shape, dtype) in want.items():
         array = arrays[name]
         if array.shape != shape or array.dtype != dtype:
@@ -134,3 +205,39 @@ def _validate(arrays: dict[str, NDArray[np.generic]], path: Path) -> None:
     for name in ("source", "body_sha256"):
         if arrays[name].shape != () or arrays[name].dtype.kind != "U":
             raise UserError(f"{path} is no valid motion file: {name} is no text")
+    lacking = [name for name in WORLD_SHAPES if name not in arrays]
+    if 0 < len(lacking) < len(WORLD_SHAPES):
+        raise UserError(
+            f"{path} is no valid motion file: it has part of the world frame but lacks {', '.join(lacking)}"
+        )
+    for name, why in _impossible(arrays).items():
+        raise UserError(f"{path} is no valid motion file: {name} {why}")
+
+
+def _impossible(arrays: Mapping[str, AnyArray]) -> dict[str, str]:
+    """Arrays of version 2 that hold something impossible, and what; NaN is allowed everywhere."""
+    found: dict[str, str] = {}
+    for name in arrays.keys() & {*WORLD_SHAPES, *MORE_SHAPES}:
+        if np.isinf(arrays[name]).any():
+            found[name] = "holds infinite values"
+    if "up" in arrays:
+        lengths = np.linalg.norm(arrays["up"], axis=1)
+        if (np.abs(lengths - 1) > _UNIT).any():
+            found["up"] = "holds vectors that are not of length 1"
+    if "world_from_camera" in arrays:
+        transforms = arrays["world_from_camera"].astype(np.float64)
+        turns = transforms[np.isfinite(transforms).all((1, 2))][:, :3, :3]
+        turned = turns @ turns.transpose(0, 2, 1)
+        last = transforms[np.isfinite(transforms).all((1, 2))][:, 3]
+        if (
+            (np.abs(turned - np.eye(3)) > _UNIT).any()
+            or (np.linalg.det(turns) < 0).any()
+            or (last != (0, 0, 0, 1)).any()
+        ):
+            found["world_from_camera"] = "holds matrices that are not a rotation and a shift"
+    if "contact" in arrays and ((arrays["contact"] < 0) | (arrays["contact"] > 1)).any():
+        found["contact"] = "holds values outside of 0..1"
+    for name in arrays.keys() & {"floor_sigma_m", "up_sigma_deg"}:
+        if (arrays[name] < 0).any():
+            found[name] = "holds negative values"
+    return found

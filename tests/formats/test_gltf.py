@@ -171,8 +171,8 @@ def test_the_camera_sees_them_where_the_video_did(motion: Motion, body: BodyArra
     vertex = reader.skinned(0, 0.0)[100]
     half_height = -vertex[2] * np.tan(lens["yfov"] / 2)
     pixel = [
-        640 + vertex[0] / (half_height * lens["aspectRatio"]) * 640,
-        360 - vertex[1] / half_height * 360,
+        640 + vertex[0] / (half_height * lens["aspectRatio"]) * 640.5,  # pixel 0 is half a pixel from the border
+        360 - vertex[1] / half_height * 360.5,
     ]
     x, y, z = vertex * [1, -1, -1]
     np.testing.assert_allclose(pixel, [800 * x / z + 640, 800 * y / z + 360], rtol=1e-6)

@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from body.model import load_body
+from common.arrays import AnyArray
 from common.camera import Camera
 from common.errors import UserError
-from formats.motion import load_motion
+from formats.motion import MORE_SHAPES, WORLD_SHAPES, Motion, load_motion, save_motion
 from realtime.outputs.motion_writer import MotionWriter
 from realtime.records import BodyEstimate, Frame, Keypoints, Result
+from tests.formats.motions import two_people
 
 CAMERA = Camera(500.0, 510.0, 319.5, 239.5)
 SHA = "ab" * 32
@@ -46,7 +49,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     assert motion.frame.tolist() == [0, 1, 5, 5]
     assert motion.person.tolist() == [4, -1, 4, 7]
     np.testing.assert_allclose(motion.time_s, np.array([0, 1, 5, 5]) / 30)
-    assert (motion.fps, motion.source, motion.body_sha256, motion.version) == (29.97, "walk.mp4", SHA, 1)
+    assert (motion.fps, motion.source, motion.body_sha256, motion.version) == (29.97, "walk.mp4", SHA, 2)
     np.testing.assert_array_equal(motion.camera_matrix, CAMERA.matrix)
     want = body(5, 7)
     for name in ("global_orient", "body_pose", "betas", "transl"):
@@ -138,7 +141,7 @@ def changed(path: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": np.int64(2)}, "format version 2"),
+        ({"version": np.int64(3)}, "format version 3"),
         ({"version": np.array("x")}, "version is no number"),
         ({"joints_m": None}, "lacks joints_m"),
         ({"joints_m": np.zeros((1, 17, 3), np.float32)}, r"joints_m is float32 \(1, 17, 3\)"),
@@ -153,6 +156,67 @@ def test_files_that_are_wrong(tmp_path: Path, changes: dict[str, Any], message: 
     with pytest.raises(UserError, match=message) as caught:
         load_motion(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def example() -> Motion:
+    return two_people(load_body("body_1722"))
+
+
+def test_the_arrays_of_version_2_come_back(tmp_path: Path, example: Motion) -> None:
+    save_motion(tmp_path / "m.npz", example.arrays())
+    back = load_motion(tmp_path / "m.npz")
+    assert back.has_world
+    for name, values in example.arrays().items():
+        np.testing.assert_array_equal(getattr(back, name), values)
+        assert np.asarray(getattr(back, name)).dtype == values.dtype
+
+
+def test_version_1_and_a_version_2_without_a_world_are_read(tmp_path: Path, example: Motion) -> None:
+    optional = {*WORLD_SHAPES, *MORE_SHAPES}
+    plain = {name: values for name, values in example.arrays().items() if name not in optional}
+    save_motion(tmp_path / "old.npz", {**plain, "version": np.int64(1)})
+    old = load_motion(tmp_path / "old.npz")
+    assert (old.version, old.has_world, old.up, old.contact) == (1, False, None, None)
+    save_motion(tmp_path / "new.npz", {**plain, "up": example.arrays()["up"]})
+    new = load_motion(tmp_path / "new.npz")
+    assert new.up is not None
+    assert not new.has_world
+
+
+def _with(values: AnyArray, index: Any, value: Any) -> AnyArray:
+    changed = values.copy()
+    changed[index] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("up", lambda up: up * 1.01, "up holds vectors that are not of length 1"),
+        ("up", lambda up: up.astype(np.float64), "up is float64"),
+        ("contact", lambda contact: contact + 1, "contact holds values outside of 0..1"),
+        ("contact", lambda contact: contact[:, :2], "contact is float32"),
+        ("floor_sigma_m", lambda sigma: -sigma, "floor_sigma_m holds negative"),
+        ("up_sigma_deg", lambda sigma: sigma[:-1], "up_sigma_deg is float32"),
+        ("world_transl", lambda place: _with(place, (3, 1), np.inf), "world_transl holds infinite"),
+        ("world_from_camera", lambda move: move * 2, "not a rotation and a shift"),
+        ("world_from_camera", lambda move: move * np.float32([-1, 1, 1, 1]), "not a rotation and a shift"),
+        ("world_joints_m", lambda _: None, "part of the world frame but lacks world_joints_m"),
+    ],
+)
+def test_impossible_arrays_of_version_2(tmp_path: Path, example: Motion, name: str, change: Any, message: str) -> None:
+    arrays = {**example.arrays(), name: change(example.arrays()[name])}
+    np.savez(tmp_path / "m.npz", **{key: values for key, values in arrays.items() if values is not None})
+    with pytest.raises(UserError, match=message):
+        load_motion(tmp_path / "m.npz")
+
+
+def test_unknown_rows_of_version_2_are_allowed(tmp_path: Path, example: Motion) -> None:
+    optional = {*WORLD_SHAPES, *MORE_SHAPES}
+    arrays = {name: _with(v, slice(0, 9), np.nan) if name in optional else v for name, v in example.arrays().items()}
+    save_motion(tmp_path / "m.npz", arrays)
+    assert np.isnan(load_motion(tmp_path / "m.npz").arrays()["world_from_camera"][:9]).all()
 
 
 def test_files_that_are_something_else(tmp_path: Path) -> None:

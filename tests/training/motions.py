@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.model import load_body
-from formats.motion import Motion
+from formats.motion import Motion, save_motion
 
 
 def project(points: NDArray[Any], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -58,6 +58,5 @@ def joined(*motions: Motion) -> Motion:
 
 
 def save(motion: Motion, path: Path) -> Path:
-    arrays: dict[str, ArrayLike] = {field.name: getattr(motion, field.name) for field in fields(Motion)}
-    np.savez(path, **{name: np.asarray(value) for name, value in arrays.items()})
+    save_motion(path, motion.arrays())
     return path

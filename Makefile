@@ -3,6 +3,7 @@
 # make app    install the application only                    make dev    install what tests and training need
 # make simulate   TensorRT engines on a simulated CUDA device (Linux, cc); the first time compiles pycuda, some minutes
 # make rtx    install NVIDIA's TensorRT-RTX (370 MB) and let it build every engine on the CPU
+# make readers    install Blender, OpenSim and the glTF validator (1.2 GB) and let them read every exported format
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 OUT := out
 
-.PHONY: demo test simulate rtx bench lint app dev clean
+.PHONY: demo test simulate rtx readers bench lint app dev clean
 
 demo: app
 	@mkdir -p $(OUT)
@@ -27,6 +28,27 @@ $(VENV)/simulated/libcuda.so.1: tests/simulated/build.py $(wildcard tests/simula
 
 rtx: $(VENV)/.rtx
 	$(BIN)/python -m pytest tests/export/checks/test_ahead_of_time.py tests/engines/test_builder_ahead_of_time.py
+
+READERS := $(VENV)/readers
+
+readers: dev $(READERS)/.blender $(READERS)/.opensim $(READERS)/.node
+	$(BIN)/python -m pytest tests/tools/test_round_trips.py
+
+# Blender and OpenSim want NumPy releases that contradict each other, so each gets an environment of its own.
+$(READERS)/.blender: | $(BIN)/python
+	$(BIN)/python -m venv $(READERS)/blender
+	$(READERS)/blender/bin/python -m pip install --quiet bpy
+	@touch $@
+
+$(READERS)/.opensim: | $(BIN)/python
+	$(BIN)/python -m venv $(READERS)/opensim
+	$(READERS)/opensim/bin/python -m pip install --quiet opensim
+	@touch $@
+
+$(READERS)/.node: | $(BIN)/python
+	@mkdir -p $(READERS)
+	npm install --silent --no-save --prefix $(READERS) gltf-validator@2.0.0-dev.3.10
+	@touch $@
 
 bench: app
 	$(BIN)/python -m tools.bench

@@ -21,10 +21,9 @@ from scipy.spatial.transform import Rotation
 from body.model import BodyArrays
 from common.arrays import AnyArray
 from common.errors import UserError, one_line
+from formats.axes import Z_UP
 from formats.tracks import Track, rest_joints
 
-_Z_UP: Final = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
-"""(3, 3) from y up to z up: a quarter turn about x."""
 _BODY: Final = 22
 """Joints that SMPL and SMPL+H share, in the same order: all but the hands."""
 _COLUMNS, _BETAS, _DMPLS = 156, 16, 8
@@ -35,7 +34,7 @@ def to_amass(track: Track, arrays: BodyArrays, rate: float) -> bytes:
     count = len(track.time_s)
     poses = np.zeros((count, _COLUMNS))
     poses[:, : 3 * _BODY] = track.rotations[:, :_BODY].reshape(count, -1)
-    poses[:, :3] = (Rotation.from_matrix(_Z_UP) * Rotation.from_rotvec(track.rotations[:, 0])).as_rotvec()
+    poses[:, :3] = (Rotation.from_matrix(Z_UP) * Rotation.from_rotvec(track.rotations[:, 0])).as_rotvec()
     # SMPL turns about the pelvis' place in the rest body, which stays where it is when the root turns: only `trans` is turned.
     rest = rest_joints(arrays, track.betas)[0]
     betas = np.zeros(_BETAS)
@@ -44,7 +43,7 @@ def to_amass(track: Track, arrays: BodyArrays, rate: float) -> bytes:
     np.savez(
         content,
         poses=poses,
-        trans=track.pelvis @ _Z_UP.T - rest,
+        trans=track.pelvis @ Z_UP.T - rest,
         betas=betas,
         dmpls=np.zeros((count, _DMPLS)),
         mocap_framerate=np.float64(rate),
@@ -82,11 +81,11 @@ def from_amass(path: Path, arrays: BodyArrays) -> tuple[Track, float]:
     rotations[:, :_BODY] = poses[:, : 3 * _BODY].reshape(-1, _BODY, 3)
     if poses.shape[1] == 72:  # SMPL's own: with hands
         rotations[:, _BODY:] = poses[:, 66:].reshape(-1, 2, 3)
-    rotations[:, 0] = (Rotation.from_matrix(_Z_UP.T) * Rotation.from_rotvec(rotations[:, 0])).as_rotvec()
+    rotations[:, 0] = (Rotation.from_matrix(Z_UP.T) * Rotation.from_rotvec(rotations[:, 0])).as_rotvec()
     shape = np.zeros(10, np.float32)
     shape[: min(10, len(betas))] = betas[:10]
     shape = arrays.clamp_betas(shape)
-    pelvis = (trans + rest_joints(arrays, shape)[0]) @ _Z_UP
+    pelvis = (trans + rest_joints(arrays, shape)[0]) @ Z_UP
     return Track(0, np.arange(len(poses)) / rate, rotations, pelvis, shape, np.ones(len(poses), np.bool_)), rate
 
 

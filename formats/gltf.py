@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from body.joints import JOINT_NAMES, PARENTS
 from body.model import BodyArrays
 from body.rotations import matrix_to_axis_angle
-from common.arrays import AnyFloatArray, FloatArray
+from common.arrays import FloatArray
+from formats.axes import Y_UP, quaternions
 from formats.motion import Motion
-from formats.tracks import LOST_S, Y_UP, ReferenceFrame, Track, Tracks, rate_of, tracks_of
+from formats.tracks import LOST_S, ReferenceFrame, Track, Tracks, rate_of, tracks_of
 
 _JOINTS: Final = len(JOINT_NAMES)
 _INFLUENCES: Final = 4
@@ -218,17 +219,6 @@ def _shown(seconds: NDArray[np.float32], end: float, frame_s: float) -> list[tup
     if end - seconds[-1] > LOST_S:
         changes.append((float(seconds[-1]) + frame_s, False))
     return changes
-
-
-def quaternions(axis_angle: AnyFloatArray) -> FloatArray:
-    """Unit quaternions (N, J, 4) x, y, z, w of rotations (N, J, 3), rad, each on the same side as the one before it: what is
-    interpolated between the two goes the short way."""
-    angle = np.linalg.norm(axis_angle.astype(np.float64), axis=-1, keepdims=True)
-    # sin(a / 2) / a, without dividing by nothing
-    turns = np.concatenate([axis_angle * 0.5 * np.sinc(angle / (2 * np.pi)), np.cos(angle / 2)], -1)
-    same = (turns[1:] * turns[:-1]).sum(-1) >= 0
-    turns[1:] *= np.cumprod(np.where(same, 1, -1), axis=0)[..., None]
-    return turns.astype(np.float32)
 
 
 def _normals(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 The angles are those of Rajagopal's model (Rajagopal et al. 2016, "Full-Body Musculoskeletal Model for Muscle-Driven Simulation
 of Human Gait") and its kin: each joint's rotation is taken apart about moving axes z (to the right), x (forward), y (up), as
 the ISB recommends for the hip (Wu et al. 2002); all are 0 in a person who stands upright, arms hanging, palms to the thighs.
-The pelvis is measured in OpenSim's axes (`formats.trc`): facing the camera, all of its angles are 0.
+The pelvis is measured in OpenSim's axes (`formats.axes`): facing the camera, all of its angles are 0.
 
 What SMPL splits over several joints is joined: three of the spine are the lumbar joint, neck and head are the neck, collar
 bone and shoulder are the arm against the trunk.
@@ -21,9 +21,9 @@ from scipy.spatial.transform import Rotation
 
 from body.joints import JOINT_NAMES
 from common.arrays import DoubleArray
+from formats.axes import TO_OPENSIM
 from formats.euler import euler_degrees
 from formats.tracks import Track
-from formats.trc import TO_OPENSIM
 
 
 class _Joint(NamedTuple):

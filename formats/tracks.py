@@ -14,6 +14,7 @@ from body.lbs import NumpyBody
 from body.model import BodyArrays
 from common.arrays import AnyArray, AnyFloatArray, BoolArray, DoubleArray, FloatArray, Int64Array
 from common.errors import UserError
+from formats.axes import Y_UP
 from formats.motion import VERSION, Motion
 
 ReferenceFrame = Literal["camera", "world"]
@@ -23,8 +24,6 @@ LOST_S: Final = 0.25
 """Somebody who has not been seen for longer was lost: nothing is interpolated in between."""
 _OFF_GRID_S: Final = 1e-3
 """Time stamps may be off a constant rate by so much and still count as constant: files store milliseconds."""
-Y_UP: Final = np.diag([1.0, -1.0, -1.0])
-"""(3, 3) from the camera frame (y down, z forward) to the same axes with y up: half a turn about x. Its own inverse."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 Millimetres, y up, and OpenSim's own axes: x is where somebody looks who faces the camera, z is to that person's right. The
 24 joints have SMPL's names; 26 more have those of the HALPE_26 set, so that set-up files made for markerless data find them.
-Where the person was not seen, fields are empty.
+Where the person was not seen, fields are NaN: OpenSim does not read lines that end in empty ones.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from body.joints import JOINT_NAMES
 from body.lbs import NumpyBody
 from body.model import BodyArrays
 from common.arrays import DoubleArray, FloatArray
+from formats.axes import TO_OPENSIM
 from formats.tracks import Track
-
-TO_OPENSIM: Final = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
-"""(3, 3) from a frame with y up, x right and z towards the camera to OpenSim's axes."""
 
 _LIMBS: Final = {
     "Hip": "hip",
@@ -78,6 +76,6 @@ def to_trc(track: Track, arrays: BodyArrays, rate: float, name: str) -> bytes:
         "",
     ]
     for row, (time_s, seen) in enumerate(zip(track.time_s.tolist(), track.seen.tolist(), strict=True)):
-        values = [f"{value:.4f}" if seen else "" for value in places[row].ravel().tolist()]
+        values = [f"{value:.4f}" if seen else "NaN" for value in places[row].ravel().tolist()]
         lines.append("\t".join([str(row + 1), f"{time_s:.6f}", *values]))
     return ("\n".join(lines) + "\n").encode()

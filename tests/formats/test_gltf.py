@@ -21,7 +21,8 @@ from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from body.rotations import axis_angle_to_matrix
 from common.errors import UserError
-from formats.gltf import quaternions, to_glb
+from formats.axes import quaternions
+from formats.gltf import to_glb
 from formats.motion import Motion
 
 FRAMES = 12

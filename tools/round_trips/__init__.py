@@ -1,0 +1,1 @@
+"""Exported motion files read back by other programs."""

@@ -14,7 +14,7 @@ from body.model import load_body
 from common.arrays import FloatArray, ImageArray
 from common.camera import Camera
 from realtime.draw.annotated_frame import PicturePainter
-from realtime.draw.painter import Figures, MeshPainter, text_line, warm_up
+from realtime.draw.painter import Figures, MeshPainter, skeleton, text_line, warm_up
 from realtime.draw.side_view import SideView
 from realtime.records import BodyEstimate, Frame, Keypoints, Result
 
@@ -37,7 +37,7 @@ def estimate(body: NumpyBody, person: int, x: float, z: float, camera: Camera = 
     """A person as the pipeline would report it, its keypoints seen without error."""
     vertices, joints = standing(body, x, z, 0.4 + 0.5 * person)
     coco = body.coco(vertices)
-    points = coco[:, :2] / coco[:, 2:] * [camera.fx, camera.fy] + np.array([camera.cx, camera.cy])
+    points = camera.project(coco)
     keypoints = Keypoints(0, person, points.astype(np.float32), np.ones(17, np.float32))
     empty = np.zeros(3, np.float32)
     return BodyEstimate(
@@ -100,7 +100,7 @@ def main(picture: str | None = None) -> None:
     whole = PicturePainter(faces, side_view=True)
     canvas = image.copy()
     for label, work in (
-        ("keypoints of one person", lambda: MeshPainter.skeleton(canvas, people[0].keypoints)),
+        ("keypoints of one person", lambda: skeleton(canvas, people[0].keypoints)),
         ("line of figures", lambda: text_line(canvas, str(figures))),
         ("side view 360x480, one person", lambda: side.paint(panel, people[:1])),
         ("whole picture, two people", lambda: whole.paint(result, figures)),

@@ -18,6 +18,7 @@ from body.errors import BodyError
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs import NumpyBody
 from body.model import load_body
+from common.camera import Camera
 from common.errors import UserError, exit_with_one_line
 from formats.motion import Motion, load_motion
 
@@ -36,7 +37,7 @@ def keypoint_distances(motion: Motion, body: NumpyBody, beyond: bool = False) ->
     ``beyond`` counts keypoints that were named outside of the picture too. The picture's middle is the principal point.
     """
     shares = []
-    focal, centre = np.diag(motion.camera_matrix)[:2], motion.camera_matrix[:2, 2]
+    camera, centre = Camera.from_matrix(motion.camera_matrix), motion.camera_matrix[:2, 2]
     inside = np.all((motion.keypoints_px >= 0) & (motion.keypoints_px <= 2 * centre), axis=-1)
     for row in np.flatnonzero(motion.person >= 0):
         seen = (motion.keypoint_confidence[row] > CONFIDENT) & (inside[row] | beyond)
@@ -45,7 +46,7 @@ def keypoint_distances(motion: Motion, body: NumpyBody, beyond: bool = False) ->
         body.set_shape(motion.betas[row])
         vertices, _ = body.pose(motion.global_orient[row], motion.body_pose[row], motion.transl[row])
         mine = body.coco(vertices)
-        drawn = mine[:, :2] / mine[:, 2:] * focal + centre
+        drawn = camera.project(mine)
         height = np.ptp(motion.keypoints_px[row][seen, 1])
         shares.append(np.linalg.norm(drawn - motion.keypoints_px[row], axis=1)[seen].mean() / max(height, 1.0))
     return np.array(shares, np.float64)

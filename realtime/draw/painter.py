@@ -118,16 +118,6 @@ class MeshPainter:
         for body in result.people:
             skeleton(image, body.keypoints, min_confidence)
 
-    @staticmethod
-    def skeleton(image: ImageArray, keypoints: Keypoints, min_confidence: float = 0.3) -> None:
-        """See the function ``skeleton``."""
-        skeleton(image, keypoints, min_confidence)
-
-    @staticmethod
-    def text(image: ImageArray, text: str) -> None:
-        """See the function ``text_line``."""
-        text_line(image, text)
-
 
 def skeleton(image: ImageArray, keypoints: Keypoints, min_confidence: float = 0.3) -> None:
     """Draw detected keypoints and limbs over ``image`` (H, W, 3) uint8 BGR, in place: thin smooth lines.
@@ -151,18 +141,17 @@ def _side(keypoint: int) -> Colour:
     return MIDDLE_COLOUR if keypoint == 0 else (LEFT_COLOUR, RIGHT_COLOUR)[(keypoint - 1) % 2]
 
 
-def text_line(image: ImageArray, text: str, *, bottom: bool = False) -> None:
-    """Write one line of ASCII ``text`` on a darkened strip at the top (or bottom) of ``image`` (H, W, 3) uint8, in
-    place. Its size follows the picture's height; what does not fit is cut."""
+def text_line(image: ImageArray, text: str) -> None:
+    """Write one line of ASCII ``text`` on a darkened strip at the top of ``image`` (H, W, 3) uint8, in
+    place. Its size follows the image's height; what does not fit is cut."""
     height, width = image.shape[:2]
     size = max(height / 960, 0.4)
     (wide, tall), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
     pad = max(tall // 2, 4)
     strip_height = min(tall + base + 2 * pad, height)
-    top = height - strip_height if bottom else 0
-    strip = image[top : top + strip_height, : min(wide + 3 * pad, width)]
+    strip = image[:strip_height, : min(wide + 3 * pad, width)]
     strip[...] = (strip * np.float32(0.42)).astype(np.uint8)
-    at = (pad + pad // 2, top + pad + tall)
+    at = (pad + pad // 2, pad + tall)
     cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (245, 245, 245), 1, cv2.LINE_AA)
 
 

@@ -10,19 +10,21 @@ import numpy as np
 from common.arrays import FloatArray, ImageArray
 from realtime.records import Box, Frame, Keypoints
 from realtime.stages.keypoints import MoveNet, PersonDetector, search_regions
+from realtime.stages.region_limits import (
+    FACE,
+    HEAD_ROOM,
+    LEAST_PX,
+    MARGIN,
+    MOST,
+    SHOULDER_ROOM,
+    SHOULDERS,
+    SHRINK,
+    TORSO,
+    TORSO_ROOM,
+    VISIBLE,
+)
 
-MARGIN = 1.3
-"""Side of the region over the side of the box around the keypoints."""
-_ROOM_SHOULDERS, _ROOM_HEAD = 3.0, 6.0
-"""Least side of the region over the width of the shoulders, and of the head. Measured with MoveNet Lightning against
-Thunder on real clips: its error is flat from 2.5 to 4 shoulder widths where a desk hides the legs and from 5 to 6 where all
-is seen, and four times as large at 2."""
-_SHOULDERS = [5, 6]
-_TORSO = [5, 6, 11, 12]
-_FACE = [0, 1, 2, 3, 4]
 _UPPER = [0, 1, 2, 3, 4, 5, 6]  # face and shoulders
-_VISIBLE = 0.2  # from here on a keypoint may shape the region, though not yet the body
-_SHRINK = 0.9  # a region shrinks by at most this much a frame: one dark frame must not zoom in on the face
 _KEEP, _ACCEPT = 0.38, 0.42
 """Least mean confidence of the six surest keypoints to stay on a person, and to believe a new one. Lightning reaches 0.29
 (99th percentile) in empty rooms, at most 0.40 on people who have gone behind something, and 0.44 and more on the hardest
@@ -64,7 +66,7 @@ def region_of(
     points: FloatArray, confidence: FloatArray, width: int, height: int, last: Box | None = None
 ) -> Box | None:
     """The square region to look at next, from keypoints (17, 2) px and the ``last`` region; None where too few are seen."""
-    seen = confidence > _VISIBLE
+    seen = confidence > VISIBLE
     if seen.sum() < 3:
         return None
     low, high = points[seen].min(0), points[seen].max(0)
@@ -72,21 +74,21 @@ def region_of(
     low, high = np.maximum(low, 0), np.minimum(high, [width - 1, height - 1])
     centre = (low + high) / 2
     size = float((high - low).max()) * MARGIN
-    torso = points[_TORSO][seen[_TORSO]]
+    torso = points[TORSO][seen[TORSO]]
     if len(torso) >= 3:  # limbs that are not seen yet may reach this far
-        size = max(size, 2.4 * float(np.ptp(torso, axis=0).max()))
-    if seen[_SHOULDERS].all():
-        size = max(size, _ROOM_SHOULDERS * float(np.linalg.norm(points[5] - points[6])))
-    face = points[_FACE][seen[_FACE]]
+        size = max(size, TORSO_ROOM * float(np.ptp(torso, axis=0).max()))
+    if seen[SHOULDERS].all():
+        size = max(size, SHOULDER_ROOM * float(np.linalg.norm(points[5] - points[6])))
+    face = points[FACE][seen[FACE]]
     if len(face) >= 3:  # whatever hides the rest: a body of this head's size goes with it
         head = float(np.ptp(face, axis=0).max())
-        size = max(size, _ROOM_HEAD * head)
+        size = max(size, HEAD_ROOM * head)
         if len(torso) < 2:
             centre = centre + np.array([0.0, 1.5 * head])
     if last is not None:
-        size = max(size, _SHRINK * last.size)
-    size = max(size, 32.0)
-    return Box(float(centre[0]), float(centre[1]), min(size, 1.25 * max(width, height)))
+        size = max(size, SHRINK * last.size)
+    size = max(size, LEAST_PX)
+    return Box(float(centre[0]), float(centre[1]), min(size, MOST * max(width, height)))
 
 
 class Tracker:
@@ -129,7 +131,7 @@ class Tracker:
                 if track.misses > 4:
                     self._lose(track)
                 else:  # look a little wider at the same place
-                    track.box = Box(track.box.x, track.box.y, min(track.box.size * 1.15, 1.25 * max(width, height)))
+                    track.box = Box(track.box.x, track.box.y, min(track.box.size * 1.15, MOST * max(width, height)))
                 continue
             track.found(box, frame.time_s)
             found.append(Keypoints(frame.sequence, track.person, points, confidence))

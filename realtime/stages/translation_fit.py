@@ -1,8 +1,8 @@
-"""Where in space the posed body stands: its own keypoints are laid on the detected ones.
+"""The position of the posed body in space: its own keypoints are laid on the detected ones.
 
-A least-squares fit of the pelvis alone. What a detection counts for is not a matter of taste: the detector's error was
-measured on people whose truth is known, and falls twentyfold from its least to its greatest confidence. And a joint that is
-out of the picture is reported at the picture's edge: it binds a body that would end before the edge, and no other.
+A robust least-squares fit of the pelvis's translation alone. Detections are weighted by their error, which was measured on
+people whose true position is known and falls twentyfold from the least to the greatest confidence. The detector reports a
+joint outside of the image at the image's edge: such a detection only moves a body whose joint lies inside of the image.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ from realtime.records import Keypoints
 CONFIDENCE = (0.075, 0.225, 0.375, 0.525, 0.7, 0.9)
 ERROR = (0.278, 0.109, 0.046, 0.025, 0.018, 0.015)
 """Median error of MoveNet Lightning's visible keypoints at these confidences, as a share of the person's extent in the
-picture, mean over the kinds of keypoints (training/simulation/detector_noise.json)."""
-_EXTENT_M = 1.2  # of a person in the picture: more where all is seen, less at a desk
-_MISFIT_M = 0.03  # by which keypoints miss a rightly placed body because its pose or shape is off
-_GUESS_ACROSS, _GUESS_ALONG = 0.03, 0.12  # of the distance: deviation of the network's pelvis
-_OUTLIER = 1.5  # deviations from which on a detection is rather a miss
-_EDGE = 0.01  # of the picture's longer side
+image, mean over the kinds of keypoints (training/simulation/detector_noise.json)."""
+_EXTENT_M = 1.2  # of a person in the image: more where all is seen, less at a desk
+_MISFIT_M = 0.03  # by which keypoints miss a body in the right place, because its pose or shape is wrong
+_PREDICTED_ACROSS, _PREDICTED_ALONG = 0.03, 0.12  # of the distance: standard deviation of the network's pelvis
+_OUTLIER = 1.5  # standard deviations from which on a detection counts as a miss
+_EDGE = 0.01  # of the image's longer side
 _ROUNDS = 3
 
 
 def fit_translation(
     coco: FloatArray, keypoints: Keypoints, camera: Camera, prediction: FloatArray, trust: float = 1.0
 ) -> FloatArray:
-    """Where the pelvis must be for the body's own keypoints to lie on the detected ones.
+    """The pelvis for which the body's own keypoints lie on the detected ones.
 
-    The network's ``prediction`` holds what the picture leaves open: few keypoints, or all in one place.
+    The network's ``prediction`` decides what the image leaves open: where there are few keypoints, or all in one place.
 
     Args:
         coco: (17, 3) the posed body's keypoints relative to the pelvis, camera axes, m.
         keypoints: as detected.
-        camera: of the picture, whose middle is the principal point.
-        guess: (3,) the network's pelvis, m.
-        trust: factor on the weight of the guess.
+        camera: of the image, whose middle is the principal point.
+        prediction: (3,) the network's pelvis, camera frame, m.
+        trust: factor on the weight of the prediction.
 
     Returns:
         (3,) float32 pelvis in the camera frame, m.
     """
-    u, v = ((keypoints.points - [camera.cx, camera.cy]) / [camera.fx, camera.fy]).astype(np.float64).T
+    u, v = camera.rays(keypoints.points)[:, :2].T
     x, y, z = coco.astype(np.float64).T
     deviation = np.hypot(_EXTENT_M * _error_of(keypoints.confidence), _MISFIT_M)
     weight = deviation**-2
     weight[1:5] *= 0.5  # eyes and ears repeat the nose
     start = np.asarray(prediction, np.float64)
     distance = max(float(start[2]), 0.1)
-    prior = trust / (distance * np.array([_GUESS_ACROSS, _GUESS_ACROSS, _GUESS_ALONG])) ** 2
+    prior = trust / (distance * np.array([_PREDICTED_ACROSS, _PREDICTED_ACROSS, _PREDICTED_ALONG])) ** 2
     low, high = _at_edges(keypoints.points, camera)
     fitted = start
     for _ in range(_ROUNDS):

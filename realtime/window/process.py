@@ -291,10 +291,7 @@ class Window:
             text_line(image, scene.text)
         height, width = image.shape[:2]
         edges = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [width - 0.5, height - 0.5], [-0.5, height - 0.5]])
-        camera = scene.camera
-        corners = np.full((4, 3), _BOARD)
-        corners[:, :2] *= (edges - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
-        self._board.vertices = self._o3d.utility.Vector3dVector(corners)
+        self._board.vertices = self._o3d.utility.Vector3dVector(scene.camera.rays(edges) * _BOARD)
         self._board.textures = [self._o3d.geometry.Image(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))]
         self._vis.update_geometry(self._board)
 

@@ -306,7 +306,7 @@ def evaluate_clip(network: Regressor, clip: RealClip, body: TorchBody) -> tuple[
             continue
         mine = coco[t].numpy()
         place = fit_translation(mine, Keypoints(0, 0, points, confidence), camera, lifted.pelvis[0, t].numpy())
-        drawn = (mine + place)[:, :2] / (mine + place)[:, 2:] * [camera.fx, camera.fy] + [camera.cx, camera.cy]
+        drawn = camera.project(mine + place)
         height = max(float(np.ptp(points[sure, 1])), 1.0)
         shares.append(np.linalg.norm(drawn - points, axis=1)[sure].mean() / height)
     about = joints - joints[:, JOINT_NAMES.index("pelvis"), None]

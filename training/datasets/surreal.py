@@ -58,18 +58,6 @@ class SurrealFlow:
     """Whether the fields are defined at the pixels of the later frame."""
 
 
-def find_surreal(root: Path, split: str = "train") -> list[Path]:
-    """The ``_info.mat`` files of one split (``train``, ``val``, ``test``) below the folder ``cmu``, sorted.
-
-    Raises:
-        DatasetError: There are none.
-    """
-    found = sorted((root / split).glob("run*/*/*_info.mat"))
-    if not found:
-        raise DatasetError(f"there are no SURREAL clips (run0/NAME/NAME_c0001_info.mat) in {root / split}: {HOME}")
-    return found
-
-
 def read_surreal(info: Path) -> PersonSequence:
     """Read the person of one clip from its ``_info.mat``. ``source`` is the video beside it, which need not exist.
 

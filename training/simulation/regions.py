@@ -5,11 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MARGIN, SHOULDER_ROOM, HEAD_ROOM, SHRINK, VISIBLE, LEAST = 1.3, 3.0, 6.0, 0.9, 0.2, 32.0
-"""As `realtime.stages.tracking`: side over the keypoints' box, over the width of the shoulders and of the head; how
-fast a region
-may shrink, confidence that may shape it, least side in px."""
-_FACE, _SHOULDERS, _TORSO = [0, 1, 2, 3, 4], [5, 6], [5, 6, 11, 12]
+from realtime.stages.region_limits import (
+    FACE,
+    HEAD_ROOM,
+    LEAST_PX,
+    MARGIN,
+    MOST,
+    SHOULDER_ROOM,
+    SHOULDERS,
+    SHRINK,
+    TORSO,
+    TORSO_ROOM,
+    VISIBLE,
+)
 
 
 def regions(points: Tensor, confidence: Tensor, size: Tensor) -> Tensor:
@@ -31,20 +39,20 @@ def regions(points: Tensor, confidence: Tensor, size: Tensor) -> Tensor:
         counts = seen[:, :, places].sum(-1) >= least
         return torch.where(counts, torch.maximum(side, room * reach), side), reach
 
-    side, _ = widen(_TORSO, 3, 2.4)
+    side, _ = widen(TORSO, 3, TORSO_ROOM)
     apart = (points[:, :, 5] - points[:, :, 6]).norm(dim=-1)
-    side = torch.where(seen[:, :, _SHOULDERS].all(-1), torch.maximum(side, SHOULDER_ROOM * apart), side)
-    side, head = widen(_FACE, 3, HEAD_ROOM)
-    alone = (seen[:, :, _FACE].sum(-1) >= 3) & (seen[:, :, _TORSO].sum(-1) < 2)
+    side = torch.where(seen[:, :, SHOULDERS].all(-1), torch.maximum(side, SHOULDER_ROOM * apart), side)
+    side, head = widen(FACE, 3, HEAD_ROOM)
+    alone = (seen[:, :, FACE].sum(-1) >= 3) & (seen[:, :, TORSO].sum(-1) < 2)
     middle = torch.where(alone[..., None], middle + torch.stack([torch.zeros_like(head), 1.5 * head], -1), middle)
-    most = 1.25 * size.amax(1)
+    most = MOST * size.amax(1)
     whole = torch.cat([size / 2, size.amax(1, keepdim=True)], 1)
     now = torch.cat([middle[:, 0], side[:, :1]], 1)
     now = torch.where(enough[:, :1], now, whole)
-    now[:, 2] = torch.minimum(now[:, 2].clamp_min(LEAST), most)
+    now[:, 2] = torch.minimum(now[:, 2].clamp_min(LEAST_PX), most)
     found = [now]
     for t in range(points.shape[1] - 1):
-        reach = torch.maximum(side[:, t], SHRINK * now[:, 2]).clamp_min(LEAST)
+        reach = torch.maximum(side[:, t], SHRINK * now[:, 2]).clamp_min(LEAST_PX)
         fresh = torch.cat([middle[:, t], torch.minimum(reach, most)[:, None]], 1)
         now = torch.where(enough[:, t, None], fresh, now)
         found.append(now)

@@ -8,14 +8,10 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from realtime.stages import tracking  # noqa: E402
-from training.simulation import regions as batched  # noqa: E402
 from training.simulation.regions import regions  # noqa: E402
 
 
 def test_regions_follow_the_tracker() -> None:
-    mine = (batched.MARGIN, batched.SHRINK, batched.VISIBLE, batched.SHOULDER_ROOM, batched.HEAD_ROOM)
-    theirs = (tracking.MARGIN, tracking._SHRINK, tracking._VISIBLE, tracking._ROOM_SHOULDERS, tracking._ROOM_HEAD)
-    assert mine == theirs
     rng = np.random.default_rng(5)
     drift = rng.normal(0, 6, (12, 1, 2)).cumsum(0)
     body = rng.normal([300, 240], [40, 90], (1, 17, 2))

@@ -1,14 +1,14 @@
 """Compiled inner loops of posing one body: kinematics and skinning. Single thread, GIL released.
 
-Compiled by numba on first use and cached beside this file (or in numba's user cache).
+Compiled by numba on first use and cached beside this file (or elsewhere, see `common.compiled`).
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from common.arrays import AnyIntArray, FloatArray
+from common.compiled import njit
 
 
 @njit(cache=True, nogil=True)

@@ -13,10 +13,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
 
 from common.arrays import FloatArray, Int32Array
+from common.compiled import njit
 
 Bytes = NDArray[np.uint8]
 

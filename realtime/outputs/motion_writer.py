@@ -1,41 +1,63 @@
-"""Collects what was estimated and saves it as a motion file."""
+"""Saves what was estimated as a motion file, which is written as it goes."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import tempfile
 import threading
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
+from common.arrays import AnyArray
 from common.camera import Camera
 from common.errors import UserError
-from common.files import check_writable
+from common.files import check_writable, reason_of
 from formats.motion import ROW, ROW_SHAPES, VERSION, save_motion
+from realtime.outputs.journal import SUFFIX, Journal, read_journal
 from realtime.records import Result
+
+_LOG = logging.getLogger(__name__)
+
+FLUSH_S: Final = 0.5
+"""So old the newest row on the disk may be: what a killed program loses."""
+_CHUNK_ROWS: Final = 256
 
 
 class MotionWriter:
-    """Collects results in memory (1 kB for each person and frame) and writes ``path`` when it is closed.
+    """Writes results beside ``path`` as they come (1 kB for each person and frame), and ``path`` itself when it is closed.
 
-    ``path`` is replaced in one step, so it never holds half a recording; without any result it stays as it was. ``write``
-    and ``close`` may come from different threads. Raises UserError when ``path`` cannot be written.
+    ``path`` is replaced in one step, so it never holds half a recording; without any result it stays as it was. A program
+    that is killed leaves ``path`` + ".part", which ``python -m tools.rescue`` makes a motion file of. A disk that gets full
+    loses nothing: rows stay in memory, and `close` looks for another place. ``write`` and ``close`` may come from different
+    threads; ``fps`` may be corrected until `close`. Raises UserError when ``path`` cannot be written.
     """
 
     def __init__(self, path: str | Path, camera: Camera, fps: float, source: str, body_sha256: str) -> None:
         self.path = Path(path)
         check_writable(self.path)
+        self.fps = fps
+        self.frames = 0
+        """Frames written so far."""
         self._about: dict[str, Any] = {
             "camera_matrix": camera.matrix,
-            "fps": np.float64(fps),
             "source": np.str_(source),
             "body_sha256": np.str_(body_sha256),
             "version": np.int64(VERSION),
         }
         self._lock = threading.Lock()
-        self._rows = np.empty(1024, ROW)
+        self._rows = np.empty(_CHUNK_ROWS, ROW)
         self._count = 0
+        self._kept: list[AnyArray] = []  # what could not be written
+        self._journal: Journal | None = None
+        self._is_full = False
+        self._flushed_s = 0.0
         self._closed = False
 
     def __enter__(self) -> MotionWriter:
@@ -64,27 +86,96 @@ class MotionWriter:
                 row["keypoints_px"], row["keypoint_confidence"] = body.keypoints.points, body.keypoints.confidence
                 row["global_orient"], row["body_pose"] = body.global_orient, body.body_pose
                 row["betas"], row["transl"] = body.betas, body.transl
+            self.frames += 1
+            if time.monotonic() - self._flushed_s > FLUSH_S:
+                self._flush()
 
     def close(self) -> None:
-        """Write the file. Does nothing the second time. Raises UserError when that fails (disk full)."""
+        """Write the file. Does nothing the second time. Raises UserError when it could not be written there, and says where it
+        is instead."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-            if not self._count:
+            self._flush()
+            rows = self._all_rows()
+            if not len(rows):
                 return
-            rows = self._rows[: self._count]
-            arrays: dict[str, Any] = {name: np.ascontiguousarray(rows[name]) for name in ROW.names or ()}
+            self._save({**columns(rows), **self._about, "fps": np.asarray(self.fps, np.float64)})
+
+    def _save(self, arrays: Mapping[str, AnyArray]) -> None:
+        try:
+            save_motion(self.path, arrays)
+        except OSError as error:
+            why = f"cannot write {self.path} ({reason_of(error, self.path)})"
+        else:
+            self._discard_journal()
+            return
+        for folder in (Path.cwd(), Path(tempfile.gettempdir())):
+            other = _unused(folder / self.path.name)
+            with contextlib.suppress(OSError):
+                save_motion(other, arrays)
+                self._discard_journal()
+                raise UserError(f"{why}: the motion is in {other.absolute()} instead")
+        if self._journal is not None and not self._kept:
+            raise UserError(f"{why}: free space, then python -m tools.rescue {self._journal.path}")
+        raise UserError(f"{why}, nor anywhere else: the motion is lost")
+
+    def _all_rows(self) -> AnyArray:
+        written = np.zeros(0, ROW)
+        if self._journal is not None:
+            self._journal.close()
+            written, _ = read_journal(self._journal.path)
+        return np.concatenate([written, *self._kept])
+
+    def _flush(self) -> None:
+        """Bring the rows in memory to the disk."""
+        rows, self._count, self._flushed_s = self._rows[: self._count], 0, time.monotonic()
+        if not len(rows):
+            return
+        if not self._is_full:
             try:
-                save_motion(self.path, {**arrays, **self._about})
+                if self._journal is None:
+                    self._journal = self._start()
+                self._journal.append(rows)
+                return
             except OSError as error:
-                raise UserError(f"cannot write {self.path} ({error.strerror}): the motion is lost") from None
+                self._is_full = True
+                _LOG.warning(
+                    f"{self.path} cannot be written as it goes ({reason_of(error, self.path)}): "
+                    "the motion stays in memory until the end"
+                )
+        self._kept.append(rows.copy())
+
+    def _start(self) -> Journal:
+        path = self.path.with_name(self.path.name + SUFFIX)
+        if path.exists():
+            _LOG.warning(f"{path} is left of a run that was killed: python -m tools.rescue {path}")
+            path = _unused(self.path, SUFFIX)
+        return Journal(path, {**self._about, "fps": np.asarray(self.fps, np.float64)})
+
+    def _discard_journal(self) -> None:
+        if self._journal is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._journal.path)
 
     def _next_row(self) -> np.void:
         if self._count == len(self._rows):
-            larger = np.empty(2 * len(self._rows), ROW)
-            larger[: self._count] = self._rows
-            self._rows = larger
+            self._flush()
         self._count += 1
         row: np.void = self._rows[self._count - 1]
         return row
+
+
+def columns(rows: AnyArray) -> dict[str, AnyArray]:
+    """Rows (N,) of dtype `ROW` as the arrays of a motion file."""
+    return {name: np.ascontiguousarray(rows[name]) for name in ROW.names or ()}
+
+
+def _unused(path: Path, suffix: str = "") -> Path:
+    """``path`` + ``suffix``, or the same with a number where that is taken: out.npz, out-2.npz."""
+    number, free = 1, path.with_name(path.name + suffix)
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}{suffix}")
+    return free

@@ -47,7 +47,7 @@ def open_source(
     rotate: int = 0,
     mirror: bool = False,
 ) -> Source:
-    """Open the source that ``spec`` names. The caller closes it; ``with open_source(...) as source`` does.
+    """Open the source that ``spec`` names. The caller closes it, best by a ``with`` block.
 
     ``spec`` is a camera's number ("0") or device ("/dev/video2", "/dev/v4l/by-id/..."), an address ("rtsp://..."), a folder of
     pictures, a file (video or picture) or "demo". ``live`` plays a file or folder in real time with pictures dropped, as a

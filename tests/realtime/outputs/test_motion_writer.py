@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import UserError
+from formats.motion import load_motion
+from realtime.outputs import journal as journals
+from realtime.outputs import motion_writer
+from realtime.outputs.journal import Journal, read_journal
+from realtime.outputs.motion_writer import MotionWriter
+from realtime.records import Frame, Result
+from tests.conftest import Remarks
+from tests.realtime.fakes import CAMERA, FakeRegressor, keypoints_of
+
+ROOT = Path(__file__).parents[3]
+
+
+def result(sequence: int, people: int = 1) -> Result:
+    frame = Frame(sequence, 0, sequence / 30, np.zeros((4, 4, 3), np.uint8))
+    bodies = tuple(FakeRegressor()(keypoints_of(frame, person), CAMERA, frame.time_s) for person in range(people))
+    return Result(frame, CAMERA, bodies, 0)
+
+
+def writer(path: Path) -> MotionWriter:
+    return MotionWriter(path, CAMERA, 25.0, "walk.mp4", "0" * 64)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(motion_writer, "FLUSH_S", -1.0)
+
+
+def rescue(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tools.rescue", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_what_is_written_as_it_goes_can_be_rescued(tmp_path: Path) -> None:
+    out = writer(tmp_path / "m.npz")
+    for sequence in range(300):
+        out.write(result(sequence, people=sequence % 3))
+    assert not (tmp_path / "m.npz").exists()
+    unfinished = tmp_path / "m.npz.part"
+    done = rescue(unfinished)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "300 frames" in done.stdout
+    rescued = load_motion(tmp_path / "m.npz")
+    (tmp_path / "m.npz").unlink()
+    out.fps = 30.0
+    out.close()
+    closed = load_motion(tmp_path / "m.npz")
+    assert not unfinished.exists()
+    for name in ("frame", "time_s", "person", "joints_m", "camera_matrix", "transl"):
+        np.testing.assert_array_equal(getattr(rescued, name), getattr(closed, name))
+    assert (rescued.source, rescued.fps, closed.fps) == ("walk.mp4", 25.0, 30.0)
+    assert out.frames == 300
+
+
+def test_a_second_run_leaves_what_the_first_one_left(tmp_path: Path, remarks: Remarks) -> None:
+    killed = writer(tmp_path / "m.npz")
+    killed.write(result(7))
+    with writer(tmp_path / "m.npz") as out:
+        out.write(result(8))
+        assert (tmp_path / "m-2.npz.part").exists()
+    assert "tools.rescue" in remarks[0]
+    assert list(load_motion(tmp_path / "m.npz").frame) == [8]
+    assert "exists: name another output" in rescue(tmp_path / "m.npz.part").stderr
+    assert rescue(tmp_path / "m.npz.part", tmp_path / "old.npz").returncode == 0
+    assert list(load_motion(tmp_path / "old.npz").frame) == [7]
+
+
+def test_rows_reach_the_disk_within_half_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(motion_writer, "FLUSH_S", 0.1)
+    out = writer(tmp_path / "m.npz")
+    out.write(result(0))
+    out.write(result(1))
+    time.sleep(0.15)
+    out.write(result(2))
+    assert len(read_journal(tmp_path / "m.npz.part")[0]) == 3
+
+
+def full(*arguments: object, **more: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_that_gets_full_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remarks: Remarks) -> None:
+    out = writer(tmp_path / "m.npz")
+    out.write(result(0))
+    with monkeypatch.context() as patched:
+        patched.setattr(journals.os, "fsync", full)
+        for sequence in range(1, 600):
+            out.write(result(sequence))
+    out.close()
+    assert list(load_motion(tmp_path / "m.npz").frame) == list(range(600))
+    assert ["stays in memory" in line for line in remarks] == [True]
+
+
+def test_where_the_file_cannot_be_written_it_lies_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, here = tmp_path / "full", tmp_path / "here"
+    target.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    out = writer(target / "m.npz")
+    out.write(result(3))
+    real = motion_writer.save_motion
+
+    def save(path: Path, arrays: object) -> None:
+        full() if path.parent == target else real(path, arrays)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(motion_writer, "save_motion", save)
+    with pytest.raises(UserError, match=r"is full\): the motion is in .*here/m\.npz instead"):
+        out.close()
+    assert list(load_motion(here / "m.npz").frame) == [3]
+
+
+def test_where_nothing_can_be_written_the_journal_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = writer(tmp_path / "m.npz")
+    out.write(result(3))
+    monkeypatch.setattr(motion_writer, "save_motion", full)
+    with pytest.raises(UserError, match=r"free space, then python -m tools\.rescue .*m\.npz\.part"):
+        out.close()
+    assert len(read_journal(tmp_path / "m.npz.part")[0]) == 1
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("journal") / "m.part"
+    rows = np.zeros(5, journals.ROW)
+    rows["frame"] = np.arange(5)
+    journal = Journal(path, {"fps": np.float64(30)})
+    for row in range(5):
+        journal.append(rows[row : row + 1])
+    journal.close()
+    return path.read_bytes()
+
+
+@given(st.data())
+def test_a_journal_cut_anywhere_gives_what_is_whole(
+    whole: bytes, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    length = data.draw(st.integers(0, len(whole)))
+    path = tmp_path_factory.mktemp("cut") / "m.part"
+    path.write_bytes(whole[:length] + data.draw(st.sampled_from([b"", bytes(5000), b"\xff" * 5000])))
+    try:
+        rows, _ = read_journal(path)
+    except UserError:
+        assert length < 60
+        return
+    chunk = (len(whole) - length) // (journals.ROW.itemsize + 8)
+    assert list(rows["frame"]) == list(range(len(rows)))
+    assert len(rows) >= 5 - chunk - 1
+
+
+@given(st.binary(max_size=300))
+def test_foreign_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("foreign") / "m.part"
+    for head in (b"", journals.MAGIC):
+        path.write_bytes(head + content)
+        with pytest.raises(UserError):
+            read_journal(path)
+            raise UserError("an empty journal")
+
+
+def test_rescue_says_what_it_cannot_do(tmp_path: Path) -> None:
+    (tmp_path / "x.npz.part").write_bytes(b"no")
+    for arguments, says in (
+        ((tmp_path / "x.npz.part",), "is no unfinished motion"),
+        ((tmp_path / "none.npz.part",), "No such file"),
+        ((tmp_path / "x",), "does not end in .npz"),
+    ):
+        done = rescue(*arguments)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert says in done.stderr

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from body.model import BodyArrays, load_body
-from body.skeleton import Skeleton
 from common.camera import Camera
 from common.errors import UserError
 from common.files import check_writable
@@ -23,10 +22,9 @@ from realtime.outputs.annotated import Annotator
 from realtime.outputs.motion_writer import MotionWriter
 from realtime.outputs.video import VideoRecorder
 from realtime.pipeline import Pipeline, StageError
-from realtime.queues import DropPolicy
 from realtime.records import Result
-from realtime.sources import Source, open_source
-from realtime.stages.look_ahead import LookAhead
+from realtime.sources import Source, open_source_of
+from realtime.stream import build_pipeline
 from realtime.window.commands import QUIT, WindowCommands
 from realtime.window.controller import MeshWindow
 
@@ -81,18 +79,7 @@ class Session:
             if options.report:
                 check_writable(options.report)
             arrays = load_body(options.body)
-            source = stack.enter_context(
-                open_source(
-                    options.source,
-                    options.live,
-                    options.width,
-                    options.height,
-                    options.fps,
-                    options.retry,
-                    options.rotate,
-                    options.mirror,
-                )
-            )
+            source = stack.enter_context(open_source_of(options))
             if options.record and _are_one(options.record, source.name):
                 raise UserError(f"--record {options.record} would write over the source: give another name")
             camera = camera_for(source.size, options.fov, options.focal)
@@ -104,7 +91,7 @@ class Session:
             if window is not None:
                 stack.callback(window.close)
             stack.enter_context(self.networks)
-            pipeline = self._build(source, camera, arrays, watched=window is not None)
+            pipeline = build_pipeline(options, arrays, self.networks, source, self._meter, watched=window is not None)
             annotator = Annotator(arrays.faces, self._meter, side_view=True)
             if recorder is not None:
                 pipeline.add_sink("record", lambda result: recorder.write(annotator(result), result.frame.time_s), True)
@@ -129,26 +116,6 @@ class Session:
                 if options.report:
                     self.report.save(options.report)
             return self.report
-
-    def _build(self, source: Source, camera: Camera, arrays: BodyArrays, watched: bool) -> Pipeline:
-        options = self._options
-        policy = DropPolicy.NEWEST if source.live else DropPolicy.WAIT
-        tracker = self.networks.open_tracker(thorough=policy is DropPolicy.WAIT)
-        regressor = self.networks.open_regressor(arrays)
-        self.networks.log()
-        return Pipeline(
-            source,
-            camera,
-            tracker,
-            self.networks.open_flow(),
-            regressor,
-            self._meter,
-            policy,
-            options.frames,
-            options.duration,
-            paced=watched and policy is DropPolicy.WAIT,
-            look_ahead=LookAhead(options.look_ahead, Skeleton(arrays), camera) if options.look_ahead else None,
-        )
 
     def _open_window(self, arrays: BodyArrays, source: Source, camera: Camera) -> MeshWindow | None:
         view = self._options.view

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from common.errors import UserError
+from realtime.options import Options
 from realtime.sources.address import is_address, looks_like_address, public_name
 from realtime.sources.animation import WebpSource, is_moving_png, is_moving_webp
 from realtime.sources.camera import CameraSource, is_camera
@@ -34,6 +35,7 @@ __all__ = [
     "TurnedSource",
     "UrlSource",
     "open_source",
+    "open_source_of",
 ]
 
 
@@ -66,6 +68,20 @@ def open_source(
     if (width is not None or height is not None) and not is_camera_source:
         _LOG.warning(f"{source.name} keeps its size of {source.size[0]}x{source.size[1]}: only cameras change it")
     return source
+
+
+def open_source_of(options: Options) -> Source:
+    """`open_source` with what ``options`` say of the source. Raises UserError."""
+    return open_source(
+        options.source,
+        options.live,
+        options.width,
+        options.height,
+        options.fps,
+        options.retry,
+        options.rotate,
+        options.mirror,
+    )
 
 
 def _choose(

@@ -1,0 +1,108 @@
+"""The pipeline as a library: an iterator over results.
+
+for result in stream(Options(source="video.mp4", persons=2)):
+    for body in result.people:
+        print(result.frame.time_s, body.person, body.transl, body.vertices.shape)
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from body.model import BodyArrays, load_body
+from body.skeleton import Skeleton
+from common.errors import UserError
+from realtime.intrinsics import camera_for
+from realtime.measure import Meter
+from realtime.networks import EngineOpener, Networks
+from realtime.options import Options
+from realtime.pipeline import Pipeline, StageError
+from realtime.queues import Closed, DropPolicy
+from realtime.records import Result
+from realtime.sources import Source, open_source_of
+from realtime.stages.look_ahead import LookAhead
+
+
+def build_pipeline(
+    options: Options, arrays: BodyArrays, networks: Networks, source: Source, meter: Meter, watched: bool = False
+) -> Pipeline:
+    """The stages that ``options`` ask for, over an opened ``source``; not started yet.
+
+    Args:
+        options: what to run.
+        arrays: the body that is posed.
+        networks: opens the engines; whoever entered it closes them.
+        source: opened.
+        meter: gets every measurement.
+        watched: somebody looks on: a file is not read faster than it plays.
+
+    Raises `common.errors.UserError` and the errors derived from it.
+    """
+    camera = camera_for(source.size, options.fov, options.focal)
+    policy = DropPolicy.NEWEST if source.live else DropPolicy.WAIT
+    tracker = networks.open_tracker(thorough=policy is DropPolicy.WAIT)
+    regressor = networks.open_regressor(arrays)
+    networks.log()
+    return Pipeline(
+        source,
+        camera,
+        tracker,
+        networks.open_flow(),
+        regressor,
+        meter,
+        policy,
+        options.frames,
+        options.duration,
+        paced=watched and policy is DropPolicy.WAIT,
+        look_ahead=LookAhead(options.look_ahead, Skeleton(arrays), camera) if options.look_ahead else None,
+    )
+
+
+def stream(options: Options, opener: EngineOpener | None = None) -> Iterator[Result]:
+    """Run the pipeline and yield its results: every frame of a file, the newest one of a camera.
+
+    A result's frame and bodies are valid until the next one is asked for: copy what you keep. Leaving the loop stops the
+    pipeline. Outputs and views of ``options`` (``record``, ``save``, ``view``, ...) are for `realtime.session.Session` and
+    ignored here.
+
+    Args:
+        options: what to run.
+        opener: where the networks' engines come from; None: what ``options`` choose.
+
+    Yields:
+        What is known of one frame.
+
+    Raises:
+        UserError: Something that the user can put right, from any stage.
+        StageError: Another failure of a stage.
+    """
+    with contextlib.ExitStack() as stack:
+        source = stack.enter_context(open_source_of(options))
+        networks = stack.enter_context(Networks(options, opener))
+        pipeline = build_pipeline(options, load_body(options.body), networks, source, Meter())
+        reader = pipeline.results.reader(every=not source.live)
+        stack.callback(_finish, pipeline)
+        stack.callback(pipeline.stop)
+        stack.callback(reader.leave)
+        pipeline.start()
+        try:
+            while True:
+                result = reader.take()
+                if result is not None:
+                    try:
+                        yield result
+                    finally:
+                        reader.done(result)
+        except Closed:
+            pass
+
+
+def _finish(pipeline: Pipeline) -> None:
+    """Wait for the threads, and raise what ended one of them."""
+    try:
+        pipeline.wait()
+    except StageError as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise

@@ -14,6 +14,7 @@ from rich.table import Table
 from common.errors import exit_with_one_line
 from training.motion.asf_amc import CMU_FPS
 from training.motion.clip import Clip, MotionError
+from training.motion.knees import straighten_clips
 from training.motion.pack import SplitRule, find_motions, load_motion_pack, read_motions, save_motion_pack
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Human motion for training.")
@@ -38,7 +39,10 @@ def pack(
     ] = None,
     least_seconds: Annotated[float, typer.Option(min=0.0, help="Leave out shorter takes.")] = 0.5,
 ) -> None:
-    """Read motion files, bring them to the 24 joints and one frame rate, and write one motion pack."""
+    """Read motion files, bring them to the 24 joints and one frame rate, and write one motion pack.
+
+    The knees of CMU's skeletons are straightened by their bias: pack all clips of a subject together.
+    """
     console, errors = Console(), Console(stderr=True)
     rule = SplitRule(_names(val_subjects), _names(test_subjects), val_share, test_share)
     clips: list[Clip] = []
@@ -62,6 +66,7 @@ def pack(
         if not clips:
             errors.print(f"no readable motion in {len(sources)} source(s), {failures} file(s) skipped")
             raise typer.Exit(2)
+        clips = straighten_clips(clips)
         save_motion_pack(output, clips)
     except (OSError, ValueError) as error:
         errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
@@ -107,6 +112,28 @@ def statistics(
         console.print(stats.compare(raw, drawn, f"{split}: {len(clips)} clips, raw → drawn"), stats.shares(raw, drawn))
         if histogram:
             console.print(stats.histograms(raw, drawn))
+
+
+@app.command()
+def sources(
+    path: Annotated[Path, typer.Argument(help="A packed folder or a motion pack.")],
+    category: Annotated[str, typer.Option(help="Kind of motion that every source has.")] = "walk",
+    split: Annotated[str, typer.Option(help="Splits, with commas between.")] = "train,val,val2,test",
+) -> None:
+    """Print joint angles of each source's motion side by side, to find skeletons that bend a joint too much."""
+    from body.lbs_torch import TorchBody
+    from body.model import load_body
+    from training.motion.opening import open_clips
+    from training.motion.statistics import sources_table
+
+    with exit_with_one_line():
+        clips = [clip for part in split.split(",") for clip in open_clips(path, part.strip())]
+        chosen = [clip for clip in clips if clip.category == category]
+        if not chosen:
+            raise MotionError(
+                f"{path} has no {category!r}; it has {', '.join(sorted({clip.category for clip in clips}))}"
+            )
+        Console().print(sources_table(chosen, TorchBody(load_body()), f"{category}: {len(chosen)} clips"))
 
 
 def _names(text: str) -> frozenset[str]:

@@ -58,6 +58,7 @@ class Clip:
         weight: How often to draw the clip, relative to others; proportional to its length where nothing is known.
         free: Whether weights trained on it may be given away for any use.
         rest: The rest pose that ``rotations`` refer to (see the module).
+        source: The collection it comes from; empty where unknown.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Clip:
     weight: float
     free: bool = False
     rest: Rest = "canonical"
+    source: str = ""
 
     def __post_init__(self) -> None:
         frames = len(self.rotations)

@@ -35,6 +35,7 @@ class Dialect:
         humerus_twist: Degrees about the left upper arm that bring the elbow's hinge into the canonical place; None
             measures it in every clip.
         lead_in: Seconds to leave out where a file begins with a T-pose that is not part of the take.
+        source: The collection whose skeletons these are; empty where anybody's may be.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Dialect:
     turns: Mapping[str, Turn] = field(default_factory=dict)
     humerus_twist: float | None = None
     lead_in: float = 0.0
+    source: str = ""
 
     def locate(self, source: SourceMotion) -> dict[str, int] | None:
         """Return joint indices by "pelvis", "left_hip", ..., "spine_0", ...; None if a needed joint is missing."""
@@ -87,6 +89,7 @@ CMU_MOTIONBUILDER: Final = Dialect(
     # The elbow's axis is 30 degrees off the vertical in the T-pose.
     humerus_twist=-30.0,
     lead_in=0.01,
+    source="CMU",
 )
 
 CMU_DAZ: Final = Dialect(
@@ -115,6 +118,7 @@ CMU_DAZ: Final = Dialect(
     humerus_twist=-30.0,
     # The T-pose blends into the take.
     lead_in=0.1,
+    source="CMU",
 )
 
 MOTIONBUILDER: Final = Dialect(

@@ -74,6 +74,7 @@ def load_packed(folder: str | Path, splits: Sequence[str] = ("train",), free_onl
                 pelvis=pelvis,
                 weight=float(entry["weight"]),
                 free=entry["source"] in FREE_SOURCES,
+                source=str(entry["source"]),
             )
         )
     return clips

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from training.motion.clip import Clip, adapt_clips
+from training.motion.collars import follow_measured_law
 from training.motion.pack import load_motions
 from training.motion.rest import default_rest_joints
 
@@ -19,4 +20,4 @@ def open_clips(motion: Path, split: str) -> list[Clip]:
     Raises:
         MotionError: The motion cannot be read, or has no free clip of the split.
     """
-    return adapt_clips(load_motions(motion, (split,)), default_rest_joints())
+    return adapt_clips(follow_measured_law(load_motions(motion, (split,))), default_rest_joints())

@@ -3,7 +3,8 @@
 A pack is a compressed ``.npz`` of plain arrays (no pickles):
 
 - ``index``: a string, JSON: ``{"format": "motion-pack", "version": 1, "fps": ..., "clips": [...]}``; a clip has
-  ``name``, ``subject``, ``category``, ``licence``, ``split``, ``weight``, ``free``, ``start`` and ``frames``;
+  ``name``, ``subject``, ``category``, ``licence``, ``split``, ``weight``, ``free``, ``source`` (newer packs), ``start`` and
+  ``frames``;
 - ``d_aa``: int16 (24, 3, frames), ``d_trans``: int32 (3, frames), clip after clip as in ``training.motion.coding``.
   Rotations refer to the canonical T-pose.
 """
@@ -32,7 +33,7 @@ from training.motion.resample import resample
 SUFFIXES: Final = (".bvh", ".amc", ".npz")
 
 _FORMAT, _VERSION = "motion-pack", 1
-_FIELDS: Final = ("name", "subject", "category", "licence", "split", "weight", "free")
+_FIELDS: Final = ("name", "subject", "category", "licence", "split", "weight", "free", "source")
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,7 @@ def _clip(entry: dict[str, Any], fps: float, angles: npt.NDArray[np.int16], leng
         pelvis=pelvis,
         weight=float(entry["weight"]),
         free=bool(entry["free"]),
+        source=str(entry.get("source", "")),
     )
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from body.joints import JOINT_NAMES, PARENTS
 from training.motion import rotations as rot
 from training.motion.clip import ANKLE_HEIGHT, JOINTS, LEG_LENGTH, Clip, MotionError
+from training.motion.collars import collar_turns
 from training.motion.dialects import Dialect, recognise
 from training.motion.rotations import FloatArray
 from training.motion.source import SourceMotion
@@ -48,6 +50,7 @@ def clip_from_source(source: SourceMotion, path: Path, subject: str) -> Clip:
         rotations=rot.to_axis_angle(local).astype(np.float32),
         pelvis=pelvis.astype(np.float32),
         weight=float(len(local)),
+        source=recognise(source)[0].source,
     )
 
 
@@ -133,22 +136,14 @@ def share_pronation(world: FloatArray) -> None:
 
 
 def move_collars(world: FloatArray) -> None:
-    """Give the collars a share of the arms' elevation and of their swing to the front. In place; world (N, 24, 4).
+    """Let the collars follow the arms as people's do (`training.motion.collars`). In place; world (N, 24, 4).
 
     The upper arm's world rotation stays, so that no bone of the arm changes its direction.
     """
     chest = world[:, JOINT_NAMES.index("spine3")]
     for side, sign in _SIDES:
-        arm = rot.rotate(
-            rot.multiply(rot.inverse(chest), world[:, JOINT_NAMES.index(f"{side}_shoulder")]), sign * _LEFT
-        )
-        elevation = np.rad2deg(np.arcsin(np.clip(arm[:, 1], -1.0, 1.0)))
-        # An arm straight up or down has no front: the swing fades out, and its angle never jumps at the back.
-        swing = np.rad2deg(np.arctan2(arm[:, 2], np.maximum(np.abs(arm[:, 0]), 0.35)))
-        swing *= np.sqrt(np.clip(1.0 - arm[:, 1] ** 2, 0.0, 1.0))
-        up = np.deg2rad(np.clip(0.25 * (elevation + 10.0), -6.0, 25.0))
-        front = np.deg2rad(np.clip(0.15 * swing, -8.0, 15.0))
-        turn = rot.multiply(rot.about("y", -sign * front), rot.about("z", sign * up))
+        arm = rot.multiply(rot.inverse(chest), world[:, JOINT_NAMES.index(f"{side}_shoulder")])
+        turn = collar_turns(Rotation.from_quat(arm, scalar_first=True), sign).as_quat(scalar_first=True)
         world[:, JOINT_NAMES.index(f"{side}_collar")] = rot.multiply(chest, turn)
 
 

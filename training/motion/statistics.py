@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import roma
 import torch
 from numpy.typing import NDArray
 from rich.table import Table
@@ -20,7 +21,7 @@ from body.lbs_torch import TorchBody
 from body.packed import BETAS
 from training.motion.bank import Augmentation, MotionBank
 from training.motion.clip import Clip
-from training.motion.posture import joint_angles
+from training.motion.posture import ANGLES, joint_angles
 
 SECONDS: Final = 3.0
 FPS: Final = 15.0
@@ -109,6 +110,38 @@ def largest_gap(first: NDArray[np.float32], second: NDArray[np.float32]) -> floa
     at = np.concatenate([one, other])
     below = np.searchsorted(one, at, "right") / len(one) - np.searchsorted(other, at, "right") / len(other)
     return float(np.abs(below).max())
+
+
+@torch.no_grad()
+def angles_of(clips: Sequence[Clip], body: TorchBody) -> dict[str, NDArray[np.float32]]:
+    """Joint angles, degrees (M,), of all frames of ``clips`` on the mean body, left and right together, by the names of
+    `posture.ANGLES`. The clips refer to the default body's rest pose."""
+    vectors = torch.from_numpy(np.concatenate([clip.rotations for clip in clips])).float()
+    angles: dict[str, list[Tensor]] = {}
+    for start in range(0, len(vectors), 8192):
+        part = vectors[start : start + 8192]
+        turned, joints, _ = body.frames(roma.rotvec_to_rotmat(part), torch.zeros(len(part), BETAS))
+        for name, values in joint_angles(joints, turned).items():
+            angles.setdefault(name, []).append(values.flatten())
+    return {name: torch.cat(parts).numpy() for name, parts in angles.items()}
+
+
+def sources_table(clips: Sequence[Clip], body: TorchBody, title: str) -> Table:
+    """Medians, with the 5th and the 95th percentile, of the angles of each source, side by side. The same kind of motion
+    should look alike whoever recorded it: a constant difference of a joint is one of the skeletons."""
+    groups: dict[str, list[Clip]] = {}
+    for clip in clips:
+        groups.setdefault(clip.source or clip.licence, []).append(clip)
+    headings = [
+        f"{name} ({len({clip.subject for clip in part})} people, {sum(clip.seconds for clip in part):.0f} s)"
+        for name, part in groups.items()
+    ]
+    table = Table("degrees: median (5 % to 95 %)", *headings, title=title)
+    measured = [angles_of(part, body) for part in groups.values()]
+    for name in ANGLES:
+        cells = [np.percentile(angles[name], (50, 5, 95)) for angles in measured]
+        table.add_row(name, *(f"{middle:.0f} ({low:.0f} to {high:.0f})" for middle, low, high in cells))
+    return table
 
 
 def compare(raw: MotionStatistics, drawn: MotionStatistics, title: str) -> Table:

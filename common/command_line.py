@@ -39,7 +39,8 @@ def option(
         default: of the field.
         help: one or two sentences for ``--help``.
         group: the part of ``--help`` where it stands.
-        low, high: least and greatest allowed number.
+        low: least allowed number.
+        high: greatest allowed number.
         short: a second, short name such as "-v".
     """
     return field(default=default, metadata={"option": _Facts(help, group, low, high, short)})

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from rich.console import Console
+from typing_extensions import override
 
 from common.errors import one_line
 
@@ -26,6 +27,7 @@ class RemarkHandler(logging.Handler):
         super().__init__()
         self._console = console
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = one_line(Exception(record.getMessage()))

@@ -13,9 +13,10 @@ MIN_FOCAL, MAX_FOCAL = 0.1, 100.0
 
 
 def camera_for(size: tuple[int, int], fov: float | None, focal: float | None) -> Camera:
-    """The camera of images of ``size`` (width, height) px.
+    """The camera of images of one size.
 
     Args:
+        size: width and height, px.
         fov: horizontal field of view, degrees.
         focal: focal length, px. Where neither is given it is `DEFAULT_FOCAL` times the longer side.
 

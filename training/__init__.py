@@ -1,0 +1,1 @@
+"""Training on synthetic humans: motion, simulated observations, networks, scores."""

@@ -6,6 +6,8 @@ import threading
 import time
 from abc import abstractmethod
 
+from typing_extensions import override
+
 from common.arrays import ImageArray
 from realtime.sources.source import FrameTimestamp, Source
 
@@ -23,6 +25,7 @@ class ClipSource(Source):
         self._is_open = False
         self._closed = False
 
+    @override
     def open(self) -> None:
         with self._lock:
             if not self._is_open and not self._closed:
@@ -33,6 +36,7 @@ class ClipSource(Source):
                     raise
                 self._is_open = True
 
+    @override
     def close(self) -> None:
         self._closed = True  # before the lock: a reader that skips through damaged data looks at it
         with self._lock:
@@ -56,6 +60,7 @@ class ClipSource(Source):
                 self._render(buffer)
             return self._is_open
 
+    @override
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
         stamp = self.advance()

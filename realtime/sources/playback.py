@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Protocol
 
+from typing_extensions import override
+
 from common.arrays import ImageArray
 from realtime.sources.clip import ClipSource
 from realtime.sources.source import FrameTimestamp, Source
@@ -26,9 +28,11 @@ class Clock(Protocol):
 class MonotonicClock:
     """The real clock."""
 
+    @override
     def now_ns(self) -> int:
         return time.monotonic_ns()
 
+    @override
     def wait(self, condition: threading.Condition, seconds: float) -> None:
         condition.wait(seconds)
 
@@ -49,10 +53,12 @@ class RealtimePlayback(Source):
         self._closing = False
         self._start_ns: int | None = None
 
+    @override
     def open(self) -> None:
         self._clip.open()
         self.size, self.fps, self.frame_count = self._clip.size, self._clip.fps, self._clip.frame_count
 
+    @override
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
         asked_ns = self._clock.now_ns()
@@ -65,6 +71,7 @@ class RealtimePlayback(Source):
             return None
         return stamp._replace(captured_ns=self._clock.now_ns())
 
+    @override
     def close(self) -> None:
         with self._changed:
             self._closing = True

@@ -13,6 +13,8 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterator
 
+from typing_extensions import override
+
 from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.sources.pixels import fit_into
@@ -50,6 +52,7 @@ class ThreadedCapture(Source):
         self._published_ns = 0
         self._size_noticed = False
 
+    @override
     def open(self) -> None:
         if self._thread is not None:
             return
@@ -68,6 +71,7 @@ class ThreadedCapture(Source):
             self.close()
             raise
 
+    @override
     @property
     def state(self) -> State:
         if self._newest is None:
@@ -76,6 +80,7 @@ class ThreadedCapture(Source):
             return "lost"
         return "live" if time.monotonic_ns() - self._published_ns < _STALLED_S * 1e9 else "stalled"
 
+    @override
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
         with self._changed:
@@ -90,6 +95,7 @@ class ThreadedCapture(Source):
                 raise self._error
             return None
 
+    @override
     def close(self) -> None:
         with self._changed:
             self._closing = True

@@ -6,6 +6,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from typing_extensions import override
 
 from common.arrays import ImageArray
 from common.errors import UserError
@@ -32,6 +33,7 @@ class TurnedSource(Source):
         self._source, self._rotate, self._mirror = source, rotate, mirror
         self._picture: ImageArray = np.zeros((0, 0, 3), np.uint8)
 
+    @override
     def open(self) -> None:
         self._source.open()
         width, height = self._source.size
@@ -39,6 +41,7 @@ class TurnedSource(Source):
         self.frame_count = self._source.frame_count
         self._picture = self._source.new_buffer()
 
+    @override
     @property
     def fps(self) -> float:
         return self._source.fps
@@ -47,10 +50,12 @@ class TurnedSource(Source):
     def fps(self, value: float) -> None:
         pass  # the source's own is what counts
 
+    @override
     @property
     def state(self) -> State:
         return self._source.state
 
+    @override
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
         stamp = self._source.read_into(self._picture)
@@ -65,5 +70,6 @@ class TurnedSource(Source):
             cv2.flip(turned, 1, dst=buffer)
         return stamp
 
+    @override
     def close(self) -> None:
         self._source.close()

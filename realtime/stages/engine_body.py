@@ -44,9 +44,11 @@ class EngineBody:
         self.pose(np.zeros(3), np.zeros((23, 3)), np.zeros(3))
 
     def set_shape(self, betas: ArrayLike) -> None:
+        """See `Poser.set_shape`."""
         self._betas[0] = betas
 
     def pose(self, global_orient: ArrayLike, body_pose: ArrayLike, transl: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """See `Poser.pose`."""
         turns = np.concatenate([np.reshape(global_orient, (1, 3)), np.reshape(body_pose, (23, 3))])
         out = self._engine.infer(
             {
@@ -59,6 +61,7 @@ class EngineBody:
         return self._vertices, out["joints"][0]
 
     def coco(self, vertices: FloatArray) -> FloatArray:
+        """See `Poser.coco`."""
         if vertices is not self._vertices:
             raise ValueError("the engine knows the keypoints of the last pose alone")
         return self._keypoints

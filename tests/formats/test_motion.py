@@ -111,7 +111,7 @@ def test_nothing_is_touched_without_results_or_when_saving_fails(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(UserError, match="is full.*free space"):
+    with pytest.raises(UserError, match=r"is full.*free space"):
         write(path, result(0, 1))
     assert path.read_bytes() == b"precious"
     assert {file.name for file in tmp_path.iterdir()} == {"m.npz", "m.npz.part"}

@@ -1,0 +1,1 @@
+"""The regressor and its parts."""

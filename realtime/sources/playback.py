@@ -28,12 +28,12 @@ class Clock(Protocol):
 class MonotonicClock:
     """The real clock."""
 
-    @override
     def now_ns(self) -> int:
+        """The monotonic clock, nanoseconds."""
         return time.monotonic_ns()
 
-    @override
     def wait(self, condition: threading.Condition, seconds: float) -> None:
+        """Wait for ``condition``, whose lock is held, or ``seconds``."""
         condition.wait(seconds)
 
 

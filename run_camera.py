@@ -8,8 +8,22 @@ import time
 STARTED_NS = time.monotonic_ns()  # before the imports: they are part of the time to the first mesh
 
 # ruff: noqa: E402
-import logging
+import os
 import signal
+import sys
+
+
+def _stop_at_once(number: int, frame: object) -> None:
+    """Ctrl-C while the program is still being loaded: there is nothing to finish."""
+    os.write(2, b"\x1b[?25hstopped\n" if os.isatty(2) else b"stopped\n")  # a progress bar hides the cursor
+    os._exit(130)
+
+
+if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "motionmesh":
+    signal.signal(signal.SIGINT, _stop_at_once)
+
+import logging
+import traceback
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +32,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from common.command_line import run_command, with_options
+from common.errors import UserError, one_line
 from common.remarks import show_remarks
 from realtime.options import Options
 
@@ -68,12 +83,27 @@ def run(
     """Watch people through a camera and show their bodies' 3D meshes, live."""
     console = Console(stderr=True, quiet=options.quiet, highlight=False, markup=False, soft_wrap=True)
 
-    def end(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt  # so that `kill` finishes recordings like Ctrl-C does
-
-    signal.signal(signal.SIGTERM, end)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     session: Session | None = None
+
+    def end(number: int, frame: FrameType | None) -> None:
+        """On Ctrl-C, `kill` and a terminal that closes: finish what is recorded."""
+        if number == getattr(signal, "SIGHUP", None):  # nobody is there to read, and writing would fail
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in (1, 2):
+                os.dup2(nowhere, stream)
+        if session is None or not session.has_begun:
+            if session is not None:
+                session.close_window()
+            _stop_at_once(number, frame)
+        else:
+            session.interrupt()
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), end)
+    code = 0
+    failure: str | None = None
     try:
         with (
             show_remarks(console, logging.DEBUG if options.verbose else logging.INFO),
@@ -83,6 +113,8 @@ def run(
 
             def progress(done: int, total: int | None, rate: float, latency: float) -> None:
                 speed = f"{rate:.1f} meshes/s, {latency:.0f} ms" if rate > 0 else "looking for a person"
+                if session is not None and session.state != "live":
+                    speed = f"the source is {session.state}"
                 bar.update(task, completed=done, total=options.frames or total, description=f"frame {done}: {speed}")
 
             from realtime.session import Session
@@ -90,11 +122,23 @@ def run(
             session = Session(options, progress, STARTED_NS)
             session.run()
     except KeyboardInterrupt:
-        console.print("stopped; what was recorded is complete")
-        if session is not None:
-            _summarise(console, session.report, options)
-        raise typer.Exit(130) from None
-    _summarise(console, session.report, options)
+        complete = session is not None and not session.has_hung
+        console.print("stopped; what was recorded is complete" if complete else "stopped")
+        code = 130
+    except UserError as error:
+        code, failure = 2, one_line(error)
+    except Exception as error:
+        if options.verbose:
+            traceback.print_exc()
+        code, failure = 1, f"{one_line(error)} (a fault of this program; --verbose shows where)"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, and closing Python down takes a moment
+    if session is not None:
+        _summarise(console, session.report, options)
+    if failure is not None:
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"error: {failure}")
+    if session is not None and session.has_hung:
+        os._exit(code)
+    raise typer.Exit(code)
 
 
 def _summarise(console: Console, report: Report | None, options: Options) -> None:
@@ -115,9 +159,16 @@ def _summarise(console: Console, report: Report | None, options: Options) -> Non
                 f"  {name:10s} {stage.count:6d} runs  p50 {stage.p50_ms:7.2f}  p95 {stage.p95_ms:7.2f}  "
                 f"p99 {stage.p99_ms:7.2f} ms"
             )
-    for what, path in (("annotated video", options.record), ("motion", options.save), ("report", options.report)):
+    if report.bad_answers:
+        console.print(f"{report.bad_answers} answers of networks were no numbers and do not count")
+    for what, path, written in (
+        ("annotated video", options.record, report.recorded),
+        ("motion", options.save, report.saved),
+    ):
         if path is not None:
-            console.print(f"{what}: {path}")
+            console.print(f"{what}: {path}, {written} of {report.results} frames")
+    if options.report is not None:
+        console.print(f"report: {options.report}")
 
 
 def _waited(report: Report) -> str:

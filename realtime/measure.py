@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import UserError
+from common.files import reason_of, write_bytes_atomically
 from common.version import version
 
 WARM_UP = 5
@@ -83,7 +84,9 @@ class Report:
     """What was measured; written by ``--report``. Times are of the steady state: warm-up is excluded.
 
     ``look_ahead_frames`` is what ``--look-ahead`` said, ``look_ahead_ms`` for how long a frame waited for later ones
-    (median): it is part of ``latency_ms``.
+    (median): it is part of ``latency_ms``. ``results`` counts the frames that were answered, with somebody in them or not,
+    ``recorded`` and ``saved`` how many of these are in the video and in the motion file (None: not asked for),
+    ``bad_answers`` how often a network answered with NaN, infinity or absurd numbers.
     """
 
     frames_in: int
@@ -101,14 +104,18 @@ class Report:
     version: str
     look_ahead_frames: int = 0
     look_ahead_ms: float = 0.0
+    results: int = 0
+    recorded: int | None = None
+    saved: int | None = None
+    bad_answers: int = 0
 
     def save(self, path: Path) -> None:
         """Write JSON; values that were never measured are null. Raises UserError when ``path`` cannot be written."""
-        text = json.dumps(nulls(asdict(self)), indent=2)
+        text = json.dumps(nulls(asdict(self)), indent=2) + "\n"
         try:
-            path.write_text(text + "\n")
+            write_bytes_atomically(path, text.encode())
         except OSError as error:
-            raise UserError(f"cannot write {path} ({error.strerror}): choose another place") from None
+            raise UserError(f"cannot write {path} ({reason_of(error, path)}): choose another place") from None
 
 
 def nulls(value: object) -> object:
@@ -133,18 +140,30 @@ class Meter:
         self.frames_in = 0
         self.frames_dropped = 0
         self.meshes = 0
+        self.results = 0
+        self._busy_since_ns: dict[str, int] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time what is inside as one run of stage ``name``."""
-        begin = time.perf_counter_ns()
-        yield
+        begin = self._busy_since_ns[name] = time.perf_counter_ns()
+        try:
+            yield
+        finally:
+            self._busy_since_ns.pop(name, None)
         duration = (time.perf_counter_ns() - begin) / 1e6
         samples = self._stages.get(name)
         if samples is None:
             with self._lock:
                 samples = self._stages.setdefault(name, Samples())
         samples.add(duration)
+
+    def silent(self, seconds: float) -> dict[str, float]:
+        """The stages that have begun something more than ``seconds`` ago and not finished it, and how long ago, seconds.
+        Capturing does not count: it waits for the camera."""
+        now_ns = time.perf_counter_ns()
+        since = {name: (now_ns - begin) * 1e-9 for name, begin in list(self._busy_since_ns.items())}
+        return {name: past for name, past in since.items() if past > seconds and name != "capture"}
 
     def mesh(self, captured_ns: int, finished_ns: int) -> None:
         """One new mesh is ready."""
@@ -191,6 +210,7 @@ class Meter:
             version(),
             look_ahead,
             self._held_back.percentiles()[0] if look_ahead else 0.0,
+            self.results,
         )
 
 

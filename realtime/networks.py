@@ -12,6 +12,7 @@ from body.conversion import BodyConversion
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from engines.engine import Engine, EngineError
+from engines.finite import FiniteEngine
 from engines.plans import PlanPolicy
 from engines.registry import open_engine, why_no_tensorrt
 from realtime.options import KeypointModel, Options
@@ -26,6 +27,9 @@ _LOG = logging.getLogger(__name__)
 KEYPOINT_MODELS: Final[dict[KeypointModel, str]] = {"fast": "movenet-lightning", "accurate": "movenet-thunder"}
 DETECTOR: Final = "blazepose-detector"
 FLOW_MODEL: Final = "raft-small"
+
+_NOBODY: Final = -100.0
+"""What stands in for a detector's answer that cannot be: as a logit it is a score of zero."""
 
 EngineOpener = Callable[[str | Path], Engine]
 """Opens the engine of a shipped model's name or of an .onnx file. Raises `engines.engine.EngineError`."""
@@ -59,20 +63,25 @@ class Networks(contextlib.ExitStack):
         """What the first network runs on."""
         return self.engines[0].device
 
-    def open(self, model: str | Path) -> Engine:
-        """Open one network."""
-        engine = self.enter_context(self._opener(model))
+    @property
+    def bad_answers(self) -> int:
+        """How often a network answered with NaN, infinity or absurd numbers."""
+        return sum(engine.bad_answers for engine in self.engines if isinstance(engine, FiniteEngine))
+
+    def open(self, model: str | Path, instead: float | None = 0.0) -> Engine:
+        """Open one network; ``instead`` of an answer that cannot be, see `FiniteEngine`."""
+        engine = FiniteEngine(self.enter_context(self._opener(model)), str(model), instead)
         self.engines.append(engine)
         return engine
 
     def open_tracker(self, thorough: bool) -> Tracker:
         """The keypoint stage; see `Tracker` for ``thorough``."""
         movenet = MoveNet(self.open(KEYPOINT_MODELS[self._options.keypoints]))
-        return Tracker(movenet, PersonDetector(self.open(DETECTOR)), self._options.persons, thorough)
+        return Tracker(movenet, PersonDetector(self.open(DETECTOR, _NOBODY)), self._options.persons, thorough)
 
     def open_regressor(self, arrays: BodyArrays) -> BodyRegressor:
         """The regressor, and the body ``arrays`` that it poses."""
-        network = self.open(self._options.regressor)
+        network = self.open(self._options.regressor, None)
         # The network answers in the default body's betas and rest pose, which are not those of another body.
         conversion = BodyConversion.where_needed(load_body(), arrays) if self._options.body else None
         return BodyRegressor(network, self._open_body(arrays, network), conversion=conversion)

@@ -12,22 +12,30 @@ frame's image waits with it: a result is always drawn on its own image.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from common.camera import Camera
+from common.errors import UserError
+from engines.finite import NonFiniteError
 from realtime.frame_ring import FrameRing
 from realtime.measure import Meter
-from realtime.queues import Closed, DropPolicy, ResultReader, ResultRing, SingleSlotQueue
+from realtime.queues import Backlog, Closed, DropPolicy, ResultReader, ResultRing, SingleSlotQueue
 from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, Result
 from realtime.sources.source import Source
 from realtime.stages.flow import CropFlow
 from realtime.stages.look_ahead import LookAhead
 from realtime.stages.regressor import BodyRegressor
 from realtime.stages.tracking import Tracker
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
 
 SLOTS = 10
 """Images in memory: being written, waiting, current, previous, two around the regressor, two results, two sinks.
@@ -113,6 +121,10 @@ class Pipeline:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._sinks: list[threading.Thread] = []
+        self._backlogs: list[Backlog] = []
+        self._zero_s: float | None = None
+        self.failures: list[UserError] = []
+        """Why sinks have ended early: a full disk ends a recording and nothing else."""
 
     # Control, from the main thread
 
@@ -130,7 +142,10 @@ class Pipeline:
             thread.start()
 
     def add_sink(self, name: str, sink: Callable[[Result], None], every: bool) -> ResultReader:
-        """Call ``sink`` in a thread of its own with every result, or with the newest only."""
+        """Call ``sink`` in a thread of its own with every result, or with the newest only.
+
+        A `UserError` in it ends this sink alone, see ``failures``; any other error ends the pipeline.
+        """
         reader = self.results.reader(every)
 
         def work() -> None:
@@ -139,17 +154,45 @@ class Pipeline:
                     result = reader.take()
                     if result is not None:
                         try:
-                            with self._meter.stage(name):
-                                sink(result)
+                            self._call(name, sink, result)
                         finally:
                             reader.done(result)
             finally:
                 reader.leave()
 
-        thread = threading.Thread(target=self._guard, args=(name, work), name=name, daemon=True)
+        self._start_sink(name, work)
+        return reader
+
+    def add_backlog(self, name: str, sink: Callable[[Result], None]) -> None:
+        """Call ``sink`` in a thread of its own with every result, without images and vertices, however late it is: what
+        waits for it is kept."""
+        backlog = Backlog(64 if self._policy is DropPolicy.WAIT else None)
+        self._backlogs.append(backlog)
+
+        def work() -> None:
+            try:
+                while True:
+                    self._call(name, sink, backlog.get())
+            finally:
+                backlog.leave()
+
+        self._start_sink(name, work)
+
+    def _call(self, name: str, sink: Callable[[Result], None], result: Result) -> None:
+        with self._meter.stage(name):
+            sink(result)
+
+    def _start_sink(self, name: str, work: Callable[[], None]) -> None:
+        def end_alone() -> None:
+            try:
+                work()
+            except UserError as error:
+                self.failures.append(error)
+                _LOG.warning(str(error))
+
+        thread = threading.Thread(target=self._guard, args=(name, end_alone), name=name, daemon=True)
         self._sinks.append(thread)
         thread.start()
-        return reader
 
     def pause(self, paused: bool) -> None:
         """Stop processing new frames, or go on. A live source keeps being read, so that it does not fall behind."""
@@ -172,7 +215,29 @@ class Pipeline:
         for queue in (self._waiting, self._flow_request, self._flow_answer, self._observed):
             queue.close()
         if not self._threads:  # the regressor's closes them, after its last result
-            self.results.close()
+            self._close_results()
+
+    def abandon(self, timeout: float) -> list[str]:
+        """Give up on stages that do not come to an end: sinks finish what they have, for at most ``timeout`` seconds.
+
+        Returns the names of the threads that still run; nothing that they use may be closed.
+        """
+        self.stop()
+        self._close_results()
+        deadline = time.monotonic() + timeout
+        for thread in self._sinks:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return self.unfinished
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The names of the threads that still run."""
+        return [thread.name for thread in (*self._threads, *self._sinks) if thread.is_alive()]
+
+    def _close_results(self) -> None:
+        self.results.close()
+        for backlog in self._backlogs:
+            backlog.close()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until all is done: True, or False after ``timeout`` seconds. Raises `StageError` when a thread failed."""
@@ -200,7 +265,8 @@ class Pipeline:
     # The stages, one thread each
 
     def _capture(self) -> None:
-        taken, first_s, began_ns = 0, None, 0
+        taken, began_ns = 0, 0
+        first_s: float | None = None
         try:
             while not self._stop.is_set():
                 if self._policy is DropPolicy.WAIT:
@@ -285,7 +351,7 @@ class Pipeline:
             for seen, people in self._held_back():
                 self._publish(seen, people, wait=True)
         finally:
-            self.results.close()
+            self._close_results()
 
     def _answers(self) -> Iterator[Answer]:
         """Each frame with its bodies, until no more are seen: at once, or after the frames of look-ahead."""
@@ -299,8 +365,8 @@ class Pipeline:
                 time_s, motion = seen.frame.time_s, {flow.person: flow for flow in seen.flows}
                 each = [(keypoints, self._camera, time_s, motion.get(keypoints.person)) for keypoints in seen.people]
                 if self._ahead is None:
-                    ready = seen, tuple(self._regressor(*one) for one in each)
-                elif due := self._ahead.push(seen, time_s, [self._regressor.predict(*one) for one in each]):
+                    ready = seen, tuple(_sound(self._regressor, each))
+                elif due := self._ahead.push(seen, time_s, list(_sound(self._regressor.predict, each))):
                     ready = due[0], tuple(map(self._regressor.pose, due[1]))
                 self._regressor.forget(time_s - 5.0)
             if ready is not None:
@@ -318,5 +384,21 @@ class Pipeline:
             self._meter.mesh(seen.frame.captured_ns, finished)
         if self._ahead is not None:
             self._meter.held_back(seen.seen_ns, finished)
-        self.results.publish(Result(seen.frame, self._camera, people, finished, seen.flows), wait)
+        self._meter.results += 1
+        frame = seen.frame
+        if self._policy is DropPolicy.NEWEST:  # a live run begins with its first result, and so do all outputs
+            if self._zero_s is None:
+                self._zero_s = frame.time_s
+            frame = replace(frame, time_s=frame.time_s - self._zero_s)
+        result = Result(frame, self._camera, people, finished, seen.flows)
+        for backlog in self._backlogs:
+            backlog.put(result)
+        self.results.publish(result, wait)
         self.frames.release(seen.frame)
+
+
+def _sound(estimate: Callable[..., T], each: list[tuple[Any, ...]]) -> Iterator[T]:
+    """What ``estimate`` says of each person; who gets an answer that cannot be is left out of this frame."""
+    for one in each:
+        with contextlib.suppress(NonFiniteError):
+            yield estimate(*one)

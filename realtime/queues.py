@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
+import numpy as np
+
+from common.arrays import FloatArray, ImageArray
 from realtime.records import Result
 
 T = TypeVar("T")
+
+_NO_IMAGE: Final[ImageArray] = np.zeros((0, 0, 3), np.uint8)
+_NO_VERTICES: Final[FloatArray] = np.zeros((0, 3), np.float32)
 
 
 class Closed(Exception):
@@ -180,3 +188,50 @@ class ResultReader:
     def leave(self) -> None:
         """Stop reading; the ring no longer waits for this reader."""
         self._ring.leave(self)
+
+
+class Backlog:
+    """Results for a sink that must have every one of them, however slow it is: without images and vertices, so that what waits
+    is small (6 kB a person).
+
+    ``most`` results wait; then `put` waits, too. None: any number, for a camera does not wait.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._condition = threading.Condition()
+        self._waiting: deque[Result] = deque()
+        self._closed = False
+        self._left = False
+
+    def put(self, result: Result) -> None:
+        """Add a result. Does nothing after `leave`."""
+        people = tuple(replace(body, vertices=_NO_VERTICES) for body in result.people)
+        small = replace(result, frame=replace(result.frame, image=_NO_IMAGE), people=people, flows=())
+        with self._condition:
+            while self._most is not None and len(self._waiting) >= self._most and not self._left:
+                self._condition.wait()
+            if not self._left:
+                self._waiting.append(small)
+                self._condition.notify_all()
+
+    def get(self) -> Result:
+        """Wait for the oldest result. Raises `Closed` once closed and empty."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._waiting or self._closed)
+            if not self._waiting:
+                raise Closed
+            self._condition.notify_all()
+            return self._waiting.popleft()
+
+    def close(self) -> None:
+        """No more results; those that wait can still be taken."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+    def leave(self) -> None:
+        """Nobody will take any more."""
+        with self._condition:
+            self._left = True
+            self._condition.notify_all()

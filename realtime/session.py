@@ -6,8 +6,10 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from body.model import BodyArrays, load_body
 from common.camera import Camera
@@ -20,10 +22,11 @@ from realtime.networks import EngineOpener, Networks
 from realtime.options import Options
 from realtime.outputs.annotated import Annotator
 from realtime.outputs.motion_writer import MotionWriter
+from realtime.outputs.upright_hint import UprightHint
 from realtime.outputs.video import VideoRecorder
 from realtime.pipeline import Pipeline, StageError
 from realtime.records import Result
-from realtime.sources import Source, open_source_of
+from realtime.sources import Source, State, open_source_of
 from realtime.stream import build_pipeline
 from realtime.window.commands import QUIT, WindowCommands
 from realtime.window.controller import MeshWindow
@@ -33,7 +36,11 @@ _LOG = logging.getLogger(__name__)
 Progress = Callable[[int, int | None, float, float], None]
 """Called a few times a second with frames so far, the source's frame count (if known), mesh rate in Hz and latency in ms."""
 
-_STOP_S = 20.0  # how long stages may take to finish what they have begun
+SILENT_S: Final = 5.0
+"""A stage that has not answered for so long is named to the user."""
+_STOP_S: Final = 20.0  # how long stages may take to finish what they have begun
+_HUNG_S: Final = 10.0  # a stage that has not answered for so long is not waited for
+_SINKS_S: Final = 5.0  # how long sinks may take once the stages are given up
 
 
 def has_display() -> bool:
@@ -64,30 +71,51 @@ class Session:
         """The networks of this run."""
         self.report: Report | None = None
         """What was measured, from the end of the run on, however it ended; None where it did not begin."""
+        self.has_hung = False
+        """A stage never came to an end: its thread still runs, and the process must be ended with it (`os._exit`)."""
+        self._interrupts = 0
+        self._source: Source | None = None
+        self._window: MeshWindow | None = None
+        self._said: set[str] = set()
+        self.has_begun = False
+        """Whether there may be something to finish. Before that, ending the process loses nothing."""
+
+    @property
+    def state(self) -> State:
+        """How the source is doing."""
+        return "connecting" if self._source is None else self._source.state
+
+    def interrupt(self) -> None:
+        """End the run, as Ctrl-C does. The second time stages that hang are not waited for. For signal handlers."""
+        self._interrupts += 1
+
+    def close_window(self) -> None:
+        """Close the window before the run has begun."""
+        if self._window is not None:
+            self._window.close()
 
     def run(self) -> Report:
         """Run until the source ends, a limit is reached, the window is closed or Ctrl-C.
 
-        Raises `UserError` and the errors derived from it for what the user can put right, and ``KeyboardInterrupt`` after
-        everything recorded has been finished.
+        Raises `UserError` and the errors derived from it for what the user can put right, also for an output that could not
+        be written while all else went on, and ``KeyboardInterrupt`` after everything recorded has been finished.
         """
         options = self._options
         _check_endings(options)
         with contextlib.ExitStack() as stack:
             # Outputs first: a path that cannot be written is known before the camera starts.
-            recorder = stack.enter_context(VideoRecorder(options.record)) if options.record else None
+            recorder = VideoRecorder(options.record, zero_s=0.0) if options.record else None
             if options.report:
                 check_writable(options.report)
             arrays = load_body(options.body)
-            source = stack.enter_context(open_source_of(options))
-            if options.record and _are_one(options.record, source.name):
+            source = self._source = stack.enter_context(open_source_of(options))
+            if options.record and _are_one(options.record, options.source):
                 raise UserError(f"--record {options.record} would write over the source: give another name")
             camera = camera_for(source.size, options.fov, options.focal)
-            writer = None
-            if options.save:
-                about = camera, source.fps, source.name, arrays.sha256
-                writer = stack.enter_context(MotionWriter(options.save, *about))
-            window = self._open_window(arrays, source, camera)
+            writer = (
+                MotionWriter(options.save, camera, source.fps, source.name, arrays.sha256) if options.save else None
+            )
+            window = self._window = self._open_window(arrays, source, camera)
             if window is not None:
                 stack.callback(window.close)
             stack.enter_context(self.networks)
@@ -96,26 +124,81 @@ class Session:
             if recorder is not None:
                 pipeline.add_sink("record", lambda result: recorder.write(annotator(result), result.frame.time_s), True)
             if writer is not None:
-                pipeline.add_sink("save", writer.write, True)
+                pipeline.add_backlog("save", writer.write)
+            hint = UprightHint(options.rotate)
+            pipeline.add_backlog("hint", hint.see)
+            self.has_begun = True
             try:
                 if window is None:
                     self._wait(pipeline, source)
                 else:
                     self._serve(window, pipeline, source, arrays)
+                if self._interrupts:
+                    raise KeyboardInterrupt
             except StageError as error:
                 if isinstance(error.__cause__, UserError):
                     raise error.__cause__ from None
                 raise
             finally:
-                pipeline.stop()
-                with contextlib.suppress(StageError):
-                    pipeline.wait(_STOP_S)
-                self.report = self._meter.report(
-                    self.networks.runtimes, self.networks.device, source.name, options.look_ahead
-                )
-                if options.report:
-                    self.report.save(options.report)
-            return self.report
+                if self._finish(pipeline):
+                    stack.pop_all()  # what a thread still uses must not be closed
+                report = self._close_outputs(pipeline, recorder, writer, source)
+            if pipeline.failures:
+                raise pipeline.failures[0]
+            return report
+
+    def _finish(self, pipeline: Pipeline) -> bool:
+        """Let the stages end. Returns whether some never will."""
+        pipeline.stop()
+        begin, interrupts, told = time.monotonic(), self._interrupts, False
+        while True:
+            with contextlib.suppress(StageError):
+                if pipeline.wait(0.1):
+                    return False
+            if not (waits_for := pipeline.unfinished):
+                return False
+            past_s = time.monotonic() - begin
+            hung = self._meter.silent(_HUNG_S).keys() & set(waits_for)
+            if self._interrupts > interrupts or past_s > _STOP_S or hung:
+                break
+            if past_s > 1.0 and not told:
+                told = True
+                _LOG.warning(f"finishing: waiting for {', '.join(waits_for)}; Ctrl-C ends without")
+        left = pipeline.abandon(_SINKS_S)
+        if left:
+            _LOG.warning(
+                f"{', '.join(left)} did not come to an end and {'was' if len(left) == 1 else 'were'} left alone"
+            )
+        self.has_hung = bool(left)
+        return self.has_hung
+
+    def _close_outputs(
+        self, pipeline: Pipeline, recorder: VideoRecorder | None, writer: MotionWriter | None, source: Source
+    ) -> Report:
+        """Finish every file, whatever happens to the others, and sum up."""
+        left = pipeline.unfinished
+        if writer is not None:
+            writer.fps = source.fps  # measured meanwhile
+        for name, output in (("record", recorder), ("save", writer)):
+            if output is None or name in left:  # its thread hangs in it
+                continue
+            try:
+                output.close()
+            except UserError as error:
+                pipeline.failures.append(error)
+                _LOG.warning(str(error))
+        report = self._meter.report(self.networks.runtimes, self.networks.device, source.name, self._options.look_ahead)
+        report.recorded = None if recorder is None else recorder.frames
+        report.saved = None if writer is None else writer.frames
+        report.bad_answers = self.networks.bad_answers
+        self.report = report
+        if self._options.report:
+            try:
+                report.save(self._options.report)
+            except UserError as error:
+                pipeline.failures.append(error)
+                _LOG.warning(str(error))
+        return report
 
     def _open_window(self, arrays: BodyArrays, source: Source, camera: Camera) -> MeshWindow | None:
         view = self._options.view
@@ -132,7 +215,10 @@ class Session:
     def _wait(self, pipeline: Pipeline, source: Source) -> None:
         """The main thread's part without a window: wait for the end and show progress."""
         pipeline.start()
-        while not pipeline.wait(0.25):
+        self._wait_on(pipeline, source)
+
+    def _wait_on(self, pipeline: Pipeline, source: Source) -> None:
+        while not pipeline.wait(0.1) and not self._interrupts:
             self._tell(source)
 
     def _serve(self, window: MeshWindow, pipeline: Pipeline, source: Source, arrays: BodyArrays) -> None:
@@ -146,12 +232,17 @@ class Session:
         try:
             pipeline.add_sink("window", show, every=False)
             pipeline.start()
-            while not pipeline.wait(0.05) and not window.closed:
+            while not pipeline.wait(0.05) and not window.closed and not self._interrupts:
                 self._tell(source)
+                if source.state in ("stalled", "lost"):
+                    commands.show_again(lambda result: window.show(result, f"signal {source.state}"))
                 for command in window.events():
-                    if command == QUIT:
+                    if command == QUIT and not window.crashed:
                         return
                     commands.obey(command)
+            if window.crashed and not self._interrupts:
+                _LOG.warning("the window's process died; going on without a window")
+                self._wait_on(pipeline, source)
         finally:
             pipeline.stop()
             commands.close()
@@ -159,6 +250,10 @@ class Session:
     def _tell(self, source: Source) -> None:
         rate, latency = self._meter.recent()
         self._progress(self._meter.frames_in, source.frame_count, rate, latency)
+        silent = self._meter.silent(SILENT_S)
+        for name in silent.keys() - self._said:
+            _LOG.warning(f"{name} has not answered for {SILENT_S:.0f} s")
+        self._said = set(silent)
 
 
 def _check_endings(options: Options) -> None:

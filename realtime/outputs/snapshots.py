@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +31,12 @@ class Snapshots:
             kept = self._last.frame.image if self._last is not None else np.empty_like(image)
             np.copyto(kept, image)
             self._last = replace(result, frame=replace(result.frame, image=kept))
+
+    def with_last(self, use: Callable[[Result], object]) -> None:
+        """Call ``use`` with the last result, where there is one; it may not keep it."""
+        with self._lock:
+            if self._last is not None:
+                use(self._last)
 
     def save(self) -> Path:
         """Write the last result as a PNG into the working folder and return its path.

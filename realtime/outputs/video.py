@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 import threading
 from collections.abc import Iterable
 from fractions import Fraction
@@ -21,7 +23,10 @@ from common.arrays import ImageArray
 from common.errors import UserError
 from common.files import check_writable, reason_of
 
+_LOG = logging.getLogger(__name__)
+
 _TIME_BASE = Fraction(1, 90_000)
+_LONGEST_FRAME = 2**31 - 1  # in units of the time base, 6.6 hours: what an MP4 can say
 _KEY_FRAMES_EVERY = 60  # pictures; a killed program loses what came since the last one, about 2 s
 # The file grows in fragments, each playable as soon as it is on the disk; closing turns it into an ordinary MP4, which
 # players can wind through.
@@ -35,13 +40,14 @@ _ENCODER_OPTIONS = {"preset": "superfast", "tune": "zerolatency", "crf": "23", "
 class VideoRecorder:
     """Writes pictures to ``path``, an MP4 (H.264, yuv420p, variable frame rate). ``fps`` is only a hint to the encoder.
 
-    The first picture gives the size; a killed program leaves a playable file. ``write`` and ``close`` may come from
+    The video begins at ``zero_s`` seconds of that clock, with the first picture; None: when that comes. It gives the size; a
+    killed program leaves a playable file. ``write`` and ``close`` may come from
     different threads. Nothing is written, and a file that was there is kept, until the first picture comes.
 
     Raises UserError when ``path`` cannot be written: known here, before a camera starts.
     """
 
-    def __init__(self, path: str | Path, fps: float = 30.0) -> None:
+    def __init__(self, path: str | Path, fps: float = 30.0, zero_s: float | None = None) -> None:
         self.path = Path(path)
         check_writable(self.path)
         self._fps = Fraction(fps).limit_denominator(1001)
@@ -51,8 +57,10 @@ class VideoRecorder:
         self._reformatter = VideoReformatter()
         self._size = (0, 0)
         self._padded: ImageArray | None = None
-        self._first_s = 0.0
+        self._first_s = zero_s
         self._last_pts = -1
+        self.frames = 0
+        """Pictures written so far."""
         self._closed = False
 
     def __enter__(self) -> VideoRecorder:
@@ -75,12 +83,16 @@ class VideoRecorder:
             height, width = image.shape[:2]
             if self._size == (0, 0):
                 self._size = (width, height)
+            if self._first_s is None:
                 self._first_s = time_s
             if (width, height) != self._size or image.ndim != 3 or image.dtype != np.uint8:
                 raise ValueError(f"the recording takes uint8 pictures of {self._size}, got {image.dtype} {image.shape}")
             try:
                 stream = self._start() if self._stream is None else self._stream
+                if not self.frames and self._first_s < time_s:  # players, and the format, begin at 0
+                    self._mux(stream.encode(self._frame(image, self._first_s)))
                 self._mux(stream.encode(self._frame(image, time_s)))
+                self.frames += 1
             except (av.FFmpegError, OSError) as error:
                 raise self._broken(error) from None
 
@@ -105,7 +117,8 @@ class VideoRecorder:
         width, height = (length + length % 2 for length in self._size)  # colour is stored for 2x2 pixels
         if (width, height) != self._size:
             self._padded = np.empty((height, width, 3), np.uint8)
-        self._container = av.open(str(self.path), "w", format="mp4", options=_CONTAINER_OPTIONS)
+        # A relative name with a colon in it would be taken for an address.
+        self._container = av.open(os.path.abspath(self.path), "w", format="mp4", options=_CONTAINER_OPTIONS)
         stream = self._container.add_stream("libx264", rate=self._fps, options=_ENCODER_OPTIONS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
@@ -126,7 +139,13 @@ class VideoRecorder:
         frame = self._reformatter.reformat(
             wrapped, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
-        self._last_pts = max(round((time_s - self._first_s) / _TIME_BASE), self._last_pts + 1)
+        assert self._first_s is not None  # set by `write`
+        pts = round((time_s - self._first_s) / _TIME_BASE)
+        if self._last_pts >= 0 and pts - self._last_pts > _LONGEST_FRAME:
+            _LOG.warning(f"{self.path}: a gap of {(pts - self._last_pts) * float(_TIME_BASE):.0f} s is closed")
+            closed_pts = self._last_pts + round(1 / self._fps / _TIME_BASE)
+            self._first_s, pts = time_s - float(closed_pts * _TIME_BASE), closed_pts
+        self._last_pts = max(pts, self._last_pts + 1)
         frame.pts, frame.time_base = self._last_pts, _TIME_BASE
         return frame
 

@@ -12,6 +12,7 @@ from body.rotations import matrix_to_axis_angle
 from common.arrays import FloatArray
 from common.camera import Camera
 from engines.engine import Engine, EngineError
+from engines.finite import NonFiniteError
 from realtime.records import BodyEstimate, Flow, Keypoints, PosePrediction
 from realtime.stages.engine_body import Poser
 from realtime.stages.flow import cell_means
@@ -80,7 +81,7 @@ class BodyRegressor:
         """What the network says of one person at ``time_s`` of the source's clock, in the terms of the body that is posed.
 
         ``flow`` is the motion around this person since the frame before; it counts when this person was seen in that frame
-        too.
+        too. Raises `engines.finite.NonFiniteError` where the answer cannot be; the person then begins anew.
         """
         memory = self._memories.get(keypoints.person)
         if memory is None or not 0 < time_s - memory.time_s < 2.0:
@@ -97,7 +98,11 @@ class BodyRegressor:
         }
         if self._cells:
             feeds |= self._motion(flow, dt, camera)
-        out = self._engine.infer(feeds)
+        try:
+            out = self._engine.infer(feeds)
+        except NonFiniteError:
+            del self._memories[keypoints.person]  # the state may be what made it so
+            raise
         memory.state = out["next_state"]
         # A person's shape does not change: average what is said of it, the newest counting at least 2 %.
         memory.weight = min(memory.weight + 1.0, 50.0)

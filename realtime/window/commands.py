@@ -44,6 +44,10 @@ class WindowCommands:
         if (recorder := self._recorder) is not None:  # may be closed meanwhile; then this writes nothing
             recorder.write(self._annotate(result), result.frame.time_s)
 
+    def show_again(self, show: Callable[[Result], object]) -> None:
+        """Call ``show`` with the last result that was on the screen, where there is one."""
+        self._snapshots.with_last(show)
+
     def obey(self, command: str) -> None:
         """Carry out ``command``. One that fails is logged as a warning and ends nothing; unknown ones do nothing."""
         try:
@@ -69,4 +73,4 @@ class WindowCommands:
         else:
             finished, self._recorder = self._recorder, None
             finished.close()
-            _LOG.info("recording finished")
+            _LOG.info("recording finished" if finished.frames else "nothing was recorded: no frame came meanwhile")

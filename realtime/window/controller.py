@@ -66,6 +66,7 @@ class MeshWindow:
         width, height = image_size
         view = camera or Camera(1.2 * height, 1.2 * height, (width - 1) / 2, (height - 1) / 2)
         context = multiprocessing.get_context("spawn")
+        self._showing = threading.Lock()
         self._wake = context.Semaphore(0)  # not an Event: the lock inside one could be held by a process that is killed
         self._link, theirs = context.Pipe()
         self._process = context.Process(
@@ -94,8 +95,8 @@ class MeshWindow:
         code = self._process.exitcode
         raise UserError(failure or f"the window's process ended at once (exit code {code}): use --view none")
 
-    def show(self, result: Result, figures: Figures | None = None) -> bool:
-        """Publish a result: its image, people, and the line of ``figures``. Newest wins; call it from one thread.
+    def show(self, result: Result, figures: Figures | str | None = None) -> bool:
+        """Publish a result: its image, people, and the line of ``figures``. Newest wins.
 
         Returns False, and does nothing, once the window is closed. Raises ``ValueError`` for an image or bodies of
         another size than the window was made for.
@@ -103,7 +104,8 @@ class MeshWindow:
         if self.closed:
             return False
         bodies = [(body.person, body.transl, body.vertices) for body in result.people]
-        self._memory.write(result.frame.image, result.camera, bodies, "" if figures is None else str(figures))
+        with self._showing:
+            self._memory.write(result.frame.image, result.camera, bodies, "" if figures is None else str(figures))
         self._wake.release()
         return True
 
@@ -111,6 +113,14 @@ class MeshWindow:
     def closed(self) -> bool:
         """True once the user closed the window, its process died, or ``close`` was called. Costs nothing to ask."""
         return self._listener.closed.is_set()
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the window's process died, rather than being closed by the user or by `close`."""
+        if not self.closed or self._listener.closing:
+            return False
+        self._process.join(1.0)  # it has closed its end of the link: it is as good as gone
+        return self._process.exitcode != 0
 
     def events(self) -> Iterator[str]:
         """Commands since the last call, oldest first, without waiting: "q" quit (also when the window went away by

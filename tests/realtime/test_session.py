@@ -93,7 +93,7 @@ class Keyboard:
     keys: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, *arguments: object) -> None:
-        self.closed = False
+        self.closed = self.crashed = False
         self._left = list(self.keys)
         self._pressed: list[str] = []
 

@@ -1,0 +1,58 @@
+"""Answers that are no numbers, or absurd ones, are caught where they come from."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.engine import Arrays, Engine, EngineError
+
+_LOG = logging.getLogger(__name__)
+
+LARGEST: Final = 1e6
+"""No network here has an honest answer beyond: pixels, metres, logits."""
+
+
+class NonFiniteError(EngineError):
+    """A network answered NaN, infinity or something absurdly large."""
+
+
+class FiniteEngine(Engine):
+    """``engine``, whose answers are checked: NaN, infinity and what is larger than `LARGEST` never leave it.
+
+    A bad answer is replaced by one that is ``instead`` everywhere; None: `infer` raises `NonFiniteError`. ``bad_answers``
+    counts them; the first one is logged. Closes ``engine``. ``name`` is what the log calls it.
+    """
+
+    def __init__(self, engine: Engine, name: str, instead: float | None) -> None:
+        self._engine, self._name, self._instead = engine, name, instead
+        self.runtime, self.device = engine.runtime, engine.device
+        self.inputs, self.outputs = engine.inputs, engine.outputs
+        self.bad_answers = 0
+
+    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        """As the engine, with finite answers. Raises `NonFiniteError` too, where nothing stands in for a bad one."""
+        answer = self._engine.infer(feeds)
+        bad = [name for name, array in answer.items() if not _is_sound(array)]
+        if not bad:
+            return answer
+        self.bad_answers += 1
+        if self.bad_answers == 1:
+            _LOG.warning(
+                f"{self._name} answered with numbers that cannot be ({', '.join(bad)}); such answers do not count"
+            )
+        if self._instead is None:
+            raise NonFiniteError(f"{self._name} answered with numbers that cannot be")
+        return {name: np.full_like(array, self._instead) for name, array in answer.items()}
+
+    def close(self) -> None:
+        """Free what the engine holds."""
+        self._engine.close()
+
+
+def _is_sound(array: NDArray[Any]) -> bool:
+    # Written so that NaN fails too; the maximum of an array with a NaN in it is NaN.
+    return array.dtype.kind != "f" or not array.size or bool(np.abs(array).max() <= LARGEST)

@@ -16,16 +16,17 @@ from engines.finite import FiniteEngine
 from engines.plans import PlanPolicy
 from engines.registry import open_engine, why_no_tensorrt
 from realtime.options import KeypointModel, Options
+from realtime.stages.detection import PersonDetector
 from realtime.stages.engine_body import Poser, open_engine_body
 from realtime.stages.flow import CropFlow, DisFlow, RaftFlow
-from realtime.stages.keypoints import MoveNet, PersonDetector
+from realtime.stages.keypoints import MoveNet
 from realtime.stages.regressor import BodyRegressor
 from realtime.stages.tracking import Tracker
 
 _LOG = logging.getLogger(__name__)
 
 KEYPOINT_MODELS: Final[dict[KeypointModel, str]] = {"fast": "movenet-lightning", "accurate": "movenet-thunder"}
-DETECTOR: Final = "blazepose-detector"
+DETECTOR: Final = "movenet-multipose"
 FLOW_MODEL: Final = "raft-small"
 
 _NOBODY: Final = -100.0

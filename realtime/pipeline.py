@@ -313,7 +313,7 @@ class Pipeline:
         try:
             while True:
                 frame = self._waiting.get()
-                boxes = tuple(self._tracker.boxes)
+                boxes = tuple(self._tracker.regions(frame))
                 asked = previous is not None and bool(boxes) and self._flow is not None
                 if asked and previous is not None:
                     self._flow_request.put(_FlowRequest(previous, frame, boxes))

@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training/datasets": {"common", "body", "training/motion"},
     "training/evaluation": {
         *("common", "body", "formats", "realtime"),
-        *("training/motion", "training/networks", "training/simulation", "training/datasets"),
+        *("training/motion", "training/networks", "training/simulation", "training/synth", "training/datasets"),
     },
     "training/noise_measurement": {
         *("common", "engines", "body", "formats", "realtime"),

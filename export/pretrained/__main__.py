@@ -17,7 +17,7 @@ from export.pretrained.parity import Difference, compare, sample_images
 from export.pretrained.recipes import RECIPES, Recipe
 from export.pretrained.sources import default_cache, read_members
 
-_NEEDED = ("tensorflow", "tf2onnx", "tflite")
+_NEEDED = ("tensorflow", "tf2onnx")
 
 
 class ParityError(UserError, RuntimeError):

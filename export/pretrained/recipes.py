@@ -1,6 +1,6 @@
 """How each shipped model is made from its package: the source as something to run, and the source as ONNX.
 
-TensorFlow, tf2onnx and tflite are imported only when a recipe is used.
+TensorFlow and tf2onnx are imported only when a recipe is used.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,8 @@ from engines.manifest import Origin
 from export.conversion.onnx_tools import IR_VERSION, MAX_OPSET
 from export.manifest import ModelCard
 from export.pretrained.parity import Feed, Image, Network
-from export.pretrained.sources import HUMAN_MODELS, MEDIAPIPE_POSE, Member
+from export.pretrained.sources import HUMAN_MODELS, Member
 from export.pretrained.tfjs import to_graph_def
-from export.pretrained.tflite_graph import read_tflite
-from export.pretrained.tflite_to_onnx import tflite_to_onnx
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,8 @@ class Recipe:
         return ModelCard(self.name, self.kind, origin, self.licence, command, self.notes)
 
 
-def _convert_tfjs(contents: tuple[bytes, ...]) -> Converted:
+def _convert_tfjs(contents: tuple[bytes, ...], size: int | None = None) -> Converted:
+    """``size`` fixes the side of an image whose size the source leaves open: what follows from it becomes constant."""
     import tensorflow as tf
     import tf2onnx
 
@@ -67,7 +67,12 @@ def _convert_tfjs(contents: tuple[bytes, ...]) -> Converted:
     description, weights = contents
     parsed = json.loads(description)
     graph_def = to_graph_def(parsed, weights)
-    inputs, outputs = list(parsed["signature"]["inputs"]), list(parsed["signature"]["outputs"])
+    for node in graph_def.node:
+        if size is not None and node.op == "Placeholder":
+            node.attr["shape"].shape.CopyFrom(tf.TensorShape([1, size, size, 3]).as_proto())
+    inputs, outputs = (
+        [tensor["name"] for tensor in parsed["signature"][part].values()] for part in ("inputs", "outputs")
+    )
     graph = tf.Graph()
     with graph.as_default():
         tf.import_graph_def(graph_def, name="")
@@ -81,47 +86,56 @@ def _convert_tfjs(contents: tuple[bytes, ...]) -> Converted:
     return Converted(run, model)
 
 
-def _convert_tflite(contents: tuple[bytes, ...]) -> Converted:
-    import tensorflow as tf
-
-    (data,) = contents
-    interpreter = tf.lite.Interpreter(model_content=data, num_threads=1)
-    interpreter.allocate_tensors()
-    (image,) = interpreter.get_input_details()
-    names = {"input_1": "image", "Identity": "boxes", "Identity_1": "scores"}
-
-    def run(feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        interpreter.set_tensor(image["index"], feeds["image"].transpose(0, 2, 3, 1))
-        interpreter.invoke()
-        details = interpreter.get_output_details()
-        return {names[detail["name"]]: interpreter.get_tensor(detail["index"]) for detail in details}
-
-    return Converted(run, tflite_to_onnx(read_tflite(data), names))
-
-
 def _feed_movenet(image: Image) -> dict[str, NDArray[Any]]:
     return {"input:0": image.astype(np.int32)[None]}
 
 
-def _feed_detector(image: Image) -> dict[str, NDArray[Any]]:
-    return {"image": np.ascontiguousarray((image.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1))[None]}
-
-
 def _movenet(name: str, size: int, json_sha256: str, bin_sha256: str) -> Recipe:
+    """One person in the middle of a crop."""
+    return _tfjs(
+        name,
+        "keypoints",
+        size,
+        (json_sha256, bin_sha256),
+        "17 COCO keypoints (1, 1, 17, 3): y and x in 0..1 of the image, score in 0..1",
+        _convert_tfjs,
+    )
+
+
+def _multipose(size: int, json_sha256: str, bin_sha256: str) -> Recipe:
+    """Up to six people anywhere in the image, whose size is fixed here: TensorRT wants to know it, and so does TopK."""
+    return _tfjs(
+        "movenet-multipose",
+        "detector",
+        size,
+        (json_sha256, bin_sha256),
+        "six people (1, 6, 56): 17 times y and x in 0..1 of the image and score, then the box (top, left, bottom, right) "
+        "and the person's score in 0..1",
+        partial(_convert_tfjs, size=size),
+    )
+
+
+def _tfjs(
+    name: str,
+    kind: str,
+    size: int,
+    sha256: tuple[str, str],
+    gives: str,
+    convert: Callable[[tuple[bytes, ...]], Converted],
+) -> Recipe:
     return Recipe(
         name=name,
-        kind="keypoints",
+        kind=kind,
         members=(
-            Member(HUMAN_MODELS, f"package/models/{name}.json", json_sha256),
-            Member(HUMAN_MODELS, f"package/models/{name}.bin", bin_sha256),
+            Member(HUMAN_MODELS, f"package/models/{name}.json", sha256[0]),
+            Member(HUMAN_MODELS, f"package/models/{name}.bin", sha256[1]),
         ),
         licence="Apache-2.0",
-        notes=f"int32 RGB image (1, {size}, {size}, 3) of 0..255 to 17 COCO keypoints (1, 1, 17, 3): "
-        "y and x in 0..1 of the image, score in 0..1",
+        notes=f"int32 RGB image (1, {size}, {size}, 3) of 0..255 to {gives}",
         size=size,
         tolerance=1e-3,
         feed=_feed_movenet,
-        convert=_convert_tfjs,
+        convert=convert,
     )
 
 
@@ -140,23 +154,10 @@ RECIPES = {
             "7ac4e2a8449fc279f71b8b0ba52f7c5daafc124ce9b6bf7549289ca432e342b6",
             "a2925747fccaf737c0f20eacdeff919efd5d514e90242397002a0de349dff18c",
         ),
-        Recipe(
-            name="blazepose-detector",
-            kind="detector",
-            members=(
-                Member(
-                    MEDIAPIPE_POSE,
-                    "package/pose_solution_packed_assets.data",
-                    "a63c614bef30d35947f13be361820b1e4e3bec9cfeebf4d11216a18373108e85",
-                ),
-            ),
-            licence="Apache-2.0",
-            notes="float32 RGB image (1, 3, 224, 224) of -1..1 to boxes (1, 2254, 12) in pixels from their anchors "
-            "and score logits (1, 2254, 1)",
-            size=224,
-            tolerance=1e-2,
-            feed=_feed_detector,
-            convert=_convert_tflite,
+        _multipose(
+            256,
+            "3c76e18669efc50148b28d0be97db491dc055cb2be292d248ec129031c5aa5de",
+            "19828492d4a69c2e08915916c70f4d22c421c3b59152dfa5601834fc54f54118",
         ),
     )
 }

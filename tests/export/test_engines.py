@@ -68,9 +68,9 @@ def test_the_body_is_full_float32_in_every_precision(fake_gpu: FakeGpu) -> None:
 def test_the_command_says_what_it_did(fake_gpu: FakeGpu, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "plans"
     for expected in ("built in", "was there"):
-        main("fp32", "blazepose-detector", output=folder)
+        main("fp32", "movenet-multipose", output=folder)
         lines = capsys.readouterr().out.splitlines()
-        assert lines[0].startswith("blazepose-detector")
+        assert lines[0].startswith("movenet-multipose")
         assert expected in lines[0]
         assert lines[1] == f"in {folder}"
     assert len(list(folder.glob("*.plan"))) == 1

@@ -48,8 +48,7 @@ class FakeTracker:
         self.seen: list[tuple[int, int]] = []
         self._work = work
 
-    @property
-    def boxes(self) -> list[tuple[int, Box]]:
+    def regions(self, frame: Frame) -> list[tuple[int, Box]]:
         return [(0, Box(32, 24, 40))] if self.seen else []
 
     def update(self, frame: Frame) -> list[Keypoints]:

@@ -21,8 +21,10 @@ from realtime.records import Box, Frame
 from realtime.sources import open_source
 from realtime.sources.source import Source
 from realtime.stages.crops import Cropper
+from realtime.stages.detection import PersonDetector
 from realtime.stages.flow import DisFlow, cell_means
-from realtime.stages.keypoints import MoveNet, PersonDetector
+from realtime.stages.keypoints import MoveNet
+from realtime.stages.regions import region_of
 from realtime.stages.tracking import Tracker
 from training.networks.inputs import FLOW_CELLS, IMAGE_SIDE, Observation
 
@@ -71,7 +73,7 @@ def observe_video(path: Path, focal: float | None = None, most: int | None = Non
     stretches: list[list[_Row]] = []
     with (
         open_engine("movenet-lightning") as keypoints,
-        open_engine("blazepose-detector") as detector,
+        open_engine("movenet-multipose") as detector,
         open_source(str(path)) as source,
     ):
         camera = camera_for(source.size, None, focal)
@@ -79,14 +81,15 @@ def observe_video(path: Path, focal: float | None = None, most: int | None = Non
         previous: Frame | None = None
         last = -1
         for frame in _frames(source, most):
-            boxes = dict(tracker.boxes)
+            boxes = dict(tracker.regions(frame))
             people = tracker.update(frame)
             if not people:
                 previous, last = frame, -1
                 continue
             person = people[0]
             # A newly detected person has no earlier region, hence no flow yet.
-            box = boxes.get(person.person) or dict(tracker.boxes)[person.person]
+            box = boxes.get(person.person) or region_of(person.points, person.confidence, *source.size)
+            assert box is not None, "somebody was seen there"
             motion = None
             if previous is not None and person.person == last and person.person in boxes:
                 motion = cell_means(flow(previous, frame, box), FLOW_CELLS)

@@ -1,4 +1,4 @@
-"""Command line: ``python -m training.evaluation synthetic | datasets | reference``."""
+"""Command line: ``python -m training.evaluation synthetic | datasets | reference | tracking``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from common.errors import exit_with_one_line
 from training.evaluation.datasets import score_dataset
 from training.evaluation.reference import score_against_reference
 from training.evaluation.synthetic import score_synthetic
+from training.evaluation.tracking import score_tracking
 
 app = typer.Typer(help="Scores of regressors and of saved motions.", add_completion=False, no_args_is_help=True)
 app.command("synthetic")(score_synthetic)
 app.command("datasets")(score_dataset)
 app.command("reference")(score_against_reference)
+app.command("tracking")(score_tracking)
 
 if __name__ == "__main__":
     with exit_with_one_line():

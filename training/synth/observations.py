@@ -20,7 +20,7 @@ from common.arrays import FloatArray, ImageArray
 from realtime.records import Box, Flow, Frame
 from realtime.stages.crops import Cropper
 from realtime.stages.flow import SIZE, CropFlow, DisFlow
-from realtime.stages.tracking import region_of
+from realtime.stages.regions import region_of
 from training.simulation.detector_noise import NoiseSampler
 from training.synth.render import BLOCK, Renderer, Sensor, crop_viewport, region_viewport
 

@@ -191,7 +191,7 @@ class SceneSampler:
                 room = self._textured_room(
                     world_to_camera, camera_path, views.pelvis[row].numpy(), self._wall_atlas(textured)
                 )
-                harmonics = _sample_light(self.rng)
+                harmonics = sample_light(self.rng)
             scenes.append(
                 Scene(
                     size=(int(views.size[row, 0]), int(views.size[row, 1])),
@@ -200,7 +200,7 @@ class SceneSampler:
                     dt=window.dt[row].numpy(),
                     rotation=world_to_camera,
                     centre=camera_path,
-                    mesh=_join(self.arrays, vertices, appearance, self._parts, occluders),
+                    mesh=join_meshes(self.arrays, vertices, appearance, self._parts, occluders),
                     room=room,
                     harmonics=harmonics,
                     rotations=rotations[row].numpy(),
@@ -311,7 +311,7 @@ def _cached_sky_box(name: str) -> NDArray[np.uint8]:
     return sky_box(next(place.image for place in panoramas() if place.name == name))
 
 
-def _sample_light(rng: np.random.Generator) -> FloatArray:
+def sample_light(rng: np.random.Generator) -> FloatArray:
     """Random light in the world frame, harmonics (3, 9) BGR: from above, with random softness and tint."""
     direction = rng.normal(size=3)
     direction[1] = abs(direction[1]) + 0.2
@@ -338,7 +338,7 @@ def uniform_appearance(vertices: int, faces: int) -> Appearance:
     )
 
 
-def _join(
+def join_meshes(
     arrays: BodyArrays, skin: FloatArray, appearance: Appearance, parts: NDArray[np.int32], occluders: list[Occluder]
 ) -> Mesh:
     """One mesh of the person and all occluders."""

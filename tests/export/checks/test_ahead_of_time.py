@@ -47,7 +47,7 @@ def test_every_network_builds(name: str, precision: Precision) -> None:
 
 
 def test_lower_precision_makes_a_smaller_engine() -> None:
-    network = NETWORKS["blazepose-detector"]
+    network = NETWORKS["movenet-multipose"]
     sizes = [build(convert(network, precision, invented(network)).data, "x").size for precision in PRECISIONS]
     assert sizes[1] < 0.7 * sizes[0]
     assert sizes[2] < sizes[0]

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from realtime.stages import tracking  # noqa: E402
+from realtime.stages import regions as live  # noqa: E402
 from training.simulation.regions import regions  # noqa: E402
 
 
@@ -20,11 +20,11 @@ def test_regions_follow_the_tracker() -> None:
     confidence[4:7, 5:13] = 0.1  # nothing but the head and feet
     confidence[4:7, :5] = 0.8
     found = regions(torch.from_numpy(points)[None], torch.from_numpy(confidence)[None], torch.tensor([[640.0, 480.0]]))
-    box = tracking.region_of(points[0], confidence[0], 640, 480)
+    box = live.region_of(points[0], confidence[0], 640, 480)
     for t in range(1, 12):
         assert box is not None
         np.testing.assert_allclose(found[0, t].numpy(), box, rtol=1e-4)
-        box = tracking.region_of(points[t], confidence[t], 640, 480, box)
+        box = live.region_of(points[t], confidence[t], 640, 480, box)
 
 
 def test_who_is_not_seen_keeps_the_region() -> None:

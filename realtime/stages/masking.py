@@ -1,0 +1,60 @@
+"""Hiding one person from a network that is to look at another: who stands in the same region is blurred."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from common.arrays import FloatArray, ImageArray
+from realtime.records import Box
+from realtime.stages.crops import crop_matrix
+from realtime.stages.similarity import pixels_per_metre
+
+_LIMBS = ((5, 7), (7, 9), (6, 8), (8, 10), (11, 13), (13, 15), (12, 14), (14, 16), (5, 6), (11, 12), (5, 11), (6, 12))
+_LIMB_M, _HEAD_M = 0.17, 0.16
+"""How thick a limb is drawn, and a head's radius, metres."""
+_OWN = 1.3  # the own outline is drawn so much thicker: what may be the person's stays
+_SEEN = 0.15
+
+
+class Outline(NamedTuple):
+    """Where somebody is believed to be: COCO-17 ``points`` (17, 2) image px with ``confidence`` (17,)."""
+
+    points: FloatArray
+    confidence: FloatArray
+
+
+def hide(crop: ImageArray, box: Box, own: Outline, others: tuple[Outline, ...]) -> None:
+    """Blur ``others`` in the square ``crop`` of ``box``, in place, but for what ``own`` covers."""
+    size = len(crop)
+    mask: ImageArray = np.zeros((size, size), np.uint8)
+    matrix = crop_matrix(box, size)
+    for other in others:
+        _draw(mask, matrix, other, 255, 1.0)
+    if not mask.any():
+        return
+    _draw(mask, matrix, own, 0, _OWN)
+    blurred = cv2.blur(crop, (size // 4, size // 4))
+    np.copyto(crop, blurred, where=mask[..., None] > 0)
+
+
+def _draw(mask: ImageArray, matrix: NDArray[np.float64], outline: Outline, value: int, factor: float) -> None:
+    points = outline.points @ matrix[:, :2].T + matrix[:, 2]
+    # Far outside of the crop the numbers mean nothing to OpenCV.
+    points = np.clip(points, -4 * len(mask), 5 * len(mask))
+    place = np.rint(points).astype(int)
+    seen = outline.confidence > _SEEN
+    scale = pixels_per_metre(points.astype(np.float32), outline.confidence) * factor
+    thick = max(int(_LIMB_M * scale), 2)
+    for a, b in _LIMBS:
+        if seen[a] and seen[b]:
+            cv2.line(mask, place[a].tolist(), place[b].tolist(), value, thick)
+    if seen[[5, 6, 11, 12]].all():
+        cv2.fillConvexPoly(mask, place[[5, 6, 12, 11]], value)
+    face = points[:5][seen[:5]]
+    if len(face):
+        centre = np.rint(face.mean(0)).astype(int).tolist()
+        cv2.circle(mask, centre, max(int(_HEAD_M * scale), 2), value, -1)

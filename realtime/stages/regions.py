@@ -1,0 +1,73 @@
+"""Where to look for a person's keypoints next: the square region around those that were found last."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from common.arrays import FloatArray
+from realtime.records import Box
+from realtime.stages.region_limits import (
+    FACE,
+    HEAD_ROOM,
+    LEAST_PX,
+    MARGIN,
+    MOST,
+    SHOULDER_ROOM,
+    SHOULDERS,
+    SHRINK,
+    TORSO,
+    TORSO_ROOM,
+    VISIBLE,
+)
+
+_UPPER = [0, 1, 2, 3, 4, 5, 6]  # face and shoulders
+
+
+def mean_confidence(confidence: FloatArray) -> float:
+    """Mean confidence of the six surest keypoints: a half-visible person counts, a coat on a chair does not."""
+    return float(np.sort(confidence)[-6:].mean())
+
+
+def has_head(confidence: FloatArray, least: float) -> bool:
+    """Whether face or shoulders are there: table legs look like shins to the network, but nothing looks like a head."""
+    return float(np.sort(confidence[_UPPER])[-3:].mean()) >= least
+
+
+def region_of(
+    points: FloatArray, confidence: FloatArray, width: int, height: int, last: Box | None = None
+) -> Box | None:
+    """The square region to look at next, from keypoints (17, 2) px and the ``last`` region; None where too few are seen."""
+    seen = confidence > VISIBLE
+    if seen.sum() < 3:
+        return None
+    low, high = points[seen].min(0), points[seen].max(0)
+    # The detector names points of cut-off limbs just beyond the picture; a region out there shows nothing.
+    low, high = np.maximum(low, 0), np.minimum(high, [width - 1, height - 1])
+    centre = (low + high) / 2
+    size = float((high - low).max()) * MARGIN
+    torso = points[TORSO][seen[TORSO]]
+    if len(torso) >= 3:  # limbs that are not seen yet may reach this far
+        size = max(size, TORSO_ROOM * float(np.ptp(torso, axis=0).max()))
+    if seen[SHOULDERS].all():
+        size = max(size, SHOULDER_ROOM * float(np.linalg.norm(points[5] - points[6])))
+    face = points[FACE][seen[FACE]]
+    if len(face) >= 3:  # whatever hides the rest: a body of this head's size goes with it
+        head = float(np.ptp(face, axis=0).max())
+        size = max(size, HEAD_ROOM * head)
+        if len(torso) < 2:
+            centre = centre + np.array([0.0, 1.5 * head])
+    if last is not None:
+        size = max(size, SHRINK * last.size)
+    size = max(size, LEAST_PX)
+    return Box(float(centre[0]), float(centre[1]), min(size, MOST * max(width, height)))
+
+
+def same_place(a: Box, b: Box, share: float) -> bool:
+    """Whether two regions are of one size, roughly, and their centres nearer than ``share`` of it."""
+    size = max(a.size, b.size)
+    return abs(a.x - b.x) < share * size and abs(a.y - b.y) < share * size and min(a.size, b.size) > 0.4 * size
+
+
+def widened(box: Box, width: int, height: int, factor: float = 1.15) -> Box:
+    """A wider region at the same place, for one who was not seen, in a picture of ``width`` and ``height`` px."""
+    return Box(box.x, box.y, min(box.size * factor, MOST * max(width, height)))

@@ -1,0 +1,85 @@
+"""Noticing that the film goes on somewhere else: a hard cut, told from motion, from a turning camera and from a flash.
+
+A picture is compared with the one before it in two ways that fail apart. Where things are: phase correlation of thumbnails,
+which a moving camera shifts but does not change, and a flash brightens but does not move. Which colours there are, but for
+their brightness: a fast pan tears the first, not the second. Only where neither goes on is it a cut.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+from common.arrays import FloatArray, ImageArray
+
+_SIDE: Final = 64  # the longer one of a thumbnail, px
+_STRUCTURE, _COLOURS = 0.5, 0.97
+"""Below both it is a cut. In twelve real clips no frame fell below 0.79 and 0.99; between clips of different places the
+structure is at most 0.43, with colours of 0.92 and less."""
+
+
+class SceneCut:
+    """Compares each picture with the last one. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._thumbnail: ImageArray | None = None
+        self._colours: FloatArray | None = None
+        self.structure, self.colours = 1.0, 1.0
+        """How alike the last two pictures were, 0..1; the structure counts as 1 where the colours say enough."""
+
+    def __call__(self, image: ImageArray) -> bool:
+        """Whether a new scene begins with this BGR ``image``."""
+        height, width = image.shape[:2]
+        scale = _SIDE / max(height, width)
+        size = max(round(width * scale), 16), max(round(height * scale), 16)
+        # Every few pixels are enough, and the whole of a large picture would take milliseconds.
+        step = max(min(height, width) // (2 * min(size)), 1)
+        thumbnail = np.asarray(cv2.resize(image[::step, ::step], size, interpolation=cv2.INTER_AREA), np.uint8)
+        colours = _chromaticity(thumbnail)
+        last, last_colours = self._thumbnail, self._colours
+        self._thumbnail, self._colours = thumbnail, colours
+        self.structure = self.colours = 1.0
+        if last is None or last_colours is None or last.shape != thumbnail.shape:
+            return False
+        self.colours = float(np.sqrt(colours * last_colours).sum())
+        if self.colours >= _COLOURS:
+            return False
+        self.structure = _overlap(_edges(last), _edges(thumbnail))
+        return self.structure < _STRUCTURE
+
+
+def _edges(thumbnail: ImageArray) -> FloatArray:
+    """The size of the gradient, of zero mean and unit deviation."""
+    grey = cv2.GaussianBlur(cv2.cvtColor(thumbnail, cv2.COLOR_BGR2GRAY), (3, 3), 0).astype(np.float32)
+    edges = np.sqrt(cv2.Sobel(grey, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(grey, cv2.CV_32F, 0, 1) ** 2)
+    # A few hard edges shall not decide alone, nor the noise of a flat wall.
+    edges = np.sqrt(edges + 16)
+    return np.asarray((edges - edges.mean()) / max(float(edges.std()), 1e-3), np.float32)
+
+
+def _chromaticity(thumbnail: ImageArray) -> FloatArray:
+    """Histogram (256,) of the shares of blue and green in each pixel, which do not change with the light's strength."""
+    pixels = thumbnail.reshape(-1, 3).astype(np.float32) + 8
+    share = pixels[:, :2] / pixels.sum(1, keepdims=True)
+    place = np.clip((share - 0.13) / 0.4 * 16, 0, 15).astype(np.intp)
+    counts = np.bincount(place[:, 0] * 16 + place[:, 1], minlength=256).reshape(16, 16).astype(np.float32)
+    histogram = np.asarray(cv2.GaussianBlur(counts, (3, 3), 0), np.float32).ravel()
+    return histogram / max(float(histogram.sum()), 1e-6)
+
+
+def _overlap(last: FloatArray, now: FloatArray) -> float:
+    """Correlation of two thumbnails where they overlap, at the shift that fits them best or at none."""
+    best = float((last * now).mean())
+    height, width = last.shape
+    # OpenCV multiplies the window into what it is given.
+    (x, y), _ = cv2.phaseCorrelate(last.copy(), now.copy(), cv2.createHanningWindow((width, height), cv2.CV_32F))
+    across, down = round(x), round(y)
+    if (across or down) and abs(across) < width // 2 and abs(down) < height // 2:
+        first = last[max(-down, 0) : height - max(down, 0), max(-across, 0) : width - max(across, 0)]
+        second = now[max(down, 0) : height - max(-down, 0), max(across, 0) : width - max(-across, 0)]
+        spread = float(first.std() * second.std())
+        if spread > 1e-6:
+            best = max(best, float(((first - first.mean()) * (second - second.mean())).mean()) / spread)
+    return best

@@ -1,0 +1,57 @@
+"""When and where the detector is asked, so that a newcomer is found soon and those who are followed never wait for long."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from realtime.records import Box
+from realtime.stages.detection import search_regions
+from realtime.stages.region_limits import MOST
+
+_SCOUT_S = 2.0
+"""While all who are wanted are followed: others are looked for so that nobody is taken for them."""
+_LIVE_S = 0.1  # live, while somebody is followed and more may come: one look in so many seconds
+_URGENT_LIVE_S = 0.06  # live, while people stand before one another
+
+
+class Search:
+    """Plans the detector's looks. With somebody to follow there is at most one in a frame.
+
+    Args:
+        width, height: of the picture, px.
+        thorough: no frame of a file may be left without an answer, whatever it costs.
+    """
+
+    def __init__(self, width: int, height: int, thorough: bool) -> None:
+        self._all = list(search_regions(width, height))
+        self._largest = MOST * max(width, height)
+        self._thorough = thorough
+        self._turn = 0
+        self._last_s = self._urgent_s = -math.inf
+
+    def plan(self, time_s: float, followed: bool, room: bool, urgent: Sequence[Box]) -> list[Box]:
+        """Regions to look at now: ``urgent`` are those of people about whom there is doubt; ``room``: more may be followed."""
+        if not followed:
+            self._last_s = time_s
+            return self._all if self._thorough else [self._next()]
+        if urgent and (self._thorough or not 0 <= time_s - self._urgent_s < _URGENT_LIVE_S):
+            self._urgent_s = time_s
+            return [self._around(urgent)]
+        wait_s = (0.0 if self._thorough else _LIVE_S) if room else _SCOUT_S
+        if 0 <= time_s - self._last_s < wait_s:
+            return []
+        self._last_s = time_s
+        return [self._next()] if room else self._all[:1]
+
+    def _next(self) -> Box:
+        """The whole picture every other time, for who comes near is soon large in it, and the tiles in turn."""
+        self._turn += 1
+        if self._turn % 2 or len(self._all) == 1:
+            return self._all[0]
+        return self._all[1 + (self._turn // 2 - 1) % (len(self._all) - 1)]
+
+    def _around(self, boxes: Sequence[Box]) -> Box:
+        left, right = min(b.x - b.size / 2 for b in boxes), max(b.x + b.size / 2 for b in boxes)
+        top, bottom = min(b.y - b.size / 2 for b in boxes), max(b.y + b.size / 2 for b in boxes)
+        return Box((left + right) / 2, (top + bottom) / 2, min(max(right - left, bottom - top), self._largest))

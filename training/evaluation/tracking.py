@@ -1,0 +1,208 @@
+"""Who was seen, and who was taken for whom: the whole program on several people.
+
+``python -m training.evaluation tracking`` renders people who cross at different depths (`training.synth.crowd`), lets the
+program follow them and compares with the truth. Identities are scored by py-motmetrics: IDF1 (Ristani et al. 2016), ID
+switches and mostly lost people (CLEAR MOT, Bernardin & Stiefelhagen 2008). With ``--video`` it says of real videos, whose
+truth nobody wrote down, how many were seen in how many frames, and how far each moved in depth.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from common.arrays import FloatArray, ImageArray
+from common.errors import UserError
+from realtime.options import Options
+from realtime.outputs.video import VideoRecorder
+from realtime.session import Session
+from training.synth.crowd import FPS, CrowdLabels, render_crowd, sample_crowd
+
+LEAST_PX = 80
+"""Height in the image from which on a person must be found."""
+LEAST_VISIBLE = 0.5
+"""Share of the keypoints that must be in the image and not behind somebody else."""
+_MATCH = 0.15
+"""Median distance of keypoints, as a share of the person's height in the image, below which a track is on a person."""
+_SEEN = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """What the program said: rows of one person in one frame each."""
+
+    frame: NDArray[np.int64]
+    person: NDArray[np.int64]
+    points: FloatArray
+    """(N, 17, 2) image px."""
+    confidence: FloatArray
+    """(N, 17)."""
+    depth: FloatArray
+    """(N,) of the pelvis, m."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingScore:
+    """One group of scenes. ``recall``, ``precision`` and ``idf1`` in 0..1; the rest are counts."""
+
+    people: int
+    scenes: int
+    frames: int
+    """Frames times people who must be seen in them."""
+    recall: float
+    precision: float
+    idf1: float
+    switches: int
+    mostly_lost: int
+    ids: int
+
+
+def follow(video: Path, persons: int, live: bool = False, frames: int | None = None) -> Tracks:
+    """Run the program on a video. Raises `UserError` as it does."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "motion.npz")
+        options = Options(source=str(video), persons=persons, save=path, view="none", live=live, frames=frames)
+        Session(options).run()
+        with np.load(path, allow_pickle=False) as motion:
+            seen = motion["person"] >= 0
+            return Tracks(
+                motion["frame"][seen].astype(np.int64),
+                motion["person"][seen].astype(np.int64),
+                motion["keypoints_px"][seen],
+                motion["keypoint_confidence"][seen],
+                motion["transl"][seen, 2],
+            )
+
+
+def distances(truth: FloatArray, points: FloatArray, confidence: FloatArray) -> FloatArray:
+    """Median distance (P, N) of keypoints, as a share of each person's height, between P people (P, 17, 2) and N tracks
+    (N, 17, 2) with ``confidence`` (N, 17); infinite where a track shows fewer than three keypoints."""
+    height = np.ptp(truth[..., 1], axis=1).clip(1)
+    gap = np.linalg.norm(truth[:, None] - points[None], axis=-1)
+    gap = np.where(confidence[None] > _SEEN, gap, np.nan)
+    enough = (confidence > _SEEN).sum(1) >= 3
+    result = np.full(gap.shape[:2], np.inf)
+    if enough.any():
+        result[:, enough] = np.nanmedian(gap[:, enough], axis=-1) / height[:, None]
+    return result
+
+
+def must_be_seen(labels: CrowdLabels) -> NDArray[np.bool_]:
+    """(T, P) who is tall enough in the image, and half visible."""
+    height = np.ptp(labels.points[..., 1], axis=-1)
+    return np.asarray((height >= LEAST_PX) & (labels.visible.mean(-1) >= LEAST_VISIBLE))
+
+
+def accumulate(labels: CrowdLabels, tracks: Tracks) -> object:
+    """A `motmetrics.MOTAccumulator` of one scene. People who need not be seen are neither missed nor false when seen.
+
+    Raises `UserError` where py-motmetrics is not installed.
+    """
+    try:
+        import motmetrics
+    except ImportError:
+        raise UserError("py-motmetrics is missing: pip install -e '.[dev]'") from None
+    result = motmetrics.MOTAccumulator(auto_id=True)
+    wanted = must_be_seen(labels)
+    for frame in range(len(labels.points)):
+        rows = np.flatnonzero(tracks.frame == frame)
+        gaps = distances(labels.points[frame], tracks.points[rows], tracks.confidence[rows])
+        gaps[gaps > _MATCH] = np.nan
+        scored = np.flatnonzero(wanted[frame])
+        rest = np.flatnonzero(~wanted[frame])
+        best = np.nanmin(np.where(np.isnan(gaps), np.inf, gaps)[scored], axis=0, initial=np.inf)
+        spare = np.nanmin(np.where(np.isnan(gaps), np.inf, gaps)[rest], axis=0, initial=np.inf)
+        kept = ~((spare < np.inf) & (spare <= best))
+        result.update(scored.tolist(), tracks.person[rows][kept].tolist(), gaps[np.ix_(scored, kept)])
+    return result
+
+
+def score(people: int, scenes: Sequence[tuple[CrowdLabels, Tracks]]) -> TrackingScore:
+    """The figures of several scenes with as many ``people``."""
+    import motmetrics
+
+    accumulators = [accumulate(*scene) for scene in scenes]
+    names = ["idf1", "recall", "precision", "num_switches", "mostly_lost", "num_objects"]
+    table = motmetrics.metrics.create().compute_many(
+        accumulators, metrics=names, names=[str(place) for place in range(len(scenes))], generate_overall=True
+    )
+    row = table.loc["OVERALL"]
+    return TrackingScore(
+        people,
+        len(scenes),
+        int(row["num_objects"]),
+        float(row["recall"]),
+        float(row["precision"]),
+        float(row["idf1"]),
+        int(row["num_switches"]),
+        int(row["mostly_lost"]),
+        sum(len(np.unique(tracks.person)) for _, tracks in scenes),
+    )
+
+
+def write_video(path: Path, frames: Sequence[ImageArray]) -> None:
+    """Frames as an MP4 that the program can read."""
+    with VideoRecorder(path, FPS) as video:
+        for number, image in enumerate(frames):
+            video.write(image, number / FPS)
+
+
+def describe(video: Path, tracks: Tracks) -> str:
+    """One row of Markdown about a real video."""
+    frames = int(tracks.frame.max()) + 1 if len(tracks.frame) else 0
+    count = np.bincount(tracks.frame, minlength=frames)
+    ids = [
+        f"{person}: {int((tracks.person == person).sum())} frames, {low:.1f}–{high:.1f} m"
+        for person in np.unique(tracks.person)
+        for low, high in [np.quantile(tracks.depth[tracks.person == person], [0.02, 0.98])]
+    ]
+    shares = ", ".join(f"{(count >= least).mean():.0%} ≥ {least}" for least in range(1, int(count.max(initial=0)) + 1))
+    return f"| {video.name} | {frames} | {shares} | {'; '.join(ids)} |"
+
+
+def score_tracking(
+    people: Annotated[str, typer.Option(help="how many people cross, with commas")] = "1,2,3,4,6",
+    scenes: Annotated[int, typer.Option(min=1, help="scenes of each number")] = 3,
+    frames: Annotated[int, typer.Option(min=10, help="frames of a scene")] = 90,
+    seed: Annotated[int, typer.Option(help="of the first scene")] = 0,
+    live: Annotated[bool, typer.Option(help="as from a camera: late frames are dropped")] = False,
+    video: Annotated[list[Path] | None, typer.Option(help="real videos instead of scenes")] = None,
+    persons: Annotated[int, typer.Option(min=1, max=6, help="people to follow in real videos")] = 2,
+    keep: Annotated[Path | None, typer.Option(help="folder for the rendered videos")] = None,
+) -> None:
+    """Recall and identities of several people, as Markdown."""
+    if video:
+        print("| video | frames | frames with so many people | ids |\n| --- | --- | --- | --- |")
+        for path in video:
+            print(describe(path, follow(path, persons, live)), flush=True)
+        return
+    print(
+        f"Visible: at least {LEAST_PX} px tall, half of the keypoints in the image and not behind somebody else.\n\n"
+        "| people | scenes | visible person-frames | recall | precision | IDF1 | id switches | mostly lost | ids given |\n"
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for count in [int(each) for each in people.split(",")]:
+            done = []
+            for place in range(scenes):
+                number = seed + 100 * count + place
+                scene, labels = sample_crowd(count, frames, number)
+                path = folder / f"crowd-{count}-{number}.mp4"
+                if not path.exists():
+                    write_video(path, render_crowd(scene, number))
+                done.append((labels, follow(path, count, live)))
+            one = score(count, done)
+            print(
+                f"| {one.people} | {one.scenes} | {one.frames} | {one.recall:.3f} | {one.precision:.3f} | {one.idf1:.3f} | "
+                f"{one.switches} | {one.mostly_lost} | {one.ids} |",
+                flush=True,
+            )

@@ -2,7 +2,7 @@
 
 ``python -m training.evaluation tracking`` renders people who cross at different depths (`training.synth.crowd`), lets the
 program follow them and compares with the truth. Identities are scored by py-motmetrics: IDF1 (Ristani et al. 2016), ID
-switches and mostly lost people (CLEAR MOT, Bernardin & Stiefelhagen 2008). With ``--video`` it says of real videos, whose
+switches and mostly lost people (CLEAR, Bernardin & Stiefelhagen 2008). With ``--video`` it says of real videos, whose
 truth nobody wrote down, how many were seen in how many frames, and how far each moved in depth.
 """
 

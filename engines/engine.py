@@ -57,6 +57,7 @@ class Engine(ABC):
     """What it runs on, in words."""
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    runs_to_warm_up = 1
 
     @abstractmethod
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
@@ -69,6 +70,12 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Free what the engine holds. Closing twice is harmless."""
+
+    def warm_up(self) -> None:
+        """Run the network on made-up inputs, so that what a first run sets up is not left to the first frame."""
+        feeds = {spec.name: np.ones([abs(size) for size in spec.shape], spec.dtype) for spec in self.inputs}
+        for _ in range(self.runs_to_warm_up):
+            self.infer(feeds)
 
     def check_feeds(self, feeds: Arrays) -> None:
         """Raise `EngineError` when ``feeds`` does not fit `inputs`."""

@@ -14,6 +14,7 @@ import logging
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from typing import Any, Literal
 from engines.cuda.driver import probe_gpu
 from engines.engine import EngineError
 from engines.machine_files import machine_signature, plans_folder, write_whole
+from engines.onnx_file import open_onnx
 from engines.tensorrt_api import load_tensorrt
 from engines.tensorrt_builder import BuildOptions, Precision, Progress, serialise
 
@@ -28,27 +30,36 @@ _LOG = logging.getLogger(__name__)
 
 __all__ = ["Plan", "PlanPolicy", "Target", "build_plan", "find_plans", "obtain_plan", "plans_folder"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a plan can run on: the version of TensorRT, and the GPU's name and compute capability (as "8.7")."""
+    """What a plan can run on: the version of TensorRT, and the GPU.
+
+    A GPU is known by its name, its compute capability (as "8.7"), its number of multiprocessors and its memory in GiB: all
+    boards of one family have the first two in common, and a plan's kernels were chosen for the others.
+    """
 
     tensorrt: str
     gpu: str
     sm: str
+    multiprocessors: int = 0
+    memory_gb: int = 0
 
     @staticmethod
     def here() -> Target:
         """This machine's. Raises `RuntimeMissingError` where TensorRT cannot run."""
         version = load_tensorrt().__version__
         gpu = probe_gpu()
-        return Target(version, gpu.name, gpu.sm)
+        return Target(version, gpu.name, gpu.sm, gpu.multiprocessors, gpu.memory_gb)
 
     def __str__(self) -> str:
         """The target as messages name it."""
-        return f"TensorRT {self.tensorrt} on {self.gpu} (SM {self.sm})"
+        return (
+            f"TensorRT {self.tensorrt} on {self.gpu} "
+            f"(SM {self.sm}, {self.multiprocessors} multiprocessors, {self.memory_gb} GB)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +157,8 @@ class PlanPolicy:
     """Which plans `obtain_plan` uses.
 
     Args:
-        precision: "auto" takes fp16 where such a plan has been built, else fp32.
+        precision: "auto" takes fp16 for networks that are known to keep their numbers in it, and where such a plan has been
+            built; else fp32.
         folder: where plans are kept. None: `plans_folder`.
         trust: load plans that this machine did not build.
         progress: see `engines.tensorrt_builder.Progress`.
@@ -201,7 +213,7 @@ def build_plan(
             _LOG.warning(f"{path.name} was made from something else: building it anew")
         except EngineError as error:
             _LOG.warning(f"{error}: building it anew")
-    _LOG.info(f"building {label} in {options.precision} for {here}: once, some minutes on a small device")
+    _LOG.info(f"building {label} in {options.precision} for {here}: once, {_expected_time(label, here, folder)}")
     timing_cache = folder / f"timing-{_slug(here.gpu)}.cache"
     began = time.monotonic()
     contents, timings = serialise(
@@ -209,7 +221,7 @@ def build_plan(
         options,
         label=label,
         timing_cache=timing_cache.read_bytes() if timing_cache.is_file() else b"",
-        progress=progress,
+        progress=_Reports(label, progress),
     )
     seconds = time.monotonic() - began
     plan = Plan(
@@ -248,15 +260,53 @@ def find_plans(source: bytes, precision: Precision, folder: Path | None = None) 
             yield plan
 
 
-def obtain_plan(model: bytes | Path, label: str, policy: PlanPolicy) -> tuple[Plan, bytes]:
+def obtain_plan(
+    model: bytes | Path, label: str, policy: PlanPolicy, *, holds_fp16: bool = False, force: bool = False
+) -> tuple[Plan, bytes]:
     """The plan to run ``model`` with, one at a time, and its bytes.
 
-    float32 plans are built here when they are missing. Those of lower precision need tools that a device in the field
-    does not have: ``python -m export.engines`` builds them.
+    A missing plan is built here, in float16 where ``holds_fp16`` says that the network's numbers hold in it, or where
+    float16 is asked for; that needs the onnx package. int8 needs calibration, which ``python -m export.engines`` does.
+    ``force`` builds even where a plan is there.
 
     Raises `RuntimeMissingError` where TensorRT cannot run, and `EngineError`.
     """
     source = model if isinstance(model, bytes) else _read(model)
+    found = None if force else cached_plan(source, policy)
+    if found is not None:
+        return found
+    if policy.precision == "int8":
+        stale = [
+            f"{plan.path.name} {plan.problem(policy.trust)}; " for plan in find_plans(source, "int8", policy.folder)
+        ]
+        raise EngineError(
+            f"{''.join(stale[:1])}there is no int8 plan of {label} for this machine: "
+            "build it with python -m export.engines --precision int8"
+        )
+
+    def build(graph: bytes | Path, precision: Precision) -> tuple[Plan, bytes]:
+        options = BuildOptions(precision, tf32=policy.tf32)
+        where: dict[str, Any] = {
+            "folder": policy.folder,
+            "trust": policy.trust,
+            "progress": policy.progress,
+            "force": force,
+        }
+        plan = build_plan(graph, label, options, source=source, **where)
+        return plan, plan.read(policy.trust)
+
+    if policy.precision == "fp16" or (policy.precision == "auto" and holds_fp16 and policy.tf32):
+        try:
+            return build(_in_fp16(source, label), "fp16")
+        except EngineError as error:
+            if policy.precision == "fp16":
+                raise
+            _LOG.warning(f"{error}: {label} runs in float32")
+    return build(model, "fp32")
+
+
+def cached_plan(source: bytes, policy: PlanPolicy) -> tuple[Plan, bytes] | None:
+    """The plan of the model ``source`` that is there and may be loaded, and its bytes; None where there is none."""
     precisions: tuple[Precision, ...] = ("fp16", "fp32") if policy.precision == "auto" else (policy.precision,)
     for precision in precisions:
         for plan in find_plans(source, precision, policy.folder):
@@ -265,28 +315,59 @@ def obtain_plan(model: bytes | Path, label: str, policy: PlanPolicy) -> tuple[Pl
             try:
                 return plan, plan.read(policy.trust)
             except EngineError as error:
-                if precision != "fp32":  # else `build_plan` reports it
-                    _LOG.warning(f"{error}: passed over")
-    if precisions[-1] != "fp32":
-        raise EngineError(
-            f"there is no {precisions[-1]} plan of {label} for this machine: "
-            f"build it with python -m export.engines --precision {precisions[-1]}"
-        )
-    plan = build_plan(
-        model,
-        label,
-        BuildOptions(tf32=policy.tf32),
-        folder=policy.folder,
-        trust=policy.trust,
-        progress=policy.progress,
-    )
-    return plan, plan.read(policy.trust)
+                _LOG.debug(f"{error}: passed over")
+    return None
+
+
+def _in_fp16(source: bytes, label: str) -> bytes:
+    """The float16 graph of a float32 model, as `engines.precision.fp16` makes it."""
+    try:
+        from engines.precision.fp16 import to_fp16
+        from engines.precision.graphs import plain
+    except ImportError as error:
+        raise EngineError(f"float16 needs the onnx package ({error}): pip install onnx") from None
+    open_onnx(source, label)  # a broken file is refused in one line
+    return bytes(to_fp16(plain(source)).model.SerializeToString())
+
+
+def _expected_time(label: str, here: Target, folder: Path) -> str:
+    """How long a build will take, by what earlier builds on this GPU took, the same network's if possible."""
+    earlier: list[Plan] = []
+    for path in folder.glob("*.plan"):
+        with suppress(EngineError):
+            earlier.append(Plan.open(path))
+    near = [plan for plan in earlier if (plan.target.gpu, plan.target.sm) == (here.gpu, here.sm)]
+    same = [plan for plan in near if plan.label == label]
+    if not near:
+        return "seconds on a desktop card, some minutes on a small board"
+    seconds = max(plan.seconds for plan in same or near)
+    text = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{max(seconds, 1):.0f} s"
+    return f"about {text}, as before" if same else f"up to {text}, if it is like the others"
+
+
+class _Reports:
+    """Reports a build's progress every now and then, for whoever reads the log instead of a progress bar."""
+
+    _EVERY_S = 10.0
+
+    def __init__(self, label: str, progress: Progress | None) -> None:
+        self._label, self._progress = label, progress
+        self._began = self._last = time.monotonic()
+
+    def __call__(self, phase: str, done: int, steps: int) -> None:
+        now = time.monotonic()
+        if now - self._last >= self._EVERY_S:
+            self._last = now
+            _LOG.info(f"building {self._label}: {phase}, step {done} of {steps}, {now - self._began:.0f} s so far")
+        if self._progress is not None:
+            self._progress(phase, done, steps)
 
 
 def _file_name(label: str, digest: str, options: BuildOptions, target: Target) -> str:
     # All that may stand side by side is in the name. The version of TensorRT is not: the newer plan takes the place of
     # the older one.
-    key = json.dumps([digest, asdict(options), target.gpu, target.sm], sort_keys=True)
+    gpu = {name: value for name, value in asdict(target).items() if name != "tensorrt"}
+    key = json.dumps([digest, asdict(options), gpu], sort_keys=True)
     return f"{_slug(label)}-{options.precision}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.plan"
 
 

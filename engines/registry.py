@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import platform
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from engines.cuda.packages import open_cuda
@@ -12,7 +14,7 @@ from engines.engine import Engine, EngineError, RuntimeMissingError
 from engines.manifest import ModelFile, resolve
 from engines.openvino_cpu import OpenVinoEngine
 from engines.ort import OnnxRuntimeEngine
-from engines.plans import PlanPolicy, build_plan, obtain_plan
+from engines.plans import PlanPolicy, cached_plan, obtain_plan
 from engines.tensorrt import PlanRefusedError, TensorRtEngine
 from engines.tensorrt_api import load_tensorrt
 
@@ -80,19 +82,39 @@ def why_no_tensorrt() -> str:
     return ""
 
 
+def announce_builds(models: Iterable[str | Path], runtime: str, policy: PlanPolicy) -> None:
+    """Log which engines of ``models`` TensorRT has ready and which will be built, where any will be.
+
+    Does nothing where ``runtime`` does not lead to TensorRT. Raises `EngineError` for an unknown or damaged model.
+    """
+    if runtime not in ("auto", "tensorrt") or why_no_tensorrt():
+        return
+    files = [resolve(model) for model in models]
+    there = {file.name for file in files if cached_plan(file.read(), policy) is not None}
+    missing = [file.name for file in files if file.name not in there]
+    if missing:
+        ready = f"; {', '.join(sorted(there))} ready" if there else ""
+        _LOG.info(f"TensorRT engines to build, once for this machine: {', '.join(missing)}{ready}")
+
+
+def _holds_fp16(file: ModelFile) -> bool:
+    """Whether a network keeps its numbers in float16: the shipped ones do (docs/results/precision.md)."""
+    return file.shipped
+
+
 def _open_tensorrt(file: ModelFile, source: bytes | Path, policy: PlanPolicy) -> TensorRtEngine:
     load_tensorrt()
     open_cuda()  # asked before minutes are spent on a plan that nothing here could run
-    plan, contents = obtain_plan(source, file.name, policy)
+    plan, contents = obtain_plan(source, file.name, policy, holds_fp16=_holds_fp16(file))
     label = file.path.name
     try:
         return TensorRtEngine(contents, label=label, precision=plan.precision, dla=plan.options.dla)
     except PlanRefusedError as error:
-        if not plan.reused or plan.precision != "fp32":
+        if not plan.reused or plan.precision == "int8":
             raise
         _LOG.warning(f"{error}: building it anew")
-    plan = build_plan(source, file.name, plan.options, folder=policy.folder, force=True, progress=policy.progress)
-    return TensorRtEngine(plan.read(), label=label, precision=plan.precision)
+    plan, contents = obtain_plan(source, file.name, replace(policy, precision=plan.precision), force=True)
+    return TensorRtEngine(contents, label=label, precision=plan.precision)
 
 
 def _fastest_first(kind: str) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ class TensorRtEngine(Engine):
     """
 
     runtime = "tensorrt"
+    runs_to_warm_up = 3  # a plain one, one that is recorded as a CUDA graph, and its first replay
 
     def __init__(
         self,

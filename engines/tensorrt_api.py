@@ -7,8 +7,10 @@ TensorRT 8.6, 10.3 and 11.4. Members that not all of them have are asked for wit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib import metadata
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -351,9 +353,15 @@ def load_tensorrt() -> TensorRt:
     Raises `RuntimeMissingError` with one line that says what is missing: driver, GPU, package or a newer version.
     """
     try:
-        probe_gpu()
+        gpu = probe_gpu()
     except RuntimeMissingError as error:
         raise RuntimeMissingError(f"TensorRT cannot run: {error}") from None
+    wanted = _cuda_of_package()
+    if wanted and wanted > int(gpu.cuda.split(".")[0]):
+        raise RuntimeMissingError(
+            f"the installed TensorRT is for CUDA {wanted}, the NVIDIA driver supports CUDA {gpu.cuda} at most: "
+            f"update the driver, or pip uninstall tensorrt and pip install tensorrt-cu{gpu.cuda.split('.')[0]}"
+        )
     try:
         import tensorrt
     except Exception as error:  # a missing library shows as ImportError, a wrong one as OSError or RuntimeError
@@ -367,6 +375,14 @@ def load_tensorrt() -> TensorRt:
         oldest = ".".join(map(str, OLDEST_TENSORRT))
         raise RuntimeMissingError(f"TensorRT {package.__version__} is too old: {oldest} or newer is needed")
     return package
+
+
+@cache
+def _cuda_of_package() -> int:
+    """The major version of CUDA that pip's TensorRT packages are for; 0 where pip knows none or several."""
+    names = (str(found.metadata["Name"]) for found in metadata.distributions())
+    found = {int(match.group(1)) for name in names if (match := re.fullmatch(r"tensorrt[-_]cu(\d+)[-_]libs", name))}
+    return found.pop() if len(found) == 1 else 0
 
 
 def version_of(tensorrt: TensorRt) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from engines.cuda.driver import probe_gpu
 from engines.cuda.packages import open_cuda
 from engines.engine import EngineError
 from engines.interrupts import PendingSignals, kept_signals
@@ -39,7 +40,8 @@ class BuildOptions:
 
     Args:
         precision: what the graph's numbers are; it names the plan and changes nothing in the graph.
-        workspace_mb: most GPU memory that a layer may use for scratch, MiB. None: TensorRT's own limit.
+        workspace_mb: most GPU memory that a layer may use for scratch, MiB. None: TensorRT's own limit, but a quarter of
+            the memory where the GPU shares it with the CPU.
         dla: the DLA core that takes what it can; the GPU takes the rest. None: all on the GPU.
         batch: smallest, usual and largest size of every free leading dimension.
         tf32: factors of float32 products may be rounded to TensorFloat-32, which keeps 10 bits of them, as TensorRT does on
@@ -106,8 +108,8 @@ def _serialise(
         _allow_precisions(trt, network, config)
     if not options.tf32:
         config.clear_flag(trt.BuilderFlag.TF32)
-    if options.workspace_mb is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mb << 20)
+    if (workspace_mb := options.workspace_mb or _shared_memory_cap_mb()) is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_mb << 20)
     if options.dla is not None:
         _use_dla(trt, builder, config, options.dla)
     _add_profile(builder, network, config, options.batch, onnx.label)
@@ -167,10 +169,22 @@ def _allow_precisions(trt: TensorRt, network: INetworkDefinition, config: IBuild
             layer.precision = trt.DataType.FLOAT
 
 
+def _shared_memory_cap_mb() -> int | None:
+    """A quarter of the memory where the GPU shares the CPU's: without a limit TensorRT takes all of it, and the system ends
+    the program."""
+    gpu = probe_gpu()
+    return gpu.memory_gb * 256 if gpu.integrated and gpu.memory_gb else None
+
+
 def _use_dla(trt: TensorRt, builder: Builder, config: IBuilderConfig, core: int) -> None:
     cores = builder.num_DLA_cores
     if core >= cores:
-        raise EngineError(f"there is no DLA core {core}: this machine has {cores or 'none'}")
+        if cores:
+            raise EngineError(f"there is no DLA core {core}: this machine has {cores}")
+        raise EngineError(
+            f"there is no DLA core {core} here: an Orin NX or AGX Orin has them with the TensorRT of JetPack 6, "
+            f"not with that of JetPack 7.2; this is TensorRT {trt.__version__}"
+        )
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = core
     config.set_flag(trt.BuilderFlag.GPU_FALLBACK)

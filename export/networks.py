@@ -102,6 +102,10 @@ class Recorder(Engine):
         self._seen += 1
         return self._engine.infer(feeds)
 
+    def warm_up(self) -> None:
+        """Warm the engine up; what it is fed for that is no sample."""
+        self._engine.warm_up()
+
     def close(self) -> None:
         """See `engines.engine.Engine.close`."""
         self._engine.close()

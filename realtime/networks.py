@@ -14,7 +14,7 @@ from body.model import BodyArrays, load_body
 from engines.engine import Engine, EngineError
 from engines.finite import FiniteEngine
 from engines.plans import PlanPolicy
-from engines.registry import open_engine, why_no_tensorrt
+from engines.registry import announce_builds, open_engine, why_no_tensorrt
 from realtime.options import KeypointModel, Options
 from realtime.stages.detection import PersonDetector
 from realtime.stages.engine_body import Poser, open_engine_body
@@ -50,7 +50,11 @@ class Networks(contextlib.ExitStack):
         super().__init__()
         self._options = options
         self._plans = PlanPolicy(options.precision, trust=options.trust_engine)
+        self._has_own_opener = opener is not None
         self._opener = opener or (lambda model: open_engine(model, options.engine, plans=self._plans))
+        self._ready: dict[str | Path, Engine] = {}
+        self._body: tuple[Engine, Poser] | None = None
+        self._body_was_tried = False
         self.engines: list[Engine] = []
         """All that are open, in the order in which they were opened."""
 
@@ -69,9 +73,31 @@ class Networks(contextlib.ExitStack):
         """How often a network answered with NaN, infinity or absurd numbers."""
         return sum(engine.bad_answers for engine in self.engines if isinstance(engine, FiniteEngine))
 
+    def prepare(self, arrays: BodyArrays) -> None:
+        """Open and warm up all that the other methods will ask for, with the body ``arrays``.
+
+        The first time on a GPU this builds engines, which takes seconds to minutes.
+        """
+        options = self._options
+        models = [KEYPOINT_MODELS[options.keypoints], DETECTOR, options.regressor]
+        flow = [FLOW_MODEL] if options.flow in ("auto", "raft") else []
+        if not self._has_own_opener:
+            announce_builds([*models, *flow], options.engine, self._plans)
+        for model in models:
+            self._ready[model] = self._open(model)
+        if self._ready[options.regressor].runtime == "tensorrt":
+            self._prepare_body(arrays)
+        if options.flow == "raft" or (flow and self._ready[models[0]].runtime == "tensorrt"):
+            self._ready[FLOW_MODEL] = self._open(FLOW_MODEL)
+
+    def _open(self, model: str | Path) -> Engine:
+        engine = self.enter_context(self._opener(model))
+        engine.warm_up()
+        return engine
+
     def open(self, model: str | Path, instead: float | None = 0.0) -> Engine:
-        """Open one network; ``instead`` of an answer that cannot be, see `FiniteEngine`."""
-        engine = FiniteEngine(self.enter_context(self._opener(model)), str(model), instead)
+        """One network, opened unless `prepare` has done so; ``instead`` of an answer that cannot be, see `FiniteEngine`."""
+        engine = FiniteEngine(self._ready.pop(model, None) or self._open(model), str(model), instead)
         self.engines.append(engine)
         return engine
 
@@ -89,15 +115,23 @@ class Networks(contextlib.ExitStack):
 
     def _open_body(self, arrays: BodyArrays, regressor: Engine) -> Poser:
         """The body where the regressor runs."""
-        if regressor.runtime == "tensorrt":
-            try:
-                engine, body = open_engine_body(arrays, self._plans)
-            except EngineError as error:
-                _LOG.warning(f"{error}: the body is posed on the CPU")
-            else:
-                self.engines.append(self.enter_context(engine))
-                return body
-        return NumpyBody(arrays)
+        if regressor.runtime == "tensorrt" and not self._body_was_tried:
+            self._prepare_body(arrays)
+        if self._body is None:
+            return NumpyBody(arrays)
+        engine, body = self._body
+        self.engines.append(engine)
+        return body
+
+    def _prepare_body(self, arrays: BodyArrays) -> None:
+        self._body_was_tried = True
+        try:
+            engine, body = open_engine_body(arrays, self._plans)
+        except EngineError as error:
+            _LOG.warning(f"{error}: the body is posed on the CPU")
+            return
+        self.enter_context(engine).warm_up()
+        self._body = engine, body
 
     def open_flow(self) -> CropFlow | None:
         """The optical flow, None where none is wanted. Call it after `open_tracker`: it follows the first network.

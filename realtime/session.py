@@ -26,7 +26,7 @@ from realtime.outputs.upright_hint import UprightHint
 from realtime.outputs.video import VideoRecorder
 from realtime.pipeline import Pipeline, StageError
 from realtime.records import Result
-from realtime.sources import Source, State, open_source_of
+from realtime.sources import Source, State, check_source, open_source_of
 from realtime.stream import build_pipeline
 from realtime.window.commands import QUIT, WindowCommands
 from realtime.window.controller import MeshWindow
@@ -108,6 +108,9 @@ class Session:
             if options.report:
                 check_writable(options.report)
             arrays = load_body(options.body)
+            check_source(options.source)
+            # Before the camera streams and a window shows nothing: the first time, building engines takes minutes.
+            stack.enter_context(self.networks).prepare(arrays)
             source = self._source = stack.enter_context(open_source_of(options))
             if options.record and _are_one(options.record, options.source):
                 raise UserError(f"--record {options.record} would write over the source: give another name")
@@ -118,7 +121,6 @@ class Session:
             window = self._window = self._open_window(arrays, source, camera)
             if window is not None:
                 stack.callback(window.close)
-            stack.enter_context(self.networks)
             pipeline = build_pipeline(options, arrays, self.networks, source, self._meter, watched=window is not None)
             annotator = Annotator(arrays.faces, self._meter, side_view=True)
             if recorder is not None:

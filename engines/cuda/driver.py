@@ -12,7 +12,7 @@ OLDEST_CUDA = (11, 4)
 """JetPack 5 and, on desktops, driver 470: the oldest that TensorRT 8.6 was made for."""
 
 _LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-_COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 75, 76
+_MULTIPROCESSORS, _INTEGRATED, _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 16, 18, 75, 76
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,16 @@ class Gpu:
     """The first GPU that CUDA shows (``CUDA_VISIBLE_DEVICES`` chooses).
 
     ``sm`` is its compute capability, as "8.7"; ``cuda`` the newest CUDA version that the driver supports, as "12.6".
+    ``multiprocessors`` and ``memory_gb`` (whole GiB) tell boards of one name and chip apart. ``integrated`` is true where
+    the GPU has no memory of its own but shares the CPU's, as on a Jetson.
     """
 
     name: str
     sm: str
     cuda: str
+    multiprocessors: int = 0
+    memory_gb: int = 0
+    integrated: bool = False
 
     def __str__(self) -> str:
         """The GPU as messages name it."""
@@ -60,9 +65,14 @@ def probe_gpu() -> Gpu:
         name = ctypes.create_string_buffer(256)
         _check(cuda, cuda.cuDeviceGetName(name, len(name), device))
         sm = (_attribute(cuda, _COMPUTE_CAPABILITY_MAJOR, device), _attribute(cuda, _COMPUTE_CAPABILITY_MINOR, device))
+        multiprocessors, integrated = (_attribute(cuda, each, device) for each in (_MULTIPROCESSORS, _INTEGRATED))
+        memory = ctypes.c_size_t()
+        _check(cuda, cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device))
     except AttributeError as error:  # a library of that name without the function
         raise RuntimeMissingError(f"{_LIBRARY} is not NVIDIA's driver ({error})") from None
-    return Gpu(name.value.decode(errors="replace"), _dotted(sm), _dotted(newest_cuda))
+    found = name.value.decode(errors="replace"), _dotted(sm), _dotted(newest_cuda)
+    # Rounded: the last megabytes differ from driver to driver.
+    return Gpu(*found, multiprocessors, round(memory.value / 2**30), bool(integrated))
 
 
 def _attribute(cuda: ctypes.CDLL, attribute: int, device: ctypes.c_int) -> int:

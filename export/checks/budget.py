@@ -14,8 +14,8 @@ from math import prod
 import onnx
 
 from common.errors import exit_with_one_line
-from export.conversion.fp16 import HEAVY
-from export.conversion.graphs import plain, shapes
+from engines.precision.fp16 import HEAVY
+from engines.precision.graphs import plain, shapes
 from export.conversion.network import Network
 from export.networks import BODY, load_networks
 from realtime.networks import KEYPOINT_MODELS

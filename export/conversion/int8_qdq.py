@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engines.engine import Arrays
 from engines.ort import OnnxRuntimeEngine
-from export.conversion.graphs import replace
+from engines.precision.graphs import replace
 
 _LEVELS = 127
 _CUTS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
@@ -42,7 +42,7 @@ class Int8Graphs:
 
 
 def to_int8(model: onnx.ModelProto, samples: Sequence[Arrays]) -> Int8Graphs:
-    """Quantise the convolutions of a `export.conversion.graphs.plain` float32 model, with ``samples`` of what it will see.
+    """Quantise the convolutions of a `engines.precision.graphs.plain` float32 model, with ``samples`` of what it will see.
 
     Inputs and outputs keep their types; a model without such convolutions stays as it is. Raises ``ValueError`` without
     samples.

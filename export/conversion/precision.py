@@ -10,9 +10,9 @@ import onnx
 
 from engines.engine import Arrays, Engine
 from engines.ort import OnnxRuntimeEngine
+from engines.precision.fp16 import to_fp16
+from engines.precision.graphs import plain
 from engines.tensorrt_builder import PRECISIONS, Precision
-from export.conversion.fp16 import to_fp16
-from export.conversion.graphs import plain
 from export.conversion.int8_qdq import to_int8
 from export.conversion.network import Network
 from export.conversion.onnx_tools import OnnxError, check
@@ -24,7 +24,7 @@ class Converted:
     """A network in another precision.
 
     ``data`` is the ONNX model for a GPU; ``twin`` rounds like it in float32, for a CPU (see
-    `export.conversion.fp16.Fp16Graphs`). ``remark`` says what is in which precision.
+    `engines.precision.fp16.Fp16Graphs`). ``remark`` says what is in which precision.
     """
 
     name: str

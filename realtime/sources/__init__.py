@@ -34,6 +34,7 @@ __all__ = [
     "State",
     "TurnedSource",
     "UrlSource",
+    "check_source",
     "open_source",
     "open_source_of",
 ]
@@ -84,6 +85,26 @@ def open_source_of(options: Options) -> Source:
     )
 
 
+def check_source(spec: str) -> None:
+    """Refuse the name of a file or folder that is not there, before work begins that takes long.
+
+    Cameras and addresses are asked when they are opened. Raises UserError.
+    """
+    spec = spec.strip()
+    if not spec or spec == "demo" or spec.isdecimal() or is_camera(spec) or is_address(spec):
+        return
+    try:
+        is_there = _path(spec).exists()
+    except (OSError, ValueError):  # a name that is too long, or a zero byte in it
+        is_there = False
+    if not is_there:
+        _choose_clip(spec, None).open()
+
+
+def _path(spec: str) -> Path:
+    return Path(unquote(urlsplit(spec).path) if "://" in spec else spec).expanduser()
+
+
 def _choose(
     spec: str, live: bool, width: int | None, height: int | None, fps: float | None, retry_s: float | None
 ) -> Source:
@@ -102,7 +123,7 @@ def _choose(
 def _choose_clip(spec: str, fps: float | None) -> ClipSource:
     if spec == "demo":
         return FileSource(fetch_demo_clip(), fps)
-    path = Path(unquote(urlsplit(spec).path) if "://" in spec else spec).expanduser()
+    path = _path(spec)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except ValueError:  # a zero byte

@@ -17,6 +17,7 @@ import engines.cuda.packages
 import engines.plans
 import engines.tensorrt
 import engines.tensorrt_api
+import engines.tensorrt_builder
 from engines.cuda.driver import Gpu
 from tests.engines.host_cuda import HostCuda
 from tests.engines.tensorrt_double import tensorrt_double
@@ -74,9 +75,9 @@ class FakeGpu:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self._monkeypatch = monkeypatch
         self.cuda = HostCuda()
-        self.gpu = Gpu("Pretended GPU", "8.7", "12.6")
+        self.gpu = Gpu("Pretended GPU", "8.7", "12.6", 8, 8)
         self.tensorrt: Any = None
-        for module in (engines.plans, engines.tensorrt, engines.tensorrt_api):
+        for module in (engines.plans, engines.tensorrt, engines.tensorrt_api, engines.tensorrt_builder):
             monkeypatch.setattr(module, "probe_gpu", lambda: self.gpu)
         ports: dict[str, Callable[[], HostCuda]] = {"pycuda": lambda: self.cuda}
         monkeypatch.setattr(engines.cuda.packages, "_PORTS", ports)

@@ -16,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from engines import tensorrt_builder
+from engines.cuda.driver import Gpu
 from engines.engine import EngineError
 from engines.manifest import resolve
 from engines.tensorrt_api import Log
@@ -53,6 +54,7 @@ def _ahead_of_time(monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
     monkeypatch.setattr(tensorrt_builder, "load_tensorrt", lambda: trt)
     monkeypatch.setattr(tensorrt_builder, "shared_log", lambda: log)
     monkeypatch.setattr(tensorrt_builder, "open_cuda", NoGpu)
+    monkeypatch.setattr(tensorrt_builder, "probe_gpu", lambda: Gpu("none", "8.6", "12.6"))
 
 
 @pytest.mark.parametrize("model", ["movenet-lightning", "keypoints"])

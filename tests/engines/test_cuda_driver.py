@@ -32,7 +32,9 @@ class Library:
             elif name == "cuDeviceGetName":
                 arguments[0].value = b"Orin"
             elif name == "cuDeviceGetAttribute":
-                arguments[0]._obj.value = {75: 8, 76: 7}[arguments[1]]
+                arguments[0]._obj.value = {75: 8, 76: 7, 16: 8, 18: 1}[arguments[1]]
+            elif name == "cuDeviceTotalMem_v2":
+                arguments[0]._obj.value = 7_990_000_000
             elif name == "cuGetErrorString":
                 arguments[1]._obj.value = b"no CUDA-capable device is detected"
             return self._codes.get(name, 0)
@@ -51,7 +53,7 @@ def use(monkeypatch: pytest.MonkeyPatch, library: object) -> None:
 
 def test_the_gpu_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Library())
-    assert probe_gpu() == Gpu("Orin", "8.7", "12.6")
+    assert probe_gpu() == Gpu("Orin", "8.7", "12.6", 8, 7, integrated=True)
     assert str(probe_gpu()) == "Orin (SM 8.7)"
 
 

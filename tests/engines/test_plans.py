@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from engines.cuda.driver import Gpu
+import engines.plans
 from engines.engine import EngineError
+from engines.manifest import resolve
 from engines.plans import Plan, PlanPolicy, build_plan, find_plans, obtain_plan, plans_folder
-from engines.registry import open_engine
+from engines.registry import announce_builds, open_engine
+from engines.tensorrt import TensorRtEngine
 from engines.tensorrt_builder import BuildOptions
 from tests.conftest import Remarks
 from tests.engines.conftest import WEIGHTS, FakeGpu, linear_model
@@ -31,7 +35,7 @@ def test_built_once_then_found(fake_gpu: FakeGpu, remarks: Remarks, tmp_path: Pa
     assert first.path.parent == plans_folder() == tmp_path / "cache" / "motionmesh" / "engines"
     assert first.path.name.startswith("linear-fp32-")
     assert [line.split(":")[0] for line in remarks] == [
-        "building linear in fp32 for TensorRT 10.3.0 on Pretended GPU (SM 8.7)",
+        "building linear in fp32 for TensorRT 10.3.0 on Pretended GPU (SM 8.7, 8 multiprocessors, 8 GB)",
         "built linear in fp32",
     ]
     remarks.clear()
@@ -42,7 +46,13 @@ def test_built_once_then_found(fake_gpu: FakeGpu, remarks: Remarks, tmp_path: Pa
     assert len(fake_gpu.tensorrt.built) == 1
     assert sorted(path.suffix for path in plans_folder().iterdir()) == [".cache", ".json", ".plan"]
     manifest = json.loads(first.path.with_suffix(".json").read_text())
-    assert manifest["target"] == {"tensorrt": "10.3.0", "gpu": "Pretended GPU", "sm": "8.7"}
+    assert manifest["target"] == {
+        "tensorrt": "10.3.0",
+        "gpu": "Pretended GPU",
+        "sm": "8.7",
+        "multiprocessors": 8,
+        "memory_gb": 8,
+    }
     assert manifest["options"] == {
         "precision": "fp32",
         "workspace_mb": None,
@@ -61,8 +71,13 @@ def test_whatever_the_plan_depends_on_makes_another_one(fake_gpu: FakeGpu) -> No
 
     paths = [build(), build(workspace_mb=64), build(precision="fp16"), build(batch=(1, 1, 4)), build(linear_model(3))]
     paths.append(build(tf32=False))
-    fake_gpu.gpu = Gpu("Other GPU", "8.9", "12.6")
-    paths.append(build())
+    for other in (
+        replace(fake_gpu.gpu, name="Other GPU"),
+        replace(fake_gpu.gpu, multiprocessors=4),
+        replace(fake_gpu.gpu, memory_gb=4),
+    ):
+        fake_gpu.gpu = other
+        paths.append(build())
     assert len(set(paths)) == len(paths)
     assert len(fake_gpu.tensorrt.built) == len(paths)
 
@@ -119,8 +134,8 @@ def test_another_version_takes_the_place_of_the_old_plan(fake_gpu: FakeGpu, rema
     remarks.clear()
     new = build_plan(linear_model(), "linear")
     assert problem_of(remarks) == (
-        f"{old.path.name} was built for TensorRT 10.3.0 on Pretended GPU (SM 8.7), "
-        "this is TensorRT 10.7.0 on Pretended GPU (SM 8.7): building it anew"
+        f"{old.path.name} was built for TensorRT 10.3.0 on Pretended GPU (SM 8.7, 8 multiprocessors, 8 GB), "
+        "this is TensorRT 10.7.0 on Pretended GPU (SM 8.7, 8 multiprocessors, 8 GB): building it anew"
     )
     assert new.path == old.path
 
@@ -142,23 +157,78 @@ def test_plan_from_another_machine_wants_trust(
         foreign.read(trust=True)
 
 
-def test_engines_of_lower_precision_come_from_the_export(fake_gpu: FakeGpu, remarks: Remarks) -> None:
+def test_int8_engines_come_from_the_export(fake_gpu: FakeGpu) -> None:
     source = linear_model(2)
-    converted = source.replace(b"linear", b"halved")
-    with pytest.raises(EngineError, match=r"there is no fp16 plan of linear .* python -m export.engines --precision"):
-        obtain_plan(source, "linear", PlanPolicy("fp16"))
-    assert obtain_plan(source, "linear", PlanPolicy("auto"))[0].precision == "fp32"
-    built = build_plan(converted, "linear", BuildOptions("fp16"), source=source)
-    assert [plan.path for plan in find_plans(source, "fp16")] == [built.path]
-    assert not list(find_plans(source, "int8"))
-    for precision in ("auto", "fp16"):
-        plan, contents = obtain_plan(source, "linear", PlanPolicy(precision))  # type: ignore[arg-type]
-        assert (plan.precision, contents) == ("fp16", built.read())
+    with pytest.raises(EngineError, match=r"there is no int8 plan of linear .* python -m export.engines --precision"):
+        obtain_plan(source, "linear", PlanPolicy("int8"))
+    built = build_plan(source.replace(b"linear", b"scaled"), "linear", BuildOptions("int8"), source=source)
+    plan, contents = obtain_plan(source, "linear", PlanPolicy("int8"))
+    assert (plan.path, contents) == (built.path, built.read())
     fake_gpu.install("10.7.0")  # its plans are stale now
-    remarks.clear()
+    with pytest.raises(EngineError, match=r"was built for TensorRT 10.3.0 .*; there is no int8 plan of linear"):
+        obtain_plan(source, "linear", PlanPolicy("int8"))
+
+
+def test_float16_is_made_here_where_the_numbers_hold(fake_gpu: FakeGpu, remarks: Remarks) -> None:
+    source = linear_model(2)
     assert obtain_plan(source, "linear", PlanPolicy("auto"))[0].precision == "fp32"
-    assert remarks[0].startswith(f"{built.path.name} was built for TensorRT 10.3.0")
-    assert remarks[0].endswith(": passed over")
+    plan, contents = obtain_plan(source, "other", PlanPolicy("fp16"))
+    assert plan.precision == "fp16"
+    assert plan.source_sha256 == hashlib.sha256(source).hexdigest() != plan.onnx_sha256
+    x = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)
+    with TensorRtEngine(contents) as engine:
+        np.testing.assert_allclose(engine.infer({"x": x})["y"], x @ WEIGHTS, atol=2e-3)
+    shipped = resolve("movenet-lightning").read()
+    first, _ = obtain_plan(shipped, "movenet-lightning", PlanPolicy("auto"), holds_fp16=True)
+    assert (first.precision, first.reused) == ("fp16", False)
+    again, _ = obtain_plan(shipped, "movenet-lightning", PlanPolicy("auto"), holds_fp16=True)
+    assert (again.path, again.reused) == (first.path, True)
+    fake_gpu.install("10.7.0")
+    remarks.clear()
+    assert obtain_plan(shipped, "movenet-lightning", PlanPolicy("auto"), holds_fp16=True)[0].path == first.path
+    assert remarks.warnings[-1].startswith(f"{first.path.name} was built for TensorRT 10.3.0")
+    assert obtain_plan(source, "linear", PlanPolicy(tf32=False), holds_fp16=True)[0].precision == "fp32"
+
+
+def test_without_the_onnx_package_it_is_float32(
+    fake_gpu: FakeGpu, remarks: Remarks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [name for name in sys.modules if name == "onnx" or name.startswith("engines.precision")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setattr(engines.plans, "serialise", lambda *_, **__: (b"a plan", b""))
+    plan, _ = obtain_plan(linear_model(), "linear", PlanPolicy(), holds_fp16=True)
+    assert plan.precision == "fp32"
+    (warning,) = remarks.warnings
+    assert warning.endswith("pip install onnx: linear runs in float32")
+    with pytest.raises(EngineError, match="pip install onnx"):
+        obtain_plan(linear_model(), "linear", PlanPolicy("fp16"))
+
+
+def test_a_first_run_says_what_is_built_and_how_long_it_takes(
+    fake_gpu: FakeGpu, remarks: Remarks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, data in (("one", linear_model()), ("two", linear_model(3))):
+        (tmp_path / f"{name}.onnx").write_bytes(data)
+    models = [tmp_path / "one.onnx", tmp_path / "two.onnx"]
+    announce_builds(models, "auto", PlanPolicy())
+    assert remarks == ["TensorRT engines to build, once for this machine: one, two"]
+    remarks.clear()
+    clock = iter(range(0, 10_000, 30))
+    monkeypatch.setattr(engines.plans.time, "monotonic", lambda: float(next(clock)))
+    obtain_plan(models[0], "one", PlanPolicy())
+    assert remarks[0].endswith("once, seconds on a desktop card, some minutes on a small board")
+    assert remarks[1] == "building one: Building, step 0 of 3, 30 s so far"
+    remarks.clear()
+    announce_builds(models, "tensorrt", PlanPolicy())
+    assert remarks == ["TensorRT engines to build, once for this machine: two; one ready"]
+    seconds = next(find_plans(models[0].read_bytes(), "fp32")).seconds
+    obtain_plan(models[1], "two", PlanPolicy())
+    assert remarks[1].endswith(f"once, up to {seconds / 60:.0f} min, if it is like the others")
+    remarks.clear()
+    announce_builds(models, "tensorrt", PlanPolicy())
+    announce_builds(models, "onnxruntime", PlanPolicy())
+    assert not remarks
 
 
 def test_what_was_built_with_other_options_is_used(fake_gpu: FakeGpu) -> None:

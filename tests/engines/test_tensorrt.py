@@ -130,6 +130,17 @@ def test_second_run_is_recorded_and_the_rest_replayed(fake_gpu: FakeGpu) -> None
     assert counts == [(0, 0), (1, 1), (1, 2), (1, 3), (1, 3), (2, 4), (2, 5)]
 
 
+def test_warming_up_leaves_nothing_to_the_first_frame(fake_gpu: FakeGpu) -> None:
+    with TensorRtEngine(plan()) as engine:
+        engine.warm_up()
+        assert engine.replays
+        assert fake_gpu.cuda.captures == 1
+        before = fake_gpu.cuda.launches
+        x = np.ones((2, 4), np.float32)
+        np.testing.assert_allclose(engine.infer({"x": x})["y"], x @ WEIGHTS)
+        assert fake_gpu.cuda.launches == before + 1
+
+
 def test_network_that_cannot_be_recorded_runs_plainly(fake_gpu: FakeGpu) -> None:
     fake_gpu.cuda.refuse_capture = True
     with TensorRtEngine(plan()) as engine:

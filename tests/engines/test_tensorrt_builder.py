@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from engines import tensorrt_api
 from engines.engine import EngineError, RuntimeMissingError
 from engines.tensorrt import TensorRtEngine
 from engines.tensorrt_builder import BuildOptions, serialise
@@ -120,6 +123,48 @@ def test_dla_takes_what_it_can(fake_gpu: FakeGpu, version: str, typed: bool) -> 
     assert "GPU_FALLBACK" in build.flags
     with pytest.raises(EngineError, match="there is no DLA core 2: this machine has 2"):
         serialise(half_model(), BuildOptions("fp16", dla=2))
+    fake_gpu.install(version)
+    with pytest.raises(
+        EngineError, match=rf"no DLA core 0 here: .* not with that of JetPack 7.2; this is TensorRT {version}"
+    ):
+        serialise(half_model(), BuildOptions("fp16", dla=0))
+
+
+def test_scratch_memory_is_capped_where_the_gpu_shares_the_cpus(fake_gpu: FakeGpu) -> None:
+    serialise(linear_model(), BuildOptions())
+    fake_gpu.gpu = replace(fake_gpu.gpu, integrated=True)
+    serialise(linear_model(), BuildOptions())
+    serialise(linear_model(), BuildOptions(workspace_mb=512))
+    limits = [build.limits.get("WORKSPACE") for build in fake_gpu.tensorrt.built]
+    assert limits == [None, 2 << 30, 512 << 20]  # a quarter of its 8 GB
+
+
+def test_a_tensorrt_for_a_newer_cuda_than_the_drivers_is_one_line(
+    fake_gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def installed(*names: str) -> None:
+        found = [SimpleNamespace(metadata={"Name": name}) for name in ("numpy", *names)]
+        monkeypatch.setattr(tensorrt_api.metadata, "distributions", lambda: found)
+        tensorrt_api._cuda_of_package.cache_clear()
+
+    try:
+        installed("tensorrt", "tensorrt_cu13_libs", "tensorrt_cu13_bindings")
+        with pytest.raises(RuntimeMissingError) as caught:
+            serialise(linear_model(), BuildOptions())
+        assert str(caught.value) == (
+            "the installed TensorRT is for CUDA 13, the NVIDIA driver supports CUDA 12.6 at most: "
+            "update the driver, or pip uninstall tensorrt and pip install tensorrt-cu12"
+        )
+        for names in (
+            ("tensorrt_cu12_libs",),
+            ("tensorrt-cu13-libs", "tensorrt-cu12-libs"),
+            ("tensorrt-rtx-cu13-libs",),
+            (),
+        ):
+            installed(*names)
+            assert serialise(linear_model(), BuildOptions())[0]
+    finally:
+        tensorrt_api._cuda_of_package.cache_clear()
 
 
 def test_free_inner_dimension_is_refused_by_name(fake_gpu: FakeGpu) -> None:

@@ -14,8 +14,8 @@ from body.lbs_onnx import INPUTS, OUTPUTS, body_to_onnx
 from body.model import BodyArrays, load_body
 from engines.ort import OnnxRuntimeEngine
 from export.body_graph import TOLERANCE_MM, main, parity, sample_poses
-from export.conversion.fp16 import to_fp16
-from export.conversion.graphs import plain
+from engines.precision.fp16 import to_fp16
+from engines.precision.graphs import plain
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 
 from common.errors import UserError
 from formats.motion import load_motion
+from realtime import networks
 from realtime import session as sessions
 from realtime.intrinsics import camera_for
 from realtime.options import DEFAULT_FOCAL, Options
@@ -133,3 +135,32 @@ def test_a_key_that_cannot_be_obeyed_ends_nothing(monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir("/proc")
     watch((("", "s r q"),), monkeypatch)
     assert sum(line.startswith("cannot write") for line in remarks) == 2
+
+
+def test_engines_are_ready_before_the_source_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Building engines takes minutes the first time; no camera streams and no window stays black meanwhile."""
+    order: list[str] = []
+    plain_engine, plain_source = networks.open_engine, sessions.open_source
+
+    def engine(model: str, *arguments: Any, **keywords: Any) -> Any:
+        opened = plain_engine(model, *arguments, **keywords)
+        warm_up = opened.warm_up
+        monkeypatch.setattr(opened, "warm_up", lambda: (order.append(f"warm {model}"), warm_up()))
+        order.append(f"open {model}")
+        return opened
+
+    def source(*arguments: Any) -> Any:
+        order.append("source")
+        return plain_source(*arguments)
+
+    monkeypatch.setattr(networks, "open_engine", engine)
+    monkeypatch.setattr(sessions, "open_source", source)
+    Session(Options(source=str(CLIP), view="none", engine="onnxruntime", frames=2)).run()
+    assert order[-1] == "source"
+    models = [line.split()[1] for line in order if line.startswith("open")]
+    assert len(models) == 3
+    assert order[:-1] == [line for model in models for line in (f"open {model}", f"warm {model}")]
+    order.clear()
+    with pytest.raises(UserError, match=r"there is no file nowhere\.mp4"):
+        Session(Options(source="nowhere.mp4", view="none", engine="onnxruntime")).run()
+    assert not order, "found out before anything is opened"

@@ -49,6 +49,12 @@ API cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice devi
     return CUDA_SUCCESS;
 }
 
+API cuDeviceTotalMem_v2(size_t *bytes, CUdevice device)
+{
+    *bytes = (size_t)8 << 30;
+    return CUDA_SUCCESS;
+}
+
 API cuGetErrorName(CUresult error, const char **text)
 {
     *text = "CUDA_ERROR";

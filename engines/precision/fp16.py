@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.conversion.graphs import float_tensors, replace
+from engines.precision.graphs import float_tensors, replace
 
 HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 MOVING = frozenset(
@@ -44,7 +44,7 @@ class Fp16Graphs:
 
 
 def to_fp16(model: onnx.ModelProto) -> Fp16Graphs:
-    """Convert a `export.conversion.graphs.plain` float32 model.
+    """Convert a `engines.precision.graphs.plain` float32 model.
 
     Inputs and outputs stay float32, as does a node whose weights float16 cannot hold.
     """

@@ -1,0 +1,1 @@
+"""A network in another precision, for a device that has only the onnx package."""

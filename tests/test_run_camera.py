@@ -95,7 +95,7 @@ def test_two_people_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_what_the_source_notices_is_said_though_the_run_fails() -> None:
-    done = run("--source", CLIP, "--width", "320", "--regressor", "nobody")
+    done = run("--source", CLIP, "--width", "320", "--focal", "5")
     assert done.returncode == 2
     assert "keeps its size" in done.stderr
 

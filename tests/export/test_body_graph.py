@@ -13,9 +13,9 @@ from body.lbs import NumpyBody
 from body.lbs_onnx import INPUTS, OUTPUTS, body_to_onnx
 from body.model import BodyArrays, load_body
 from engines.ort import OnnxRuntimeEngine
-from export.body_graph import TOLERANCE_MM, main, parity, sample_poses
 from engines.precision.fp16 import to_fp16
 from engines.precision.graphs import plain
+from export.body_graph import TOLERANCE_MM, main, parity, sample_poses
 
 
 @pytest.fixture(scope="module")

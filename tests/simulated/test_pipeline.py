@@ -25,8 +25,9 @@ CLIP = ROOT / "assets" / "synthetic_walk.mp4"
 TOLERANCE = 1e-4
 
 
-def motion(engine: str, path: Path, flow: str, frames: int) -> dict[str, np.ndarray]:
-    options = Options(source=str(CLIP), view="none", engine=engine, save=path, frames=frames, flow=flow)
+def motion(engine: str, path: Path, flow: str, frames: int, precision: str = "fp32") -> dict[str, np.ndarray]:
+    what = {"source": str(CLIP), "view": "none", "save": path}
+    options = Options(engine=engine, frames=frames, flow=flow, precision=precision, **what)  # type: ignore[arg-type]
     report = Session(options).run()
     assert report.meshes == frames
     assert report.engine == engine
@@ -54,6 +55,23 @@ def test_same_bodies_as_with_onnx_runtime(
     assert compared >= 8
     assert np.ptp(found["joints_m"], axis=0).max() > 1e-3 * frames, "somebody walks"
     assert simulated.statistics()["pageable_copies"] == 0
+
+
+def test_a_first_run_is_in_float16_and_hardly_another(
+    port: Cuda, simulated: SimulatedDevice, tmp_path: Path, remarks: Remarks
+) -> None:
+    expected = motion("onnxruntime", tmp_path / "ort.npz", "dis", 20)
+    remarks.clear()
+    found = motion("tensorrt", tmp_path / "trt.npz", "dis", 20, "auto")
+    built = sorted(line.split(":")[0] for line in remarks if line.startswith("built "))
+    assert built == [
+        "built blazepose-detector in fp16",
+        "built body in fp32",
+        "built motion in fp16",
+        "built movenet-lightning in fp16",
+    ]
+    gap = np.linalg.norm(found["joints_m"] - expected["joints_m"], axis=-1)
+    assert 0 < gap.mean() < 0.01
 
 
 def run_program(cache: Path, *arguments: str, **variables: str) -> str:

@@ -14,11 +14,11 @@ from body.model import load_body
 from engines.engine import Engine
 from engines.manifest import resolve
 from engines.ort import OnnxRuntimeEngine
+from engines.precision.fp16 import to_fp16
+from engines.precision.graphs import plain, shapes
 from engines.registry import open_engine
 from engines.tensorrt_builder import PRECISIONS
 from export.checks.precision_report import pipeline_table
-from engines.precision.fp16 import to_fp16
-from engines.precision.graphs import plain, shapes
 from export.conversion.int8_qdq import to_int8
 from export.conversion.network import Network
 from export.conversion.onnx_tools import OnnxError, check

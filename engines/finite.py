@@ -48,6 +48,10 @@ class FiniteEngine(Engine):
             raise NonFiniteError(f"{self._name} answered with numbers that cannot be")
         return {name: np.full_like(array, self._instead) for name, array in answer.items()}
 
+    def warm_up(self) -> None:
+        """Warm the engine up, whatever it answers."""
+        self._engine.warm_up()
+
     def close(self) -> None:
         """Free what the engine holds."""
         self._engine.close()

@@ -97,7 +97,8 @@ class Networks(contextlib.ExitStack):
 
     def open(self, model: str | Path, instead: float | None = 0.0) -> Engine:
         """One network, opened unless `prepare` has done so; ``instead`` of an answer that cannot be, see `FiniteEngine`."""
-        engine = FiniteEngine(self._ready.pop(model, None) or self._open(model), str(model), instead)
+        ready = self._ready.pop(model) if model in self._ready else self._open(model)
+        engine = FiniteEngine(ready, str(model), instead)
         self.engines.append(engine)
         return engine
 

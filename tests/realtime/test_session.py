@@ -140,7 +140,7 @@ def test_a_key_that_cannot_be_obeyed_ends_nothing(monkeypatch: pytest.MonkeyPatc
 def test_engines_are_ready_before_the_source_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     """Building engines takes minutes the first time; no camera streams and no window stays black meanwhile."""
     order: list[str] = []
-    plain_engine, plain_source = networks.open_engine, sessions.open_source
+    plain_engine, plain_source = networks.open_engine, sessions.open_source_of
 
     def engine(model: str, *arguments: Any, **keywords: Any) -> Any:
         opened = plain_engine(model, *arguments, **keywords)
@@ -154,7 +154,7 @@ def test_engines_are_ready_before_the_source_is_opened(monkeypatch: pytest.Monke
         return plain_source(*arguments)
 
     monkeypatch.setattr(networks, "open_engine", engine)
-    monkeypatch.setattr(sessions, "open_source", source)
+    monkeypatch.setattr(sessions, "open_source_of", source)
     Session(Options(source=str(CLIP), view="none", engine="onnxruntime", frames=2)).run()
     assert order[-1] == "source"
     models = [line.split()[1] for line in order if line.startswith("open")]

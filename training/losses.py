@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from body.joints import JOINT_NAMES
+from body.joints import JOINT_NAMES, PARENTS
 from training.networks.lifter import Lifted
 from training.simulation.batches import Batch
 
@@ -18,16 +18,18 @@ class LossWeights:
 
     joints: float = 10.0
     coco: float = 4.0
-    rotations: float = 0.35
-    betas: float = 0.05
-    reprojection: float = 2.0
+    rotations: float = 0.6
+    betas: float = 0.02
+    bones: float = 2.0
+    reprojection: float = 4.0
     depth: float = 0.5
     velocity: float = 0.4
     acceleration: float = 0.035
-    steady_betas: float = 0.2
     keypoints: float = 2.0
     joint_error: float = 0.05
     contact: float = 0.1
+    up: float = 0.1
+    root_velocity: float = 0.1
 
 
 _JOINT_WEIGHTS = torch.ones(len(JOINT_NAMES))
@@ -36,21 +38,35 @@ for _name, _weight in {"wrist": 1.6, "ankle": 1.6, "elbow": 1.3, "knee": 1.3, "h
         _JOINT_WEIGHTS[JOINT_NAMES.index(f"{_side}_{_name}")] = _weight
 _ROTATION_WEIGHTS = torch.ones(len(JOINT_NAMES))
 _ROTATION_WEIGHTS[0] = 4.0  # which way the person faces
+for _name, _weight in {"hip": 1.5, "knee": 2.0, "elbow": 1.3, "hand": 0.2, "foot": 0.5, "wrist": 0.5}.items():
+    for _side in ("left", "right"):
+        _ROTATION_WEIGHTS[JOINT_NAMES.index(f"{_side}_{_name}")] = _weight
+_ROTATION_WEIGHTS /= _ROTATION_WEIGHTS.mean()
+_USUAL_DT = 1 / 30
+"""Speeds and accelerations over shorter times count less, s: a millimetre's shake is no worse in a faster camera."""
 
 
 def regression_loss(
     lifted: Lifted, joints: Tensor, coco: Tensor, batch: Batch, weights: LossWeights
 ) -> tuple[Tensor, dict[str, float]]:
     """Weighted sum of all terms, and each term's value. ``joints`` (B, T, 24, 3) and ``coco`` (B, T, 17, 3) are those of
-    the ``lifted`` body, shaped as in `Batch`."""
-    betas, pelvis = lifted.betas, lifted.pelvis
+    the ``lifted`` body, shaped as in `Batch`.
+
+    Lengths and rotations count by their absolute error, not by its square: where one picture allows a straight and a bent
+    knee, the mean of both is never right, and the likelier of them often."""
+    betas, pelvis, device = lifted.betas, lifted.pelvis, lifted.betas.device
     truth = batch.betas[:, None].expand_as(betas)
     distance = _length(joints - batch.joints)
+    turned = ((lifted.rotations - batch.rotations) ** 2).sum((-1, -2)).add(1e-6).sqrt()
+    deviation = lifted.betas_deviation
     terms = {
-        "joints": (distance * _JOINT_WEIGHTS).mean(),
+        "joints": (distance * _JOINT_WEIGHTS.to(device)).mean(),
         "coco": _length(coco - batch.coco).mean(),
-        "rotations": (((lifted.rotations - batch.rotations) ** 2).sum((-1, -2)) * _ROTATION_WEIGHTS).mean(),
-        "betas": ((betas - truth) ** 2).mean() + 0.3 * (betas.abs() - 2.0).clamp_min(0).pow(2).mean(),
+        "rotations": (turned * _ROTATION_WEIGHTS.to(device)).mean(),
+        # Gaussian likelihood of the shape, which deviations are learned from.
+        "betas": (0.5 * ((betas - truth) / deviation) ** 2 + deviation.log()).mean()
+        + 3 * (betas.abs() - 2.0).clamp_min(0).pow(2).mean(),
+        "bones": (_bones(joints).log() - _bones(batch.joints).log()).abs().mean(),
     }
     # Distances in the picture, as shares of the person's extent; robust to the few points very near to the camera.
     placed, true = coco + pelvis[:, :, None], batch.coco + batch.pelvis[:, :, None]
@@ -64,17 +80,26 @@ def regression_loss(
     spread = lifted.joint_error.clamp(-7, 1)
     terms["joint_error"] = (distance.detach() * torch.exp(-spread) + spread).mean()
     terms["contact"] = nn.functional.binary_cross_entropy_with_logits(lifted.contact, batch.contact)
+    apart = _length(lifted.up - batch.up)
+    sure = lifted.up_error.clamp(-5, 1)
+    terms["up"] = (apart * torch.exp(-sure) + sure).mean()
     if joints.shape[1] > 1:
         dt = batch.seen.dt
+        usual = (dt / _USUAL_DT).clamp(max=1.0)[..., None, None]
+        terms["root_velocity"] = _length(lifted.root_velocity - batch.root_velocity).clamp(max=3.0).mean()
         step = (joints[:, 1:] - joints[:, :-1]) - (batch.joints[:, 1:] - batch.joints[:, :-1])
         speed = step / dt[:, 1:, None, None]
-        terms["velocity"] = _length(speed).clamp(max=10.0).mean()
-        terms["steady_betas"] = (betas[:, 1:] - betas[:, :-1]).abs().mean()
+        terms["velocity"] = _length(speed * usual[:, 1:]).clamp(max=10.0).mean()
         if joints.shape[1] > 2:
             change = (speed[:, 1:] - speed[:, :-1]) / dt[:, 2:, None, None]
-            terms["acceleration"] = _length(change).clamp(max=200.0).mean()
-    total = sum((getattr(weights, name) * term for name, term in terms.items()), torch.zeros(()))
+            terms["acceleration"] = _length(change * usual[:, 2:].square()).clamp(max=200.0).mean()
+    total = sum((getattr(weights, name) * term for name, term in terms.items()), torch.zeros((), device=device))
     return total, {name: float(term.detach()) for name, term in terms.items()}
+
+
+def _bones(joints: Tensor) -> Tensor:
+    """Lengths (B, T, 23) m of the bones between ``joints`` (B, T, 24, 3)."""
+    return _length(joints[:, :, 1:] - joints[:, :, list(PARENTS[1:])])
 
 
 def _length(vectors: Tensor) -> Tensor:

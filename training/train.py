@@ -1,16 +1,23 @@
 """Train a regressor: python -m training.train --motion FOLDER
 
 Two stages share one network. First single frames, where every example is another person, pose and camera; then windows,
-where the recurrent parts learn to remember and the flow is read. Training is seeded, goes on where it was stopped as if it
-had not been, and writes curves and pictures for TensorBoard. Several GPUs or machines train together under torchrun:
+where the recurrent parts learn to remember and the flow is read. Examples are drawn in a thread of its own while the
+network learns. Training is seeded, goes on where it was stopped as if it had not been, and writes curves and pictures for
+TensorBoard. Several GPUs or machines train together under torchrun:
 
     torchrun --nproc-per-node 4 -m training.train --motion FOLDER
+
+The learning rate is constant until the last part of the windows, where it falls to nothing. What was learned until then does
+not depend on when that will be: the same command with more ``--window-steps`` goes on from there, and is the run that
+it would have been from the beginning.
 """
 
 from __future__ import annotations
 
 import copy
+import shutil
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +30,7 @@ from torch.utils.tensorboard import SummaryWriter
 from body.lbs_torch import TorchBody
 from body.model import load_body
 from common.arrays import ImageArray
-from common.errors import exit_with_one_line
+from common.errors import UserError, exit_with_one_line
 from training.distributed import ProcessGroup, init_distributed
 from training.evaluation.people_sheet import picture_people
 from training.evaluation.synthetic import CheckpointError, SyntheticScores, checkpoint_errors, evaluate
@@ -37,14 +44,24 @@ from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import FlowGrid
 from training.simulation.flow_noise import FlowDegrader, load_flow_noise
 
+SAVE_EVERY_S = 300.0
+_DRAWS_APART = 1_000_003
+"""Between the draws of two seeds, and twice that between those of two processes."""
+
+
+class TrainingError(UserError, ValueError):
+    """A run cannot go on as asked. The message is one line that says what to do."""
+
 
 @dataclass(slots=True)
 class Stage:
-    """``steps`` of ``batch`` windows (on each process) of ``length`` frames. The learning rate rises over the first 3 % and
-    falls as a cosine to a fiftieth.
+    """``steps`` of ``batch`` windows (on each process) of ``length`` frames at the learning rate ``rate``, to which it rises
+    over the first ``warm_up`` steps.
 
     ``chunks`` windows in a row show the same people: the state goes on from one to the next, gradients do not (truncated
     backpropagation through time). A live stream is minutes long; without that, memory drifts after the seconds it knows.
+    In each step ``answered`` frames in a row of each window are answered and judged, the first or the last ones; the others
+    are only remembered, which costs half.
     """
 
     steps: int
@@ -52,6 +69,8 @@ class Stage:
     length: int
     rate: float
     chunks: int = 1
+    answered: int = 0
+    warm_up: int = 200
 
 
 @dataclass(slots=True)
@@ -59,14 +78,18 @@ class TrainConfig:
     """All that defines a run; kept in its checkpoints."""
 
     network: LifterConfig = field(default_factory=LifterConfig)
-    single: Stage = field(default_factory=lambda: Stage(12000, 1024, 1, 1.5e-3))
-    windows: Stage = field(default_factory=lambda: Stage(6000, 128, 16, 8e-4, chunks=6))
+    single: Stage = field(default_factory=lambda: Stage(5000, 1024, 1, 1.5e-3))
+    windows: Stage = field(default_factory=lambda: Stage(20000, 128, 16, 8e-4, chunks=6, answered=8))
     weights: LossWeights = field(default_factory=LossWeights)
     augmentation: Augmentation = field(default_factory=Augmentation)
     weight_decay: float = 0.01
     average: float = 0.999
-    rendered: float = 0.15
+    rendered: float = 0.1
     """Share of the windows whose keypoints are as hard to detect as rendered people's: real video has its hard moments."""
+    without_flow: float = 0.5
+    """Share of the windows that have no flow at all."""
+    cool_down: float = 0.25
+    """Share of the windows' steps, the last ones, over which the learning rate falls to nothing."""
     seed: int = 0
 
 
@@ -89,20 +112,21 @@ class Trainer:
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
         self.body = TorchBody(arrays)
         self.device_body = TorchBody(arrays).to(self.group.device)
-        seed = config.seed + 1000 * self.group.rank
-        torch.manual_seed(seed)
-        flow = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), seed + 2)) if config.network.flow else None
-        bank = MotionBank(open_clips(motion, "train"), seed=seed)
-        noise = NoiseSampler(load_noise(), seed + 1, config.rendered)
+        flow = None
+        if config.network.flow:
+            flow = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), 0), config.without_flow)
+        bank = MotionBank(open_clips(motion, "train"))
+        noise = NoiseSampler(load_noise(), 0, config.rendered)
         self.maker = BatchMaker(bank, self.body, noise, config.augmentation, flow=flow)
         self.validation = open_clips(motion, "val")
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), config.single.rate, weight_decay=config.weight_decay
+            self.network.parameters(), config.single.rate, weight_decay=config.weight_decay, fused=True
         )
-        self.step = 0
+        self.step = self.draws = 0
         self._chunks: list[Batch] = []
         self._state = torch.zeros(0)
-        self._chance = self._random_states()
+        self._drawing = ThreadPoolExecutor(1, "drawing")
+        self._next: Future[Batch] | None = None
         self._learner: nn.Module = self.network
         if self.group.size > 1:
             self._learner = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
@@ -112,25 +136,34 @@ class Trainer:
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
 
-    def _generators(self) -> list[torch.Generator]:
-        """Whatever random numbers this process draws come from these, and from torch's own."""
-        flow = self.maker.flow
-        return [self.maker.generator, self.maker.noise.generator, *([flow.degrade.generator] if flow else [])]
+    @property
+    def stable(self) -> Path:
+        """The checkpoint of the last step before the learning rate fell."""
+        return self.folder / "stable.pt"
 
-    def _random_states(self) -> list[torch.Tensor]:
-        return [torch.get_rng_state(), *(generator.get_state() for generator in self._generators())]
+    def _start_drawing(self, step: int) -> Future[Batch]:
+        """Begin to draw the people that are met at ``step``: they follow from the seed and the number of the draw alone."""
+        stage = self._stage(step)
+        number = (2 * self.group.rank + 1) * _DRAWS_APART * (self.config.seed + 1) + self.draws
+
+        def draw() -> Batch:
+            self.maker.seed(number)
+            return self.maker.draw(stage.batch, stage.length * stage.chunks)
+
+        self.draws += 1
+        return self._drawing.submit(draw)
 
     def _draw(self) -> None:
-        """Draw new people, and keep what they can be drawn from again."""
-        stage, _ = self._stage()
-        self._chance = self._random_states()
-        whole = self.maker.draw(stage.batch, stage.length * stage.chunks)
+        """Meet new people."""
+        stage = self._stage(self.step)
+        whole = (self._next or self._start_drawing(self.step)).result()
         self._chunks = [whole.frames(i * stage.length, (i + 1) * stage.length) for i in range(stage.chunks)]
         self._state = self.network.start_state(stage.batch)
+        self._next = self._start_drawing(self.step + stage.chunks)
 
     def save(self) -> None:
         """Write the checkpoint atomically: an interruption leaves the old one whole."""
-        chance = self.group.gather([*(self._chance if self._chunks else self._random_states()), self._state.cpu()])
+        states = self.group.gather(self._state.cpu())
         if not self.group.is_main:
             return
         state = {
@@ -139,32 +172,42 @@ class Trainer:
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "chance": chance,
+            "draws": self.draws - (self._next is not None),
             "chunks": len(self._chunks),
+            "states": states,
         }
+        self.folder.mkdir(parents=True, exist_ok=True)
         part = self.checkpoint.with_suffix(".part")
         torch.save(state, part)
         part.replace(self.checkpoint)
 
     def resume(self) -> bool:
-        """Go on from the folder's checkpoint. False where there is none."""
+        """Go on from the folder's checkpoint, or, where its learning rate has fallen too early for the steps that are wanted
+        now, from the last one before that. False where there is none. Raises `TrainingError`, `CheckpointError`."""
         if not self.checkpoint.exists():
             return False
-        state: dict[str, Any] = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
+        with checkpoint_errors(self.checkpoint):
+            state: dict[str, Any] = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
+            saved = state["config"]
+            if self.stable.exists() and saved["windows"]["steps"] < self.config.windows.steps:
+                state = torch.load(self.stable, weights_only=True, map_location="cpu")
+        if saved["network"] != asdict(self.config.network) or saved["single"] != asdict(self.config.single):
+            raise TrainingError(f"{self.checkpoint} is of another network or schedule: choose another --folder")
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
-        # A crew of another size goes on with fresh random numbers.
-        if len(state["chance"]) == self.group.size:
-            own, *rest, carried = state["chance"][self.group.rank]
-            torch.set_rng_state(own)
-            for generator, saved in zip(self._generators(), rest, strict=True):
-                generator.set_state(saved)
-            if state["chunks"]:
-                self._draw()
-                self._chunks = self._chunks[-state["chunks"] :]
-                self._state = carried.to(self.group.device)
+        self.draws = state["draws"]
+        # Another number of processes meets new people.
+        if state["chunks"] and len(state["states"]) == self.group.size:
+            self.draws -= 1
+            stage = self._stage(self.step - 1)
+            self._next = self._start_drawing(self.step - 1)
+            whole = self._next.result()
+            self._chunks = [whole.frames(i * stage.length, (i + 1) * stage.length) for i in range(stage.chunks)]
+            self._chunks = self._chunks[-state["chunks"] :]
+            self._state = state["states"][self.group.rank].to(self.group.device)
+            self._next = self._start_drawing(self.step + len(self._chunks))
         return True
 
     def start_from(self, checkpoint: Path) -> list[str]:
@@ -186,29 +229,39 @@ class Trainer:
         self.averaged.load_state_dict(mine)
         return fresh
 
-    def _stage(self) -> tuple[Stage, float]:
-        """The current stage and how far it is, 0..1."""
-        single, windows = self.config.single, self.config.windows
-        if self.step < single.steps:
-            return single, self.step / single.steps
-        return windows, (self.step - single.steps) / windows.steps
+    def _stage(self, step: int) -> Stage:
+        """The stage that ``step`` belongs to."""
+        return self.config.single if step < self.config.single.steps else self.config.windows
+
+    @property
+    def _steady_steps(self) -> int:
+        """Steps before the learning rate begins to fall."""
+        return self.config.single.steps + round(self.config.windows.steps * (1 - self.config.cool_down))
+
+    def _rate(self) -> float:
+        """The learning rate of the current step."""
+        stage = self._stage(self.step)
+        done = self.step - (0 if stage is self.config.single else self.config.single.steps)
+        total = self.config.single.steps + self.config.windows.steps
+        left = (total - self.step) / max(total - self._steady_steps, 1)
+        return stage.rate * min(1.0, (done + 1) / max(stage.warm_up, 1)) * min(1.0, left)
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns the loss terms."""
-        stage, progress = self._stage()
-        decay = 0.5 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
-        rate = stage.rate * min(1.0, progress / 0.03 + 0.01) * (0.02 + 0.98 * decay)
+        stage, rate = self._stage(self.step), self._rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         if not self._chunks:
             self._draw()
         batch = self._to_device(self._chunks.pop(0))
+        count = stage.answered or stage.length
+        first = (stage.length - count) * (self.step % 2)
         device = self.group.device
         # bfloat16 needs no loss scaling; geometry and losses stay in float32.
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            lifted = self._learner(batch.seen, self._state, alone=stage.length == 1)
-        lifted = type(lifted)(*(part.float() for part in lifted))
+            lifted = self._learner(batch.seen, self._state, answered=(first, first + count))
         self._state = lifted.state.detach()
+        batch = batch.frames(first, first + count)
         joints, coco = self.device_body.skeleton(lifted.rotations, lifted.betas)
         loss, terms = regression_loss(lifted, joints, coco, batch, self.config.weights)
         if not torch.isfinite(loss):
@@ -220,8 +273,7 @@ class Trainer:
         self.step += 1
         keep = min(self.config.average, self.step / (self.step + 50))
         with torch.no_grad():
-            for mine, theirs in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
-                mine.lerp_(theirs, 1 - keep)
+            torch._foreach_lerp_(list(self.averaged.parameters()), list(self.network.parameters()), 1 - keep)
         return {"loss": float(loss.detach()), "rate": rate, **terms}
 
     def _to_device(self, batch: Batch) -> Batch:
@@ -239,30 +291,41 @@ class Trainer:
         return scores, picture_people(network, self.body, self.validation, single_frames=single)
 
     def run(self, minutes: float, every: int = 500) -> None:
-        """Train until the stages are done or ``minutes`` are over; validate and save every ``every`` steps."""
+        """Train until the stages are done or ``minutes`` are over; validate every ``every`` steps, save every five minutes."""
         total = self.config.single.steps + self.config.windows.steps
-        start = last = time.monotonic()
+        start = last = saved = time.monotonic()
+        frames = 0
         while self.step < total and not self.group.broadcast(time.monotonic() - start >= minutes * 60):
+            stage = self._stage(self.step)
             terms = self.train_step()
+            frames += stage.batch * stage.length * self.group.size
             if self.step % 50 == 0 and self.writer is not None:
                 for name, value in terms.items():
                     self.writer.add_scalar(f"train/{name}", value, self.step)
-            if self.step % every == 0 or self.step == total:
-                if self.writer is not None:
-                    scores, picture = self.validate()
-                    now = time.monotonic()
-                    for name, value in scores.as_dict().items():
-                        self.writer.add_scalar(f"val/{name}", value, self.step)
-                    self.writer.add_image("val/people", picture, self.step, dataformats="HWC")
-                    stage, _ = self._stage()
-                    speed = every * stage.batch * stage.length * self.group.size / (now - last)
-                    print(
-                        f"step {self.step}/{total}  {scores}  loss {terms['loss']:.3f}  {speed:.0f} frames/s",
-                        flush=True,
-                    )
+            if (self.step % every == 0 or self.step == total) and self.writer is not None:
+                seconds = time.monotonic() - last
+                scores, picture = self.validate()
+                for name, value in scores.as_dict().items():
+                    self.writer.add_scalar(f"val/{name}", value, self.step)
+                self.writer.add_image("val/people", picture, self.step, dataformats="HWC")
+                print(
+                    f"step {self.step}/{total}  {scores}  loss {terms['loss']:.3f}  {frames / seconds:.0f} frames/s",
+                    flush=True,
+                )
+                last, frames = time.monotonic(), 0
+            if self.step == self._steady_steps:
                 self.save()
-                last = time.monotonic()
+                if self.group.is_main:
+                    shutil.copyfile(self.checkpoint, self.stable)
+            elif self.group.broadcast(time.monotonic() - saved >= SAVE_EVERY_S):
+                self.save()
+                saved = time.monotonic()
         self.save()
+        self.close()
+
+    def close(self) -> None:
+        """End the thread that draws, and the curves."""
+        self._drawing.shutdown(wait=False, cancel_futures=True)
         if self.writer is not None:
             self.writer.close()
 
@@ -276,16 +339,18 @@ def _moved(record: Any, device: torch.device) -> dict[str, torch.Tensor]:
 def main(
     motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
     experiment: Annotated[str, typer.Option(help=f"which regressor: {', '.join(EXPERIMENTS)}")] = "motion",
-    run: Annotated[Path | None, typer.Option(help="folder of the run (default: runs/EXPERIMENT)")] = None,
+    folder: Annotated[Path | None, typer.Option(help="folder of the run (default: runs/EXPERIMENT)")] = None,
     budget_minutes: Annotated[float, typer.Option(help="stop after so many minutes; start again to go on")] = 1e9,
-    single_steps: Annotated[int, typer.Option(help="steps of the single-frame stage")] = 12000,
-    window_steps: Annotated[int, typer.Option(help="steps of the window stage")] = 6000,
-    window_rate: Annotated[float, typer.Option(help="highest learning rate of the window stage")] = 8e-4,
-    window_length: Annotated[int, typer.Option(help="frames of a window; 2048 frames make a step")] = 16,
-    window_chunks: Annotated[int, typer.Option(help="windows in a row that show the same people")] = 6,
+    single_steps: Annotated[int | None, typer.Option(help="steps of the single-frame stage")] = None,
+    window_steps: Annotated[
+        int | None, typer.Option(help="steps of the window stage; more than before goes on with a finished run")
+    ] = None,
     init: Annotated[Path | None, typer.Option(help="checkpoint of another run to take the weights from")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads (0: all)")] = 0,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="compile the geometry first (minutes, needs a C++ compiler); then a fifth faster")
+    ] = False,
 ) -> None:
     """Train a regressor; goes on from the run's checkpoint where there is one."""
     if experiment not in EXPERIMENTS:
@@ -293,11 +358,13 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     config = copy.deepcopy(EXPERIMENTS[experiment])
-    config.seed, config.single.steps, config.windows.steps = seed, single_steps, window_steps
-    config.windows.rate, config.windows.length = window_rate, window_length
-    config.windows.batch, config.windows.chunks = 2048 // window_length, window_chunks
+    config.seed = seed
+    config.single.steps = config.single.steps if single_steps is None else single_steps
+    config.windows.steps = config.windows.steps if window_steps is None else window_steps
     group = init_distributed()
-    trainer = Trainer(motion, run or Path("runs") / experiment, config, group)
+    trainer = Trainer(motion, folder or Path("runs") / experiment, config, group)
+    if compiled:
+        trainer.network.compile_geometry()
     resumed = trainer.resume()
     if not resumed and init is not None:
         trainer.start_from(init)
@@ -310,9 +377,10 @@ def main(
             trainer.save()
         print(f"stopped at step {trainer.step}; the same command goes on")
     finally:
+        trainer.close()
         group.leave()
 
 
 if __name__ == "__main__":
-    with exit_with_one_line(MotionError, CheckpointError):
+    with exit_with_one_line(CheckpointError, MotionError, TrainingError):
         typer.run(main)

@@ -30,7 +30,7 @@ from training.synth.dataset import Windows
 Rows = NDArray[np.int64]
 FieldEncoder = ResidualFlowEncoder | ResidualImageEncoder
 
-_WEIGHTS: Final = LossWeights(contact=0.0)  # rendered windows have no labels of foot contact
+_WEIGHTS: Final = LossWeights(contact=0.0, up=0.0, root_velocity=0.0)  # rendered windows have no such labels
 _JOINTS: Final = 2.0
 """Weight of one metre of joint error relative to the cross-entropy of the keypoint heat maps."""
 _SIZE: Final = 0.3
@@ -77,8 +77,9 @@ def make_batch(windows: Windows, rows: Rows) -> Batch:
     flow, box = part["flow"].float(), part["box"].float()
     seen = Observation(part["points"], part["confidence"], camera, part["dt"], flow, box, valid, image)
     size = part["extent"] / part["true_camera"][:, :1]
-    contact = torch.zeros(batch, length, 2)
-    return Batch(seen, part["rotations"], part["betas"], part["joints"], part["coco"], part["pelvis"], size, contact)
+    contact, none = torch.zeros(batch, length, 4), torch.zeros(batch, length, 3)
+    body = (part["rotations"], part["betas"], part["joints"], part["coco"], part["pelvis"])
+    return Batch(seen, *body, size, contact, none, none)
 
 
 def mirror_batch(batch: Batch) -> Batch:

@@ -120,7 +120,7 @@ def evaluate(
         lifted = network(seen, network.start_state(len(batch.betas)), alone=single_frames)
         if whole:
             rows = batch.in_full_view
-            lifted, batch = Lifted(*(part[rows] for part in lifted)), batch.people(rows)
+            lifted, batch = lifted.people(rows), batch.people(rows)
         count = len(batch.betas)
         if count:
             total, scored = total + score(lifted, body, batch, warm_up, visible) * count, scored + count

@@ -38,6 +38,11 @@ class Observation:
         """The same people where no flow is to be had."""
         return replace(self, flow=torch.zeros_like(self.flow), flow_valid=torch.zeros_like(self.flow_valid))
 
+    def alone(self) -> Observation:
+        """Every frame as a person's first and only one: B T people over one frame, without flow."""
+        single = self._cut(lambda part: part.flatten(0, 1)[:, None])
+        return single.without_flow()
+
     def people(self, rows: Tensor) -> Observation:
         """The people that ``rows`` of booleans or indices names."""
         return self._cut(lambda part: part[rows])

@@ -43,6 +43,17 @@ def sample_flow(flow: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
     return (hats[:, :, 0, :, None] * rows).sum(2), inside
 
 
+def sample_flow_quickly(flow: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+    """`sample_flow` by PyTorch's own sampler, which is many times faster in training."""
+    within = (cells > -0.5) & (cells < FLOW_CELLS - 0.5)
+    inside = (within[..., 0] & within[..., 1]).to(flow.dtype)
+    places = (cells * (2 / (FLOW_CELLS - 1)) - 1)[:, None]
+    moved = nn.functional.grid_sample(
+        flow.permute(0, 3, 1, 2), places, mode="bilinear", padding_mode="border", align_corners=True
+    )
+    return moved[:, :, 0].transpose(1, 2), inside
+
+
 class KeypointFilter(nn.Module):
     """The filter's step. ``use_flow`` False leaves prediction to the last velocity alone."""
 
@@ -51,6 +62,7 @@ class KeypointFilter(nn.Module):
     def __init__(self, use_flow: bool, width: int = 32, names: int = 8) -> None:
         super().__init__()
         self.use_flow = use_flow
+        self.sample = sample_flow_quickly
         self.name = nn.Parameter(torch.randn(KEYPOINTS, names) * 0.1)
         self.gate = nn.Sequential(nn.Linear(names + 9, width), nn.GELU(), nn.Linear(width, 2))
         self.coast = nn.Parameter(torch.tensor(0.0))
@@ -90,7 +102,7 @@ class KeypointFilter(nn.Module):
             pixels = last.rays * camera[:, None, :2] + camera[:, None, 2:]
             side = box[:, None, 2:]
             cells = ((pixels - box[:, None, :2]) / side + 0.5) * FLOW_CELLS - 0.5
-            moved, inside = sample_flow(flow, cells)
+            moved, inside = self.sample(flow, cells)
             moved = moved * side / camera[:, None, :2]
             known = (inside * flow_valid[:, None])[..., None]
             motion = known * moved + (1 - known) * drift

@@ -4,7 +4,7 @@ Geometry is exact and outside of what is learned: keypoints become rays, rays ar
 straight at the person (so that global orientation is right off-centre; the idea of CLIFF, Li et al. 2022, carried out as
 a rotation), divided by the person's angular size, and the answer is turned back. Flow enters twice: it carries keypoints from
 frame to frame (`keypoint_filter`), and as a field, where it shows the motion of what has no keypoint (`encoders`). A per-frame
-residual network reads all that; a recurrent one remembers.
+residual network reads all that; a recurrent one remembers (`memory`), and the prediction is refined (`refinement`).
 """
 
 from __future__ import annotations
@@ -17,32 +17,35 @@ from torch import Tensor, nn
 
 from body.joints import JOINT_NAMES
 from training.networks.encoders import FlowEncoder, ImageEncoder, ResidualFlowEncoder, ResidualImageEncoder
-from training.networks.geometry import look_at, rotation_from_6d
+from training.networks.geometry import look_at
 from training.networks.inputs import Observation
 from training.networks.keypoint_filter import KEYPOINTS, KeypointFilter, KeypointTrack, reliability, spread
-from training.networks.refinement import Mechanics, Refinement, Sight
+from training.networks.memory import Memory, ShapeEvidence
+from training.networks.refinement import POSE, PREDICTION, Mechanics, Refinement, Sight, rotations_from_axes
 
 JOINTS, BETAS = len(JOINT_NAMES), 10
-FEET = 2
+CONTACTS = ("left_heel", "left_toes", "right_heel", "right_toes")
 _MEAN_DEPTH = 1.2
 """Depth in metres of a person whose keypoints spread over a unit angle: what the predicted log-depth is relative to."""
 _BOX_SPREAD = 0.22
 """Angular size of a person over the side of the region that a tracker cuts: where no keypoints are read."""
+_EXTRAS = (JOINTS, len(CONTACTS), 3, 1, 3)
+"""Joint errors, contacts, up, its deviation, velocity of the root."""
 
 
 @dataclass(frozen=True, slots=True)
 class LifterConfig:
     """What a `Lifter` reads, and its sizes: ``width`` of the per-frame network, ``blocks`` its depth, ``memory`` of the
-    recurrent one.
+    recurrent one, which ticks every ``tick_s`` seconds.
 
     ``keypoints``, ``flow`` and ``image`` choose its inputs. ``motion`` False takes filter and memory away: every frame is
     answered by itself. ``compensation`` is how camera motion leaves the flow (see `FlowEncoder`). ``rounds`` of refinement,
     of ``correction`` units each, need keypoints. ``residual`` encoders of flow and image see more and cost more.
     """
 
-    width: int = 448
+    width: int = 384
     blocks: int = 2
-    memory: int = 320
+    memory: int = 256
     encoding: int = 64
     keypoints: bool = True
     flow: bool = True
@@ -50,8 +53,9 @@ class LifterConfig:
     motion: bool = True
     compensation: str = "median"
     rounds: int = 0
-    correction: int = 320
+    correction: int = 192
     residual: bool = False
+    tick_s: float = 0.08
 
     def __post_init__(self) -> None:
         if not (self.keypoints or self.flow or self.image):
@@ -64,10 +68,12 @@ class LifterConfig:
 
 
 class Lifted(NamedTuple):
-    """``rotations`` (..., 24, 3, 3), the first one global (rest to camera frame); ``betas`` (..., 10); ``pelvis`` (..., 3)
-    metres in the camera frame; ``rays`` (..., 17, 2) the steadied keypoints, x/z and y/z; ``joint_error`` (..., 24)
-    the logarithm of the joint's expected error in metres; ``contact`` (..., 2) logits of left and right foot standing
-    on something; ``state`` to hand to the next step."""
+    """``rotations`` (..., 24, 3, 3), the first one global (rest to camera frame); ``betas`` (..., 10) and their
+    ``betas_deviation`` (..., 10); ``pelvis`` (..., 3) metres in the camera frame; ``rays`` (..., 17, 2) the steadied
+    keypoints, x/z and y/z; ``joint_error`` (..., 24) the logarithm of the joint's expected error in metres; ``contact``
+    (..., 4) logits of `CONTACTS` standing on something; ``up`` (..., 3) the unit vector away from the ground in the camera
+    frame and ``up_error`` (...,) the logarithm of its expected error, rad; ``root_velocity`` (..., 3) m/s of the pelvis
+    over the ground, in the root's own axes; ``state`` to hand to the next step."""
 
     rotations: Tensor
     betas: Tensor
@@ -75,7 +81,15 @@ class Lifted(NamedTuple):
     rays: Tensor
     joint_error: Tensor
     contact: Tensor
+    betas_deviation: Tensor
+    up: Tensor
+    up_error: Tensor
+    root_velocity: Tensor
     state: Tensor
+
+    def people(self, rows: Tensor) -> Lifted:
+        """The people that ``rows`` of booleans or indices names."""
+        return Lifted(*(part[rows] for part in self))
 
 
 class _Block(nn.Module):
@@ -96,8 +110,7 @@ class Lifter(nn.Module):
     def __init__(self, config: LifterConfig) -> None:
         super().__init__()
         self.config = config
-        width, memory = config.width, config.memory
-        outputs = JOINTS * 6 + BETAS + 3
+        width = config.width
         features = 7
         if config.keypoints:
             features += KEYPOINTS * 4 + (KEYPOINTS * 5 if config.motion else 0)
@@ -114,41 +127,45 @@ class Lifter(nn.Module):
         self.frame = nn.Sequential(
             nn.Linear(features, width), *[_Block(width) for _ in range(config.blocks)], nn.LayerNorm(width)
         )
-        self.frame_head = nn.Linear(width, outputs)
-        self.extra_head = nn.Linear(width, JOINTS + FEET)
+        known = width
         if config.motion:
-            self.into_memory = nn.Linear(width, memory)
-            self.recurrent = nn.GRU(memory, memory, batch_first=True)
-            self.merge = nn.Sequential(nn.Linear(memory + width, width), nn.GELU(), nn.Linear(width, outputs))
+            self.memory = Memory(width, config.memory, config.tick_s)
+            known += config.memory
+        self.shape = ShapeEvidence(config.memory if config.motion else width)
+        self.merge = nn.Linear(known, width)
+        self.head = nn.Linear(width, PREDICTION + sum(_EXTRAS))
         if config.rounds:
             self.mechanics = Mechanics()
-            self.context = nn.Linear(memory + width if config.motion else width, config.correction)
+            self.context = nn.Linear(known, config.correction)
             self.refinements = nn.ModuleList(
                 Refinement(config.correction, config.correction) for _ in range(config.rounds)
             )
         with torch.no_grad():
-            self.frame_head.weight.mul_(0.1)
-            self.frame_head.bias.zero_()
-            self.frame_head.bias[: JOINTS * 6] = torch.tensor([1.0, 0, 0, 0, 1.0, 0]).repeat(JOINTS)
+            self.head.weight.mul_(0.1)
+            self.head.bias.zero_()
+            self.head.bias[:POSE] = torch.tensor([1.0, 0, 0, 0, 1.0, 0]).repeat(JOINTS)
             # An upright person facing the camera: half a turn about x.
-            self.frame_head.bias[:6] = torch.tensor([1.0, 0, 0, 0, -1.0, 0])
-            self.extra_head.bias[:JOINTS] = -3.0  # 5 cm
-            if config.motion:
-                last = self.merge[2]
-                assert isinstance(last, nn.Linear)
-                last.weight.zero_()  # temporal correction starts from nothing
-                last.bias.zero_()
+            self.head.bias[:6] = torch.tensor([1.0, 0, 0, 0, -1.0, 0])
+            extras = self.head.bias[PREDICTION:]
+            extras[:JOINTS] = -3.0  # 5 cm
+            extras[JOINTS + len(CONTACTS) :][:4] = torch.tensor([0.0, -1.0, 0.0, -2.0])  # up is up in the image, ± 8°
 
     @property
     def state_size(self) -> int:
         """M, the length of one person's state."""
         if not self.config.motion:
             return 1
-        return self.config.memory + (self.filter.STATE if self.filter is not None else 0)
+        packed = self.filter.STATE if self.filter is not None else 0
+        return self.memory.state_size + ShapeEvidence.STATE + packed
 
     def start_state(self, batch: int) -> Tensor:
         """The state (B, M) of a person never seen before."""
-        return torch.zeros(batch, self.state_size, device=self.frame_head.weight.device)
+        return torch.zeros(batch, self.state_size, device=self.head.weight.device)
+
+    def compile_geometry(self) -> None:
+        """Fuse what is done to thousands of small matrices into few loops: decoding and refinement. For training; the first
+        step then takes minutes."""
+        self._body = torch.compile(self._body, dynamic=False)  # type: ignore[method-assign]
 
     def _steady(self, seen: Observation, state: Tensor) -> tuple[KeypointTrack, Tensor]:
         """Run the filter over all frames: what it says of each (B, T, ...), and the packed track after the last one."""
@@ -172,6 +189,22 @@ class Lifter(nn.Module):
             tracks.append(track)
         every = KeypointTrack(*(torch.stack(part, 1) for part in zip(*tracks, strict=True)))
         return every, self.filter.pack(track)
+
+    def _read_flow(self, seen: Observation) -> tuple[Tensor, Tensor]:
+        """The encoder's vectors (B T, encoding) and the camera's motion (B T, 2). A frame without flow is the same whoever it
+        shows, so it is encoded once."""
+        flow, valid, dt = seen.flow.flatten(0, 1), seen.flow_valid.flatten(), seen.dt.flatten()
+        if not isinstance(self.flow_encoder, FlowEncoder):
+            vectors, behind = self.flow_encoder(flow, valid, dt)
+            return vectors, behind
+        rows = valid.nonzero()[:, 0]
+        rows = torch.cat([rows, rows.new_zeros(1)])  # one more, which stands for all that have none
+        shown = valid[rows]
+        shown = torch.cat([shown[:-1], shown.new_zeros(1)])
+        vectors, behind = self.flow_encoder(flow[rows], shown, dt[rows])
+        place = torch.full_like(dt, len(rows) - 1, dtype=torch.long)
+        place[rows[:-1]] = torch.arange(len(rows) - 1, device=dt.device)
+        return vectors.index_select(0, place), behind.index_select(0, place) * valid[:, None]
 
     def _features(self, seen: Observation, track: KeypointTrack) -> tuple[Tensor, Tensor, Sight]:
         """Input (B, T, F) of the per-frame network, turn (B, T, 3, 3) from the virtual to the real camera frame, and what
@@ -215,7 +248,7 @@ class Lifter(nn.Module):
             values += [speed.flatten(-2), track.residual.clamp(-1.5, 1.5).flatten(-2), track.trust]
         if self.config.flow:
             batch, length = dt.shape
-            vectors, behind = self.flow_encoder(seen.flow.flatten(0, 1), seen.flow_valid.flatten(), seen.dt.flatten())
+            vectors, behind = self._read_flow(seen)
             drift = behind.reshape(batch, length, 2) * side[..., None] / scale / dt.clamp(0.004, 1.0)[..., None]
             values += [
                 vectors.reshape(batch, length, -1),
@@ -230,54 +263,99 @@ class Lifter(nn.Module):
             values.append(self.image_encoder(seen.image.flatten(0, 1)).reshape(*dt.shape, -1))
         return torch.cat(values, -1), turn, Sight(local, weight, size)
 
-    def _decode(self, raw: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotations, betas and pelvis in the frame of the virtual camera."""
-        rotations = rotation_from_6d(raw[..., : JOINTS * 6].reshape(*raw.shape[:-1], JOINTS, 6))
-        betas = raw[..., JOINTS * 6 : JOINTS * 6 + BETAS]
-        place = raw[..., JOINTS * 6 + BETAS :]
-        depth = _MEAN_DEPTH / 4.0 / size * place[..., 2].clamp(-3, 3).exp()
-        sight = torch.stack([place[..., 0] * size, place[..., 1] * size, torch.ones_like(size)], -1)
-        return rotations, betas, sight * depth[..., None]
+    def _decode(self, raw: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotations (24, 3, 3, N) and pelvis (3, N) in the frame of the virtual camera, of a prediction (`PREDICTION`, N)."""
+        rotations = rotations_from_axes(raw[:POSE].reshape(JOINTS, 2, 3, -1))
+        place = raw[POSE:]
+        depth = _MEAN_DEPTH / 4.0 / size * place[2].clamp(-3, 3).exp()
+        return rotations, torch.cat([place[:2] * size, torch.ones_like(size)[None]]) * depth
 
-    def _refine(self, raw: Tensor, known: Tensor, sight: Sight) -> Tensor:
-        """Correct an answer (B, T, outputs) by how the posed body misses the keypoints. ``known`` (B, T, C) is what the
-        network has gathered of the person."""
-        batch = raw.shape[:2]
-        raw, sight = raw.flatten(0, 1), Sight(*(part.flatten(0, 1) for part in sight))
-        context = nn.functional.gelu(self.context(known.flatten(0, 1)))
+    def _refine(self, raw: Tensor, betas: Tensor, known: Tensor, sight: Sight) -> Tensor:
+        """Correct a prediction (`PREDICTION`, N) by how the posed body misses the keypoints. ``known`` (N, C) is what the
+        network has gathered of the person, ``betas`` (10, N) the person's shape."""
+        context = nn.functional.gelu(self.context(known)).float().T.contiguous()
         for refinement in self.refinements:
-            posed = self.mechanics.pose(*self._decode(raw, sight.size), sight)
+            with torch.autocast(raw.device.type, enabled=False):
+                rotations, pelvis = self._decode(raw, sight.size)
+                posed = self.mechanics.pose(rotations, betas, pelvis, sight)
             raw = refinement(context, raw, posed, self.mechanics, sight)
-        return raw.reshape(*batch, -1)
+        return raw
 
-    def _remember(self, seen: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        remembered, last = self.recurrent(self.into_memory(seen), memory[None].contiguous())
-        return remembered, last[0]
+    def _body(
+        self, raw: Tensor, betas: Tensor, known: Tensor, turn: Tensor, sight: Sight
+    ) -> tuple[Tensor, Tensor]:
+        """Rotations (N, 24, 3, 3) and pelvis (N, 3) in the camera frame, from the first prediction ``raw`` (N, `PREDICTION`),
+        ``betas`` (N, 10), ``known`` (N, C) and ``turn`` (N, 3, 3) from the virtual to the real camera."""
+        raw = raw.T.contiguous()
+        if self.config.rounds:
+            raw = self._refine(raw, betas.T.contiguous(), known, sight)
+        with torch.autocast(raw.device.type, enabled=False):
+            rotations, pelvis = self._decode(raw, sight.size)
+            turn = turn.permute(1, 2, 0)[:, :, None]  # (3, 3, 1, N): columns times rows
+            root = turn[:, 0] * rotations[0, 0] + turn[:, 1] * rotations[0, 1] + turn[:, 2] * rotations[0, 2]
+            rotations = torch.cat([root[None], rotations[1:]])
+            turn = turn[:, :, 0]
+            pelvis = turn[:, 0] * pelvis[0] + turn[:, 1] * pelvis[1] + turn[:, 2] * pelvis[2]
+        return rotations.permute(3, 0, 1, 2), pelvis.T
 
-    def forward(self, seen: Observation, state: Tensor, alone: bool = False) -> Lifted:
-        """Lift B people over T frames, starting from ``state`` (B, M). ``alone`` asks the per-frame network only, as the
-        first stage of training does."""
-        memory = self.config.memory if self.config.motion else 0
-        track, packed = self._steady(seen, state[:, memory:])
+    def forward(
+        self, seen: Observation, state: Tensor, alone: bool = False, answered: tuple[int, int] | None = None
+    ) -> Lifted:
+        """Lift B people over T frames, starting from ``state`` (B, M).
+
+        ``alone`` takes every frame as the first one of a new person, as the first stage of training does. ``answered`` are
+        the first frame that is answered and the one after the last (default: all): what lies before and after it is remembered,
+        and costs half.
+        """
+        batch, length = seen.dt.shape
+        if alone and length > 1:
+            parts = self(seen.alone(), self.start_state(batch * length))
+            return Lifted(*(part.reshape(batch, length, *part.shape[2:]) for part in parts[:-1]), state)
+        memory = self.memory.state_size if self.config.motion else 0
+        kept, shape, packed = torch.split(
+            state, [memory, ShapeEvidence.STATE, self.state_size - memory - ShapeEvidence.STATE], 1
+        ) if self.config.motion else (state, state.new_zeros(batch, ShapeEvidence.STATE), state)
+        track, packed = self._steady(seen, packed)
         features, turn, sight = self._features(seen, track)
         inner = known = self.frame(features)
-        raw = self.frame_head(inner)
-        after = state
-        if self.config.motion and not alone:
-            remembered, last = self._remember(inner, state[:, :memory])
-            known = torch.cat([remembered, inner], -1)
-            raw = raw + self.merge(known)
-            after = torch.cat([last, packed], 1)
-        elif self.config.motion:
-            known = nn.functional.pad(inner, (self.config.memory, 0))
-        if self.config.rounds:
-            raw = self._refine(raw, known, sight)
-        rotations, betas, pelvis = self._decode(raw, sight.size)
-        root = turn @ rotations[..., 0, :, :]
-        rotations = torch.cat([root[..., None, :, :], rotations[..., 1:, :, :]], -3)
-        pelvis = (turn @ pelvis[..., None])[..., 0]
-        extra = self.extra_head(inner)
-        return Lifted(rotations, betas, pelvis, track.rays, extra[..., :JOINTS], extra[..., JOINTS:], after)
+        if self.config.motion:
+            remembered, ticks, kept = self.memory(inner, seen.dt, kept)
+            betas, deviation, shape = self.shape(remembered, ticks, shape)
+            known = torch.cat([remembered.to(inner.dtype), inner], -1)
+            state = torch.cat([kept, shape, packed], 1)
+        else:
+            betas, deviation, _ = self.shape(inner, torch.zeros_like(seen.dt)[..., None], shape)
+        start, stop = answered or (0, length)
+        known, betas, deviation, turn, rays = (
+            part[:, start:stop] for part in (known, betas, deviation, turn, track.rays)
+        )
+        local, weight, size = (part[:, start:stop].flatten(0, 1) for part in sight)
+        sight = Sight(local.permute(1, 2, 0).contiguous(), weight.T.contiguous(), size)
+        flat = known.flatten(0, 1)
+        said = self.head(nn.functional.gelu(self.merge(flat))).float()
+        raw, joint_error, contact, up, up_error, velocity = torch.split(said, [PREDICTION, *_EXTRAS], 1)
+        turn = turn.flatten(0, 1)
+        rotations, pelvis = self._body(raw, betas.flatten(0, 1), flat, turn, sight)
+        up = up * torch.rsqrt((up * up).sum(-1, keepdim=True) + 1e-8)
+        up = (turn * up[:, None]).sum(-1)
+        frames = (rotations, pelvis, joint_error, contact, up, up_error[:, 0], velocity)
+        rotations, pelvis, joint_error, contact, up, up_error, velocity = (
+            part.reshape(batch, stop - start, *part.shape[1:]) for part in frames
+        )
+        return Lifted(
+            rotations, betas, pelvis, rays, joint_error, contact, deviation, up, up_error, velocity, state
+        )
 
 
-__all__ = ["BETAS", "JOINTS", "KEYPOINTS", "Lifted", "Lifter", "LifterConfig", "Observation", "reliability", "spread"]
+__all__ = [
+    "BETAS",
+    "CONTACTS",
+    "JOINTS",
+    "KEYPOINTS",
+    "Lifted",
+    "Lifter",
+    "LifterConfig",
+    "Observation",
+    "reliability",
+    "spread",
+]

@@ -1,11 +1,14 @@
-"""Looking again: the answer is posed, laid over the keypoints, and corrected by what does not fit.
+"""Iterative refinement: the predicted body is posed, laid over the keypoints, and corrected by what does not fit.
 
 A network that names a pose in one go does not know where that pose would put the keypoints: over a chain of six joints
 small errors add up to a hand's width, even for keypoints that are exact. So a few rounds follow. In each one a small
-network sees what is left in the picture, and says how far every keypoint is to be believed and how far every joint follows
+network sees what is left in the image, and says how far every keypoint is to be believed and how far every joint follows
 its pull. The pull itself is mechanics, not learned: the torque that the keypoints beyond a joint exert about it, over their
 moment of inertia, which is a damped Gauss-Newton step of each joint by itself. Learned gradient descent (Song, Chen &
-Hilliges 2020), once a frame and inside of the regressor.
+Hilliges 2020), once a frame and inside of the regressor. The shape is not touched: one body has to fit in every frame.
+
+All arrays have the batch as their LAST axis: elementwise arithmetic on thousands of 3-vectors then runs along memory,
+which on a CPU makes a round several times cheaper. The geometry is float32 also under autocast.
 """
 
 from __future__ import annotations
@@ -18,10 +21,11 @@ from torch import Tensor, nn
 from body.joints import COCO_JOINT, COCO_NAMES, JOINT_NAMES, PARENTS
 from body.lbs_torch import TorchBody
 from body.model import load_body
-from body.packed import BETAS
 
 _JOINTS, _KEYPOINTS = len(JOINT_NAMES), len(COCO_NAMES)
-_ANSWER = _JOINTS * 6 + BETAS + 3
+POSE = _JOINTS * 6
+PREDICTION = POSE + 3
+"""Numbers of a prediction: 24 rotations as their first two columns, and the pelvis' place."""
 _FAR = 3.0
 """Sizes of the person beyond which a keypoint does not pull harder."""
 _LEAST_INERTIA = 0.02
@@ -33,7 +37,7 @@ _FOLLOW = 0.1
 
 
 class Sight(NamedTuple):
-    """Keypoints as the virtual camera sees them: ``rays`` (N, 17, 2) x/z and y/z, ``weight`` (N, 17) 0..1, and the
+    """Keypoints as the virtual camera sees them: ``rays`` (17, 2, N) x/z and y/z, ``weight`` (17, N) 0..1, and the
     person's angular size ``size`` (N,)."""
 
     rays: Tensor
@@ -44,8 +48,8 @@ class Sight(NamedTuple):
 class Posed(NamedTuple):
     """N bodies in the frame of the virtual camera, and how they miss the keypoints.
 
-    ``turned`` (N, 24, 3, 3) global rotations; ``joints`` (N, 24, 3) and ``coco`` (N, 17, 3) m about the pelvis; ``depth``
-    (N, 17, 1) m of the keypoints; ``drawn`` (N, 17, 2) where they are seen, x/z and y/z; ``off`` (N, 17, 2) from there to
+    ``turned`` (24, 3, 3, N) global rotations; ``joints`` (24, 3, N) and ``coco`` (17, 3, N) m about the pelvis; ``depth``
+    (17, N) m of the keypoints; ``drawn`` (17, 2, N) where they are seen, x/z and y/z; ``off`` (17, 2, N) from there to
     the detected ones, in sizes of the person.
     """
 
@@ -68,11 +72,32 @@ def _moved_by() -> Tensor:
     return moved
 
 
+def cross(a: Tensor, b: Tensor) -> Tensor:
+    """Cross product of (..., 3, N), along the axis before the last."""
+    ax, ay, az = a.unbind(-2)
+    bx, by, bz = b.unbind(-2)
+    return torch.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], -2)
+
+
+def rotations_from_axes(axes: Tensor) -> Tensor:
+    """Rotation matrices (K, 3, 3, N) from their first two columns (K, 2, 3, N), orthonormalised (Zhou et al. 2019)."""
+    a, b = axes.unbind(1)
+    first = a * torch.rsqrt((a * a).sum(1, keepdim=True) + 1e-8)
+    b = b - (first * b).sum(1, keepdim=True) * first
+    second = b * torch.rsqrt((b * b).sum(1, keepdim=True) + 1e-8)
+    return torch.stack([first, second, cross(first, second)], 2)
+
+
+def affine(layer: nn.Linear, x: Tensor) -> Tensor:
+    """``layer`` of features (F, N) that have the batch last, float32."""
+    return torch.addmm(layer.bias[:, None], layer.weight, x).float()
+
+
 class Kinematics(Protocol):
     """A skeleton that can be posed, as `TorchBody` can."""
 
-    def frames(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """See `TorchBody.frames`."""
+    def frames_batch_last(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See `TorchBody.frames_batch_last`."""
 
 
 class Mechanics(nn.Module):
@@ -89,54 +114,56 @@ class Mechanics(nn.Module):
         self.register_buffer("parents", torch.tensor(PARENTS[1:]), persistent=False)
 
     def pose(self, rotations: Tensor, betas: Tensor, pelvis: Tensor, sight: Sight) -> Posed:
-        """Pose bodies and look at them: ``rotations`` (N, 24, 3, 3), ``betas`` (N, 10), ``pelvis`` (N, 3) m."""
-        turned, joints, coco = self.body.frames(rotations, betas)
-        placed = coco + pelvis[:, None]
-        depth = torch.maximum(placed[..., 2:], 0.2 * pelvis[:, None, 2:])
-        drawn = placed[..., :2] / depth
-        off = ((sight.rays - drawn) / sight.size[:, None, None].clamp_min(1e-3)).clamp(-_FAR, _FAR)
+        """Pose bodies and look at them: ``rotations`` (24, 3, 3, N), ``betas`` (10, N), ``pelvis`` (3, N) m."""
+        turned, joints, coco = self.body.frames_batch_last(rotations, betas)
+        depth = torch.maximum(coco[:, 2] + pelvis[2], 0.2 * pelvis[2])
+        drawn = (coco[:, :2] + pelvis[:2]) / depth[:, None]
+        off = ((sight.rays - drawn) / sight.size.clamp_min(1e-3)).clamp(-_FAR, _FAR)
         return Posed(turned, joints, coco, depth, drawn, off)
 
     def turns(self, posed: Posed, weight: Tensor, size: Tensor) -> Tensor:
-        """By which rotation vector (N, 24, 3), rad in its parent's frame, each joint alone would undo most of what is off.
-        ``weight`` (N, 17, 1) is how far the keypoints are believed, ``size`` (N, 1, 1) the person's angular size."""
-        pull = posed.off * weight
+        """By which rotation vector (24, 3, N), rad in its parent's frame, each joint alone would undo most of what is off.
+        ``weight`` (17, N) is how far the keypoints are believed, ``size`` (N,) the person's angular size."""
+        x, y = (posed.off * (weight * (size * posed.depth))[:, None]).unbind(1)
         # Metres, square to the line of sight: a keypoint pulls nothing along it.
-        force = torch.cat([pull, -(pull * posed.drawn).sum(-1, keepdim=True)], -1) * (size * posed.depth)
+        force = torch.stack([x, y, -(x * posed.drawn[:, 0] + y * posed.drawn[:, 1])], 1)
+        coco, joints = posed.coco, posed.joints
+        heavy = weight[:, None] * coco
+        of_keypoints = torch.cat(
+            [cross(coco, force), force, heavy, weight[:, None], (heavy * coco).sum(1, keepdim=True)], 1
+        )
         # Sums over the keypoints beyond each joint, moments about the joint.
-        torque = self.moved_by @ torch.linalg.cross(posed.coco, force, dim=-1)
-        torque = torque - torch.linalg.cross(posed.joints, self.moved_by @ force, dim=-1)
-        masses = torch.cat([weight, weight * posed.coco, weight * posed.coco.square().sum(-1, keepdim=True)], -1)
-        mass, moment, square = torch.split(self.moved_by @ masses, [1, 3, 1], -1)
-        joints = posed.joints
-        inertia = square - 2 * (moment * joints).sum(-1, keepdim=True) + mass * joints.square().sum(-1, keepdim=True)
+        sums = (self.moved_by @ of_keypoints.flatten(1)).reshape(_JOINTS, 11, -1)
+        torque, pull, moment, mass, square = torch.split(sums, [3, 3, 3, 1, 1], 1)
+        torque = torque - cross(joints, pull)
+        inertia = square + (joints * (mass * joints - 2 * moment)).sum(1, keepdim=True)
         turn = torque / (inertia + _LEAST_INERTIA)
-        # The root's rotation is written in the camera's frame, any other in its parent's.
-        local = posed.turned[:, self.parents].transpose(-1, -2) @ turn[:, 1:, :, None]
-        return torch.cat([turn[:, :1], local[..., 0]], 1).clamp(-1, 1)
+        # The root's rotation is written in the camera's frame, any other in its parent's: times its rotation transposed.
+        parent, above = posed.turned.index_select(0, self.parents), turn[1:]
+        local = parent[:, 0] * above[:, 0:1] + parent[:, 1] * above[:, 1:2] + parent[:, 2] * above[:, 2:3]
+        return torch.cat([turn[:1], local]).clamp(-1, 1)
 
     @staticmethod
     def shift(posed: Posed, weight: Tensor, size: Tensor) -> Tensor:
-        """By how much (N, 3) the whole body would have to move: across and down in sizes of the person, and in the
+        """By how much (3, N) the whole body would have to move: across and down in sizes of the person, and in the
         logarithm of its distance. ``weight`` and ``size`` as for `turns`."""
-        total = weight.sum(1) + _LEAST_TOTAL
+        weight = weight[:, None]
+        total = weight.sum(0) + _LEAST_TOTAL
         pull = posed.off * weight
-        middle = (weight * posed.drawn).sum(1) / total
-        arm = (posed.drawn - middle[:, None]) / size
-        grow = (pull * arm).sum((1, 2)) / ((weight * arm.square()).sum((1, 2)) + _LEAST_TOTAL)
-        return torch.cat([pull.sum(1) / total, -grow[:, None].clamp(-0.5, 0.5)], 1)
+        middle = (weight * posed.drawn).sum(0) / total
+        arm = (posed.drawn - middle) / size
+        grow = (pull * arm).sum((0, 1)) / ((weight * arm.square()).sum((0, 1)) + _LEAST_TOTAL)
+        return torch.cat([pull.sum(0) / total, -grow[None].clamp(-0.5, 0.5)])
 
 
 class Refinement(nn.Module):
-    """One round of correction of answers (N, 157): 24 rotations as six numbers, betas, place."""
+    """One round of correction of predictions (`PREDICTION`, N)."""
 
     def __init__(self, context: int, width: int) -> None:
         super().__init__()
-        seen = _KEYPOINTS * 4
-        self.sizes = [_KEYPOINTS, _JOINTS * 3, _JOINTS * 3, BETAS, 3, 3]
-        self.body = nn.Sequential(
-            nn.Linear(context + _ANSWER + seen, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
-        )
+        self.sizes = [_KEYPOINTS, _JOINTS * 3, _JOINTS * 3, 3, 3]
+        self.into = nn.Linear(context + PREDICTION + _KEYPOINTS * 4, width)
+        self.inner = nn.Linear(width, width)
         self.change = nn.Linear(width, sum(self.sizes))
         with torch.no_grad():
             self.change.weight.zero_()
@@ -144,16 +171,18 @@ class Refinement(nn.Module):
             self.change.bias[_KEYPOINTS : _KEYPOINTS + _JOINTS * 3] = _FOLLOW
 
     def forward(self, context: Tensor, raw: Tensor, posed: Posed, mechanics: Mechanics, sight: Sight) -> Tensor:
-        """The answer ``raw`` (N, 157) corrected. ``context`` (N, C) is what is known of the person."""
-        size = sight.size[:, None, None].clamp_min(1e-3)
-        before = (posed.depth[..., 0] / posed.depth.mean(1) - 1) / size[..., 0]
-        seen = [posed.off.flatten(1), sight.weight, (before * 0.3).clamp(-2, 2)]
-        change = self.change(self.body(torch.cat([context, raw, *seen], 1)))
-        belief, follow, free, betas, follow_place, place = torch.split(change, self.sizes, 1)
-        weight = (sight.weight * torch.sigmoid(belief))[..., None]
-        turn = free.reshape(-1, _JOINTS, 3)
-        turn = turn + follow.reshape(-1, _JOINTS, 3) * mechanics.turns(posed, weight, size)
-        axes = raw[:, : _JOINTS * 6].reshape(-1, _JOINTS, 2, 3)
-        axes = axes + torch.linalg.cross(turn[:, :, None].expand_as(axes), axes, dim=-1)
-        place = place + follow_place * mechanics.shift(posed, weight, size)
-        return torch.cat([axes.flatten(1), raw[:, _JOINTS * 6 :] + torch.cat([betas, place], 1)], 1)
+        """The prediction ``raw`` (`PREDICTION`, N) corrected. ``context`` (C, N) is what is known of the person."""
+        size = sight.size.clamp_min(1e-3)
+        before = (posed.depth / posed.depth.mean(0) - 1) / size
+        seen = [posed.off.flatten(0, 1), sight.weight, (before * 0.3).clamp(-2, 2)]
+        x = nn.functional.gelu(affine(self.into, torch.cat([context, raw, *seen])))
+        change = affine(self.change, nn.functional.gelu(affine(self.inner, x)))
+        belief, follow, free, follow_place, place = torch.split(change, self.sizes)
+        weight = sight.weight * torch.sigmoid(belief)
+        with torch.autocast(raw.device.type, enabled=False):
+            turn = free.reshape(_JOINTS, 3, -1)
+            turn = turn + follow.reshape(_JOINTS, 3, -1) * mechanics.turns(posed, weight, size)
+            axes = raw[:POSE].reshape(_JOINTS, 2, 3, -1)
+            axes = axes + cross(turn[:, None].expand_as(axes), axes)
+            place = raw[POSE:] + place + follow_place * mechanics.shift(posed, weight, size)
+        return torch.cat([axes.flatten(0, 2), place])

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs_torch import TorchBody
+from body.model import load_body
 from training.motion.bank import Augmentation, MotionBank
 from training.networks.inputs import Observation
 from training.simulation.cameras import Views, draw_views
 from training.simulation.detector_noise import NoiseSampler, extent
 from training.simulation.flow_grid import CELLS, FlowGrid
 from training.simulation.flow_noise import FlowDegrader
+from training.simulation.rates import draw_rates
 from training.simulation.regions import regions
 from training.simulation.shapes import draw_betas
 
 _FACE = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("nose", "eye", "ear")]
 _EARS = [COCO_NAMES.index("left_ear"), COCO_NAMES.index("right_ear")]
 _NECK, _PELVIS = JOINT_NAMES.index("neck"), JOINT_NAMES.index("pelvis")
-_FEET = [JOINT_NAMES.index("left_foot"), JOINT_NAMES.index("right_foot")]
-_STILL, _LOW = 0.35, 0.12  # m/s and metres: a foot slower and lower than that stands
+_STILL, _LOW = 0.35, 0.06  # m/s and metres: a heel or toes slower and lower than that stand
 _TORSO_RADIUS, _TORSO_DEPTH, _HEAD_DEPTH = 0.16, 0.10, 0.025  # metres
 
 
@@ -33,7 +36,8 @@ class Batch:
     ``seen`` is what the network gets. Targets: ``rotations`` (B, T, 24, 3, 3), the first one to the camera frame; ``betas``
     (B, 10); ``joints`` (B, T, 24, 3) and ``coco`` (B, T, 17, 3) m, relative to the pelvis, camera axes; ``pelvis``
     (B, T, 3) m as it appears with the focal length that the network is told; ``size`` (B, T) extent of the person in
-    rays; ``contact`` (B, T, 2) 1 where the left and the right foot stand on something.
+    rays; ``contact`` (B, T, 4) 1 where `CONTACTS` stand on something; ``up`` (B, T, 3) the unit vector away from the ground,
+    camera axes; ``root_velocity`` (B, T, 3) m/s of the pelvis over the ground, in the root's own axes.
     """
 
     seen: Observation
@@ -44,6 +48,8 @@ class Batch:
     pelvis: Tensor
     size: Tensor
     contact: Tensor
+    up: Tensor
+    root_velocity: Tensor
 
     @property
     def true_rays(self) -> Tensor:
@@ -70,7 +76,7 @@ class Batch:
 
     def frames(self, start: int, stop: int) -> Batch:
         """The same windows from frame ``start`` to the one before ``stop``."""
-        kept = ("rotations", "joints", "coco", "pelvis", "size", "contact")
+        kept = ("rotations", "joints", "coco", "pelvis", "size", "contact", "up", "root_velocity")
         parts = {name: getattr(self, name)[:, start:stop] for name in kept}
         return replace(self, seen=self.seen.frames(start, stop), **parts)
 
@@ -97,29 +103,60 @@ def keypoint_visibility(joints: Tensor, coco: Tensor, points: Tensor, size: Tens
     return torch.where(outside, 2, hidden.long())
 
 
-def standing(joints: Tensor, turns: Tensor, pelvis: Tensor, dt: Tensor) -> Tensor:
-    """Which feet stand (B, T, 2), 1 or 0: those that hardly move in the world and are near the lowest place of the window.
+@cache
+def sole_points() -> tuple[tuple[int, ...], Tensor]:
+    """Where a foot meets the ground: joints that carry `CONTACTS`, and the points' places (4, 3) in these joints' frames, m,
+    on the default body."""
+    arrays = load_body()
+    joints = arrays.joint_regressor @ arrays.v_template
+    carriers = tuple(JOINT_NAMES.index(f"{side}_{part}") for side in ("left", "right") for part in ("ankle", "foot"))
+    places = []
+    for carrier, direction in zip(carriers, (-1, 1, -1, 1), strict=True):  # heels are the rearmost, toes the foremost
+        near = np.abs(arrays.v_template[:, 0] - joints[carrier, 0]) < 0.1
+        sole = arrays.v_template[near & (arrays.v_template[:, 1] < arrays.v_template[:, 1].min() + 0.02)]
+        edge = np.quantile(sole[:, 2], 0.15 if direction < 0 else 0.85)
+        places.append(sole[(sole[:, 2] - edge) * direction >= 0].mean(0) - joints[carrier])
+    return carriers, torch.from_numpy(np.array(places, np.float32))
 
-    ``joints`` (B, T, 24, 3) relative to the pelvis in camera axes, ``turns`` (B, T, 3, 3) world to camera, ``pelvis``
-    (B, T, 3) in the world (y up), m; ``dt`` (B, T) s.
+
+def contacts(turned: Tensor, joints: Tensor, views: Tensor, pelvis: Tensor, dt: Tensor) -> Tensor:
+    """Which of `CONTACTS` stand (B, T, 4), 1 or 0: those that hardly move in the world and are near the lowest place of the
+    window.
+
+    ``turned`` (B, T, 24, 3, 3) global rotations to camera axes; ``joints`` (B, T, 24, 3) relative to the pelvis in camera
+    axes, ``views`` (B, T, 3, 3) world to camera, ``pelvis`` (B, T, 3) in the world (y up), m; ``dt`` (B, T) s.
     """
-    feet = joints[:, :, _FEET] @ turns + pelvis[:, :, None]  # row vectors: times the transpose of camera to world
-    speed = torch.zeros(feet.shape[:3])
-    if feet.shape[1] > 1:
-        speed[:, 1:] = (feet[:, 1:] - feet[:, :-1]).norm(dim=-1) / dt[:, 1:, None]
+    carriers, places = sole_points()
+    chosen = list(carriers)
+    points = joints[:, :, chosen] + (turned[:, :, chosen] @ places[..., None])[..., 0]
+    points = points @ views + pelvis[:, :, None]  # row vectors: times the transpose of camera to world
+    speed = torch.zeros(points.shape[:3])
+    if points.shape[1] > 1:
+        speed[:, 1:] = (points[:, 1:] - points[:, :-1]).square().sum(-1).sqrt() / dt[:, 1:, None]
         speed[:, 0] = speed[:, 1]
-    height = feet[..., 1] - feet[..., 1].amin((1, 2), keepdim=True)
+    height = points[..., 1] - points[..., 1].amin((1, 2), keepdim=True)
     return ((speed < _STILL) & (height < _LOW)).float()
+
+
+def root_velocity(root: Tensor, views: Tensor, pelvis: Tensor, dt: Tensor) -> Tensor:
+    """Velocity of the pelvis over the ground in the root's own axes (B, T, 3) m/s, from ``root`` (B, T, 3, 3) to camera axes
+    and the rest as in `contacts`. Zero for windows of one frame, which do not show it."""
+    speed = torch.zeros_like(pelvis)
+    if pelvis.shape[1] > 1:
+        speed[:, 1:] = (pelvis[:, 1:] - pelvis[:, :-1]) / dt[:, 1:, None]
+        speed[:, 0] = speed[:, 1]
+    return (root.mT @ (views @ speed[..., None]))[..., 0]
 
 
 @dataclass(frozen=True, slots=True)
 class FlowSource:
     """Where a batch's optical flow comes from: exact fields, and what makes them look estimated. ``dropout`` of the windows
-    and of the single frames have none."""
+    and ``gaps`` of the single frames have none."""
 
     grid: FlowGrid
     degrade: FlowDegrader
     dropout: float = 0.06
+    gaps: float = 0.03
 
 
 class BatchMaker:
@@ -148,13 +185,13 @@ class BatchMaker:
     @torch.no_grad()
     def draw(self, batch: int, length: int, fps: float | None = None) -> Batch:
         """``batch`` windows of ``length`` frames, at ``fps`` or at mixed rates."""
-        rates = None if fps is None else torch.full((batch,), fps)
+        rates = draw_rates(batch, length, self.generator) if fps is None else torch.full((batch, length), fps)
         window = self.bank.sample(batch, length, self.augmentation, rates)
         betas = draw_betas(batch, self.generator)
         views = draw_views(window, self.generator)
         root = views.rotation @ window.rotations[:, :, 0]
         rotations = torch.cat([root[:, :, None], window.rotations[:, :, 1:]], 2)
-        joints, coco = self.body.skeleton(rotations, betas[:, None].expand(batch, length, 10))
+        turned, joints, coco = self.body.frames(rotations, betas[:, None].expand(batch, length, 10))
         place = views.pelvis[:, :, None]
         points = views.project(coco + place)
         state = keypoint_visibility(joints + place, coco + place, points, views.size)
@@ -174,7 +211,9 @@ class BatchMaker:
             coco,
             views.pelvis * stretch[:, None],
             extent(points, state < 2) / views.focal[:, None],
-            standing(joints, views.rotation, window.pelvis, window.dt),
+            contacts(turned, joints, views.rotation, window.pelvis, window.dt),
+            views.rotation[..., 1].contiguous(),
+            root_velocity(root, views.rotation, window.pelvis, window.dt),
         )
 
     def _flow(self, rotations: Tensor, betas: Tensor, views: Views, box: Tensor) -> tuple[Tensor, Tensor]:
@@ -183,16 +222,39 @@ class BatchMaker:
         valid = torch.zeros(batch, length)
         if self.flow is None or length == 1:
             return torch.zeros(batch, length, CELLS, CELLS, 2), valid
+        shown = torch.rand(batch, generator=self.generator) >= self.flow.dropout
+        if self.clean:
+            shown[:] = True
+        rows = shown.nonzero()[:, 0]
+        everywhere = torch.zeros(batch, length, CELLS, CELLS, 2)
+        if not len(rows):
+            return everywhere, valid
         field, body, inside = self.flow.grid(
-            rotations, betas, views.pelvis, views.rotation, views.focal, views.camera[:, 2:], box, views.size
+            rotations[rows],
+            betas[rows],
+            views.pelvis[rows],
+            views.rotation[rows],
+            views.focal[rows],
+            views.camera[rows, 2:],
+            box[rows],
+            views.size[rows],
         )
-        valid[:, 1:] = 1
+        valid[rows, 1:] = 1
         if not self.clean:
             field = self.flow.degrade(field, body, inside)
-            lost = torch.rand(batch, 1, generator=self.generator) < self.flow.dropout
-            gap = torch.rand(batch, length, generator=self.generator) < self.flow.dropout * 0.5
-            valid = valid * (~(lost | gap)).float()
-        return field * valid[..., None, None, None], valid
+            gap = torch.rand(batch, length, generator=self.generator) < self.flow.gaps
+            valid = valid * (~gap).float()
+        everywhere[rows] = field * valid[rows][..., None, None, None]
+        return everywhere, valid
+
+    def seed(self, number: int) -> None:
+        """Let the next draw follow from ``number`` alone."""
+        for offset, generator in enumerate(self._generators()):
+            generator.manual_seed(3 * number + offset)
+
+    def _generators(self) -> list[torch.Generator]:
+        flow = [self.flow.degrade.generator] if self.flow else []
+        return [self.generator, self.noise.generator, *flow]
 
     def _occlude(self, points: Tensor, state: Tensor, dt: Tensor) -> Tensor:
         """Furniture and passers-by: in some windows a still rectangle hides what is behind it. 0 or 1, (B, T, 17)."""

@@ -36,6 +36,10 @@ BINS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8)
 _FLICKER = 0.62
 """Share (of the deviation) of a confidence that is new in every frame; a real one's changes correlate by 0.4 from frame to
 frame."""
+_MOST_BY_POSE = 0.8
+"""Share of an error's variance that goes by the pose instead of the clock, at most; it differs from window to window."""
+_WAVES, _WAVE = 12, 0.9
+"""How many functions of the pose mix, and how fast they change: a limb moved by its length changes the error wholly."""
 _ARMS = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("elbow", "wrist")]
 _LEGS = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("knee", "ankle", "hip")]
 
@@ -136,6 +140,18 @@ class NoiseSampler:
             out.append(y * level[:, t])
         return torch.stack(out, 1)
 
+    def _posed(self, points: Tensor, state: Tensor) -> Tensor:
+        """Unit-variance errors (B, T, 17, 2) that follow from the pose: somebody who hardly moves keeps them, and who comes back
+        to a pose finds them again. Random smooth functions of where the keypoints lie about their middle, new ones for every
+        window."""
+        batch, length = points.shape[:2]
+        size = extent(points, state < 2)[..., None, None]
+        pose = ((points - points.mean(2, keepdim=True)) / size).clamp(-1, 1).flatten(2)
+        ways = torch.randn(batch, pose.shape[2], _WAVES, generator=self.generator) * _WAVE
+        phase = torch.rand(batch, 1, _WAVES, generator=self.generator) * (2 * torch.pi)
+        mix = torch.randn(batch, _WAVES, pose.shape[2], generator=self.generator) * (2 / _WAVES) ** 0.5
+        return (torch.sin(pose @ ways + phase) @ mix).reshape(batch, length, 17, 2)
+
     def _swapped(self, dt: Tensor, rate: Tensor, seconds: Tensor) -> Tensor:
         """Frames (B, T) in which left and right are exchanged: a two-state Markov chain."""
         start = 1 - torch.exp(-dt * rate[:, None])
@@ -189,9 +205,12 @@ class NoiseSampler:
             0.7 * torch.randn(batch, generator=self.generator)
         )
         jitter = jitter.clamp(max=0.7)[:, None, None, None]
-        push = (1 - jitter**2).sqrt() * self._drift((batch, length, 17, 2), dt, seconds)
+        by_pose = self._posed(points, state)
+        share = (torch.rand(batch, generator=self.generator) * _MOST_BY_POSE)[:, None, None, None]
+        lasting = (1 - share).sqrt() * self._drift((batch, length, 17, 2), dt, seconds) + share.sqrt() * by_pose
+        push = (1 - jitter**2).sqrt() * lasting
         push = push + jitter * torch.randn(push.shape, generator=self.generator)
-        reach = push.norm(dim=-1).clamp_min(1e-6)
+        reach = push.square().sum(-1).sqrt().clamp_min(1e-6)
         most = torch.where(rendered, 1.0, of([d.real.error for d in self.detectors]))[:, None, None]
         rank = (1 - torch.exp(-0.5 * reach**2)).clamp(0, 0.999) * most  # Rayleigh: uniform again
         error = _quantile(self._error, (chosen, where, state.clamp(max=1), bins), rank)

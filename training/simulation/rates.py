@@ -1,0 +1,33 @@
+"""How many frames a second a camera gives, and when it was first looked at."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+SLOWEST: Final = 10.0
+FASTEST: Final = 120.0
+_USUAL = (15.0, 24.0, 25.0, 30.0, 30.0, 30.0, 50.0, 60.0, 60.0, 120.0)
+_SKIPPED = 35.0
+"""Faster windows are seconds long only if most of their past is shown at a lower rate."""
+
+
+def draw_rates(batch: int, length: int, generator: torch.Generator) -> Tensor:
+    """Frame rates (B, T), 1/s, between `SLOWEST` and `FASTEST`: usual ones more often than not.
+
+    A window of a hundred frames at 120 fps is less than a second. Half of the fast windows therefore begin at 10 to 15
+    frames a second and become fast later on, so that much is remembered when every frame counts.
+    """
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    usual = torch.tensor(_USUAL)[torch.randint(len(_USUAL), (batch,), generator=generator)]
+    rate = torch.where(uniform(batch) < 0.65, usual, SLOWEST * (FASTEST / SLOWEST) ** uniform(batch))
+    begins = torch.where(uniform(batch) < 0.5, uniform(batch) * 0.9 * length, torch.zeros(batch))
+    slow = SLOWEST + 5 * uniform(batch)
+    frame = torch.arange(length)
+    later = (frame >= begins[:, None]) | (rate[:, None] < _SKIPPED)
+    return torch.where(later, rate[:, None], slow[:, None])

@@ -78,7 +78,7 @@ class TrainConfig:
     """All that defines a run; kept in its checkpoints."""
 
     network: LifterConfig = field(default_factory=LifterConfig)
-    single: Stage = field(default_factory=lambda: Stage(5000, 1024, 1, 1.5e-3))
+    single: Stage = field(default_factory=lambda: Stage(3000, 1024, 1, 1.5e-3))
     windows: Stage = field(default_factory=lambda: Stage(20000, 128, 16, 8e-4, chunks=6, answered=8))
     weights: LossWeights = field(default_factory=LossWeights)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -86,7 +86,7 @@ class TrainConfig:
     average: float = 0.999
     rendered: float = 0.1
     """Share of the windows whose keypoints are as hard to detect as rendered people's: real video has its hard moments."""
-    without_flow: float = 0.5
+    without_flow: float = 0.7
     """Share of the windows that have no flow at all."""
     cool_down: float = 0.25
     """Share of the windows' steps, the last ones, over which the learning rate falls to nothing."""

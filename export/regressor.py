@@ -29,7 +29,8 @@ from training.motion.bank import NONE, MotionBank
 from training.motion.clip import MotionError
 from training.motion.opening import open_clips
 from training.networks.inputs import FLOW_CELLS, Observation
-from training.networks.lifter import BETAS, FEET, JOINTS, KEYPOINTS, Lifter, LifterConfig
+from training.networks.keypoint_filter import sample_flow
+from training.networks.lifter import BETAS, CONTACTS, JOINTS, KEYPOINTS, Lifter, LifterConfig
 from training.simulation.batches import Batch, BatchMaker, FlowSource
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import FlowGrid
@@ -37,7 +38,10 @@ from training.simulation.flow_noise import FlowDegrader, load_flow_noise
 
 INPUTS = ("points", "confidence", "camera", "dt", "state")
 FLOW_INPUTS = ("flow", "box", "flow_valid")
-OUTPUTS = ("rotations", "betas", "pelvis", "steady_points", "joint_error", "contact", "next_state")
+OUTPUTS = (
+    *("rotations", "betas", "pelvis", "steady_points", "joint_error", "contact"),
+    *("betas_sigma", "up", "up_sigma", "root_velocity", "next_state"),
+)
 FRAMES = 100
 """Length of the stream on which graph and network are compared."""
 TOLERANCE = 5e-3
@@ -45,24 +49,18 @@ TOLERANCE = 5e-3
 
 
 class _Streaming(Lifter):
-    """A `Lifter` whose recurrent part and kinematics are written in plain operators, for one frame at a time."""
+    """A `Lifter` whose kinematics and reading of flow are written in plain operators, for one frame at a time."""
 
     def __init__(self, config: LifterConfig) -> None:
         super().__init__(config)
+        if self.filter is not None:
+            self.filter.sample = sample_flow
         if config.rounds:
             self.mechanics.body = SkeletonGraph(TorchBody(load_body()))
 
-    def _remember(self, seen: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        gru, m = self.recurrent, self.config.memory
-        into, again = (gru.get_parameter(f"{kind}_l0") for kind in ("weight_ih", "weight_hh"))
-        into_bias, again_bias = (gru.get_parameter(f"{kind}_l0") for kind in ("bias_ih", "bias_hh"))
-        a = nn.functional.linear(self.into_memory(seen[:, 0]), into, into_bias)
-        b = nn.functional.linear(memory, again, again_bias)
-        reset = torch.sigmoid(a[:, :m] + b[:, :m])
-        update = torch.sigmoid(a[:, m : 2 * m] + b[:, m : 2 * m])
-        fresh = torch.tanh(a[:, 2 * m :] + reset * b[:, 2 * m :])
-        after = (1 - update) * fresh + update * memory
-        return after[:, None], after
+    def _read_flow(self, seen: Observation) -> tuple[Tensor, Tensor]:
+        vectors, behind = self.flow_encoder(seen.flow[:, 0], seen.flow_valid[:, 0], seen.dt[:, 0])
+        return vectors, behind
 
 
 class LifterStep(nn.Module):
@@ -72,8 +70,10 @@ class LifterStep(nn.Module):
     network reads flow, also flow (P, 32, 32, 2) in sides of the region, box (P, 3) the region's centre and side in px, and
     flow_valid (P,) 1 or 0.
     Outputs: rotations (P, 24, 3, 3), the first one to the camera frame; betas (P, 10); pelvis (P, 3) m; steady_points
-    (P, 17, 2) px, the keypoints as the network believes them; joint_error (P, 24) m, the error it expects; contact (P, 2)
-    0..1, how surely each foot stands; next_state (P, M).
+    (P, 17, 2) px, the keypoints as the network believes them; joint_error (P, 24) m, the error it expects; contact (P, 4)
+    0..1, how surely left heel, left toes, right heel and right toes stand; betas_sigma (P, 10), standard deviations; up (P, 3),
+    the unit vector away from the ground in the camera frame, and up_sigma (P,) rad, the error it expects; root_velocity (P, 3)
+    m/s of the pelvis over the ground, in the root's own axes; next_state (P, M).
     """
 
     def __init__(self, lifter: Lifter) -> None:
@@ -99,7 +99,9 @@ class LifterStep(nn.Module):
         lifted = self.lifter(Observation(*(part[:, None] for part in now)), state)
         steady = lifted.rays[:, 0] * camera[:, None, :2] + camera[:, None, 2:]
         body = (lifted.rotations[:, 0], lifted.betas[:, 0], lifted.pelvis[:, 0])
-        return (*body, steady, lifted.joint_error[:, 0].exp(), torch.sigmoid(lifted.contact[:, 0]), lifted.state)
+        world = (lifted.up[:, 0], lifted.up_error[:, 0].clamp(-5, 1).exp(), lifted.root_velocity[:, 0])
+        sure = (lifted.joint_error[:, 0].exp(), torch.sigmoid(lifted.contact[:, 0]), lifted.betas_deviation[:, 0])
+        return (*body, steady, *sure, *world, lifted.state)
 
 
 def inputs_of(lifter: Lifter) -> tuple[str, ...]:
@@ -127,8 +129,8 @@ def regressor_to_onnx(lifter: Lifter) -> onnx.ModelProto:
             torch.tensor([[300.0, 200.0, 300.0]] * 2),
             torch.ones(2),
         )
-    sizes = ((JOINTS, 3, 3), (BETAS,), (3,), (KEYPOINTS, 2), (JOINTS,), (FEET,), (lifter.state_size,))
-    return trace(LifterStep(lifter), example, names, OUTPUTS, sizes)
+    sizes = ((JOINTS, 3, 3), (BETAS,), (3,), (KEYPOINTS, 2), (JOINTS,), (len(CONTACTS),), (BETAS,), (3,), (), (3,))
+    return trace(LifterStep(lifter), example, names, OUTPUTS, (*sizes, (lifter.state_size,)))
 
 
 @torch.no_grad()
@@ -140,6 +142,7 @@ def parity(model: onnx.ModelProto, lifter: Lifter, batch: Batch) -> dict[str, fl
     whole = lifter(batch.seen, lifter.start_state(people))
     state = lifter.start_state(people).numpy()
     truth = {"rotations": whole.rotations, "betas": whole.betas, "pelvis": whole.pelvis, "steady_points": whole.rays}
+    truth["up"] = whole.up
     worst = dict.fromkeys(truth, 0.0)
     focal, centre = batch.seen.camera[:, 0, None, :2].numpy(), batch.seen.camera[:, 0, None, 2:].numpy()
     names = [name for name in inputs_of(lifter) if name != "state"]

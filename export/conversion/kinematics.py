@@ -57,3 +57,8 @@ class SkeletonGraph(nn.Module):
         carrier = frames[:, self.get_buffer("rides_on")]
         coco = (carrier[:, :, :3, :3] @ offsets)[..., 0] + carrier[:, :, :3, 3]
         return frames[:, :, :3, :3], frames[:, :, :3, 3], coco
+
+    def frames_batch_last(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `TorchBody.frames_batch_last`."""
+        turned, joints, coco = self.frames(rotations.permute(3, 0, 1, 2), betas.T)
+        return turned.permute(1, 2, 3, 0), joints.permute(1, 2, 0), coco.permute(1, 2, 0)

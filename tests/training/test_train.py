@@ -74,10 +74,10 @@ def test_pieces_of_one_window_share_their_people_and_hand_the_state_on(
     met, states = [], []
     forward = run.network.forward
 
-    def listen(seen: Observation, state: torch.Tensor, alone: bool = False) -> Lifted:
+    def listen(seen: Observation, state: torch.Tensor, answered: tuple[int, int]) -> Lifted:
         met.append(seen)
         states.append(state)
-        return forward(seen, state, alone)
+        return forward(seen, state, answered=answered)
 
     monkeypatch.setattr(run.network, "forward", listen)
     for _ in range(4):
@@ -86,7 +86,49 @@ def test_pieces_of_one_window_share_their_people_and_hand_the_state_on(
     torch.testing.assert_close(met[0].camera[:, 0], met[2].camera[:, 0])
     assert not torch.equal(met[0].camera[:, 0], met[3].camera[:, 0])
     assert [bool(state.any()) for state in states] == [False, True, True, False]
-    assert met[1].flow_valid[:, 0].any()  # only a person's very first frame has no flow
+    assert torch.cat([seen.flow_valid[:, 0] for seen in met[1:3]]).any()  # only a person's very first frame has no flow
+
+
+def test_a_longer_run_goes_on_from_before_the_rate_fell_as_if_it_had_always_been_longer(
+    trainer: type[train.Trainer], tmp_path: Path
+) -> None:
+    short, long = config(), config()
+    long.windows.steps = 14
+    whole = trainer(tmp_path, tmp_path / "whole", long)
+    whole.run(minutes=1, every=100)
+    first = trainer(tmp_path, tmp_path / "parts", short)
+    first.run(minutes=1, every=100)
+    assert first.step == 12
+    assert first._rate() == 0
+    second = trainer(tmp_path, tmp_path / "parts", long)
+    assert second.resume()
+    assert second.step == 10  # a quarter of six steps had been taken at a lower rate
+    second.run(minutes=1, every=100)
+    for a, b in zip(whole.averaged.parameters(), second.averaged.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_the_rate_rises_stays_and_falls(trainer: type[train.Trainer], tmp_path: Path) -> None:
+    how = config()
+    how.single, how.windows = train.Stage(10, 8, 1, 2e-3, warm_up=4), train.Stage(40, 4, 8, 1e-3, warm_up=4)
+    run = trainer(tmp_path, tmp_path / "run", how)
+    rates = []
+    for run.step in range(51):
+        rates.append(run._rate())
+    assert rates[:5] == pytest.approx([5e-4, 1e-3, 1.5e-3, 2e-3, 2e-3])
+    assert rates[10] == pytest.approx(2.5e-4)
+    assert rates[14:40] == pytest.approx([1e-3] * 26)
+    assert rates[45] == pytest.approx(5e-4)
+    assert rates[50] == 0
+
+
+def test_another_network_is_not_gone_on_with(trainer: type[train.Trainer], tmp_path: Path) -> None:
+    first = trainer(tmp_path, tmp_path / "run", config())
+    first.save()
+    other = config()
+    other.network = LifterConfig(32, 1, 24)
+    with pytest.raises(train.TrainingError, match="choose another"):
+        trainer(tmp_path, tmp_path / "run", other).resume()
 
 
 def test_it_learns(trainer: type[train.Trainer], tmp_path: Path) -> None:
@@ -158,5 +200,5 @@ def test_another_runs_weights_are_taken_over_where_they_fit(trainer: type[train.
     known = old["frame.0.weight"].shape[1]
     torch.testing.assert_close(new["frame.0.weight"][:, :known], old["frame.0.weight"])
     assert not new["frame.0.weight"][:, known:].any()
-    torch.testing.assert_close(new["recurrent.weight_hh_l0"], old["recurrent.weight_hh_l0"])
-    torch.testing.assert_close(second.averaged.state_dict()["merge.0.weight"], new["merge.0.weight"])
+    torch.testing.assert_close(new["memory.again.weight"], old["memory.again.weight"])
+    torch.testing.assert_close(second.averaged.state_dict()["merge.weight"], new["merge.weight"])

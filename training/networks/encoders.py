@@ -72,7 +72,7 @@ class FlowEncoder(_Compensated):
         if self.compensation == "none":
             return torch.zeros_like(field[:, :, 0, 0])
         border = field.flatten(2).index_select(2, self.ring)
-        return border.topk(len(self.ring) // 2, dim=2, sorted=True).values[..., -1]
+        return border.topk(self.ring.shape[0] // 2, dim=2, sorted=True).values[..., -1]
 
     def forward(self, flow: Tensor, valid: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors (N, width) and camera motion (N, 2) of ``flow`` (N, 32, 32, 2) in sides of the region, ``valid`` (N,),

@@ -1,7 +1,7 @@
 """What is remembered of a person: a recurrent memory that counts seconds instead of frames, and one shape.
 
 A recurrent cell that steps once a frame forgets in frames: at 60 fps it has seen a quarter of what it has seen at 15. So the
-memory is committed at a fixed rate, of 10 to 15 ticks a second, whatever the camera's. In between, every frame still reads
+memory is committed at a fixed rate, of 10 to 19 ticks a second, whatever the camera's. In between, every frame still reads
 one step of the cell from the last tick, told how long ago that was, and throws it away. No branch is needed: a commit is a
 blend by 0 or 1.
 

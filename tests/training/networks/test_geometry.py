@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch")
 from training.networks.geometry import look_at, rotation_from_6d  # noqa: E402
 from training.networks.inputs import Observation  # noqa: E402
+from training.networks.keypoint_filter import KeypointFilter  # noqa: E402
 from training.networks.lifter import Lifter, LifterConfig  # noqa: E402
 
 
@@ -68,7 +69,7 @@ def test_turning_the_camera_turns_the_answer(network: Lifter) -> None:
 
     def features(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         seen = observe(project(points, camera), camera, confidence, dt)
-        track, _ = network._steady(seen, network.start_state(1)[:, network.config.memory :])
+        track, _ = network._steady(seen, network.start_state(1)[:, -KeypointFilter.STATE :])
         values, turn, _ = network._features(seen, track)
         return values[0, 0, :34].reshape(17, 2), turn[0, 0]
 
@@ -94,7 +95,7 @@ def test_only_angles_count_not_pixels(network: Lifter) -> None:
 @pytest.mark.parametrize("flow", [True, False])
 def test_a_stream_equals_a_window(flow: bool) -> None:
     torch.manual_seed(1)
-    network = Lifter(LifterConfig(64, 1, 32, flow=flow)).eval()
+    network = Lifter(LifterConfig(64, 1, 32, flow=flow, rounds=1, correction=32)).eval()
     points, confidence = torch.rand(3, 20, 17, 2) * 300 + 100, torch.rand(3, 20, 17)
     camera, dt = torch.tensor([500.0, 500, 320, 240]).expand(3, 20, 4), torch.rand(3, 20) * 0.05 + 0.01
     seen = observe(points, camera, confidence, dt)
@@ -104,8 +105,42 @@ def test_a_stream_equals_a_window(flow: bool) -> None:
         part = [value[:, t : t + 1] for value in (points, confidence, camera, dt, seen.flow, seen.box, seen.flow_valid)]
         step = network(Observation(*part), state)
         state = step.state
-        for a, b in zip(step[:6], whole[:6], strict=True):
+        for a, b in zip(step[:-1], whole[:-1], strict=True):
             torch.testing.assert_close(a[:, 0], b[:, t], atol=1e-4, rtol=1e-4)
+
+
+def test_answering_some_frames_of_a_window_answers_them_the_same(network: Lifter) -> None:
+    camera = torch.tensor([[[500.0, 500.0, 320.0, 240.0]]]).expand(2, 8, 4)
+    seen = observe(torch.rand(2, 8, 17, 2) * 200, camera, torch.rand(2, 8, 17), torch.full((2, 8), 1 / 30))
+    whole = network(seen, network.start_state(2))
+    part = network(seen, network.start_state(2), answered=(3, 6))
+    for name in part._fields[:-1]:
+        torch.testing.assert_close(getattr(part, name), getattr(whole, name)[:, 3:6], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(part.state, whole.state)
+
+
+def test_a_frame_alone_is_a_person_s_first(network: Lifter) -> None:
+    camera = torch.tensor([[[500.0, 500.0, 320.0, 240.0]]]).expand(2, 5, 4)
+    seen = observe(torch.rand(2, 5, 17, 2) * 200, camera, torch.rand(2, 5, 17), torch.full((2, 5), 1 / 30))
+    alone = network(seen, network.start_state(2), alone=True)
+    first = network(seen.frames(3, 4).without_flow(), network.start_state(2))
+    torch.testing.assert_close(alone.rotations[:, 3:4], first.rotations, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(alone.up[:, 3:4], first.up, atol=1e-5, rtol=1e-5)
+
+
+def test_half_precision_changes_little_and_learns() -> None:
+    torch.manual_seed(4)
+    network = Lifter(LifterConfig(64, 1, 32, rounds=2, correction=32))
+    camera = torch.tensor([500.0, 500, 320, 240]).expand(3, 6, 4)
+    seen = observe(torch.rand(3, 6, 17, 2) * 300 + 100, camera, torch.rand(3, 6, 17), torch.full((3, 6), 1 / 30))
+    exact = network(seen, network.start_state(3))
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = network(seen, network.start_state(3))
+    assert all(part.dtype == torch.float32 for part in rough)
+    torch.testing.assert_close(rough.rotations, exact.rotations, atol=0.1, rtol=0)
+    (rough.rotations.square().sum() + rough.pelvis.sum() + rough.betas.sum() + rough.up.sum()).backward()
+    grads = [p.grad for name, p in network.named_parameters() if name.startswith(("refinements", "memory", "frame"))]
+    assert all(grad is not None and torch.isfinite(grad).all() for grad in grads)
 
 
 def test_nothing_seen_gives_numbers_all_the_same(network: Lifter) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 torch = pytest.importorskip("torch")
+import roma  # noqa: E402
 
 from body.joints import COCO_NAMES  # noqa: E402
 from body.lbs_torch import TorchBody  # noqa: E402
 from body.model import load_body  # noqa: E402
 from training.motion.bank import NONE, Augmentation, MotionBank  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
-from training.simulation.batches import BatchMaker, FlowSource, keypoint_visibility, standing  # noqa: E402
+from training.simulation.batches import BatchMaker, FlowSource, contacts, keypoint_visibility, root_velocity  # noqa: E402
 from training.simulation.cameras import draw_views  # noqa: E402
 from training.simulation.detector_noise import NoiseSampler, load_noise  # noqa: E402
 from training.simulation.flow_grid import FlowGrid  # noqa: E402
@@ -120,20 +121,59 @@ def test_missing_flow_is_marked_and_empty(clips: list[Clip], body: TorchBody) ->
     assert float(seen.flow[~gone].abs().amax((1, 2, 3)).min()) > 0
 
 
-def test_feet_stand_where_they_stay_low(body: TorchBody) -> None:
+def test_heels_and_toes_stand_where_they_stay_low(body: TorchBody) -> None:
     rotations = torch.eye(3).expand(1, 8, 24, 3, 3).clone()
-    joints, _ = body.skeleton(rotations, torch.zeros(1, 8, 10))
     dt = torch.full((1, 8), 1 / 30)
-    turns = torch.diag(torch.tensor([1.0, -1.0, -1.0])).expand(1, 8, 3, 3)
-    in_camera = joints @ turns[0, 0].T
+    views = torch.diag(torch.tensor([1.0, -1.0, -1.0])).expand(1, 8, 3, 3)
+    rotations[:, :, 0] = views
     still = torch.zeros(1, 8, 3)
-    assert (standing(in_camera, turns, still, dt) == 1).all()
+
+    def standing(rotations: torch.Tensor, pelvis: torch.Tensor) -> torch.Tensor:
+        turned, joints, _ = body.frames(rotations, torch.zeros(1, 8, 10))
+        return contacts(turned, joints, views, pelvis, dt)
+
+    assert bool((standing(rotations, still) == 1).all())
     walking = still.clone()
     walking[0, :, 0] = torch.arange(8) * 0.05  # 1.5 m/s
-    assert (standing(in_camera, turns, walking, dt) == 0).all()
-    lifted = in_camera.clone()
-    lifted[:, :, 10, 1] -= 0.3  # the left foot, up in the picture
-    assert standing(lifted, turns, still, dt)[0, 4].tolist() == [0.0, 1.0]
+    assert bool((standing(rotations, walking) == 0).all())
+    lifted = rotations.clone()
+    lifted[:, :, 4] = roma.rotvec_to_rotmat(torch.tensor([1.2, 0.0, 0.0]))  # the left knee
+    assert standing(lifted, still)[0, 4].tolist() == [0, 0, 1, 1]
+    tiptoe = rotations.clone()
+    tiptoe[:, :, [7, 8]] = roma.rotvec_to_rotmat(torch.tensor([0.7, 0.0, 0.0]))
+    assert standing(tiptoe, still)[0, 4].tolist() == [0, 1, 0, 1]
+
+
+def test_the_pelvis_velocity_is_in_the_root_s_axes() -> None:
+    views = roma.random_rotmat(1)[None].expand(1, 4, 3, 3)
+    heading = roma.random_rotmat(1)[None].expand(1, 4, 3, 3)
+    ahead = torch.tensor([0.3, -0.1, 1.2])  # m/s, of the person
+    times = torch.arange(4) / 25
+    pelvis = (heading[0, 0] @ ahead) * times[None, :, None]
+    found = root_velocity(views @ heading, views, pelvis, torch.full((1, 4), 1 / 25))
+    torch.testing.assert_close(found, ahead.expand(1, 4, 3), atol=1e-4, rtol=0)
+
+
+def test_up_is_where_upright_people_s_heads_are(clips: list[Clip], body: TorchBody) -> None:
+    batch = make(clips, body).draw(128, 4, 30.0)
+    spine = batch.joints[:, :, 15]
+    assert float((torch.cosine_similarity(spine, batch.up, -1) > 0.9).float().mean()) > 0.8
+    torch.testing.assert_close(batch.up.norm(dim=-1), torch.ones(128, 4))
+
+
+def test_a_draw_follows_from_its_number_alone(clips: list[Clip], body: TorchBody) -> None:
+    flow = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), 3))
+    maker = BatchMaker(MotionBank(clips, seed=1), body, NoiseSampler(load_noise(), 2), Augmentation(), flow=flow)
+    maker.seed(11)
+    first = maker.draw(6, 5)
+    maker.draw(2, 3)
+    maker.seed(11)
+    again = maker.draw(6, 5)
+    assert torch.equal(first.seen.points, again.seen.points)
+    assert torch.equal(first.seen.flow, again.seen.flow)
+    assert torch.equal(first.rotations, again.rotations)
+    maker.seed(12)
+    assert not torch.equal(maker.draw(6, 5).rotations, again.rotations)
 
 
 def test_who_is_in_full_view_has_all_keypoints_in_the_picture(clips: list[Clip], body: TorchBody) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
 from training import train  # noqa: E402
+from training.evaluation.synthetic import SyntheticScores  # noqa: E402
 from training.losses import LossWeights  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
 from training.networks.inputs import Observation  # noqa: E402
@@ -18,7 +20,11 @@ from training.networks.lifter import Lifted, LifterConfig  # noqa: E402
 
 def config() -> train.TrainConfig:
     return train.TrainConfig(
-        LifterConfig(48, 1, 24), train.Stage(6, 32, 1, 2e-3), train.Stage(6, 4, 8, 1e-3), LossWeights(), seed=3
+        LifterConfig(48, 1, 24),
+        train.Stage(6, 32, 1, 2e-3, warm_up=2),
+        train.Stage(6, 4, 8, 1e-3, answered=4, warm_up=2),
+        LossWeights(),
+        seed=3,
     )
 
 
@@ -90,8 +96,10 @@ def test_pieces_of_one_window_share_their_people_and_hand_the_state_on(
 
 
 def test_a_longer_run_goes_on_from_before_the_rate_fell_as_if_it_had_always_been_longer(
-    trainer: type[train.Trainer], tmp_path: Path
+    trainer: type[train.Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    scores, picture = SyntheticScores(0, 0, 0, 0), np.zeros((4, 4, 3), np.uint8)
+    monkeypatch.setattr(trainer, "validate", lambda self: (scores, picture))
     short, long = config(), config()
     long.windows.steps = 14
     whole = trainer(tmp_path, tmp_path / "whole", long)
@@ -133,7 +141,7 @@ def test_another_network_is_not_gone_on_with(trainer: type[train.Trainer], tmp_p
 
 def test_it_learns(trainer: type[train.Trainer], tmp_path: Path) -> None:
     longer = config()
-    longer.single = train.Stage(60, 64, 1, 3e-3)
+    longer.single = train.Stage(60, 64, 1, 3e-3, warm_up=5)
     run = trainer(tmp_path, tmp_path / "run", longer)
     losses = [run.train_step()["joints"] for _ in range(60)]
     assert sum(losses[-10:]) < 0.75 * sum(losses[:10])

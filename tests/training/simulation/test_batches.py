@@ -157,7 +157,7 @@ def test_the_pelvis_velocity_is_in_the_root_s_axes() -> None:
 def test_up_is_where_upright_people_s_heads_are(clips: list[Clip], body: TorchBody) -> None:
     batch = make(clips, body).draw(128, 4, 30.0)
     spine = batch.joints[:, :, 15]
-    assert float((torch.cosine_similarity(spine, batch.up, -1) > 0.9).float().mean()) > 0.8
+    assert float((torch.cosine_similarity(spine, batch.up, -1) > 0.85).float().mean()) > 0.8
     torch.testing.assert_close(batch.up.norm(dim=-1), torch.ones(128, 4))
 
 

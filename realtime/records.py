@@ -73,7 +73,7 @@ class PosePrediction:
     ``time_s`` is the frame's. ``rotations`` (24, 3, 3) local rotation matrices, the first one to the camera frame;
     ``betas`` (10,), the mean of all that was said of this person so far; ``pelvis`` (3,) camera frame, metres; ``points``
     (17, 2) image pixels, where the COCO keypoints are believed to be. All float32. ``keypoints`` is what the detector saw;
-    ``joint_error`` and ``contact`` as in `BodyEstimate`.
+    ``joint_error``, ``contact``, ``up``, ``up_sigma`` and ``root_velocity`` as in `BodyEstimate`.
     """
 
     keypoints: Keypoints
@@ -84,6 +84,9 @@ class PosePrediction:
     points: FloatArray
     joint_error: FloatArray | None = None
     contact: FloatArray | None = None
+    up: FloatArray | None = None
+    up_sigma: float | None = None
+    root_velocity: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,8 +96,10 @@ class BodyEstimate:
     ``global_orient`` (3,), ``body_pose`` (23, 3) axis-angle; ``betas`` (10,); ``transl`` (3,) the pelvis in the camera
     frame, metres; ``joints`` (24, 3) and ``vertices`` (V, 3) in the camera frame, metres; ``coco`` (17, 3) the body's own
     COCO keypoints, camera frame. All float32. ``keypoints`` is what the detector saw. ``joint_error`` (24,) m, how wrong the
-    regressor expects each joint to be, and ``contact`` (2,) 0..1, how surely the left and the right foot stand on something;
-    None from a regressor that does not say.
+    regressor expects each joint to be; ``contact`` (4,) 0..1, how surely left heel, left toes, right heel and right toes stand
+    on something ((2,), the left and the right foot, from older regressors); ``up`` (3,) the unit vector away from the ground
+    in the camera frame and ``up_sigma`` its expected error, rad; ``root_velocity`` (3,) m/s of the pelvis over the ground in
+    the axes of the pelvis. Each is None from a regressor that does not give it.
     """
 
     sequence: int
@@ -109,6 +114,9 @@ class BodyEstimate:
     keypoints: Keypoints
     joint_error: FloatArray | None = None
     contact: FloatArray | None = None
+    up: FloatArray | None = None
+    up_sigma: float | None = None
+    root_velocity: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

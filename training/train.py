@@ -349,7 +349,10 @@ def main(
     seed: Annotated[int, typer.Option()] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads (0: all)")] = 0,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="compile the geometry first (minutes, needs a C++ compiler); then a fifth faster")
+        bool,
+        typer.Option(
+            "--compile", help="compile the geometry first (minutes, needs a C++ compiler); then a fifth faster"
+        ),
     ] = False,
 ) -> None:
     """Train a regressor; goes on from the run's checkpoint where there is one."""

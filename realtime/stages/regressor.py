@@ -104,14 +104,16 @@ class BodyRegressor:
             del self._memories[keypoints.person]  # the state may be what made it so
             raise
         memory.state = out["next_state"]
-        # A person's shape does not change: average what is said of it, the newest counting at least 2 %.
-        memory.weight = min(memory.weight + 1.0, 50.0)
-        memory.betas = memory.betas + (out["betas"][0] - memory.betas) / np.float32(memory.weight)
         # Where the network believes the keypoints to be: detections shake, and miss, more.
         points = out["steady_points"][0] if "steady_points" in self._answers else keypoints.points
-        rotations, betas = out["rotations"][0], memory.betas
+        rotations, betas = out["rotations"][0], self._shape(memory, out["betas"][0])
         if self._conversion is not None:
             rotations, betas = self._conversion.rotations(rotations, betas), self._conversion.betas(betas)
+
+        def given(name: str) -> FloatArray | None:
+            return out[name][0] if name in self._answers else None
+
+        up_sigma = given("up_sigma")
         return PosePrediction(
             keypoints,
             time_s,
@@ -119,9 +121,21 @@ class BodyRegressor:
             betas,
             out["pelvis"][0],
             points,
-            out["joint_error"][0] if "joint_error" in self._answers else None,
-            out["contact"][0] if "contact" in self._answers else None,
+            given("joint_error"),
+            given("contact"),
+            given("up"),
+            None if up_sigma is None else float(up_sigma),
+            given("root_velocity"),
         )
+
+    def _shape(self, memory: _Memory, betas: FloatArray) -> FloatArray:
+        """A person's shape does not change: what a graph that remembers it says, or else the mean of all that was said, the
+        newest counting at least 2 %."""
+        if "betas_sigma" in self._answers:
+            return betas
+        memory.weight = min(memory.weight + 1.0, 50.0)
+        memory.betas = memory.betas + (betas - memory.betas) / np.float32(memory.weight)
+        return memory.betas
 
     def pose(self, prediction: PosePrediction, place: Callable[[FloatArray], FloatArray] | None = None) -> BodyEstimate:
         """The body as ``prediction`` says; ``place`` puts its pelvis (3,) elsewhere, m, seeing the posed body's COCO keypoints
@@ -144,6 +158,9 @@ class BodyRegressor:
             prediction.keypoints,
             prediction.joint_error,
             prediction.contact,
+            prediction.up,
+            prediction.up_sigma,
+            prediction.root_velocity,
         )
 
     def _motion(self, flow: Flow | None, dt: float, camera: Camera) -> dict[str, FloatArray]:

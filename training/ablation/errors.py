@@ -124,8 +124,20 @@ class ConstantRegressor:
         rotations[:, :, 0] = look_at(ray) @ self.rotations[0]
         pelvis = torch.cat([ray, torch.ones(*shape, 1)], -1) * (self.depth / _side(seen))[..., None]
         rays = (seen.points - seen.camera[..., None, 2:]) / seen.camera[..., None, :2]
-        unknown = torch.zeros(*shape, len(JOINT_NAMES))
-        return Lifted(rotations, self.betas.repeat(*shape, 1), pelvis, rays, unknown, unknown[..., :2], state)
+        unknown, betas = torch.zeros(*shape, len(JOINT_NAMES)), self.betas.repeat(*shape, 1)
+        return Lifted(
+            rotations=rotations,
+            betas=betas,
+            pelvis=pelvis,
+            rays=rays,
+            joint_error=unknown,
+            contact=unknown[..., :4],
+            betas_deviation=torch.ones_like(betas),
+            up=unknown[..., :3],
+            up_error=unknown[..., 0],
+            root_velocity=unknown[..., :3],
+            state=state,
+        )
 
 
 def _middle(seen: Observation) -> Tensor:

@@ -281,9 +281,7 @@ class Lifter(nn.Module):
             raw = refinement(context, raw, posed, self.mechanics, sight)
         return raw
 
-    def _body(
-        self, raw: Tensor, betas: Tensor, known: Tensor, turn: Tensor, sight: Sight
-    ) -> tuple[Tensor, Tensor]:
+    def _body(self, raw: Tensor, betas: Tensor, known: Tensor, turn: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
         """Rotations (N, 24, 3, 3) and pelvis (N, 3) in the camera frame, from the first prediction ``raw`` (N, `PREDICTION`),
         ``betas`` (N, 10), ``known`` (N, C) and ``turn`` (N, 3, 3) from the virtual to the real camera."""
         raw = raw.T.contiguous()
@@ -310,11 +308,15 @@ class Lifter(nn.Module):
         batch, length = seen.dt.shape
         if alone and length > 1:
             parts = self(seen.alone(), self.start_state(batch * length))
-            return Lifted(*(part.reshape(batch, length, *part.shape[2:]) for part in parts[:-1]), state)
+            names = Lifted._fields[:-1]
+            frames = {name: getattr(parts, name).reshape(batch, length, *getattr(parts, name).shape[2:]) for name in names}
+            return Lifted(**frames, state=state)
         memory = self.memory.state_size if self.config.motion else 0
-        kept, shape, packed = torch.split(
-            state, [memory, ShapeEvidence.STATE, self.state_size - memory - ShapeEvidence.STATE], 1
-        ) if self.config.motion else (state, state.new_zeros(batch, ShapeEvidence.STATE), state)
+        kept, shape, packed = (
+            torch.split(state, [memory, ShapeEvidence.STATE, self.state_size - memory - ShapeEvidence.STATE], 1)
+            if self.config.motion
+            else (state, state.new_zeros(batch, ShapeEvidence.STATE), state)
+        )
         track, packed = self._steady(seen, packed)
         features, turn, sight = self._features(seen, track)
         inner = known = self.frame(features)
@@ -342,9 +344,7 @@ class Lifter(nn.Module):
         rotations, pelvis, joint_error, contact, up, up_error, velocity = (
             part.reshape(batch, stop - start, *part.shape[1:]) for part in frames
         )
-        return Lifted(
-            rotations, betas, pelvis, rays, joint_error, contact, deviation, up, up_error, velocity, state
-        )
+        return Lifted(rotations, betas, pelvis, rays, joint_error, contact, deviation, up, up_error, velocity, state)
 
 
 __all__ = [

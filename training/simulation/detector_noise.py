@@ -141,9 +141,9 @@ class NoiseSampler:
         return torch.stack(out, 1)
 
     def _posed(self, points: Tensor, state: Tensor) -> Tensor:
-        """Unit-variance errors (B, T, 17, 2) that follow from the pose: somebody who hardly moves keeps them, and who comes back
-        to a pose finds them again. Random smooth functions of where the keypoints lie about their middle, new ones for every
-        window."""
+        """Unit-variance errors (B, T, 17, 2) that depend on the pose: a person who hardly moves keeps them, and one who comes
+        back to a pose gets them again. Random smooth functions of the keypoints' positions about their mean, new ones for
+        every window."""
         batch, length = points.shape[:2]
         size = extent(points, state < 2)[..., None, None]
         pose = ((points - points.mean(2, keepdim=True)) / size).clamp(-1, 1).flatten(2)

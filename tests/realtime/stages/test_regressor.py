@@ -25,14 +25,16 @@ class Recorder(Engine):
 
     runtime, device = "recorder", "none"
 
-    def __init__(self, flow: bool) -> None:
+    def __init__(self, flow: bool, world: bool = False) -> None:
         shapes = {"points": (-1, 17, 2), "confidence": (-1, 17), "camera": (-1, 4), "dt": (-1,), "state": (-1, 3)}
         if flow:
             shapes |= {"flow": (-1, 32, 32, 2), "box": (-1, 3), "flow_valid": (-1,)}
         self.inputs = tuple(TensorSpec(name, shape, F) for name, shape in shapes.items())
         answers = {"rotations": (-1, 24, 3, 3), "betas": (-1, 10), "pelvis": (-1, 3), "next_state": (-1, 3)}
         if flow:
-            answers |= {"joint_error": (-1, 24), "contact": (-1, 2)}
+            answers |= {"joint_error": (-1, 24), "contact": (-1, 4 if world else 2)}
+        if world:
+            answers |= {"up": (-1, 3), "up_sigma": (-1,), "root_velocity": (-1, 3), "betas_sigma": (-1, 10)}
         self.outputs = tuple(TensorSpec(name, shape, F) for name, shape in answers.items())
         self.fed: list[dict[str, NDArray[Any]]] = []
 
@@ -43,11 +45,14 @@ class Recorder(Engine):
         rotations[0, 0] = np.diag([1, -1, -1])
         return {
             "rotations": rotations,
-            "betas": np.zeros((1, 10), np.float32),
+            "betas": np.full((1, 10), len(self.fed), np.float32),
             "pelvis": np.array([[0, 0, 3]], np.float32),
             "next_state": feeds["state"] + np.float32(1),
             "joint_error": np.full((1, 24), 0.05, np.float32),
             "contact": np.array([[0.9, 0.1]], np.float32),
+            "up": np.array([[0, -1, 0]], np.float32),
+            "up_sigma": np.array([0.1], np.float32),
+            "root_velocity": np.array([[0, 0, 1.5]], np.float32),
         }
 
     def close(self) -> None: ...
@@ -95,6 +100,24 @@ def test_flow_over_another_time_than_the_persons_does_not_count(body: NumpyBody)
     regressor(seen(0), CAMERA, 0.0)
     regressor(seen(2), CAMERA, 0.066, flow(2, 0.033))
     assert engine.fed[1]["flow_valid"].tolist() == [0]
+
+
+def test_what_a_network_knows_of_the_world_is_handed_on_and_its_shape_is_taken_as_it_is(body: NumpyBody) -> None:
+    regressor = BodyRegressor(Recorder(flow=True, world=True), body)
+    regressor(seen(0), CAMERA, 0.0)
+    estimate = regressor(seen(1), CAMERA, 0.04)
+    assert estimate.up is not None
+    assert estimate.up.tolist() == [0, -1, 0]
+    assert estimate.up_sigma == pytest.approx(0.1)
+    assert estimate.root_velocity is not None
+    assert estimate.root_velocity[2] == 1.5
+    assert estimate.betas.tolist() == [2] * 10
+    older = BodyRegressor(Recorder(flow=True), body)
+    older(seen(0), CAMERA, 0.0)
+    estimate = older(seen(1), CAMERA, 0.04)
+    assert estimate.up is None
+    assert estimate.up_sigma is None
+    assert estimate.betas.tolist() == [1.5] * 10  # the mean of all that was said
 
 
 def test_a_network_without_flow_is_not_fed_any(body: NumpyBody) -> None:

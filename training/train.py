@@ -7,8 +7,8 @@ TensorBoard. Several GPUs or machines train together under torchrun:
 
     torchrun --nproc-per-node 4 -m training.train --motion FOLDER
 
-The learning rate is constant until the last part of the windows, where it falls to nothing. What was learned until then does
-not depend on when that will be: the same command with more ``--window-steps`` goes on from there, and is the run that
+Over the last part of the windows the learning rate falls to nothing. What was learned until then does not depend on when
+that will be: the same command with more ``--window-steps`` goes on from there, and is the run that
 it would have been from the beginning.
 """
 
@@ -56,7 +56,7 @@ class TrainingError(UserError, ValueError):
 @dataclass(slots=True)
 class Stage:
     """``steps`` of ``batch`` windows (on each process) of ``length`` frames at the learning rate ``rate``, to which it rises
-    over the first ``warm_up`` steps.
+    over the first ``warm_up`` steps, and from which it falls after ``settle`` steps with the inverse square root of the steps.
 
     ``chunks`` windows in a row show the same people: the state goes on from one to the next, gradients do not (truncated
     backpropagation through time). A live stream is minutes long; without that, memory drifts after the seconds it knows.
@@ -71,6 +71,7 @@ class Stage:
     chunks: int = 1
     answered: int = 0
     warm_up: int = 200
+    settle: int = 1_000_000_000
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class TrainConfig:
 
     network: LifterConfig = field(default_factory=LifterConfig)
     single: Stage = field(default_factory=lambda: Stage(3000, 1024, 1, 1.5e-3))
-    windows: Stage = field(default_factory=lambda: Stage(20000, 128, 16, 8e-4, chunks=6, answered=8))
+    windows: Stage = field(default_factory=lambda: Stage(20000, 128, 16, 8e-4, chunks=6, answered=8, settle=1000))
     weights: LossWeights = field(default_factory=LossWeights)
     augmentation: Augmentation = field(default_factory=Augmentation)
     weight_decay: float = 0.01
@@ -88,7 +89,7 @@ class TrainConfig:
     """Share of the windows whose keypoints are as hard to detect as rendered people's: real video has its hard moments."""
     without_flow: float = 0.7
     """Share of the windows that have no flow at all."""
-    cool_down: float = 0.25
+    cool_down: float = 0.4
     """Share of the windows' steps, the last ones, over which the learning rate falls to nothing."""
     seed: int = 0
 
@@ -244,7 +245,8 @@ class Trainer:
         done = self.step - (0 if stage is self.config.single else self.config.single.steps)
         total = self.config.single.steps + self.config.windows.steps
         left = (total - self.step) / max(total - self._steady_steps, 1)
-        return stage.rate * min(1.0, (done + 1) / max(stage.warm_up, 1)) * min(1.0, left)
+        rise, settled = min(1.0, (done + 1) / max(stage.warm_up, 1)), min(1.0, (stage.settle / max(done, 1)) ** 0.5)
+        return stage.rate * rise * settled * min(1.0, left)
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns the loss terms."""

@@ -110,7 +110,7 @@ def test_a_longer_run_goes_on_from_before_the_rate_fell_as_if_it_had_always_been
     assert first._rate() == 0
     second = trainer(tmp_path, tmp_path / "parts", long)
     assert second.resume()
-    assert second.step == 10  # a quarter of six steps had been taken at a lower rate
+    assert second.step == 10  # two of six steps had been taken at a lower rate
     second.run(minutes=1, every=100)
     for a, b in zip(whole.averaged.parameters(), second.averaged.parameters(), strict=True):
         torch.testing.assert_close(a, b)
@@ -118,15 +118,16 @@ def test_a_longer_run_goes_on_from_before_the_rate_fell_as_if_it_had_always_been
 
 def test_the_rate_rises_stays_and_falls(trainer: type[train.Trainer], tmp_path: Path) -> None:
     how = config()
-    how.single, how.windows = train.Stage(10, 8, 1, 2e-3, warm_up=4), train.Stage(40, 4, 8, 1e-3, warm_up=4)
+    how.single, how.windows = train.Stage(10, 8, 1, 2e-3, warm_up=4), train.Stage(40, 4, 8, 1e-3, warm_up=4, settle=16)
     run = trainer(tmp_path, tmp_path / "run", how)
     rates = []
     for run.step in range(51):
         rates.append(run._rate())
     assert rates[:5] == pytest.approx([5e-4, 1e-3, 1.5e-3, 2e-3, 2e-3])
     assert rates[10] == pytest.approx(2.5e-4)
-    assert rates[14:40] == pytest.approx([1e-3] * 26)
-    assert rates[45] == pytest.approx(5e-4)
+    assert rates[14:27] == pytest.approx([1e-3] * 13)
+    assert rates[33] == pytest.approx(1e-3 * (16 / 23) ** 0.5)
+    assert rates[42] == pytest.approx(1e-3 * (16 / 32) ** 0.5 * 8 / 16)
     assert rates[50] == 0
 
 

@@ -92,6 +92,7 @@ class LifterStep(nn.Module):
         box: Tensor | None = None,
         flow_valid: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
+        """One frame; see above."""
         if flow is None or box is None or flow_valid is None:
             flow, flow_valid = points.new_zeros(1, FLOW_CELLS, FLOW_CELLS, 2), torch.zeros_like(dt)
             box = torch.cat([camera[:, 2:], camera[:, :1]], -1)

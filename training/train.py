@@ -135,6 +135,7 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
+        """Where the run is saved."""
         return self.folder / "checkpoint.pt"
 
     @property

@@ -33,7 +33,8 @@ def one_process(rank: int, port: int, folder: Path, clips: list[Clip]) -> None:
     group = init_distributed()
     assert (group.rank, group.size) == (rank, 2)
     trainer = train.Trainer(folder, folder / "run", config(), group)
-    first = trainer.maker.draw(2, 1).seen.points.clone()
+    trainer._draw()
+    first = trainer._chunks[0].seen.points.clone()
     for _ in range(3):
         trainer.train_step()
     trainer.save()

@@ -96,6 +96,7 @@ class ImageEncoder(nn.Module):
         self.out = nn.Linear(64 * (IMAGE_SIDE // 16) ** 2, width)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Encode ``image`` (N, 3, 64, 64)."""
         return self.out(self.convolutions((image - 0.45) * 4).flatten(1))
 
 
@@ -146,6 +147,7 @@ class KeypointReader(nn.Module):
         self.register_buffer("grid", grid, persistent=False)
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors and logits, as above, of ``picture``."""
         fine = self.fine(picture)
         middle = self.middle(fine)
         coarse = self.coarse(middle)
@@ -176,6 +178,7 @@ class ResidualFlowEncoder(_Compensated):
         return torch.cat([squeezed, length], 1) * valid[:, None, None, None], behind
 
     def forward(self, flow: Tensor, valid: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+        """As `FlowEncoder.forward`."""
         picture, behind = self.picture(flow, valid, dt)
         return self.reader(picture)[0], behind
 
@@ -192,5 +195,6 @@ class ResidualImageEncoder(nn.Module):
         return (image - 0.45) * 4
 
     def forward(self, image: Tensor) -> Tensor:
+        """Encode ``image`` (N, 3, 64, 64)."""
         vectors: Tensor = self.reader(self.picture(image))[0]
         return vectors

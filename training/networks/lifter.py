@@ -64,6 +64,7 @@ class LifterConfig:
             raise ValueError("refinement lays the body over keypoints: this regressor reads none")
 
     def to_dict(self) -> dict[str, Any]:
+        """The fields by their names, as checkpoints keep them."""
         return asdict(self)
 
 
@@ -309,7 +310,9 @@ class Lifter(nn.Module):
         if alone and length > 1:
             parts = self(seen.alone(), self.start_state(batch * length))
             names = Lifted._fields[:-1]
-            frames = {name: getattr(parts, name).reshape(batch, length, *getattr(parts, name).shape[2:]) for name in names}
+            frames = {
+                name: getattr(parts, name).reshape(batch, length, *getattr(parts, name).shape[2:]) for name in names
+            }
             return Lifted(**frames, state=state)
         memory = self.memory.state_size if self.config.motion else 0
         kept, shape, packed = (
@@ -340,9 +343,9 @@ class Lifter(nn.Module):
         rotations, pelvis = self._body(raw, betas.flatten(0, 1), flat, turn, sight)
         up = up * torch.rsqrt((up * up).sum(-1, keepdim=True) + 1e-8)
         up = (turn * up[:, None]).sum(-1)
-        frames = (rotations, pelvis, joint_error, contact, up, up_error[:, 0], velocity)
+        flat_parts = (rotations, pelvis, joint_error, contact, up, up_error[:, 0], velocity)
         rotations, pelvis, joint_error, contact, up, up_error, velocity = (
-            part.reshape(batch, stop - start, *part.shape[1:]) for part in frames
+            part.reshape(batch, stop - start, *part.shape[1:]) for part in flat_parts
         )
         return Lifted(rotations, betas, pelvis, rays, joint_error, contact, deviation, up, up_error, velocity, state)
 

@@ -37,7 +37,6 @@ _FLICKER = 0.62
 """Share (of the deviation) of a confidence that is new in every frame; a real one's changes correlate by 0.4 from frame to
 frame."""
 _MOST_BY_POSE = 0.8
-"""Share of an error's variance that goes by the pose instead of the clock, at most; it differs from window to window."""
 _WAVES, _WAVE = 12, 0.9
 """How many functions of the pose mix, and how fast they change: a limb moved by its length changes the error wholly."""
 _ARMS = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("elbow", "wrist")]
@@ -104,13 +103,16 @@ def extent(points: Tensor, seen: Tensor) -> Tensor:
 class NoiseSampler:
     """Draws detections for true keypoints. One of the measured detectors is picked for every window.
 
-    ``rendered`` of the windows are as hard as rendered people are, the others as real video.
+    ``rendered`` of the windows are as hard as rendered people are, the others as real video. ``by_pose`` is the largest share
+    of an error's variance that depends on the pose instead of the clock.
     """
 
-    def __init__(self, detectors: list[DetectorNoise], seed: int, rendered: float = 0.0) -> None:
+    def __init__(
+        self, detectors: list[DetectorNoise], seed: int, rendered: float = 0.0, by_pose: float = _MOST_BY_POSE
+    ) -> None:
         if not detectors:
             raise ValueError("no measured detector: run python -m training.noise_measurement.detector")
-        self.detectors, self.rendered = detectors, rendered
+        self.detectors, self.rendered, self.by_pose = detectors, rendered, by_pose
         self.generator = torch.Generator().manual_seed(seed)
         group = torch.tensor(GROUP_OF)
         self._confidence = torch.stack([torch.from_numpy(d.confidence)[group] for d in detectors])
@@ -206,7 +208,7 @@ class NoiseSampler:
         )
         jitter = jitter.clamp(max=0.7)[:, None, None, None]
         by_pose = self._posed(points, state)
-        share = (torch.rand(batch, generator=self.generator) * _MOST_BY_POSE)[:, None, None, None]
+        share = (torch.rand(batch, generator=self.generator) * self.by_pose)[:, None, None, None]
         lasting = (1 - share).sqrt() * self._drift((batch, length, 17, 2), dt, seconds) + share.sqrt() * by_pose
         push = (1 - jitter**2).sqrt() * lasting
         push = push + jitter * torch.randn(push.shape, generator=self.generator)

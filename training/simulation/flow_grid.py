@@ -75,7 +75,8 @@ class FlowGrid:
             betas: (B, 10).
             pelvis: (B, T, 3) in the camera frame, m.
             turns: (B, T, 3, 3) world to camera, for the background.
-            focal: (B,) px. centre: (B, 2) px.
+            focal: (B,) px.
+            centre: (B, 2) px.
             boxes: (B, T, 3) centre x, y and side of the region that both frames are cut with, px.
             size: (B, 2) width and height of the picture, px.
 

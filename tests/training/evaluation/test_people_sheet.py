@@ -44,7 +44,7 @@ def answer(batch: Batch, nearer: float = 0.0) -> Lifted:
     betas = batch.betas[:, None].expand(-1, 2, -1)
     pelvis = batch.pelvis - torch.tensor([0.0, 0.0, nearer])
     rest = torch.zeros(PEOPLE, 2, 1)
-    return Lifted(batch.rotations, betas, pelvis, rest, rest, rest, rest)
+    return Lifted(batch.rotations, betas, pelvis, *[rest] * 8)
 
 
 def like(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.bool_]:

@@ -89,7 +89,7 @@ def test_errors_go_over_smoothly_from_frame_to_frame(fps: float) -> None:
 
 def test_errors_forget_over_the_measured_time() -> None:
     tables = one_detector(jitter=0.0, difficulty=(0.3, 0.3), error=0.6)
-    error, _ = detect(NoiseSampler(tables, 0), 800, 40)
+    error, _ = detect(NoiseSampler(tables, 0, by_pose=0.0), 800, 40)
     seconds = tables[0].slow_s
 
     def correlation(lag: int) -> float:
@@ -98,6 +98,19 @@ def test_errors_forget_over_the_measured_time() -> None:
     assert correlation(1) > 0.95
     assert correlation(round(seconds * 30)) == pytest.approx(np.exp(-2) * 3, abs=0.12)  # (1 + 2) e^-2, both filters
     assert abs(correlation(39)) < 0.1
+
+
+def test_errors_by_pose_stay_with_somebody_who_stays_and_come_back_with_the_pose() -> None:
+    sampler = NoiseSampler(one_detector(jitter=0.0, difficulty=(0.3, 0.3)), 0)
+    chance = torch.Generator().manual_seed(4)
+    pose, other = (torch.rand(200, 1, 17, 2, generator=chance) * 300 for _ in range(2))
+    points = torch.cat([pose, pose + 50, other, pose], 1)  # the second has only walked aside
+    errors = sampler._posed(points, torch.zeros(200, 4, 17, dtype=torch.long))
+    torch.testing.assert_close(errors[:, 1], errors[:, 0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(errors[:, 3], errors[:, 0])
+    assert float(errors.std()) == pytest.approx(1, abs=0.1)
+    alike = (errors[:, 2] * errors[:, 0]).mean() / errors.square().mean()
+    assert float(alike) < 0.6
 
 
 def test_the_same_seed_draws_the_same() -> None:

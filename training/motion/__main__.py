@@ -22,7 +22,10 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Human motion
 
 @app.command()
 def pack(
-    sources: Annotated[list[Path], typer.Argument(help="Files (.bvh, .amc with its .asf, AMASS .npz) or folders.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Files (.bvh, .amc with its .asf, AMASS .npz, .glb, .c3d, UI-PRMD's .txt) or folders."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The motion pack to write.")],
     fps: Annotated[float, typer.Option(min=1.0, help="Frames a second in the pack.")] = 30.0,
     val_subjects: Annotated[str, typer.Option(help="Subjects for validation, with commas between.")] = "",

@@ -12,11 +12,14 @@ A pack is a compressed ``.npz`` of plain arrays (no pickles):
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +30,17 @@ from training.motion.asf_amc import CMU_FPS, read_amc
 from training.motion.bvh import read_bvh
 from training.motion.clip import Clip, MotionError
 from training.motion.coding import decode, encode
+from training.motion.glb import read_glb
 from training.motion.library import load_packed
+from training.motion.markers import MarkerTake, read_c3d, read_vicon_text
 from training.motion.resample import resample
 
-SUFFIXES: Final = (".bvh", ".amc", ".npz")
+Item = TypeVar("Item")
+
+SUFFIXES: Final = (".bvh", ".amc", ".npz", ".glb", ".c3d")
+
+_VICON_TEXT: Final = re.compile(r"m\d+_s\d+_.*\.txt(\.gz)?", re.IGNORECASE)
+"""UI-PRMD's names, such as m01_s01_e01_positions.txt: other texts of a folder are no motion."""
 
 _FORMAT, _VERSION = "motion-pack", 1
 _FIELDS: Final = ("name", "subject", "category", "licence", "split", "weight", "free", "source")
@@ -70,12 +80,18 @@ def find_motions(paths: Iterable[str | Path]) -> list[Path]:
     found: set[Path] = set()
     for path in map(Path, paths):
         inside = path.rglob("*") if path.is_dir() else [path]
-        found.update(file for file in inside if file.suffix.lower() in SUFFIXES or file == path)
+        found.update(
+            file
+            for file in inside
+            if file.suffix.lower() in SUFFIXES or _VICON_TEXT.fullmatch(file.name) or file == path
+        )
     return sorted(file for file in found if not file.is_dir())
 
 
-def read_motion(path: str | Path, *, amc_fps: float = CMU_FPS, amass_rest_joints: npt.ArrayLike | None = None) -> Clip:
-    """Read one motion file by its suffix: .bvh, .amc (with its .asf beside it) or AMASS .npz.
+def read_motion(
+    path: str | Path, *, amc_fps: float = CMU_FPS, amass_rest_joints: npt.ArrayLike | None = None
+) -> list[Clip]:
+    """Read one motion file by its suffix: .bvh, .amc (with its .asf beside it), AMASS .npz, or .glb (an animation a clip).
 
     Raises:
         MotionError: The file is damaged, or of no known kind.
@@ -83,12 +99,19 @@ def read_motion(path: str | Path, *, amc_fps: float = CMU_FPS, amass_rest_joints
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix == ".bvh":
-        return read_bvh(path)
+        return [read_bvh(path)]
     if suffix == ".amc":
-        return read_amc(path, fps=amc_fps)
+        return [read_amc(path, fps=amc_fps)]
     if suffix == ".npz":
-        return read_amass(path, rest_joints=amass_rest_joints)
-    raise MotionError(f"{path}: neither .bvh, .amc nor .npz")
+        return [read_amass(path, rest_joints=amass_rest_joints)]
+    if suffix == ".glb":
+        return read_glb(path)
+    raise MotionError(f"{path}: neither .bvh, .amc, .npz, .glb nor markers (.c3d, UI-PRMD's .txt)")
+
+
+def has_markers(path: Path) -> bool:
+    """Whether a file holds optical markers, which need a fit: .c3d, or UI-PRMD's text."""
+    return path.suffix.lower() == ".c3d" or _VICON_TEXT.fullmatch(path.name) is not None
 
 
 def read_motions(
@@ -102,7 +125,9 @@ def read_motions(
     amc_fps: float = CMU_FPS,
     amass_rest_joints: npt.ArrayLike | None = None,
 ) -> Iterator[Clip | MotionError]:
-    """Read files one by one at one frame rate; yields for each its clip, or the error that says why there is none.
+    """Read files one by one at one frame rate; yields their clips, or for each the error that says why there is none.
+
+    Files of markers come last, subject by subject, because a subject's skeleton is fitted to all of its takes.
 
     Args:
         files: See ``find_motions``.
@@ -116,26 +141,68 @@ def read_motions(
     """
     rule = rule or SplitRule()
     taken: dict[str, int] = {}
-    for file in files:
-        clip = _try(file, fps, least_seconds, amc_fps, amass_rest_joints)
-        if isinstance(clip, Clip):
-            number = taken[clip.name] = taken.get(clip.name, 0) + 1
-            name = clip.name if number == 1 else f"{clip.name}#{number}"
-            split = rule.split_of(clip.subject)
-            yield replace(clip, name=name, split=split, licence=licence or clip.licence, free=free)
-        else:
+    files = list(files)
+    found = _clips_of([file for file in files if not has_markers(file)], amc_fps, amass_rest_joints)
+    markers = _clips_of_markers([file for file in files if has_markers(file)], fps, least_seconds)
+    for file, result in itertools.chain(found, markers):
+        clip = result if isinstance(result, MotionError) else _usable(file, result, fps, least_seconds)
+        if isinstance(clip, MotionError):
             yield clip
+            continue
+        number = taken[clip.name] = taken.get(clip.name, 0) + 1
+        name = clip.name if number == 1 else f"{clip.name}#{number}"
+        split = rule.split_of(clip.subject)
+        yield replace(clip, name=name, split=split, licence=licence or clip.licence, free=free)
 
 
-def _try(
-    file: Path, fps: float, least_seconds: float, amc_fps: float, amass_rest_joints: npt.ArrayLike | None
-) -> Clip | MotionError:
+def _clips_of(
+    files: Iterable[Path], amc_fps: float, amass_rest_joints: npt.ArrayLike | None
+) -> Iterator[tuple[Path, Clip | MotionError]]:
+    for file in files:
+        for result in _try(file, lambda file: read_motion(file, amc_fps=amc_fps, amass_rest_joints=amass_rest_joints)):
+            yield file, result
+
+
+def _clips_of_markers(
+    files: Sequence[Path], fps: float, least_seconds: float
+) -> Iterator[tuple[Path, Clip | MotionError]]:
+    subjects: dict[str, list[tuple[Path, MarkerTake]]] = {}
+    for file in files:
+        for result in _try(
+            file, lambda file: [read_c3d(file) if file.suffix.lower() == ".c3d" else read_vicon_text(file)]
+        ):
+            if isinstance(result, MotionError):
+                yield file, result
+            else:
+                subjects.setdefault(result.subject, []).append((file, result))
+    for takes in subjects.values():
+        fit = partial(_fit, [take for _, take in takes], fps, least_seconds)
+        for clip in _try(takes[0][0], fit):
+            yield takes[0][0], clip
+
+
+def _fit(takes: list[MarkerTake], fps: float, least_seconds: float, _: Path) -> list[Clip]:
+    from training.motion.marker_fit import clips_from_markers  # needs torch, which the other readers do not
+
+    return clips_from_markers(takes, fps, least_seconds)
+
+
+def _try(file: Path, read: Callable[[Path], Sequence[Item]]) -> Sequence[Item | MotionError]:
+    """What ``read`` makes of a file, or the error that says why it makes nothing."""
     try:
-        clip = resample(read_motion(file, amc_fps=amc_fps, amass_rest_joints=amass_rest_joints), fps)
-        encode(clip.rotations, clip.pelvis)  # what cannot be stored should be known before all the rest is read
+        return read(file)
     except MotionError as error:
-        return error
+        return [error if str(file) in str(error) else MotionError(f"{file}: {error}")]
     except (OSError, ValueError) as error:
+        return [MotionError(f"{file}: {error}")]
+
+
+def _usable(file: Path, clip: Clip, fps: float, least_seconds: float) -> Clip | MotionError:
+    """The clip at the asked rate, or why it cannot be packed."""
+    try:
+        clip = resample(clip, fps)
+        encode(clip.rotations, clip.pelvis)  # what cannot be stored should be known before all the rest is read
+    except ValueError as error:
         return MotionError(f"{file}: {error}")
     if clip.seconds < least_seconds:
         return MotionError(f"{file}: {clip.seconds:.2f} s of motion, less than {least_seconds} s")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from training.motion.__main__ import app
 from training.motion.clip import MotionError
-from training.motion.pack import SplitRule, find_motions, load_motion_pack, load_motions, save_motion_pack
+from training.motion.pack import SplitRule, find_motions, load_motion_pack, load_motions, read_motions, save_motion_pack
 
 from .skeletons import GENERIC, random_clip, write_amc, write_asf, write_bvh, write_packed_folder
 
@@ -129,3 +129,13 @@ def test_an_output_that_cannot_be_written_ends_with_2(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["pack", str(root), "-o", str(tmp_path / "no" / "m.npz")])
     assert result.exit_code == 2
     assert "m.npz" in result.output
+
+
+def test_folders_are_searched_for_every_kind_of_motion(tmp_path: Path) -> None:
+    wanted = ["a.bvh", "b.AMC", "c.npz", "d.glb", "e.c3d", "m01_s02_e03_positions.txt", "m01_s02_e04_positions.txt.gz"]
+    for name in [*wanted, "readme.txt", "d.blend", "b.asf"]:
+        (tmp_path / name).touch()
+    assert [path.name for path in find_motions([tmp_path])] == sorted(wanted)
+    failures = list(read_motions(find_motions([tmp_path])))
+    assert all(isinstance(failure, MotionError) and str(tmp_path) in str(failure) for failure in failures)
+    assert len(failures) == len(wanted)

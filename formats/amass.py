@@ -22,7 +22,8 @@ from body.model import BodyArrays
 from common.arrays import AnyArray
 from common.errors import UserError, one_line
 from formats.axes import Z_UP
-from formats.tracks import Track, rest_joints
+from formats.skeleton import rest_joints
+from formats.tracks import Track
 
 _BODY: Final = 22
 """Joints that SMPL and SMPL+H share, in the same order: all but the hands."""

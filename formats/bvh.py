@@ -19,7 +19,8 @@ from body.model import BodyArrays
 from common.arrays import DoubleArray, FloatArray
 from common.errors import UserError
 from formats.euler import euler_degrees
-from formats.tracks import Track, rest_joints, rest_offsets
+from formats.skeleton import rest_joints, rest_offsets
+from formats.tracks import Track
 
 _ORDER: Final = "ZXY"
 _TIPS: Final = {

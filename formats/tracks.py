@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from body.joints import JOINT_NAMES, PARENTS
+from body.joints import JOINT_NAMES
 from body.lbs import NumpyBody
 from body.model import BodyArrays
 from common.arrays import AnyArray, AnyFloatArray, BoolArray, DoubleArray, FloatArray, Int64Array
@@ -176,19 +176,6 @@ def _sampled(track: Track, wanted: DoubleArray) -> Track:
     pelvis = track.pelvis[before] + share[:, None] * (track.pelvis[before + 1] - track.pelvis[before])
     seen = ~lost | np.isclose(wanted, times[before], rtol=0, atol=_OFF_GRID_S)
     return replace(track, time_s=wanted, rotations=rotations, pelvis=pelvis, seen=seen)
-
-
-def rest_joints(arrays: BodyArrays, betas: FloatArray) -> DoubleArray:
-    """(24, 3) joints of the rest body of this shape, metres."""
-    rest: DoubleArray = arrays.at_rest(arrays.joint_regressor) @ np.append(1.0, arrays.clamp_betas(betas))
-    return rest
-
-
-def rest_offsets(arrays: BodyArrays, betas: FloatArray) -> DoubleArray:
-    """(24, 3) each joint relative to its parent in the rest body, metres; the root's own place for the root."""
-    joints = rest_joints(arrays, betas)
-    offsets: DoubleArray = joints - np.array([joints[parent] if parent >= 0 else np.zeros(3) for parent in PARENTS])
-    return offsets
 
 
 def motion_of(tracks: Sequence[Track], arrays: BodyArrays, fps: float, source: str) -> Motion:

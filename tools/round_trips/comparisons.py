@@ -86,6 +86,7 @@ def _picked(count: int) -> AnyArray:
 
 
 def npz_and_jsonl(given: Exported, ending: str) -> Row:
+    """Formats that hold everything, read by this project."""
     back = open_motion(given.save(ending)[0])
     same = all(
         np.array_equal(values, back.arrays()[name], equal_nan=values.dtype.kind == "f")
@@ -98,6 +99,7 @@ def npz_and_jsonl(given: Exported, ending: str) -> Row:
 
 
 def bvh_by_pybvh(given: Exported) -> Row:
+    """Forward kinematics and rotations of a reader for Python."""
     try:
         import pybvh
     except ImportError:
@@ -125,6 +127,7 @@ def _compare_blender(found: dict[str, AnyArray], name: str, track: Track, body: 
 
 
 def bvh_by_blender(given: Exported) -> Row:
+    """Skeletons as Blender imports them."""
     errors = []
     for path, (track, rate) in zip(given.save(".bvh"), given.even, strict=True):
         picked = _picked(len(track.time_s))
@@ -136,6 +139,7 @@ def bvh_by_blender(given: Exported) -> Row:
 
 
 def glb_by_blender(given: Exported) -> Row:
+    """Skeletons and skinned meshes as Blender imports them."""
     (path,) = given.save(".glb")
     start = float(np.nanmin(given.motion.time_s))
     joints, turns = [], []
@@ -155,11 +159,13 @@ def glb_by_blender(given: Exported) -> Row:
 
 
 def glb_by_validator(given: Exported) -> Row:
+    """Whether the file keeps the format's rules."""
     report = validate_gltf(given.save(".glb")[0])
     return Row(".glb", "glTF-Validator", None, None, f"{report['numErrors']} errors, {report['numWarnings']} warnings")
 
 
 def trc_by_opensim(given: Exported) -> Row:
+    """Markers as OpenSim reads them."""
     errors = []
     for path, (track, _) in zip(given.save(".trc"), given.even, strict=True):
         found = read_with_opensim(path)
@@ -172,6 +178,7 @@ def trc_by_opensim(given: Exported) -> Row:
 
 
 def amass_by_smplx(given: Exported) -> Row:
+    """The body posed by its own code from AMASS' arrays."""
     try:
         import smplx
         import torch

@@ -18,6 +18,7 @@ FPS = 120
 
 
 def main(path: str, times: str, out: str) -> None:
+    """Import ``path``, go to each of ``times`` and write ``out``."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
     scene.render.fps = FPS

@@ -12,14 +12,15 @@ import opensim
 
 
 def main(path: str, out: str) -> None:
+    """Read ``path`` and write ``out``."""
     table = opensim.TimeSeriesTableVec3(path)
     names = list(table.getColumnLabels())
-    columns = [table.getDependentColumn(name).to_numpy() for name in names]
+    places = table.flatten().getMatrix().to_numpy()
     np.savez(
         out,
         names=np.array(names),
         times=np.array(table.getIndependentColumn()),
-        places=np.stack(columns, 1),
+        places=places.reshape(len(places), -1, 3),
         units=np.array(table.getTableMetaDataString("Units")),
     )
 

@@ -1,0 +1,230 @@
+"""Live output: motion to other programs while it is estimated, ``--send vmc://``, ``udp://`` and ``ws://`` ``HOST:PORT``.
+
+Each sender is a sink that takes the newest result and leaves the rest out (``add_sink(every=False)``): one that is slow sends
+less, and holds nobody up. JSON messages are those of `formats.json_lines`, in the camera frame; VMC is `formats.vmc`.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from types import TracebackType
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+
+from body.model import BodyArrays
+from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from common.arrays import DoubleArray
+from common.camera import Camera
+from common.errors import UserError
+from formats.axes import Y_UP
+from formats.json_lines import frame_of, header_of, line_of, plain
+from formats.skeleton import rest_offsets
+from formats.vmc import vmc_bundles
+from realtime.records import BodyEstimate, Result
+
+_LOG = logging.getLogger(__name__)
+
+SCHEMES: Final = ("vmc", "udp", "ws")
+_HEADER_EVERY_S: Final = 1.0
+"""A UDP client that begins to listen late learns the joints' names after this long at most."""
+_STAY_S: Final = 1.0
+"""VMC shows one person: another one only after the first has not been seen for so long."""
+_METRES, _PIXELS, _RADIANS = 5, 2, 6
+"""Decimals of live numbers: 10 micrometres, a hundredth of a pixel, less than a ten-thousandth of a degree."""
+
+
+class Sender(Protocol):
+    """Somewhere that results go. `send` belongs to one thread; `close` may come from another."""
+
+    def send(self, result: Result) -> None:
+        """Send what is known of one frame. Never waits for a receiver."""
+
+    def close(self) -> None:
+        """Stop sending. Does nothing the second time."""
+
+    def __enter__(self) -> Sender: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class _Closing:
+    """A sender that is closed at the end of a ``with`` block."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_sender(url: str, camera: Camera, fps: float, source: str, arrays: BodyArrays) -> Sender:
+    """A sender to ``url``, one of `SCHEMES`.
+
+    Args:
+        url: ``vmc://HOST:PORT[?person=N]`` and ``udp://HOST:PORT`` send there; ``ws://HOST:PORT`` listens there for clients.
+        camera: of the frames that results belong to.
+        fps: nominal rate of the source.
+        source: the name it is told by.
+        arrays: the body that is estimated.
+
+    Raises `UserError` for a URL that is none of these, a host that is not known and a port that is taken.
+    """
+    scheme, host, port, person = _parts_of(url)
+    if scheme == "vmc":
+        return VmcSender(_address_of(url, host, port), arrays, person)
+    header = header_of(source, fps, camera.matrix, arrays.sha256)
+    if scheme == "udp":
+        return UdpSender(_address_of(url, host, port), header)
+    from realtime.outputs.live_websocket import WebSocketSender  # asyncio is loaded for those alone who want it
+
+    return WebSocketSender(host, port, header)
+
+
+def check_send(url: str) -> None:
+    """Raise `UserError` unless ``url`` is one that `open_sender` knows."""
+    _parts_of(url)
+
+
+def _parts_of(url: str) -> tuple[str, str, int, int | None]:
+    """Scheme, host, port and the person that is asked for."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        query = parse_qs(parts.query, strict_parsing=bool(parts.query))
+        person = int(query.pop("person")[0]) if parts.scheme == "vmc" and "person" in query else None
+    except ValueError:
+        raise UserError(f"--send {url}: give it as vmc://HOST:PORT, udp://HOST:PORT or ws://HOST:PORT") from None
+    if parts.scheme not in SCHEMES or not parts.hostname or not port or query or parts.path.strip("/"):
+        raise UserError(f"--send {url}: give it as vmc://HOST:PORT, udp://HOST:PORT or ws://HOST:PORT")
+    return parts.scheme, parts.hostname, port, person
+
+
+def _address_of(url: str, host: str, port: int) -> tuple[socket.AddressFamily, Any]:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    except OSError as error:
+        raise UserError(f"--send {url}: there is no host {host} ({error.strerror})") from None
+    return family, address
+
+
+def frame_message(result: Result) -> dict[str, Any]:
+    """What is known of one frame, as a message of `formats.json_lines`; ``latency_ms`` is how long ago it was captured."""
+    people = [_person_of(body, result.camera) for body in result.people]
+    latency = round((time.monotonic_ns() - result.frame.captured_ns) / 1e6, 2)
+    return frame_of(result.frame.sequence, result.frame.time_s, people, latency_ms=latency)
+
+
+def _person_of(body: BodyEstimate, camera: Camera) -> dict[str, Any]:
+    return {
+        "person": body.person,
+        "global_orient": plain(body.global_orient, _RADIANS),
+        "body_pose": plain(body.body_pose, _RADIANS),
+        "betas": plain(body.betas, _METRES),
+        "transl": plain(body.transl, _METRES),
+        "joints_m": plain(body.joints, _METRES),
+        "joints_px": plain(camera.project(body.joints), _PIXELS),
+        "keypoints_px": plain(body.keypoints.points, _PIXELS),
+        "keypoint_confidence": plain(body.keypoints.confidence, 3),
+    }
+
+
+class _Datagrams(_Closing):
+    """A UDP socket that never waits: what the system has no room for is not sent."""
+
+    def __init__(self, address: tuple[socket.AddressFamily, Any]) -> None:
+        family, self._address = address
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._said = False
+
+    def _send(self, datagram: bytes) -> None:
+        try:
+            self._socket.sendto(datagram, self._address)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if not self._said and self._socket.fileno() >= 0:
+                self._said = True
+                _LOG.warning(f"cannot send to {self._address[0]}:{self._address[1]} ({error.strerror}); trying on")
+
+    def close(self) -> None:
+        """See `Sender`."""
+        self._socket.close()
+
+
+class UdpSender(_Datagrams):
+    """One datagram a frame, and the header once a second."""
+
+    def __init__(self, address: tuple[socket.AddressFamily, Any], header: dict[str, Any]) -> None:
+        super().__init__(address)
+        self._header = line_of(header).encode()
+        self._header_due = 0.0
+
+    def send(self, result: Result) -> None:
+        """See `Sender`."""
+        now = time.monotonic()
+        if now >= self._header_due:
+            self._header_due = now + _HEADER_EVERY_S
+            self._send(self._header)
+        self._send(line_of(frame_message(result)).encode())
+
+
+class VmcSender(_Datagrams):
+    """One person as a humanoid avatar: ``person``, or whoever is seen first, until that one is lost.
+
+    The camera's frame has no floor: the avatar stands where the person is first seen, and moves from there.
+    """
+
+    def __init__(
+        self, address: tuple[socket.AddressFamily, Any], arrays: BodyArrays, person: int | None = None
+    ) -> None:
+        super().__init__(address)
+        self._arrays, self._wanted = arrays, person
+        self._shown: int | None = person
+        self._seen_s = -np.inf
+        self._offsets: DoubleArray = rest_offsets(arrays, np.zeros(10, np.float32))
+        self._origin: DoubleArray | None = None
+
+    def send(self, result: Result) -> None:
+        """See `Sender`."""
+        body = self._choose(result)
+        if body is None:
+            bundles = vmc_bundles(result.frame.time_s, None, None, self._offsets)
+        else:
+            rotations = np.concatenate([body.global_orient[None], body.body_pose]).astype(np.float64)
+            rotations[0] = matrix_to_axis_angle(Y_UP @ axis_angle_to_matrix(rotations[0]))
+            pelvis = Y_UP @ body.transl
+            if self._origin is None:
+                self._offsets = rest_offsets(self._arrays, body.betas)
+                ankles = Y_UP @ body.joints[[7, 8]].T
+                self._origin = np.array([pelvis[0], float(ankles[1].min()) + self._ankle_height(), pelvis[2]])
+            bundles = vmc_bundles(result.frame.time_s, rotations, pelvis - self._origin, self._offsets)
+        for bundle in bundles:
+            self._send(bundle)
+
+    def _ankle_height(self) -> float:
+        """Of the ankles over the ground, negative: metres from the ankles down to the soles of the rest body."""
+        ankle = (self._arrays.joint_regressor @ self._arrays.v_template)[7, 1]
+        return float(self._arrays.v_template[:, 1].min() - ankle)
+
+    def _choose(self, result: Result) -> BodyEstimate | None:
+        now = result.frame.time_s
+        for body in result.people:
+            if body.person == self._shown:
+                self._seen_s = now
+                return body
+        if self._wanted is not None or not result.people or now - self._seen_s < _STAY_S:
+            return None
+        self._shown, self._seen_s = result.people[0].person, now
+        return result.people[0]

@@ -163,7 +163,7 @@ def _summarise(console: Console, report: Report | None, options: Options) -> Non
         console.print(f"{report.bad_answers} answers of networks were no numbers and do not count")
     for what, path, written in (
         ("annotated video", options.record, report.recorded),
-        ("motion", options.save, report.saved),
+        *(("motion", path, report.saved) for path in options.save),
     ):
         if path is not None:
             console.print(f"{what}: {path}, {written} of {report.results} frames")

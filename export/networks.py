@@ -73,8 +73,8 @@ class PipelineOutput:
 def run_pipeline(options: Options, opener: EngineOpener) -> PipelineOutput:
     """Run the live program with the engines that ``opener`` gives for model names or files."""
     with tempfile.TemporaryDirectory() as folder:
-        path = options.save or Path(folder, "motion.npz")
-        Session(replace(options, save=path, view="none"), opener=opener).run()
+        path = options.save[0] if options.save else Path(folder, "motion.npz")
+        Session(replace(options, save=(path,), view="none"), opener=opener).run()
         with np.load(path, allow_pickle=False) as motion:
             return PipelineOutput(
                 motion["frame"], motion["keypoints_px"], motion["keypoint_confidence"], motion["joints_m"]

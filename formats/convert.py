@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from common.errors import UserError, exit_with_one_line
-from formats.save import Gaps, ending_of, open_motion, save_as
+from formats.endings import ending_of
+from formats.save import Gaps, open_motion, save_as
 from formats.tracks import ReferenceFrame
 
 

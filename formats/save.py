@@ -13,6 +13,7 @@ from common.errors import UserError
 from common.files import check_writable, reason_of, write_bytes_atomically
 from formats.amass import from_amass, to_amass
 from formats.bvh import from_bvh, to_bvh
+from formats.endings import READABLE, ending_of
 from formats.gltf import to_glb
 from formats.joint_angles import to_csv
 from formats.json_lines import from_jsonl, to_jsonl
@@ -23,11 +24,6 @@ from formats.trc import to_trc
 Gaps = Literal["hold", "split"]
 """What a file of one person and a constant rate does while that person is not seen: hold the last pose, or end, and a further
 file goes on."""
-
-READABLE: Final = (".npz", ".jsonl", ".bvh", ".amass.npz")
-"""Endings that `open_motion` reads."""
-WRITABLE: Final = (".npz", ".bvh", ".glb", ".trc", ".csv", ".jsonl", ".amass.npz")
-"""Endings that `save_as` writes."""
 
 _PER_PERSON: Final[dict[str, Callable[[Track, BodyArrays, float, Path], bytes]]] = {
     ".bvh": lambda track, arrays, rate, path: to_bvh(track, arrays, rate),
@@ -44,17 +40,8 @@ class Saved(NamedTuple):
     lines: list[str]
 
 
-def ending_of(path: Path, among: tuple[str, ...] = WRITABLE) -> str:
-    """The ending that says what format ``path`` has. Raises `UserError` when it is none of ``among``."""
-    name = path.name.lower()
-    for ending in sorted(among, key=len, reverse=True):
-        if name.endswith(ending) and len(name) > len(ending):
-            return ending
-    raise UserError(f"{path} does not end in {', '.join(among[:-1])} or {among[-1]}: the ending chooses the format")
-
-
 def open_motion(path: Path, body: Path | None = None) -> Motion:
-    """Read a motion in any format of `READABLE`.
+    """Read a motion in any format of `formats.endings.READABLE`.
 
     ``body`` is the body that the shape of a .bvh or AMASS file is told in, None for the default one. Raises `UserError` for
     a file that is missing, damaged or something else.
@@ -88,7 +75,7 @@ def save_as(
     person: int | None = None,
     gaps: Gaps = "hold",
 ) -> Saved:
-    """Write a motion in the format that the ending of ``path`` names, one of `WRITABLE`.
+    """Write a motion in the format that the ending of ``path`` names, one of `formats.endings.WRITABLE`.
 
     ``body`` is the one that the motion was made with, where it is not one that ships with the project. ``frame`` None takes
     the world's where the motion has it. ``person`` keeps one alone. Formats that hold one person get a file for each, named

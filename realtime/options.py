@@ -63,7 +63,18 @@ class Options:
     verbose: bool = option(False, "Print more remarks, and the time of every stage at the end.", group=VIEW, short="-v")
 
     record: Path | None = option(None, "Write the annotated video (.mp4).", group=OUTPUT)
-    save: Path | None = option(None, "Write the motion (.npz).", group=OUTPUT)
+    save: tuple[Path, ...] = option(
+        (),
+        "Write the motion: .npz, .bvh, .glb, .trc, .csv (joint angles), .jsonl or .amass.npz, as the name ends. May be "
+        "given several times.",
+        group=OUTPUT,
+    )
+    send: tuple[str, ...] = option(
+        (),
+        "Send the motion live: vmc://HOST:PORT (avatars), udp://HOST:PORT or ws://HOST:PORT (JSON). May be given several "
+        "times.",
+        group=OUTPUT,
+    )
     report: Path | None = option(None, "Write what was measured (.json).", group=OUTPUT)
 
     persons: int = option(1, "People followed at the same time.", group=MODELS, low=1, high=6)

@@ -21,7 +21,8 @@ from realtime.measure import Meter, Report
 from realtime.networks import EngineOpener, Networks
 from realtime.options import Options
 from realtime.outputs.annotated import Annotator
-from realtime.outputs.motion_writer import MotionWriter
+from realtime.outputs.live import check_send, open_sender
+from realtime.outputs.motion_files import MotionFiles, check_paths
 from realtime.outputs.upright_hint import UprightHint
 from realtime.outputs.video import VideoRecorder
 from realtime.pipeline import Pipeline, StageError
@@ -115,9 +116,9 @@ class Session:
             if options.record and _are_one(options.record, options.source):
                 raise UserError(f"--record {options.record} would write over the source: give another name")
             camera = camera_for(source.size, options.fov, options.focal)
-            writer = (
-                MotionWriter(options.save, camera, source.fps, source.name, arrays.sha256) if options.save else None
-            )
+            about = camera, source.fps, source.name, arrays
+            writer = MotionFiles(options.save, *about) if options.save else None
+            senders = {url: stack.enter_context(open_sender(url, *about)) for url in options.send}
             window = self._window = self._open_window(arrays, source, camera)
             if window is not None:
                 stack.callback(window.close)
@@ -127,6 +128,8 @@ class Session:
                 pipeline.add_sink("record", lambda result: recorder.write(annotator(result), result.frame.time_s), True)
             if writer is not None:
                 pipeline.add_backlog("save", writer.write)
+            for url, sender in senders.items():
+                pipeline.add_sink(f"send {url}", sender.send, every=False)
             hint = UprightHint(options.rotate)
             pipeline.add_backlog("hint", hint.see)
             self.has_begun = True
@@ -175,7 +178,7 @@ class Session:
         return self.has_hung
 
     def _close_outputs(
-        self, pipeline: Pipeline, recorder: VideoRecorder | None, writer: MotionWriter | None, source: Source
+        self, pipeline: Pipeline, recorder: VideoRecorder | None, writer: MotionFiles | None, source: Source
     ) -> Report:
         """Finish every file, whatever happens to the others, and sum up."""
         left = pipeline.unfinished
@@ -262,11 +265,13 @@ def _check_endings(options: Options) -> None:
     """Each output says by its name what it holds; so no two of them can be one file."""
     for name, path, ending in (
         ("--record", options.record, ".mp4"),
-        ("--save", options.save, ".npz"),
         ("--report", options.report, ".json"),
     ):
         if path is not None and path.suffix.lower() != ending:
             raise UserError(f"{name} {path}: give a file name that ends in {ending}")
+    check_paths(options.save)
+    for url in options.send:
+        check_send(url)
 
 
 def _are_one(path: Path, source: str) -> bool:

@@ -93,7 +93,7 @@ def main(
         options = Options(
             source=str(video), keypoints=keypoints, flow=flow, regressor=regressor, focal=focal, frames=frames
         )
-        return run_pipeline(replace(options, save=save and save / f"{precision}.npz"), opener)
+        return run_pipeline(replace(options, save=(save / f"{precision}.npz",) if save else ()), opener)
 
     print(f"\nThe pipeline, --keypoints {keypoints} --flow {flow} --regressor {regressor}, against itself in fp32:\n")
     float32 = run("fp32")

@@ -180,7 +180,7 @@ def test_a_users_body_moves_in_the_video_as_the_default_one_does(tmp_path: Path)
     motions = []
     for number, body in enumerate((None, file)):
         path = tmp_path / f"{number}.npz"
-        Session(Options(source=str(CLIP), view="none", engine="onnxruntime", save=path, body=body, frames=12)).run()
+        Session(Options(source=str(CLIP), view="none", engine="onnxruntime", save=(path,), body=body, frames=12)).run()
         motions.append(load_motion(path))
     ours, theirs = motions
     assert theirs.body_sha256 == load_body(file).sha256 != ours.body_sha256

@@ -114,7 +114,7 @@ def test_same_bodies_as_with_onnx_runtime(tmp_path: Path) -> None:
     joints = {}
     for engine in ("onnxruntime", "tensorrt"):
         path = tmp_path / f"{engine}.npz"
-        options = Options(source=str(CLIP), view="none", save=path, frames=60, flow="dis", precision="fp32")
+        options = Options(source=str(CLIP), view="none", save=(path,), frames=60, flow="dis", precision="fp32")
         Session(replace(options, engine=engine)).run()  # type: ignore[arg-type]
         with np.load(path, allow_pickle=False) as data:
             joints[engine] = data["joints_m"]

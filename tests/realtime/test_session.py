@@ -53,12 +53,12 @@ def test_impossible_cameras_are_refused(fov: float | None, focal: float | None, 
     ("options", "ending"),
     [
         (Options(source=str(CLIP), record=Path("walk.avi")), ".mp4"),
-        (Options(source=str(CLIP), save=Path("walk.mp4")), ".npz"),
+        (Options(source=str(CLIP), save=(Path("walk.mp4"),)), ".npz"),
         (Options(source=str(CLIP), report=Path("walk")), ".json"),
     ],
 )
 def test_an_output_is_called_what_it_holds(options: Options, ending: str) -> None:
-    with pytest.raises(UserError, match=rf"ends in \{ending}$"):
+    with pytest.raises(UserError, match=rf"ends? in \{ending}"):
         Session(options).run()
 
 
@@ -78,7 +78,7 @@ def test_ctrl_c_leaves_the_motion_and_the_report(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     motion, report = tmp_path / "walk.npz", tmp_path / "walk.json"
-    options = Options(source=str(CLIP), view="none", live=True, save=motion, report=report)
+    options = Options(source=str(CLIP), view="none", live=True, save=(motion,), report=report)
     session = Session(options, progress=progress)
     assert session.report is None
     with pytest.raises(KeyboardInterrupt):

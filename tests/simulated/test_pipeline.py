@@ -26,7 +26,7 @@ TOLERANCE = 1e-4
 
 
 def motion(engine: str, path: Path, flow: str, frames: int, precision: str = "fp32") -> dict[str, np.ndarray]:
-    what = {"source": str(CLIP), "view": "none", "save": path}
+    what = {"source": str(CLIP), "view": "none", "save": (path,)}
     options = Options(engine=engine, frames=frames, flow=flow, precision=precision, **what)  # type: ignore[arg-type]
     report = Session(options).run()
     assert report.meshes == frames

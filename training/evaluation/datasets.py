@@ -62,7 +62,7 @@ def record(sequence: PersonSequence, path: Path, options: Options) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".part.{path.name}")  # an interrupted session saves what it has
     focal = float(sequence.camera_matrix[0, 0])
-    Session(replace(options, source=str(sequence.source), save=unfinished, focal=focal)).run()
+    Session(replace(options, source=str(sequence.source), save=(unfinished,), focal=focal)).run()
     unfinished.replace(path)
 
 

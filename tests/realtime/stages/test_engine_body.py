@@ -103,7 +103,7 @@ def test_memory_that_is_full_is_given_back(fake_gpu: FakeGpu, arrays: BodyArrays
 
 
 def run(engine: str, path: Path) -> tuple[np.ndarray, list[Engine]]:
-    session = Session(Options(source=str(CLIP), view="none", engine=engine, save=path, frames=4, flow="dis"))
+    session = Session(Options(source=str(CLIP), view="none", engine=engine, save=(path,), frames=4, flow="dis"))
     assert session.run().meshes == 4
     with np.load(path, allow_pickle=False) as data:
         return data["joints_m"], session.networks.engines

@@ -1,0 +1,99 @@
+"""Every ``--save`` of a run: one motion file that is written as it goes, and the other formats made from it at the end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from body.model import BodyArrays
+from common.camera import Camera
+from common.errors import UserError
+from common.files import check_writable
+from formats.endings import ending_of
+from formats.motion import load_motion
+from realtime.outputs.motion_writer import MotionWriter
+from realtime.records import Result
+
+_LOG = logging.getLogger(__name__)
+
+
+def check_paths(paths: Sequence[Path]) -> None:
+    """Raise `UserError` unless each of ``paths`` has an ending that names a format, and all are different."""
+    for path in paths:
+        ending_of(path)
+    names = [path.absolute() for path in paths]
+    for path in paths:
+        if names.count(path.absolute()) > 1:
+            raise UserError(f"--save {path} is given twice: give each file once")
+
+
+class MotionFiles:
+    """Writes ``paths``, each in the format that its ending names.
+
+    The first .npz is written as it goes by `writer`; where there is none, a hidden one beside the first path stands in for
+    it, and is removed once all others are made of it. Raises UserError where a path cannot be written.
+
+    Args:
+        paths: at least one.
+        camera: of the frames.
+        fps: nominal rate of the source.
+        source: its name.
+        arrays: the body that is estimated.
+    """
+
+    def __init__(self, paths: Sequence[Path], camera: Camera, fps: float, source: str, arrays: BodyArrays) -> None:
+        check_paths(paths)
+        for path in paths:
+            check_writable(path)
+        own = [path for path in paths if ending_of(path) == ".npz"]
+        self._own = own[0] if own else paths[0].with_name(f".{paths[0].name}.motion.npz")
+        self._hidden = not own
+        self._others = [path for path in paths if path != self._own]
+        self._arrays = arrays
+        self.writer = MotionWriter(self._own, camera, fps, source, arrays.sha256)
+
+    @property
+    def fps(self) -> float:
+        """Nominal rate of the source; it may be corrected until `close`."""
+        return self.writer.fps
+
+    @fps.setter
+    def fps(self, fps: float) -> None:
+        self.writer.fps = fps
+
+    @property
+    def frames(self) -> int:
+        """Frames written so far."""
+        return self.writer.frames
+
+    def write(self, result: Result) -> None:
+        """Add one frame. Does nothing after `close`."""
+        self.writer.write(result)
+
+    def close(self) -> None:
+        """Finish every file. Does nothing the second time. Raises UserError when one could not be written, once all others
+        are."""
+        self.writer.close()
+        others, self._others = self._others, []
+        if not others or not self.writer.frames:
+            return
+        from formats.save import save_as  # scipy is loaded for those alone who export
+
+        motion = load_motion(self._own)
+        failures: list[str] = []
+        for path in others:
+            if not motion.people:
+                _LOG.warning(f"nobody was seen: {path} is not written")
+                continue
+            try:
+                for line in save_as(motion, path, self._arrays).lines:
+                    _LOG.info(line)
+            except UserError as error:
+                failures.append(str(error))
+        if failures:
+            raise UserError(
+                f"{'; '.join(failures)}: the motion is in {self._own}, python -m formats.convert makes the rest"
+            )
+        if self._hidden:
+            self._own.unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+"""Every --save of a run is written, whatever its format."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from body.model import BodyArrays, load_body
+from common.camera import Camera
+from common.errors import UserError
+from formats.motion import load_motion
+from formats.save import open_motion
+from realtime.outputs.motion_files import MotionFiles, check_paths
+from tests.realtime.outputs.test_live import CAMERA, result
+
+
+@pytest.fixture(scope="module")
+def arrays() -> BodyArrays:
+    return load_body("body_1722")
+
+
+def write(arrays: BodyArrays, *paths: Path, people: tuple[int, ...] = (0, 2)) -> None:
+    files = MotionFiles(paths, CAMERA, 30.0, "walk.mp4", arrays)
+    for sequence in range(5):
+        files.write(result(arrays, sequence, *people))
+    files.close()
+    files.close()
+    assert files.frames == 5
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_all_are_written(arrays: BodyArrays, tmp_path: Path) -> None:
+    write(
+        arrays, tmp_path / "a.glb", tmp_path / "a.npz", tmp_path / "a.bvh", tmp_path / "b.amass.npz", tmp_path / "c.npz"
+    )
+    several = [
+        f"{stem}.person-{person}.{ending}" for stem, ending in (("a", "bvh"), ("b", "amass.npz")) for person in (0, 2)
+    ]
+    assert names(tmp_path) == sorted(["a.glb", "a.npz", "c.npz", *several])
+    np.testing.assert_array_equal(load_motion(tmp_path / "a.npz").transl, load_motion(tmp_path / "c.npz").transl)
+
+
+def test_without_an_npz_none_is_left(arrays: BodyArrays, tmp_path: Path) -> None:
+    write(arrays, tmp_path / "a.jsonl", tmp_path / "a.csv")
+    assert names(tmp_path) == ["a.csv", "a.jsonl"]
+    assert open_motion(tmp_path / "a.jsonl").people == [0, 2]
+
+
+def test_a_format_that_fails_costs_no_other(
+    arrays: BodyArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from formats import save
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(save, "write_bytes_atomically", full)
+    with pytest.raises(UserError, match=r"the motion is in .*\.a\.csv\.motion\.npz"):
+        write(arrays, tmp_path / "a.csv")
+    assert len(load_motion(tmp_path / ".a.csv.motion.npz").people) == 2
+
+
+def test_nobody_was_seen(arrays: BodyArrays, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        write(arrays, tmp_path / "a.bvh", tmp_path / "a.npz", people=())
+    assert "nobody was seen" in caplog.text
+    assert names(tmp_path) == ["a.npz"]
+
+
+def test_wrong_paths(arrays: BodyArrays, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ending chooses"):
+        check_paths([tmp_path / "a.mp4"])
+    with pytest.raises(UserError, match="given twice"):
+        check_paths([tmp_path / "a.bvh", tmp_path / "a.bvh"])
+    with pytest.raises(UserError, match="no folder"):
+        MotionFiles([tmp_path / "none" / "a.bvh"], Camera(1, 1, 0, 0), 30.0, "x", arrays)

@@ -21,7 +21,7 @@ _TOLERANCE = 1.5
 _UNSEEN = 0.5
 """What a look counts that the detector, asked, does not confirm: where people overlap it may be a bit of each."""
 _MUCH = 1.5
-_LEAST = 0.06  # likeness of a sighting that can be a person's
+_LEAST = 0.1  # likeness of a sighting that can be a person's
 
 
 @dataclass(slots=True, eq=False)

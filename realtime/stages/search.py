@@ -12,6 +12,7 @@ from realtime.stages.region_limits import MOST
 _SCOUT_S = 2.0
 """While all who are wanted are followed: others are looked for so that nobody is taken for them."""
 _LIVE_S = 0.1  # live, while somebody is followed and more may come: one look in so many seconds
+_OVERDUE_S = 0.12  # the longest time without one
 _URGENT_LIVE_S = 0.06  # live, while people stand before one another
 
 
@@ -35,7 +36,9 @@ class Search:
         if not followed:
             self._last_s = time_s
             return self._all if self._thorough else [self._next()]
-        if urgent and (self._thorough or not 0 <= time_s - self._urgent_s < _URGENT_LIVE_S):
+        # Whoever stands about in a crowd must not keep newcomers waiting.
+        overdue = room and not 0 <= time_s - self._last_s < _OVERDUE_S
+        if urgent and not overdue and (self._thorough or not 0 <= time_s - self._urgent_s < _URGENT_LIVE_S):
             self._urgent_s = time_s
             return [self._around(urgent)]
         wait_s = (0.0 if self._thorough else _LIVE_S) if room else _SCOUT_S

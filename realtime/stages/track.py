@@ -128,7 +128,8 @@ class Track:
         size and clothes those who stand before one another."""
         clothes = self.appearance.likeness(wears) if wears is not None else None
         size: float = size_fit(self.scale, sighting.scale) ** 0.7
-        return self.fit(sighting, time_s) * size * (max(clothes, 0.05) if clothes is not None else 0.8)
+        # Other clothes have a third in common by chance, and squared that is next to nothing.
+        return self.fit(sighting, time_s) * size * (max(clothes, 0.1) ** 2 if clothes is not None else 0.7)
 
     def may_be_in(self, box: Box, time_s: float) -> bool:
         """Whether somebody found in ``box`` can be this person, who was out of sight meanwhile."""

@@ -15,7 +15,8 @@ def main(path: str, out: str) -> None:
     """Read ``path`` and write ``out``."""
     table = opensim.TimeSeriesTableVec3(path)
     names = list(table.getColumnLabels())
-    places = table.flatten().getMatrix().to_numpy()
+    flat = table.flatten()  # the matrix is a view into it, and OpenSim does not keep it alive
+    places = np.array(flat.getMatrix().to_numpy())
     np.savez(
         out,
         names=np.array(names),

@@ -69,6 +69,8 @@ class LayerType(Protocol):
 
     CAST: Any
     CONSTANT: Any
+    CONVOLUTION: Any
+    DEQUANTIZE: Any
     QUANTIZE: Any
     SHAPE: Any
 

@@ -158,12 +158,19 @@ def _allow_precisions(trt: TensorRt, network: INetworkDefinition, config: IBuild
     has_fp16 = any(result is not None and result.dtype == trt.DataType.HALF for result in results)
     if has_fp16:
         config.set_flag(trt.BuilderFlag.FP16)
-    if any(layer.type == trt.LayerType.QUANTIZE for layer in layers):
+    has_int8 = any(layer.type == trt.LayerType.QUANTIZE for layer in layers)
+    if has_int8:
         config.set_flag(trt.BuilderFlag.INT8)
     if not has_fp16:
         return
     config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
-    free = (trt.LayerType.CAST, trt.LayerType.CONSTANT, trt.LayerType.SHAPE)  # their type is fixed by what they are
+    free: tuple[Any, ...] = (
+        trt.LayerType.CAST,
+        trt.LayerType.CONSTANT,
+        trt.LayerType.SHAPE,
+    )  # their type is fixed by what they are
+    if has_int8:  # the convolutions of such a graph give float32, and are to compute in int8
+        free = (*free, trt.LayerType.QUANTIZE, trt.LayerType.DEQUANTIZE, trt.LayerType.CONVOLUTION)
     for layer, result in zip(layers, results, strict=True):
         if result is not None and result.dtype == trt.DataType.FLOAT and layer.type not in free:
             layer.precision = trt.DataType.FLOAT

@@ -9,6 +9,7 @@ All else stays float32: coordinates, means and variances, what comes in and what
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,17 +44,17 @@ class Fp16Graphs:
     nodes: tuple[str, ...]
 
 
-def to_fp16(model: onnx.ModelProto) -> Fp16Graphs:
+def to_fp16(model: onnx.ModelProto, keep: Collection[str] = ()) -> Fp16Graphs:
     """Convert a `engines.precision.graphs.plain` float32 model.
 
-    Inputs and outputs stay float32, as does a node whose weights float16 cannot hold.
+    Inputs and outputs stay float32, as does a node whose weights float16 cannot hold, and the nodes named in ``keep``.
     """
-    chosen = _choose(model)
+    chosen = _choose(model, set(keep))
     names = tuple(model.graph.node[place].name or f"node {place}" for place in sorted(chosen))
     return Fp16Graphs(_rewrite(model, chosen, simulate=False), _rewrite(model, chosen, simulate=True), names)
 
 
-def _choose(model: onnx.ModelProto) -> set[int]:
+def _choose(model: onnx.ModelProto, keep: set[str]) -> set[int]:
     """Places of the nodes that become float16."""
     graph, floats = model.graph, float_tensors(model)
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -65,7 +66,11 @@ def _choose(model: onnx.ModelProto) -> set[int]:
             readers.setdefault(name, []).append(place)
 
     def wanted(node: onnx.NodeProto) -> bool:
-        if node.op_type not in HEAVY | MOVING | LIGHT or not all(name in floats for name in node.output if name):
+        if (
+            node.name in keep
+            or node.op_type not in HEAVY | MOVING | LIGHT
+            or not all(name in floats for name in node.output if name)
+        ):
             return False
         return all(name in held for name in node.input if name in weights and name in floats)
 

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
-import onnx
-
 from common.errors import exit_with_one_line
 from engines.precision.fp16 import HEAVY
 from engines.precision.graphs import plain, shapes
 from export.conversion.network import Network
+from export.conversion.precision import flops
 from export.networks import BODY, load_networks
 from realtime.networks import KEYPOINT_MODELS
 from realtime.options import Options
@@ -96,24 +95,12 @@ def count(network: Network) -> Cost:
     weights = {tensor.name for tensor in model.graph.initializer}
     heavy = [node for node in model.graph.node if node.op_type in HEAVY]
     layers = [
-        Layer(_flops(node, known), sum(prod(known[name]) for name in (*node.input, *node.output) if name))
+        Layer(flops(node, known), sum(prod(known[name]) for name in (*node.input, *node.output) if name))
         for node in heavy
     ]
     fixed = sum(prod(known[name]) for name in weights & {name for node in heavy for name in node.input})
     interface = sum(prod(known[value.name]) for value in (*model.graph.input, *model.graph.output))
     return Cost(tuple(layers), fixed, interface, 4 if network.kind == "body" else 2)
-
-
-def _flops(node: onnx.NodeProto, known: Shapes) -> int:
-    """Two for each multiply-add."""
-    left, right, result = known[node.input[0]], known[node.input[1]], prod(known[node.output[0]])
-    if node.op_type == "Conv":
-        return 2 * result * prod(right[1:])
-    if node.op_type == "ConvTranspose":
-        return 2 * prod(left) * prod(right[1:])
-    if node.op_type == "Gemm" and any(attribute.name == "transA" and attribute.i for attribute in node.attribute):
-        return 2 * result * left[-2]
-    return 2 * result * left[-1]
 
 
 @exit_with_one_line(ValueError)

@@ -3,8 +3,9 @@
 Weights get one scale a channel, activations one scale a tensor: the largest absolute value that calibration saw, or less
 where cutting off the rare outliers costs less than the coarser steps they would force on all other numbers.
 
-Some convolutions stay float32, because int8 costs most and gains least there: depthwise ones (their time is memory's), the
-first and the last ones (at the image's and the answer's own resolution), and recurrent ones, whose error feeds itself.
+Some convolutions are left to float16 (see `export.conversion.precision.convert`), because int8 costs most and gains least
+there: depthwise ones (their time is memory's), the first and the last ones (at the image's and the answer's own
+resolution), and recurrent ones, whose error feeds itself.
 """
 
 from __future__ import annotations
@@ -33,12 +34,19 @@ class Int8Graphs:
     """A network in int8, twice.
 
     ``model`` is for a GPU. ``twin`` computes the same rounding in float32 arithmetic: runtimes for CPUs put integer
-    kernels in place of Q/DQ pairs, some of which saturate. ``nodes`` are the names of the convolutions in int8.
+    kernels in place of Q/DQ pairs, some of which saturate. ``nodes`` are the names of the convolutions in int8,
+    ``rounding`` those of the nodes that were added to either graph.
     """
 
     model: onnx.ModelProto
     twin: onnx.ModelProto
     nodes: tuple[str, ...]
+    rounding: frozenset[str]
+
+
+def int8_candidates(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Names of the convolutions that `to_int8` puts into int8."""
+    return tuple(node.name for node in _choose(model.graph))
 
 
 def to_int8(model: onnx.ModelProto, samples: Sequence[Arrays]) -> Int8Graphs:
@@ -53,7 +61,9 @@ def to_int8(model: onnx.ModelProto, samples: Sequence[Arrays]) -> Int8Graphs:
     scales = _calibrate(model, {node.input[0] for node in chosen}, samples)
     names = tuple(node.name for node in chosen)
     graph, twin = (_Writer(model, scales, twin).write(set(names)) for twin in (False, True))
-    return Int8Graphs(graph, twin, names)
+    own = {node.name for node in model.graph.node}
+    added = frozenset(node.name for each in (graph, twin) for node in each.graph.node if node.name not in own)
+    return Int8Graphs(graph, twin, names, added)
 
 
 def _choose(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import onnx
 
 from engines.engine import Arrays, Engine
 from engines.ort import OnnxRuntimeEngine
-from engines.precision.fp16 import to_fp16
-from engines.precision.graphs import plain
+from engines.precision.fp16 import HEAVY, to_fp16
+from engines.precision.graphs import plain, shapes
 from engines.tensorrt_builder import PRECISIONS, Precision
-from export.conversion.int8_qdq import to_int8
+from export.conversion.int8_qdq import int8_candidates, to_int8
 from export.conversion.network import Network
 from export.conversion.onnx_tools import OnnxError, check
 from export.conversion.operators import check_operators
+
+_LOG = logging.getLogger(__name__)
+
+LEAST_IN_INT8 = 0.5
+"""The share of a network's arithmetic below which int8 is not worth its changes of type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +44,12 @@ class Converted:
 def convert(network: Network, precision: Precision, samples: Sequence[Arrays]) -> Converted:
     """``network`` in ``precision``, with the same inputs and outputs; ``samples`` of its inputs calibrate int8.
 
-    What would lose accuracy for nothing keeps more: the body stays float32 (in float16 its skin is off by up to 2 mm), and
-    where int8 finds no convolution, as in a regressor, float16 is taken. Raises `export.conversion.onnx_tools.OnnxError` for
-    a model that the oldest TensorRT would refuse, and when the conversion overflows on the samples.
+    What would lose accuracy for nothing keeps more: the body stays float32 (in float16 its skin is off by up to 2 mm). Of an
+    int8 graph all that is not in int8 is in float16, as far as float16 goes. Where int8 would hold less than `LEAST_IN_INT8`
+    of the arithmetic, as in a regressor, the changes between the two cost more than they save: float16 is taken.
+
+    Raises `export.conversion.onnx_tools.OnnxError` for a model that the oldest TensorRT would refuse, and when the
+    conversion overflows on the samples.
     """
     model = plain(network.data)
     if precision == "fp32" or network.kind == "body":
@@ -48,13 +58,24 @@ def convert(network: Network, precision: Precision, samples: Sequence[Arrays]) -
         return Converted(network.name, precision, network.data, network.data, "all in fp32")
     graph: onnx.ModelProto
     twin: onnx.ModelProto
-    if precision == "int8" and (int8 := to_int8(model, samples)).nodes:
-        graph, twin = int8.model, int8.twin
-        remark = f"{len(int8.nodes)} convolutions in int8, the rest in fp32"
+    share = arithmetic_share(model, int8_candidates(model)) if precision == "int8" else 0.0
+    if precision == "int8" and share >= LEAST_IN_INT8:
+        int8 = to_int8(model, samples)
+        keep = {*int8.nodes, *int8.rounding}
+        fp16 = to_fp16(int8.model, keep)
+        graph, twin = fp16.model, to_fp16(int8.twin, keep).twin
+        remark = (
+            f"{len(int8.nodes)} convolutions ({share:.0%} of the arithmetic) in int8, {len(fp16.nodes)} nodes in fp16"
+        )
     else:
         fp16 = to_fp16(model)
         graph, twin = fp16.model, fp16.twin
         remark = f"{len(fp16.nodes)} of {len(model.graph.node)} nodes in fp16"
+        if precision == "int8":
+            remark += f": int8 would hold {share:.0%} of the arithmetic and win nothing"
+            _LOG.warning(
+                f"{network.name}: int8 would hold {share:.0%} of the arithmetic and win nothing; fp16 is taken"
+            )
     for each in (graph, twin):
         check(each)
         check_operators(each)
@@ -66,9 +87,28 @@ def convert(network: Network, precision: Precision, samples: Sequence[Arrays]) -
     return Converted(network.name, precision, graph.SerializeToString(), twin.SerializeToString(), remark)
 
 
+def arithmetic_share(model: onnx.ModelProto, nodes: Collection[str]) -> float:
+    """The share of a model's multiply-adds that its ``nodes`` of these names do, 0 to 1."""
+    known = shapes(model)
+    counted = {node.name: flops(node, known) for node in model.graph.node if node.op_type in HEAVY}
+    return sum(counted.get(name, 0) for name in nodes) / max(sum(counted.values()), 1)
+
+
+def flops(node: onnx.NodeProto, known: Mapping[str, tuple[int, ...]]) -> int:
+    """Multiplications and additions of one of the nodes in `engines.precision.fp16.HEAVY`, with the shapes of all tensors."""
+    left, right, result = known[node.input[0]], known[node.input[1]], prod(known[node.output[0]])
+    if node.op_type == "Conv":
+        return 2 * result * prod(right[1:])
+    if node.op_type == "ConvTranspose":
+        return 2 * prod(left) * prod(right[1:])
+    if node.op_type == "Gemm" and any(attribute.name == "transA" and attribute.i for attribute in node.attribute):
+        return 2 * result * left[-2]
+    return 2 * result * left[-1]
+
+
 def distinct(network: Network) -> tuple[Precision, ...]:
     """The precisions in which `convert` gives different graphs."""
-    most = {"body": 1, "regressor": 2}.get(network.kind, len(PRECISIONS))
+    most = {"body": 1, "regressor": 2, "flow": 2}.get(network.kind, len(PRECISIONS))
     return PRECISIONS[:most]
 
 

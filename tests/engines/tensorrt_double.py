@@ -36,7 +36,13 @@ _ONNX = {
     TensorProto.INT64: "INT64",
     TensorProto.BOOL: "BOOL",
 }
-_LAYERS = {"QuantizeLinear": "QUANTIZE", "DequantizeLinear": "DEQUANTIZE", "Cast": "CAST", "Constant": "CONSTANT"}
+_LAYERS = {
+    "QuantizeLinear": "QUANTIZE",
+    "DequantizeLinear": "DEQUANTIZE",
+    "Cast": "CAST",
+    "Constant": "CONSTANT",
+    "Conv": "CONVOLUTION",
+}
 
 
 class Device(Protocol):
@@ -78,7 +84,9 @@ def tensorrt_double(device: Device, version: str = "10.3.0", dla_cores: int = 0)
         DataType=data_type,
         BuilderFlag=enum.Enum("BuilderFlag", flags),  # type: ignore[misc]
         NetworkDefinitionCreationFlag=enum.IntEnum("NetworkDefinitionCreationFlag", network_flags, start=0),  # type: ignore[misc]
-        LayerType=enum.Enum("LayerType", ["QUANTIZE", "DEQUANTIZE", "CAST", "CONSTANT", "SHAPE", "UNARY"]),
+        LayerType=enum.Enum(
+            "LayerType", ["QUANTIZE", "DEQUANTIZE", "CAST", "CONSTANT", "CONVOLUTION", "SHAPE", "UNARY"]
+        ),
         MemoryPoolType=enum.Enum("MemoryPoolType", ["WORKSPACE"]),
         DeviceType=enum.Enum("DeviceType", ["GPU", "DLA"]),
         TensorIOMode=enum.Enum("TensorIOMode", ["NONE", "INPUT", "OUTPUT"]),

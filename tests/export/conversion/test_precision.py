@@ -11,21 +11,22 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from body.model import load_body
-from engines.engine import Engine
+from engines.engine import Engine, TensorSpec
 from engines.manifest import resolve
 from engines.ort import OnnxRuntimeEngine
-from engines.precision.fp16 import to_fp16
+from engines.precision.fp16 import HEAVY, to_fp16
 from engines.precision.graphs import plain, shapes
 from engines.registry import open_engine
 from engines.tensorrt_builder import PRECISIONS
 from export.checks.precision_report import pipeline_table
-from export.conversion.int8_qdq import to_int8
+from export.conversion.int8_qdq import int8_candidates, to_int8
 from export.conversion.network import Network
 from export.conversion.onnx_tools import OnnxError, check
 from export.conversion.operators import check_operators
-from export.conversion.precision import compare, convert, distinct
+from export.conversion.precision import LEAST_IN_INT8, arithmetic_share, compare, convert, distinct
 from export.networks import CLIP, load_networks, record_samples, run_pipeline
 from realtime.options import Options
+from tests.conftest import Remarks
 
 Feeds = dict[str, NDArray[np.float32]]
 
@@ -189,7 +190,61 @@ def test_shipped_networks_keep_their_interface_and_their_answers(name: str) -> N
     assert len(lower.data) < 1.2 * len(network.data)
 
 
-@pytest.mark.parametrize("kind", ["body", "regressor", "flow"])
+def float32_products(model: onnx.ModelProto) -> set[str]:
+    """Names of convolutions and matrix products that compute in float32: neither of float16 nor behind a Q/DQ pair."""
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.input)}
+    kinds |= {tensor.name: tensor.data_type for tensor in inferred.initializer}
+    makers = {name: node for node in inferred.node for name in node.output}
+
+    def is_int8(name: str) -> bool:
+        return name in makers and makers[name].op_type == "DequantizeLinear"
+
+    return {
+        node.name
+        for node in inferred.node
+        if node.op_type in HEAVY
+        and not all(kinds[name] == TensorProto.FLOAT16 for name in node.input)
+        and not all(is_int8(name) for name in node.input[:2])
+    }
+
+
+@pytest.mark.parametrize(("name", "kept"), [("movenet-lightning", set()), ("movenet-multipose", set())])
+def test_an_int8_graph_has_no_float32_product_but_named_ones(name: str, kept: set[str]) -> None:
+    file = resolve(name)
+    network = Network(name, file.kind, file.read())
+    with OnnxRuntimeEngine(network.data) as engine:
+        rng = np.random.default_rng(0)
+        feeds = {
+            spec.name: (rng.random([abs(n) for n in spec.shape]) * 255).astype(spec.dtype) for spec in engine.inputs
+        }
+    converted = convert(network, "int8", [feeds])
+    graph = onnx.load_from_string(converted.data)
+    assert float32_products(graph) == kept
+    quantised = [node for node in graph.graph.node if node.op_type == "QuantizeLinear"]
+    assert len(quantised) > 40
+    assert "convolutions (8" in converted.remark, "most of the arithmetic is in int8"
+    for gap in compare(network.data, converted.twin, [feeds]):
+        assert np.isfinite(gap.most)
+
+
+def test_where_int8_cannot_win_fp16_is_taken_and_that_is_said(remarks: Remarks) -> None:
+    file = resolve("raft-small")
+    model = plain(file.read())
+    assert 0 < arithmetic_share(model, int8_candidates(model)) < LEAST_IN_INT8
+    file = resolve("keypoints")
+    network = Network("keypoints", file.kind, file.read())
+    feeds = standing_person(next(spec.shape[1] for spec in specs(network) if spec.name == "state"))
+    assert convert(network, "int8", [feeds]).data == convert(network, "fp16", [feeds]).data
+    assert remarks.warnings == ["keypoints: int8 would hold 0% of the arithmetic and win nothing; fp16 is taken"]
+
+
+def specs(network: Network) -> tuple[TensorSpec, ...]:
+    with OnnxRuntimeEngine(network.data) as engine:
+        return engine.inputs
+
+
+@pytest.mark.parametrize("kind", ["body", "regressor", "keypoints"])
 def test_precisions_that_are_no_different_are_known(kind: str) -> None:
     """A regressor has no convolution in the middle; a body stays as it is."""
     model = resolve("keypoints" if kind == "regressor" else "movenet-lightning")

@@ -1,13 +1,15 @@
-"""Measures drawing: ``python -m tools.bench_drawing [PICTURE.png]`` prints a small table, and saves what was drawn."""
+"""Measures drawing: ``python -m tools.bench_drawing [IMAGE.png]`` prints a small table, and saves what was drawn."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
+import typer
 
 from body.lbs import NumpyBody
 from body.model import load_body
@@ -63,8 +65,12 @@ def milliseconds(work: Callable[[], object], runs: int = RUNS) -> tuple[float, f
     return float(np.median(spent)), float(np.percentile(spent, 95))
 
 
-def main(picture: str | None = None) -> None:
-    """Print the table; save the composed picture when given a path."""
+def main(
+    image_path: Annotated[
+        Path | None, typer.Argument(metavar="IMAGE", help="write the last annotated image here (.png)")
+    ] = None,
+) -> None:
+    """Print how long the parts of an annotated frame take to draw."""
     cv2.setNumThreads(1)
     print(f"loops ready after {warm_up():.1f} s (seconds only when there was no cache)\n")
     print(f"{'640x480, ' + str(RUNS) + ' runs':34} {'body on %':>9} {'median ms':>10} {'p95 ms':>8}")
@@ -75,7 +81,7 @@ def main(picture: str | None = None) -> None:
         for label, places in (
             ("far", [(0.0, 6.0)]),
             ("whole", [(0.0, 2.6)]),
-            ("a quarter of the picture", [(0.0, 1.45)]),
+            ("a quarter of the image", [(0.0, 1.45)]),
             ("two", [(-0.5, 3.0), (0.5, 3.6)]),
         ):
             bodies = [(standing(body, *place)[0], (236, 204, 128)) for place in places]
@@ -103,13 +109,13 @@ def main(picture: str | None = None) -> None:
         ("keypoints of one person", lambda: skeleton(canvas, people[0].keypoints)),
         ("line of figures", lambda: text_line(canvas, str(figures))),
         ("side view 360x480, one person", lambda: side.paint(panel, people[:1])),
-        ("whole picture, two people", lambda: whole.paint(result, figures)),
+        ("whole frame, two people", lambda: whole.paint(result, figures)),
     ):
         median, high = milliseconds(work)
         print(f"{label:34} {'':9} {median:10.2f} {high:8.2f}")
-    if picture is not None:
-        cv2.imwrite(picture, whole.paint(result, figures))
+    if image_path is not None:
+        cv2.imwrite(str(image_path), whole.paint(result, figures))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    typer.run(main)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
+import typer
+
 from common.errors import exit_with_one_line
 from engines.precision.fp16 import HEAVY
 from engines.precision.graphs import plain, shapes
@@ -141,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -29,6 +29,7 @@ class RemarkHandler(logging.Handler):
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
+        """Print ``record``."""
         try:
             line = one_line(Exception(record.getMessage()))
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Measurements from the inside: how long each stage takes, how old a mesh is, what was dropped."""
+"""Measurements of a run: how long each stage takes, how old a mesh is, what was dropped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from common.files import reason_of, write_bytes_atomically
 from common.version import version
 
 WARM_UP = 5
-"""First measurements of each kind that are left out: compilers, caches and clocks are still warming up."""
+"""First measurements of each kind that are left out: compilers, caches and CPU clocks are still warming up."""
 _RECENT = 30  # meshes
 
 

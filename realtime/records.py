@@ -1,7 +1,7 @@
 """The small immutable records that flow from the camera to the screen.
 
 Every stage turns one record into the next. A record carries the ``sequence`` number and ``captured_ns`` of the frame it
-came from, so any two results can be joined and every latency is measured instead of guessed.
+came from, so any two results can be joined and every latency is measured.
 
 Frames of reference: image points are pixels, x right and y down, the centre of the top-left pixel at (0, 0). The camera
 frame is OpenCV's (x right, y down, z forward, metres). Rotations are axis-angle in radians.
@@ -17,115 +17,143 @@ from common.camera import Camera
 
 
 class Box(NamedTuple):
-    """A square region of the image: centre and side in pixels. It may reach over the image's edge."""
+    """A square region of the image. It may reach over the image's edge."""
 
     x: float
+    """Centre, pixels from the left."""
     y: float
+    """Centre, pixels from the top."""
     size: float
+    """Side, pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture of the source.
-
-    ``sequence`` is the frame's index in the source: gaps are frames that were dropped. ``captured_ns`` is the monotonic
-    clock at the grab; ``time_s`` is the source's own time (presentation time of a file, time since the first grab of a
-    camera) and is the one that motion is measured with. ``image`` is uint8 (H, W, 3) BGR.
-    """
+    """One frame of the source."""
 
     sequence: int
+    """Index in the source, from 0: gaps are frames that were dropped."""
     captured_ns: int
+    """Monotonic clock at the grab, nanoseconds."""
     time_s: float
+    """The source's own time, seconds: presentation time of a file, time since the first grab of a camera. Motion is
+    measured with it."""
     image: ImageArray
+    """uint8 (H, W, 3) BGR. Valid for as long as the frame is held in its `realtime.frame_ring.FrameRing`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flow:
-    """Optical flow of one person's crop between two frames.
-
-    ``field`` is float32 (h, w, 2): the point that is at crop pixel p in the previous frame is at p + field[p] in this
-    one, in pixels of the crop. Both frames were cut with the same ``box``. ``dt_s`` is the true time between them.
-    ``person`` is who was being followed in the box, -1 where that is not known.
-    """
+    """Optical flow of one person's crop between two frames, which were both cut with the same box."""
 
     sequence: int
+    """The later frame's."""
     previous_sequence: int
+    """The earlier frame's; frames in between were dropped."""
     dt_s: float
+    """Time between the two frames, seconds of the source."""
     box: Box
+    """What was cut out, pixels of the image."""
     field: FloatArray
+    """float32 (h, w, 2), pixels of the crop: the point at crop pixel p in the earlier frame is at p + field[p] in the later
+    one."""
     person: int = -1
+    """Who was followed in the box; -1 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keypoints:
-    """COCO-17 keypoints of one person: ``points`` float32 (17, 2) image pixels, ``confidence`` float32 (17,) in 0..1."""
+    """The keypoints of one person in one frame, as detected."""
 
     sequence: int
+    """The frame's."""
     person: int
+    """The same number for as long as the person is tracked."""
     points: FloatArray
+    """float32 (17, 2), COCO order, image pixels."""
     confidence: FloatArray
+    """float32 (17,), 0..1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PosePrediction:
-    """What the regressor network says of one person in one frame, before a body is posed.
-
-    ``time_s`` is the frame's. ``rotations`` (24, 3, 3) local rotation matrices, the first one to the camera frame;
-    ``betas`` (10,), the mean of all that was said of this person so far; ``pelvis`` (3,) camera frame, metres; ``points``
-    (17, 2) image pixels, where the COCO keypoints are believed to be. All float32. ``keypoints`` is what the detector saw;
-    ``joint_error``, ``contact``, ``up``, ``up_sigma`` and ``root_velocity`` as in `BodyEstimate`.
-    """
+    """What the regressor network predicts for one person in one frame, before a body is posed."""
 
     keypoints: Keypoints
+    """As detected."""
     time_s: float
+    """The frame's, seconds of the source."""
     rotations: FloatArray
+    """float32 (24, 3, 3) rotation matrices in SMPL order: the first takes the body's rest frame to the camera frame, the
+    others are relative to their parent joint."""
     betas: FloatArray
+    """float32 (10,) shape: the present estimate of the person's one shape."""
     pelvis: FloatArray
+    """float32 (3,) pelvis joint, camera frame, metres."""
     points: FloatArray
+    """float32 (17, 2) the network's own estimate of the COCO keypoints, image pixels."""
     joint_error: FloatArray | None = None
+    """float32 (24,) metres, as in `BodyEstimate`."""
     contact: FloatArray | None = None
+    """float32 (4,) or (2,) 0..1, as in `BodyEstimate`."""
     up: FloatArray | None = None
+    """float32 (3,) unit vector, as in `BodyEstimate`."""
     up_sigma: float | None = None
+    """Radians, as in `BodyEstimate`."""
     root_velocity: FloatArray | None = None
+    """float32 (3,) m/s, as in `BodyEstimate`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BodyEstimate:
-    """One person's body in one frame.
-
-    ``global_orient`` (3,), ``body_pose`` (23, 3) axis-angle; ``betas`` (10,); ``transl`` (3,) the pelvis in the camera
-    frame, metres; ``joints`` (24, 3) and ``vertices`` (V, 3) in the camera frame, metres; ``coco`` (17, 3) the body's own
-    COCO keypoints, camera frame. All float32. ``keypoints`` is what the detector saw. ``joint_error`` (24,) m, how wrong the
-    regressor expects each joint to be; ``contact`` (4,) 0..1, how surely left heel, left toes, right heel and right toes stand
-    on something ((2,), the left and the right foot, from older regressors); ``up`` (3,) the unit vector away from the ground
-    in the camera frame and ``up_sigma`` its expected error, rad; ``root_velocity`` (3,) m/s of the pelvis over the ground in
-    the axes of the pelvis. Each is None from a regressor that does not give it.
-    """
+    """One person's body in one frame."""
 
     sequence: int
+    """The frame's."""
     person: int
+    """The same number for as long as the person is tracked."""
     global_orient: FloatArray
+    """float32 (3,) axis-angle, radians: takes the body's rest frame to the camera frame."""
     body_pose: FloatArray
+    """float32 (23, 3) axis-angle, radians: each joint relative to its parent, SMPL order without the pelvis."""
     betas: FloatArray
+    """float32 (10,) shape parameters."""
     transl: FloatArray
+    """float32 (3,) pelvis joint, camera frame, metres."""
     joints: FloatArray
+    """float32 (24, 3) SMPL order, camera frame, metres."""
     coco: FloatArray
+    """float32 (17, 3) the body's own COCO keypoints, camera frame, metres."""
     vertices: FloatArray
+    """float32 (V, 3), camera frame, metres."""
     keypoints: Keypoints
+    """As detected."""
     joint_error: FloatArray | None = None
+    """float32 (24,) metres: the error that the regressor expects of each joint; None where it does not predict any."""
     contact: FloatArray | None = None
+    """float32 (4,) 0..1: how surely left heel, left toes, right heel and right toes stand on something; (2,), the left and the
+    right foot, from older regressors; None where the regressor does not predict it."""
     up: FloatArray | None = None
+    """float32 (3,) unit vector away from the ground, camera frame; None where the regressor does not predict it."""
     up_sigma: float | None = None
+    """Expected error of ``up``, radians; None where the regressor does not predict it."""
     root_velocity: FloatArray | None = None
+    """float32 (3,) velocity of the pelvis over the ground, in the axes of the pelvis, m/s; None where the regressor does not
+    predict it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """All that is known of one frame. ``people`` is empty when nobody was seen. ``finished_ns``: monotonic clock when
-    the last body was posed; ``finished_ns - frame.captured_ns`` is the capture-to-mesh latency."""
+    """All that is known of one frame."""
 
     frame: Frame
+    """With its image."""
     camera: Camera
+    """Intrinsics of the image, pixels."""
     people: tuple[BodyEstimate, ...]
+    """Empty where nobody was found."""
     finished_ns: int
+    """Monotonic clock when the last body was posed, nanoseconds; ``finished_ns - frame.captured_ns`` is the capture-to-mesh
+    latency."""
     flows: tuple[Flow, ...] = field(default=())
+    """The flow of everybody who was followed; empty without flow and in the first frame."""

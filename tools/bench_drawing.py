@@ -15,7 +15,7 @@ from body.lbs import NumpyBody
 from body.model import load_body
 from common.arrays import FloatArray, ImageArray
 from common.camera import Camera
-from realtime.draw.annotated_frame import PicturePainter
+from realtime.draw.annotated_frame import AnnotatedFramePainter
 from realtime.draw.painter import Figures, MeshPainter, skeleton, text_line, warm_up
 from realtime.draw.side_view import SideView
 from realtime.records import BodyEstimate, Frame, Keypoints, Result
@@ -49,7 +49,7 @@ def estimate(body: NumpyBody, person: int, x: float, z: float, camera: Camera = 
 
 
 def backdrop(height: int = 480, width: int = 640) -> ImageArray:
-    """A soft picture of nothing, for want of a video."""
+    """A soft image of nothing, for want of a video."""
     small = np.random.default_rng(3).integers(70, 170, (5, 7, 3), np.uint8)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC))
 
@@ -103,7 +103,7 @@ def main(
     result = Result(Frame(0, 0, 0.0, image), CAMERA, people, 0)
     figures = Figures(29.7, 68, len(people))
     side, panel = SideView(faces, 480, 360), np.empty((480, 360, 3), np.uint8)
-    whole = PicturePainter(faces, side_view=True)
+    whole = AnnotatedFramePainter(faces, side_view=True)
     canvas = image.copy()
     for label, work in (
         ("keypoints of one person", lambda: skeleton(canvas, people[0].keypoints)),

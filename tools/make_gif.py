@@ -34,11 +34,11 @@ def main(
                 cv2.resize(part, (part.shape[1] * height // part.shape[0], height), interpolation=cv2.INTER_AREA)
                 for part in parts
             ]
-            picture = np.hstack(scaled).astype(np.uint8, copy=False)
+            image = np.hstack(scaled).astype(np.uint8, copy=False)
             if stream is None:
                 stream = target.add_stream("gif", rate=30 // step)
-                stream.width, stream.height, stream.pix_fmt = picture.shape[1], picture.shape[0], "rgb8"
-            target.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+                stream.width, stream.height, stream.pix_fmt = image.shape[1], image.shape[0], "rgb8"
+            target.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         if stream is not None:
             target.mux(stream.encode(None))
 

@@ -1,8 +1,8 @@
 """How well a saved motion lies on what was detected: python -m tools.motion_quality MOTION.npz ...
 
-For every confident keypoint the distance of the body's own keypoint in the picture, as a share of the height of the box
+For every confident keypoint the distance of the body's own keypoint in the image, as a share of the height of the box
 around the person's confident keypoints; and how much the joints shake, as the acceleration of still and moving joints alike.
-What a detector names beyond the picture's edge it has not seen: such keypoints are counted in a second figure only.
+What a detector names beyond the image's edge it has not seen: such keypoints are counted in a second figure only.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LIMBS = [
 def keypoint_distances(motion: Motion, body: NumpyBody, beyond: bool = False) -> NDArray[np.float64]:
     """Mean distance of each frame with at least four confident keypoints, as a share of its box height (N,).
 
-    ``beyond`` counts keypoints that were named outside of the picture too. The picture's middle is the principal point.
+    ``beyond`` counts keypoints that were named outside of the image too. The image's middle is the principal point.
     """
     shares = []
     camera, centre = Camera.from_matrix(motion.camera_matrix), motion.camera_matrix[:2, 2]
@@ -93,7 +93,7 @@ def main(
         print(
             f"{path.name}: {found.sum()} of {len(found)} frames with a person, distance mean {100 * shares.mean():.2f} % "
             f"median {middle:.2f} % p95 {tail:.2f} % of box height ({100 * wider.mean():.2f} % with keypoints named beyond the "
-            f"picture), acceleration {shake:.1f} m/s² at {fps:.0f} fps, moving arms {limb_lag_ms(motion):.0f} ms late"
+            f"image), acceleration {shake:.1f} m/s² at {fps:.0f} fps, moving arms {limb_lag_ms(motion):.0f} ms late"
         )
 
 

@@ -1,1 +1,1 @@
-"""Pictures of the result: the mesh over the video, the side view, the skeleton and the line of figures."""
+"""Images of the result: the mesh over the video, the side view, the skeleton and the line of figures."""

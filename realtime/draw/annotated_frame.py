@@ -1,4 +1,4 @@
-"""The finished picture of a result, as recordings, snapshots and the browser show it."""
+"""The annotated frame of a result, as recordings and snapshots show it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from realtime.draw.side_view import SideView
 from realtime.records import Result
 
 
-class PicturePainter:
-    """Turns a result into one picture: video, bodies, keypoints, figures, and the side view beside it if wanted.
+class AnnotatedFramePainter:
+    """Turns a result into one image: video, bodies, keypoints, figures, and the side view beside it if wanted.
 
     One thread at a time may use a painter: a viewer and a recorder each take their own.
     """
@@ -35,10 +35,10 @@ class PicturePainter:
         self._keypoints = keypoints
         self._min_confidence = min_confidence
         self._side: SideView | None = None
-        self._picture: ImageArray = np.empty((0, 0, 3), np.uint8)
+        self._image: ImageArray = np.empty((0, 0, 3), np.uint8)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width in pixels of the picture of a frame of ``height`` x ``width``.
+        """Height and width in pixels of the image of a frame of ``height`` x ``width``.
 
         With the side view the panel is three quarters as wide as high, and the whole is even in width.
         """
@@ -48,17 +48,17 @@ class PicturePainter:
         return height, width + panel + (width + panel) % 2
 
     def paint(self, result: Result, figures: Figures | None = None) -> ImageArray:
-        """The picture (H, W', 3) uint8 BGR of the size that ``size`` tells; the frame itself is not touched.
+        """The image (H, W', 3) uint8 BGR of the size that ``size`` tells; the frame itself is not touched.
 
-        The array is the painter's own and painted over by the next call: fresh memory for each would cost more than the
-        bodies in it.
+        The array belongs to the painter and is overwritten by the next call: new memory for each frame would cost more
+        time than drawing the bodies.
         """
         frame = result.frame.image
         height, width = frame.shape[:2]
-        if self._picture.shape[:2] != self.size(height, width):
-            self._picture, self._side = np.empty((*self.size(height, width), 3), np.uint8), None
-        picture = self._picture
-        video = picture[:, :width]
+        if self._image.shape[:2] != self.size(height, width):
+            self._image, self._side = np.empty((*self.size(height, width), 3), np.uint8), None
+        image = self._image
+        video = image[:, :width]
         video[...] = frame
         if self._keypoints:
             self._painter.annotate(video, result, self._min_confidence)
@@ -67,9 +67,9 @@ class PicturePainter:
         if figures is not None:
             text_line(video, str(figures))
         if self._with_side:
-            panel = picture[:, width:]
+            panel = image[:, width:]
             if self._side is None:
                 self._side = SideView(self._faces, *panel.shape[:2])
             self._side.paint(panel, result.people)
             text_line(panel, "from the side")
-        return picture
+        return image

@@ -2,10 +2,10 @@
 
 Signatures are explicit: everything is compiled once, when this module is first imported (seconds; afterwards the machine
 code comes from numba's cache on disk), and never again for another kind of array. Import it late, as ``raster`` does,
-so that programs that draw nothing do not pay for it.
+so that programs that draw nothing need not wait for it.
 
-Frames of reference: vertices in the camera frame (x right, y down, z forward, metres); pictures in pixels, centres at
-whole numbers. Depth is kept as 1/z (1/metre): it is linear over the picture, and 0 means nothing there.
+Frames of reference: vertices in the camera frame (x right, y down, z forward, metres); images in pixels, centres at
+whole numbers. Depth is kept as 1/z (1/metre): it is linear over the image, and 0 means nothing there.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _ROW: Final = types.Array(types.float32, 1, "C", readonly=True)
 _FLOATS: Final = types.float32[:, ::1]
 _LAYER: Final = types.uint8[:, :, ::1]
 _BOX: Final = types.float32[::1]
-_PICTURE: Final = types.uint8[:, :, :]  # any strides: half of a wider picture can be painted in place
+_IMAGE: Final = types.uint8[:, :, :]  # any strides: half of a wider image can be painted in place
 
-# Infinities and NaN are met on purpose (a body that is not finite must not crash): only these liberties are safe.
+# Infinities and NaN are allowed to occur (a body that is not finite must not crash): only these optimisations are safe.
 _SAFE: Final = {"contract", "nsz", "arcp", "reassoc"}
 _OPTIONS: Final[dict[str, Any]] = {"cache": True, "nogil": True, "fastmath": _SAFE, "error_model": "numpy"}
 
@@ -54,7 +54,7 @@ def project(
 ) -> None:
     """Project ``vertices`` (V, 3) into ``points`` (V, 3): x, y in pixels and 1/z; 1/z is 0 for z <= ``near``.
 
-    ``box`` (4,) gets left, top, right, bottom of what can be seen, in pixels, not cut to any picture: infinite where the
+    ``box`` (4,) gets left, top, right, bottom of what can be seen, in pixels, not cut to any image: infinite where the
     mesh crosses the near plane, left > right where all of it is behind.
     """
     left, top = np.float32(np.inf), np.float32(np.inf)
@@ -139,7 +139,7 @@ def fill(
     """Draw a mesh into ``depth`` (H, W) 1/z and ``layer`` (H, W, 3) colour; what is nearer wins, over earlier calls too.
 
     ``points`` and ``lit`` come from ``project`` and ``light``. Triangles that cross the near plane are cut there.
-    ``cull`` leaves out triangles seen from behind (clockwise in the picture).
+    ``cull`` leaves out triangles seen from behind (clockwise in the image).
     """
     height, width = depth.shape
     px, py, pz = np.empty(4, np.float32), np.empty(4, np.float32), np.empty(4, np.float32)
@@ -220,7 +220,7 @@ def fill(
                     layer[row, column, 2] = np.uint8(red + w1 * red1 + w2 * red2)
 
 
-@njit(types.void(_PICTURE, _FLOATS, _LAYER, _I, _I, _I, _I, _F, _F), **_OPTIONS)
+@njit(types.void(_IMAGE, _FLOATS, _LAYER, _I, _I, _I, _I, _F, _F), **_OPTIONS)
 def blend(
     image: Bytes,
     depth: FloatArray,
@@ -235,7 +235,7 @@ def blend(
     """Lay ``layer`` over ``image`` (H, W, 3) inside columns left..right - 1 and rows top..bottom - 1, where depth > 0.
 
     Where some of the eight neighbours lie clearly behind (the background, or a body part further away) the pixel is
-    darkened by up to ``outline`` (0..1), and let through to smooth the staircase of the edge. The frame of the picture
+    darkened by up to ``outline`` (0..1), and let through to smooth the staircase of the edge. The frame of the image
     is not an edge of the body.
     """
     height, width = depth.shape

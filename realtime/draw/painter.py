@@ -1,4 +1,4 @@
-"""Paints people over video: shaded bodies, the keypoints that the detector saw, a line of figures."""
+"""Paints people over video: shaded bodies, the detected keypoints, a line of figures."""
 
 from __future__ import annotations
 
@@ -45,11 +45,14 @@ def colour_of(person: int) -> Colour:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the line of figures says: meshes a second, capture-to-mesh latency in ms, people in view."""
+    """The figures in the corner of an annotated frame."""
 
     mesh_rate: float
+    """New meshes a second."""
     latency_ms: float
+    """From capture to mesh, ms."""
     people: int
+    """People in view."""
 
     def __str__(self) -> str:
         who = "nobody" if not self.people else "1 person" if self.people == 1 else f"{self.people} people"
@@ -57,7 +60,7 @@ class Figures:
 
 
 class MeshPainter:
-    """Paints bodies of one topology over pictures, in place.
+    """Paints bodies of one topology over images, in place.
 
     One thread at a time may use a painter; painters are cheap (2 MB at 640x480), so give each thread its own. The first
     one of a process loads or compiles the loops: see ``warm_up``.
@@ -112,7 +115,7 @@ class MeshPainter:
         self._raster.blend(image, self._alpha if alpha is None else alpha, self._outline)
 
     def annotate(self, image: ImageArray, result: Result, min_confidence: float = 0.3) -> None:
-        """Paint all that a result knows over ``image`` (H, W, 3) uint8 BGR, a copy of its frame, in place: bodies, and
+        """Paint all of a result over ``image`` (H, W, 3) uint8 BGR, a copy of its frame, in place: bodies, and
         on them the keypoints detected with at least ``min_confidence``. Raises ``ValueError`` as ``paint``."""
         self.paint_people(image, result.people, result.camera)
         for body in result.people:

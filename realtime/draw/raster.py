@@ -1,6 +1,6 @@
 """A z-buffer for triangle meshes on the CPU: no OpenGL, no display, any thread.
 
-The cost follows the size of the person, not of the picture: buffers are made once, and only the box that holds the
+The cost follows the size of the person, not of the image: buffers are made once, and only the box that holds the
 drawn meshes is cleared, filled and blended.
 """
 
@@ -20,7 +20,7 @@ NEAR = 0.05
 """Metres in front of the camera where meshes are cut off."""
 
 Region = tuple[int, int, int, int]
-"""Columns left..right - 1 and rows top..bottom - 1 of a picture, as (left, top, right, bottom)."""
+"""Columns left..right - 1 and rows top..bottom - 1 of an image, as (left, top, right, bottom)."""
 
 EMPTY: Region = (0, 0, 0, 0)
 
@@ -57,7 +57,7 @@ class Rasteriser:
 
     @property
     def region(self) -> Region:
-        """The box that holds everything drawn since ``begin``, cut to the picture; left == right when nothing is."""
+        """The box that holds everything drawn since ``begin``, cut to the image; left == right when nothing is."""
         return self._region
 
     @property
@@ -71,7 +71,7 @@ class Rasteriser:
         return self._layer
 
     def begin(self, height: int, width: int) -> None:
-        """Start an empty picture of ``height`` x ``width`` pixels."""
+        """Start an empty image of ``height`` x ``width`` pixels."""
         if self._depth.shape != (height, width):
             self._depth = np.zeros((height, width), np.float32)
             self._layer = np.zeros((height, width, 3), np.uint8)
@@ -135,7 +135,7 @@ class Rasteriser:
 
 
 def _cut(box: Sequence[float], height: int, width: int) -> Region:
-    """The pixels of a picture inside a box of pixel coordinates, ``EMPTY`` when there are none."""
+    """The pixels of an image inside a box of pixel coordinates, ``EMPTY`` when there are none."""
     if not (box[0] <= box[2] and box[1] <= box[3]):
         return EMPTY
     left, top = (math.ceil(min(max(value, 0), 1 << 30)) for value in box[:2])

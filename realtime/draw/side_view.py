@@ -1,6 +1,6 @@
-"""The same people seen from the side: on a floor grid, on a plain dark ground, from a camera that goes with them.
+"""The people seen from the side, on a floor grid, by a virtual camera that follows them.
 
-Depth is what one camera gets wrong, and the overlay hides it: this view shows it.
+Depth is what a single camera estimates worst. It cannot be seen in the overlay, but in this view.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from realtime.draw.raster import Rasteriser
 from realtime.records import BodyEstimate
 
 DISTANCE: Final = 5.0
-"""Metres from the virtual camera to the person it looks at, where nobody stands in between."""
+"""Metres from the virtual camera to the person it shows, where nobody stands in between."""
 BEHIND: Final = 4.0
-"""It goes back, and zooms in, to so many times the distance by which somebody stands nearer to it than that person."""
+"""Where somebody stands nearer to it, it goes back to this many times his distance from the person it shows, and zooms in."""
 SPAN: Final = 2.5
 """Metres that fit into the panel's height at that distance."""
 GRID: Final = 0.5
@@ -32,20 +32,20 @@ _PITCH: Final = math.radians(9)  # looking down a little, so that the floor is a
 _REACH: Final = 3.0  # metres of floor around the person
 _PIECES: Final = 12  # of a line of the floor, each of one brightness
 _LEVELS: Final = 6  # of brightness
-_PELVIS_HEIGHT: Final = 0.95  # metres over the floor at which the virtual camera looks
-_NOT_INSIDE: Final = 1.0  # metres between the virtual camera and everybody, from the first picture on
-_JUMP: Final = 1.0  # metres: a person that moves this far between two pictures is another one; do not pan there
-_PAN: Final = np.float32(0.12)  # part of the way to the person that the virtual camera goes at each picture
+_PELVIS_HEIGHT: Final = 0.95  # metres over the floor of the virtual camera's target
+_NOT_INSIDE: Final = 1.0  # metres between the virtual camera and everybody, from the first image on
+_JUMP: Final = 1.0  # metres: a person that moves this far between two images is another one; do not pan there
+_PAN: Final = np.float32(0.12)  # part of the way to the person that the virtual camera goes at each image
 _SINK: Final = 0.3
-_RISE: Final = 0.02  # the floor follows feet down at once, and hardly follows a jump up
+_RISE: Final = 0.02  # of the way: the floor follows feet down fast, and a jump up hardly
 _SHADOW: Final = 4  # the shadow is drawn at this part of the panel's size
 
 
 class SideView:
-    """Paints one panel. Keeps the place it looks at from picture to picture; one thread at a time may use it.
+    """Paints one panel. Keeps its target from frame to frame; one thread at a time may use it.
 
-    The picture's vertical is taken for the vertical: a camera that is held level. The virtual camera stands on the real
-    camera's right and looks to its left, so far away is to the right of the panel.
+    Takes the image's vertical for the true one, as if the camera were level. The virtual camera stands on the real
+    camera's right and looks to its left, so what is far away is on the right of the panel.
     """
 
     def __init__(self, faces: NDArray[np.integer[Any]], height: int, width: int) -> None:
@@ -62,8 +62,8 @@ class SideView:
         self._looking = False
 
     def paint(self, image: ImageArray, people: Sequence[BodyEstimate]) -> None:
-        """Paint the panel over all of ``image`` (height, width, 3) uint8 BGR. It looks at the first of ``people``, and
-        where that one was while there is nobody. Raises ``ValueError`` when ``image`` is not of the panel's size."""
+        """Paint the panel over all of ``image`` (height, width, 3) uint8 BGR. It shows the first of ``people``, and
+        the place where that one was while there is nobody. Raises ``ValueError`` when ``image`` is not of the panel's size."""
         if image.shape != self._ground.shape:
             raise ValueError(f"the panel is {self._ground.shape}, the image {image.shape}")
         image[...] = self._ground
@@ -116,7 +116,7 @@ class SideView:
     def _floor(self, image: ImageArray) -> None:
         x, y, z = self._target.tolist()
         y += _PELVIS_HEIGHT
-        # Lines stand still in the world and are chosen round the person, so walking shows.
+        # The lines do not move in the world, so that walking can be seen.
         count = round(2 * _REACH / GRID) + 1
         steps = np.arange(count) * GRID - _REACH
         along = np.linspace(-_REACH, _REACH, _PIECES + 1)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.arrays import ImageArray
-from realtime.draw.annotated_frame import PicturePainter
+from realtime.draw.annotated_frame import AnnotatedFramePainter
 from realtime.draw.painter import Figures
 from realtime.measure import Meter
 from realtime.records import Result
@@ -17,7 +17,7 @@ class Annotator:
 
     def __init__(self, faces: NDArray[np.int32], meter: Meter, side_view: bool = False) -> None:
         """``faces`` (F, 3) vertex indices of the bodies; ``side_view`` adds a panel that shows them from the side."""
-        self._painter, self._meter = PicturePainter(faces, side_view=side_view), meter
+        self._painter, self._meter = AnnotatedFramePainter(faces, side_view=side_view), meter
 
     def __call__(self, result: Result) -> ImageArray:
         """The annotated image, uint8 (H, W, 3) BGR; the next call overwrites it."""

@@ -1,4 +1,4 @@
-"""Recording pictures as an H.264 video with true times, whatever happens to the program."""
+"""Recording images as an H.264 video with true times, whatever happens to the program."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from common.files import check_writable, reason_of
 _LOG = logging.getLogger(__name__)
 
 _TIME_BASE = Fraction(1, 90_000)
-_LONGEST_FRAME = 2**31 - 1  # in units of the time base, 6.6 hours: what an MP4 can say
-_KEY_FRAMES_EVERY = 60  # pictures; a killed program loses what came since the last one, about 2 s
-# The file grows in fragments, each playable as soon as it is on the disk; closing turns it into an ordinary MP4, which
-# players can wind through.
+_LONGEST_FRAME = 2**31 - 1  # in units of the time base, 6.6 hours: the longest that an MP4 can store
+_KEY_FRAMES_EVERY = 60  # frames; a killed program loses what came since the last one, about 2 s
+# The file grows in fragments, each playable as soon as it is on the disk; closing turns it into an ordinary MP4, in which
+# players can seek.
 _CONTAINER_OPTIONS = {"movflags": "hybrid_fragmented", "flush_packets": "1"}
 
-# Measured on a 2514x994 picture, at equal PSNR: half the time of preset veryfast with its look-ahead, a fifth of the
-# memory, 1.4 times the file. And nothing is held back: what was written is in the file.
+# Measured on a 2514x994 image, at equal PSNR: half the time of preset veryfast with its look-ahead, a fifth of the
+# memory, 1.4 times the file. The encoder holds no frame back: what was written is in the file.
 _ENCODER_OPTIONS = {"preset": "superfast", "tune": "zerolatency", "crf": "23", "threads": "2"}
 
 
 class VideoRecorder:
-    """Writes pictures to ``path``, an MP4 (H.264, yuv420p, variable frame rate). ``fps`` is only a hint to the encoder.
+    """Writes images to ``path``, an MP4 (H.264, yuv420p, variable frame rate). ``fps`` is only a hint to the encoder.
 
-    The video begins at ``zero_s`` seconds of that clock, with the first picture; None: when that comes. It gives the size; a
-    killed program leaves a playable file. ``write`` and ``close`` may come from
-    different threads. Nothing is written, and a file that was there is kept, until the first picture comes.
+    The video begins at ``zero_s`` seconds of that clock, with the first image; None: when that comes. The first image gives
+    the size; a killed program leaves a playable file. ``write`` and ``close`` may come from different threads. Nothing is
+    written, and a file that was there is kept, until the first image comes.
 
     Raises UserError when ``path`` cannot be written: known here, before a camera starts.
     """
@@ -75,7 +75,7 @@ class VideoRecorder:
         """Append ``image``, uint8 (H, W, 3) BGR, shown from ``time_s`` seconds (of any clock; the first one is 0).
 
         The array may be used again after the call. Does nothing after ``close``. Raises UserError when the disk is full
-        or gone (what was recorded stays playable), ValueError for a picture of another size than the first.
+        or gone (what was recorded stays playable), ValueError for an image of another size than the first.
         """
         with self._lock:
             if self._closed:
@@ -86,7 +86,7 @@ class VideoRecorder:
             if self._first_s is None:
                 self._first_s = time_s
             if (width, height) != self._size or image.ndim != 3 or image.dtype != np.uint8:
-                raise ValueError(f"the recording takes uint8 pictures of {self._size}, got {image.dtype} {image.shape}")
+                raise ValueError(f"the recording takes uint8 images of {self._size}, got {image.dtype} {image.shape}")
             try:
                 stream = self._start() if self._stream is None else self._stream
                 if not self.frames and self._first_s < time_s:  # players, and the format, begin at 0
@@ -155,7 +155,7 @@ class VideoRecorder:
             self._container.mux(packet)
 
     def _broken(self, error: Exception) -> UserError:
-        """Give up; the fragments that are on the disk stay as they are."""
+        """Stop recording; the fragments that are on the disk stay as they are."""
         self._closed = True
         container, self._container, self._stream = self._container, None, None
         if container is not None:

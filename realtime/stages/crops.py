@@ -1,4 +1,4 @@
-"""Cutting a square region of the picture out, at any size, with no copy that is not needed."""
+"""Cutting a square region out of an image, at any size, without needless copies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def crop_matrix(box: Box, size: int) -> NDArray[np.float64]:
 
 
 class Cropper:
-    """Cuts crops of one size into a picture of its own. Parts outside of the image are black. Used by one thread."""
+    """Cuts crops of one size into an array of its own. Parts outside of the image are black. Used by one thread."""
 
     def __init__(self, size: int, border: int = cv2.BORDER_CONSTANT) -> None:
         self.size, self._border = size, border

@@ -1,6 +1,6 @@
-"""The body where the networks are: posed on a GPU, so that only what is drawn leaves the device.
+"""The body posed on the GPU that runs the networks, so that only what is drawn leaves the device.
 
-On a CPU `body.lbs.NumpyBody` is faster than any runtime with the same graph, and stays.
+On a CPU `body.lbs.NumpyBody` is faster than any runtime with the same graph, and is used there.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from engines.registry import open_engine
 
 
 class Poser(Protocol):
-    """What the regressor asks of a body: `body.lbs.NumpyBody` or `EngineBody`. Used by one thread."""
+    """What the regressor needs of a body: `body.lbs.NumpyBody` or `EngineBody`. Used by one thread."""
 
     def set_shape(self, betas: ArrayLike) -> None:
-        """Take ``betas`` (10,) for all later calls."""
+        """Use ``betas`` (10,) for all later calls."""
 
     def pose(self, global_orient: ArrayLike, body_pose: ArrayLike, transl: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Vertices (V, 3) and joints (24, 3), m in the camera frame, of a pose (3,) and (23, 3) axis-angle with the pelvis
@@ -40,7 +40,7 @@ class EngineBody:
         self._engine = engine
         self._betas = np.zeros((1, BETAS), np.float32)
         self._vertices = self._keypoints = np.zeros((0, 3), np.float32)
-        # What a first run sets up is not left to the first frame.
+        # The first run is slower: it must not be the first frame's.
         self.pose(np.zeros(3), np.zeros((23, 3)), np.zeros(3))
 
     def set_shape(self, betas: ArrayLike) -> None:
@@ -63,7 +63,7 @@ class EngineBody:
     def coco(self, vertices: FloatArray) -> FloatArray:
         """See `Poser.coco`."""
         if vertices is not self._vertices:
-            raise ValueError("the engine knows the keypoints of the last pose alone")
+            raise ValueError("the engine knows only the keypoints of the last pose")
         return self._keypoints
 
 

@@ -1,5 +1,5 @@
 """Optical flow of a person's crop between two frames: DIS (Kroeger et al. 2016) on the CPU, RAFT (Teed & Deng 2020) on a
-GPU. Both give the same field in the same unit, so that whoever reads it need not know which it was."""
+GPU. Both give the same field in the same unit."""
 
 from __future__ import annotations
 
@@ -32,21 +32,22 @@ class CropFlow(ABC):
         """
         dt = current.time_s - previous.time_s
         if current.sequence <= previous.sequence or dt <= 0:
-            raise ValueError(f"flow wants two frames in order, got {previous.sequence} and {current.sequence}")
+            raise ValueError(f"flow needs two frames in order, got {previous.sequence} and {current.sequence}")
         for place, frame in enumerate((previous, current)):
-            self._take(place, self._crop(frame.image, box))
+            self._keep(place, self._crop(frame.image, box))
         goes_on = self._last is not None and self._last[0] == previous.sequence and _alike(self._last[1], box)
         self._last = (current.sequence, box)
         return Flow(current.sequence, previous.sequence, dt, box, self._measure(goes_on))
 
     @abstractmethod
-    def _take(self, place: int, crop: ImageArray) -> None:
-        """Keep the BGR ``crop`` (pixels, pixels, 3) as the previous (0) or the current (1) one; it is gone afterwards."""
+    def _keep(self, place: int, crop: ImageArray) -> None:
+        """Keep the BGR ``crop`` (pixels, pixels, 3) as the previous (0) or the current (1) one. The array
+        is overwritten afterwards."""
 
     @abstractmethod
     def _measure(self, goes_on: bool) -> FloatArray:
         """A new (size, size, 2) field between the two crops, in pixels of a crop of ``size``². ``goes_on``: the call before
-        was about the same place one frame earlier, so that its answer is a good first guess."""
+        was about the same place one frame earlier, so that its field is a good start."""
 
 
 class DisFlow(CropFlow):
@@ -60,7 +61,7 @@ class DisFlow(CropFlow):
         self._field = np.zeros((size, size, 2), np.float32)
         self._grey: list[ImageArray] = [np.empty((size, size), np.uint8), np.empty((size, size), np.uint8)]
 
-    def _take(self, place: int, crop: ImageArray) -> None:
+    def _keep(self, place: int, crop: ImageArray) -> None:
         cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY, self._grey[place])
 
     def _measure(self, goes_on: bool) -> FloatArray:
@@ -71,7 +72,7 @@ class DisFlow(CropFlow):
 
 class RaftFlow(CropFlow):
     """RAFT-small in an engine, as ``export.raft`` makes it: float32 ``previous`` and ``current`` (N, P, P, 3), RGB in
-    0..255, to ``flow`` (N, S, S, 2) in pixels of a crop of S². P is more than S: the network looks at cells of 8 px, which
+    0..255, to ``flow`` (N, S, S, 2) in pixels of a crop of S². P is more than S: the network works on cells of 8 px, which
     are wider than a forearm in a crop of S². Raises `EngineError` for another network."""
 
     def __init__(self, engine: Engine) -> None:
@@ -83,19 +84,19 @@ class RaftFlow(CropFlow):
             raise EngineError(f"not an optical flow network of this project: it reads {reads} and gives {gives}")
         super().__init__(field[1], shape[1])
         self._engine = engine
-        self._pictures = {name: np.zeros((1, *shape[1:]), np.float32) for name in ("previous", "current")}
+        self._crops = {name: np.zeros((1, *shape[1:]), np.float32) for name in ("previous", "current")}
         self._rgb: ImageArray = np.empty(shape[1:], np.uint8)
 
-    def _take(self, place: int, crop: ImageArray) -> None:
+    def _keep(self, place: int, crop: ImageArray) -> None:
         cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, self._rgb)
-        self._pictures[("previous", "current")[place]][0] = self._rgb
+        self._crops[("previous", "current")[place]][0] = self._rgb
 
     def _measure(self, goes_on: bool) -> FloatArray:
-        return np.asarray(self._engine.infer(self._pictures)["flow"][0], np.float32)
+        return np.asarray(self._engine.infer(self._crops)["flow"][0], np.float32)
 
 
 def _alike(last: Box, box: Box) -> bool:
-    """Whether two boxes of neighbouring frames hold the same person: another one's motion is no first guess."""
+    """Whether two boxes of neighbouring frames hold the same person: another person's motion is no start."""
     far = 0.25 * box.size
     return abs(last.x - box.x) < far and abs(last.y - box.y) < far and 0.8 < last.size / box.size < 1.25
 

@@ -1,12 +1,12 @@
-"""Steadying a frame by the frames after it as well as those before: no lag, for as long a wait.
+"""Smoothing a frame with the frames after it as well as those before it: no lag, at the price of waiting for them.
 
-A filter that knows the past alone trails behind what it steadies. With later frames on the other side nothing trails: each
-value becomes that of a parabola through its neighbours in time, fitted to the nearer ones more closely (local regression,
-Cleveland 1979; evenly spaced, the filter of Savitzky & Golay 1964). A plain average would cut the tops off every wave of an
-arm; the parabola follows them. How strongly it may bend is held by a weak prior, which calms what hardly moves.
+A causal filter lags behind what it smooths; one that also reads later frames does not. Each value becomes that of a parabola
+fitted to its neighbours in time, the nearer ones weighing more (local regression, Cleveland 1979; evenly spaced, the filter
+of Savitzky & Golay 1964). A plain average would flatten fast motion such as a wave of the arm; the parabola follows it. A
+weak prior on its curvature smooths what hardly moves.
 
-No width is right for all: over many frames even a parabola flattens a fast wave, over few it steadies little. So both are
-fitted, and each joint goes from the wide one to the narrow one as far as the two disagree by more than noise makes them.
+No width suits every motion: over many frames even a parabola flattens a fast one, over few it smooths little. So both are
+fitted, and each joint goes from the wide fit to the narrow one as far as the two differ by more than noise explains.
 """
 
 from __future__ import annotations
@@ -29,23 +29,26 @@ from realtime.stages.translation_fit import fit_translation
 Item = TypeVar("Item")
 
 WIDEST_S: Final = 0.3
-"""Frames further away than this count for nothing, however many are looked at: limbs turn back within less."""
+"""Frames further away than this have no weight, however many are waited for: limbs reverse in less time."""
 NARROW_S: Final = 0.12
 """The same for what moves fast."""
 BEND: Final = 0.05
-"""Weight of the prior on a parabola's bend, in frames. With these, 8 frames at 30 a second shake a third as much as the
-One-Euro filters' and lie nearer to the person (docs/results/look-ahead.md)."""
+"""Weight of the prior on a parabola's curvature, in frames. With these values, 8 frames at 30 frames/s jitter a third as much
+as the One-Euro filters and lie nearer to the person (docs/results/look-ahead.md)."""
 _TURN, _SHIFT = 0.03, 0.006
-"""How far wide and narrow fit of a joint's rotation, rad, and of the pelvis's direction, may be apart by noise."""
+"""Difference between the wide and the narrow fit that noise explains: of a joint's rotation, rad, and of the pelvis's
+direction."""
 _STRAIGHT: Final = 1e-6  # on the slope: two frames must not make the equations singular
-_COHERENT: Final = 1.6  # sum of the singular values of a mean of rotations below which it says nothing: 3 of equal ones
+_COHERENT: Final = (
+    1.6  # sum of the singular values of a mean of rotations below which it is meaningless; 3 for equal rotations
+)
 
 
 def fit_weights(offsets_s: NDArray[np.float64], half_width_s: float, bend: float = BEND) -> NDArray[np.float64]:
-    """What each neighbour counts in the value at offset 0 of a local parabola (N,); together 1.
+    """The weight (N,) of each neighbour in the value at offset 0 of a local parabola; their sum is 1.
 
-    ``offsets_s`` (N,) seconds from the frame in question, of which one is 0; neighbours from ``half_width_s`` on count for
-    nothing. ``bend`` weighs against the parabola's bend: infinite for a straight line.
+    ``offsets_s`` (N,) seconds from the frame in question, of which one is 0; neighbours from ``half_width_s`` on have
+    no weight. ``bend`` is the weight against curvature: infinite for a straight line.
     """
     x = offsets_s / half_width_s
     near = np.clip(1 - np.abs(x) ** 3, 0, None) ** 3
@@ -58,22 +61,22 @@ def fit_weights(offsets_s: NDArray[np.float64], half_width_s: float, bend: float
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What was guessed of one person in one frame; ``place``: x/z, y/z and log z of the pelvis."""
+    """One person in one frame: its prediction, and ``place``, the pelvis's x/z, y/z and log z."""
 
     prediction: PosePrediction
     place: NDArray[np.float64]
 
 
 class LookAhead(Generic[Item]):
-    """Holds what was guessed of the last frames and gives it out, steadied, once ``frames`` later ones are known.
+    """Holds the predictions of the last frames and returns each, smoothed, once ``frames`` later ones are known.
 
-    People are told apart by their number; whoever comes or goes is steadied by the frames that show him. Bounded: an item
-    is held for ``frames`` pushes, guesses for as many more.
+    People are told apart by their number; a person who comes or goes is smoothed with the frames that show him. Memory is
+    bounded: an item is held for ``frames`` pushes, predictions for as many more.
 
     Args:
         frames: to wait for, at least 1.
-        skeleton: of the body that will be posed: it is placed in every frame by itself.
-        camera: of the pictures.
+        skeleton: of the body that will be posed: its translation is fitted in every frame by itself.
+        camera: of the images.
     """
 
     def __init__(self, frames: int, skeleton: Skeleton, camera: Camera) -> None:
@@ -86,14 +89,14 @@ class LookAhead(Generic[Item]):
     def push(
         self, item: Item, time_s: float, predictions: Sequence[PosePrediction]
     ) -> tuple[Item, tuple[PosePrediction, ...]] | None:
-        """Add the newest frame, and whatever goes with it. Gives the frame whose wait is over, None while none's is."""
+        """Add the newest frame, and whatever goes with it. Returns the frame whose wait is over, None while there is none."""
         people = {prediction.keypoints.person: _Seen(prediction, self._place(prediction)) for prediction in predictions}
         self._known.append((time_s, people))
         self._held.append(item)
         return self._next() if len(self._held) > self.frames else None
 
     def flush(self) -> Iterator[tuple[Item, tuple[PosePrediction, ...]]]:
-        """The end: all that is still held, in order, steadied by what there is."""
+        """All that is still held when there are no more frames, in order, smoothed with the frames there are."""
         while self._held:
             yield self._next()
 
@@ -103,7 +106,7 @@ class LookAhead(Generic[Item]):
         return self._held.popleft(), steady
 
     def _place(self, prediction: PosePrediction) -> NDArray[np.float64]:
-        """The picture fixes a pelvis's direction well and its distance badly: they are steadied apart."""
+        """The image determines a pelvis's direction well and its distance badly: they are smoothed separately."""
         _, coco = self._skeleton(prediction.rotations, prediction.betas)
         seen = replace(prediction.keypoints, points=prediction.points)
         x, y, z = fit_translation(coco, seen, self._camera, prediction.pelvis).astype(np.float64)
@@ -114,7 +117,7 @@ class LookAhead(Generic[Item]):
         now = self._known[centre][0]
         first = max(0, centre - self.frames)
         around = [self._known[index] for index in range(first, min(len(self._known), centre + self.frames + 1))]
-        # The first frame that is not looked at any more would count for nothing: none comes or goes with a jolt.
+        # The first frame out of reach would have weight 0, so that frames come and go without a jump.
         reach = max(abs(time_s - now) for time_s, _ in around) * (self.frames + 1) / self.frames
         mine = [(time_s - now, people[person]) for time_s, people in around if person in people]
         own = self._known[centre][1][person].prediction
@@ -132,7 +135,7 @@ class LookAhead(Generic[Item]):
         return replace(
             own,
             rotations=_mean_rotation(turned, wide, narrow, own.rotations),
-            betas=mine[-1][1].prediction.betas,  # a mean over all frames so far: the later, the surer
+            betas=mine[-1][1].prediction.betas,  # a mean over all frames so far: the latest is the most certain
             pelvis=np.array([*across * depth, depth], np.float32),
         )
 

@@ -1,4 +1,4 @@
-"""From moving keypoints to a moving body: the regressor network, and what makes its answer fit the picture."""
+"""From moving keypoints to a moving body: the regressor network, and the fit of its prediction to the image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SAME_INTERVAL_S = 1e-3
 
 @dataclass(slots=True)
 class _Memory:
-    """What is kept of one person between frames."""
+    """What is kept of a person between frames."""
 
     state: FloatArray
     time_s: float
@@ -43,8 +43,8 @@ class BodyRegressor:
 
     Args:
         engine: a regressor exported by ``export.regressor``, with flow among its inputs or without.
-        body: gets shaped and posed, on the CPU or where the engine is.
-        smooth: False gives the network's answer as it is.
+        body: is shaped and posed, on the CPU or where the engine is.
+        smooth: False gives the network's prediction as it is.
         conversion: from the body that the network was trained with to ``body``, where they differ.
     """
 
@@ -64,7 +64,7 @@ class BodyRegressor:
         self._memories: dict[int, _Memory] = {}
 
     def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> BodyEstimate:
-        """The body of one person at once: `predict`, filter what is said by what was said before, and `pose`."""
+        """The body of one person, without waiting for later frames: `predict`, smooth with earlier predictions, `pose`."""
         prediction = self.predict(keypoints, camera, time_s, flow)
         memory = self._memories[keypoints.person]
         if self._smooth:
@@ -78,10 +78,10 @@ class BodyRegressor:
         return self.pose(prediction, place)
 
     def predict(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> PosePrediction:
-        """What the network says of one person at ``time_s`` of the source's clock, in the terms of the body that is posed.
+        """The network's prediction for one person at ``time_s`` of the source's clock, as parameters of the posed body.
 
-        ``flow`` is the motion around this person since the frame before; it counts when this person was seen in that frame
-        too. Raises `engines.finite.NonFiniteError` where the answer cannot be; the person then begins anew.
+        ``flow`` is the motion around this person since the frame before; it is used when this person was seen in that frame
+        too. Raises `engines.finite.NonFiniteError` for an answer that is not finite; the person then starts anew.
         """
         memory = self._memories.get(keypoints.person)
         if memory is None or not 0 < time_s - memory.time_s < 2.0:
@@ -104,7 +104,7 @@ class BodyRegressor:
             del self._memories[keypoints.person]  # the state may be what made it so
             raise
         memory.state = out["next_state"]
-        # Where the network believes the keypoints to be: detections shake, and miss, more.
+        # The network's own estimate of the keypoints: detections jitter and miss more.
         points = out["steady_points"][0] if "steady_points" in self._answers else keypoints.points
         rotations, betas = out["rotations"][0], self._shape(memory, out["betas"][0])
         if self._conversion is not None:
@@ -138,7 +138,7 @@ class BodyRegressor:
         return memory.betas
 
     def pose(self, prediction: PosePrediction, place: Callable[[FloatArray], FloatArray] | None = None) -> BodyEstimate:
-        """The body as ``prediction`` says; ``place`` puts its pelvis (3,) elsewhere, m, seeing the posed body's COCO keypoints
+        """The posed body of ``prediction``. ``place`` may replace its pelvis (3,), m, given the posed body's COCO keypoints
         (17, 3) relative to it, m, camera axes."""
         self._body.set_shape(prediction.betas)
         pose = matrix_to_axis_angle(prediction.rotations).astype(np.float32)

@@ -1,9 +1,9 @@
-"""Steadying what the regressor says, with the true time between frames.
+"""Smoothing the regressor's predictions, with the true time between frames.
 
-The One-Euro filter (Casiez, Roussel & Vogel 2012) follows slow motion calmly and fast motion closely: its cutoff frequency
-rises with speed. Alone it still trails behind: at the cutoff that keeps people from shaking, limbs were a frame late (34 ms
-where they move faster than 1 m/s), visibly beside the real ones. So the value first goes on as it moved before, with a
-speed that fades as a limb's does, and only what differs from that is filtered: as calm at rest, and half as late.
+The One-Euro filter (Casiez, Roussel & Vogel 2012) smooths slow motion strongly and fast motion weakly: its cutoff frequency
+rises with speed. By itself it still lags: at the cutoff that keeps people from jittering, limbs were a frame late (34 ms
+where they move faster than 1 m/s), visibly beside the real ones. So the value is first extrapolated with a speed that decays
+as a limb's does, and only the difference from that is filtered: as smooth at rest, with half the lag.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ Cutoff = TypeVar("Cutoff", float, FloatArray)
 
 @dataclass(frozen=True, slots=True)
 class OneEuro:
-    """Cutoff in Hz at rest, its gain per unit of speed, the cutoff of the speed itself, and for how many seconds a speed
-    goes on."""
+    """Settings of a One-Euro filter with extrapolation."""
 
     rest_hz: float
+    """Cutoff at rest, Hz."""
     gain: float
+    """What the cutoff gains for each unit of speed, Hz."""
     speed_hz: float = 1.5
+    """Cutoff of the speed itself, Hz."""
     memory_s: float = 0.1
+    """Time constant of an extrapolated speed's decay, s; 0: no extrapolation."""
 
     @staticmethod
     def alpha(cutoff_hz: Cutoff, dt_s: float) -> Cutoff:
@@ -38,16 +41,16 @@ class OneEuro:
         return step / (step + 1)
 
     def ahead_s(self, dt_s: float) -> float:
-        """For how long the present speed may be taken to foresee the value after ``dt_s``: it fades meanwhile."""
+        """Seconds by which the present speed extrapolates to ``dt_s`` later: less than ``dt_s``, as it decays."""
         return self.memory_s * -math.expm1(-dt_s / self.memory_s) if self.memory_s > 0 else 0.0
 
 
 ROTATION = OneEuro(rest_hz=1.5, gain=2.5)
 """For joint rotations: speeds in rad/s."""
 DIRECTION = OneEuro(rest_hz=8.0, gain=30.0)
-"""For where the pelvis is seen, x/z and y/z: the picture fixes it well. Speeds in 1/s; 0.3 is 1 m/s across at 3 m."""
+"""For the pelvis's direction, x/z and y/z, which the image determines well. Speeds in 1/s; 0.3 is 1 m/s across at 3 m."""
 DISTANCE = OneEuro(rest_hz=1.2, gain=6.0, memory_s=0.0)
-"""For the logarithm of the pelvis's distance, which the picture fixes badly: nothing is foreseen. Speeds in 1/s."""
+"""For the logarithm of the pelvis's distance, which the image determines badly: no extrapolation. Speeds in 1/s."""
 
 
 class RotationFilter:

@@ -1,4 +1,4 @@
-"""A window on the screen for the pipeline: publishes results to the window's process and hears its keys."""
+"""A window on the screen for the pipeline: publishes results to the window's process and receives its keys."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class MeshWindow:
 
     @property
     def closed(self) -> bool:
-        """True once the user closed the window, its process died, or ``close`` was called. Costs nothing to ask."""
+        """True once the user closed the window, its process died, or ``close`` was called. Does not wait."""
         return self._listener.closed.is_set()
 
     @property
@@ -145,7 +145,7 @@ class MeshWindow:
 
 
 class _Listener(threading.Thread):
-    """Hears the window's process, asleep until there is something to hear."""
+    """Receives what the window's process sends; blocks until there is something."""
 
     def __init__(self, link: Connection) -> None:
         super().__init__(name="window-listener", daemon=True)
@@ -175,7 +175,7 @@ class _Listener(threading.Thread):
 
 
 def _release(process: SpawnProcess, link: Connection, memory: SceneMemory) -> None:
-    """End the process, kindly at first, and remove the memory."""
+    """End the process, by a request first, then by signals, and remove the memory."""
     if process.is_alive():
         with contextlib.suppress(OSError):
             link.send("close")

@@ -2,9 +2,9 @@
 
 Open3D holds Python's global lock while it draws and would starve the pipeline's threads, so it lives here, alone.
 
-Why it looks the way it does, measured with Open3D 0.20 and software OpenGL: its newer renderer needs 130 ms a frame and
+Measured with Open3D 0.20 and software OpenGL: its newer renderer needs 130 ms a frame and
 more without a GPU, the legacy one 26 for a body in 640x480; the video as the texture of a board far behind the people
-adds 12 ms. Its 2D image would be cheaper, but is drawn over the bodies. Both views are therefore real 3D.
+adds 12 ms. Its 2D image would be cheaper, but Open3D draws it over the bodies. Both views are therefore 3D scenes.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ FAILED: Final = "failed"
 COMMAND: Final = "command"
 
 KEYS: Final[dict[str, str]] = {"Q": "q", " ": "space", "R": "r", "S": "s"}
-"""Keys that the pipeline hears of, and their names in its events. ``V`` is the window's own: video or free view."""
+"""Keys that are sent to the pipeline, and their names in its events. ``V`` is the window's own: video or free view."""
 
 PAUSE_S: Final = 0.02
-"""The loop looks after mouse, keys and closing at least this often, scene or none."""
+"""The loop handles mouse, keys and closing at least this often, with or without a new scene."""
 
 _BOARD: Final = 40.0  # metres: the video hangs this far away, behind everybody
 _FLOOR: Final = 4.0  # metres of grid around the person
@@ -216,7 +216,7 @@ class Window:
         return False
 
     def _aim(self) -> None:
-        """Video: the eye of the camera, so wide that the picture fills the window. Free: in front and a little above.
+        """Video: the camera's own view, so wide that the image fills the window. Free: in front and a little above.
 
         Bodies lie on the video by construction, since both hang in the camera's own frame; the focal length only
         decides how much of it the window shows. So Open3D's centred, square-pixel camera does for any intrinsics.
@@ -273,7 +273,7 @@ class Window:
                 self._vis.update_geometry(mesh)
 
     def _video_board(self) -> Any:
-        # Without normals, on purpose: Open3D then leaves the picture's colours alone, and would light them otherwise.
+        # Without normals, on purpose: Open3D then leaves the image's colours alone, and would light them otherwise.
         board = self._o3d.geometry.TriangleMesh(
             self._o3d.utility.Vector3dVector(np.zeros((4, 3))),
             self._o3d.utility.Vector3iVector(np.array([[0, 2, 1], [0, 3, 2]], np.int32)),
@@ -285,8 +285,8 @@ class Window:
         return board
 
     def _hang(self, scene: WindowScene) -> None:
-        """Put the scene's picture on the board, and the board where the camera sees it fill the picture."""
-        image = scene.image  # the reader's own copy: it may be written on
+        """Put the scene's image on the board, and the board where it fills the camera's view."""
+        image = scene.image  # a copy: it may be written on
         if scene.text:
             text_line(image, scene.text)
         height, width = image.shape[:2]
@@ -308,7 +308,7 @@ class Window:
         return grid
 
     def _lay(self, centre: NDArray[np.float32]) -> None:
-        """Lay the floor under the feet; its lines stand still in the world, so walking shows."""
+        """Put the floor under the feet; its lines do not move in the world, so that walking can be seen."""
         offset = np.array([-(centre[0] % _STEP), self._ground - centre[1], -(centre[2] % _STEP)])
         self._grid.points = self._o3d.utility.Vector3dVector(self._lines + _STAGE + offset)
         self._vis.update_geometry(self._grid)

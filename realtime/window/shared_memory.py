@@ -2,8 +2,8 @@
 
 A lock in shared memory would stay locked for ever when the process that holds it is killed, so there is none. Each slot
 carries the number of the scene in it twice: written to ``begin`` before the scene and to ``end`` after it. The reader
-copies a slot out and looks again: where either number has changed, the writer came round while it read, and the copy is
-thrown away. With three slots that takes a reader slower than two whole scenes.
+copies a slot and compares the numbers again: where either has changed, the writer has overwritten the slot meanwhile, and
+the copy is thrown away. With three slots this happens only to a reader that is slower than two whole scenes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a slot has room for: an image of ``height`` x ``width`` pixels and ``people`` bodies of ``vertices``."""
+    """The size of a slot."""
 
     vertices: int
+    """Of each body."""
     height: int
+    """Of the image, pixels."""
     width: int
+    """Of the image, pixels."""
     people: int = 6
+    """Most bodies in a scene."""
 
     @property
     def slot(self) -> np.dtype[Any]:
@@ -56,17 +60,18 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowScene:
-    """What the window shows at once.
-
-    ``image`` uint8 (H, W, 3) BGR; ``bodies``: person id, pelvis (3,), vertices (V, 3), float32 metres in the camera
-    frame; ``text`` the line of figures. ``number`` counts scenes from 1.
-    """
+    """All that the window shows at one time."""
 
     number: int
+    """Counts scenes from 1."""
     image: ImageArray
+    """uint8 (H, W, 3) BGR."""
     camera: Camera
+    """Intrinsics of the image, pixels."""
     bodies: tuple[tuple[int, FloatArray, FloatArray], ...]
+    """Person id, pelvis (3,) and vertices (V, 3) of everybody, float32 metres in the camera frame."""
     text: str = ""
+    """The line of figures."""
 
 
 class SceneMemory:
@@ -150,7 +155,7 @@ class SceneMemory:
         """Let go of the memory; its owner also removes it. May be called twice."""
         if self._slots is None:
             return
-        self._newest = self._slots = None  # views must go first: memory that is looked at cannot be closed
+        self._newest = self._slots = None  # views must go first: memory with views cannot be closed
         self._memory.close()
         if self._owner:
             self._memory.unlink()

@@ -112,7 +112,7 @@ class Perfect(CropFlow):
         block = len(pair.flow) // SIZE
         self._truth = pair.flow[block // 2 :: block, block // 2 :: block].copy()
 
-    def _take(self, place: int, crop: ImageArray) -> None: ...
+    def _keep(self, place: int, crop: ImageArray) -> None: ...
 
     def _measure(self, goes_on: bool) -> FloatArray:
         return self._truth

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.arrays import ImageArray
-from realtime.draw.annotated_frame import PicturePainter
+from realtime.draw.annotated_frame import AnnotatedFramePainter
 from realtime.draw.painter import PALETTE, Figures, MeshPainter, colour_of, skeleton, text_line, warm_up
 from realtime.draw.side_view import SideView
 from realtime.records import Keypoints
@@ -145,7 +145,7 @@ def test_whole_picture() -> None:
     frame = noise()
     before = frame.copy()
     some = result(frame, person(BALL, 0), person(BALL + np.array([0.5, 0, 1], np.float32), 1))
-    plain, both = PicturePainter(FACES), PicturePainter(FACES, side_view=True)
+    plain, both = AnnotatedFramePainter(FACES), AnnotatedFramePainter(FACES, side_view=True)
     picture = both.paint(some, Figures(30, 50, 2))
     assert picture.shape == (*both.size(HEIGHT, WIDTH), 3)
     assert picture.shape[1] % 2 == 0

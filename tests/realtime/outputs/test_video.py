@@ -144,7 +144,7 @@ def test_after_close_nothing_happens(tmp_path: Path) -> None:
 def test_another_size_is_refused(tmp_path: Path) -> None:
     with VideoRecorder(tmp_path / "out.mp4") as out:
         out.write(picture(0), 0.0)
-        with pytest.raises(ValueError, match="takes uint8 pictures of"):
+        with pytest.raises(ValueError, match="takes uint8 images of"):
             out.write(picture(1, 32, 32), 0.1)
 
 

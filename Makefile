@@ -11,7 +11,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 OUT := out
 
-.PHONY: demo test simulate rtx readers bench lint app dev clean
+# make faults  break the program in 82 ways and look at what it leaves    make soak MINUTES=30   faults at random
+
+.PHONY: faults soak demo test simulate rtx readers bench lint app dev clean
 
 demo: app
 	@mkdir -p $(OUT)
@@ -49,6 +51,12 @@ $(READERS)/.node: | $(BIN)/python
 	@mkdir -p $(READERS)
 	npm install --silent --no-save --prefix $(READERS) gltf-validator@2.0.0-dev.3.10
 	@touch $@
+
+faults: dev
+	$(BIN)/python -m tests.faults
+
+soak: dev
+	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),30)
 
 bench: app
 	$(BIN)/python -m tools.bench

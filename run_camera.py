@@ -21,6 +21,7 @@ def _stop_at_once(number: int, frame: object) -> None:
 
 if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "motionmesh":
     signal.signal(signal.SIGINT, _stop_at_once)
+    signal.signal(signal.SIGTERM, _stop_at_once)
 
 import logging
 import traceback

@@ -8,6 +8,7 @@ numbers, so neither package is needed. Pickles of Python 2 load too.
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -18,6 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from body.errors import BodyError
+from common.npz import check_declared_sizes
+
+_LARGEST_DENSE_BYTES: Final = 100_000_000
 
 
 class RefusedPickle(pickle.UnpicklingError):
@@ -72,6 +76,8 @@ class SparseColumns(StandIn):
         data, indices, pointers = (np.asarray(self.state[name]) for name in ("data", "indices", "indptr"))
         shape = self.state["_shape"] if "_shape" in self.state else self.state["shape"]
         rows, columns = int(shape[0]), int(shape[1])
+        if not 0 <= rows * columns * max(1, data.dtype.itemsize) <= _LARGEST_DENSE_BYTES:
+            raise ValueError("a sparse matrix that would be huge")
         major = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
         dense: NDArray[Any] = np.zeros((rows, columns), data.dtype)
         # Duplicate entries are summed, as in scipy.
@@ -216,6 +222,7 @@ def read_npz(content: bytes, origin: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            check_declared_sizes(archive.infolist(), len(content))
             for member in archive.namelist():
                 fields[member.removesuffix(".npy")] = _read_npy(archive.read(member), f"{origin} ({member})")
     except BodyError:
@@ -231,6 +238,8 @@ def _read_npy(content: bytes, origin: str) -> Any:
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = header(stream)
     if not dtype.hasobject:
+        if dtype.itemsize * math.prod(shape) > len(content):
+            raise ValueError("an array that says that it is larger than it is")
         return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     objects = np.asarray(unpickle_arrays(stream.read(), origin))
     if shape == () and objects.size == 1:

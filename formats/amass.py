@@ -11,7 +11,6 @@ are. A motion recorded with a licensed SMPL has SMPL's.
 from __future__ import annotations
 
 import io
-import zipfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,13 +18,15 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from body.model import BodyArrays
-from common.arrays import AnyArray
 from common.errors import UserError, one_line
+from common.npz import ERRORS as NPZ_ERRORS
+from common.npz import read_npz
 from formats.axes import Z_UP
 from formats.skeleton import rest_joints
 from formats.tracks import Track
 
 _BODY: Final = 22
+_READ: Final = frozenset(("poses", "root_orient", "pose_body", "trans", "betas", "mocap_framerate", "mocap_frame_rate"))
 """Joints that SMPL and SMPL+H share, in the same order: all but the hands."""
 _COLUMNS, _BETAS, _DMPLS = 156, 16, 8
 
@@ -62,8 +63,7 @@ def from_amass(path: Path, arrays: BodyArrays) -> tuple[Track, float]:
     `UserError` for a file that is something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            found: dict[str, AnyArray] = {name: archive[name] for name in archive.files if name != "gender"}
+        found = read_npz(path, _READ)
         poses = found["poses"] if "poses" in found else np.concatenate([found["root_orient"], found["pose_body"]], 1)
         rate = float(found["mocap_framerate"] if "mocap_framerate" in found else found["mocap_frame_rate"])
         trans, betas = np.asarray(found["trans"], np.float64), np.asarray(found["betas"], np.float64).ravel()
@@ -72,7 +72,7 @@ def from_amass(path: Path, arrays: BodyArrays) -> tuple[Track, float]:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except KeyError as error:
         raise UserError(f"{path} is no AMASS file: it lacks {error.args[0]}") from None
-    except (ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (AttributeError, *NPZ_ERRORS) as error:
         raise UserError(f"{path} is damaged or no AMASS file ({one_line(error)})") from None
     if poses.ndim != 2 or poses.shape[1] < 3 * _BODY or trans.shape != (len(poses), 3) or not len(poses):
         raise UserError(f"{path} is no AMASS file: poses {poses.shape} and trans {trans.shape} do not fit")

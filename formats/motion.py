@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,6 +16,10 @@ from body.model import DATA, BodyArrays, load_body
 from common.arrays import AnyArray, BoolArray, FloatArray, Int64Array
 from common.errors import UserError
 from common.files import write_atomically
+from common.npz import ERRORS as NPZ_ERRORS
+from common.npz import read_npz
+
+_LOG = logging.getLogger(__name__)
 
 VERSION = 2
 """What is written. Version 1 lacks everything in `WORLD_SHAPES` and `MORE_SHAPES`; both are read."""
@@ -143,16 +147,13 @@ def load_motion(path: str | Path) -> Motion:
     """
     path = Path(path)
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):  # an .npy file gives the array itself
-            raise UserError(f"{path} is no motion file: it holds a single array")
-        with loaded as archive:
-            arrays = {field.name: archive[field.name] for field in fields(Motion) if field.name in archive.files}
+        arrays = read_npz(path, {field.name for field in fields(Motion)})
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except NPZ_ERRORS as error:
         raise UserError(f"{path} is damaged or no motion file ({' '.join(str(error).split())})") from None
     _validate(arrays, path)
+    arrays = _without_absurd_rows(arrays, path)
     scalars: dict[str, Any] = {
         "fps": float(arrays["fps"]),
         "source": str(arrays["source"]),
@@ -161,6 +162,19 @@ def load_motion(path: str | Path) -> Motion:
     }
     everything: dict[str, Any] = {**arrays, **scalars}
     return Motion(**everything)
+
+
+def _without_absurd_rows(arrays: dict[str, AnyArray], path: Path) -> dict[str, AnyArray]:
+    """``arrays`` without the rows that say where somebody is with numbers that are not finite, and a warning about them."""
+    sound = np.ones(len(arrays["frame"]), np.bool_)
+    for name in ("joints_m", "global_orient", "body_pose", "betas", "transl"):
+        sound &= np.isfinite(arrays[name]).reshape(len(sound), -1).all(1)
+    bad = (arrays["person"] >= 0) & ~sound
+    if not bad.any():
+        return arrays
+    _LOG.warning(f"{path}: {bad.sum()} rows hold numbers that are not finite, and are left out")
+    return {name: array[~bad] if array.ndim and len(array) == len(bad) and name != "camera_matrix" else array
+            for name, array in arrays.items()}  # fmt: skip
 
 
 def body_of(motion: Motion, path: Path | None = None) -> BodyArrays:

@@ -34,7 +34,7 @@ class Journal:
     def __init__(self, path: Path, about: Mapping[str, AnyArray]) -> None:
         self.path = path
         head = json.dumps({name: np.asarray(value).tolist() for name, value in about.items()}).encode()
-        self._file: IO[bytes] = path.open("xb", buffering=0)
+        self._file: IO[bytes] = path.open("x+b", buffering=0)
         self._good = 0
         self._put(MAGIC + struct.pack("<I", len(head)) + head)
 
@@ -43,9 +43,12 @@ class Journal:
         data = rows.tobytes()
         self._put(_COUNTS.pack(len(rows), zlib.crc32(data)) + data)
 
-    def close(self) -> None:
-        """Stop writing; the file stays."""
-        self._file.close()
+    def close(self) -> AnyArray:
+        """Stop writing; the file stays. Returns all that was written, also where somebody has removed the file meanwhile."""
+        with self._file as file:
+            file.seek(len(MAGIC))
+            file.seek(int.from_bytes(file.read(4), "little"), os.SEEK_CUR)
+            return _read_rows(file, self._good)
 
     def _put(self, data: bytes) -> None:
         written = 0

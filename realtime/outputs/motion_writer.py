@@ -20,7 +20,7 @@ from common.camera import Camera
 from common.errors import UserError
 from common.files import check_writable, reason_of
 from formats.motion import ROW, ROW_SHAPES, VERSION, save_motion
-from realtime.outputs.journal import SUFFIX, Journal, read_journal
+from realtime.outputs.journal import SUFFIX, Journal
 from realtime.records import Result
 
 _LOG = logging.getLogger(__name__)
@@ -117,15 +117,14 @@ class MotionWriter:
                 save_motion(other, arrays)
                 self._discard_journal()
                 raise UserError(f"{why}: the motion is in {other.absolute()} instead")
-        if self._journal is not None and not self._kept:
+        if self._journal is not None and self._journal.path.exists() and not self._kept:
             raise UserError(f"{why}: free space, then python -m tools.rescue {self._journal.path}")
         raise UserError(f"{why}, nor anywhere else: the motion is lost")
 
     def _all_rows(self) -> AnyArray:
         written = np.zeros(0, ROW)
         if self._journal is not None:
-            self._journal.close()
-            written, _ = read_journal(self._journal.path)
+            written = self._journal.close()
         return np.concatenate([written, *self._kept])
 
     def _flush(self) -> None:

@@ -54,6 +54,9 @@ class FaultyEngine(Engine):
         bad = {"nan": np.nan, "huge": 1e30}.get(fault.kind)
         return answer if bad is None else {name: np.full_like(array, bad) for name, array in answer.items()}
 
+    def warm_up(self) -> None:
+        self._engine.warm_up()  # not one of the calls that count
+
     def close(self) -> None:
         self._engine.close()
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -184,3 +185,18 @@ def test_rescue_says_what_it_cannot_do(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
         assert says in done.stderr
+
+
+def test_a_folder_that_is_removed_meanwhile_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, here = tmp_path / "gone", tmp_path / "here"
+    gone.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    out = writer(gone / "m.npz")
+    for sequence in range(20):
+        out.write(result(sequence))
+    shutil.rmtree(gone)
+    out.write(result(20))
+    with pytest.raises(UserError, match="instead"):
+        out.close()
+    assert list(load_motion(here / "m.npz").frame) == list(range(21))

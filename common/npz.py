@@ -1,0 +1,87 @@
+"""Reading .npz files of strangers: no pickles, and no more memory than a file of that size may take."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import IO, Any, Final
+
+import numpy as np
+
+from common.arrays import AnyArray
+
+SMALL_BYTES: Final = 150_000_000
+"""What any file may hold when it is unpacked."""
+LARGEST_RATIO: Final = 20
+"""And how many times its own size a larger one may: arrays of motion pack to a half or a third."""
+_ONE_ARRAY: Final = b"\x93NUMPY"
+ERRORS: Final = (
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    RuntimeError,  # encrypted entries; its child NotImplementedError: unknown compression
+    MemoryError,
+    SyntaxError,  # numpy reads a small Python expression from each entry
+    tokenize.TokenError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What `read_npz` raises for a damaged or hostile file, besides ``OSError`` for one that cannot be read."""
+
+
+def read_npz(source: Path | bytes, wanted: Collection[str] | None = None) -> dict[str, AnyArray]:
+    """The arrays of an .npz file, those named in ``wanted`` alone where that is given.
+
+    Nothing is unpacked of a file whose declared sizes are out of proportion, and no array that declares another size than
+    its entry has. Raises one of `ERRORS`, with a message for the user, and ``OSError``.
+    """
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    stream: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+    with stream, _archive(stream) as archive:
+        entries = archive.infolist()
+        check_declared_sizes(entries, size)
+        names = {entry.filename.removesuffix(".npy"): entry for entry in entries}
+        arrays: dict[str, AnyArray] = {}
+        for name, entry in names.items():
+            if wanted is None or name in wanted:
+                with archive.open(entry) as file:
+                    arrays[name] = _read_array(file, entry, name)
+    return arrays
+
+
+def _archive(stream: IO[bytes]) -> zipfile.ZipFile:
+    if stream.read(len(_ONE_ARRAY)) == _ONE_ARRAY:
+        raise ValueError("it holds a single array")
+    return zipfile.ZipFile(stream)
+
+
+def check_declared_sizes(entries: Collection[zipfile.ZipInfo], file_bytes: int) -> None:
+    """Raise ValueError where the ``entries`` of a zip file of ``file_bytes`` unpack to more than a file of that size may."""
+    declared = sum(entry.file_size for entry in entries)
+    if declared > max(SMALL_BYTES, LARGEST_RATIO * file_bytes):
+        raise ValueError(f"it would take {declared / 1e6:.0f} MB when unpacked, out of proportion to its size")
+
+
+def _read_array(file: IO[bytes], entry: zipfile.ZipInfo, name: str) -> AnyArray:
+    version = np.lib.format.read_magic(file)
+    header: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, in_columns, dtype = header(file)
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds Python objects, which are not read from files")
+    count = 1
+    for length in shape:
+        count *= length
+    if count < 0 or count * dtype.itemsize > entry.file_size:
+        raise ValueError(f"{name} says that it is larger than it is")
+    data = file.read(count * dtype.itemsize)
+    if len(data) != count * dtype.itemsize:
+        raise ValueError(f"{name} is cut short")
+    array: AnyArray = np.frombuffer(bytearray(data), dtype).reshape(shape, order="F" if in_columns else "C")
+    return array

@@ -79,7 +79,8 @@ def pose_errors(
     """The errors of one person in every frame of a recording; the mean of the known points in each.
 
     Args:
-        predicted, truth: (T, K, 3) metres, in frames of reference that differ by a translation at most.
+        predicted: (T, K, 3) metres.
+        truth: (T, K, 3) metres, in a frame of reference that differs from that of ``predicted`` by a translation at most.
         known: (T, K), the points that both have; the others may be NaN.
         root: the points whose middle is the root. Without all of them a frame has only ``pa``.
         fps: frames a second. An acceleration needs three neighbouring frames.

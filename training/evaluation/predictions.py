@@ -36,6 +36,7 @@ def rows_of_people(
         frames: (T,) indices of frames in the source.
         points: (P, T, K, 2) where points of the people truly are, image pixels; NaN where not known.
         columns: the K of the 17 COCO keypoints, or with ``of_joints`` of the 24 joints, that ``points`` are.
+        of_joints: compare with the motion's joints instead of its detected keypoints.
         near: how far off a person's points may be, in the mean, over his size.
 
     Returns:

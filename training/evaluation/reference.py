@@ -188,11 +188,14 @@ def uncertainty_of(off: DoubleArray) -> DoubleArray:
 def compare(
     reference: Reference, camera: int, motion: Motion, points: Points = "joints", body: Path | None = None
 ) -> Comparison:
-    """Score a motion that was estimated from the pictures of one ``camera`` of the reference.
+    """Score a motion that was estimated from the video of one camera of the reference.
 
-    Where several people were found, the one is scored whose keypoints lie nearest to the reference's in the picture.
+    Where several people were found, the one is scored whose keypoints lie nearest to the reference's in the image.
 
     Args:
+        reference: what several cameras measured.
+        camera: number of the camera that the motion was estimated from.
+        motion: the saved motion.
         points: compare SMPL's ``joints``, or the ``coco`` keypoints of the posed surface, face included.
         body: the file of the body that the motion was made with, where it is not one that ships; for ``coco`` only.
 

@@ -69,6 +69,7 @@ class SyntheticScores:
     orientation_deg: float
 
     def as_dict(self) -> dict[str, float]:
+        """The numbers by their names."""
         return asdict(self)
 
     def __str__(self) -> str:

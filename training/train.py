@@ -354,7 +354,7 @@ def main(
     compiled: Annotated[
         bool,
         typer.Option(
-            "--compile", help="compile the geometry first (minutes, needs a C++ compiler); then a fifth faster"
+            "--compile", help="compile the geometry first (minutes, needs a C++ compiler)"
         ),
     ] = False,
 ) -> None:

@@ -353,9 +353,7 @@ def main(
     threads: Annotated[int, typer.Option(help="CPU threads (0: all)")] = 0,
     compiled: Annotated[
         bool,
-        typer.Option(
-            "--compile", help="compile the geometry first (minutes, needs a C++ compiler)"
-        ),
+        typer.Option("--compile", help="compile the geometry first (minutes, needs a C++ compiler)"),
     ] = False,
 ) -> None:
     """Train a regressor; goes on from the run's checkpoint where there is one."""

@@ -330,11 +330,13 @@ class Lifter(nn.Module):
             state = torch.cat([kept, shape, packed], 1)
         else:
             betas, deviation, _ = self.shape(inner, torch.zeros_like(seen.dt)[..., None], shape)
-        start, stop = answered or (0, length)
-        known, betas, deviation, turn, rays = (
-            part[:, start:stop] for part in (known, betas, deviation, turn, track.rays)
-        )
-        local, weight, size = (part[:, start:stop].flatten(0, 1) for part in sight)
+        rays = track.rays
+        if answered is not None:
+            part = slice(*answered)
+            length = answered[1] - answered[0]
+            known, betas, deviation, turn, rays = (x[:, part] for x in (known, betas, deviation, turn, rays))
+            sight = Sight(*(x[:, part] for x in sight))
+        local, weight, size = (x.flatten(0, 1) for x in sight)
         sight = Sight(local.permute(1, 2, 0).contiguous(), weight.T.contiguous(), size)
         flat = known.flatten(0, 1)
         said = self.head(nn.functional.gelu(self.merge(flat))).float()
@@ -345,7 +347,7 @@ class Lifter(nn.Module):
         up = (turn * up[:, None]).sum(-1)
         flat_parts = (rotations, pelvis, joint_error, contact, up, up_error[:, 0], velocity)
         rotations, pelvis, joint_error, contact, up, up_error, velocity = (
-            part.reshape(batch, stop - start, *part.shape[1:]) for part in flat_parts
+            x.reshape(batch, length, *x.shape[1:]) for x in flat_parts
         )
         return Lifted(rotations, betas, pelvis, rays, joint_error, contact, deviation, up, up_error, velocity, state)
 

@@ -20,13 +20,14 @@ from realtime.networks import EngineOpener
 @dataclass
 class Fault:
     """What goes wrong: ``kind`` is nan, huge, raise, crash, hang or slow; from call ``at`` to call ``until`` of every network
-    whose name contains ``model``. A hanging call ends when ``release`` is set."""
+    whose name contains ``model``. A hanging call ends when ``release`` is set; ``reached`` is set when the fault begins."""
 
     model: str
     kind: str
     at: int
     until: int = 10**9
     release: threading.Event = field(default_factory=threading.Event)
+    reached: threading.Event = field(default_factory=threading.Event)
 
 
 class FaultyEngine(Engine):
@@ -43,6 +44,7 @@ class FaultyEngine(Engine):
         fault = self._fault
         if not fault.at <= self.calls <= fault.until:
             return self._engine.infer(feeds)
+        fault.reached.set()
         actions: dict[str, Callable[[], object]] = {
             "raise": self._refuse,
             "crash": self._crash,

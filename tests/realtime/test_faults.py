@@ -28,9 +28,7 @@ CLIP = Path(__file__).parents[2] / "assets" / "synthetic_walk.mp4"
 
 
 def session_with(fault: Fault, tmp_path: Path, **more: object) -> Session:
-    outputs: dict[str, object] = {
-        name: tmp_path / f"out.{ending}" for name, ending in (("save", "npz"), ("report", "json"))
-    }
+    outputs: dict[str, object] = {"save": (tmp_path / "out.npz",), "report": tmp_path / "out.json"}
     options: dict[str, object] = {"source": str(CLIP), "view": "none", "frames": 40, **outputs, **more}
     return Session(Options(**options), opener=opener(fault))  # type: ignore[arg-type]
 
@@ -44,7 +42,7 @@ def test_an_answer_that_cannot_be_ends_nobody(tmp_path: Path, remarks: Remarks, 
     motion = load_motion(tmp_path / "out.npz")
     seen = motion.person >= 0
     assert np.isfinite(motion.transl[seen]).all()
-    assert 36 <= seen.sum() < 40
+    assert 36 <= seen.sum() <= 40  # keypoints that cannot be are looked for again in the same frame
     assert seen[-10:].all(), "found again"
     assert json.loads((tmp_path / "out.json").read_text())["bad_answers"] == 2
 
@@ -65,6 +63,7 @@ def test_a_stage_that_hangs_is_named_and_left(
     session = session_with(fault, tmp_path, record=tmp_path / "out.mp4")
 
     def stop() -> None:
+        fault.reached.wait()  # a slow machine may be silent for half a second before
         while not any("has not answered" in line for line in remarks):
             time.sleep(0.05)
         session.interrupt()

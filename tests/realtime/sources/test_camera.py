@@ -56,7 +56,7 @@ class FakeCapture:
 
     def retrieve(self, image: ImageArray | None = None) -> tuple[bool, ImageArray]:
         made = picture((self.count - 1) % 256, *self.size)
-        if image is not None:
+        if image is not None and image.shape == made.shape:  # OpenCV makes a new array where sizes differ
             np.copyto(image, made)
             made = image
         return True, made

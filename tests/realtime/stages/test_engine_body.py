@@ -103,7 +103,11 @@ def test_memory_that_is_full_is_given_back(fake_gpu: FakeGpu, arrays: BodyArrays
 
 
 def run(engine: str, path: Path) -> tuple[np.ndarray, list[Engine]]:
-    session = Session(Options(source=str(CLIP), view="none", engine=engine, save=(path,), frames=4, flow="dis"))
+    # float32 on both sides: on a GPU the default is float16, which moves joints by some tenths of a millimetre.
+    options = Options(
+        source=str(CLIP), view="none", engine=engine, save=(path,), frames=4, flow="dis", precision="fp32"
+    )
+    session = Session(options)
     assert session.run().meshes == 4
     with np.load(path, allow_pickle=False) as data:
         return data["joints_m"], session.networks.engines

@@ -65,10 +65,10 @@ def test_a_first_run_is_in_float16_and_hardly_another(
     found = motion("tensorrt", tmp_path / "trt.npz", "dis", 20, "auto")
     built = sorted(line.split(":")[0] for line in remarks if line.startswith("built "))
     assert built == [
-        "built blazepose-detector in fp16",
         "built body in fp32",
         "built motion in fp16",
         "built movenet-lightning in fp16",
+        "built movenet-multipose in fp16",
     ]
     gap = np.linalg.norm(found["joints_m"] - expected["joints_m"], axis=-1)
     assert 0 < gap.mean() < 0.01

@@ -46,7 +46,7 @@ class ProcessGroup:
 
 
 def init_distributed() -> ProcessGroup:
-    """The crew that torchrun started this process in (NCCL where there are GPUs, else gloo), or a crew of one."""
+    """The process group that torchrun started this process in (NCCL where there are GPUs, else gloo), or a group of one."""
     cuda = torch.cuda.is_available()
     size = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))

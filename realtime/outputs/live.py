@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -53,11 +54,12 @@ class Sender(Protocol):
     ) -> None: ...
 
 
-class _Closing:
+class ClosingSender(ABC):
     """A sender that is closed at the end of a ``with`` block."""
 
+    @abstractmethod
     def close(self) -> None:
-        raise NotImplementedError
+        """See `Sender.close`."""
 
     def __enter__(self) -> Any:
         return self
@@ -139,7 +141,7 @@ def _person_of(body: BodyEstimate, camera: Camera) -> dict[str, Any]:
     }
 
 
-class _Datagrams(_Closing):
+class _Datagrams(ClosingSender):
     """A UDP socket that never waits: what the system has no room for is not sent."""
 
     def __init__(self, address: tuple[socket.AddressFamily, Any]) -> None:

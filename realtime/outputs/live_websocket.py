@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from common.errors import UserError
 from formats.json_lines import line_of
-from realtime.outputs.live import _Closing, frame_message
+from realtime.outputs.live import ClosingSender, frame_message
 from realtime.records import Result
 
 logging.getLogger("websockets").addHandler(logging.NullHandler())
@@ -39,7 +39,7 @@ class _Client:
         self.fresh = asyncio.Event()
 
 
-class WebSocketSender(_Closing):
+class WebSocketSender(ClosingSender):
     """Listens on ``host:port`` in a thread of its own. A client gets ``header`` first, then one message a frame; one that
     reads too slowly gets fewer frames, and delays no other.
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -66,4 +67,4 @@ def test_kernels_load_for_a_user_who_can_write_nothing(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    shutil.rmtree("/tmp/motionmesh-65534", ignore_errors=True)
+    shutil.rmtree(Path(tempfile.gettempdir()) / "motionmesh-65534", ignore_errors=True)

@@ -108,7 +108,7 @@ class MotionWindow:
     dt: Tensor
 
 
-def _smooth_noise(batch: int, times: Tensor, channels: int, period: float, generator: torch.Generator) -> Tensor:
+def smooth_noise(batch: int, times: Tensor, channels: int, period: float, generator: torch.Generator) -> Tensor:
     """Unit-variance noise (B, T, channels) that changes over about ``period`` seconds at ``times`` (B, T)."""
     where = generator.device
     phase = torch.rand(batch, 1, 3, channels, generator=generator, device=where) * (2 * torch.pi)
@@ -236,7 +236,7 @@ class MotionBank:
         """Turn every joint but hinges and the root by a random constant and slow random turns."""
         batch, length = times.shape
         size = q.new_tensor([_OFFSET_SIZES.get(name.split("_")[-1], 0.0) for name in JOINT_NAMES]) * degrees
-        slow = _smooth_noise(batch, times, 72, 2.0, self.generator).reshape(batch, length, 24, 3) * 0.6
+        slow = smooth_noise(batch, times, 72, 2.0, self.generator).reshape(batch, length, 24, 3) * 0.6
         fixed = self._normal(batch, 1, 24, 3) * 0.8
         offset = torch.deg2rad((slow + fixed) * size[:, None])
         return roma.quat_product(q, roma.rotvec_to_unitquat(offset))
@@ -283,7 +283,7 @@ class MotionBank:
         batch = len(times)
         centre = self._uniform(batch, 1, low=low, high=high)
         sweep = self._uniform(batch, 1, high=0.35) * (high - low)
-        wave = _smooth_noise(batch, times, 1, period, self.generator)[..., 0]
+        wave = smooth_noise(batch, times, 1, period, self.generator)[..., 0]
         return torch.deg2rad((centre + sweep * wave).clamp(low, high))
 
     def _free_arm(self, times: Tensor, side: float) -> Tensor:
@@ -322,7 +322,7 @@ class MotionBank:
         batch = len(times)
 
         def angle(low: float, high: float) -> Tensor:
-            drift = _smooth_noise(batch, times, 1, 4.0, self.generator)[..., 0] * 2.0
+            drift = smooth_noise(batch, times, 1, 4.0, self.generator)[..., 0] * 2.0
             return torch.deg2rad(self._uniform(batch, 1, low=low, high=high) + drift)
 
         outward = side * angle(-6, 25)

@@ -8,7 +8,7 @@ import roma
 import torch
 from torch import Tensor
 
-from training.motion.bank import MotionWindow, _smooth_noise
+from training.motion.bank import MotionWindow, smooth_noise
 
 _TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # world y up, facing +z ▶ camera y down, z forward
 _SIZES = torch.tensor([[640.0, 480.0], [1280.0, 720.0], [1920.0, 1080.0], [480.0, 640.0], [720.0, 1280.0]])
@@ -82,14 +82,14 @@ def draw_views(window: MotionWindow, generator: torch.Generator) -> Views:
     # Half of the cameras follow the person; the rest stand still and the person walks through the picture.
     ground = torch.tensor([1.0, 0.0, 1.0]) * (uniform(batch) < 0.5).float()[:, None]
     path = path * (1 - ground[:, None])
-    path = path + _smooth_noise(batch, times, 3, 3.0, generator) * 0.03
+    path = path + smooth_noise(batch, times, 3, 3.0, generator) * 0.03
     up = torch.stack([zero, focus, zero], -1)[:, None]
     pelvis = torch.einsum("bij,btj->bti", still, path - up) + aim[:, None]
 
     shake = torch.where(uniform(batch) < 0.4, torch.exp(normal(batch) * 0.8) * 0.01, zero)
     pan = torch.where(uniform(batch) < 0.2, torch.exp(normal(batch) * 0.5) * 0.06, zero)
-    motion = _smooth_noise(batch, times, 3, 0.6, generator) * shake[:, None, None]
-    motion = motion + _smooth_noise(batch, times, 3, 4.0, generator) * pan[:, None, None]
+    motion = smooth_noise(batch, times, 3, 0.6, generator) * shake[:, None, None]
+    motion = motion + smooth_noise(batch, times, 3, 4.0, generator) * pan[:, None, None]
     moving = roma.rotvec_to_rotmat(motion)
     rotation = moving @ still[:, None]
     pelvis = (moving @ pelvis[..., None])[..., 0]

@@ -143,6 +143,18 @@ class BodyEstimate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class WorldFrame:
+    """Where the camera of one frame is in the world: y up, right-handed, metres, the floor at y = 0."""
+
+    world_from_camera: FloatArray
+    """float32 (4, 4) rigid transform: takes a point of the camera frame to the world frame."""
+    up_sigma: float
+    """Standard deviation of the vertical's direction, radians."""
+    floor_sigma: float
+    """Standard deviation of the floor's height, metres; infinite where no foot has shown where the floor is."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Result:
     """All that is known of one frame."""
 
@@ -157,3 +169,5 @@ class Result:
     latency."""
     flows: tuple[Flow, ...] = field(default=())
     """The flow of everybody who was followed; empty without flow and in the first frame."""
+    world: WorldFrame | None = None
+    """None until something is known of the vertical."""

@@ -15,20 +15,8 @@ from body.joints import COCO_EDGES
 from common.arrays import FloatArray, ImageArray
 from common.camera import Camera
 from realtime.draw.raster import Rasteriser
+from realtime.draw.suit import PALETTE, Colour, colour_of
 from realtime.records import BodyEstimate, Keypoints, Result
-
-Colour = tuple[int, int, int]
-"""Blue, green, red, each 0..255."""
-
-PALETTE: Final[tuple[Colour, ...]] = (
-    (236, 204, 128),  # light teal
-    (128, 156, 246),  # coral
-    (148, 220, 170),  # mint
-    (238, 170, 196),  # lavender
-    (120, 204, 246),  # amber
-    (196, 148, 240),  # rose
-)
-"""Surface colours of persons 0, 1, 2 ..., then round again."""
 
 LEFT_COLOUR: Final[Colour] = (90, 200, 255)
 RIGHT_COLOUR: Final[Colour] = (255, 200, 90)
@@ -36,11 +24,6 @@ MIDDLE_COLOUR: Final[Colour] = (235, 235, 235)
 
 _SHIFT: Final = 4  # OpenCV draws at 1/16 of a pixel
 _FAR: Final = 1 << 14  # beyond this many pixels OpenCV's fixed point would overflow
-
-
-def colour_of(person: int) -> Colour:
-    """The colour of a person, the same in every view."""
-    return PALETTE[person % len(PALETTE)]
 
 
 @dataclass(frozen=True, slots=True)

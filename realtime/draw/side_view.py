@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from common.arrays import FloatArray, ImageArray
 from common.camera import Camera
-from realtime.draw.painter import colour_of
 from realtime.draw.raster import Rasteriser
+from realtime.draw.suit import colour_of
 from realtime.records import BodyEstimate
 
 DISTANCE: Final = 5.0

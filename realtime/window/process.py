@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.camera import Camera
-from realtime.draw.painter import colour_of, text_line
+from realtime.draw.painter import text_line
+from realtime.draw.suit import colour_of
 from realtime.window.shared_memory import Layout, SceneMemory, WindowScene
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ import pytest
 
 from common.arrays import ImageArray
 from realtime.draw.annotated_frame import AnnotatedFramePainter
-from realtime.draw.painter import PALETTE, Figures, MeshPainter, colour_of, skeleton, text_line, warm_up
+from realtime.draw.painter import Figures, MeshPainter, skeleton, text_line, warm_up
 from realtime.draw.side_view import SideView
+from realtime.draw.suit import PALETTE, colour_of
 from realtime.records import Keypoints
 from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, person, result, sphere
 
@@ -57,7 +58,7 @@ def test_the_nearer_person_hides_the_other(order: tuple[int, int]) -> None:
     painter.paint_people(alone, [near], CAMERA)
     np.testing.assert_array_equal(both[MIDDLE], alone[MIDDLE])
     blue, _, red = both[MIDDLE].astype(int)
-    assert blue > red  # person 0 is teal, person 1 coral
+    assert blue > red  # person 0 is blue, person 1 coral
 
 
 def test_people_differ_in_colour() -> None:

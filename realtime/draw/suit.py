@@ -1,0 +1,119 @@
+"""A plain suit for a body: which part of its surface is shirt, trousers, shoes or skin, and the colours of each.
+
+Everything is derived from the body model itself, its joints and skinning weights, so that a user's licensed SMPL gets
+its suit too. Only drawing uses it: the estimated body is never changed.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from body.joints import JOINT_NAMES
+from body.model import BodyArrays
+from common.arrays import DoubleArray, FloatArray
+
+Colour = tuple[int, int, int]
+"""Blue, green, red, each 0..255."""
+
+PALETTE: Final[tuple[Colour, ...]] = (
+    (176, 128, 40),  # blue
+    (66, 96, 214),  # coral
+    (96, 148, 60),  # green
+    (168, 92, 140),  # violet
+    (52, 152, 216),  # amber
+    (128, 84, 196),  # rose
+)
+"""Shirts of persons 0, 1, 2 ..., then round again: the one hue of a person."""
+
+SKIN: Final[Colour] = (172, 188, 208)
+"""A mannequin's, not a person's: pale and the same for everybody."""
+
+_SLEEVE: Final = 0.62  # of the upper arm is covered
+_WAIST: Final = 0.35  # of the way from the pelvis to the lowest joint of the spine
+_COLLAR_M: Final = -0.005  # metres along the neck, from its joint
+_CUFF: Final = 0.93  # of the shank is covered
+_EDGE_M: Final = 0.008  # half of the width of a seam, metres: about the length of a triangle's side
+
+
+class Part(IntEnum):
+    """What a piece of the surface is; the columns of `suit_shares`."""
+
+    SKIN = 0
+    SHIRT = 1
+    TROUSERS = 2
+    SHOES = 3
+
+
+def colour_of(person: int) -> Colour:
+    """The colour of a person, the same in every view."""
+    return PALETTE[person % len(PALETTE)]
+
+
+def part_colours(person: int) -> NDArray[np.uint8]:
+    """(4, 3) uint8 BGR in the order of `Part`: skin, shirt, trousers and shoes of a person."""
+    shirt = np.array(colour_of(person), np.float64)
+    trousers = 0.30 * shirt + np.array([48, 44, 42])
+    shoes = 0.12 * shirt + np.array([34, 33, 33])
+    return np.asarray(np.round(np.stack([np.array(SKIN, np.float64), shirt, trousers, shoes])), np.uint8)
+
+
+def suit_shares(body: BodyArrays) -> FloatArray:
+    """(V, 4) float32 0..1, rows sum to 1: how much of each vertex of ``body`` is which `Part`.
+
+    Seams are planes across the bones of the rest pose: sleeves end on the upper arms, the shirt at the waist, trousers over
+    the ankles. Vertices within a few millimetres of a seam belong to both sides, which keeps it smooth between vertices.
+    """
+    rest = body.v_template.astype(np.float64)
+    joints = body.joint_regressor.astype(np.float64) @ rest
+    ratio = {"sleeve": _SLEEVE, "waist": _WAIST, "cuff": _CUFF}
+    arm = np.maximum(_weight(body, "left", _ARM), _weight(body, "right", _ARM))
+    foot = np.minimum(
+        *(_beyond(rest, joints, f"{side}_knee", f"{side}_ankle", ratio["cuff"]) for side in ("left", "right"))
+    )
+    sleeves = np.maximum(
+        *(_beyond(rest, joints, f"{side}_shoulder", f"{side}_elbow", ratio["sleeve"]) for side in ("left", "right"))
+    )
+    is_arm = arm > 0.5
+    neck = _beyond(rest, joints, "neck", "head", 0.0) - _COLLAR_M
+    above_waist = _beyond(rest, joints, "pelvis", "spine1", ratio["waist"])
+    # Metres past each seam, positive outside of the cloth; arms hang at the height of the neck but are none of it.
+    bare = np.where(is_arm, sleeves, np.where(_weight(body, "", ("neck", "head")) > 0.02, neck, -1.0))
+    shoe = np.where(is_arm, -1.0, foot)
+    trouser = np.where(is_arm, -1.0, -above_waist)
+    shares = np.zeros((len(rest), len(Part)))
+    shares[:, Part.SKIN] = _ramp(bare)
+    shares[:, Part.SHOES] = _ramp(shoe)
+    shares[:, Part.TROUSERS] = _ramp(trouser) * (1 - shares[:, Part.SHOES])
+    shares[:, Part.SHIRT] = 1
+    shares[:, Part.SHIRT] = np.maximum(1 - shares.sum(1) + shares[:, Part.SHIRT], 0)
+    return np.asarray(shares / shares.sum(1, keepdims=True), np.float32)
+
+
+def suit_colours(body: BodyArrays, person: int = 0) -> NDArray[np.uint8]:
+    """(V, 3) uint8 BGR: the colour of every vertex of ``body`` when ``person`` wears the suit. Compute it once a person."""
+    return np.asarray(np.round(suit_shares(body) @ part_colours(person).astype(np.float32)), np.uint8)
+
+
+_ARM: Final = ("shoulder", "elbow", "wrist", "hand")
+
+
+def _weight(body: BodyArrays, side: str, names: tuple[str, ...]) -> FloatArray:
+    """(V,) how much joints ``names`` (of a ``side``) move each vertex, 0..1."""
+    columns = [JOINT_NAMES.index(f"{side}_{name}" if side else name) for name in names]
+    return np.asarray(body.weights[:, columns].sum(1), np.float32)
+
+
+def _beyond(rest: DoubleArray, joints: DoubleArray, start: str, end: str, ratio: float) -> DoubleArray:
+    """(V,) metres by which vertices lie past the plane across the bone ``start`` to ``end`` at ``ratio`` of its length."""
+    first, last = joints[JOINT_NAMES.index(start)], joints[JOINT_NAMES.index(end)]
+    along = (last - first) / np.linalg.norm(last - first)
+    return np.asarray((rest - first - ratio * (last - first)) @ along, np.float64)
+
+
+def _ramp(past: DoubleArray) -> DoubleArray:
+    """0 before a seam, 1 after it, a straight line in between."""
+    return np.clip(0.5 + past / (2 * _EDGE_M), 0, 1)

@@ -31,12 +31,12 @@ class Options:
     Raises `common.errors.UserError` for a number outside of its limits.
     """
 
-    source: str = option("0", "Camera number, /dev path, video file, URL, folder of pictures, or 'demo'.", group=SOURCE)
+    source: str = option("0", "Camera number, /dev path, video file, URL, folder of images, or 'demo'.", group=SOURCE)
     width: int | None = option(None, "Ask the camera for frames of this width, pixels.", group=SOURCE, low=16)
     height: int | None = option(None, "Ask the camera for frames of this height, pixels.", group=SOURCE, low=16)
     fps: float | None = option(
         None,
-        "Ask the camera for this frame rate, frames/s; for a folder of pictures or a slow-motion video, the rate they "
+        "Ask the camera for this frame rate, frames/s; for a folder of images or a slow-motion video, the rate they "
         "were taken at.",
         group=SOURCE,
         low=1,

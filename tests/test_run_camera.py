@@ -52,7 +52,7 @@ def test_a_walk_becomes_a_video_a_motion_and_a_report(tmp_path: Path) -> None:
     joints = data["joints_m"][10:]
     assert (joints[:, 15, 1] < joints[:, 0, 1] - 0.4).all(), "the head is above the pelvis"
     assert (joints[:, 7, 1] > joints[:, 0, 1] + 0.6).all(), "the ankles are below it"
-    assert (joints[:, 16, 0] > joints[:, 17, 0]).all(), "the left shoulder is on the picture's right"
+    assert (joints[:, 16, 0] > joints[:, 17, 0]).all(), "the left shoulder is on the frame's right"
     assert abs(np.median(joints[:, 0, 2]) - 3.6) < 0.7
     np.testing.assert_allclose(data["transl"], data["joints_m"][:, 0], atol=1e-3)
     numbers = json.loads(report.read_text())
@@ -78,11 +78,11 @@ def test_the_mesh_lies_on_the_person(tmp_path: Path) -> None:
 def test_two_people_are_told_apart(tmp_path: Path) -> None:
     clip, motion = tmp_path / "two.mp4", tmp_path / "two.npz"
     with open_source(str(CLIP)) as source, VideoRecorder(clip) as out:
-        picture = source.new_buffer()
+        image = source.new_buffer()
         for _ in range(30):
-            stamp = source.read_into(picture)
+            stamp = source.read_into(image)
             assert stamp is not None
-            out.write(np.hstack([picture, picture[:, ::-1]]), stamp.time_s)  # the same person and a mirrored one
+            out.write(np.hstack([image, image[:, ::-1]]), stamp.time_s)  # the same person and a mirrored one
     done = run("--source", clip, "--persons", "2", "--look-ahead", "3", "--save", motion)
     assert done.returncode == 0, done.stderr
     assert "waiting for 3 later frames" in " ".join(done.stderr.split())

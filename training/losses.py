@@ -52,7 +52,7 @@ def regression_loss(
     """Weighted sum of all terms, and each term's value. ``joints`` (B, T, 24, 3) and ``coco`` (B, T, 17, 3) are those of
     the ``lifted`` body, shaped as in `Batch`.
 
-    Lengths and rotations count by their absolute error, not by its square: where one picture allows a straight and a bent
+    Lengths and rotations count by their absolute error, not by its square: where one image allows a straight and a bent
     knee, the mean of both is never right, and the likelier of them often."""
     betas, pelvis, device = lifted.betas, lifted.pelvis, lifted.betas.device
     truth = batch.betas[:, None].expand_as(betas)
@@ -68,7 +68,7 @@ def regression_loss(
         + 3 * (betas.abs() - 2.0).clamp_min(0).pow(2).mean(),
         "bones": (_bones(joints).log() - _bones(batch.joints).log()).abs().mean(),
     }
-    # Distances in the picture, as shares of the person's extent; robust to the few points very near to the camera.
+    # Distances in the image, as shares of the person's extent; robust to the few points very near to the camera.
     placed, true = coco + pelvis[:, :, None], batch.coco + batch.pelvis[:, :, None]
     true_rays = true[..., :2] / true[..., 2:].clamp_min(0.2)
     error = _length(placed[..., :2] / placed[..., 2:].clamp_min(0.2) - true_rays) / batch.size[..., None]

@@ -2,7 +2,7 @@
 
 Two stages share one network. First single frames, where every example is another person, pose and camera; then windows,
 where the recurrent parts learn to remember and the flow is read. Examples are drawn in a thread of its own while the
-network learns. Training is seeded, goes on where it was stopped as if it had not been, and writes curves and pictures for
+network learns. Training is seeded, goes on where it was stopped as if it had not been, and writes curves and images for
 TensorBoard. Several GPUs or machines train together under torchrun:
 
     torchrun --nproc-per-node 4 -m training.train --motion FOLDER
@@ -32,7 +32,7 @@ from body.model import load_body
 from common.arrays import ImageArray
 from common.errors import UserError, exit_with_one_line
 from training.distributed import ProcessGroup, init_distributed
-from training.evaluation.people_sheet import picture_people
+from training.evaluation.people_sheet import draw_validation
 from training.evaluation.synthetic import CheckpointError, SyntheticScores, checkpoint_errors, evaluate
 from training.losses import LossWeights, regression_loss
 from training.motion.bank import Augmentation, MotionBank
@@ -287,11 +287,11 @@ class Trainer:
         return replace(batch, seen=seen, **_moved(batch, device))
 
     def validate(self, windows: int = 192) -> tuple[SyntheticScores, ImageArray]:
-        """Scores of the averaged weights on unseen subjects, and some of these people as a picture (H, W, 3) RGB."""
+        """Scores of the averaged weights on unseen subjects, and some of these people as an image (H, W, 3) RGB."""
         single = self.step <= self.config.single.steps
         network = copy.deepcopy(self.averaged).cpu()
         scores = evaluate(network, self.body, self.validation, windows=windows, single_frames=single)
-        return scores, picture_people(network, self.body, self.validation, single_frames=single)
+        return scores, draw_validation(network, self.body, self.validation, single_frames=single)
 
     def run(self, minutes: float, every: int = 500) -> None:
         """Train until the stages are done or ``minutes`` are over; validate every ``every`` steps, save every five minutes."""
@@ -307,10 +307,10 @@ class Trainer:
                     self.writer.add_scalar(f"train/{name}", value, self.step)
             if (self.step % every == 0 or self.step == total) and self.writer is not None:
                 seconds = time.monotonic() - last
-                scores, picture = self.validate()
+                scores, image = self.validate()
                 for name, value in scores.as_dict().items():
                     self.writer.add_scalar(f"val/{name}", value, self.step)
-                self.writer.add_image("val/people", picture, self.step, dataformats="HWC")
+                self.writer.add_image("val/people", image, self.step, dataformats="HWC")
                 print(
                     f"step {self.step}/{total}  {scores}  loss {terms['loss']:.3f}  {frames / seconds:.0f} frames/s",
                     flush=True,

@@ -60,7 +60,7 @@ class VideoRecorder:
         self._first_s = zero_s
         self._last_pts = -1
         self.frames = 0
-        """Pictures written so far."""
+        """Frames written so far."""
         self._closed = False
 
     def __enter__(self) -> VideoRecorder:

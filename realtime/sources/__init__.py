@@ -1,4 +1,4 @@
-"""Where pictures come from: cameras, network streams, video files, folders, the demo clip."""
+"""Where frames come from: cameras, network streams, video files, folders, the demo clip."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from realtime.sources.camera import CameraSource, is_camera
 from realtime.sources.clip import ClipSource
 from realtime.sources.demo_clip import fetch_demo_clip
 from realtime.sources.file import FileSource
-from realtime.sources.folder import PictureSource, is_picture
+from realtime.sources.folder import ImageSource, is_image
 from realtime.sources.playback import RealtimePlayback
 from realtime.sources.source import FrameTimestamp, Source, State
 from realtime.sources.turned import TurnedSource
@@ -28,7 +28,7 @@ __all__ = [
     "ClipSource",
     "FileSource",
     "FrameTimestamp",
-    "PictureSource",
+    "ImageSource",
     "RealtimePlayback",
     "Source",
     "State",
@@ -53,10 +53,10 @@ def open_source(
     """Open the source that ``spec`` names. The caller closes it, best by a ``with`` block.
 
     ``spec`` is a camera's number ("0") or device ("/dev/video2", "/dev/v4l/by-id/..."), an address ("rtsp://..."), a folder of
-    pictures, a file (video or picture) or "demo". ``live`` plays a file or folder in real time with pictures dropped, as a
-    camera would. ``width``, ``height`` (pixels) are wishes to a camera; ``fps`` too, and the rate that a folder's pictures or a
+    frames, a file (video or image) or "demo". ``live`` plays a file or folder in real time with frames dropped, as a
+    camera would. ``width``, ``height`` (pixels) are wishes to a camera; ``fps`` too, and the rate that a folder's images or a
     slow-motion video were taken at. A camera or stream that breaks off, and a stream that is not there yet, is tried for
-    ``retry_s`` seconds, None: until it is closed. Pictures are turned clockwise by ``rotate`` degrees (90, 180, 270), then
+    ``retry_s`` seconds, None: until it is closed. Frames are turned clockwise by ``rotate`` degrees (90, 180, 270), then
     mirrored.
 
     Raises UserError.
@@ -132,6 +132,6 @@ def _choose_clip(spec: str, fps: float | None) -> ClipSource:
         raise UserError(f"{public_name(spec)} is neither a file nor an address: write addresses as rtsp://host/path")
     if is_file and is_moving_webp(path):
         return WebpSource(path, fps)
-    if is_folder or (is_file and is_picture(path) and not is_moving_png(path)):
-        return PictureSource(path, fps)
+    if is_folder or (is_file and is_image(path) and not is_moving_png(path)):
+        return ImageSource(path, fps)
     return FileSource(path, fps)

@@ -1,4 +1,4 @@
-"""Pictures that move: animated PNG and WebP. (GIF and the others are videos to PyAV.)"""
+"""Animated images: PNG and WebP. (GIF and the others are videos to PyAV.)"""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class WebpSource(ClipSource):
         try:
             count = cv2.imcount(str(self._path))
             if width * height * 4 * count > _MOST_BYTES:
-                raise UserError(f"{self.name} is too large for a moving picture: convert it to a video (.mp4)")
+                raise UserError(f"{self.name} is too large for an animated image: convert it to a video (.mp4)")
             done, animation = cv2.imreadanimation(str(self._path))
         except cv2.error:
             done = False
         if not done or not len(animation.frames):
-            raise UserError(f"{self.name} cannot be read as a moving picture: the file is damaged")
+            raise UserError(f"{self.name} cannot be read as an animated image: the file is damaged")
         self._images = [np.ascontiguousarray(image[..., :3], np.uint8) for image in animation.frames]
         durations_s = np.maximum(np.asarray(animation.durations[: len(self._images)], np.float64).ravel(), 10) * 1e-3
         self._times_s = np.concatenate([[0], np.cumsum(durations_s)[:-1]])

@@ -46,7 +46,7 @@ def camera_devices() -> list[str]:
 
 
 class CameraSource(ThreadedCapture):
-    """A camera of this machine: ``device`` is its number or path. Width and height in pixels, fps in pictures a second
+    """A camera of this machine: ``device`` is its number or path. Width and height in pixels, fps in frames a second
     are wishes; what the camera really gives stands in ``size`` and ``fps``; a difference is logged.
     """
 
@@ -89,7 +89,7 @@ class CameraSource(ThreadedCapture):
         if self._closing:
             return None
         raise SourceLost(
-            f"{self.name} stopped delivering pictures and did not come back: plug it in again, then start anew"
+            f"{self.name} stopped delivering frames and did not come back: plug it in again, then start anew"
         )
 
     def _start(self) -> cv2.VideoCapture:
@@ -100,7 +100,7 @@ class CameraSource(ThreadedCapture):
             capture.release()
             raise UserError(self._why_not())
         width, height, fps = self._wish
-        # The pixel format comes first: raw pictures above 640x480 do not fit through USB 2 at 30 a second.
+        # The pixel format comes first: raw frames above 640x480 do not fit through USB 2 at 30 a second.
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
@@ -152,9 +152,9 @@ class CameraSource(ThreadedCapture):
 
     def _lost(self, worked: bool) -> UserError:
         if worked:
-            return SourceLost(f"{self.name} stopped delivering pictures")
+            return SourceLost(f"{self.name} stopped delivering frames")
         return UserError(
-            f"{self.name} opens but delivers no pictures: another program may use it; {_others(self._device)}"
+            f"{self.name} opens but delivers no frames: another program may use it; {_others(self._device)}"
         )
 
     def _why_not(self) -> str:
@@ -167,7 +167,7 @@ class CameraSource(ThreadedCapture):
 
 
 def _retrieve(capture: cv2.VideoCapture, spare: ImageArray | None) -> ImageArray | None:
-    """Decode the grabbed picture, into ``spare`` where it fits. None when that fails."""
+    """Decode the grabbed frame, into ``spare`` where it fits. None when that fails."""
     ok, image = capture.retrieve(spare)
     return np.asarray(image, np.uint8) if ok and image is not None else None
 

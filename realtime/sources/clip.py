@@ -1,4 +1,4 @@
-"""Clips: sources that are decoded when they are asked, so that every picture arrives."""
+"""Clips: sources that are decoded when they are asked, so that every frame arrives."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from realtime.sources.source import FrameTimestamp, Source
 
 
 class ClipSource(Source):
-    """A source whose reading is split in two: `advance` finds the next picture, `render` converts it.
+    """A source whose reading is split in two: `advance` finds the next frame, `render` converts it.
 
-    A paced reader (see `realtime.sources.playback`) advances over pictures that are late without paying for their
+    A paced reader (see `realtime.sources.playback`) advances over frames that are late without paying for their
     conversion. A lock keeps ``close`` from freeing a decoder that another thread is in: a step takes milliseconds.
     """
 
@@ -44,13 +44,13 @@ class ClipSource(Source):
             self._release()
 
     def advance(self) -> FrameTimestamp | None:
-        """Go to the next picture. Returns its stamp, or None at the end and after ``close``."""
+        """Go to the next frame. Returns its stamp, or None at the end and after ``close``."""
         with self._lock:
             step = self._advance() if self._is_open else None
         return None if step is None else FrameTimestamp(step[0], time.monotonic_ns(), step[1])
 
     def render(self, buffer: ImageArray) -> bool:
-        """Write the picture that `advance` found into ``buffer``, uint8 (height, width, 3) BGR. False after ``close``.
+        """Write the frame that `advance` found into ``buffer``, uint8 (height, width, 3) BGR. False after ``close``.
 
         Raises ValueError for a buffer of another size.
         """
@@ -76,8 +76,8 @@ class ClipSource(Source):
 
     @abstractmethod
     def _advance(self) -> tuple[int, float] | None:
-        """Index and time in seconds of the next picture, None at the end."""
+        """Index and time in seconds of the next frame, None at the end."""
 
     @abstractmethod
     def _render(self, buffer: ImageArray) -> None:
-        """Write the present picture into ``buffer``."""
+        """Write the present frame into ``buffer``."""

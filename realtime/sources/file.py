@@ -1,4 +1,4 @@
-"""Video files, through PyAV: every picture, upright, with its true time."""
+"""Video files, through PyAV: every frame, upright, with its true time."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _PEEKED_BYTES = 16_000_000
 class FileSource(ClipSource):
     """A video file. Times come from its timestamps, so that a variable frame rate is measured right.
 
-    ``fps`` says how many pictures a second the camera took where the file plays slower or faster than that (a phone's slow
-    motion): times are scaled. What is damaged is left out with a warning. A picture whose size changes on the way is fitted
+    ``fps`` says how many frames a second the camera took where the file plays slower or faster than that (a phone's slow
+    motion): times are scaled. What is damaged is left out with a warning. A frame whose size changes on the way is fitted
     into the first size.
     """
 
@@ -56,7 +56,7 @@ class FileSource(ClipSource):
     def _open(self) -> None:
         if not _is_file(self._path):
             raise UserError(
-                f"there is no file {self.name}: give a video, a picture, a folder of pictures or a camera number"
+                f"there is no file {self.name}: give a video, an image, a folder of images or a camera number"
             )
         try:
             # A relative name with a colon in it ("12:30:05.mp4") would be taken for an address.
@@ -66,7 +66,7 @@ class FileSource(ClipSource):
         except (av.FFmpegError, OSError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else "damaged, cut short or no video"
             raise UserError(f"{self.name} cannot be read as a video ({why}): try another file") from None
-        stream = _picture_stream(self._container, self.name)
+        stream = _video_stream(self._container, self.name)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = _DECODER_THREADS
         self.frame_count = stream.frames or None
@@ -81,7 +81,7 @@ class FileSource(ClipSource):
         self._frames = self._decode(chain(first, packets), stream)
         self._waiting = next(self._frames, None)  # the decoder knows size and rotation better than the header
         if self._waiting is None:
-            raise UserError(f"{self.name} has no picture that can be decoded: the file is damaged or cut short")
+            raise UserError(f"{self.name} has no frame that can be decoded: the file is damaged or cut short")
         self.size = self._converter.size_of(self._waiting)
 
     def _release(self) -> None:
@@ -110,7 +110,7 @@ class FileSource(ClipSource):
         if size != self.size and not self._size_noticed:
             self._size_noticed = True
             _LOG.warning(
-                f"{self.name}: pictures change from {_times(self.size)} to {_times(size)} at {self._last_s:.2f} s; "
+                f"{self.name}: frames change from {_times(self.size)} to {_times(size)} at {self._last_s:.2f} s; "
                 f"they are fitted into {_times(self.size)}"
             )
         self._converter.convert(self._present, buffer)
@@ -154,7 +154,7 @@ class FileSource(ClipSource):
             self._duration_s -= gap_s
 
     def _notice_the_end(self) -> None:
-        """Say once that a file was not whole: parts that did not decode, or pictures missing at its end."""
+        """Say once that a file was not whole: parts that did not decode, or frames missing at its end."""
         if self._closed or self._container is None:
             return
         self._container.close()
@@ -174,14 +174,14 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _picture_stream(container: InputContainer, name: str) -> VideoStream:
+def _video_stream(container: InputContainer, name: str) -> VideoStream:
     """The stream with the film, or UserError. Album covers are no film, and neither is text drawn as ANSI art."""
     if container.format.name == "tty":
-        raise UserError(f"{name} is a text file: give a video, a picture, a folder of pictures or a camera number")
+        raise UserError(f"{name} is a text file: give a video, an image, a folder of images or a camera number")
     films = [stream for stream in container.streams.video if not _is_cover(stream)]
     if not films:
         kinds = sorted({str(stream.type) for stream in container.streams}) or ["nothing"]
-        raise UserError(f"{name} has no video in it, only {' and '.join(kinds)}: give a file with pictures")
+        raise UserError(f"{name} has no video in it, only {' and '.join(kinds)}: give a file with a video stream")
     # Streams that no decoder is built in for have no codec context, whatever its type says.
     films = [stream for stream in films if getattr(stream, "codec_context", None) is not None]
     if not films:
@@ -190,7 +190,7 @@ def _picture_stream(container: InputContainer, name: str) -> VideoStream:
 
 
 def _peek(packets: Iterator[Packet[VideoStream]]) -> tuple[list[Packet[VideoStream]], list[float]]:
-    """The first packets, and the times in seconds of the pictures in them."""
+    """The first packets, and the times in seconds of the frames in them."""
     first: list[Packet[VideoStream]] = []
     size = 0
     for packet in packets:
@@ -213,7 +213,7 @@ def _is_cover(stream: VideoStream) -> bool:
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float | None:
-    """Seconds that the pictures should last, None where the container's length may be that of its sound."""
+    """Seconds that the frames should last, None where the container's length may be that of its sound."""
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     if container.duration is not None and len(container.streams) == 1:

@@ -1,4 +1,4 @@
-"""Pictures: a folder of them in the order of their names, or a single one."""
+"""Images: a folder of them in the order of their names, or a single one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from realtime.sources.timing import DEFAULT_FPS
 
 _LOG = logging.getLogger(__name__)
 
-PICTURE_SUFFIXES = frozenset(
-    {".bmp", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
-def is_picture(path: Path) -> bool:
-    """Whether the name of ``path`` is one of a still picture."""
-    return path.suffix.lower() in PICTURE_SUFFIXES
+def is_image(path: Path) -> bool:
+    """Whether the name of ``path`` is one of a still image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _is_hidden(path: Path) -> bool:
@@ -38,11 +36,11 @@ def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts)
 
 
-class PictureSource(ClipSource):
-    """Still pictures at a stated rate: ``path`` is a folder (its pictures in natural order of names) or one picture.
+class ImageSource(ClipSource):
+    """Still images at a stated rate: ``path`` is a folder (its images in natural order of names) or one image.
 
-    The first picture gives the size; others are fitted into it. One that cannot be read is left out, with a warning, and
-    leaves a gap in the indexes. 16-bit, grey and transparent pictures become 8-bit BGR, upright as their EXIF data say.
+    The first image gives the size; others are fitted into it. One that cannot be read is left out, with a warning, and
+    leaves a gap in the indexes. 16-bit, grey and transparent images become 8-bit BGR, upright as their EXIF data say.
     """
 
     def __init__(self, path: str | Path, fps: float | None = None) -> None:
@@ -57,24 +55,22 @@ class PictureSource(ClipSource):
 
     def _open(self) -> None:
         if not 0 < self.fps <= 1000:
-            raise UserError(f"{self.fps:g} pictures a second is no rate: give --fps between 0 and 1000")
+            raise UserError(f"{self.fps:g} images a second is no rate: give --fps between 0 and 1000")
         try:
             found = list(self._path.iterdir()) if self._path.is_dir() else []
         except OSError as error:
             raise UserError(f"the folder {self.name} cannot be read: {error.strerror}") from None
         self._files = sorted(
-            (path for path in found if is_picture(path) and not _is_hidden(path) and path.is_file()), key=natural_key
+            (path for path in found if is_image(path) and not _is_hidden(path) and path.is_file()), key=natural_key
         )
         if self._path.is_file():
             self._files = [self._path]  # hidden or not, it was asked for
         if not self._files:
-            raise UserError(
-                f"there are no pictures in {self.name}: it needs {', '.join(sorted(PICTURE_SUFFIXES))} files"
-            )
+            raise UserError(f"there are no images in {self.name}: it needs {', '.join(sorted(IMAGE_SUFFIXES))} files")
         self.frame_count = len(self._files)
         self._waiting = self._read_next()
         if self._waiting is None:
-            raise UserError(f"no picture in {self.name} can be read: the files are damaged or no pictures")
+            raise UserError(f"no image in {self.name} can be read: the files are damaged or not images")
         self.size = (self._waiting.shape[1], self._waiting.shape[0])
 
     def _release(self) -> None:
@@ -95,7 +91,7 @@ class PictureSource(ClipSource):
         if (width, height) != self.size and not self._size_noticed:
             self._size_noticed = True
             _LOG.warning(
-                f"{self._files[self._position - 1]} is {width}x{height}; pictures of other sizes than the first are "
+                f"{self._files[self._position - 1]} is {width}x{height}; images of other sizes than the first are "
                 f"fitted into {self.size[0]}x{self.size[1]}"
             )
         fit_into(self._present, buffer)
@@ -110,5 +106,5 @@ class PictureSource(ClipSource):
                 image = None
             if image is not None:
                 return np.asarray(image, np.uint8)
-            _LOG.warning(f"{path} cannot be read as a picture and is left out")
+            _LOG.warning(f"{path} cannot be read as an image and is left out")
         return None

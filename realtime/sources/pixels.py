@@ -1,4 +1,4 @@
-"""From decoded frames to upright BGR pictures of one size."""
+"""From decoded frames to upright BGR images of one size."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class FrameConverter:
         self._turn = UPRIGHT
 
     def size_of(self, frame: av.VideoFrame) -> tuple[int, int]:
-        """(width, height) of the upright picture of ``frame``, pixels."""
+        """(width, height) of ``frame`` turned upright, pixels."""
         width, height = self._stored_size(frame)
         return (height, width) if self._turn_of(frame)[0] == 0 else (width, height)
 

@@ -1,4 +1,4 @@
-"""A clip played as if it were a camera: in real time, and who is late misses pictures."""
+"""A clip played as if it were a camera: in real time, and who is late misses frames."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class MonotonicClock:
 class RealtimePlayback(Source):
     """Plays ``clip`` by its own timestamps, from the first read on, never faster.
 
-    A picture whose successor is due already when the reader asks is passed over (decoded, not converted), as a camera
+    A frame whose successor is due already when the reader asks is passed over (decoded, not converted), as a camera
     would have overwritten it. Every read delivers something: a clip that decodes slower than it plays runs late instead
     of skipping for ever.
     """
@@ -79,7 +79,7 @@ class RealtimePlayback(Source):
         self._clip.close()
 
     def _due_ns(self, time_s: float) -> int:
-        assert self._start_ns is not None, "the first picture starts the clock"
+        assert self._start_ns is not None, "the first frame starts the clock"
         return self._start_ns + round(time_s * 1e9)
 
     def _wait_until(self, due_ns: int) -> bool:

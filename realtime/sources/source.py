@@ -1,7 +1,7 @@
-"""The contract of everything that delivers pictures: cameras, streams, video files, folders.
+"""The contract of everything that delivers frames: cameras, streams, video files, folders.
 
 Two families. A clip (file, folder) is decoded when it is asked and loses nothing. A live source (camera, stream, paced
-clip) goes on whether it is asked or not: who asks late gets the newest picture and sees a gap in the indexes.
+clip) goes on whether it is asked or not: who asks late gets the newest frame and sees a gap in the indexes.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ State = Literal["connecting", "live", "stalled", "lost"]
 
 
 class FrameTimestamp(NamedTuple):
-    """When a picture was taken.
+    """When a frame was taken.
 
-    ``index`` counts the pictures of the source from 0; gaps are pictures that were dropped. ``captured_ns`` is the
-    monotonic clock at the grab, or when the picture arrived from the network, before it was decoded.
-    ``time_s`` is the source's own time in seconds, 0 at its first picture and strictly increasing: motion is measured with it.
+    ``index`` counts the frames of the source from 0; gaps are frames that were dropped. ``captured_ns`` is the
+    monotonic clock at the grab, or when the frame arrived from the network, before it was decoded.
+    ``time_s`` is the source's own time in seconds, 0 at its first frame and strictly increasing: motion is measured with it.
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index(), which nobody wants of a stamp
@@ -35,11 +35,11 @@ class FrameTimestamp(NamedTuple):
 
 
 class Source(ABC):
-    """Delivers pictures one by one into buffers of the caller.
+    """Delivers frames one by one into buffers of the caller.
 
-    ``name`` is what the user called it, ``live`` whether pictures are lost when the reader is slow. From ``open()`` on:
-    ``size`` is (width, height) in pixels and never changes, ``fps`` the nominal pictures a second, ``frame_count`` how
-    many pictures there are (what the container claims; None where nobody knows). What the user should know of
+    ``name`` is what the user called it, ``live`` whether frames are lost when the reader is slow. From ``open()`` on:
+    ``size`` is (width, height) in pixels and never changes, ``fps`` the nominal frames a second, ``frame_count`` how
+    many frames there are (what the container claims; None where nobody knows). What the user should know of
     it, such as damaged parts or a size that the camera refused, is logged as a one-line warning.
 
     ``read_into`` belongs to one thread. ``close`` may come from any thread and ends a read that waits.
@@ -63,7 +63,7 @@ class Source(ABC):
 
     @abstractmethod
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
-        """Write the next picture into ``buffer``, uint8 (height, width, 3) BGR.
+        """Write the next frame into ``buffer``, uint8 (height, width, 3) BGR.
 
         Returns its stamp, or None at the end of the source and after ``close``. Raises SourceLost when a camera or
         stream has stopped, ValueError for a buffer of another size.

@@ -1,7 +1,7 @@
 """Films that have to be read in another order than their server sends them, kept in a temporary file meanwhile.
 
 An MP4 file written by a camera or phone has its index at the end; a server that cannot send parts of a file makes the reader
-pass over all the pictures to get there.
+pass over all the frames to get there.
 """
 
 from __future__ import annotations

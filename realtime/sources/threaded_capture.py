@@ -1,6 +1,6 @@
-"""Live sources: a thread of their own empties the device, so that the reader always gets the newest picture.
+"""Live sources: a thread of their own empties the device, so that the reader always gets the newest frame.
 
-A driver or a network library queues pictures: who reads slower than they come falls seconds behind. And a device that
+A driver or a network library queues frames: who reads slower than they come falls seconds behind. And a device that
 hangs cannot be interrupted from outside. So one thread owns the device from opening to release and does nothing but
 empty it; readers wait on a condition that `close` can signal.
 """
@@ -29,9 +29,9 @@ _LARGEST_GAP_S = 5.0
 
 
 class ThreadedCapture(Source):
-    """A live source whose subclass delivers pictures from a thread.
+    """A live source whose subclass delivers frames from a thread.
 
-    ``open`` waits at most ``open_timeout_s`` seconds (None: for ever) for the first picture, which gives the size. Pictures
+    ``open`` waits at most ``open_timeout_s`` seconds (None: for ever) for the first frame, which gives the size. Frames
     of another size are fitted into it, with a warning. A source that breaks off is tried again for ``retry_s`` seconds,
     None: until it is closed.
     """
@@ -65,7 +65,7 @@ class ThreadedCapture(Source):
                 )
                 if self._newest is None and not self._closing:
                     raise self._error or UserError(
-                        f"{self.name} delivers no pictures: check that it is on and not in use"
+                        f"{self.name} delivers no frames: check that it is on and not in use"
                     )
         except BaseException:
             self.close()
@@ -106,13 +106,13 @@ class ThreadedCapture(Source):
 
     @abstractmethod
     def _deliver(self) -> None:
-        """Open the device, `_publish` pictures until ``_closing``, release it. Runs in the thread.
+        """Open the device, `_publish` frames until ``_closing``, release it. Runs in the thread.
 
         Returns at the end of a source that has one. Raises UserError.
         """
 
     def _publish(self, image: ImageArray, captured_ns: int, time_s: float, skipped: int = 0) -> ImageArray | None:
-        """Make ``image``, uint8 (h, w, 3) BGR, the newest picture. ``skipped`` pictures before it were dropped here. Returns
+        """Make ``image``, uint8 (h, w, 3) BGR, the newest frame. ``skipped`` frames before it were dropped here. Returns
         an array that may be overwritten now."""
         height, width = image.shape[:2]
         with self._changed:
@@ -122,7 +122,7 @@ class ThreadedCapture(Source):
                 self._size_noticed = True
                 _LOG.warning(
                     f"{self.name} changes from {self.size[0]}x{self.size[1]} to {width}x{height}; "
-                    "pictures are fitted into the first size"
+                    "frames are fitted into the first size"
                 )
             retired, self._newest = self._newest, image
             self._is_lost = False

@@ -18,12 +18,12 @@ _FEWEST = 3
 
 
 def nominal_fps(*rates: Fraction | float | None) -> float:
-    """The first believable one of ``rates`` (pictures a second), else 30. Containers claim 0, none and 90000."""
+    """The first believable one of ``rates`` (frames a second), else 30. Containers claim 0, none and 90000."""
     return next((float(rate) for rate in rates if rate and 0 < rate <= 1000), DEFAULT_FPS)
 
 
 def measured_fps(times_s: Sequence[float]) -> float | None:
-    """Pictures a second by their timestamps ``times_s``, seconds in any order; None where there are too few.
+    """Frames a second by their timestamps ``times_s``, seconds in any order; None where there are too few.
 
     Pauses do not count, and neither do repeated timestamps: the mean of the intervals that are near their median.
     """
@@ -37,7 +37,7 @@ def measured_fps(times_s: Sequence[float]) -> float | None:
 
 
 def believable_fps(claimed: Sequence[Fraction | float | None], times_s: Sequence[float]) -> float:
-    """Pictures a second of a file that claims ``claimed`` rates, whose first pictures lie at ``times_s`` seconds.
+    """Frames a second of a file that claims ``claimed`` rates, whose first frames lie at ``times_s`` seconds.
 
     Browsers' recordings claim 1000, edit lists make averages wrong: of the claims the one that the timestamps support best,
     and what they say themselves where they support none.
@@ -50,9 +50,9 @@ def believable_fps(claimed: Sequence[Fraction | float | None], times_s: Sequence
 
 
 class FileClock:
-    """Times of a file's pictures in seconds: 0 at the first, strictly increasing, true where the file is.
+    """Times of a file's frames in seconds: 0 at the first, strictly increasing, true where the file is.
 
-    A picture without a timestamp comes one nominal frame after the one before; one with a repeated or slightly earlier
+    A frame without a timestamp comes one nominal frame after the one before; one with a repeated or slightly earlier
     timestamp half a frame after it; where the timestamps start over (joined files) time goes on, and so it does over a gap of
     more than six hours, which ``on_gap`` is told in seconds.
     """
@@ -64,7 +64,7 @@ class FileClock:
         self._last_s = 0.0
 
     def time_of(self, pts_s: float | None) -> float:
-        """Time of the next picture, whose timestamp is ``pts_s`` seconds or missing."""
+        """Time of the next frame, whose timestamp is ``pts_s`` seconds or missing."""
         if self._offset_s is None:
             self._offset_s = 0.0 if pts_s is None else -pts_s
             return self._last_s
@@ -85,7 +85,7 @@ class FileClock:
 
 
 class StreamClock:
-    """Times of a network stream's pictures: the sender's timestamps, kept near the arrival.
+    """Times of a network stream's frames: the sender's timestamps, kept near the arrival.
 
     Network jitter falsifies times of arrival, so the sender's clock is the better one. It is not trusted further than
     that: more than 1 s behind the arrival or 10 s ahead of it, it is set anew.
@@ -101,7 +101,7 @@ class StreamClock:
         self._offset_s = None
 
     def time_of(self, pts_s: float | None, arrived_ns: int) -> float:
-        """Seconds since the first picture. ``pts_s``: the sender's timestamp, None where it has none worth using."""
+        """Seconds since the first frame. ``pts_s``: the sender's timestamp, None where it has none worth using."""
         if self._first_ns is None:
             self._first_ns = arrived_ns
         arrived_s = (arrived_ns - self._first_ns) * 1e-9
@@ -114,14 +114,14 @@ class StreamClock:
         return self._last_s
 
     def early_by(self, time_s: float, now_ns: int) -> float:
-        """Seconds to hold a picture back: streams in segments and files behind a URL arrive in bursts. Below zero: how late
+        """Seconds to hold a frame back: streams in segments and files behind a URL arrive in bursts. Below zero: how late
         it is."""
         assert self._first_ns is not None, "time_of comes first"
         return time_s - (now_ns - self._first_ns) * 1e-9 - _BURST_S
 
 
 class RateMeter:
-    """Measures the rate of what arrives, over windows of ``window_s`` seconds. The first pictures do not count: they come in
+    """Measures the rate of what arrives, over windows of ``window_s`` seconds. The first frames do not count: they come in
     a burst, or late while the exposure settles."""
 
     def __init__(self, window_s: float = 1.0, skip: int = 3) -> None:
@@ -130,13 +130,13 @@ class RateMeter:
         self._count = 0
         self._start_s = 0.0
 
-    def count(self, time_s: float, pictures: int = 1) -> float | None:
-        """Count ``pictures`` that ended at ``time_s`` seconds. Returns pictures a second whenever a window is over."""
+    def count(self, time_s: float, frames: int = 1) -> float | None:
+        """Count ``frames`` that ended at ``time_s`` seconds. Returns frames a second whenever a window is over."""
         if self._left > 0:
-            self._left -= pictures
+            self._left -= frames
             self._count, self._start_s = 0, time_s
             return None
-        self._count += pictures
+        self._count += frames
         elapsed_s = time_s - self._start_s
         if elapsed_s < self._window_s:
             return None

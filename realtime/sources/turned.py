@@ -1,4 +1,4 @@
-"""A source seen through a camera that is mounted on its side, on its head, or shows its picture as a mirror does."""
+"""A source seen through a camera that is mounted on its side, on its head, or shows its image as a mirror does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TURNS: Final[dict[int, int | None]] = {
 
 
 class TurnedSource(Source):
-    """The pictures of ``source``, turned clockwise by ``rotate`` degrees (0, 90, 180, 270), then mirrored left to right.
+    """The frames of ``source``, turned clockwise by ``rotate`` degrees (0, 90, 180, 270), then mirrored left to right.
 
     Opens and closes ``source``. Raises UserError for another angle.
     """
@@ -31,7 +31,7 @@ class TurnedSource(Source):
         if rotate not in TURNS:
             raise UserError(f"--rotate {rotate} is no right angle: give 90, 180 or 270 degrees")
         self._source, self._rotate, self._mirror = source, rotate, mirror
-        self._picture: ImageArray = np.zeros((0, 0, 3), np.uint8)
+        self._image: ImageArray = np.zeros((0, 0, 3), np.uint8)
 
     @override
     def open(self) -> None:
@@ -39,7 +39,7 @@ class TurnedSource(Source):
         width, height = self._source.size
         self.size = (height, width) if self._rotate in (90, 270) else (width, height)
         self.frame_count = self._source.frame_count
-        self._picture = self._source.new_buffer()
+        self._image = self._source.new_buffer()
 
     @override
     @property
@@ -58,14 +58,14 @@ class TurnedSource(Source):
     @override
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
-        stamp = self._source.read_into(self._picture)
+        stamp = self._source.read_into(self._image)
         if stamp is None:
             return None
         turn = TURNS[self._rotate]
         if turn is None:
-            cv2.flip(self._picture, 1, dst=buffer) if self._mirror else np.copyto(buffer, self._picture)
+            cv2.flip(self._image, 1, dst=buffer) if self._mirror else np.copyto(buffer, self._image)
             return stamp
-        turned = cv2.rotate(self._picture, turn, dst=None if self._mirror else buffer)
+        turned = cv2.rotate(self._image, turn, dst=None if self._mirror else buffer)
         if self._mirror:
             cv2.flip(turned, 1, dst=buffer)
         return stamp

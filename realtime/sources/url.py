@@ -36,11 +36,11 @@ _OPTIONS = {
     "probesize": "1000000",
     "analyzeduration": "1000000",  # microseconds
 }
-# Pictures that arrive while a live stream is analysed are old when it is done. Over HTTP there may be a film, whose first
-# pictures are worth having, and whose connection can be taken up again where it broke off.
+# Frames that arrive while a live stream is analysed are old when it is done. Over HTTP there may be a film, whose first
+# frames are worth having, and whose connection can be taken up again where it broke off.
 _LIVE_OPTIONS = {"fflags": "nobuffer"}
 _HTTP_OPTIONS = {"reconnect": "1", "reconnect_delay_max": "4"}
-# Formats without times: their readers invent 25 pictures a second.
+# Formats without times: their readers invent 25 frames a second.
 _CLOCKLESS = re.compile(r"mpjpeg|mjpeg|h264|hevc|image2.*|.*_pipe")
 _STORED: Final = re.compile(r"(http|https|ftp|ftps|sftp)://", re.IGNORECASE)
 _RATE_S: Final = 2.0
@@ -153,7 +153,7 @@ class UrlSource(ThreadedCapture):
         if getattr(stream, "codec_context", None) is None:
             container.close()
             raise _Hopeless(f"{self.name} has a video that cannot be decoded here: set the camera to H.264 or MJPEG")
-        stream.thread_type = "SLICE"  # frame threads hold pictures back, one for each thread
+        stream.thread_type = "SLICE"  # frame threads hold frames back, one for each thread
         if first:
             self._is_film = self._has_an_end(container)
             self.fps = nominal_fps(stream.average_rate, stream.guessed_rate)
@@ -183,7 +183,7 @@ class UrlSource(ThreadedCapture):
         return container.size > 0
 
     def _play(self, container: InputContainer) -> bool:
-        """Publish the pictures of one connection. Returns whether that was all: the end of a film, or `close`."""
+        """Publish the frames of one connection. Returns whether that was all: the end of a film, or `close`."""
         in_bursts = self._is_film or container.format.name in ("hls", "dash")
         packets = PacketReader(container, container.streams.video[0], live=not in_bursts)
         self._seen = 0
@@ -218,11 +218,11 @@ class UrlSource(ThreadedCapture):
                 packets.close()
                 packets.join()
         if not self._seen and not self._closing:
-            raise _Hopeless(f"{self.name} has no picture that can be decoded: the film is damaged")
+            raise _Hopeless(f"{self.name} has no frame that can be decoded: the film is damaged")
         return True
 
     def _publish_all(self, packets: PacketReader, container: InputContainer, in_bursts: bool) -> bool:
-        """Publish picture after picture, to the end or `close`. Returns True where a film without a length began again."""
+        """Publish frame after frame, to the end or `close`. Returns True where a film without a length began again."""
         stream = container.streams.video[0]
         converter = FrameConverter(pixel_aspect(stream))
         has_clock = self._is_film or _CLOCKLESS.fullmatch(container.format.name) is None
@@ -282,8 +282,8 @@ class UrlSource(ThreadedCapture):
                 yield frame, arrived_ns if frame.pts is None else arrivals.get(frame.pts, arrived_ns)
 
     def _began_before(self, frame: av.VideoFrame) -> bool:
-        """Whether a new connection begins with the very picture that the first one began with: a film that the server gives
-        no length. Live pictures are never the same twice, and mostly not even their timestamps."""
+        """Whether a new connection begins with the very frame that the first one began with: a film that the server gives
+        no length. Live frames are never the same twice, and mostly not even their timestamps."""
         plane = (
             bytes(memoryview(frame.planes[0])[:65536]) if _STORED.match(self._url) and frame.pts is not None else b""
         )
@@ -303,5 +303,5 @@ class UrlSource(ThreadedCapture):
             self._says_late = False
             _LOG.warning(
                 f"{self.name}: {stream.width}x{stream.height} at {self.fps:.0f} fps is more than can be decoded here; "
-                "pictures are left out: set the camera to a smaller size or rate"
+                "frames are left out: set the camera to a smaller size or rate"
             )

@@ -26,7 +26,7 @@ _LEAST = 0.1  # likeness of a sighting that can be a person's
 
 @dataclass(slots=True, eq=False)
 class _Found:
-    """One body in the picture, and all that was seen of it: by the looks of tracks, and by the detector."""
+    """One body in the frame, and all that was seen of it: by the looks of tracks, and by the detector."""
 
     own: dict[Track, Sighting] = field(default_factory=dict)
     detected: Sighting | None = None

@@ -1,4 +1,4 @@
-"""Finding people anywhere in the picture: MoveNet MultiPose, on the whole picture and on tiles of it."""
+"""Finding people anywhere in the frame: MoveNet MultiPose, on the whole frame and on tiles of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DUPLICATE = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
-    """Somebody in the picture: COCO-17 ``points`` (17, 2) image px with ``confidence`` (17,), and a ``score`` in 0..1."""
+    """Somebody in the frame: COCO-17 ``points`` (17, 2) image px with ``confidence`` (17,), and a ``score`` in 0..1."""
 
     points: FloatArray
     confidence: FloatArray
@@ -71,9 +71,9 @@ def is_same(a: Detection, b: Detection, least: float = _DUPLICATE) -> bool:
 
 
 def search_regions(width: int, height: int) -> Iterator[Box]:
-    """Where to look for people, in turn: the whole picture, then squares along its longer side, then smaller ones.
+    """Where to look for people, in turn: the whole frame, then squares along its longer side, then smaller ones.
 
-    The detector sees 256 pixels: who is small in the whole picture is large enough in one of the tiles.
+    The detector sees 256 pixels: who is small in the whole frame is large enough in one of the tiles.
     """
     yield Box(width / 2, height / 2, max(width, height))
     short, long = min(width, height), max(width, height)

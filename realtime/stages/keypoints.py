@@ -54,7 +54,7 @@ class MoveNet:
 
 
 def _turned_back(places: FloatArray, turn: int) -> FloatArray:
-    """Places (N, 2), x and y in 0..1, in a picture before `numpy.rot90` turned it ``turn`` times."""
+    """Places (N, 2), x and y in 0..1, in a frame before `numpy.rot90` turned it ``turn`` times."""
     x, y = places.T
     match turn % 4:
         case 1:

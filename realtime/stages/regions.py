@@ -41,7 +41,7 @@ def region_of(
     if seen.sum() < 3:
         return None
     low, high = points[seen].min(0), points[seen].max(0)
-    # The detector names points of cut-off limbs just beyond the picture; a region out there shows nothing.
+    # The detector names points of cut-off limbs just beyond the frame; a region out there shows nothing.
     low, high = np.maximum(low, 0), np.minimum(high, [width - 1, height - 1])
     centre = (low + high) / 2
     size = float((high - low).max()) * MARGIN
@@ -69,5 +69,5 @@ def same_place(a: Box, b: Box, share: float) -> bool:
 
 
 def widened(box: Box, width: int, height: int, factor: float = 1.15) -> Box:
-    """A wider region at the same place, for one who was not seen, in a picture of ``width`` and ``height`` px."""
+    """A wider region at the same place, for one who was not seen, in a frame of ``width`` and ``height`` px."""
     return Box(box.x, box.y, min(box.size * factor, MOST * max(width, height)))

@@ -1,6 +1,6 @@
 """Noticing that the film goes on somewhere else: a hard cut, told from motion, from a turning camera and from a flash.
 
-A picture is compared with the one before it in two ways that fail apart. Where things are: phase correlation of thumbnails,
+A frame is compared with the one before it in two ways that fail apart. Where things are: phase correlation of thumbnails,
 which a moving camera shifts but does not change, and a flash brightens but does not move. Which colours there are, but for
 their brightness: a fast pan tears the first, not the second. Only where neither goes on is it a cut.
 """
@@ -21,20 +21,20 @@ structure is at most 0.43, with colours of 0.92 and less."""
 
 
 class SceneCut:
-    """Compares each picture with the last one. Used by one thread."""
+    """Compares each frame with the last one. Used by one thread."""
 
     def __init__(self) -> None:
         self._thumbnail: ImageArray | None = None
         self._colours: FloatArray | None = None
         self.structure, self.colours = 1.0, 1.0
-        """How alike the last two pictures were, 0..1; the structure counts as 1 where the colours say enough."""
+        """How alike the last two frames were, 0..1; the structure counts as 1 where the colours say enough."""
 
     def __call__(self, image: ImageArray) -> bool:
         """Whether a new scene begins with this BGR ``image``."""
         height, width = image.shape[:2]
         scale = _SIDE / max(height, width)
         size = max(round(width * scale), 16), max(round(height * scale), 16)
-        # Every few pixels are enough, and the whole of a large picture would take milliseconds.
+        # Every few pixels are enough, and the whole of a large frame would take milliseconds.
         step = max(min(height, width) // (2 * min(size)), 1)
         thumbnail = np.asarray(cv2.resize(image[::step, ::step], size, interpolation=cv2.INTER_AREA), np.uint8)
         colours = _chromaticity(thumbnail)

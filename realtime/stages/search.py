@@ -20,7 +20,7 @@ class Search:
     """Plans the detector's looks. With somebody to follow there is at most one in a frame.
 
     Args:
-        width, height: of the picture, px.
+        width, height: of the frame, px.
         thorough: no frame of a file may be left without an answer, whatever it costs.
     """
 
@@ -48,7 +48,7 @@ class Search:
         return [self._next()] if room else self._all[:1]
 
     def _next(self) -> Box:
-        """The whole picture every other time, for who comes near is soon large in it, and the tiles in turn."""
+        """The whole frame every other time, for who comes near is soon large in it, and the tiles in turn."""
         self._turn += 1
         if self._turn % 2 or len(self._all) == 1:
             return self._all[0]

@@ -34,7 +34,7 @@ SIGMAS: Final = np.array(
 """COCO's deviations of annotators for each keypoint, as a share of the root of the person's area (cocodataset.org)."""
 VISIBLE: Final = 0.2
 """Confidence from which on a keypoint is compared."""
-_AREA_M: Final = 0.7  # root of a person's area in a picture, in metres of the person
+_AREA_M: Final = 0.7  # root of a person's area in an image, in metres of the person
 _BONES: Final = np.array(
     [
         *[(5, 6), (5, 11), (6, 12), (5, 7), (6, 8), (7, 9), (8, 10), (11, 13), (12, 14), (13, 15), (14, 16)],
@@ -54,7 +54,7 @@ def oks(
     """Object keypoint similarity, 0..1, of two sets of keypoints (17, 2) px with confidences (17,).
 
     ``scale`` is the person's size, px per metre. ``tolerance`` widens COCO's deviations: here a prediction is compared with
-    what was found, not two looks at one picture. Keypoints that only one of them sees do not count; 0 where fewer than
+    what was found, not two looks at one image. Keypoints that only one of them sees do not count; 0 where fewer than
     three are seen by both.
     """
     both = (sure_a > VISIBLE) & (sure_b > VISIBLE)
@@ -66,7 +66,7 @@ def oks(
 
 
 def pixels_per_metre(points: FloatArray, confidence: FloatArray) -> float:
-    """The size of a person in the picture, from the bones that look longest: 1 / depth, but for the focal length."""
+    """The size of a person in the image, from the bones that look longest: 1 / depth, but for the focal length."""
     seen = (confidence[_BONES] > VISIBLE).all(1)
     if not seen.any():
         return 1.0
@@ -95,7 +95,7 @@ class Appearance:
         self._weights = np.zeros(2, np.float32)
 
     def add(self, image: ImageArray, points: FloatArray, confidence: FloatArray) -> None:
-        """Take in one more BGR picture of the person with these keypoints; the newest counts at least a tenth."""
+        """Take in one more BGR image of the person with these keypoints; the newest counts at least a tenth."""
         for place, samples in enumerate((_torso(points, confidence), _legs(points, confidence))):
             histogram = _histogram(image, samples)
             if histogram is None:
@@ -112,7 +112,7 @@ class Appearance:
 
 
 def appearance_of(image: ImageArray, points: FloatArray, confidence: FloatArray) -> Appearance:
-    """What the person with these keypoints wears in one picture."""
+    """What the person with these keypoints wears in one image."""
     one = Appearance()
     one.add(image, points, confidence)
     return one

@@ -1,4 +1,4 @@
-"""Small models that the tests write themselves, a picture for the real ones, and a GPU that is none."""
+"""Small models that the tests write themselves, an image for the real ones, and a GPU that is none."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def linear() -> bytes:
 
 
 @pytest.fixture(scope="session")
-def picture() -> NDArray[np.uint8]:
+def image() -> NDArray[np.uint8]:
     """A stick figure on a lit background, uint8 (256, 256, 3): structure of many scales, unlike noise."""
     rows, columns = np.mgrid[0:256, 0:256].astype(np.float32)
     image = np.stack([rows / 3 + 60, columns / 4 + 80, (rows + columns) / 5 + 40], -1)

@@ -22,12 +22,12 @@ def feeds_for(engine: Engine, seed: int) -> Arrays:
         noise = random.uniform(0, 255, shape) if spec.dtype == np.int32 else random.uniform(0.1, 1, shape)
         feeds[spec.name] = noise.astype(spec.dtype)
     if "previous" in feeds:
-        feeds |= _moving_picture(feeds["previous"].shape, random)
+        feeds |= _moving_image(feeds["previous"].shape, random)
     return feeds
 
 
-def _moving_picture(shape: tuple[int, ...], random: np.random.Generator) -> Arrays:
-    """Coloured blocks, and the same 3 px further right: between unrelated pictures, rounding decides what flow is found."""
+def _moving_image(shape: tuple[int, ...], random: np.random.Generator) -> Arrays:
+    """Coloured blocks, and the same 3 px further right: between unrelated images, rounding decides what flow is found."""
     size = shape[1] // 16
     blocks = np.kron(random.uniform(0, 255, (size, size, 3)), np.ones((16, 16, 1))).astype(np.float32)
     return {"previous": blocks[None], "current": np.roll(blocks, 3, 1)[None]}

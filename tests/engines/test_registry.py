@@ -21,19 +21,19 @@ from tests.engines.conftest import WEIGHTS
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def feed(model: str, picture: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
+def feed(model: str, image: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
     if model == "movenet-lightning":
-        return {"input:0": picture[32:224, 32:224].astype(np.int32)[None]}
-    return {"input:0": picture.astype(np.int32)[None]}
+        return {"input:0": image[32:224, 32:224].astype(np.int32)[None]}
+    return {"input:0": image.astype(np.int32)[None]}
 
 
 @pytest.mark.parametrize(
     ("model", "tolerance"), [("movenet-lightning", 1e-4), ("movenet-thunder", 1e-4), ("movenet-multipose", 2e-3)]
 )
-def test_runtimes_agree_on_the_shipped_models(model: str, tolerance: float, picture: NDArray[np.uint8]) -> None:
+def test_runtimes_agree_on_the_shipped_models(model: str, tolerance: float, image: NDArray[np.uint8]) -> None:
     with open_engine(model, "onnxruntime") as ort, open_engine(model, "openvino", threads=2) as openvino:
         assert (ort.inputs, ort.outputs) == (openvino.inputs, openvino.outputs)
-        expected, found = ort.infer(feed(model, picture)), openvino.infer(feed(model, picture))
+        expected, found = ort.infer(feed(model, image)), openvino.infer(feed(model, image))
     for name, array in expected.items():
         assert np.isfinite(array).all()
         assert array.std() > 0.01

@@ -67,7 +67,7 @@ def _stage_raises(name: str, model: str, kind: str) -> None:
         with running(folder, *FILE, *FRAMES, fault={"model": model, "kind": kind, "at": 15}) as run:
             run.end(code, line)
             must(run.saved_frames() >= 10, "frames are missing")
-            must(run.recorded_frames() >= 10, "pictures are missing")
+            must(run.recorded_frames() >= 10, "frames are missing")
             run.report()
 
 
@@ -94,7 +94,7 @@ def _stage_hangs(name: str, model: str) -> None:
             run.send(signal.SIGINT)
             run.end(130)
             must(run.saved_frames() >= 10, "frames are missing")
-            must(run.recorded_frames() >= 10, "pictures are missing")
+            must(run.recorded_frames() >= 10, "frames are missing")
             run.report()
 
 
@@ -106,7 +106,7 @@ def _stage_is_slow(name: str, model: str) -> None:
             run.end(0, "report: ")
             report = run.report()
             must(run.saved_frames() == report["saved"] == report["results"], "results are missing")
-            must(run.recorded_frames() >= report["recorded"] > 0, "pictures are missing")
+            must(run.recorded_frames() >= report["recorded"] > 0, "frames are missing")
 
 
 _STAGES = (("keypoints", "lightning"), ("regressor", "motion"), ("flow", "flow"))
@@ -152,7 +152,7 @@ def _output_hangs(name: str, kept: str) -> None:
             if name == "save":
                 run.rescue()
             must(run.saved_frames() >= 10, "frames are missing")
-            must(name == "record" or run.recorded_frames() >= 10, "pictures are missing")
+            must(name == "record" or run.recorded_frames() >= 10, "frames are missing")
             run.report()
 
 
@@ -160,12 +160,12 @@ _output_hangs("record", "the motion whole")
 _output_hangs("save", "the video whole, the motion to rescue")
 
 
-@case("outputs", "the recorder fails at its 15th picture", "the motion whole; the error on the last line; exit 2")
+@case("outputs", "the recorder fails at its 15th frame", "the motion whole; the error on the last line; exit 2")
 def _(folder: Path) -> None:
     with running(folder, *FILE, *FRAMES, fault={"model": "record", "kind": "raise", "at": 15}) as run:
         run.end(2, "record fails")
         must(run.saved_frames() == 40, "frames are missing")
-        must(run.recorded_frames() == 14, "pictures are missing")
+        must(run.recorded_frames() == 14, "frames are missing")
 
 
 def _disk(size: str, folder: Path, inner: Path) -> tuple[str, ...]:
@@ -191,7 +191,7 @@ def _full_disk(kind: str, ending: str, size: str, must_be: str) -> None:
                 must(Path(where).is_file(), "the motion is nowhere")
                 shutil.move(where, folder / "out.npz")
             must(run.saved_frames() == 60, "frames are missing")
-            must(kind == "record" or run.recorded_frames() == 60, "pictures are missing")
+            must(kind == "record" or run.recorded_frames() == 60, "frames are missing")
             must(kind != "report" or not (folder / "full.json").exists(), "half a report")
 
 
@@ -312,7 +312,7 @@ def _stream(
                 run.send(signal.SIGINT)
             run.end(code, line)
             must(run.saved_frames() == run.report()["results"], "results are missing")
-            must(run.recorded_frames() > 0, "pictures are missing")
+            must(run.recorded_frames() > 0, "frames are missing")
 
 
 def _back_after(seconds: float) -> Callable[[Camera], None]:
@@ -336,14 +336,14 @@ def _for_a_while(name: str, seconds: float) -> Callable[[Camera], None]:
 _stream("an MJPEG stream, then Ctrl-C", "every result saved; exit 130", lambda server: None, line="report: ")
 _stream("the camera is away for 3 s", "found again; one file goes on; exit 130", _back_after(3), says="connected again")
 _stream("the camera sends nothing for 7 s", "found again; exit 130", _for_a_while("stalled", 7))
-_stream("half pictures, all bits flipped, for 2 s", "goes on; exit 130", _for_a_while("garbage", 2))
+_stream("half frames, all bits flipped, for 2 s", "goes on; exit 130", _for_a_while("garbage", 2))
 _stream(
-    "the pictures' size changes",
+    "the frames' size changes",
     "fitted, said; exit 130",
     lambda server: setattr(server, "small", True),
     says="fitted into",
 )
-_stream("300 pictures a second", "newest wins; exit 130", _for_a_while("burst", 3))
+_stream("300 frames a second", "newest wins; exit 130", _for_a_while("burst", 3))
 _stream("the camera goes and does not come back, --retry 3", "files whole; the reason on the last line; exit 2",
         lambda server: server.stop(), "--retry", "3", code=2, line="did not come back")  # fmt: skip
 

@@ -139,7 +139,7 @@ class Run:
         return len(np.unique(motion.frame))
 
     def recorded_frames(self) -> int:
-        """How many pictures the video plays."""
+        """How many frames the video plays."""
         try:
             with av.open(str(self.folder / "out.mp4")) as film:
                 return sum(1 for _ in film.decode(video=0))

@@ -20,7 +20,7 @@ from tests.faults.program import CLIP
 
 @functools.lru_cache(maxsize=1)
 def jpegs() -> tuple[bytes, ...]:
-    """The pictures of the clip that comes with the project, as JPEG files."""
+    """The frames of the clip that comes with the project, as JPEG files."""
     with av.open(str(CLIP)) as film:
         frames = [frame.to_ndarray(format="bgr24") for frame in film.decode(video=0)]
     return tuple(cv2.imencode(".jpg", frame)[1].tobytes() for frame in frames)
@@ -110,19 +110,19 @@ class TransportStream:
     def __init__(self, folder: Path, jumps: float = 0.0, garbage: bool = False) -> None:
         path = folder / "live.ts"
         with av.open(str(CLIP)) as film:
-            pictures = [frame.reformat(format="yuv420p") for frame in film.decode(video=0)]
+            images = [frame.reformat(format="yuv420p") for frame in film.decode(video=0)]
         with av.open(str(path), "w", format="mpegts") as out:
             stream = out.add_stream(
                 "libx264", rate=30, options={"tune": "zerolatency", "preset": "ultrafast", "g": "15"}
             )
             assert isinstance(stream, av.VideoStream)
             stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
-            for index, picture in enumerate(pictures):
-                picture.pts, picture.time_base = index, Fraction(1, 30)
-                out.mux(stream.encode(picture))
+            for index, image in enumerate(images):
+                image.pts, image.time_base = index, Fraction(1, 30)
+                out.mux(stream.encode(image))
             out.mux(stream.encode(None))
         self._data = path.read_bytes()
-        self._seconds = len(pictures) / 30
+        self._seconds = len(images) / 30
         self._garbage = garbage
         self.breaks = False
         self._listener = socket.create_server(("127.0.0.1", 0))

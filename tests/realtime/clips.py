@@ -15,8 +15,8 @@ from common.arrays import ImageArray
 BASE = Fraction(1, 1000)
 
 
-def picture(index: int, width: int = 64, height: int = 48) -> ImageArray:
-    """A picture that says its number (< 256) in eight bars in its lower half; its upper left quarter is blue."""
+def numbered_image(index: int, width: int = 64, height: int = 48) -> ImageArray:
+    """A frame that says its number (< 256) in eight bars in its lower half; its upper left quarter is blue."""
     image = np.zeros((height, width, 3), np.uint8)
     image[: height // 2, : width // 2] = (255, 0, 0)
     for bit in range(8):
@@ -26,7 +26,7 @@ def picture(index: int, width: int = 64, height: int = 48) -> ImageArray:
 
 
 def number(image: ImageArray) -> int:
-    """The number that `picture` wrote."""
+    """The number that `numbered_image` wrote."""
     height, width = image.shape[:2]
     bars = [int(image[height * 3 // 4, (2 * bit + 1) * width // 16, 1]) for bit in range(8)]
     return sum((bar > 127) << bit for bit, bar in enumerate(bars))
@@ -55,7 +55,7 @@ def write_video(
     container: dict[str, str] | None = None,
     rate: int = 30,
 ) -> Path:
-    """A video of ``count`` numbered pictures at 30 fps (``rate`` is what the file claims), or shown at ``times_ms``."""
+    """A video of ``count`` numbered frames at 30 fps (``rate`` is what the file claims), or shown at ``times_ms``."""
     with av.open(str(path), "w", options=container or {}) as out:
         stream = out.add_stream(codec, rate=rate, options=options or {})
         assert isinstance(stream, av.VideoStream)
@@ -63,7 +63,7 @@ def write_video(
         if times_ms is not None:
             stream.codec_context.time_base = BASE
         for index in range(count):
-            frame = av.VideoFrame.from_ndarray(picture(index, *size), "bgr24").reformat(format=pixels)
+            frame = av.VideoFrame.from_ndarray(numbered_image(index, *size), "bgr24").reformat(format=pixels)
             if times_ms is not None:
                 frame.pts, frame.time_base = times_ms[index], BASE
             out.mux(stream.encode(frame))
@@ -72,7 +72,7 @@ def write_video(
 
 
 def write_sound(path: Path) -> Path:
-    """A tenth of a second of silence, without pictures."""
+    """A tenth of a second of silence, without frames."""
     with av.open(str(path), "w") as out:
         stream = out.add_stream("aac", rate=8000)
         assert isinstance(stream, av.AudioStream)

@@ -17,7 +17,7 @@ CAMERA = Camera(500.0, 500.0, 31.5, 23.5)
 
 
 class FakeSource(Source):
-    """Pictures whose first pixel says their number. ``times`` is each picture's time; ``before`` runs before each read."""
+    """Frames whose first pixel says their number. ``times`` is each frame's time; ``before`` runs before each read."""
 
     def __init__(self, times: list[float], live: bool, before: Callable[[int], None] = lambda index: None) -> None:
         super().__init__("fake", live=live)
@@ -54,7 +54,7 @@ class FakeTracker:
     def update(self, frame: Frame) -> list[Keypoints]:
         first = int(frame.image[0, 0, 0])
         self._work(frame)
-        assert first == int(frame.image[-1, -1, -1]), "the picture changed while it was looked at"
+        assert first == int(frame.image[-1, -1, -1]), "the frame changed while it was looked at"
         self.seen.append((frame.sequence, first))
         return [keypoints_of(frame)]
 

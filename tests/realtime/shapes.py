@@ -33,7 +33,7 @@ def plane(z: float, half: float = 50.0) -> tuple[FloatArray, NDArray[np.int32]]:
 
 
 def person(vertices: FloatArray, number: int = 0, confidence: float = 1.0) -> BodyEstimate:
-    """A body estimate that has ``vertices`` and keypoints in the middle of the picture."""
+    """A body estimate that has ``vertices`` and keypoints in the middle of the frame."""
     points = np.array([[70 + i, 50 + 2 * i] for i in range(17)], np.float32)
     keypoints = Keypoints(0, number, points, np.full(17, confidence, np.float32))
     rest = np.zeros((24, 3), np.float32)

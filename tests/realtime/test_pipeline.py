@@ -73,7 +73,7 @@ def test_without_flow_keypoints_go_on_alone() -> None:
 
 
 def test_a_live_source_drops_the_oldest_and_never_shows_a_frame_twice() -> None:
-    """The keypoint stage is held while the camera delivers ten pictures: it must go on with the newest."""
+    """The keypoint stage is held while the camera delivers ten frames: it must go on with the newest."""
     camera, stage, entered = Gate(), Gate(), Gate()
     source = FakeSource([i / 30 for i in range(13)], live=True, before=lambda index: camera.wait())
 
@@ -206,7 +206,7 @@ def test_a_pause_that_comes_while_a_frame_is_read_loses_nothing() -> None:
     assert [sequence for sequence, _ in tracker.seen] == list(range(20))
 
 
-def test_all_pictures_are_given_back_at_the_end() -> None:
+def test_all_frames_are_given_back_at_the_end() -> None:
     pipeline = build(FakeSource([i / 30 for i in range(50)], live=False), FakeTracker(), FakeFlow(), DropPolicy.WAIT)
     pipeline.add_sink("look", lambda result: None, every=True)
     pipeline.start()
@@ -220,7 +220,7 @@ def look_ahead(frames: int) -> LookAhead[Any]:
 
 
 @pytest.mark.parametrize("frames", [1, 7, 30])
-def test_a_look_ahead_loses_nothing_and_every_picture_waits_with_its_frame(frames: int) -> None:
+def test_a_look_ahead_loses_nothing_and_every_image_waits_with_its_frame(frames: int) -> None:
     source, got = FakeSource([i / 30 for i in range(50)], live=False), []
     pipeline = build(source, FakeTracker(), FakeFlow(), DropPolicy.WAIT, look_ahead=look_ahead(frames))
 

@@ -107,7 +107,7 @@ def test_a_ring_that_waits_does_so_for_its_slowest_reader() -> None:
     assert not late.is_alive()
 
 
-def test_a_held_picture_is_never_written_again() -> None:
+def test_a_held_frame_is_never_written_again() -> None:
     frames = FrameRing(3, 2, 2)
     count = 0
 
@@ -147,7 +147,7 @@ def test_slots_that_nobody_needs_are_never_touched() -> None:
 
     written = set()
     previous = None
-    for _ in range(20):  # two pictures at a time, as flow needs them
+    for _ in range(20):  # two frames at a time, as flow needs them
         frame, _ = frames.capture(read, DropPolicy.WAIT)
         assert frame is not None
         written.add(frame.image.ctypes.data)

@@ -65,8 +65,8 @@ def test_the_distance_is_a_share_of_the_height_of_what_was_seen(body: NumpyBody)
     np.testing.assert_allclose(keypoint_distances(motion, body), [0, 0.05, 0], atol=1e-4)
 
 
-def test_what_is_named_beyond_the_picture_was_not_seen(body: NumpyBody) -> None:
-    motion = exact_motion(body, (0.0, 0.35, 1.2))  # the legs are below the picture
+def test_what_is_named_beyond_the_frame_was_not_seen(body: NumpyBody) -> None:
+    motion = exact_motion(body, (0.0, 0.35, 1.2))  # the legs are below the frame
     outside = motion.keypoints_px[0, :, 1] > HEIGHT - 1
     assert 2 <= outside.sum() <= 12
     motion.keypoints_px[:, outside, 1] = HEIGHT + 10  # a detector names them near its edge

@@ -98,8 +98,8 @@ def test_pieces_of_one_window_share_their_people_and_hand_the_state_on(
 def test_a_longer_run_goes_on_from_before_the_rate_fell_as_if_it_had_always_been_longer(
     trainer: type[train.Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores, picture = SyntheticScores(0, 0, 0, 0), np.zeros((4, 4, 3), np.uint8)
-    monkeypatch.setattr(trainer, "validate", lambda self: (scores, picture))
+    scores, image = SyntheticScores(0, 0, 0, 0), np.zeros((4, 4, 3), np.uint8)
+    monkeypatch.setattr(trainer, "validate", lambda self: (scores, image))
     short, long = config(), config()
     long.windows.steps = 14
     whole = trainer(tmp_path, tmp_path / "whole", long)

@@ -157,10 +157,10 @@ def encoders_of(config: LifterConfig) -> dict[str, str]:
 def _read(encoder: FieldEncoder, seen: Observation) -> tuple[Tensor, Tensor, Tensor]:
     """Vectors (B T, width), maps (B T, 17, 16, 16) and camera motion (B T, 2) that ``encoder`` computes."""
     if isinstance(encoder, ResidualFlowEncoder):
-        field, behind = encoder.picture(seen.flow.flatten(0, 1), seen.flow_valid.flatten(), seen.dt.flatten())
+        field, behind = encoder.reader_input(seen.flow.flatten(0, 1), seen.flow_valid.flatten(), seen.dt.flatten())
         return *encoder.reader(field), behind
     assert seen.image is not None
-    image = encoder.picture(seen.image.flatten(0, 1))
+    image = encoder.reader_input(seen.image.flatten(0, 1))
     return *encoder.reader(image), image.new_zeros(len(image), 2)
 
 

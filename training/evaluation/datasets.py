@@ -1,6 +1,6 @@
 """Score motions on a real data set: python -m training.evaluation datasets threedpw ROOT
 
-The real chain runs over the pictures of every sequence and saves NAME.npz, as ``run_camera.py --save`` does; what is
+The real chain runs over the frames of every sequence and saves NAME.npz, as ``run_camera.py --save`` does; what is
 saved already is not made again. ``--predictions FOLDER`` scores motions that lie elsewhere.
 `training.evaluation.protocols` says what
 is counted and how; 3DPW can be scored in part without licensed SMPL files, EMDB cannot. Frames in which somebody was not
@@ -53,12 +53,12 @@ def recordings(dataset: Dataset, root: Path, split: str) -> Iterator[list[Person
 
 
 def record(sequence: PersonSequence, path: Path, options: Options) -> None:
-    """Run the real chain over a sequence's pictures and save the motion at ``path``, with the data set's focal length.
+    """Run the real chain over a sequence's frames and save the motion at ``path``, with the data set's focal length.
 
-    Raises `DatasetError` if the pictures are not there, and what `Session.run` raises.
+    Raises `DatasetError` if the frames are not there, and what `Session.run` raises.
     """
     if sequence.source is None or not sequence.source.exists():
-        raise DatasetError(f"the pictures of {sequence.name} are not in {sequence.source}: unpack them there")
+        raise DatasetError(f"the frames of {sequence.name} are not in {sequence.source}: unpack them there")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".part.{path.name}")  # an interrupted session saves what it has
     focal = float(sequence.camera_matrix[0, 0])

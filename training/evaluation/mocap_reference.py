@@ -47,7 +47,7 @@ class MocapReference:
     truth: DoubleArray
     """(F, K, 3) metres."""
     pixels: DoubleArray
-    """(F, K, 2) where they are in the picture."""
+    """(F, K, 2) where they are in the frame."""
     peers: dict[str, DoubleArray]
     """(F, K, 3) metres of other programs, by name."""
     frames: NDArray[np.int64]
@@ -111,7 +111,7 @@ def coco_name(name: str) -> str:
 
 def joints_of(reference: MocapReference, motion: Motion) -> DoubleArray:
     """The reference's joints (F, K, 3) in a motion, metres, camera frame; NaN where nobody was found. Of several people the
-    one whose keypoints lie nearest to the truth in the picture."""
+    one whose keypoints lie nearest to the truth in the frame."""
     columns = [COCO_NAMES.index(name) for name in reference.names]
     (rows,) = rows_of_people(motion, reference.frames, reference.pixels[None], columns, near=float("inf"))
     joints = motion.joints_m[rows][:, [JOINT_NAMES.index(name) for name in reference.names]].astype(np.float64)

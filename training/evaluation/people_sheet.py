@@ -1,6 +1,6 @@
 """Unseen people as a network sees them, one column a person: what a curve does not tell.
 
-Above, the picture: detected keypoints (white, the surer the larger), the true skeleton (green) and the network's (orange),
+Above, the image: detected keypoints (white, the surer the larger), the true skeleton (green) and the network's (orange),
 each where it stands. Below, the same two from the camera's right, far away on the right, pelvis on pelvis: depth is what one
 camera gets wrong.
 """
@@ -32,7 +32,7 @@ _SHIFT = 4  # OpenCV draws at 1/16 of a pixel
 
 
 @torch.no_grad()
-def picture_people(
+def draw_validation(
     network: Lifter,
     body: TorchBody,
     clips: list[Clip],

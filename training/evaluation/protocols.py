@@ -82,7 +82,7 @@ def score_threedpw(
 
     Args:
         people: everybody in the recording.
-        motion: made from its pictures.
+        motion: made from its frames.
         smpl: the licensed files; without them SMPL's joints alone are compared.
 
     Raises:
@@ -109,7 +109,7 @@ def score_threedpw(
 
 
 def score_emdb(sequence: PersonSequence, motion: Motion, smpl: SmplFolder) -> ProtocolScores:
-    """Score a motion on one sequence of EMDB. Its person is found by where the truth's joints lie in the picture.
+    """Score a motion on one sequence of EMDB. Its person is found by where the truth's joints lie in the frame.
 
     Raises as `score_threedpw`.
     """

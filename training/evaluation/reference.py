@@ -10,10 +10,10 @@ points and C cameras:
 - ``joints3d`` (T, J, 3) metres in a world of its own, NaN where a point is not known;
 - ``joint_names`` (J,) text: COCO keypoints as ``left_shoulder`` or ``lsho``; other names are left out;
 - ``K`` (C, 3, 3) pixels, ``R`` (C, 3, 3) and ``t`` (C, 3) metres: a point X of the world is at R X + t in the frame of a
-  camera (x right, y down, z forward) and at K (R X + t) in its picture; ``D`` (C, 4 or more) OpenCV's lens distortion,
+  camera (x right, y down, z forward) and at K (R X + t) in its image; ``D`` (C, 4 or more) OpenCV's lens distortion,
   none where it is missing;
-- ``n_views`` (T, J), optional: in how many pictures a point was seen. Fewer than two is no measurement: left out;
-- ``reproj_px`` (T, J, C), optional: how far each of these was off the measured point in its picture, NaN where it was not;
+- ``n_views`` (T, J), optional: in how many images a point was seen. Fewer than two is no measurement: left out;
+- ``reproj_px`` (T, J, C), optional: how far each of these was off the measured point in its image, NaN where it was not;
 - ``frame`` (T,) evenly spaced indices in the videos, 0, 1, ... where it is missing; ``fps``, optional: frames a second of
   the REFERENCE, the videos' own rate where it is missing.
 
@@ -92,10 +92,10 @@ class Reference:
     """(C, D) as OpenCV's."""
     fps: float | None
     uncertainty: DoubleArray | None = None
-    """(T, J) standard error of the points in a picture, pixels; None where nothing is said of it."""
+    """(T, J) standard error of the points in an image, pixels; None where nothing is said of it."""
 
     def seen_by(self, camera: int) -> tuple[DoubleArray, DoubleArray]:
-        """The points in the frame of a camera, (T, J, 3) metres, and in its picture, (T, J, 2) pixels."""
+        """The points in the frame of a camera, (T, J, 3) metres, and in its image, (T, J, 2) pixels."""
         place = self.points @ self.rotations[camera].T + self.translations[camera]
         pixels, _ = cv2.projectPoints(
             np.where(np.isfinite(place), place, 1.0).reshape(-1, 1, 3),
@@ -178,7 +178,7 @@ def reference_of(path: Path, arrays: dict[str, NDArray[Any]]) -> Reference:
 
 
 def uncertainty_of(off: DoubleArray) -> DoubleArray:
-    """Standard errors (T, J) px of points from how far (T, J, C) px their measurements are off them: n pictures give 2 n
+    """Standard errors (T, J) px of points from how far (T, J, C) px their measurements are off them: n images give 2 n
     numbers for 3 unknowns, which leaves 2 n - 3 to tell the spread."""
     views = np.isfinite(off).sum(-1)
     square = np.nansum(off**2, -1) / np.maximum(views, 1)

@@ -3,8 +3,8 @@
 Unseen subjects move before random cameras and the measured detector noise is laid over them. Errors are of 14 joints
 (ankles, knees, hips, wrists, elbows, shoulders, neck, head); MPJPE after moving the middle of the hips together,
 PA-MPJPE after the best similarity of each frame. The first `WARM_UP` frames of a window are left out: a live stream is
-past them. Further scores are of those windows in which the whole person is in the picture (many cameras look at a part), of
-the joints in the picture alone, of people who have been seen for `LONG_WARM_UP` frames, and of detections as bad as
+past them. Further scores are of those windows in which the whole person is in the frame (many cameras look at a part), of
+the joints in the frame alone, of people who have been seen for `LONG_WARM_UP` frames, and of detections as bad as
 rendered people's.
 """
 
@@ -109,7 +109,7 @@ def evaluate(
 
     ``single_frames`` scores its per-frame part alone; ``clean`` leaves the errors of detector and flow out; ``blind`` gives no
     flow to a network that reads it; ``rendered`` makes detections as bad as those of rendered people; ``whole`` scores only
-    those of the windows in which nothing of the person is ever out of the picture, ``visible`` only joints in the picture.
+    those of the windows in which nothing of the person is ever out of the frame, ``visible`` only joints in the frame.
     """
     maker = unseen_people(network, body, clips, seed, clean, rendered)
     was_training = network.training
@@ -131,11 +131,11 @@ def evaluate(
 
 def score(lifted: Lifted, body: TorchBody, batch: Batch, warm_up: int = WARM_UP, visible: bool = False) -> Tensor:
     """The numbers of `SyntheticScores`, in their order, of one batch's answers. The first ``warm_up`` frames do not count.
-    ``visible`` counts joints in the picture alone, and for PA-MPJPE frames with `LEAST_JOINTS` of these."""
+    ``visible`` counts joints in the frame alone, and for PA-MPJPE frames with `LEAST_JOINTS` of these."""
     joints, _ = body.skeleton(lifted.rotations, lifted.betas)
     joints, truth = joints[:, warm_up:], batch.joints[:, warm_up:]
     mine, theirs = joints[:, :, JOINTS_14], truth[:, :, JOINTS_14]
-    counted = batch.joints_in_picture[:, warm_up:, JOINTS_14] if visible else torch.ones_like(mine[..., 0]).bool()
+    counted = batch.joints_in_frame[:, warm_up:, JOINTS_14] if visible else torch.ones_like(mine[..., 0]).bool()
     enough = counted & (counted.sum(-1, keepdim=True) >= LEAST_JOINTS)
     exact = pa_distances(mine, theirs, counted.float())[enough].mean()
     aligned = pelvis_aligned(mine, theirs, joints[:, :, HIPS].mean(2), truth[:, :, HIPS].mean(2))[counted].mean()
@@ -191,7 +191,7 @@ def score_synthetic(
     rows: dict[str, dict[str, Any]] = {
         "as detected in real video": {},
         "the same, in full view": {"whole": True},
-        "the same, joints in picture": {"visible": True},
+        "the same, joints in frame": {"visible": True},
         "the same, no flow": {"blind": True},
         "the same, after 4 s": {"warm_up": LONG_WARM_UP},
         "as detected when rendered": {"rendered": True},

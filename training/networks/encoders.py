@@ -113,7 +113,7 @@ class _Residual(nn.Module):
 
 
 class KeypointReader(nn.Module):
-    """Pictures (N, channels, side, side) of a person's region to vectors (N, width), and to the logits (N, 17, 16, 16) of where
+    """Images (N, channels, side, side) of a person's region to vectors (N, width), and to the logits (N, 17, 16, 16) of where
     in the region each COCO keypoint is.
 
     Residual blocks (He et al. 2016) look at the region at three scales; the maps
@@ -146,9 +146,9 @@ class KeypointReader(nn.Module):
         grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).reshape(-1, 2)
         self.register_buffer("grid", grid, persistent=False)
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors and logits, as above, of ``picture``."""
-        fine = self.fine(picture)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors and logits, as above, of ``image``."""
+        fine = self.fine(image)
         middle = self.middle(fine)
         coarse = self.coarse(middle)
         below = middle + nn.functional.interpolate(self.from_coarse(coarse), scale_factor=2.0)
@@ -166,7 +166,7 @@ class ResidualFlowEncoder(_Compensated):
         super().__init__(FLOW_CELLS, compensation)
         self.reader = KeypointReader(3, FLOW_CELLS, width)
 
-    def picture(self, flow: Tensor, valid: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+    def reader_input(self, flow: Tensor, valid: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
         """What the reader sees (N, 3, 32, 32): speed across and down, and its length; and the camera's motion (N, 2)."""
         field = flow.permute(0, 3, 1, 2)
         behind = torch.zeros_like(field[:, :, 0, 0])
@@ -179,8 +179,8 @@ class ResidualFlowEncoder(_Compensated):
 
     def forward(self, flow: Tensor, valid: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
         """As `FlowEncoder.forward`."""
-        picture, behind = self.picture(flow, valid, dt)
-        return self.reader(picture)[0], behind
+        field, behind = self.reader_input(flow, valid, dt)
+        return self.reader(field)[0], behind
 
 
 class ResidualImageEncoder(nn.Module):
@@ -190,11 +190,11 @@ class ResidualImageEncoder(nn.Module):
         super().__init__()
         self.reader = KeypointReader(3, IMAGE_SIDE, width)
 
-    def picture(self, image: Tensor) -> Tensor:
+    def reader_input(self, image: Tensor) -> Tensor:
         """What the reader sees, (N, 3, 64, 64)."""
         return (image - 0.45) * 4
 
     def forward(self, image: Tensor) -> Tensor:
         """Encode ``image`` (N, 3, 64, 64)."""
-        vectors: Tensor = self.reader(self.picture(image))[0]
+        vectors: Tensor = self.reader(self.reader_input(image))[0]
         return vectors

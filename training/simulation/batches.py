@@ -59,13 +59,13 @@ class Batch:
 
     @property
     def in_full_view(self) -> Tensor:
-        """(B,) whether all true keypoints are in the picture in every frame; its middle is the principal point."""
+        """(B,) whether all true keypoints are inside every frame, whose middle is the principal point."""
         camera = self.seen.camera[:, :, None]
         return ((self.true_rays * camera[..., :2]).abs() <= camera[..., 2:]).all(-1).all(-1).all(-1)
 
     @property
-    def joints_in_picture(self) -> Tensor:
-        """(B, T, 24) whether each true joint is in the picture, hidden or not."""
+    def joints_in_frame(self) -> Tensor:
+        """(B, T, 24) whether each true joint is in the frame, hidden or not."""
         camera, placed = self.seen.camera[:, :, None], self.joints + self.pelvis[:, :, None]
         return ((placed[..., :2] / placed[..., 2:].clamp_min(0.1) * camera[..., :2]).abs() <= camera[..., 2:]).all(-1)
 
@@ -82,7 +82,7 @@ class Batch:
 
 
 def keypoint_visibility(joints: Tensor, coco: Tensor, points: Tensor, size: Tensor) -> Tensor:
-    """How each keypoint is seen (B, T, 17): 0 visible, 1 hidden behind trunk or head, 2 outside of the picture.
+    """How each keypoint is seen (B, T, 17): 0 visible, 1 hidden behind trunk or head, 2 outside of the frame.
 
     ``joints`` (B, T, 24, 3) and ``coco`` (B, T, 17, 3) in the camera frame, ``points`` (B, T, 17, 2) px, ``size`` (B, 2)
     px. The trunk is a capsule from pelvis to neck; the far side of the head hides face and ear.

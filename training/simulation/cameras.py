@@ -79,7 +79,7 @@ def draw_views(window: MotionWindow, generator: torch.Generator) -> Views:
     aim = torch.cat([at / focal[:, None], torch.ones(batch, 1)], -1) * depth[:, None]
     times = torch.cumsum(window.dt, 1) - window.dt[:, :1]
     path = window.pelvis - window.pelvis.mean(1, keepdim=True)
-    # Half of the cameras follow the person; the rest stand still and the person walks through the picture.
+    # Half of the cameras follow the person; the rest stand still and the person walks through the frame.
     ground = torch.tensor([1.0, 0.0, 1.0]) * (uniform(batch) < 0.5).float()[:, None]
     path = path * (1 - ground[:, None])
     path = path + smooth_noise(batch, times, 3, 3.0, generator) * 0.03

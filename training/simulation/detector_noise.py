@@ -2,7 +2,7 @@
 
 The tables come from running the real detectors (`python -m training.noise_measurement.detector`) and hold, for every
 keypoint, the
-quantiles of the confidence given how it is seen (visible, hidden by the body or an object, out of the picture) and the
+quantiles of the confidence given how it is seen (visible, hidden by the body or an object, out of the frame) and the
 quantiles of the error's length given confidence. Drawing goes the same way: a slowly changing confidence first, then an
 error that fits it. Confident misses are part of the tables; left/right swaps are events with a rate and a duration.
 
@@ -93,7 +93,7 @@ def load_noise(path: Path = TABLES) -> list[DetectorNoise]:
 
 
 def extent(points: Tensor, seen: Tensor) -> Tensor:
-    """Size of a person in the picture (B, T): longer side of the box around the ``seen`` (B, T, K) ``points``
+    """Size of a person in the frame (B, T): longer side of the box around the ``seen`` (B, T, K) ``points``
     (B, T, K, 2), at least 12 px. Detectors work on a crop of about this size, so their errors grow with it."""
     big = torch.where(seen[..., None], points, torch.full_like(points, -1e9)).amax(2)
     small = torch.where(seen[..., None], points, torch.full_like(points, 1e9)).amin(2)
@@ -127,7 +127,7 @@ class NoiseSampler:
 
     def _drift(self, shape: tuple[int, ...], dt: Tensor, seconds: Tensor) -> Tensor:
         """Unit-variance noise (B, T, ...) that forgets over ``seconds`` (B,) with time steps ``dt``, and is smooth: what
-        a detector gets wrong goes over from frame to frame as the picture does. First-order noise (x) through a first-order
+        a detector gets wrong moves from frame to frame with the image. First-order noise (x) through a first-order
         filter (y), each with half of the time."""
         fresh = torch.randn(shape, generator=self.generator)
         keep = torch.exp(-2 * dt / seconds[:, None])
@@ -221,7 +221,7 @@ class NoiseSampler:
         scale = extent(points, inside)[..., None]
         edge = torch.minimum(points.clamp_min(0), size[:, None, None])
         aim = torch.where(inside[..., None], points, edge)
-        # Out of the picture the detector still names a place, near the border and with little confidence.
+        # Out of the frame the detector still names a place, near the border and with little confidence.
         error = torch.where(inside, error, error.clamp_min(0.03) * 1.5)
         detected = aim + push / reach[..., None] * (error * scale)[..., None]
 

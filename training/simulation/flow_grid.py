@@ -78,11 +78,11 @@ class FlowGrid:
             focal: (B,) px.
             centre: (B, 2) px.
             boxes: (B, T, 3) centre x, y and side of the region that both frames are cut with, px.
-            size: (B, 2) width and height of the picture, px.
+            size: (B, 2) width and height of the frame, px.
 
         Returns:
             flow (B, T, 32, 32, 2) in sides of the box, zero for t = 0; where the body is in frame t - 1, and where the
-            picture is, (B, T, 32, 32), 1 or 0.
+            frame is, (B, T, 32, 32), 1 or 0.
         """
         shape = betas.clamp(-self.limit, self.limit).numpy()
         shaped = (self._template + np.einsum("vab,nb->nva", self._directions, shape)).astype(np.float32)
@@ -150,7 +150,7 @@ def _draw(
             skin(shaped[b], rest[b], frames, feature, none, columns, values, bones, weights, now)
             if t == 0:
                 continue
-            # Pixels of the picture become cells of the box.
+            # Pixels of the frame become cells of the box.
             scale = cells / boxes[b, t, 2]
             f = focal[b] * scale
             cx = (centre[b, 0] - boxes[b, t, 0]) * scale + (cells - 1) / 2

@@ -1,6 +1,6 @@
 """What a real flow engine makes of exact motion: measured shortfall, spread and errors, drawn anew for each window.
 
-The numbers come from running the live engine on rendered pictures (`python -m training.noise_measurement.flow`).
+The numbers come from running the live engine on rendered frames (`python -m training.noise_measurement.flow`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class FlowNoise:
     ``correlation`` cells. ``blur`` cells is how far motion bleeds over the outline (standard deviation). ``lost`` is the
     share of windows whose background has no texture: nothing moves there. ``window_spread``: standard deviation, between
     windows, of the logarithm of the error's size. ``persistence``: correlation of the errors of neighbouring frames.
-    ``outside``: standard deviation of what is found where the region reaches out of the picture.
+    ``outside``: standard deviation of what is found where the region reaches out of the frame.
     """
 
     speeds: tuple[float, ...]
@@ -81,7 +81,7 @@ class FlowDegrader:
 
     def __call__(self, flow: Tensor, body: Tensor, inside: Tensor) -> Tensor:
         """``flow`` (B, T, S, S, 2) in sides of the region, ``body`` and ``inside`` (B, T, S, S) 1 where the person is and where
-        the picture is, else 0, to fields as estimated. Writes into ``flow`` and returns it."""
+        the frame is, else 0, to fields as estimated. Writes into ``flow`` and returns it."""
         batch, length, cells = flow.shape[:3]
         noise = self.noise
         difficulty = 1 + noise.gain_spread * torch.randn(batch, generator=self.generator)

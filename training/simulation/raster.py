@@ -1,6 +1,6 @@
 """Which surface every pixel sees, and where it goes: a z-buffer and exact optical flow, compiled, any resolution.
 
-Frames of reference: vertices in the camera frame (x right, y down, z forward, metres); pictures in pixels, centres at whole
+Frames of reference: vertices in the camera frame (x right, y down, z forward, metres); images in pixels, centres at whole
 numbers. Depth is kept as 1/z (1/metre), 0 where nothing is. All loops release the GIL and use one thread.
 """
 
@@ -97,9 +97,9 @@ def surface_flow(
     cy: float,
     flow: FloatArray,
 ) -> None:
-    """Exact flow of one mesh: where the very surface point that a pixel sees will be in the next picture.
+    """Exact flow of one mesh: where the very surface point that a pixel sees will be in the next image.
 
-    ``points`` (V, 3) of `project` and ``ids`` (H, W) of `fill` for this picture; ``following`` (V, 3) the vertices of the
+    ``points`` (V, 3) of `project` and ``ids`` (H, W) of `fill` for this image; ``following`` (V, 3) the vertices of the
     next one in ITS camera's frame, m, with its intrinsics in px. Writes ``flow`` (H, W, 2), px, where ``ids`` names one of this
     mesh's faces; other pixels, and points that go behind the camera, are left as they are.
     """
@@ -122,7 +122,7 @@ def surface_flow(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def background_flow(turn: FloatArray, fx: float, fy: float, cx: float, cy: float, flow: FloatArray) -> None:
-    """Flow (H, W, 2) px of everything far away when the camera turns: ``turn`` (3, 3) takes directions in this picture's
+    """Flow (H, W, 2) px of everything far away when the camera turns: ``turn`` (3, 3) takes directions in this image's
     camera frame to the next one's. What leaves the view (over 90°) gets no motion."""
     for y in range(flow.shape[0]):
         for x in range(flow.shape[1]):

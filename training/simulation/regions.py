@@ -1,4 +1,4 @@
-"""The region of the picture that the live tracker would cut, in batches: where optical flow is computed."""
+"""The region of the frame that the live tracker would cut, in batches: where optical flow is computed."""
 
 from __future__ import annotations
 

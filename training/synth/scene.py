@@ -153,10 +153,10 @@ class SceneSampler:
         rotations = torch.cat([root[:, :, None], window.rotations[:, :, 1:]], 2)
         shapes = betas[:, None].expand(drawn, length, 10)
         joints, coco = self.body.skeleton(rotations, shapes)
-        in_picture = views.project(coco + views.pelvis[:, :, None])
-        in_picture = ((in_picture >= 0) & (in_picture <= views.size[:, None, None] - 1)).all(-1).sum(-1).amin(1)
+        in_frame = views.project(coco + views.pelvis[:, :, None])
+        in_frame = ((in_frame >= 0) & (in_frame <= views.size[:, None, None] - 1)).all(-1).sum(-1).amin(1)
         # People hardly inside the image would not be tracked: take the others first, in the order they were sampled.
-        rows = (in_picture < MIN_VISIBLE_KEYPOINTS).long().sort(stable=True).indices[:batch].tolist()
+        rows = (in_frame < MIN_VISIBLE_KEYPOINTS).long().sort(stable=True).indices[:batch].tolist()
         path = window.pelvis
         centre = path - (rotation.transpose(-1, -2) @ views.pelvis[..., None])[..., 0]
         scenes = []

@@ -16,12 +16,12 @@ from tests.export.conversion.test_precision import small_network
 
 def test_by_hand() -> None:
     cost = count(Network("small", "flow", small_network().SerializeToString()))
-    picture = 12 * 12
-    flops = [2 * picture * outputs * reads for outputs, reads in ((8, 3 * 9), (8, 8 * 9), (8, 8), (4, 8))]
+    image = 12 * 12
+    flops = [2 * image * outputs * reads for outputs, reads in ((8, 3 * 9), (8, 8 * 9), (8, 8), (4, 8))]
     assert [layer.flops for layer in cost.layers] == flops
     assert cost.weights == 8 * 27 + 8 * 72 + 64 + 32
-    assert cost.layers[0].numbers == 3 * picture + 8 * 27 + 8 * picture
-    assert cost.interface == (3 + 4) * picture
+    assert cost.layers[0].numbers == 3 * image + 8 * 27 + 8 * image
+    assert cost.interface == (3 + 4) * image
     slow = Device("slow", 1e-6, 1e-3)  # a megaflop and a megabyte a second
     assert cost.limit_ms(slow) == pytest.approx(max(sum(flops) * 1e-3, (cost.weights + cost.interface) * 2e-3))
     assert cost.layered_ms(slow) == pytest.approx(

@@ -123,7 +123,7 @@ def test_the_accuracy_table_knows_the_truth() -> None:
     person, rest, _ = measure(Perfect(pair), [pair])
     assert person == rest == 0
     assert 1.5 < np.linalg.norm(pair.flow[pair.person], axis=-1).mean() < 4.5
-    # What is at a pixel of the first picture looks the same where the truth says that it went.
+    # What is at a pixel of the first image looks the same where the truth says that it went.
     y, x = np.mgrid[:384, :384].astype(np.float32)
     to = pair.flow * 3
     warped = cv2.remap(pair.current, x + to[..., 0], y + to[..., 1], cv2.INTER_LINEAR).astype(np.float32)

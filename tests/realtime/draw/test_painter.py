@@ -39,7 +39,7 @@ def test_nothing_is_painted_for_nobody() -> None:
     np.testing.assert_array_equal(image, before)
 
 
-def test_the_right_half_of_a_wider_picture_can_be_painted() -> None:
+def test_the_right_half_of_a_wider_image_can_be_painted() -> None:
     painter, whole, wide = MeshPainter(FACES), noise(), np.zeros((HEIGHT, WIDTH + 40, 3), np.uint8)
     wide[:, 40:] = whole
     painter.paint(whole, BALL, CAMERA)
@@ -96,7 +96,7 @@ def test_text_stays_in_its_strip() -> None:
     assert str(Figures(29.71, 68.4, 1)) == "29.7 meshes/s    68 ms    1 person"
     assert (image[:40] != 200).any()
     assert (image[60:] == 200).all()
-    text_line(np.zeros((8, 8, 3), np.uint8), "a picture that is too small")
+    text_line(np.zeros((8, 8, 3), np.uint8), "an image that is too small")
 
 
 def test_side_view_looks_from_the_right_and_goes_with_the_person() -> None:
@@ -142,18 +142,18 @@ def test_side_view_goes_back_from_who_stands_in_front() -> None:
     assert shares()[0] == pytest.approx(alone, rel=0.1)
 
 
-def test_whole_picture() -> None:
+def test_whole_image() -> None:
     frame = noise()
     before = frame.copy()
     some = result(frame, person(BALL, 0), person(BALL + np.array([0.5, 0, 1], np.float32), 1))
     plain, both = AnnotatedFramePainter(FACES), AnnotatedFramePainter(FACES, side_view=True)
-    picture = both.paint(some, Figures(30, 50, 2))
-    assert picture.shape == (*both.size(HEIGHT, WIDTH), 3)
-    assert picture.shape[1] % 2 == 0
-    np.testing.assert_array_equal(picture[:, :WIDTH], plain.paint(some, Figures(30, 50, 2)))
+    image = both.paint(some, Figures(30, 50, 2))
+    assert image.shape == (*both.size(HEIGHT, WIDTH), 3)
+    assert image.shape[1] % 2 == 0
+    np.testing.assert_array_equal(image[:, :WIDTH], plain.paint(some, Figures(30, 50, 2)))
     np.testing.assert_array_equal(frame, before)
-    assert picture[:, WIDTH:].any()
-    assert both.paint(some, None) is picture, "no fresh memory for each frame"
+    assert image[:, WIDTH:].any()
+    assert both.paint(some, None) is image, "no fresh memory for each frame"
 
 
 def test_warm_up_is_quick_the_second_time() -> None:

@@ -60,7 +60,7 @@ def test_silhouette_and_depth_of_a_sphere(centre: tuple[float, float, float]) ->
     assert not outside.any()
 
 
-def test_plane_at_known_depth_fills_the_picture() -> None:
+def test_plane_at_known_depth_fills_the_image() -> None:
     raster = drawn(plane(3.0))
     np.testing.assert_allclose(raster.inverse_depth, 1 / 3, rtol=1e-5)
     assert raster.region == (0, 0, WIDTH, HEIGHT)
@@ -121,7 +121,7 @@ def test_one_vertex_that_is_not_finite_spoils_only_its_triangles() -> None:
     assert not (seen & ~whole).any()
 
 
-def test_begin_forgets_the_last_picture() -> None:
+def test_begin_forgets_the_last_image() -> None:
     vertices, faces = sphere((-0.4, 0, 2), 0.3)
     raster = drawn((vertices, faces))
     raster.begin(HEIGHT, WIDTH)
@@ -140,7 +140,7 @@ def test_begin_forgets_the_last_picture() -> None:
 )
 @example(shift_x=0, shift_y=-36, x=0.0, y=0.0, z=0.5)  # the pole's empty triangles run through pixel centres
 @settings(max_examples=40, deadline=None)
-def test_moving_the_principal_point_moves_the_picture(shift_x: int, shift_y: int, x: float, y: float, z: float) -> None:
+def test_moving_the_principal_point_moves_the_image(shift_x: int, shift_y: int, x: float, y: float, z: float) -> None:
     mesh = sphere((x, y, z), 0.3, rings=16)
     here = drawn(mesh).inverse_depth
     moved = Camera(CAMERA.fx, CAMERA.fy, CAMERA.cx + shift_x, CAMERA.cy + shift_y)

@@ -16,7 +16,7 @@ from common.errors import UserError
 from realtime.outputs.video import VideoRecorder
 from realtime.sources import open_source
 from tests.conftest import Remarks
-from tests.realtime.clips import number, picture
+from tests.realtime.clips import number, numbered_image
 
 
 @pytest.fixture(autouse=True)
@@ -37,13 +37,13 @@ def read(path: Path) -> tuple[list[float], list[int]]:
     return times, numbers
 
 
-def test_times_and_pictures_come_back(tmp_path: Path) -> None:
+def test_times_and_frames_come_back(tmp_path: Path) -> None:
     times = [10.0, 10.033, 10.04, 10.5, 10.51, 12.0]
     path = tmp_path / "out.mp4"
     with VideoRecorder(path) as out:
         buffer = np.empty((48, 64, 3), np.uint8)
         for index, time_s in enumerate(times):
-            buffer[:] = picture(index)  # one buffer again and again, as the pipeline does
+            buffer[:] = numbered_image(index)  # one buffer again and again, as the pipeline does
             out.write(buffer, time_s)
     seen, numbers = read(path)
     np.testing.assert_allclose(seen, np.array(times) - 10.0, atol=1e-4)
@@ -53,7 +53,7 @@ def test_times_and_pictures_come_back(tmp_path: Path) -> None:
 def test_times_that_stand_still_are_mended(tmp_path: Path) -> None:
     with VideoRecorder(tmp_path / "out.mp4") as out:
         for index, time_s in enumerate([0.0, 0.0, 0.1, 0.05, 0.2]):
-            out.write(picture(index), time_s)
+            out.write(numbered_image(index), time_s)
     times, numbers = read(tmp_path / "out.mp4")
     assert (np.diff(times) > 0).all()
     assert numbers == list(range(5))
@@ -87,7 +87,7 @@ def test_other_readers_play_it_and_colours_are_true(tmp_path: Path) -> None:
 def test_odd_sizes_are_padded(tmp_path: Path) -> None:
     with VideoRecorder(tmp_path / "odd.mp4") as out:
         for index in range(3):
-            out.write(picture(index, 63, 47), index / 30)
+            out.write(numbered_image(index, 63, 47), index / 30)
     with open_source(str(tmp_path / "odd.mp4")) as source:
         assert source.size == (64, 48)
     assert read(tmp_path / "odd.mp4")[1] == [0, 1, 2]
@@ -98,10 +98,10 @@ def test_a_killed_program_leaves_a_playable_file(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\n"
         "from realtime.outputs.video import VideoRecorder\n"
-        "from tests.realtime.clips import picture\n"
+        "from tests.realtime.clips import numbered_image\n"
         "out = VideoRecorder(sys.argv[1])\n"
         "for index in range(250):\n"
-        "    out.write(picture(index), index / 30)\n"
+        "    out.write(numbered_image(index), index / 30)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     root = Path(__file__).parents[3]
@@ -123,7 +123,7 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
         VideoRecorder("/dev/full/out.mp4" if Path("/dev/full").is_dir() else "/proc/out.mp4")
 
 
-def test_without_pictures_nothing_is_touched(tmp_path: Path) -> None:
+def test_without_frames_nothing_is_touched(tmp_path: Path) -> None:
     old = tmp_path / "old.mp4"
     old.write_bytes(b"precious")
     for path in (old, tmp_path / "new.mp4"):
@@ -134,18 +134,18 @@ def test_without_pictures_nothing_is_touched(tmp_path: Path) -> None:
 
 def test_after_close_nothing_happens(tmp_path: Path) -> None:
     out = VideoRecorder(tmp_path / "out.mp4")
-    out.write(picture(0), 0.0)
+    out.write(numbered_image(0), 0.0)
     out.close()
     out.close()
-    out.write(picture(1), 1.0)
+    out.write(numbered_image(1), 1.0)
     assert read(tmp_path / "out.mp4")[1] == [0]
 
 
 def test_another_size_is_refused(tmp_path: Path) -> None:
     with VideoRecorder(tmp_path / "out.mp4") as out:
-        out.write(picture(0), 0.0)
+        out.write(numbered_image(0), 0.0)
         with pytest.raises(ValueError, match="takes uint8 images of"):
-            out.write(picture(1, 32, 32), 0.1)
+            out.write(numbered_image(1, 32, 32), 0.1)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork") or not sys.platform.startswith("linux"), reason="needs file size limits")

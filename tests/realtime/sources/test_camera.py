@@ -16,7 +16,7 @@ from common.errors import UserError
 from realtime.errors import SourceLost
 from realtime.sources import CameraSource, camera, open_source, threaded_capture
 from tests.conftest import Remarks
-from tests.realtime.clips import number, picture
+from tests.realtime.clips import number, numbered_image
 
 
 class FakeCapture:
@@ -26,7 +26,7 @@ class FakeCapture:
     size = (640, 480)
     fps = 30.0
     interval_s = 0.002
-    pictures = 10**9
+    frames = 10**9
     hangs: threading.Event | None = None
     made: list[FakeCapture]
 
@@ -52,10 +52,10 @@ class FakeCapture:
             self.hangs.wait()
         time.sleep(self.interval_s)
         self.count += 1
-        return self.count <= self.pictures
+        return self.count <= self.frames
 
     def retrieve(self, image: ImageArray | None = None) -> tuple[bool, ImageArray]:
-        made = picture((self.count - 1) % 256, *self.size)
+        made = numbered_image((self.count - 1) % 256, *self.size)
         if image is not None and image.shape == made.shape:  # OpenCV makes a new array where sizes differ
             np.copyto(image, made)
             made = image
@@ -75,7 +75,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
     return Fake
 
 
-def test_the_newest_picture_wins(fake: Any) -> None:
+def test_the_newest_frame_wins(fake: Any) -> None:
     with open_source("0") as source:
         assert (source.live, source.size, source.fps, source.frame_count) == (True, (640, 480), 30.0, None)
         buffer = source.new_buffer()
@@ -136,19 +136,19 @@ def test_a_real_missing_camera_is_silent(capfd: pytest.CaptureFixture[str]) -> N
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_metadata_device_gives_no_pictures(fake: Any) -> None:
-    fake.pictures = 0
-    with pytest.raises(UserError, match="opens but delivers no pictures") as caught:
+def test_a_metadata_device_gives_no_frames(fake: Any) -> None:
+    fake.frames = 0
+    with pytest.raises(UserError, match="opens but delivers no frames") as caught:
         open_source("1")
     assert not isinstance(caught.value, SourceLost)
 
 
 def test_unplugged(fake: Any, remarks: Remarks) -> None:
-    fake.pictures = 20
+    fake.frames = 20
     with open_source("0", retry_s=0.05) as source:
         buffer = source.new_buffer()
         fake.is_there = False
-        with pytest.raises(SourceLost, match="camera 0 stopped delivering pictures and did not come back"):
+        with pytest.raises(SourceLost, match="camera 0 stopped delivering frames and did not come back"):
             all(iter(lambda: source.read_into(buffer), None))
         assert source.state == "lost"
     assert fake.made[0].count == 20 + 6, "it tries again for a moment"
@@ -156,7 +156,7 @@ def test_unplugged(fake: Any, remarks: Remarks) -> None:
 
 def test_plugged_in_again(fake: Any, monkeypatch: pytest.MonkeyPatch, remarks: Remarks) -> None:
     monkeypatch.setattr(threaded_capture, "_FIRST_GAP_S", 0.05)
-    fake.pictures = 20
+    fake.frames = 20
     with open_source("0") as source:
         buffer = source.new_buffer()
         stamps = [source.read_into(buffer)]
@@ -211,12 +211,12 @@ def test_a_camera_that_never_answers(fake: Any) -> None:
     fake.hangs = threading.Event()
     source = CameraSource(0)
     source._open_timeout_s = 0.1
-    with pytest.raises(UserError, match="camera 0 delivers no pictures"):
+    with pytest.raises(UserError, match="camera 0 delivers no frames"):
         source.open()
     fake.hangs.set()
 
 
-def test_pictures_of_another_size(fake: Any, remarks: Remarks) -> None:
+def test_frames_of_another_size(fake: Any, remarks: Remarks) -> None:
     with open_source("0") as source:
         buffer = source.new_buffer()
         fake.size = (320, 240)

@@ -16,7 +16,7 @@ from realtime.sources import FileSource, FrameTimestamp, Source, open_source
 from realtime.sources.pixels import fit_into
 from realtime.sources.timing import FileClock, believable_fps, nominal_fps
 from tests.conftest import Remarks
-from tests.realtime.clips import blue_corner, number, picture, turn_video, write_sound, write_video
+from tests.realtime.clips import blue_corner, number, numbered_image, turn_video, write_sound, write_video
 
 
 def read_all(source: Source) -> tuple[list[FrameTimestamp], list[ImageArray]]:
@@ -49,7 +49,7 @@ def test_a_video_arrives_whole_and_in_order(tmp_path: Path, remarks: Remarks) ->
     assert captured == sorted(captured)
 
 
-def test_pictures_that_were_read_are_freed_without_the_cycle_collector(tmp_path: Path) -> None:
+def test_frames_that_were_read_are_freed_without_the_cycle_collector(tmp_path: Path) -> None:
     def alive() -> int:
         return sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
 
@@ -201,9 +201,9 @@ def test_names_that_look_like_something_else(tmp_path: Path, name: str, monkeypa
 
 
 @pytest.mark.parametrize("name", ["moving.png", "moving.webp", "moving.gif"])
-def test_pictures_that_move(tmp_path: Path, name: str) -> None:
+def test_animated_images(tmp_path: Path, name: str) -> None:
     moving = cv2.Animation()
-    moving.frames = [picture(index) for index in range(5)]
+    moving.frames = [numbered_image(index) for index in range(5)]
     moving.durations = [100, 100, 200, 100, 100]
     assert cv2.imwriteanimation(str(tmp_path / name), moving)
     with open_source(str(tmp_path / name)) as source:
@@ -300,7 +300,7 @@ def test_damage_in_the_middle_is_left_out(tmp_path: Path, remarks: Remarks) -> N
     assert (np.diff(times_of(stamps)) > 0).all()
 
 
-def test_pictures_that_change_size_are_fitted(tmp_path: Path, remarks: Remarks) -> None:
+def test_frames_that_change_size_are_fitted(tmp_path: Path, remarks: Remarks) -> None:
     small, large = (
         write_video(tmp_path / name, 3, size=size, codec="mjpeg", pixels="yuvj420p")
         for name, size in (("s.mjpeg", (64, 48)), ("l.mjpeg", (96, 48)))
@@ -327,7 +327,7 @@ def test_what_is_no_video(tmp_path: Path, name: str, content: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_sound_without_pictures(tmp_path: Path) -> None:
+def test_sound_without_frames(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no video in it, only audio"):
         open_source(str(write_sound(tmp_path / "song.m4a")))
 
@@ -417,10 +417,10 @@ def test_fit_into_centres() -> None:
     assert (buffer[30:] == 0).all()
 
 
-def test_16_bit_picture(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "deep.png"), picture(5).astype(np.uint16) * 257)
+def test_16_bit_image(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "deep.png"), numbered_image(5).astype(np.uint16) * 257)
     with open_source(str(tmp_path / "deep.png")) as source:
         assert (source.frame_count, source.live) == (1, False)
         stamps, images = read_all(source)
     assert [stamp[::2] for stamp in stamps] == [(0, 0.0)]
-    np.testing.assert_array_equal(images[0], picture(5))
+    np.testing.assert_array_equal(images[0], numbered_image(5))

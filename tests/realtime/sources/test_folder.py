@@ -9,11 +9,11 @@ import pytest
 from common.errors import UserError
 from realtime.sources import Source, open_source
 from tests.conftest import Remarks
-from tests.realtime.clips import blue_corner, number, picture
+from tests.realtime.clips import blue_corner, number, numbered_image
 
 
 def numbers(source: Source) -> list[tuple[int, float, int]]:
-    """Index, time and written number of every picture."""
+    """Index, time and written number of every image."""
     seen = []
     buffer = source.new_buffer()
     while (stamp := source.read_into(buffer)) is not None:
@@ -23,8 +23,8 @@ def numbers(source: Source) -> list[tuple[int, float, int]]:
 
 def test_natural_order_of_names_and_rate(tmp_path: Path, remarks: Remarks) -> None:
     for index in (1, 2, 10, 9, 100):
-        cv2.imwrite(str(tmp_path / f"shot{index}.png"), picture(index))
-    (tmp_path / "notes.txt").write_text("no picture")
+        cv2.imwrite(str(tmp_path / f"shot{index}.png"), numbered_image(index))
+    (tmp_path / "notes.txt").write_text("no image")
     with open_source(str(tmp_path), fps=10) as source:
         assert (source.size, source.fps, source.frame_count, source.live) == ((64, 48), 10, 5, False)
         assert numbers(source) == [(0, 0.0, 1), (1, 0.1, 2), (2, 0.2, 9), (3, 0.3, 10), (4, 0.4, 100)]
@@ -33,24 +33,24 @@ def test_natural_order_of_names_and_rate(tmp_path: Path, remarks: Remarks) -> No
         assert source.fps == 30
 
 
-def test_a_damaged_picture_leaves_a_gap_and_sizes_are_fitted(tmp_path: Path, remarks: Remarks) -> None:
-    cv2.imwrite(str(tmp_path / "0.png"), picture(0))
+def test_a_damaged_image_leaves_a_gap_and_sizes_are_fitted(tmp_path: Path, remarks: Remarks) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), numbered_image(0))
     (tmp_path / "1.png").write_bytes(b"\x89PNG no")
-    cv2.imwrite(str(tmp_path / "2.png"), picture(2, 128, 96))
+    cv2.imwrite(str(tmp_path / "2.png"), numbered_image(2, 128, 96))
     with open_source(str(tmp_path)) as source:
         assert numbers(source) == [(0, 0.0, 0), (2, round(2 / 30, 6), 2)]
         assert [("left out" in line, "fitted" in line) for line in remarks] == [(True, False), (False, True)]
 
 
-def test_grey_and_transparent_pictures(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "0.png"), cv2.cvtColor(picture(3), cv2.COLOR_BGR2GRAY))
-    cv2.imwrite(str(tmp_path / "1.png"), cv2.cvtColor(picture(4), cv2.COLOR_BGR2BGRA))
+def test_grey_and_transparent_images(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), cv2.cvtColor(numbered_image(3), cv2.COLOR_BGR2GRAY))
+    cv2.imwrite(str(tmp_path / "1.png"), cv2.cvtColor(numbered_image(4), cv2.COLOR_BGR2BGRA))
     with open_source(str(tmp_path)) as source:
         assert [seen[2] for seen in numbers(source)] == [3, 4]
 
 
 def test_photo_of_a_phone_stands_upright(tmp_path: Path) -> None:
-    jpeg = cv2.imencode(".jpg", picture(0))[1].tobytes()
+    jpeg = cv2.imencode(".jpg", numbered_image(0))[1].tobytes()
     tag = b"MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
     body = b"Exif\x00\x00" + tag
     exif = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
@@ -63,8 +63,8 @@ def test_photo_of_a_phone_stands_upright(tmp_path: Path) -> None:
         assert blue_corner(buffer) == "upper right"
 
 
-def test_a_folder_without_pictures(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there are no pictures in"):
+def test_a_folder_without_images(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there are no images in"):
         open_source(str(tmp_path))
     (tmp_path / "a.png").write_bytes(b"no")
     with pytest.raises(UserError, match="can be read"):
@@ -81,13 +81,13 @@ def test_a_closed_source_ends(tmp_path: Path) -> None:
     assert source.read_into(buffer) is None
 
 
-def test_hidden_files_are_no_pictures(tmp_path: Path, remarks: Remarks) -> None:
+def test_hidden_files_are_no_images(tmp_path: Path, remarks: Remarks) -> None:
     for index in range(3):
-        cv2.imwrite(str(tmp_path / f"f00{index}.jpg"), picture(index))
+        cv2.imwrite(str(tmp_path / f"f00{index}.jpg"), numbered_image(index))
         (tmp_path / f"._f00{index}.jpg").write_bytes(
             b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        ".ljust(4096, b"\0")
         )
-    cv2.imwrite(str(tmp_path / ".hidden.png"), picture(9))
+    cv2.imwrite(str(tmp_path / ".hidden.png"), numbered_image(9))
     with open_source(str(tmp_path)) as source:
         assert source.frame_count == 3
         assert [seen[:2] for seen in numbers(source)] == [(0, 0.0), (1, round(1 / 30, 6)), (2, round(2 / 30, 6))]

@@ -33,7 +33,7 @@ def clip(tmp_path: Path) -> Path:
     return write_video(tmp_path / "clip.mp4", 30)
 
 
-def test_a_fast_reader_gets_every_picture_on_time(clip: Path) -> None:
+def test_a_fast_reader_gets_every_frame_on_time(clip: Path) -> None:
     clock = HandClock()
     with RealtimePlayback(FileSource(clip), clock) as source:
         assert (source.live, source.size, source.frame_count) == (True, (64, 48), 30)
@@ -48,7 +48,7 @@ def test_a_fast_reader_gets_every_picture_on_time(clip: Path) -> None:
     assert sum(clock.waits) == pytest.approx(29 / 30, abs=1e-6)
 
 
-def test_a_slow_reader_misses_pictures(clip: Path) -> None:
+def test_a_slow_reader_misses_frames(clip: Path) -> None:
     clock = HandClock()
     with RealtimePlayback(FileSource(clip), clock) as source:
         buffer = source.new_buffer()
@@ -57,7 +57,7 @@ def test_a_slow_reader_misses_pictures(clip: Path) -> None:
             assert number(buffer) == stamp[0]
             indexes.append(stamp[0])
             clock.ns += round(2.5 * FRAME_NS)  # the work on it
-    assert set(np.diff(indexes).tolist()) == {2, 3}, "the newest picture wins"
+    assert set(np.diff(indexes).tolist()) == {2, 3}, "the newest frame wins"
     assert 0.9 * 30 / 2.5 <= len(indexes) <= 1.1 * 30 / 2.5 + 1
 
 

@@ -23,15 +23,15 @@ from realtime.sources.packets import PacketReader
 from realtime.sources.pixels import FrameConverter
 from realtime.sources.timing import StreamClock
 from tests.conftest import Remarks
-from tests.realtime.clips import number, picture, write_video
+from tests.realtime.clips import number, numbered_image, write_video
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A network camera at /stream, which breaks off after ``pictures``, and films by their names in ``films``, as a server
+    """A network camera at /stream, which breaks off after ``frames``, and films by their names in ``films``, as a server
     without ranges sends them; those in ``unsized`` without their length."""
 
     daemon_threads = True
-    pictures = 10**9
+    frames = 10**9
     connections = 10**9
     interval_s = 0.01
     stalls = False
@@ -48,7 +48,7 @@ class Server(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def stop(self) -> None:
-        self.stalls, self.pictures = False, 0
+        self.stalls, self.frames = False, 0
         self.shutdown()
         self.server_close()
 
@@ -82,9 +82,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         try:
             for index in range(10**9):
-                if index >= self.server.pictures:
+                if index >= self.server.frames:
                     break
-                data = cv2.imencode(".jpg", picture(index % 256, 160, 120))[1].tobytes()
+                data = cv2.imencode(".jpg", numbered_image(index % 256, 160, 120))[1].tobytes()
                 head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
                 self.wfile.write(head.encode() + data + b"\r\n")
                 time.sleep(self.server.interval_s)
@@ -126,7 +126,7 @@ def test_a_stream(server: Server) -> None:
     assert indexes == sorted(set(indexes))
     times = [stamp.time_s for stamp, _ in stamps]
     assert times == sorted(set(times))
-    # The reader of this format would invent 25 pictures a second: the server sends about 100.
+    # The reader of this format would invent 25 frames a second: the server sends about 100.
     assert times[-1] - times[0] < 0.03 * (indexes[-1] - indexes[0])
 
 
@@ -144,7 +144,7 @@ def test_a_slow_reader_does_not_fall_behind(server: Server) -> None:
 
 
 def test_it_reconnects_until_trying_is_over(server: Server, remarks: Remarks) -> None:
-    server.pictures, server.connections = 20, 2
+    server.frames, server.connections = 20, 2
     with UrlSource(f"{server.url}/stream", timeout_s=1, retry_s=0.4) as source:
         buffer = source.new_buffer()
         seen: list[FrameTimestamp] = []
@@ -198,7 +198,7 @@ def test_a_stream_that_is_not_there_yet_is_waited_for(remarks: Remarks) -> None:
 
 def test_a_stream_that_falls_silent_says_so(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threaded_capture, "_STALLED_S", 0.3)
-    server.pictures, server.stalls = 5, True
+    server.frames, server.stalls = 5, True
     with open_source(f"{server.url}/stream") as source:
         time.sleep(0.6)
         assert source.state == "stalled"
@@ -215,7 +215,7 @@ def test_the_rate_of_a_stream_without_times_is_measured(server: Server, monkeypa
 
 
 def test_close_ends_a_read_from_a_stream_that_stalls(server: Server) -> None:
-    server.pictures, server.stalls = 5, True
+    server.frames, server.stalls = 5, True
     source = open_source(f"{server.url}/stream")
     buffer = source.new_buffer()
     answers: list[object] = []

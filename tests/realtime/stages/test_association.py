@@ -27,7 +27,7 @@ def sighting(x: float, y: float, scale: float, confidence: FloatArray = SURE, fi
     return Sighting(points, confidence, Box(x, y, 2.2 * scale), pixels_per_metre(points, confidence), fine=fine)
 
 
-def picture(*people: tuple[float, float, float, tuple[int, int, int]]) -> ImageArray:
+def image_of(*people: tuple[float, float, float, tuple[int, int, int]]) -> ImageArray:
     image = np.full((480, 640, 3), 120, np.uint8)
     for x, y, scale, colour in people:
         cv2.rectangle(
@@ -63,22 +63,22 @@ def test_keypoint_similarity_is_cocos() -> None:
 def test_sizes_and_clothes() -> None:
     assert size_fit(100, 100) == 1
     assert size_fit(100, 170) == size_fit(170, 100) < 0.15
-    red = appearance_of(picture((200, 240, 150, RED)), STANDING * 150 + [200, 240], SURE)
-    far = appearance_of(picture((400, 240, 90, RED)) // 2, STANDING * 90 + [400, 240], SURE)
-    blue = appearance_of(picture((200, 240, 150, BLUE)), STANDING * 150 + [200, 240], SURE)
+    red = appearance_of(image_of((200, 240, 150, RED)), STANDING * 150 + [200, 240], SURE)
+    far = appearance_of(image_of((400, 240, 90, RED)) // 2, STANDING * 90 + [400, 240], SURE)
+    blue = appearance_of(image_of((200, 240, 150, BLUE)), STANDING * 150 + [200, 240], SURE)
     same, other = red.likeness(far), red.likeness(blue)
     assert same is not None
     assert other is not None
     assert same > 0.9 > 0.3 > other
-    assert red.likeness(appearance_of(picture(), STANDING * 150 - 5000, SURE)) is None
+    assert red.likeness(appearance_of(image_of(), STANDING * 150 - 5000, SURE)) is None
 
 
 def test_two_who_stand_before_one_another_are_told_apart_by_size_and_clothes() -> None:
     """Both keypoint networks answer with the near one; the detector names both."""
-    image = picture((330, 200, 90, BLUE), (300, 240, 180, RED))
+    image = image_of((330, 200, 90, BLUE), (300, 240, 180, RED))
     near, far = Track.begin(0, sighting(300, 240, 180), 0.0), Track.begin(1, sighting(330, 200, 90), 0.0)
-    near.learn(picture((300, 240, 180, RED)), 0.0)
-    far.learn(picture((330, 200, 90, BLUE)), 0.0)
+    near.learn(image_of((300, 240, 180, RED)), 0.0)
+    far.learn(image_of((330, 200, 90, BLUE)), 0.0)
     own = {near: sighting(302, 240, 181), far: sighting(301, 241, 182)}
     detected = [sighting(331, 201, 92, fine=False), sighting(301, 240, 178, fine=False)]
     found = associate([near, far], own, detected, image, 1 / 30)
@@ -89,7 +89,7 @@ def test_two_who_stand_before_one_another_are_told_apart_by_size_and_clothes() -
 
 
 def test_whom_nobody_knows_is_nobodys_and_a_runner_stays_himself() -> None:
-    image = picture((100, 240, 150, RED), (500, 240, 150, BLUE))
+    image = image_of((100, 240, 150, RED), (500, 240, 150, BLUE))
     track = Track.begin(0, sighting(100, 240, 150), 0.0)
     track.learn(image, 0.0)
     new = sighting(500, 240, 150, fine=False)

@@ -40,7 +40,7 @@ def shifted(image: ImageArray, dx: float, dy: float) -> ImageArray:
 @given(st.floats(20, 2000), st.floats(-50, 700), st.floats(-50, 500), st.sampled_from([64, 128, 192]))
 def test_a_boxs_corners_are_the_crops_corners(size: float, x: float, y: float, pixels: int) -> None:
     matrix = crop_matrix(Box(x, y, size), pixels)
-    # The outer edge of a picture of n pixels runs from -0.5 to n - 0.5.
+    # The outer edge of a frame of n pixels runs from -0.5 to n - 0.5.
     corner = matrix @ [x - size / 2, y - size / 2, 1]
     np.testing.assert_allclose(corner, [-0.5, -0.5], atol=1e-6)
     np.testing.assert_allclose(matrix @ [x + size / 2, y + size / 2, 1], [pixels - 0.5] * 2, atol=1e-6)
@@ -61,7 +61,7 @@ def test_crops_show_the_same_place_at_every_scale(size: float) -> None:
 
 @given(st.floats(-6, 6), st.floats(-6, 6))
 @settings(max_examples=15, deadline=None)
-def test_a_shifted_picture_flows_by_its_shift(dx: float, dy: float) -> None:
+def test_a_shifted_image_flows_by_its_shift(dx: float, dy: float) -> None:
     image = texture(240, 320)
     first, second = Frame(4, 0, 0.1, image), Frame(6, 0, 0.2, shifted(image, dx, dy))
     box = Box(160, 120, 160)
@@ -128,8 +128,8 @@ def test_another_network_is_no_flow() -> None:
 def test_one_persons_motion_is_no_first_guess_for_anothers() -> None:
     """Two people by turns get what each would get alone."""
     left, right = texture(240, 320, 1), texture(240, 320, 2)
-    pictures = [np.hstack([shifted(left, 9.0 * t, 0), shifted(right, -9.0 * t, 4.0 * t)]) for t in range(4)]
-    frames = [Frame(t, 0, t / 30, np.ascontiguousarray(picture)) for t, picture in enumerate(pictures)]
+    images = [np.hstack([shifted(left, 9.0 * t, 0), shifted(right, -9.0 * t, 4.0 * t)]) for t in range(4)]
+    frames = [Frame(t, 0, t / 30, np.ascontiguousarray(image)) for t, image in enumerate(images)]
     boxes = Box(160, 120, 150), Box(480, 120, 150)
     both = DisFlow()
     for previous, current in pairwise(frames):

@@ -56,7 +56,7 @@ def test_without_a_prior_it_is_a_weighted_parabola(seed: int) -> None:
 
 
 def prediction(frame: int, time_s: float, turn: Rotation, person: int = 0, **fields: Any) -> PosePrediction:
-    """A person in the middle of the picture, 3 m away, all of whose joints but the first are turned by ``turn``."""
+    """A person in the middle of the frame, 3 m away, all of whose joints but the first are turned by ``turn``."""
     rotations = np.tile(turn.as_matrix(), (24, 1, 1)).astype(np.float32)
     rotations[0] = FACING.as_matrix()
     pelvis = np.array([0.1, 0.2, 3.0], np.float32)
@@ -119,7 +119,7 @@ def test_a_joint_that_spins_evenly_keeps_its_place_however_fast(speed: float) ->
 
 
 def test_a_pelvis_keeps_its_course_and_loses_its_shaking() -> None:
-    """Walks to the right at 1 m/s; every second picture says 3 % too near, as pictures do."""
+    """Walks to the right at 1 m/s; every second frame is 3 % too near, as single frames are."""
     walk = []
     for i in range(60):
         pelvis = np.array([i / 30 - 1, 0.2, 3.0], np.float32) * np.float32(1 - 0.03 * (i % 2))

@@ -11,7 +11,7 @@ from realtime.stages.scene_cut import SceneCut
 
 
 def place(seed: int, tint: tuple[int, int, int], width: int = 640, height: int = 480) -> ImageArray:
-    """A room twice as wide as the picture, in colours of its own."""
+    """A room twice as wide as the frame, in colours of its own."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 110, (12, 32, 3), np.uint8) + np.array(tint, np.uint8)
     return np.asarray(cv2.resize(coarse, (2 * width, height), interpolation=cv2.INTER_CUBIC), np.uint8)

@@ -82,7 +82,7 @@ def test_a_limb_that_stops_does_not_swing_through() -> None:
     assert abs(np.rad2deg(shown - truth)[-8:]).max() < 5
 
 
-def test_a_walk_across_the_picture_lags_less_than_1_cm() -> None:
+def test_a_walk_across_the_frame_lags_less_than_1_cm() -> None:
     smooth = PositionFilter()
     for frame in range(90):
         truth = np.array([-1.5 + frame / 30, 0.2, 3.0], np.float32)  # 1 m/s

@@ -40,7 +40,7 @@ class World:
         x, y, height = person[:3]
         return np.asarray(POSE * (height if self.upright else -height) + [x, y], np.float32)
 
-    def picture(self) -> ImageArray:
+    def image(self) -> ImageArray:
         """Everybody in clothes of one colour, those farther down the list before the others."""
         image = ROOM.copy()
         for x, y, height, *colour in self.people:
@@ -89,7 +89,7 @@ class Run:
     def find(self, *people: Person, backdrop: ImageArray | None = None) -> dict[int, int]:
         """The name of each of ``people``, by his place in the list, where he is seen."""
         self.world.people = list(people)
-        image = self.world.picture() if backdrop is None else backdrop
+        image = self.world.image() if backdrop is None else backdrop
         found = self.tracker.update(Frame(self.number, 0, self.number / 30, image))
         self.number += 1
         names: dict[int, int] = {}
@@ -116,7 +116,7 @@ def test_a_person_is_found_at_once_and_then_followed_without_the_detector() -> N
     assert run.world.detector_calls <= calls + 1  # who else is there is looked for every two seconds
 
 
-def test_an_empty_picture_has_nobody_in_it() -> None:
+def test_an_empty_frame_has_nobody_in_it() -> None:
     run = Run()
     assert [run.step() for _ in range(5)] == [[]] * 5
 
@@ -127,7 +127,7 @@ def test_a_small_far_person_is_found_in_a_tile() -> None:
 
 def test_a_live_search_looks_at_one_region_a_frame_and_finds_within_a_round() -> None:
     run = Run(thorough=False)
-    rounds = 2 * len(list(search_regions(WIDTH, HEIGHT)))  # the whole picture every other time
+    rounds = 2 * len(list(search_regions(WIDTH, HEIGHT)))  # the whole frame every other time
     answers = []
     for _ in range(rounds):
         before = run.world.detector_calls
@@ -161,7 +161,7 @@ def test_two_people_keep_their_names_while_they_walk() -> None:
 
 
 @pytest.mark.parametrize("size", [(640, 480), (480, 640), (1920, 1080), (320, 320), (3000, 400)])
-def test_the_search_covers_the_picture(size: tuple[int, int]) -> None:
+def test_the_search_covers_the_frame(size: tuple[int, int]) -> None:
     width, height = size
     seen = np.zeros((height // 10, width // 10), int)
     y, x = np.mgrid[: height // 10, : width // 10] * 10 + 5

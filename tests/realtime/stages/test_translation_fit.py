@@ -1,4 +1,4 @@
-"""Placing the body in the picture."""
+"""Placing the body in the frame."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_guessed_keypoints_yield_to_sure_ones() -> None:
 
 
 def test_a_joint_named_at_the_edge_may_lie_beyond_it() -> None:
-    """Somebody at a desk: hips and legs are out of the picture, and reported at its lower edge."""
+    """Somebody at a desk: hips and legs are out of the frame, and reported at its lower edge."""
     truth = np.array([0.0, 0.45, 1.2], np.float32)
     keypoints = see(truth)
     beyond = keypoints.points[:, 1] > 479

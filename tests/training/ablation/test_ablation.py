@@ -57,7 +57,7 @@ CLIP = Path(__file__).parents[3] / "assets" / "synthetic_walk.mp4"
 
 @pytest.fixture(scope="module")
 def windows(clips: list[Clip]) -> Windows:
-    """Twelve windows of twelve frames, their pictures grey."""
+    """Twelve windows of twelve frames, their images grey."""
     source = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), 3))
     maker = BatchMaker(
         MotionBank(clips, seed=1), TorchBody(load_body()), NoiseSampler(load_noise(), 2), NONE, flow=source
@@ -240,7 +240,7 @@ def test_a_video_is_seen_as_the_program_sees_it() -> None:
     assert shake >= 0
 
 
-def test_the_report_has_a_row_for_each_variant_and_a_picture(tmp_path: Path) -> None:
+def test_the_report_has_a_row_for_each_variant_and_an_image(tmp_path: Path) -> None:
     errors = [
         NetworkErrors(name, seed, synthetic_pa_arms=60.0 + seed, real_pa_arms=50.0 + 2 * seed, real_reprojection=0.02)
         for name in ("keypoint_motion_flow", "rgb")

@@ -1,4 +1,4 @@
-"""SURREAL's files: poses, joints, labels and flow agree with the mirrored picture; what is missing is named."""
+"""SURREAL's files: poses, joints, labels and flow agree with the mirrored frame; what is missing is named."""
 
 from __future__ import annotations
 

@@ -250,7 +250,7 @@ def test_the_evaluation_command_leads_here() -> None:
 
 def test_the_real_chain_records_a_sequence(people: list[PersonSequence], tmp_path: Path) -> None:
     assert people[0].source is not None
-    with pytest.raises(DatasetError, match="pictures of downtown_test_00 are not in"):
+    with pytest.raises(DatasetError, match="frames of downtown_test_00 are not in"):
         record(people[0], tmp_path / "none.npz", Options(view="none"))
     people[0].source.mkdir(parents=True)
     with av.open("assets/synthetic_walk.mp4") as renderer:

@@ -1,4 +1,4 @@
-"""Pictures of unseen people: skeletons where the numbers say, and the same people every time."""
+"""Images of unseen people: skeletons where the numbers say, and the same people every time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from body.joints import JOINT_NAMES  # noqa: E402
 from body.lbs_torch import TorchBody  # noqa: E402
 from body.model import load_body  # noqa: E402
 from training import train  # noqa: E402
-from training.evaluation.people_sheet import DETECTED, PREDICTED, SPAN_M, TILE, TRUE, draw_people, picture_people  # noqa: E402
+from training.evaluation.people_sheet import DETECTED, PREDICTED, SPAN_M, TILE, TRUE, draw_people, draw_validation  # noqa: E402
 from training.evaluation.synthetic import unseen_people  # noqa: E402
 from training.losses import LossWeights  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
@@ -47,15 +47,15 @@ def answer(batch: Batch, nearer: float = 0.0) -> Lifted:
     return Lifted(batch.rotations, betas, pelvis, *[rest] * 8)
 
 
-def like(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.bool_]:
-    return np.abs(picture.astype(int) - colour).sum(-1) < 60
+def like(image: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.bool_]:
+    return np.abs(image.astype(int) - colour).sum(-1) < 60
 
 
 def test_the_true_answer_hides_the_truth_and_lies_on_the_detections(batch: Batch) -> None:
-    picture = draw_people(batch, answer(batch), BODY)
-    assert (picture.shape, picture.dtype) == ((2 * TILE, PEOPLE * TILE, 3), np.uint8)
-    assert like(picture, PREDICTED).sum() > 50 * PEOPLE
-    assert like(picture, TRUE).sum() < 0.02 * like(picture, PREDICTED).sum()
+    image = draw_people(batch, answer(batch), BODY)
+    assert (image.shape, image.dtype) == ((2 * TILE, PEOPLE * TILE, 3), np.uint8)
+    assert like(image, PREDICTED).sum() > 50 * PEOPLE
+    assert like(image, TRUE).sum() < 0.02 * like(image, PREDICTED).sum()
     wrists = [JOINT_NAMES.index(name) for name in ("left_wrist", "right_wrist")]
     place = (batch.joints + batch.pelvis[:, :, None])[:, -1, wrists]
     camera, box = batch.seen.camera[:, -1, None], batch.seen.box[:, -1, None]
@@ -65,7 +65,7 @@ def test_the_true_answer_hides_the_truth_and_lies_on_the_detections(batch: Batch
     for person, ends in enumerate(tile.round().int().tolist()):
         for x, y in ends:
             if 4 < x < TILE - 4 and 4 < y < TILE - 4:
-                around = picture[y - 3 : y + 4, person * TILE + x - 3 : person * TILE + x + 4]
+                around = image[y - 3 : y + 4, person * TILE + x - 3 : person * TILE + x + 4]
                 assert like(around, PREDICTED).any() or like(around, DETECTED).any()
                 checked += 1
     assert checked >= PEOPLE
@@ -84,8 +84,8 @@ def test_the_view_from_aside_shows_depth(batch: Batch) -> None:
     still = torch.eye(3).expand(PEOPLE, 2, 23, 3, 3)
     lying = upright @ torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # the head towards or away from the camera
     for root, across in ((upright, False), (lying, True)):
-        picture = draw_people(batch, turned._replace(rotations=torch.cat([root, still], 2)), BODY)
-        rows, columns = np.nonzero(like(picture[TILE:, :TILE], PREDICTED))
+        image = draw_people(batch, turned._replace(rotations=torch.cat([root, still], 2)), BODY)
+        rows, columns = np.nonzero(like(image[TILE:, :TILE], PREDICTED))
         size = 1.2 / SPAN_M * TILE
         assert (np.ptp(columns) > size) == across
         assert (np.ptp(rows) > size) != across
@@ -93,7 +93,7 @@ def test_the_view_from_aside_shows_depth(batch: Batch) -> None:
 
 def test_the_same_people_every_time(clips: list[Clip], network: Lifter) -> None:
     state = torch.get_rng_state()
-    one, two = (picture_people(network, BODY, clips, people=2) for _ in range(2))
+    one, two = (draw_validation(network, BODY, clips, people=2) for _ in range(2))
     np.testing.assert_array_equal(one, two)
     assert torch.equal(torch.get_rng_state(), state), "training must not notice"
 

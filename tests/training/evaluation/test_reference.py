@@ -207,10 +207,10 @@ def test_the_command_prints_every_camera_and_all(joints: NDArray[np.float64], tm
 
 
 def test_how_well_a_point_is_known_follows_from_how_its_views_agree() -> None:
-    """Against many least-squares fits of three unknowns to the pixels of n pictures, with errors of one pixel a coordinate."""
+    """Against many least-squares fits of three unknowns to the pixels of n images, with errors of one pixel a coordinate."""
     rng = np.random.default_rng(0)
     for views in (2, 3, 4):
-        seen = np.linalg.qr(rng.normal(size=(2 * views, 3)))[0]  # orthonormal: every picture says as much as any other
+        seen = np.linalg.qr(rng.normal(size=(2 * views, 3)))[0]  # orthonormal: every image says as much as any other
         errors = rng.normal(size=(4000, 2 * views))
         moved = errors @ seen @ seen.T
         off = np.linalg.norm((errors - moved).reshape(-1, 1, views, 2), axis=-1)

@@ -18,7 +18,7 @@ def test_a_reader_learns_to_point_at_a_dot(side: int) -> None:
     optimizer = torch.optim.Adam(reader.parameters(), 3e-3)
 
     def dots(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """White dots on black, and where they are in sides of the picture."""
+        """White dots on black, and where they are in sides of the image."""
         place = torch.rand(count, 2) * 0.8 - 0.4
         steps = (torch.arange(side) + 0.5) / side - 0.5
         off = (steps[None, None, :] - place[:, 0, None, None]) ** 2 + (
@@ -27,14 +27,14 @@ def test_a_reader_learns_to_point_at_a_dot(side: int) -> None:
         return torch.exp(-off / 0.003)[:, None].repeat(1, 3, 1, 1), place[:, None].repeat(1, 17, 1)
 
     for _ in range(60):
-        pictures, places = dots(16)
-        vectors, maps = reader(pictures)
+        images, places = dots(16)
+        vectors, maps = reader(images)
         optimizer.zero_grad()
         heatmap_loss(maps, places).backward()
         optimizer.step()
     assert vectors.shape == (16, 16)
-    pictures, places = dots(32)
-    maps = reader.eval()(pictures)[1].detach()
+    images, places = dots(32)
+    maps = reader.eval()(images)[1].detach()
     found = maps.flatten(2).softmax(-1) @ reader.grid / 2
     assert float((found - places).norm(dim=-1).mean()) < 1.5 / HEAT
 

@@ -49,7 +49,7 @@ def network() -> Lifter:
 
 
 def observe(points: torch.Tensor, camera: torch.Tensor, confidence: torch.Tensor, dt: torch.Tensor) -> Observation:
-    """What is seen with a random flow inside of a region around the middle of the picture."""
+    """What is seen with a random flow inside of a region around the middle of the frame."""
     batch, length = dt.shape
     flow = torch.randn(batch, length, 32, 32, 2, generator=torch.Generator().manual_seed(8)) * 0.02
     box = torch.cat([camera[..., 2:], camera[..., :1] * 0.6], -1)

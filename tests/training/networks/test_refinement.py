@@ -80,7 +80,7 @@ def test_a_joint_alone_turns_back_what_is_off(mechanics: Mechanics, name: str) -
     joint = JOINT_NAMES.index(name)
     sight = seen(mechanics, rotations, betas, pelvis)
     globals_, _, _ = mechanics.body.frames_batch_last(rotations, betas)
-    # A turn about the line of sight, where a picture shows all of it, written in the parent's frame.
+    # A turn about the line of sight, where an image shows all of it, written in the parent's frame.
     axis = torch.tensor([0.0, 0, 0.1])[:, None].expand(3, PEOPLE)
     if joint:
         axis = (globals_[PARENTS[joint]] * axis[:, None]).sum(0)

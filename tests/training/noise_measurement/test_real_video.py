@@ -29,7 +29,7 @@ def drawn_with(seed: int = 0, **real: object) -> tuple[Motion, NDArray[np.float6
     first = load_noise()[0]
     noise = NoiseSampler([replace(first, swap_rate=(0.0, 0.0), real=replace(first.real, **real))], seed)
     body = NumpyBody(load_body())
-    turn = np.array([np.pi, 0, 0], np.float32)  # rest pose: y up; upright in a picture is y down
+    turn = np.array([np.pi, 0, 0], np.float32)  # rest pose: y up; upright in an image is y down
     pose, place = np.zeros((23, 3), np.float32), np.array([0, 0.1, DISTANCE], np.float32)
     body.set_shape(np.zeros(10, np.float32))
     coco = body.coco(body.pose(turn, pose, place)[0]).astype(np.float64)

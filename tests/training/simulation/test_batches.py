@@ -67,7 +67,7 @@ def test_close_views_cut_the_legs_off_often(clips: list[Clip], body: TorchBody) 
 def test_the_far_side_is_hidden(body: TorchBody) -> None:
     """Somebody seen from the left: the left ear is seen, the right one is not, nor is a hand behind the trunk."""
     identity = torch.eye(3).expand(1, 1, 24, 3, 3).clone()
-    turned = torch.tensor([[0.0, 0.0, -1.0], [0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]])  # facing right in the picture
+    turned = torch.tensor([[0.0, 0.0, -1.0], [0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]])  # facing right in the frame
     identity[:, :, 0] = turned
     joints, coco = body.skeleton(identity, torch.zeros(1, 1, 10))
     place = torch.tensor([0.0, 0.0, 4.0])
@@ -176,15 +176,15 @@ def test_a_draw_follows_from_its_number_alone(clips: list[Clip], body: TorchBody
     assert not torch.equal(maker.draw(6, 5).rotations, again.rotations)
 
 
-def test_who_is_in_full_view_has_all_keypoints_in_the_picture(clips: list[Clip], body: TorchBody) -> None:
+def test_who_is_in_full_view_has_all_keypoints_in_the_frame(clips: list[Clip], body: TorchBody) -> None:
     batch = make(clips, body).draw(128, 6)
     points = batch.true_rays * batch.seen.camera[..., None, :2] + batch.seen.camera[..., None, 2:]
     size = 2 * batch.seen.camera[:, :, None, 2:]
     inside = ((points >= 0) & (points <= size)).flatten(1).all(1)
     assert torch.equal(batch.in_full_view, inside)
     assert 0.2 < inside.float().mean() < 0.9  # near views show a part of the person
-    assert bool(batch.joints_in_picture[inside].float().mean() > 0.95)  # of a hand the wrist is the keypoint
-    assert 0.1 < batch.joints_in_picture[~inside].float().mean() < 0.95
+    assert bool(batch.joints_in_frame[inside].float().mean() > 0.95)  # of a hand the wrist is the keypoint
+    assert 0.1 < batch.joints_in_frame[~inside].float().mean() < 0.95
     whole = batch.people(inside)
     assert len(whole.betas) == len(whole.seen.points) == int(inside.sum())
     assert bool(whole.in_full_view.all())

@@ -65,7 +65,7 @@ def test_a_step_sideways_flows_by_its_parallax(x: float, y: float) -> None:
 
 @pytest.mark.parametrize("angle", [(0.0, 0.03, 0.0), (0.02, 0.0, 0.0), (0.0, 0.0, 0.05), (0.01, -0.02, 0.03)])
 def test_a_turning_camera_moves_body_and_background_alike(grid: FlowGrid, angle: tuple[float, ...]) -> None:
-    """Turning on the spot moves the picture by a homography, whatever the depth: near and far must agree with it."""
+    """Turning on the spot moves the image by a homography, whatever the depth: near and far must agree with it."""
     turn = roma.rotvec_to_rotmat(torch.tensor(angle))
     turns = torch.stack([torch.eye(3), turn])
     place = torch.tensor([0.1, -0.1, 4.0])
@@ -113,7 +113,7 @@ def test_the_measured_numbers_are_plausible() -> None:
     assert all(0 <= gain <= 1.1 for gain in noise.gain)
 
 
-def test_beyond_the_picture_there_is_no_person(grid: FlowGrid) -> None:
+def test_beyond_the_frame_there_is_no_person(grid: FlowGrid) -> None:
     rotations = torch.eye(3).repeat(1, 2, 24, 1, 1)
     rotations[:, :, 0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     place = torch.tensor([[[0.0, 0.0, 4.0], [0.1, 0.0, 4.0]]])

@@ -34,7 +34,7 @@ def frames(maker: SceneSampler) -> list[Sample]:
     return list(generate_frames(maker, NoiseSampler(load_noise(), 1), np.random.default_rng(2), 8))
 
 
-def picture(sample: Sample, name: str) -> np.ndarray:
+def image_in(sample: Sample, name: str) -> np.ndarray:
     data = sample[name]
     assert isinstance(data, bytes)
     return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
@@ -52,15 +52,15 @@ def test_flow_survives_its_file() -> None:
 
 def test_labels_agree(frames: list[Sample]) -> None:
     for sample in frames:
-        parts, silhouette = picture(sample, "parts.png"), picture(sample, "silhouette.png")
-        frame, depth = picture(sample, "frame.jpg"), picture(sample, "depth.png")
+        parts, silhouette = image_in(sample, "parts.png"), image_in(sample, "silhouette.png")
+        frame, depth = image_in(sample, "frame.jpg"), image_in(sample, "depth.png")
         field, hidden = decode_flow(bytes(sample["flow.png"]))
         assert frame.shape == (*parts.shape, 3)
         assert max(parts.shape) == 640
         assert parts.shape == silhouette.shape == depth.shape == hidden.shape == field.shape[:2]
         np.testing.assert_array_equal(silhouette == 255, (parts > 0) & (parts < OTHER_LABEL))
         assert set(np.unique(parts)) <= {*range(25), OTHER_LABEL}
-        assert picture(sample, "crop.jpg").shape == (128, 128, 3)
+        assert image_in(sample, "crop.jpg").shape == (128, 128, 3)
         assert (depth > 0).all()
         # The person's depth is about that of his pelvis.
         if (silhouette > 0).sum() > 50:
@@ -71,7 +71,7 @@ def test_labels_agree(frames: list[Sample]) -> None:
 def test_seen_keypoints_lie_on_the_person_and_outside_ones_do_not(frames: list[Sample]) -> None:
     on, seen = 0, 0
     for sample in frames:
-        parts = picture(sample, "parts.png")
+        parts = image_in(sample, "parts.png")
         person = cv2.dilate(((parts > 0) & (parts < OTHER_LABEL)).astype(np.uint8), np.ones((7, 7), np.uint8))
         place = sample["coco"] + sample["pelvis"]
         camera = np.asarray(sample["camera"])

@@ -48,7 +48,7 @@ def test_the_far_side_of_somebody_seen_from_the_side_is_hidden(alone: Scene, bod
     assert state["left_knee"] == 0
 
 
-def test_a_box_hides_what_is_behind_it_and_the_picture_ends(alone: Scene, body: TorchBody) -> None:
+def test_a_box_hides_what_is_behind_it_and_the_frame_ends(alone: Scene, body: TorchBody) -> None:
     rotations = torch.eye(3).expand(1, 24, 3, 3).clone()
     rotations[:, 0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     scene = posed(alone, body, rotations)
@@ -75,7 +75,7 @@ def test_a_box_hides_what_is_behind_it_and_the_picture_ends(alone: Scene, body: 
     assert state["left_knee"] == state["right_knee"] == 1
     assert state["left_ankle"] == 1
     assert state["left_shoulder"] == state["left_elbow"] == state["left_hip"] == 0
-    higher = scene.camera - np.array([0, 0, 0, 180], np.float32)  # the head leaves the picture
+    higher = scene.camera - np.array([0, 0, 0, 180], np.float32)  # the head leaves the frame
     assert rendered_visibility(Renderer(replace(scene, camera=higher)), 0)[0] == 2
 
 

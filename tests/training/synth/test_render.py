@@ -1,4 +1,4 @@
-"""Exact flow against what it must be: pictures warped by it, and motions whose flow is known in closed form."""
+"""Exact flow against what it must be: images warped by it, and motions whose flow is known in closed form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.synth.scene import Scene
 
 
 def whole(scene: Scene, longest: int = 200) -> Viewport:
-    """The whole picture, small."""
+    """The whole frame, small."""
     scale = longest / max(scene.size)
     return region_viewport(scene, 0, 0, round(scene.size[0] * scale), round(scene.size[1] * scale), scale)
 
@@ -125,11 +125,11 @@ def test_what_the_person_covers_next_is_hidden(alone: Scene) -> None:
     assert flow.hidden[now].mean() < 0.05
 
 
-def test_a_part_of_the_picture_is_cut_from_the_whole(alone: Scene) -> None:
+def test_a_part_of_the_image_is_cut_from_the_whole(alone: Scene) -> None:
     renderer = Renderer(alone)
-    picture = renderer.render(0, region_viewport(alone, 0, 0, 640, 480, 1.0))
+    image = renderer.render(0, region_viewport(alone, 0, 0, 640, 480, 1.0))
     part = renderer.render(0, region_viewport(alone, 200, 100, 360, 300, 1.0))
-    assert np.abs(picture[100:300, 200:360].astype(int) - part).mean() < 0.2
+    assert np.abs(image[100:300, 200:360].astype(int) - part).mean() < 0.2
     # A crop made larger, so that nothing is averaged: the view is the very crop that the live program cuts.
     box = Box(300.3, 220.7, 120.0)
     mine = renderer.render(0, crop_viewport(alone, box, 128)).astype(int)

@@ -110,7 +110,7 @@ def inputs_of(lifter: Lifter) -> tuple[str, ...]:
     return (*INPUTS, *FLOW_INPUTS) if lifter.config.flow else INPUTS
 
 
-def round_to_half(lifter: Lifter) -> Lifter:
+def round_to_fp16(lifter: Lifter) -> Lifter:
     """Round all weights to float16 values, in place, so that they can be stored in half the space without loss."""
     with torch.no_grad():
         for parameter in lifter.parameters():
@@ -172,7 +172,7 @@ def main(
     flow = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), 7)) if lifter.config.flow else None
     maker = BatchMaker(bank, TorchBody(load_body()), noise, NONE, flow=flow)
     batch = maker.draw(4, FRAMES, 30.0)
-    model = regressor_to_onnx(round_to_half(lifter))
+    model = regressor_to_onnx(round_to_fp16(lifter))
     store_fp16(model)
     check(model)
     differences = parity(model, load_checkpoint(checkpoint), batch)

@@ -126,10 +126,10 @@ def _parts(
     stem = path.name[: -len(ending)]
     for track in tracks:
         whose = stem if len(tracks) == 1 else f"{stem}.person-{track.person}"
-        pieces = track.pieces() if gaps == "split" else [track]
-        for number, piece in enumerate(pieces, 1):
-            name = whose if len(pieces) == 1 else f"{whose}.part-{number}"
-            yield path.with_name(name + path.name[-len(ending) :]), *at_constant_rate(piece, rate)
+        segments = track.segments() if gaps == "split" else [track]
+        for number, segment in enumerate(segments, 1):
+            name = whose if len(segments) == 1 else f"{whose}.part-{number}"
+            yield path.with_name(name + path.name[-len(ending) :]), *at_constant_rate(segment, rate)
 
 
 def _alone(motion: Motion, person: int) -> Motion:

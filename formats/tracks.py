@@ -23,7 +23,7 @@ ReferenceFrame = Literal["camera", "world"]
 LOST_S: Final = 0.25
 """Somebody who has not been seen for longer was lost: nothing is interpolated in between."""
 _OFF_GRID_S: Final = 1e-3
-"""Time stamps may be off a constant rate by so much and still count as constant: files store milliseconds."""
+"""Time timestamps may be off a constant rate by so much and still count as constant: files store milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +62,7 @@ class Track:
             seen=self.seen[chosen],
         )
 
-    def pieces(self) -> list[Track]:
+    def segments(self) -> list[Track]:
         """The track cut where the person was not seen for more than `LOST_S`."""
         cuts = np.flatnonzero(np.diff(self.time_s) > LOST_S) + 1
         return [self.rows(rows) for rows in np.split(np.arange(len(self.time_s)), cuts)]
@@ -132,7 +132,7 @@ def _ascending(time_s: DoubleArray, rows: Int64Array) -> Int64Array:
 
 
 def rate_of(tracks: Sequence[Track], nominal: float) -> float:
-    """Frames a second to export at: the nominal rate, or what the time stamps say where they tell another one."""
+    """Frames a second to export at: the nominal rate, or what the timestamps say where they tell another one."""
     steps = np.concatenate([np.diff(track.time_s) for track in tracks] or [np.empty(0)])
     measured = 1 / float(np.median(steps)) if len(steps) else nominal
     if np.isfinite(nominal) and nominal > 0 and abs(measured / nominal - 1) < 0.05:
@@ -143,7 +143,7 @@ def rate_of(tracks: Sequence[Track], nominal: float) -> float:
 def at_constant_rate(track: Track, rate: float) -> tuple[Track, float]:
     """The track with one row every ``1 / rate`` seconds, and the exact rate.
 
-    Time stamps that already lie on such a grid (to a millisecond) keep their rows as they are, and the rate is the one that
+    Time timestamps that already lie on such a grid (to a millisecond) keep their rows as they are, and the rate is the one that
     fits them best: 29.97 stays 29.97. Others are interpolated, rotations along the shortest way (slerp). Between two rows
     more than `LOST_S` apart the first one is held; ``seen`` is False there and in every other row of a gap.
     """

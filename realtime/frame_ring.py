@@ -64,17 +64,17 @@ class FrameRing:
                 self._holders[slot] = 1  # ours while it is written
         image = self._images[slot] if slot >= 0 else self._spare
         try:
-            stamp = read_into(image)
+            timestamp = read_into(image)
         except BaseException:
             self._free(slot)
             raise
-        if stamp is None or slot < 0:
+        if timestamp is None or slot < 0:
             self._free(slot)
-            return None, stamp is None
+            return None, timestamp is None
         with self._condition:
-            self._sequence[slot] = stamp.index
-            self._slot_of[stamp.index] = slot
-        return Frame(stamp.index, stamp.captured_ns, stamp.time_s, image), False
+            self._sequence[slot] = timestamp.index
+            self._slot_of[timestamp.index] = slot
+        return Frame(timestamp.index, timestamp.captured_ns, timestamp.time_s, image), False
 
     def _free(self, slot: int) -> None:
         if slot >= 0:

@@ -59,8 +59,8 @@ def test_a_walk_becomes_a_video_a_motion_and_a_report(tmp_path: Path) -> None:
     assert (numbers["frames_in"], numbers["frames_dropped"], numbers["meshes"]) == (40, 0, 40)
     assert {"capture", "keypoints", "flow", "regressor", "record", "save"} <= numbers["stages"].keys()
     assert numbers["latency_ms"]["p50"] <= numbers["latency_ms"]["p99"]
-    with av.open(str(video)) as film:
-        assert sum(1 for _ in film.decode(video=0)) == 40
+    with av.open(str(video)) as recorded:
+        assert sum(1 for _ in recorded.decode(video=0)) == 40
 
 
 def test_the_mesh_lies_on_the_person(tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_two_people_are_told_apart(tmp_path: Path) -> None:
     with open_source(str(CLIP)) as source, VideoRecorder(clip) as out:
         image = source.new_buffer()
         for _ in range(30):
-            stamp = source.read_into(image)
-            assert stamp is not None
-            out.write(np.hstack([image, image[:, ::-1]]), stamp.time_s)  # the same person and a mirrored one
+            timestamp = source.read_into(image)
+            assert timestamp is not None
+            out.write(np.hstack([image, image[:, ::-1]]), timestamp.time_s)  # the same person and a mirrored one
     done = run("--source", clip, "--persons", "2", "--look-ahead", "3", "--save", motion)
     assert done.returncode == 0, done.stderr
     assert "waiting for 3 later frames" in " ".join(done.stderr.split())
@@ -167,8 +167,8 @@ def test_being_ended_leaves_a_whole_recording(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     code = process.wait(30)
     assert code in (130, 0, -signal.SIGTERM)  # the others: it was through already, or just closing Python down
-    with av.open(str(video)) as film:
-        assert sum(1 for _ in film.decode(video=0)) > 0
+    with av.open(str(video)) as recorded:
+        assert sum(1 for _ in recorded.decode(video=0)) > 0
     assert len(np.load(motion, allow_pickle=False)["frame"]) > 0
     assert json.loads(report.read_text())["frames_in"] > 0
 

@@ -39,12 +39,12 @@ def standard_clip(source: Path, target: Path, frames: int) -> None:
         across, down = min(width, height * 4 // 3), min(height, width * 3 // 4)
         left, top = (width - across) // 2, (height - down) // 2
         for _ in range(frames):
-            stamp = clip.read_into(image)
-            if stamp is None:
+            timestamp = clip.read_into(image)
+            if timestamp is None:
                 break
             part = image[top : top + down, left : left + across]
             out.write(
-                np.asarray(cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8), stamp.time_s
+                np.asarray(cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8), timestamp.time_s
             )
 
 

@@ -44,7 +44,7 @@ class ClipSource(Source):
             self._release()
 
     def advance(self) -> FrameTimestamp | None:
-        """Go to the next frame. Returns its stamp, or None at the end and after ``close``."""
+        """Go to the next frame. Returns its timestamp, or None at the end and after ``close``."""
         with self._lock:
             step = self._advance() if self._is_open else None
         return None if step is None else FrameTimestamp(step[0], time.monotonic_ns(), step[1])
@@ -63,8 +63,8 @@ class ClipSource(Source):
     @override
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
-        stamp = self.advance()
-        return stamp if stamp is not None and self.render(buffer) else None
+        timestamp = self.advance()
+        return timestamp if timestamp is not None and self.render(buffer) else None
 
     @abstractmethod
     def _open(self) -> None:

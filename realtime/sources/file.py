@@ -175,18 +175,18 @@ def _is_file(path: Path) -> bool:
 
 
 def _video_stream(container: InputContainer, name: str) -> VideoStream:
-    """The stream with the film, or UserError. Album covers are no film, and neither is text drawn as ANSI art."""
+    """The stream to play, the largest, or UserError. Neither album covers nor text drawn as ANSI art count."""
     if container.format.name == "tty":
         raise UserError(f"{name} is a text file: give a video, an image, a folder of images or a camera number")
-    films = [stream for stream in container.streams.video if not _is_cover(stream)]
-    if not films:
+    streams = [stream for stream in container.streams.video if not _is_cover(stream)]
+    if not streams:
         kinds = sorted({str(stream.type) for stream in container.streams}) or ["nothing"]
         raise UserError(f"{name} has no video in it, only {' and '.join(kinds)}: give a file with a video stream")
     # Streams that no decoder is built in for have no codec context, whatever its type says.
-    films = [stream for stream in films if getattr(stream, "codec_context", None) is not None]
-    if not films:
+    streams = [stream for stream in streams if getattr(stream, "codec_context", None) is not None]
+    if not streams:
         raise UserError(f"{name} has a video that cannot be decoded here: convert it to H.264")
-    return max(films, key=lambda stream: stream.width * stream.height)
+    return max(streams, key=lambda stream: stream.width * stream.height)
 
 
 def _peek(packets: Iterator[Packet[VideoStream]]) -> tuple[list[Packet[VideoStream]], list[float]]:

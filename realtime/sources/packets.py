@@ -13,8 +13,8 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-_FILM_PACKETS: Final = 64
-_FILM_BYTES: Final = 32_000_000
+_FILE_PACKETS: Final = 64
+_FILE_BYTES: Final = 32_000_000
 _LIVE_BYTES: Final = 64_000_000
 LATE_S: Final = 0.2
 """A live packet that has waited so long goes if a later key frame is there; until then frames that no other needs go."""
@@ -33,7 +33,7 @@ class Arrival(NamedTuple):
 class PacketReader:
     """Reads ``stream`` of ``container`` in a thread, which also closes the container.
 
-    A film (``live`` false) is read ahead no further than a few packets. A live stream is always read, and `take` drops what
+    A file (``live`` false) is read ahead no further than a few packets. A live stream is always read, and `take` drops what
     is too old: to the newest key frame that is there, else to the next one. ``dropped`` counts packets.
     """
 
@@ -132,7 +132,7 @@ class PacketReader:
             self._container.close()
 
     def _is_full(self) -> bool:
-        return not self._live and (len(self._waiting) >= _FILM_PACKETS or self._bytes >= _FILM_BYTES)
+        return not self._live and (len(self._waiting) >= _FILE_PACKETS or self._bytes >= _FILE_BYTES)
 
 
 def _is_key(arrival: Arrival) -> bool:

@@ -62,14 +62,14 @@ class RealtimePlayback(Source):
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
         asked_ns = self._clock.now_ns()
-        stamp = self._clip.advance()
-        if stamp is not None and self._start_ns is None:
-            self._start_ns = asked_ns - round(stamp.time_s * 1e9)
-        while stamp is not None and self._due_ns(stamp.time_s + 1.0 / self.fps) <= asked_ns:
-            stamp = self._clip.advance()
-        if stamp is None or not self._clip.render(buffer) or not self._wait_until(self._due_ns(stamp.time_s)):
+        timestamp = self._clip.advance()
+        if timestamp is not None and self._start_ns is None:
+            self._start_ns = asked_ns - round(timestamp.time_s * 1e9)
+        while timestamp is not None and self._due_ns(timestamp.time_s + 1.0 / self.fps) <= asked_ns:
+            timestamp = self._clip.advance()
+        if timestamp is None or not self._clip.render(buffer) or not self._wait_until(self._due_ns(timestamp.time_s)):
             return None
-        return stamp._replace(captured_ns=self._clock.now_ns())
+        return timestamp._replace(captured_ns=self._clock.now_ns())
 
     @override
     def close(self) -> None:

@@ -29,7 +29,7 @@ class FrameTimestamp(NamedTuple):
     ``time_s`` is the source's own time in seconds, 0 at its first frame and strictly increasing: motion is measured with it.
     """
 
-    index: int  # type: ignore[assignment]  # hides tuple.index(), which nobody wants of a stamp
+    index: int  # type: ignore[assignment]  # hides tuple.index(), which nobody wants of a timestamp
     captured_ns: int
     time_s: float
 
@@ -65,7 +65,7 @@ class Source(ABC):
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         """Write the next frame into ``buffer``, uint8 (height, width, 3) BGR.
 
-        Returns its stamp, or None at the end of the source and after ``close``. Raises SourceLost when a camera or
+        Returns its timestamp, or None at the end of the source and after ``close``. Raises SourceLost when a camera or
         stream has stopped, ValueError for a buffer of another size.
         """
 

@@ -1,4 +1,4 @@
-"""Films that have to be read in another order than their server sends them, kept in a temporary file meanwhile.
+"""Video files that have to be read in another order than their server sends them, kept in a temporary file meanwhile.
 
 An MP4 file written by a camera or phone has its index at the end; a server that cannot send parts of a file makes the reader
 pass over all the frames to get there.
@@ -97,7 +97,7 @@ class Spool:
 
 
 def open_spooled(spool: Spool, name: str) -> InputContainer:
-    """The film in ``spool``. Raises UserError."""
+    """The video in ``spool``. Raises UserError."""
     try:
         container = av.open(spool, "r", metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:

@@ -47,7 +47,7 @@ class ThreadedCapture(Source):
         self._ended = False
         self._error: BaseException | None = None
         self._newest: ImageArray | None = None
-        self._stamp = FrameTimestamp(-1, 0, 0.0)
+        self._timestamp = FrameTimestamp(-1, 0, 0.0)
         self._read_index = -1
         self._published_ns = 0
         self._size_noticed = False
@@ -84,13 +84,13 @@ class ThreadedCapture(Source):
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
         with self._changed:
-            self._changed.wait_for(lambda: self._stamp.index > self._read_index or self._ended or self._closing)
+            self._changed.wait_for(lambda: self._timestamp.index > self._read_index or self._ended or self._closing)
             if self._closing:
                 return None
-            if self._stamp.index > self._read_index and self._newest is not None:
-                self._read_index = self._stamp.index
+            if self._timestamp.index > self._read_index and self._newest is not None:
+                self._read_index = self._timestamp.index
                 fit_into(self._newest, buffer)
-                return self._stamp
+                return self._timestamp
             if self._error is not None:
                 raise self._error
             return None
@@ -127,7 +127,7 @@ class ThreadedCapture(Source):
             retired, self._newest = self._newest, image
             self._is_lost = False
             self._published_ns = time.monotonic_ns()
-            self._stamp = FrameTimestamp(self._stamp.index + 1 + skipped, captured_ns, time_s)
+            self._timestamp = FrameTimestamp(self._timestamp.index + 1 + skipped, captured_ns, time_s)
             self._changed.notify_all()
         return retired if retired is not None and retired.shape == image.shape else None
 

@@ -58,17 +58,17 @@ class TurnedSource(Source):
     @override
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
-        stamp = self._source.read_into(self._image)
-        if stamp is None:
+        timestamp = self._source.read_into(self._image)
+        if timestamp is None:
             return None
         turn = TURNS[self._rotate]
         if turn is None:
             cv2.flip(self._image, 1, dst=buffer) if self._mirror else np.copyto(buffer, self._image)
-            return stamp
+            return timestamp
         turned = cv2.rotate(self._image, turn, dst=None if self._mirror else buffer)
         if self._mirror:
             cv2.flip(turned, 1, dst=buffer)
-        return stamp
+        return timestamp
 
     @override
     def close(self) -> None:

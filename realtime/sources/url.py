@@ -1,4 +1,4 @@
-"""Network streams (RTSP, HTTP, UDP) and films behind an address, through PyAV.
+"""Network streams (RTSP, HTTP, UDP) and video files behind an address, through PyAV.
 
 PyAV and OpenCV's VideoCapture measured alike on a loopback MJPEG server (6 against 5 ms from drawing to BGR, one decoder
 thread each). PyAV says why an address fails, has timestamps and reports the end; VideoCapture only says no.
@@ -36,7 +36,7 @@ _OPTIONS = {
     "probesize": "1000000",
     "analyzeduration": "1000000",  # microseconds
 }
-# Frames that arrive while a live stream is analysed are old when it is done. Over HTTP there may be a film, whose first
+# Frames that arrive while a live stream is analysed are old when it is done. Over HTTP there may be a file, whose first
 # frames are worth having, and whose connection can be taken up again where it broke off.
 _LIVE_OPTIONS = {"fflags": "nobuffer"}
 _HTTP_OPTIONS = {"reconnect": "1", "reconnect_delay_max": "4"}
@@ -59,11 +59,11 @@ class _Hopeless(UserError):
 
 
 class UrlSource(ThreadedCapture):
-    """A stream or film at ``url``.
+    """A stream or video file at ``url``.
 
     A stream has no end: when it breaks off, or is not there yet, it is tried again after growing gaps, for ``retry_s`` seconds
-    (None: until it is closed). What arrives faster than it can be decoded is dropped before that. A film, which the server
-    or the container give a length, plays once, at its own pace; ``fps`` as for a video file. ``timeout_s`` limits every wait
+    (None: until it is closed). What arrives faster than it can be decoded is dropped before that. A file, whose length the
+    server or the container knows, plays once, at its own pace; ``fps`` as for a video file. ``timeout_s`` limits every wait
     for the network.
     """
 
@@ -78,7 +78,7 @@ class UrlSource(ThreadedCapture):
         self._scale = 1.0
         self._clock = StreamClock()
         self._spare: ImageArray | None = None
-        self._is_film = False
+        self._is_file = False
         self._length_s: float | None = None
         self._last_s = 0.0
         self._seen = 0
@@ -155,11 +155,11 @@ class UrlSource(ThreadedCapture):
             raise _Hopeless(f"{self.name} has a video that cannot be decoded here: set the camera to H.264 or MJPEG")
         stream.thread_type = "SLICE"  # frame threads hold frames back, one for each thread
         if first:
-            self._is_film = self._has_an_end(container)
+            self._is_file = self._has_an_end(container)
             self.fps = nominal_fps(stream.average_rate, stream.guessed_rate)
             if container.duration is not None:
                 self._length_s = container.duration / av.time_base
-            if self._wished_fps and self._is_film:
+            if self._wished_fps and self._is_file:
                 self._scale, self.fps = self.fps / self._wished_fps, self._wished_fps
             elif self._wished_fps:
                 _LOG.warning(f"{self.name} keeps its rate: only cameras of this machine change it")
@@ -173,7 +173,7 @@ class UrlSource(ThreadedCapture):
         return getattr(error, "strerror", None) or "no answer"
 
     def _has_an_end(self, container: InputContainer) -> bool:
-        """Whether this is a film: the container knows how long it lasts, or the server how large it is."""
+        """Whether this is a file: the container knows how long it lasts, or the server how large it is."""
         if container.format.name == "mpjpeg":
             return False
         if container.duration is not None and container.duration > 0:
@@ -183,28 +183,28 @@ class UrlSource(ThreadedCapture):
         return container.size > 0
 
     def _play(self, container: InputContainer) -> bool:
-        """Publish the frames of one connection. Returns whether that was all: the end of a film, or `close`."""
-        in_bursts = self._is_film or container.format.name in ("hls", "dash")
+        """Publish the frames of one connection. Returns whether that was all: the end of a file, or `close`."""
+        in_bursts = self._is_file or container.format.name in ("hls", "dash")
         packets = PacketReader(container, container.streams.video[0], live=not in_bursts)
         self._seen = 0
         try:
             began_again = self._publish_all(packets, container, in_bursts)
         except (av.FFmpegError, OSError) as error:
-            if not self._is_film:
+            if not self._is_file:
                 return False
             if self._seen:
                 if not self._length_s or self._last_s < self._length_s - 1.0:
-                    _LOG.warning(f"{self.name}: the connection broke off ({self._why(error)}), and the film ends here")
+                    _LOG.warning(f"{self.name}: the connection broke off ({self._why(error)}), and the video ends here")
                 return True
             began_again = False
         finally:
             packets.close()
         if self._closing or began_again:
             return True
-        return self._is_film and (self._seen > 0 or self._play_spooled())
+        return self._is_file and (self._seen > 0 or self._play_spooled())
 
     def _play_spooled(self) -> bool:
-        """Play a film that has to be read in another order than the server sends it."""
+        """Play a file that has to be read in another order than the server sends it."""
         if not self._url.lower().startswith("http"):
             raise _Hopeless(f"{self.name} cannot be played from there: copy the file to this machine")
         with Spool(self._url, self.name, self._timeout_s, lambda: self._closing) as spool:
@@ -218,14 +218,14 @@ class UrlSource(ThreadedCapture):
                 packets.close()
                 packets.join()
         if not self._seen and not self._closing:
-            raise _Hopeless(f"{self.name} has no frame that can be decoded: the film is damaged")
+            raise _Hopeless(f"{self.name} has no frame that can be decoded: the file is damaged")
         return True
 
     def _publish_all(self, packets: PacketReader, container: InputContainer, in_bursts: bool) -> bool:
-        """Publish frame after frame, to the end or `close`. Returns True where a film without a length began again."""
+        """Publish frame after frame, to the end or `close`. Returns True where a file of unknown length began again."""
         stream = container.streams.video[0]
         converter = FrameConverter(pixel_aspect(stream))
-        has_clock = self._is_film or _CLOCKLESS.fullmatch(container.format.name) is None
+        has_clock = self._is_file or _CLOCKLESS.fullmatch(container.format.name) is None
         rate = RateMeter(_RATE_S)
         dropped = skipped = 0
         last_shown_ns = 0
@@ -233,7 +233,7 @@ class UrlSource(ThreadedCapture):
             if self._seen == 0 and has_clock and self._began_before(frame):
                 return True
             pts_s = frame.time if has_clock and frame.pts is not None else None
-            if pts_s is None and self._is_film:
+            if pts_s is None and self._is_file:
                 pts_s = self._seen / (self.fps * self._scale)
             time_s = self._clock.time_of(None if pts_s is None else pts_s * self._scale, arrived_ns)
             fresh, dropped = packets.dropped - dropped, packets.dropped
@@ -282,8 +282,8 @@ class UrlSource(ThreadedCapture):
                 yield frame, arrived_ns if frame.pts is None else arrivals.get(frame.pts, arrived_ns)
 
     def _began_before(self, frame: av.VideoFrame) -> bool:
-        """Whether a new connection begins with the very frame that the first one began with: a film that the server gives
-        no length. Live frames are never the same twice, and mostly not even their timestamps."""
+        """Whether a new connection begins with the very frame that the first one began with: a file whose length the
+        server does not say. Live frames are never the same twice, and mostly not even their timestamps."""
         plane = (
             bytes(memoryview(frame.planes[0])[:65536]) if _STORED.match(self._url) and frame.pts is not None else b""
         )
@@ -295,7 +295,7 @@ class UrlSource(ThreadedCapture):
 
     def _measure(self, rate: RateMeter, time_s: float, dropped: int) -> None:
         measured = rate.count(time_s, 1 + dropped)
-        if measured is not None and not self._is_film and abs(measured / self.fps - 1) > _SAME_RATE:
+        if measured is not None and not self._is_file and abs(measured / self.fps - 1) > _SAME_RATE:
             self.fps = round(measured, 1)
 
     def _say_late(self, stream: VideoStream) -> None:

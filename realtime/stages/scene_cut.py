@@ -1,4 +1,4 @@
-"""Noticing that the film goes on somewhere else: a hard cut, told from motion, from a turning camera and from a flash.
+"""Finding hard cuts in a video, as opposed to motion, a turning camera or a flash.
 
 A frame is compared with the one before it in two ways that fail apart. Where things are: phase correlation of thumbnails,
 which a moving camera shifts but does not change, and a flash brightens but does not move. Which colours there are, but for

@@ -21,7 +21,7 @@ from export.regressor import (  # noqa: E402
     inputs_of,
     parity,
     regressor_to_onnx,
-    round_to_half,
+    round_to_fp16,
 )
 from training.motion.bank import NONE, MotionBank  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
@@ -39,7 +39,7 @@ def talkative(config: LifterConfig) -> Lifter:
     for parameter in network.parameters():
         if parameter.ndim > 1 and not parameter.any():
             torch.nn.init.normal_(parameter, 0, 0.05)
-    return round_to_half(network)
+    return round_to_fp16(network)
 
 
 @pytest.mark.parametrize(("flow", "rounds"), [(True, 0), (False, 0), (True, 2)])

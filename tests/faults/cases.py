@@ -423,28 +423,28 @@ _transport("MPEG-TS with a tenth of it zeroed", "goes on; exit 130", garbage=Tru
 _transport("MPEG-TS that breaks off", "found again; exit 130", breaks=True)
 
 
-def _film(name: str) -> None:
-    @case("streams", f"a film behind an address: {name}", "plays once and ends; exit 0")
+def _video_file(name: str) -> None:
+    @case("streams", f"a video file behind an address: {name}", "plays once and ends; exit 0")
     def _(folder: Path) -> None:
         import av
 
         folder.mkdir(parents=True)
         path = folder / name
-        with av.open(str(CLIP)) as film, av.open(str(path), "w") as out:
-            stream = out.add_stream_from_template(film.streams.video[0])
-            for packet in film.demux(video=0):
+        with av.open(str(CLIP)) as source, av.open(str(path), "w") as out:
+            stream = out.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(video=0):
                 if packet.dts is not None:
                     packet.stream = stream
                     out.mux(packet)
         with camera() as server:
-            server.films[f"/{name}"] = path.read_bytes()
+            server.files[f"/{name}"] = path.read_bytes()
             with running(folder, "--source", server.url.replace("/stream", f"/{name}")) as run:
                 run.end(0, "report: ")
                 must(run.saved_frames() == run.report()["results"] > 0, "results are missing")
 
 
-_film("film.ts")
-_film("index_at_the_end.mp4")
+_video_file("clip.ts")
+_video_file("index_at_the_end.mp4")
 
 
 @case("streams", "RTSP", "as the others")

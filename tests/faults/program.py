@@ -141,8 +141,8 @@ class Run:
     def recorded_frames(self) -> int:
         """How many frames the video plays."""
         try:
-            with av.open(str(self.folder / "out.mp4")) as film:
-                return sum(1 for _ in film.decode(video=0))
+            with av.open(str(self.folder / "out.mp4")) as video:
+                return sum(1 for _ in video.decode(video=0))
         except (av.FFmpegError, OSError) as error:
             raise Failed(f"the video does not play ({error})") from None
 

@@ -21,8 +21,8 @@ from tests.faults.program import CLIP
 @functools.lru_cache(maxsize=1)
 def jpegs() -> tuple[bytes, ...]:
     """The frames of the clip that comes with the project, as JPEG files."""
-    with av.open(str(CLIP)) as film:
-        frames = [frame.to_ndarray(format="bgr24") for frame in film.decode(video=0)]
+    with av.open(str(CLIP)) as video:
+        frames = [frame.to_ndarray(format="bgr24") for frame in video.decode(video=0)]
     return tuple(cv2.imencode(".jpg", frame)[1].tobytes() for frame in frames)
 
 
@@ -40,7 +40,7 @@ class Camera(http.server.ThreadingHTTPServer):
         self.small = False
         self.password = False
         self.burst = False
-        self.films: dict[str, bytes] = {}
+        self.files: dict[str, bytes] = {}
         super().__init__(("127.0.0.1", port), _Handler)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -69,13 +69,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if camera.password:
             self.send_error(401)
             return
-        film = camera.films.get(self.path)
-        if film is not None:
+        data = camera.files.get(self.path)
+        if data is not None:
             self.send_response(200)
-            self.send_header("Content-Length", str(len(film)))
+            self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             with contextlib.suppress(OSError):
-                self.wfile.write(film)
+                self.wfile.write(data)
             return
         if not self.path.startswith("/stream"):
             self.send_error(404)
@@ -109,8 +109,8 @@ class TransportStream:
 
     def __init__(self, folder: Path, jumps: float = 0.0, garbage: bool = False) -> None:
         path = folder / "live.ts"
-        with av.open(str(CLIP)) as film:
-            images = [frame.reformat(format="yuv420p") for frame in film.decode(video=0)]
+        with av.open(str(CLIP)) as video:
+            images = [frame.reformat(format="yuv420p") for frame in video.decode(video=0)]
         with av.open(str(path), "w", format="mpegts") as out:
             stream = out.add_stream(
                 "libx264", rate=30, options={"tune": "zerolatency", "preset": "ultrafast", "g": "15"}

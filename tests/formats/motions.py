@@ -41,7 +41,7 @@ def example(
 ) -> Motion:
     """A motion with each of ``people`` in the frames given, and a row of nobody in frames of no one between them.
 
-    ``jitter_s`` moves time stamps by up to so much. The betas vary a little from frame to frame, as estimates do.
+    ``jitter_s`` moves timestamps by up to so much. The betas vary a little from frame to frame, as estimates do.
     """
     rng = np.random.default_rng(seed)
     last = max(int(frames.max()) for frames in people.values())

@@ -78,8 +78,8 @@ def test_a_stage_that_hangs_is_named_and_left(
     stage = "regressor" if model == "motion" else "keypoints"
     assert any(line.startswith(f"{stage} has not answered") for line in remarks)
     assert len(load_motion(tmp_path / "out.npz").frame) >= 18
-    with av.open(str(tmp_path / "out.mp4")) as film:
-        assert sum(1 for _ in film.decode(video=0)) >= 18
+    with av.open(str(tmp_path / "out.mp4")) as recorded:
+        assert sum(1 for _ in recorded.decode(video=0)) >= 18
     assert (tmp_path / "out.json").exists()
     fault.release.set()
 
@@ -102,8 +102,8 @@ def test_a_live_run_saves_every_result_however_slow_the_disk(tmp_path: Path, mon
 def test_outputs_of_a_live_run_begin_at_the_same_moment(tmp_path: Path) -> None:
     video = tmp_path / "out.mp4"
     session_with(Fault("", "none", 0), tmp_path, live=True, record=video, frames=15).run()
-    with av.open(str(video)) as film:
-        times = [frame.time for frame in film.decode(video=0)]
+    with av.open(str(video)) as recorded:
+        times = [frame.time for frame in recorded.decode(video=0)]
     saved = np.unique(load_motion(tmp_path / "out.npz").time_s)
     assert all(np.abs(saved - time_s).min() < 1e-3 for time_s in times)
 

@@ -32,38 +32,38 @@ def ring(policy: DropPolicy, capacity: int = 3) -> tuple[ResultRing, list[int]]:
 
 
 def test_the_newest_replaces_what_waits() -> None:
-    handoff: SingleSlotQueue[int] = SingleSlotQueue()
-    assert handoff.replace(1) is None
-    assert handoff.replace(2) == 1
-    assert handoff.get() == 2
+    queue: SingleSlotQueue[int] = SingleSlotQueue()
+    assert queue.replace(1) is None
+    assert queue.replace(2) == 1
+    assert queue.get() == 2
 
 
 def test_put_waits_for_room() -> None:
-    handoff: SingleSlotQueue[int] = SingleSlotQueue()
-    handoff.put(1)
+    queue: SingleSlotQueue[int] = SingleSlotQueue()
+    queue.put(1)
     done = threading.Event()
 
     def second() -> None:
-        handoff.put(2)
+        queue.put(2)
         done.set()
 
     thread = threading.Thread(target=second, daemon=True)
     thread.start()
     assert not done.wait(0.05)
-    assert handoff.get() == 1
+    assert queue.get() == 1
     assert done.wait(2)
-    assert handoff.get() == 2
+    assert queue.get() == 2
 
 
 def test_close_lets_the_last_item_out_and_then_ends() -> None:
-    handoff: SingleSlotQueue[int] = SingleSlotQueue()
-    handoff.put(1)
-    handoff.close()
+    queue: SingleSlotQueue[int] = SingleSlotQueue()
+    queue.put(1)
+    queue.close()
     with pytest.raises(Closed):
-        handoff.put(2)
-    assert handoff.get() == 1
+        queue.put(2)
+    assert queue.get() == 1
     with pytest.raises(Closed):
-        handoff.get()
+        queue.get()
 
 
 def test_a_reader_of_every_result_counts_what_it_missed() -> None:

@@ -64,12 +64,12 @@ def test_an_output_is_called_what_it_holds(options: Options, ending: str) -> Non
 
 @pytest.mark.parametrize("live", [False, True])
 def test_the_source_is_never_recorded_over(tmp_path: Path, live: bool) -> None:
-    film, link = tmp_path / "film.mp4", tmp_path / "link.mp4"
-    shutil.copy(CLIP, film)
-    link.symlink_to(film)
+    video, link = tmp_path / "clip.mp4", tmp_path / "link.mp4"
+    shutil.copy(CLIP, video)
+    link.symlink_to(video)
     with pytest.raises(UserError, match="write over the source"):
-        Session(Options(source=str(film), view="none", record=link, live=live)).run()
-    assert film.read_bytes() == CLIP.read_bytes()
+        Session(Options(source=str(video), view="none", record=link, live=live)).run()
+    assert video.read_bytes() == CLIP.read_bytes()
 
 
 def test_ctrl_c_leaves_the_motion_and_the_report(tmp_path: Path) -> None:
@@ -123,10 +123,10 @@ def test_keys_save_and_record_what_is_seen(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     watch((("", "space space s"), ("*.png", "r"), ("*.mp4", "r q")), monkeypatch)
     assert len(list(tmp_path.glob("motionmesh-*.png"))) == 1
-    (film,) = tmp_path.glob("motionmesh-*.mp4")
-    assert f"recording to {film.name}" in remarks
+    (path,) = tmp_path.glob("motionmesh-*.mp4")
+    assert f"recording to {path.name}" in remarks
     assert "recording finished" in remarks
-    with av.open(str(film)) as recorded:
+    with av.open(str(path)) as recorded:
         assert sum(1 for _ in recorded.decode(video=0)) > 0
 
 

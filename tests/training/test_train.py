@@ -61,7 +61,7 @@ def test_an_interruption_between_the_pieces_of_a_window_changes_nothing(
     for _ in range(8):
         last = whole.train_step()
     first = trainer(tmp_path, tmp_path / "parts", long)
-    for _ in range(4):  # the first piece of the second window
+    for _ in range(4):  # the first chunk of the second window
         first.train_step()
     first.save()
     second = trainer(tmp_path, tmp_path / "parts", long)

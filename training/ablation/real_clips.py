@@ -108,11 +108,11 @@ def _frames(source: Source, most: int | None) -> Iterator[Frame]:
     count = 0
     while most is None or count < most:
         buffer = source.new_buffer()
-        stamp = source.read_into(buffer)
-        if stamp is None:
+        timestamp = source.read_into(buffer)
+        if timestamp is None:
             return
         count += 1
-        yield Frame(stamp.index, stamp.captured_ns, stamp.time_s, buffer)
+        yield Frame(timestamp.index, timestamp.captured_ns, timestamp.time_s, buffer)
 
 
 def _clip(rows: list[_Row], name: str, camera: Camera, fps: float) -> RealClip:

@@ -1,6 +1,6 @@
 """Score motions on a real data set: python -m training.evaluation datasets threedpw ROOT
 
-The real chain runs over the frames of every sequence and saves NAME.npz, as ``run_camera.py --save`` does; what is
+The real-time pipeline runs over the frames of every sequence and saves NAME.npz, as ``run_camera.py --save`` does; what is
 saved already is not made again. ``--predictions FOLDER`` scores motions that lie elsewhere.
 `training.evaluation.protocols` says what
 is counted and how; 3DPW can be scored in part without licensed SMPL files, EMDB cannot. Frames in which somebody was not
@@ -53,7 +53,7 @@ def recordings(dataset: Dataset, root: Path, split: str) -> Iterator[list[Person
 
 
 def record(sequence: PersonSequence, path: Path, options: Options) -> None:
-    """Run the real chain over a sequence's frames and save the motion at ``path``, with the data set's focal length.
+    """Run the real-time pipeline over a sequence's frames and save the motion at ``path``, with the data set's focal length.
 
     Raises `DatasetError` if the frames are not there, and what `Session.run` raises.
     """

@@ -110,14 +110,14 @@ def _lag_and_gain(predicted: DoubleArray, truth: DoubleArray, times: DoubleArray
     best = (-np.inf, float("nan"), float("nan"))
     for lag in np.arange(-LONGEST_LAG_S, LONGEST_LAG_S + 1e-9, LAG_STEP_S):
         mine, theirs = [], []
-        for guess, values in zip(predicted.T, truth.T, strict=True):
-            known = np.isfinite(guess)
+        for estimate, values in zip(predicted.T, truth.T, strict=True):
+            known = np.isfinite(estimate)
             # All lags are compared over the same times, or a long one would leave out what is hard.
             inside = np.isfinite(values)
             inside &= (times >= times[0] + LONGEST_LAG_S) & (times <= times[-1] - LONGEST_LAG_S)
             if known.sum() < 3 or inside.sum() < 3:
                 continue
-            shifted = np.interp(times[inside] + lag, times[known], guess[known])
+            shifted = np.interp(times[inside] + lag, times[known], estimate[known])
             mine.append(shifted - shifted.mean())
             theirs.append(values[inside] - values[inside].mean())
         if not mine:

@@ -140,7 +140,7 @@ def sources(
 
 
 def _names(text: str) -> frozenset[str]:
-    # Guessed subjects have no leading zeros (training.motion.retarget.subject_of); "02" should find "2" all the same.
+    # Subjects taken from names have no leading zeros (training.motion.retarget.subject_of); "02" should find "2" all the same.
     given = {name.strip() for name in text.split(",") if name.strip()}
     return frozenset(given | {name.lstrip("0") or name for name in given})
 

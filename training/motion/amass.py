@@ -39,7 +39,7 @@ def read_amass(
     Args:
         path: The file. It holds ``poses`` (N, 66 or more: 72 SMPL, 156 SMPL-H, 165 SMPL-X), or ``root_orient`` (N, 3)
             and ``pose_body`` (N, 63); ``trans`` (N, 3); and a frame rate under any of its names.
-        subject: The person; guessed from the file's name where empty.
+        subject: The person; taken from the file's name where empty.
         rest_joints: (24, 3) joints of the resting SMPL body in the model's frame, metres. They make the rotations
             exact for the canonical T-pose, the stride that of canonical legs, and replace ``rest_pelvis``. Without
             them the rotations are passed on as they are, a few degrees off in the arms, and strides are unscaled.

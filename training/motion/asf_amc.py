@@ -111,7 +111,7 @@ def read_amc(path: str | Path, asf: str | Path | None = None, *, subject: str = 
         path: The .amc file.
         asf: The skeleton; by default the .asf beside it whose name the motion's begins with ("02.asf" for
             "02_03.amc"), or the only one there.
-        subject: The person; guessed from the file's name where empty.
+        subject: The person; taken from the file's name where empty.
         fps: Frames a second.
 
     Raises:

@@ -55,7 +55,7 @@ def clip_from_source(source: SourceMotion, path: Path, subject: str) -> Clip:
 
 
 def subject_of(path: Path) -> str:
-    """Guess the person from a file's name: the number before the first underscore ("02_03.bvh"), else the folder.
+    """The person by a file's name: the number before the first underscore ("02_03.bvh"), else the folder.
 
     Leading zeros do not count, so that two conversions of one database agree on their people.
     """

@@ -36,7 +36,7 @@ class Views:
 
 
 def draw_views(window: MotionWindow, generator: torch.Generator) -> Views:
-    """A camera for every window of motion. Half of all cameras know their focal length, the others guess it."""
+    """A camera for every window of motion. Half of all cameras know their focal length, the others assume one."""
     batch = len(window.dt)
 
     def uniform(*shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -96,7 +96,7 @@ def draw_views(window: MotionWindow, generator: torch.Generator) -> Views:
     behind = (0.45 - pelvis[..., 2].amin(1)).clamp_min(0)  # nobody walks through the lens
     pelvis = pelvis + torch.stack([zero, zero, behind], -1)[:, None]
 
-    guess = torch.where(uniform(batch) < 0.5, torch.ones(batch), torch.exp(normal(batch) * 0.16))
-    told = focal * guess
+    assumed = torch.where(uniform(batch) < 0.5, torch.ones(batch), torch.exp(normal(batch) * 0.16))
+    told = focal * assumed
     camera = torch.stack([told, told, size[:, 0] / 2, size[:, 1] / 2], -1)
     return Views(rotation, pelvis, camera, focal, size)

@@ -31,8 +31,8 @@ def read(path: Path) -> tuple[list[float], list[int]]:
     times, numbers = [], []
     with open_source(str(path)) as source:
         buffer = source.new_buffer()
-        while (stamp := source.read_into(buffer)) is not None:
-            times.append(stamp.time_s)
+        while (timestamp := source.read_into(buffer)) is not None:
+            times.append(timestamp.time_s)
             numbers.append(number(buffer))
     return times, numbers
 

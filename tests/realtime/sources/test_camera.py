@@ -79,18 +79,18 @@ def test_the_newest_frame_wins(fake: Any) -> None:
     with open_source("0") as source:
         assert (source.live, source.size, source.fps, source.frame_count) == (True, (640, 480), 30.0, None)
         buffer = source.new_buffer()
-        stamps = []
+        timestamps = []
         for _ in range(5):
-            stamp = source.read_into(buffer)
-            assert stamp is not None
-            assert number(buffer) == stamp[0] % 256
-            stamps.append(stamp)
+            timestamp = source.read_into(buffer)
+            assert timestamp is not None
+            assert number(buffer) == timestamp[0] % 256
+            timestamps.append(timestamp)
             made = fake.made[0].count
             while fake.made[0].count < made + 5:
                 time.sleep(0.002)
-    assert all(later[0] - stamp[0] > 2 for stamp, later in itertools.pairwise(stamps))
-    for stamp, later in itertools.pairwise(stamps):
-        assert later.time_s - stamp.time_s == pytest.approx((later.captured_ns - stamp.captured_ns) * 1e-9)
+    assert all(later[0] - timestamp[0] > 2 for timestamp, later in itertools.pairwise(timestamps))
+    for timestamp, later in itertools.pairwise(timestamps):
+        assert later.time_s - timestamp.time_s == pytest.approx((later.captured_ns - timestamp.captured_ns) * 1e-9)
     assert fake.made[0].released
     assert fake.made[0].device == 0
 
@@ -159,11 +159,11 @@ def test_plugged_in_again(fake: Any, monkeypatch: pytest.MonkeyPatch, remarks: R
     fake.frames = 20
     with open_source("0") as source:
         buffer = source.new_buffer()
-        stamps = [source.read_into(buffer)]
+        timestamps = [source.read_into(buffer)]
         while len(fake.made) < 2:
             time.sleep(0.01)
-        stamps += [source.read_into(buffer) for _ in range(3)]
-    indexes = [stamp.index for stamp in stamps if stamp is not None]
+        timestamps += [source.read_into(buffer) for _ in range(3)]
+    indexes = [timestamp.index for timestamp in timestamps if timestamp is not None]
     assert indexes[-1] >= 20
     assert indexes == sorted(set(indexes))
     assert ["trying again" in remarks[0], "is there again" in remarks[1]] == [True, True]
@@ -186,10 +186,10 @@ def test_close_ends_a_read_from_a_camera_that_hangs(fake: Any) -> None:
     answers: list[object] = []
 
     def read() -> None:
-        stamp: object = ()
-        while stamp is not None:
-            stamp = source.read_into(buffer)
-        answers.append(stamp)
+        timestamp: object = ()
+        while timestamp is not None:
+            timestamp = source.read_into(buffer)
+        answers.append(timestamp)
 
     thread = threading.Thread(target=read)
     thread.start()

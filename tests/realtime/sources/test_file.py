@@ -20,32 +20,32 @@ from tests.realtime.clips import blue_corner, number, numbered_image, turn_video
 
 
 def read_all(source: Source) -> tuple[list[FrameTimestamp], list[ImageArray]]:
-    stamps: list[FrameTimestamp] = []
+    timestamps: list[FrameTimestamp] = []
     images: list[ImageArray] = []
     while True:
         buffer = source.new_buffer()
-        stamp = source.read_into(buffer)
-        if stamp is None:
-            return stamps, images
-        stamps.append(stamp)
+        timestamp = source.read_into(buffer)
+        if timestamp is None:
+            return timestamps, images
+        timestamps.append(timestamp)
         images.append(buffer)
 
 
-def times_of(stamps: list[FrameTimestamp]) -> list[float]:
-    return [stamp.time_s for stamp in stamps]
+def times_of(timestamps: list[FrameTimestamp]) -> list[float]:
+    return [timestamp.time_s for timestamp in timestamps]
 
 
 def test_a_video_arrives_whole_and_in_order(tmp_path: Path, remarks: Remarks) -> None:
     path = write_video(tmp_path / "a.mp4", 20)
     with open_source(str(path)) as source:
         assert (source.size, source.fps, source.frame_count, source.live) == ((64, 48), 30.0, 20, False)
-        stamps, images = read_all(source)
+        timestamps, images = read_all(source)
         assert source.read_into(source.new_buffer()) is None
         assert not remarks
-    assert [stamp.index for stamp in stamps] == list(range(20))
+    assert [timestamp.index for timestamp in timestamps] == list(range(20))
     assert [number(image) for image in images] == list(range(20))
-    np.testing.assert_allclose(times_of(stamps), np.arange(20) / 30, atol=1e-6)
-    captured = [stamp.captured_ns for stamp in stamps]
+    np.testing.assert_allclose(times_of(timestamps), np.arange(20) / 30, atol=1e-6)
+    captured = [timestamp.captured_ns for timestamp in timestamps]
     assert captured == sorted(captured)
 
 
@@ -58,8 +58,8 @@ def test_frames_that_were_read_are_freed_without_the_cycle_collector(tmp_path: P
         gc.disable()
         try:
             before = alive()
-            stamps, _ = read_all(source)
-            assert len(stamps) == 40
+            timestamps, _ = read_all(source)
+            assert len(timestamps) == 40
             assert alive() - before <= 3
         finally:
             gc.enable()
@@ -173,21 +173,21 @@ def test_rates_that_are_believed() -> None:
 def test_slow_motion_is_played_at_the_rate_that_it_was_taken_at(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", 31)
     with open_source(str(path), fps=240) as source:
-        stamps, _ = read_all(source)
+        timestamps, _ = read_all(source)
         assert source.fps == 240
-    assert times_of(stamps)[-1] == pytest.approx(0.125)
+    assert times_of(timestamps)[-1] == pytest.approx(0.125)
 
 
 def test_a_gap_of_many_hours_is_closed_and_said(tmp_path: Path, remarks: Remarks) -> None:
     times_ms = [33 * index + (30_000_000 if index >= 10 else 0) for index in range(20)]
     with open_source(str(write_video(tmp_path / "gap.mkv", 20, times_ms=times_ms))) as source:
-        stamps, _ = read_all(source)
-    np.testing.assert_allclose(np.diff(times_of(stamps)), 0.033, atol=2e-3)
+        timestamps, _ = read_all(source)
+    np.testing.assert_allclose(np.diff(times_of(timestamps)), 0.033, atol=2e-3)
     assert ["gap of 30000 s" in line for line in remarks] == [True]
     times_ms = [33 * index + (20_000_000 if index >= 10 else 0) for index in range(20)]
     with open_source(str(write_video(tmp_path / "hours.mkv", 20, times_ms=times_ms))) as source:
-        stamps, _ = read_all(source)
-    assert times_of(stamps)[-1] == pytest.approx(20_000.627, abs=0.01)
+        timestamps, _ = read_all(source)
+    assert times_of(timestamps)[-1] == pytest.approx(20_000.627, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -207,10 +207,10 @@ def test_animated_images(tmp_path: Path, name: str) -> None:
     moving.durations = [100, 100, 200, 100, 100]
     assert cv2.imwriteanimation(str(tmp_path / name), moving)
     with open_source(str(tmp_path / name)) as source:
-        stamps, images = read_all(source)
+        timestamps, images = read_all(source)
         assert source.fps == pytest.approx(10, rel=0.2)
     assert [number(image) for image in images] == list(range(5))
-    np.testing.assert_allclose(times_of(stamps), [0, 0.1, 0.2, 0.4, 0.5], atol=0.011)
+    np.testing.assert_allclose(times_of(timestamps), [0, 0.1, 0.2, 0.4, 0.5], atol=0.011)
 
 
 @pytest.mark.parametrize(
@@ -254,16 +254,16 @@ def test_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
     times_ms = [0, 33, 40, 200, 210, 900]
     path = write_video(tmp_path / "vfr.mkv", 6, times_ms=times_ms)
     with open_source(str(path)) as source:
-        stamps, _ = read_all(source)
-    np.testing.assert_allclose(times_of(stamps), np.array(times_ms) / 1000, atol=2e-3)
+        timestamps, _ = read_all(source)
+    np.testing.assert_allclose(times_of(timestamps), np.array(times_ms) / 1000, atol=2e-3)
 
 
 def test_a_stream_without_times_gets_nominal_ones(tmp_path: Path) -> None:
     path = write_video(tmp_path / "raw.h264", 6)
     with open_source(str(path)) as source:
-        stamps, images = read_all(source)
+        timestamps, images = read_all(source)
     assert [number(image) for image in images] == list(range(6))
-    assert (np.diff(times_of(stamps)) > 0).all()
+    assert (np.diff(times_of(timestamps)) > 0).all()
 
 
 @pytest.mark.parametrize("faststart", [True, False])
@@ -279,10 +279,10 @@ def test_cut_short(tmp_path: Path, faststart: bool, remarks: Remarks) -> None:
             open_source(str(path))
         return
     with open_source(str(path)) as source:
-        stamps, images = read_all(source)
+        timestamps, images = read_all(source)
         assert len(remarks) == 1
         assert "damaged or cut short: it ends after" in remarks[0]
-    assert 20 < len(stamps) < 200
+    assert 20 < len(timestamps) < 200
     assert [number(image) for image in images[:20]] == list(range(20))
 
 
@@ -293,11 +293,11 @@ def test_damage_in_the_middle_is_left_out(tmp_path: Path, remarks: Remarks) -> N
     data[middle : middle + len(data) // 10] = b"\xff" * (len(data) // 10)
     path.write_bytes(data)
     with open_source(str(path)) as source:
-        stamps, images = read_all(source)
+        timestamps, images = read_all(source)
         assert len(remarks) == 1
         assert "is damaged" in remarks[0]
     assert number(images[-1]) == 59
-    assert (np.diff(times_of(stamps)) > 0).all()
+    assert (np.diff(times_of(timestamps)) > 0).all()
 
 
 def test_frames_that_change_size_are_fitted(tmp_path: Path, remarks: Remarks) -> None:
@@ -365,9 +365,9 @@ def test_a_wrong_buffer_is_refused(tmp_path: Path) -> None:
     with open_source(str(write_video(tmp_path / "a.mp4", 2))) as source:
         with pytest.raises(ValueError, match="48, 64, 3"):
             source.read_into(np.empty((64, 48, 3), np.uint8))
-        stamp = source.read_into(source.new_buffer())
-        assert stamp is not None
-        assert stamp[0] == 0, "the refused read took nothing away"
+        timestamp = source.read_into(source.new_buffer())
+        assert timestamp is not None
+        assert timestamp[0] == 0, "the refused read took nothing away"
 
 
 def test_close_from_another_thread_while_reading(tmp_path: Path) -> None:
@@ -399,8 +399,8 @@ def test_file_addresses_and_notice_about_the_size(tmp_path: Path, remarks: Remar
 
 def test_file_clock_never_stands_still() -> None:
     clock = FileClock(10.0)
-    stamps = [5.0, 5.1, 5.1, None, 5.2, 5.5, 0.0, 0.1, 0.5]
-    times = [clock.time_of(stamp) for stamp in stamps]
+    timestamps = [5.0, 5.1, 5.1, None, 5.2, 5.5, 0.0, 0.1, 0.5]
+    times = [clock.time_of(timestamp) for timestamp in timestamps]
     np.testing.assert_allclose(times, [0, 0.1, 0.15, 0.25, 0.3, 0.5, 0.6, 0.7, 1.1], atol=1e-9)
 
 
@@ -421,6 +421,6 @@ def test_16_bit_image(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "deep.png"), numbered_image(5).astype(np.uint16) * 257)
     with open_source(str(tmp_path / "deep.png")) as source:
         assert (source.frame_count, source.live) == (1, False)
-        stamps, images = read_all(source)
-    assert [stamp[::2] for stamp in stamps] == [(0, 0.0)]
+        timestamps, images = read_all(source)
+    assert [timestamp[::2] for timestamp in timestamps] == [(0, 0.0)]
     np.testing.assert_array_equal(images[0], numbered_image(5))

@@ -16,8 +16,8 @@ def numbers(source: Source) -> list[tuple[int, float, int]]:
     """Index, time and written number of every image."""
     seen = []
     buffer = source.new_buffer()
-    while (stamp := source.read_into(buffer)) is not None:
-        seen.append((stamp[0], round(stamp.time_s, 6), number(buffer)))
+    while (timestamp := source.read_into(buffer)) is not None:
+        seen.append((timestamp[0], round(timestamp.time_s, 6), number(buffer)))
     return seen
 
 

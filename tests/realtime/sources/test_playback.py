@@ -40,10 +40,10 @@ def test_a_fast_reader_gets_every_frame_on_time(clip: Path) -> None:
         buffer = source.new_buffer()
         start = clock.ns
         for index in range(30):
-            stamp = source.read_into(buffer)
-            assert stamp is not None
-            assert (stamp[0], number(buffer)) == (index, index)
-            assert stamp.captured_ns - start == pytest.approx(index * FRAME_NS, abs=100)
+            timestamp = source.read_into(buffer)
+            assert timestamp is not None
+            assert (timestamp[0], number(buffer)) == (index, index)
+            assert timestamp.captured_ns - start == pytest.approx(index * FRAME_NS, abs=100)
         assert source.read_into(buffer) is None
     assert sum(clock.waits) == pytest.approx(29 / 30, abs=1e-6)
 
@@ -53,9 +53,9 @@ def test_a_slow_reader_misses_frames(clip: Path) -> None:
     with RealtimePlayback(FileSource(clip), clock) as source:
         buffer = source.new_buffer()
         indexes = []
-        while (stamp := source.read_into(buffer)) is not None:
-            assert number(buffer) == stamp[0]
-            indexes.append(stamp[0])
+        while (timestamp := source.read_into(buffer)) is not None:
+            assert number(buffer) == timestamp[0]
+            indexes.append(timestamp[0])
             clock.ns += round(2.5 * FRAME_NS)  # the work on it
     assert set(np.diff(indexes).tolist()) == {2, 3}, "the newest frame wins"
     assert 0.9 * 30 / 2.5 <= len(indexes) <= 1.1 * 30 / 2.5 + 1

@@ -27,7 +27,7 @@ from tests.realtime.clips import number, numbered_image, write_video
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A network camera at /stream, which breaks off after ``frames``, and films by their names in ``films``, as a server
+    """A network camera at /stream, which breaks off after ``frames``, and video files by their names in ``files``, as a server
     without ranges sends them; those in ``unsized`` without their length."""
 
     daemon_threads = True
@@ -38,7 +38,7 @@ class Server(http.server.ThreadingHTTPServer):
     asked = 0
 
     def __init__(self, port: int = 0) -> None:
-        self.films: dict[str, bytes] = {}
+        self.files: dict[str, bytes] = {}
         self.unsized: set[str] = set()
         super().__init__(("127.0.0.1", port), Handler)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -61,14 +61,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked += 1
-        film = self.server.films.get(self.path)
-        if film is not None:
+        data = self.server.files.get(self.path)
+        if data is not None:
             self.send_response(200)
             if self.path not in self.server.unsized:
-                self.send_header("Content-Length", str(len(film)))
+                self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             with contextlib.suppress(OSError):
-                self.wfile.write(film)
+                self.wfile.write(data)
             return
         if self.path == "/private":
             self.send_error(401)
@@ -107,24 +107,24 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def play(source: Source) -> tuple[list[FrameTimestamp], float]:
-    """All stamps, and for how many seconds the source played."""
+    """All timestamps, and for how many seconds the source played."""
     buffer, began = source.new_buffer(), time.monotonic()
-    stamps = list(iter(lambda: source.read_into(buffer), None))
-    return stamps, time.monotonic() - began
+    timestamps = list(iter(lambda: source.read_into(buffer), None))
+    return timestamps, time.monotonic() - began
 
 
 def test_a_stream(server: Server) -> None:
     with open_source(f"{server.url}/stream") as source:
         assert (source.live, source.size, source.frame_count) == (True, (160, 120), None)
         buffer = source.new_buffer()
-        stamps = []
+        timestamps = []
         for _ in range(20):
-            stamp = source.read_into(buffer)
-            assert stamp is not None
-            stamps.append((stamp, number(buffer)))
-    indexes = [stamp[0] for stamp, _ in stamps]
+            timestamp = source.read_into(buffer)
+            assert timestamp is not None
+            timestamps.append((timestamp, number(buffer)))
+    indexes = [timestamp[0] for timestamp, _ in timestamps]
     assert indexes == sorted(set(indexes))
-    times = [stamp.time_s for stamp, _ in stamps]
+    times = [timestamp.time_s for timestamp, _ in timestamps]
     assert times == sorted(set(times))
     # The reader of this format would invent 25 frames a second: the server sends about 100.
     assert times[-1] - times[0] < 0.03 * (indexes[-1] - indexes[0])
@@ -136,11 +136,11 @@ def test_a_slow_reader_does_not_fall_behind(server: Server) -> None:
         first = source.read_into(buffer)
         time.sleep(0.5)
         source.read_into(buffer)
-        stamp = source.read_into(buffer)
+        timestamp = source.read_into(buffer)
         assert first is not None
-        assert stamp is not None
-        assert stamp[0] - first[0] > 10
-        assert time.monotonic_ns() - stamp.captured_ns < 200e6
+        assert timestamp is not None
+        assert timestamp[0] - first[0] > 10
+        assert time.monotonic_ns() - timestamp.captured_ns < 200e6
 
 
 def test_it_reconnects_until_trying_is_over(server: Server, remarks: Remarks) -> None:
@@ -152,7 +152,7 @@ def test_it_reconnects_until_trying_is_over(server: Server, remarks: Remarks) ->
             seen.extend(iter(lambda: source.read_into(buffer), None))
         assert source.state == "lost"
     assert seen[-1][0] > 20, "numbers go on"
-    assert [stamp.time_s for stamp in seen] == sorted({stamp.time_s for stamp in seen})
+    assert [timestamp.time_s for timestamp in seen] == sorted({timestamp.time_s for timestamp in seen})
     assert ["broke off" in line for line in remarks] == [True, False, True]
     assert "connected again after" in remarks[1]
 
@@ -173,10 +173,10 @@ def test_a_server_that_is_away_is_waited_for(server: Server) -> None:
         again = Server(port)
         try:
             for _ in range(30):
-                stamp = source.read_into(buffer)
+                timestamp = source.read_into(buffer)
             assert first is not None
-            assert stamp is not None
-            assert stamp.time_s - first.time_s > 1.4
+            assert timestamp is not None
+            assert timestamp.time_s - first.time_s > 1.4
             assert source.state == "live"
         finally:
             again.stop()
@@ -238,10 +238,10 @@ def test_close_ends_a_read_from_a_stream_that_stalls(server: Server) -> None:
 @pytest.mark.parametrize(
     ("name", "container"),
     [
-        ("film.mp4", {"movflags": "faststart"}),
+        ("clip.mp4", {"movflags": "faststart"}),
         ("index_at_the_end.mp4", {}),
         ("broadcast.ts", {}),
-        ("film.mkv", {}),
+        ("clip.mkv", {}),
         ("raw.h264", {}),
         ("motion.avi", {}),
     ],
@@ -250,31 +250,31 @@ def test_close_ends_a_read_from_a_stream_that_stalls(server: Server) -> None:
 def test_a_film_behind_an_address_plays_once_at_its_pace(
     server: Server, tmp_path: Path, remarks: Remarks, name: str, container: dict[str, str], sized: bool
 ) -> None:
-    server.films[f"/{name}"] = write_video(tmp_path / name, 30, container=container).read_bytes()
+    server.files[f"/{name}"] = write_video(tmp_path / name, 30, container=container).read_bytes()
     if not sized:
-        if name not in ("film.mp4", "film.mkv", "motion.avi"):
+        if name not in ("clip.mp4", "clip.mkv", "motion.avi"):
             pytest.skip("without a length a server can only be believed to stream")
         server.unsized.add(f"/{name}")
     with open_source(f"{server.url}/{name}") as source:
-        stamps, seconds = play(source)
+        timestamps, seconds = play(source)
     rate = 25 if name == "raw.h264" else 30  # a raw stream has no times; FFmpeg's default counts
-    assert stamps[-1].time_s == pytest.approx(29 / rate, abs=0.08)
-    assert len(stamps) >= 10
+    assert timestamps[-1].time_s == pytest.approx(29 / rate, abs=0.08)
+    assert len(timestamps) >= 10
     assert 0.5 < seconds < 4
     assert not [line for line in remarks.warnings if "broke off" not in line]
     assert server.asked <= 4
 
 
 def test_slow_motion_behind_an_address(server: Server, tmp_path: Path) -> None:
-    server.films["/film.mp4"] = write_video(tmp_path / "a.mp4", 61, container={"movflags": "faststart"}).read_bytes()
-    with open_source(f"{server.url}/film.mp4", fps=120) as source:
+    server.files["/clip.mp4"] = write_video(tmp_path / "a.mp4", 61, container={"movflags": "faststart"}).read_bytes()
+    with open_source(f"{server.url}/clip.mp4", fps=120) as source:
         assert source.fps == 120
         assert play(source)[0][-1].time_s == pytest.approx(0.5, abs=0.02)
 
 
 def test_narrow_pixels_of_a_stream(server: Server, tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.ts", 10, size=(48, 48), options={"aspect": "4:3", "x264-params": "sar=4/3"})
-    server.films["/a.ts"] = path.read_bytes()
+    server.files["/a.ts"] = path.read_bytes()
     with open_source(f"{server.url}/a.ts") as source:
         assert source.size == (64, 48)
 
@@ -379,10 +379,10 @@ def test_a_stream_too_large_to_decode_stays_young(
         buffer = source.new_buffer()
         ages_ms, indexes = [], []
         for _ in range(12):
-            stamp = source.read_into(buffer)
-            assert stamp is not None
-            ages_ms.append((time.monotonic_ns() - stamp.captured_ns) / 1e6)
-            indexes.append(stamp.index)
+            timestamp = source.read_into(buffer)
+            assert timestamp is not None
+            ages_ms.append((time.monotonic_ns() - timestamp.captured_ns) / 1e6)
+            indexes.append(timestamp.index)
     assert max(ages_ms[3:]) < 450
     assert max(ages_ms[3:]) > 90, "the age counts from the arrival"
     assert indexes[-1] - indexes[0] > 60, "what was dropped is counted"

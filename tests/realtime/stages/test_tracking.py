@@ -190,11 +190,11 @@ def test_a_head_whose_body_is_hidden_gets_the_room_that_its_body_would_need() ->
     confidence[:5] = 0.8
     head = 0.08 * 400
     alone = region_of(points, confidence, WIDTH, HEIGHT)
-    # A board before the chest: the network guesses shoulders right under the chin.
+    # A board before the chest: the network predicts shoulders right under the chin.
     points[5:7] = points[0] + np.array([[15, 20], [-15, 20]], np.float32)
     confidence[5:7] = 0.3
-    guessed = region_of(points, confidence, WIDTH, HEIGHT)
-    for box in (alone, guessed):
+    predicted = region_of(points, confidence, WIDTH, HEIGHT)
+    for box in (alone, predicted):
         assert box is not None
         assert box.size >= 5.9 * head
         assert (np.abs(points[:5] - [box.x, box.y]) <= box.size / 2).all()

@@ -29,7 +29,7 @@ def see(pelvis: FloatArray, confidence: FloatArray | None = None) -> Keypoints:
 @given(st.floats(-1, 1), st.floats(-0.7, 0.7), st.floats(1.8, 8), st.floats(0.8, 1.25))
 @settings(max_examples=60, deadline=None)
 def test_exact_keypoints_put_the_body_where_it_is(x: float, y: float, z: float, wrong: float) -> None:
-    """Whatever the network guesses, a body that is seen whole is placed by what is seen."""
+    """Whatever the network predicts, a body that is seen whole is placed by what is seen."""
     truth = np.array([x, y, z], np.float32)
     found = fit_translation(PERSON, see(truth), CAMERA, truth * np.float32(wrong), trust=1e-6)
     assert np.abs(found - truth).max() < 0.02 * z
@@ -58,7 +58,7 @@ def test_weights_are_those_of_the_measured_detector() -> None:
 
 
 def test_guessed_keypoints_yield_to_sure_ones() -> None:
-    """A board hides the body: shoulders, arms and hips are guessed too near each other, only the face is sure."""
+    """A board hides the body: shoulders, arms and hips are predicted too near each other, only the face is sure."""
     truth = np.array([0.1, -0.1, 1.5], np.float32)
     confidence = np.full(17, 0.25, np.float32)
     confidence[[0, 1, 2, 3, 4, 5, 6]] = 0.9
@@ -77,6 +77,6 @@ def test_a_joint_named_at_the_edge_may_lie_beyond_it() -> None:
     keypoints.points[beyond, 1] = 477
     found = fit_translation(PERSON, keypoints, CAMERA, truth * np.float32(1.05))
     assert np.abs(found[:2] - truth[:2]).max() < 0.03
-    inward = np.array([0.0, 0.35, 1.2], np.float32)  # a guess that would end before the edge is pulled to it
+    inward = np.array([0.0, 0.35, 1.2], np.float32)  # a prediction that would end before the edge is pulled to it
     pulled = fit_translation(PERSON, keypoints, CAMERA, inward)
     assert abs(pulled[1] - truth[1]) < abs(inward[1] - truth[1]) / 3

@@ -179,8 +179,8 @@ def test_the_true_body_has_no_errors(windows: Windows) -> None:
 
 def test_one_body_for_all_turns_with_the_region_and_is_better_than_another(windows: Windows) -> None:
     body, seen = TorchBody(load_body()), make_batch(windows, np.arange(12)).seen
-    guess = ConstantRegressor(windows, body, 60)
-    lifted = guess(seen, guess.start_state(12))
+    constant = ConstantRegressor(windows, body, 60)
+    lifted = constant(seen, constant.start_state(12))
     # It stands in the middle of its region, at a sensible distance.
     drawn = lifted.pelvis[..., :2] / lifted.pelvis[..., 2:] * seen.camera[..., :2] + seen.camera[..., 2:]
     torch.testing.assert_close(drawn, seen.box[..., :2], atol=1e-2, rtol=1e-4)
@@ -188,7 +188,7 @@ def test_one_body_for_all_turns_with_the_region_and_is_better_than_another(windo
     other = ConstantRegressor(windows, body, 60)
     other.rotations = roma.random_rotmat(24)
     mine, theirs = (
-        evaluate_synthetic(NetworkErrors("nothing", 0), one, windows, body).synthetic_mpjpe for one in (guess, other)
+        evaluate_synthetic(NetworkErrors("nothing", 0), one, windows, body).synthetic_mpjpe for one in (constant, other)
     )
     assert mine < theirs
 

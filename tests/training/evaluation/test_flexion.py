@@ -67,10 +67,10 @@ def test_standing_legs_and_hysteresis() -> None:
 
 def test_unknown_frames_are_left_out_and_nothing_gives_nothing() -> None:
     truth = squats(TIMES)
-    guess = truth + 4
-    guess[100:130] = np.nan
+    estimate = truth + 4
+    estimate[100:130] = np.nan
     truth[300:310] = np.nan
-    found = score_flexion(guess, truth, TIMES)
+    found = score_flexion(estimate, truth, TIMES)
     assert found.rmse == pytest.approx(4)
     assert found.gain == pytest.approx(1, abs=0.01)
     none = score_flexion(np.full((600, 2), np.nan), truth, TIMES)

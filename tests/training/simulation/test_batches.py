@@ -34,7 +34,7 @@ def test_detections_lie_around_the_projected_targets(clips: list[Clip], body: To
     exact = place[..., :2] / place[..., 2:] * batch.seen.camera[..., None, :2] + batch.seen.camera[..., None, 2:]
     share = (batch.seen.points - exact).norm(dim=-1) / (batch.size * batch.seen.camera[..., 0])[..., None]
     sure = batch.seen.confidence > 0.5
-    # Where the focal length is guessed wrong the target moves in depth; most of the error is the detector's all the same.
+    # Where the focal length is assumed wrongly the target moves in depth; most of the error is the detector's all the same.
     assert float(share[sure].median()) < 0.05
     assert float(share[~sure].median()) > 2 * float(share[sure].median())
 

@@ -1,7 +1,7 @@
-"""``njit``, and where numba keeps what it compiled.
+"""``njit``, and the folder for numba's cache of compiled functions.
 
-Beside the source, as numba does by itself, where that can be written. Otherwise in the project's cache folder, or, for users
-without one, in a folder of their own among the temporary files: numba would end the program there.
+Numba's own choice is beside the source. Where that cannot be written, numba would end the program; so the cache goes into
+the project's cache folder, or into a folder of the user's own among the temporary files.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _user() -> int:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Asks by writing: access() says yes to root on a read-only disk."""
+    """Whether a file can be made in ``folder``; tried, because access() says yes to root on a read-only disk."""
     try:
         cache = folder / "__pycache__" if (folder / "__pycache__").is_dir() else folder
         with tempfile.TemporaryFile(dir=cache):
@@ -57,7 +57,7 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Numba loads what it finds there as code: nobody else may be able to put something in."""
+    """Whether nobody else can write into ``folder``: numba executes the code that it finds there."""
     found = folder.stat()
     return found.st_uid == _user() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 

@@ -1,4 +1,4 @@
-"""Answers that are no numbers, or absurd ones, are caught where they come from."""
+"""Checks that the outputs of an engine are finite and of plausible size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engines.engine import Arrays, Engine, EngineError
 _LOG = logging.getLogger(__name__)
 
 LARGEST: Final = 1e6
-"""No network here has an honest answer beyond: pixels, metres, logits."""
+"""Largest plausible magnitude of any output of the networks here: pixels, metres, logits."""
 
 
 class NonFiniteError(EngineError):
@@ -34,7 +34,7 @@ class FiniteEngine(Engine):
         self.bad_answers = 0
 
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
-        """As the engine, with finite answers. Raises `NonFiniteError` too, where nothing stands in for a bad one."""
+        """As the engine's `infer`, with finite outputs. Raises `NonFiniteError` for others if ``instead`` is None."""
         answer = self._engine.infer(feeds)
         bad = [name for name, array in answer.items() if not _is_sound(array)]
         if not bad:

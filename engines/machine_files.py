@@ -66,5 +66,6 @@ class Signature:
 
 
 def machine_signature() -> Signature:
-    """The signature of this user of this machine. Its secret is not among the plans: who copies those in, lacks it."""
+    """Signs for this user of this machine. The secret lies outside the folder of plans, so copied plans do not bring it
+    along."""
     return Signature(cache_folder() / "machine.key")

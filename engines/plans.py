@@ -1,4 +1,4 @@
-"""TensorRT plans on disk: where they are kept, what they are good for, and which of them may be loaded.
+"""TensorRT plans on disk: where they are kept, which GPU and graph they are for, and whether they may be loaded.
 
 A plan holds code for one GPU and one version of TensorRT, and loading it runs that code. So each has a manifest beside
 it (JSON) that says what it was made from and for, holds the SHA-256 of the plan, and is signed with a key that only
@@ -49,7 +49,7 @@ class Target:
 
     @staticmethod
     def here() -> Target:
-        """This machine's. Raises `RuntimeMissingError` where TensorRT cannot run."""
+        """The target that this machine is. Raises `RuntimeMissingError` where TensorRT cannot run."""
         version = load_tensorrt().__version__
         gpu = probe_gpu()
         return Target(version, gpu.name, gpu.sm, gpu.multiprocessors, gpu.memory_gb)

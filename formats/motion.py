@@ -25,7 +25,7 @@ VERSION = 2
 """What is written. Version 1 lacks everything in `WORLD_SHAPES` and `MORE_SHAPES`; both are read."""
 _READABLE: Final = (1, 2)
 _UNIT: Final = 1e-3
-"""So far a unit vector's length, or a rotation's entries, may be off."""
+"""Tolerance for the length of unit vectors and the entries of rotation matrices."""
 
 ROW_SHAPES: Final[dict[str, tuple[int, ...]]] = {
     "joints_m": (24, 3),

@@ -1,4 +1,4 @@
-"""The rest skeleton of one shape of a body: what formats with bones need of it."""
+"""Joints and bone offsets of the body at rest, for formats that store bones."""
 
 from __future__ import annotations
 

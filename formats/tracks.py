@@ -69,7 +69,7 @@ class Track:
 
 
 class Tracks(NamedTuple):
-    """Everyone in a motion: one track each, whose frame they are in, and what the user should know of what was left out."""
+    """The people of a motion, a track each; ``frame`` is their frame of reference, ``remarks`` say which rows were left out."""
 
     people: list[Track]
     frame: ReferenceFrame

@@ -59,7 +59,7 @@ class _FlowRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Observation:
-    """All that was seen in one frame, and when (monotonic clock)."""
+    """Keypoints and flow of one frame; ``seen_ns`` is the monotonic clock when both were known."""
 
     frame: Frame
     people: tuple[Keypoints, ...]
@@ -124,7 +124,7 @@ class Pipeline:
         self._backlogs: list[Backlog] = []
         self._zero_s: float | None = None
         self.failures: list[UserError] = []
-        """Why sinks have ended early: a full disk ends a recording and nothing else."""
+        """Errors that ended a single sink: a full disk ends the recording, and the rest goes on."""
 
     # Control, from the main thread
 
@@ -207,7 +207,7 @@ class Pipeline:
         return not self._running.is_set()
 
     def stop(self) -> None:
-        """End early. What has been seen, and results that are ready, still reach the sinks."""
+        """End early. Frames that are being processed and results that are ready still reach the sinks."""
         self._stop.set()
         self._running.set()
         self._source.close()
@@ -354,7 +354,7 @@ class Pipeline:
             self._close_results()
 
     def _answers(self) -> Iterator[Answer]:
-        """Each frame with its bodies, until no more are seen: at once, or after the frames of look-ahead."""
+        """Each frame with its bodies, until the keypoint stage has ended: at once, or delayed by the frames of look-ahead."""
         while True:
             try:
                 seen = self._observed.get()
@@ -373,7 +373,7 @@ class Pipeline:
                 yield ready
 
     def _held_back(self) -> Iterator[Answer]:
-        """What still waits for later frames when there are no more."""
+        """The frames that the look-ahead still holds when the source has ended, with their bodies."""
         if self._ahead is not None:
             for seen, predictions in self._ahead.flush():
                 yield seen, tuple(map(self._regressor.pose, predictions))
@@ -398,7 +398,8 @@ class Pipeline:
 
 
 def _sound(estimate: Callable[..., T], each: list[tuple[Any, ...]]) -> Iterator[T]:
-    """What ``estimate`` says of each person; who gets an answer that cannot be is left out of this frame."""
+    """``estimate`` applied to the arguments of each person. People for whom it raises `NonFiniteError` are left out of this
+    frame."""
     for one in each:
         with contextlib.suppress(NonFiniteError):
             yield estimate(*one)

@@ -1,4 +1,5 @@
-"""Where one thread waits for another: a place for one item, and the ring of results that every sink reads for itself."""
+"""Queues between threads: a slot for one item, the ring of results, which each sink reads with a cursor of its own, and a
+backlog for sinks that must get every result."""
 
 from __future__ import annotations
 
@@ -21,20 +22,20 @@ _NO_VERTICES: Final[FloatArray] = np.zeros((0, 3), np.float32)
 
 
 class Closed(Exception):
-    """Nothing more will come. Ends a stage's loop; never reaches the user."""
+    """The queue is closed and empty. Ends a stage's loop; never reaches the user."""
 
 
 class DropPolicy(Enum):
-    """What happens to a frame for which there is no room."""
+    """What happens to a frame when the stage after it is still busy."""
 
     WAIT = "wait"
-    """Whoever delivers it waits, so that every frame is processed: files and folders."""
+    """The reader of the source waits, so that every frame is processed: files and folders."""
     NEWEST = "newest"
-    """The newest frame takes the place of the one that waits, which is dropped: cameras and streams."""
+    """The waiting frame is dropped and the newer one takes its slot: cameras and streams."""
 
 
 class SingleSlotQueue(Generic[T]):
-    """A place for ONE item between two threads.
+    """A slot for ONE item between two threads.
 
     One frame is in flight and one is waiting, so a slow stage never builds a queue whose oldest frame is seconds old.
     `put` waits for room (a file: nothing is lost); `replace` takes the place of what waits (a camera: the newest wins).
@@ -182,19 +183,20 @@ class ResultReader:
         return self._ring.take(self, timeout)
 
     def done(self, result: Result) -> None:
-        """Give the image back."""
+        """Release the image of ``result``, whose slot may then be overwritten."""
         self._ring.give_back(result)
 
     def leave(self) -> None:
-        """Stop reading; the ring no longer waits for this reader."""
+        """Stop reading: the ring no longer waits for this reader."""
         self._ring.leave(self)
 
 
 class Backlog:
-    """Results for a sink that must have every one of them, however slow it is: without images and vertices, so that what waits
-    is small (6 kB a person).
+    """Queue of results for a sink that must get every one of them, however slow it is. They are kept without images and
+    vertices, so that one takes about 6 kB a person.
 
-    ``most`` results wait; then `put` waits, too. None: any number, for a camera does not wait.
+    At most ``most`` results wait; `put` blocks while there are so many. None: no limit, because a camera cannot be made to
+    wait.
     """
 
     def __init__(self, most: int | None) -> None:
@@ -231,7 +233,7 @@ class Backlog:
             self._condition.notify_all()
 
     def leave(self) -> None:
-        """Nobody will take any more."""
+        """The sink has ended: results are no longer kept."""
         with self._condition:
             self._left = True
             self._condition.notify_all()

@@ -1,4 +1,4 @@
-"""One run from source to sinks: opens everything, runs the pipeline, closes everything, whatever happens."""
+"""One run from source to sinks: opens everything, runs the pipeline, and closes everything also after an error."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Progress = Callable[[int, int | None, float, float], None]
 """Called a few times a second with frames so far, the source's frame count (if known), mesh rate in Hz and latency in ms."""
 
 SILENT_S: Final = 5.0
-"""A stage that has not answered for so long is named to the user."""
+"""The user is warned of a stage that has not answered for so long."""
 _STOP_S: Final = 20.0  # how long stages may take to finish what they have begun
 _HUNG_S: Final = 10.0  # a stage that has not answered for so long is not waited for
 _SINKS_S: Final = 5.0  # how long sinks may take once the stages are given up
@@ -227,7 +227,7 @@ class Session:
             self._tell(source)
 
     def _serve(self, window: MeshWindow, pipeline: Pipeline, source: Source, arrays: BodyArrays) -> None:
-        """The same with a window: until it is closed, its keys are obeyed."""
+        """The main thread's part with a window: handle its keys until it is closed."""
         commands = WindowCommands(pipeline, lambda: Annotator(arrays.faces, self._meter))
 
         def show(result: Result) -> None:
@@ -262,7 +262,8 @@ class Session:
 
 
 def _check_endings(options: Options) -> None:
-    """Each output says by its name what it holds; so no two of them can be one file."""
+    """Raise `UserError` unless each output file has the ending of its kind. Different endings also keep two outputs from
+    being the same file."""
     for name, path, ending in (
         ("--record", options.record, ".mp4"),
         ("--report", options.report, ".json"),

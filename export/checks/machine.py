@@ -1,4 +1,4 @@
-"""What one must know of a machine to believe its figures."""
+"""Description of the machine that a report's figures were measured on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PACKAGES = ("numpy", "onnxruntime", "openvino", "opencv-python-headless", "tens
 
 
 def describe_machine() -> dict[str, str]:
-    """What one must know of a machine to believe its figures: processor, GPU, driver, board, power mode, versions."""
+    """Processor, GPU, driver, board, power mode and versions of packages, as texts by name."""
     found = {"program": version(), "cpu": describe_device(), "system": platform.platform()}
     found["python"] = platform.python_version()
     found |= {package: _installed(package) for package in _PACKAGES}

@@ -1,8 +1,8 @@
-"""What the oldest supported TensorRT (8.6) reads, so that a graph that it would refuse is refused here, by name.
+"""Checks that a graph uses only operators that the oldest supported TensorRT (8.6) reads.
 
-onnx-tensorrt's own table (docs/operators.md) of 8.6 was not to be had; those of 8.5 and 9.2 were read, before and after it.
-Each operator listed here is in both, but for LayerNormalization, which came with 8.6 according to the changelog; the
-restrictions checked are those of 8.5, less what 8.6 lifted (TopK). Types are not checked: the table names fewer than
+onnx-tensorrt's table of operators (docs/operators.md) was not available for 8.6, so the list is what its tables of 8.5 and
+9.2 have in common, and LayerNormalization, which 8.6 added according to its changelog. The restrictions checked are those
+of 8.5, less what 8.6 lifted (TopK). Types are not checked: the table names fewer than
 the layers take (a reduction of INT32, for one, NVIDIA's documentation of the layer allows since 8.2). Only the
 operators that networks of this kind use are listed.
 """

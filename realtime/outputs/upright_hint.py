@@ -1,4 +1,4 @@
-"""Notices a camera that is mounted on its side: then people keep lying on theirs."""
+"""Notices a camera that is mounted on its side, by people who appear to lie in nearly all frames."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ class UprightHint:
 
 
 def _turn_for(up: np.ndarray[tuple[int], np.dtype[np.float32]]) -> int:
-    """The clockwise turn, degrees, that brings ``up`` (2,), a unit vector in image pixels, to the top; -1 for what leans."""
+    """The clockwise turn, degrees, that turns ``up`` (2,), a unit vector in image pixels, to the top; -1 where it is near
+    none of the four directions."""
     for turn, direction in ((0, (0, -1)), (90, (-1, 0)), (180, (0, 1)), (270, (1, 0))):
         if float(np.dot(up, direction)) > _LYING:
             return turn

@@ -41,7 +41,7 @@ def is_camera(spec: str) -> bool:
 
 
 def camera_devices() -> list[str]:
-    """The video devices of a Linux machine, such as /dev/video0. Some are no cameras but their metadata."""
+    """The video devices of a Linux machine, such as /dev/video0. Some of them deliver a camera's metadata instead of frames."""
     return [str(path) for path in sorted(Path("/dev").glob("video*"), key=natural_key)]
 
 
@@ -173,7 +173,7 @@ def _retrieve(capture: cv2.VideoCapture, spare: ImageArray | None) -> ImageArray
 
 
 def _others(device: int | str) -> str:
-    """What else the user can try."""
+    """The end of an error message about ``device``: the other cameras there are, or what to check."""
     if not sys.platform.startswith("linux"):
         return "try another number, or --source demo to try without a camera"
     mine = f"/dev/video{device}" if isinstance(device, int) else device

@@ -1,4 +1,4 @@
-"""A clip played as if it were a camera: in real time, and who is late misses frames."""
+"""A clip played as if it were a camera: in real time, and a reader that is too slow misses frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from realtime.sources.source import FrameTimestamp, Source
 
 
 class Clock(Protocol):
-    """Time and waiting; tests bring one that they turn by hand."""
+    """A clock that can be waited on. Tests replace it by one that they advance themselves."""
 
     def now_ns(self) -> int:
         """Monotonic nanoseconds."""

@@ -1,7 +1,7 @@
-"""Who is who: what was found in a frame is shared out among the people who were known before it.
+"""Assigning the people found in a frame to the tracks that were known before it.
 
-Everybody gets at most one of the people found and nobody is given to two, so that the sum of all likenesses is greatest: the
-assignment problem (Kuhn 1955; scipy solves it). Several looks at one body count as one person found.
+Each track gets at most one body and each body goes to at most one track, so that the sum of the likenesses is greatest: the
+assignment problem (Kuhn 1955; scipy solves it). Sightings that lie on the same body are grouped first and count once.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ _ONE_PERSON = 0.5
 """Object keypoint similarity from which on two sightings are of one body."""
 _TOLERANCE = 1.5
 _UNSEEN = 0.5
-"""What a look counts that the detector, asked, does not confirm: where people overlap it may be a bit of each."""
+"""Factor on the likeness of a track's own sighting that the detector, when it was asked, does not confirm: where people
+overlap such keypoints may be a mixture of two."""
 _MUCH = 1.5
 _LEAST = 0.1  # likeness of a sighting that can be a person's
 
 
 @dataclass(slots=True, eq=False)
 class _Found:
-    """One body in the frame, and all that was seen of it: by the looks of tracks, and by the detector."""
+    """One body in the frame with all its sightings: by tracks in their own regions, and by the detector."""
 
     own: dict[Track, Sighting] = field(default_factory=dict)
     detected: Sighting | None = None
@@ -37,20 +38,20 @@ class _Found:
         return self.detected or next(iter(self.own.values()))
 
     def as_seen_by(self, track: Track, time_s: float) -> tuple[Sighting, float]:
-        """The sighting that a track would take, and how likely it is the track's person: its own look, unless the detector's
-        answer goes so much better with what was expected that the look must be a bit of two people."""
+        """The sighting that a track would take, and how likely it is the track's person: its own, unless the detector's
+        fits what was expected so much better that its own must be a mixture of two people."""
         own = self.own.get(track)
-        look = own or self.any
-        likeness = track.likeness(look, time_s, self.wears)
-        if self.detected is None or self.detected is look:
-            return look, likeness
+        nearest = own or self.any
+        likeness = track.likeness(nearest, time_s, self.wears)
+        if self.detected is None or self.detected is nearest:
+            return nearest, likeness
         coarse = track.likeness(self.detected, time_s, self.wears)
-        return (self.detected, coarse) if coarse > _MUCH * likeness else (look, likeness)
+        return (self.detected, coarse) if coarse > _MUCH * likeness else (nearest, likeness)
 
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """Who was seen as what, and which of the detector's answers are nobody's."""
+    """The sighting of each track that has one (``seen``), and the detector's sightings that belong to no track."""
 
     seen: dict[Track, Sighting]
     unclaimed: list[Sighting]
@@ -62,7 +63,7 @@ def same_body(a: Sighting, b: Sighting) -> bool:
 
 
 def _alike(a: Sighting, b: Sighting) -> float:
-    # By the smaller size: who stands far away is not one with the large person before him because his joints are near.
+    # By the smaller size: a small, distant person near a large one is not the same person because the joints are near.
     return oks(a.points, a.confidence, b.points, b.confidence, min(a.scale, b.scale), _TOLERANCE)
 
 
@@ -73,10 +74,10 @@ def associate(
     image: ImageArray,
     time_s: float,
 ) -> Association:
-    """Share out what was found in the BGR ``image``: ``own``, each track's look at where it expected the person, and what
-    the detector ``detected``, where it was asked."""
+    """Assign the sightings in the BGR ``image`` to ``tracks``: ``own``, what each track found where it expected its person, and
+    ``detected``, what the person detector found where it was asked."""
     bodies = _group(own, detected)
-    if len(tracks) == 1 and len(bodies) == 1 and own:  # the usual case, without any arithmetic
+    if len(tracks) == 1 and len(bodies) == 1 and own:  # the usual case needs no arithmetic
         return Association({tracks[0]: own[tracks[0]]}, [])
     for body in bodies if tracks else []:
         body.wears = appearance_of(image, body.any.points, body.any.confidence)
@@ -91,7 +92,7 @@ def associate(
         if table[row, column] >= _LEAST:
             seen[tracks[row]] = options[row][column][0]
             taken.add(column)
-    # Who moves so fast that nothing expected fits is where the own look found somebody, if that is nobody else.
+    # A person who moves so fast that nothing fits the expectation is what the track itself found, if no other track took it.
     for column, body in enumerate(bodies):
         free = [track for track in body.own if track not in seen]
         if column not in taken and free:
@@ -102,7 +103,8 @@ def associate(
 
 
 def _group(own: Mapping[Track, Sighting], detected: Sequence[Sighting]) -> list[_Found]:
-    """The detector names everybody once; a look goes with the answer that it is most like, or with another look."""
+    """Group sightings by body: the detector reports everybody once, and a track's own sighting joins the most similar group, or
+    begins a new one."""
     bodies = [_Found(detected=sighting) for sighting in detected]
     for track, sighting in own.items():
         alike = [_alike(sighting, body.any) for body in bodies]

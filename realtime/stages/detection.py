@@ -33,7 +33,8 @@ class Detection:
 class PersonDetector:
     """Up to six people at once, with their keypoints. Wraps a MoveNet MultiPose engine; used by one thread.
 
-    Its keypoints are coarse: it sees 256 pixels of whatever it is shown. They say where to look closer, and who is who.
+    Its keypoints are coarse, because it reads 256x256 pixels of any region. They tell where to run MoveNet, and which person
+    is which.
     """
 
     def __init__(self, engine: Engine, threshold: float = _SCORE) -> None:
@@ -71,9 +72,9 @@ def is_same(a: Detection, b: Detection, least: float = _DUPLICATE) -> bool:
 
 
 def search_regions(width: int, height: int) -> Iterator[Box]:
-    """Where to look for people, in turn: the whole frame, then squares along its longer side, then smaller ones.
+    """Regions to search for people, in turn: the whole frame, then squares along its longer side, then smaller ones.
 
-    The detector sees 256 pixels: who is small in the whole frame is large enough in one of the tiles.
+    The detector reads 256x256 pixels: a person who is too small for it in the whole frame is large enough in one of the tiles.
     """
     yield Box(width / 2, height / 2, max(width, height))
     short, long = min(width, height), max(width, height)

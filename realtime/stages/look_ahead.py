@@ -1,12 +1,12 @@
-"""Smoothing a frame with the frames after it as well as those before it: no lag, at the price of waiting for them.
+"""Smoothing each frame with the frames before and after it: no lag, but results are delayed by the later frames.
 
 A causal filter lags behind what it smooths; one that also reads later frames does not. Each value becomes that of a parabola
-fitted to its neighbours in time, the nearer ones weighing more (local regression, Cleveland 1979; evenly spaced, the filter
-of Savitzky & Golay 1964). A plain average would flatten fast motion such as a wave of the arm; the parabola follows it. A
-weak prior on its curvature smooths what hardly moves.
+fitted to its neighbours in time, with weights that fall with the distance (local regression, Cleveland 1979; evenly spaced,
+the filter of Savitzky & Golay 1964). A plain average would flatten fast motion such as a wave of the arm; the parabola
+follows it. A weak prior on its curvature smooths joints that hardly move.
 
-No width suits every motion: over many frames even a parabola flattens a fast one, over few it smooths little. So both are
-fitted, and each joint goes from the wide fit to the narrow one as far as the two differ by more than noise explains.
+No width suits every motion: over many frames even a parabola flattens a fast one, over few it smooths little. So a wide and
+a narrow one are fitted, and each joint takes a blend: the more they differ beyond what noise explains, the more of the narrow.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from realtime.stages.translation_fit import fit_translation
 Item = TypeVar("Item")
 
 WIDEST_S: Final = 0.3
-"""Frames further away than this have no weight, however many are waited for: limbs reverse in less time."""
+"""Seconds beyond which frames have no weight, even with a longer look-ahead: limbs reverse in less time."""
 NARROW_S: Final = 0.12
-"""The same for what moves fast."""
+"""The same for the narrow fit, for fast motion."""
 BEND: Final = 0.05
 """Weight of the prior on a parabola's curvature, in frames. With these values, 8 frames at 30 frames/s jitter a third as much
 as the One-Euro filters and lie nearer to the person (docs/results/look-ahead.md)."""
@@ -106,7 +106,8 @@ class LookAhead(Generic[Item]):
         return self._held.popleft(), steady
 
     def _place(self, prediction: PosePrediction) -> NDArray[np.float64]:
-        """The image determines a pelvis's direction well and its distance badly: they are smoothed separately."""
+        """The pelvis of ``prediction`` as (3,) x/z, y/z and log z. Direction and distance are smoothed separately, because
+        an image determines the direction well and the distance badly."""
         _, coco = self._skeleton(prediction.rotations, prediction.betas)
         seen = replace(prediction.keypoints, points=prediction.points)
         x, y, z = fit_translation(coco, seen, self._camera, prediction.pelvis).astype(np.float64)
@@ -141,7 +142,7 @@ class LookAhead(Generic[Item]):
 
 
 def _share(apart: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
-    """How far to go from the wide to the narrow fit."""
+    """The weight, 0..1, of the narrow fit where it is ``apart`` from the wide one and ``noise`` explains so much."""
     return apart**2 / (apart**2 + noise**2)
 
 

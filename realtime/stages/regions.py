@@ -1,4 +1,4 @@
-"""Where to look for a person's keypoints next: the square region around those that were found last."""
+"""The region to search for a person's keypoints: the square around those that were found last."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def mean_confidence(confidence: FloatArray) -> float:
 
 
 def has_head(confidence: FloatArray, least: float) -> bool:
-    """Whether face or shoulders are there: table legs look like shins to the network, but nothing looks like a head."""
+    """Whether face or shoulders are seen: the network takes table legs for shins, but hardly anything for a head."""
     return float(np.sort(confidence[_UPPER])[-3:].mean()) >= least
 
 
 def region_of(
     points: FloatArray, confidence: FloatArray, width: int, height: int, last: Box | None = None
 ) -> Box | None:
-    """The square region to look at next, from keypoints (17, 2) px and the ``last`` region; None where too few are seen."""
+    """The square region to search next, from keypoints (17, 2) px and the ``last`` region; None where too few are seen."""
     seen = confidence > VISIBLE
     if seen.sum() < 3:
         return None
     low, high = points[seen].min(0), points[seen].max(0)
-    # The detector names points of cut-off limbs just beyond the frame; a region out there shows nothing.
+    # The detector puts points of cut-off limbs just beyond the frame, where a region would be empty.
     low, high = np.maximum(low, 0), np.minimum(high, [width - 1, height - 1])
     centre = (low + high) / 2
     size = float((high - low).max()) * MARGIN
@@ -51,7 +51,7 @@ def region_of(
     if seen[SHOULDERS].all():
         size = max(size, SHOULDER_ROOM * float(np.linalg.norm(points[5] - points[6])))
     face = points[FACE][seen[FACE]]
-    if len(face) >= 3:  # whatever hides the rest: a body of this head's size goes with it
+    if len(face) >= 3:  # room for a body of this head's size, whatever hides it
         head = float(np.ptp(face, axis=0).max())
         size = max(size, HEAD_ROOM * head)
         if len(torso) < 2:
@@ -69,5 +69,5 @@ def same_place(a: Box, b: Box, share: float) -> bool:
 
 
 def widened(box: Box, width: int, height: int, factor: float = 1.15) -> Box:
-    """A wider region at the same place, for one who was not seen, in a frame of ``width`` and ``height`` px."""
+    """A wider region at the same place, for a person who was not seen, in a frame of ``width`` and ``height`` px."""
     return Box(box.x, box.y, min(box.size * factor, MOST * max(width, height)))

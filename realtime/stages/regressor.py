@@ -27,7 +27,7 @@ _SAME_INTERVAL_S = 1e-3
 
 @dataclass(slots=True)
 class _Memory:
-    """What is kept of a person between frames."""
+    """State kept for a person between frames."""
 
     state: FloatArray
     time_s: float
@@ -101,7 +101,7 @@ class BodyRegressor:
         try:
             out = self._engine.infer(feeds)
         except NonFiniteError:
-            del self._memories[keypoints.person]  # the state may be what made it so
+            del self._memories[keypoints.person]  # the state may be the cause
             raise
         memory.state = out["next_state"]
         # The network's own estimate of the keypoints: detections jitter and miss more.
@@ -129,8 +129,8 @@ class BodyRegressor:
         )
 
     def _shape(self, memory: _Memory, betas: FloatArray) -> FloatArray:
-        """A person's shape does not change: what a graph that remembers it says, or else the mean of all that was said, the
-        newest counting at least 2 %."""
+        """Betas (10,) for this frame. A person's shape does not change: the network's own running estimate where it has one,
+        else the mean of its predictions so far, in which the newest counts at least 2 %."""
         if "betas_sigma" in self._answers:
             return betas
         memory.weight = min(memory.weight + 1.0, 50.0)
@@ -164,7 +164,7 @@ class BodyRegressor:
         )
 
     def _motion(self, flow: Flow | None, dt: float, camera: Camera) -> dict[str, FloatArray]:
-        """The flow's part of the network's inputs."""
+        """The network's inputs for optical flow; zeros where there is none for the same interval."""
         if flow is None or abs(flow.dt_s - dt) > _SAME_INTERVAL_S:
             return {
                 "flow": np.zeros((1, self._cells, self._cells, 2), np.float32),

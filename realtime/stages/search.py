@@ -1,4 +1,4 @@
-"""When and where the detector is asked, so that a newcomer is found soon and those who are followed never wait for long."""
+"""When and where the person detector runs, so that newcomers are found soon and tracking is not slowed down for long."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from realtime.stages.detection import search_regions
 from realtime.stages.region_limits import MOST
 
 _SCOUT_S = 2.0
-"""While all who are wanted are followed: others are looked for so that nobody is taken for them."""
-_LIVE_S = 0.1  # live, while somebody is followed and more may come: one look in so many seconds
+"""Interval of searches for bystanders while as many people are followed as were asked for."""
+_LIVE_S = 0.1  # live, while somebody is followed and more may come: one search in so many seconds
 _OVERDUE_S = 0.12  # the longest time without one
-_URGENT_LIVE_S = 0.06  # live, while people stand before one another
+_URGENT_LIVE_S = 0.06  # live, while people occlude one another
 
 
 class Search:
-    """Plans the detector's looks. With somebody to follow there is at most one in a frame.
+    """Plans the regions that the detector reads: at most one a frame while anybody is followed.
 
     Args:
         width, height: of the frame, px.
@@ -32,11 +32,12 @@ class Search:
         self._last_s = self._urgent_s = -math.inf
 
     def plan(self, time_s: float, followed: bool, room: bool, urgent: Sequence[Box]) -> list[Box]:
-        """Regions to look at now: ``urgent`` are those of people about whom there is doubt; ``room``: more may be followed."""
+        """Regions to search now. ``urgent`` are those of people with doubtful sightings; ``room``: more people may be
+        followed."""
         if not followed:
             self._last_s = time_s
             return self._all if self._thorough else [self._next()]
-        # Whoever stands about in a crowd must not keep newcomers waiting.
+        # A crowd is always in doubt; it must not keep the search for newcomers from running.
         overdue = room and not 0 <= time_s - self._last_s < _OVERDUE_S
         if urgent and not overdue and (self._thorough or not 0 <= time_s - self._urgent_s < _URGENT_LIVE_S):
             self._urgent_s = time_s
@@ -48,7 +49,7 @@ class Search:
         return [self._next()] if room else self._all[:1]
 
     def _next(self) -> Box:
-        """The whole frame every other time, for who comes near is soon large in it, and the tiles in turn."""
+        """The whole frame every other time, where people who come near are soon large enough, and the tiles in turn."""
         self._turn += 1
         if self._turn % 2 or len(self._all) == 1:
             return self._all[0]

@@ -53,8 +53,8 @@ def oks(
 ) -> float:
     """Object keypoint similarity, 0..1, of two sets of keypoints (17, 2) px with confidences (17,).
 
-    ``scale`` is the person's size, px per metre. ``tolerance`` widens COCO's deviations: here a prediction is compared with
-    what was found, not two looks at one image. Keypoints that only one of them sees do not count; 0 where fewer than
+    ``scale`` is the person's size, px per metre. ``tolerance`` widens COCO's deviations: here an expectation is compared with
+    what was found, not two annotations of one image. Keypoints that only one of them sees do not count; 0 where fewer than
     three are seen by both.
     """
     both = (sure_a > VISIBLE) & (sure_b > VISIBLE)
@@ -66,13 +66,13 @@ def oks(
 
 
 def pixels_per_metre(points: FloatArray, confidence: FloatArray) -> float:
-    """The size of a person in the image, from the bones that look longest: 1 / depth, but for the focal length."""
+    """The size of a person in the image, from the bones that are longest in it: 1 / depth, but for the focal length."""
     seen = (confidence[_BONES] > VISIBLE).all(1)
     if not seen.any():
         return 1.0
     ends = points[_BONES[seen]]
     lengths = np.sort(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1) / _LENGTHS[seen])
-    # The longest of many is as likely a miss.
+    # Not the longest of many, which may be an outlier.
     return max(float(lengths[-3:].mean() if len(lengths) >= 6 else lengths[-2:].mean()), 1.0)
 
 
@@ -86,7 +86,7 @@ _ALONG: Final = np.linspace(0.15, 0.9, 8)
 
 
 class Appearance:
-    """What somebody wears: a histogram of colours of the torso, and one of the legs, averaged over what was seen."""
+    """A person's clothes: a histogram of colours of the torso, and one of the legs, averaged over what was seen."""
 
     __slots__ = ("_parts", "_weights")
 
@@ -112,7 +112,7 @@ class Appearance:
 
 
 def appearance_of(image: ImageArray, points: FloatArray, confidence: FloatArray) -> Appearance:
-    """What the person with these keypoints wears in one image."""
+    """The appearance of the person with these keypoints in one image."""
     one = Appearance()
     one.add(image, points, confidence)
     return one

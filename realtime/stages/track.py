@@ -1,4 +1,4 @@
-"""One person who is followed: what was seen last, and what that lets expect."""
+"""The state of one tracked person: the last sighting, and where the person is expected next."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from realtime.stages.regions import same_place
 from realtime.stages.similarity import VISIBLE, Appearance, oks, pixels_per_metre, size_fit
 
 BYSTANDER = -1
-"""The ``person`` of somebody who is known to be there and not followed."""
-_STRAY = (0.2, 0.4)  # near: region sizes that people may be off at once, and how many more a second
+"""The ``person`` number of somebody who is noted, so that nobody is mistaken for them, but not followed."""
+_STRAY = (
+    0.2,
+    0.4,
+)  # how far from the last region a person may reappear, in region sizes: at once, and more for each second
 _BODY = [0, 5, 6, 11, 12]  # the head and the trunk move as the person does; limbs do not
-_GLIDE_S = 0.15  # after which an expected movement has slowed down to a third
+_GLIDE_S = 0.15  # time constant with which an expected movement slows down
 _LONGEST_S = 0.5
 _STILL = 0.06
-"""Share of the region: an expected movement of less does not move it, for the keypoints it gave were good ones."""
-_TURNED = 1.05  # radians: a trunk that is turned by more is looked at the other way
+"""Share of the region's size: a smaller expected movement leaves the region in place, where keypoints were found well."""
+_TURNED = 1.05  # radians: where the trunk is turned by more, the crop is turned
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sighting:
-    """Keypoints found in a frame that may be somebody's: COCO-17 ``points`` (17, 2) px, ``confidence`` (17,), the region
+    """Keypoints found in a frame that may belong to a track: COCO-17 ``points`` (17, 2) px, ``confidence`` (17,), the region
     they ask for, ``scale`` px per metre; ``turn`` quarter turns of the crop that they were found in; ``fine`` unless they are
     the detector's coarse ones."""
 
@@ -38,13 +41,13 @@ class Sighting:
 
     @property
     def outline(self) -> Outline:
-        """Where the person is."""
+        """Keypoints and confidences alone."""
         return Outline(self.points, self.confidence)
 
 
 @dataclass(slots=True, eq=False)
 class Track:
-    """One person. ``box`` is the region to look at next, ``seen`` that of the last sighting; ``misses`` counts the frames
+    """One person. ``box`` is the region to search next, ``seen`` that of the last sighting; ``misses`` counts the frames
     since then. ``velocity`` (2,) px/s. ``turn``: quarter turns of the crop in which the person stands upright."""
 
     person: int
@@ -64,17 +67,17 @@ class Track:
 
     @classmethod
     def begin(cls, person: int, sighting: Sighting, time_s: float) -> Track:
-        """A new one."""
+        """A new track of ``person``, from its first sighting."""
         at = sighting
         return cls(person, at.points, at.confidence, at.box, at.box, time_s, at.scale, turn=at.turn, since_s=time_s)
 
     @property
     def followed(self) -> bool:
-        """Whether the person is one of those whose body is wanted."""
+        """Whether this person's body is estimated, as opposed to a bystander's."""
         return self.person != BYSTANDER
 
     def found(self, sighting: Sighting, time_s: float) -> None:
-        """The person was seen."""
+        """Update the track with the person's sighting at ``time_s``."""
         dt = time_s - self.last_seen_s
         common = (self.confidence[_BODY] > VISIBLE) & (sighting.confidence[_BODY] > VISIBLE)
         if 0 < dt < _LONGEST_S and common.any():
@@ -82,7 +85,7 @@ class Track:
             self.velocity = np.asarray(0.5 * self.velocity + 0.5 * moved, np.float32)
         else:
             self.velocity = np.zeros(2, np.float32)
-        # A bone that is seen from its end is short: sizes are believed slowly, most of all smaller ones.
+        # A bone that points at the camera looks short, so the size changes slowly, and slower downwards than upwards.
         self.scale *= float(np.clip(sighting.scale / self.scale, 0.97, 1.06)) if sighting.fine else 1.0
         self.points, self.confidence = sighting.points, sighting.confidence
         self.box = self.seen = sighting.box
@@ -90,63 +93,64 @@ class Track:
         self.turn = _upright_turn(sighting) if sighting.turn or self.turn else 0
 
     def renew(self, sighting: Sighting, time_s: float) -> None:
-        """The person is back after a while: neither speed nor size are those of before."""
+        """Go on with a person who was lost: speed and size start anew with ``sighting``."""
         self.velocity = np.zeros(2, np.float32)
         self.scale, self.last_seen_s = sighting.scale, time_s
         self.found(sighting, time_s)
 
     def learn(self, image: ImageArray, time_s: float) -> None:
-        """Take in what the person wears, where the last sighting says."""
+        """Update the appearance from the BGR ``image`` at the last sighting."""
         self.looked_s = time_s
         self.appearance.add(image, self.points, self.confidence)
 
     def shift(self, time_s: float) -> FloatArray:
-        """By how much (2,) px the person will have moved since the last sighting; people slow down when unobserved."""
+        """Expected movement (2,) px since the last sighting; the velocity is taken to decay while nothing is seen."""
         gone = float(np.clip(time_s - self.last_seen_s, 0, _LONGEST_S))
         return np.asarray(self.velocity * np.float32(_GLIDE_S * (1 - np.exp(-gone / _GLIDE_S))), np.float32)
 
     def expected(self, time_s: float) -> Outline:
-        """Where the person will be at ``time_s``."""
+        """Expected keypoints at ``time_s``."""
         return Outline(self.points + self.shift(time_s), self.confidence)
 
     def region(self, time_s: float) -> Box:
-        """Where to look at ``time_s``: at ``box``, moved along with one who moves fast."""
+        """Region to search at ``time_s``: ``box``, moved along if the person moves fast."""
         x, y = self.shift(time_s).tolist()
         if max(abs(x), abs(y)) < _STILL * self.box.size:
             return self.box
         return Box(self.box.x + x, self.box.y + y, self.box.size)
 
     def fit(self, sighting: Sighting, time_s: float) -> float:
-        """How well a sighting's keypoints lie on the expected ones, 0..1; who was not seen for long may be farther off."""
+        """How well a sighting's keypoints lie on the expected ones, 0..1; the tolerance grows with the time since
+        the last sighting."""
         expected = self.expected(time_s)
         tolerance = 2.0 + 4.0 * min(max(time_s - self.last_seen_s - 0.05, 0), 1.0)
         scale = max(self.scale, sighting.scale)
         return oks(*expected, sighting.points, sighting.confidence, scale, tolerance)
 
     def likeness(self, sighting: Sighting, time_s: float, wears: Appearance | None) -> float:
-        """How surely a sighting is this person, 0..1: place, size and clothes. The place tells people apart that are apart,
-        size and clothes those who stand before one another."""
+        """How likely a sighting is this person, 0..1, by place, size and clothes. The place tells people apart who stand apart,
+        size and clothes those who occlude one another."""
         clothes = self.appearance.likeness(wears) if wears is not None else None
         size: float = size_fit(self.scale, sighting.scale) ** 0.7
-        # Other clothes have a third in common by chance, and squared that is next to nothing.
+        # Different clothes share about a third of their colours by chance, which is little once squared.
         return self.fit(sighting, time_s) * size * (max(clothes, 0.1) ** 2 if clothes is not None else 0.7)
 
     def may_be_in(self, box: Box, time_s: float) -> bool:
-        """Whether somebody found in ``box`` can be this person, who was out of sight meanwhile."""
+        """Whether somebody found in ``box`` can be this person, given how long nothing was seen."""
         return same_place(box, self.seen, _STRAY[0] + _STRAY[1] * (time_s - self.last_seen_s))
 
 
 def sighting_of(
     points: FloatArray, confidence: FloatArray, box: Box | None, turn: int = 0, fine: bool = True
 ) -> Sighting | None:
-    """Keypoints with what follows from them; None without a region."""
+    """A sighting from keypoints, with the person's size; None without a region (``box``)."""
     if box is None:
         return None
     return Sighting(points, confidence, box, pixels_per_metre(points, confidence), turn, fine)
 
 
 def _upright_turn(sighting: Sighting) -> int:
-    """Quarter turns of the crop in which this person's trunk points down, with a bias to what it is already."""
+    """Quarter turns of the crop in which this person's trunk points down, preferring the present turn."""
     trunk = sighting.points[[11, 12]].mean(0) - sighting.points[[5, 6]].mean(0)
     along = ((0.0, 1.0), (-1.0, 0.0), (0.0, -1.0), (1.0, 0.0))  # where the hips are, by quarter turns
     length = max(float(np.linalg.norm(trunk)), 1e-6)
@@ -155,8 +159,8 @@ def _upright_turn(sighting: Sighting) -> int:
 
 
 def turn_of(points: FloatArray, confidence: FloatArray) -> int:
-    """The quarter turns in which somebody with these keypoints should be looked at next, if not as before: those that bring
-    the trunk upright, or half a turn where it was upright already."""
+    """Quarter turns of the crop to try when the present turn shows nobody: those that bring the trunk upright, or half a turn
+    if it is upright already or not seen."""
     if (confidence[[5, 6, 11, 12]] < VISIBLE).any():
         return 2
     best = _upright_turn(Sighting(points, confidence, Box(0, 0, 1), 1.0, 0))

@@ -1,8 +1,9 @@
-"""Following people from frame to frame, and knowing them apart.
+"""Tracking several people from frame to frame.
 
-In each frame MoveNet looks at each person where the last frames let expect them, blind to whoever else stands there. Where
-that leaves a doubt (somebody near, a low confidence, an odd place or size), or where more people may come, the detector is
-asked as well. What both found is shared out by place, size and clothes (`realtime.stages.association`).
+In each frame MoveNet runs on the region where each person is expected; other people in the region are blurred. Where its
+answer is doubtful (somebody near, a low confidence, an unexpected place or size), or where more people may come, the person
+detector runs as well. The sightings of both are assigned to the tracks by place, size and clothes
+(`realtime.stages.association`).
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ from realtime.stages.similarity import VISIBLE, Appearance, appearance_of, pixel
 from realtime.stages.track import BYSTANDER, Sighting, Track, sighting_of, turn_of
 
 _KEEP, _ACCEPT = 0.38, 0.42
-"""Least mean confidence of the six surest keypoints to stay on a person, and to believe a new one. Lightning reaches 0.29
+"""Least mean confidence of the six surest keypoints to stay on a person, and to accept a new one. Lightning reaches 0.29
 (99th percentile) in empty rooms, at most 0.40 on people who have gone behind something, and 0.44 and more on the hardest
-person of the clips that were looked at."""
+person of the clips that were examined."""
 _KEEP_HEAD, _ACCEPT_HEAD = 0.22, 0.30  # the same of the three surest of face and shoulders
-_DOUBT = 0.46  # mean confidence below which the detector is asked, too
-_ODD_PLACE, _ODD_SIZE = 0.35, 0.6  # and fit of place and size
+_DOUBT = 0.46  # mean confidence below which the detector runs, too
+_ODD_PLACE, _ODD_SIZE = 0.35, 0.6  # the same of the fit of place, and of size
 _MISSES = 4  # frames in a row without a sighting until a person is lost
 _HIDDEN_S = 2.0  # the same for one who went behind another
-_REMEMBER_S = 1.5  # somebody found near where a person was seen so long ago is the same person
-_RECOGNISE_S = 10.0  # and somebody who wears the same, wherever
+_REMEMBER_S = 1.5  # for so long, somebody found near a lost person's last place is that person
+_RECOGNISE_S = 10.0  # and for so long, somebody in the same clothes, anywhere
 _SAME_CLOTHES, _OTHER_CLOTHES = 0.9, 0.6
 _BYSTANDER_S = 3.0
-_LEARN_S = 0.2  # between two looks at what somebody wears
-_HIDDEN, _BEHIND = 0.4, 0.9  # share of a person's box that somebody of such a size, or larger, must cover to hide him
-_COVERED = 0.05  # share of the smaller of two people's boxes in the other's from which on they are in one another's way
+_LEARN_S = 0.2  # between two updates of a person's appearance
+_HIDDEN, _BEHIND = 0.4, 0.9  # who hides a person covers this share of the box, and is at least of this relative size
+_COVERED = 0.05  # two people overlap if their boxes share this part of the smaller one
 
 
 class Tracker:
@@ -46,7 +47,8 @@ class Tracker:
 
     Args:
         movenet, detector: the networks.
-        most: people followed at the same time. Others are noted where they come near, so that nobody is taken for them.
+        most: people followed at the same time. Others are noted as bystanders, so that a track does not
+            jump to them.
         thorough: search all tiles in every frame while nobody is followed (files: no frame is left without an answer);
             otherwise one tile a frame, in turn.
     """
@@ -63,9 +65,9 @@ class Tracker:
         self._prepared = -1
 
     def regions(self, frame: Frame) -> list[tuple[int, Box]]:
-        """Person and region of everybody who was followed until this frame: where they will be looked for in it.
+        """Person number and search region of everybody who is followed.
 
-        Nobody's where a new scene begins with it: then everybody in it is somebody new.
+        Empty where a new scene begins with ``frame``: then everybody in it gets a new number.
         """
         if self._prepared != frame.sequence:
             self._prepared = frame.sequence
@@ -116,13 +118,13 @@ class Tracker:
     def _followed(self) -> list[Track]:
         return [track for track in self._tracks if track.followed]
 
-    # Looking
+    # Keypoints in the expected regions
 
     def _look(self, image: ImageArray, track: Track, crowd: Sequence[Outline], time_s: float) -> Sighting | None:
-        """MoveNet's look at where a person is expected; a second one with the crop turned where the first saw nobody, for who
-        turns over is seen by no network that learned from people who stand."""
+        """MoveNet's keypoints in the region where a person is expected. Where it sees nobody it runs again with the crop
+        turned, because it was trained on upright people and misses those who lie or turn over."""
         box = track.region(time_s)
-        if track.misses > _MISSES:  # hidden: the detector will see who comes out
+        if track.misses > _MISSES:  # hidden: the detector will find the person again
             return None
         own = track.expected(time_s)
         for again, turn in enumerate((track.turn, turn_of(own.points, own.confidence))):
@@ -130,7 +132,7 @@ class Tracker:
             sighting = self._believed(points, confidence, box, turn, strict=turn != track.turn)
             if sighting is None or (again and turn == track.turn):
                 continue
-            # A region that was widened for one who is out of sight may hold somebody else.
+            # A region that was widened while its person was out of sight may hold somebody else.
             if not track.misses or track.may_be_in(sighting.box, time_s):
                 return sighting
         return None
@@ -138,7 +140,7 @@ class Tracker:
     def _believed(
         self, points: FloatArray, confidence: FloatArray, last: Box | None, turn: int = 0, strict: bool = False
     ) -> Sighting | None:
-        """A look's answer, if it shows somebody."""
+        """A sighting from MoveNet's answer, None where it shows nobody. ``strict``: with the thresholds for new people."""
         least, head = (_ACCEPT, _ACCEPT_HEAD) if strict else (_KEEP, _KEEP_HEAD)
         if mean_confidence(confidence) < least or not has_head(confidence, head):
             return None
@@ -147,13 +149,13 @@ class Tracker:
     def _closer(
         self, image: ImageArray, coarse: Sighting, track: Track, crowds: dict[Track, list[Outline]], time_s: float
     ) -> Sighting:
-        """MoveNet's look at where the detector saw a person; the detector's own answer where it sees somebody else there."""
+        """MoveNet's keypoints where the detector saw a person; the detector's own where MoveNet sees somebody else there."""
         points, confidence = self._movenet(image, coarse.box, 0, coarse.outline, tuple(crowds[track]))
         fine = self._believed(points, confidence, None)
         return fine if fine is not None and same_body(fine, coarse) else coarse
 
     def _in_doubt(self, own: dict[Track, Sighting], crowds: dict[Track, list[Outline]], time_s: float) -> list[Box]:
-        """Regions of people of whom MoveNet alone cannot be sure, or who did not show."""
+        """Regions of people whose sighting is missing or doubtful, for the detector."""
         doubtful = []
         for track in self._followed:
             sighting = own.get(track)
@@ -170,7 +172,7 @@ class Tracker:
     # The detector
 
     def _ask(self, image: ImageArray, time_s: float, doubtful: list[Box]) -> list[Sighting]:
-        """What the detector sees where it is asked now."""
+        """The detector's sightings in the regions that are its turn at ``time_s``."""
         assert self._search is not None
         followed = self._followed
         sightings: list[Sighting] = []
@@ -187,21 +189,22 @@ class Tracker:
             return None
         return sighting_of(points, confidence, region_of(points, confidence, *self._size), fine=False)
 
-    # Coming and going
+    # Tracks that begin and end
 
     def _miss(self, track: Track, crowd: Sequence[Outline], time_s: float) -> None:
         track.misses += 1
         if not track.followed:
             if time_s - track.last_seen_s > _BYSTANDER_S:
                 self._tracks.remove(track)
-        elif track.misses <= _MISSES:  # look a little wider at the same place
+        elif track.misses <= _MISSES:  # search a little wider at the same place
             track.box = widened(track.box, *self._size)
         elif time_s - track.last_seen_s > _HIDDEN_S or not any(_may_hide(one, track, time_s) for one in crowd):
             self._tracks.remove(track)
             self._lost.append(track)
 
     def _welcome(self, image: ImageArray, coarse: Sighting, time_s: float) -> None:
-        """Somebody whom the detector found and nobody knows."""
+        """Begin a track for a sighting of the detector that belongs to no track: followed if there is room, else a
+        bystander."""
         if len(self._followed) >= self._most:
             if not self._stands_in(coarse, time_s):
                 self._tracks.append(Track.begin(BYSTANDER, coarse, time_s))
@@ -214,7 +217,7 @@ class Tracker:
             self._tracks[-1].learn(image, time_s)
 
     def _promote(self, image: ImageArray, time_s: float) -> None:
-        """Follow those who were but noted, where there is room now."""
+        """Follow bystanders where there is room now."""
         for track in [one for one in self._tracks if not one.followed and not one.misses]:
             if len(self._followed) >= self._most:
                 return
@@ -226,7 +229,8 @@ class Tracker:
                 self._tracks[-1].learn(image, time_s)
 
     def _acquire(self, image: ImageArray, coarse: Sighting, time_s: float) -> Sighting | None:
-        """Look twice at a detection: the second region comes from the first look's keypoints."""
+        """MoveNet's keypoints of a detection, in two passes: the second region comes from the first pass's keypoints. None
+        where it sees nobody, or somebody who is tracked already."""
         box, own = coarse.box, coarse.outline
         crowd = tuple(_others_near(own, (track.expected(time_s) for track in self._tracks)))
         sighting = None
@@ -239,12 +243,12 @@ class Tracker:
         return None if sighting is None or self._stands_in(sighting, time_s) else sighting
 
     def _stands_in(self, sighting: Sighting, time_s: float) -> bool:
-        """Whether somebody known is seen in the same place: two tracks on one person."""
+        """Whether a track was seen in the same place, so that a new one would follow the same person twice."""
         return any(not track.misses and track.fit(sighting, time_s) > 0.4 for track in self._tracks)
 
     def _recall(self, sighting: Sighting, wears: Appearance, time_s: float, since_s: float) -> Track:
-        """The lost person whom a newcomer must be, by place or by clothes, or somebody new. Who was there ``since_s``, before
-        a person got lost, is another one."""
+        """The track of a lost person whom the newcomer matches by place or clothes, else a new track. A newcomer who was seen
+        since ``since_s``, before a person was lost, cannot be that person."""
         self._lost = [track for track in self._lost if time_s - track.last_seen_s < _RECOGNISE_S]
         best, likest = None, 0.0
         for track in self._lost:
@@ -267,12 +271,13 @@ class Tracker:
 
 
 def _in_the_way(track: Track, known: Iterable[Track], time_s: float) -> list[Outline]:
-    """Other people who are near enough to a person to be taken for them."""
+    """Expected keypoints of other people who overlap ``track``, so that it might jump to them."""
     return _others_near(track.expected(time_s), (other.expected(time_s) for other in known if other is not track))
 
 
 def _may_hide(other: Outline, track: Track, time_s: float) -> bool:
-    """Whether somebody stands before a person: much of him, and not behind by his size."""
+    """Whether ``other`` may hide the person of ``track``: covers much of the box and is not much smaller, thus not farther
+    away."""
     own = track.expected(time_s)
     if pixels_per_metre(*other) < _BEHIND * track.scale:
         return False

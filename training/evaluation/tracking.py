@@ -1,9 +1,9 @@
-"""Who was seen, and who was taken for whom: the whole program on several people.
+"""Scores of tracking several people: how many are found, and how often identities are confused.
 
 ``python -m training.evaluation tracking`` renders people who cross at different depths (`training.synth.crowd`), lets the
 program follow them and compares with the truth. Identities are scored by py-motmetrics: IDF1 (Ristani et al. 2016), ID
-switches and mostly lost people (CLEAR, Bernardin & Stiefelhagen 2008). With ``--video`` it says of real videos, whose
-truth nobody wrote down, how many were seen in how many frames, and how far each moved in depth.
+switches and mostly lost people (CLEAR, Bernardin & Stiefelhagen 2008). With ``--video`` it reports, for real
+videos without ground truth, how many people were seen in how many frames, and the range of each person's depth.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _SEEN = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Tracks:
-    """What the program said: rows of one person in one frame each."""
+    """The program's output: a row is one person in one frame."""
 
     frame: NDArray[np.int64]
     person: NDArray[np.int64]
@@ -95,13 +95,13 @@ def distances(truth: FloatArray, points: FloatArray, confidence: FloatArray) -> 
 
 
 def must_be_seen(labels: CrowdLabels) -> NDArray[np.bool_]:
-    """(T, P) who is tall enough in the image, and half visible."""
+    """(T, P) whether a person must be found: tall enough in the image, and at least half visible."""
     height = np.ptp(labels.points[..., 1], axis=-1)
     return np.asarray((height >= LEAST_PX) & (labels.visible.mean(-1) >= LEAST_VISIBLE))
 
 
 def accumulate(labels: CrowdLabels, tracks: Tracks) -> object:
-    """A `motmetrics.MOTAccumulator` of one scene. People who need not be seen are neither missed nor false when seen.
+    """A `motmetrics.MOTAccumulator` of one scene. People who need not be seen count neither as misses nor as false positives.
 
     Raises `UserError` where py-motmetrics is not installed.
     """

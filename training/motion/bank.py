@@ -261,7 +261,7 @@ class MotionBank:
         return q
 
     def _planted(self, q: Tensor, pelvis: Tensor) -> Tensor:
-        """Pelvis tracks (B, T, 3) by which whatever is lowest lies on the floor, y = 0, and does not slide."""
+        """Pelvis paths (B, T, 3) m with which the lowest joint of each frame rests on the floor, y = 0, and does not slide."""
         joints, _ = self._body.skeleton(roma.unitquat_to_rotmat(q), q.new_zeros(*q.shape[:2], BETAS))
         under = joints.new_full((24,), 0.05)
         under[_joints("left_ankle", "right_ankle")] = ANKLE_HEIGHT

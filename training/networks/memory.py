@@ -1,12 +1,12 @@
-"""What is remembered of a person: a recurrent memory that counts seconds instead of frames, and one shape.
+"""The regressor's state for each person: a recurrent memory that works in seconds instead of frames, and the body shape.
 
-A recurrent cell that steps once a frame forgets in frames: at 60 fps it has seen a quarter of what it has seen at 15. So the
-memory is committed at a fixed rate, of 10 to 19 ticks a second, whatever the camera's. In between, every frame still reads
-one step of the cell from the last tick, told how long ago that was, and throws it away. No branch is needed: a commit is a
-blend by 0 or 1.
+The memory of a recurrent cell that steps once a frame spans a number of frames: a quarter of the time at 60 fps of that at
+15. So the state is updated at a fixed rate, 10 to 19 ticks a second, whatever the camera's. Between ticks every frame
+computes one step of the cell from the state of the last tick, given the time since then, and discards it. The graph has no
+branch: an update is a blend by 0 or 1.
 
-A person's shape does not change. Every tick says what it believes of it and how surely; these are multiplied as
-Gaussians are, so that the estimate and its deviation narrow while somebody is watched.
+A person's shape does not change. Every tick predicts it with a precision; these predictions are multiplied as Gaussians are,
+so that the estimate's deviation shrinks with the time that somebody is seen.
 """
 
 from __future__ import annotations

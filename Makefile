@@ -65,6 +65,8 @@ lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+	if command -v shellcheck >/dev/null; then shellcheck docker/*.sh .ci/run; fi
+	if test -x $(BIN)/hadolint; then $(BIN)/hadolint docker/Dockerfile.*; fi
 	$(BIN)/mypy
 
 app: $(VENV)/.app

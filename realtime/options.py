@@ -15,6 +15,8 @@ View = Literal["auto", "window", "none"]
 Runtime = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
 PrecisionChoice = Literal["auto", "fp32", "fp16", "int8"]
 KeypointModel = Literal["fast", "accurate"]
+DecoderChoice = Literal["cpu", "gpu"]
+EncoderChoice = Literal["auto", "x264", "nvenc", "gst"]
 FlowMethod = Literal["auto", "dis", "raft", "none"]
 
 DEFAULT_FOCAL: Final = 0.85
@@ -31,7 +33,12 @@ class Options:
     Raises `common.errors.UserError` for a number outside of its limits.
     """
 
-    source: str = option("0", "Camera number, /dev path, video file, URL, folder of images, or 'demo'.", group=SOURCE)
+    source: str = option(
+        "0",
+        "Camera number, /dev path, csi:0[?width=1280&height=720&fps=30] (a Jetson's camera connector), gst:PIPELINE "
+        "(GStreamer), video file, URL, folder of images, or 'demo'.",
+        group=SOURCE,
+    )
     width: int | None = option(None, "Ask the camera for frames of this width, pixels.", group=SOURCE, low=16)
     height: int | None = option(None, "Ask the camera for frames of this height, pixels.", group=SOURCE, low=16)
     fps: float | None = option(
@@ -43,6 +50,11 @@ class Options:
         high=1000,
     )
     live: bool = option(False, "Play a file by its clock and drop frames that come too late.", group=SOURCE)
+    decoder: DecoderChoice = option(
+        "cpu",
+        "What decodes files and streams: gpu where FFmpeg has a decoder for it that works, else the CPU.",
+        group=SOURCE,
+    )
     rotate: int = option(
         0, "Turn the image clockwise by 90, 180 or 270 degrees: for a camera on its side or head.", group=SOURCE
     )
@@ -63,6 +75,12 @@ class Options:
     verbose: bool = option(False, "Print more remarks, and the time of every stage at the end.", group=VIEW, short="-v")
 
     record: Path | None = option(None, "Write the annotated video (.mp4).", group=OUTPUT)
+    encoder: EncoderChoice = option(
+        "auto",
+        "Of --record: x264 (CPU), nvenc (NVIDIA cards), gst (a board's, through GStreamer). auto: the hardware's where it "
+        "works, else x264.",
+        group=OUTPUT,
+    )
     save: tuple[Path, ...] = option(
         (),
         "Write the motion: .npz, .bvh, .glb, .trc, .csv (joint angles), .jsonl or .amass.npz, as the name ends. May be "

@@ -105,7 +105,9 @@ class Session:
         _check_endings(options)
         with contextlib.ExitStack() as stack:
             # Outputs first: a path that cannot be written is known before the camera starts.
-            recorder = VideoRecorder(options.record, zero_s=0.0) if options.record else None
+            recorder = None
+            if options.record:
+                recorder = VideoRecorder(options.record, zero_s=0.0, encoder=options.encoder)
             if options.report:
                 check_writable(options.report)
             arrays = load_body(options.body)

@@ -22,19 +22,15 @@ from av.video.stream import VideoStream
 from common.arrays import ImageArray
 from common.errors import UserError
 from common.files import check_writable, reason_of
+from realtime.options import EncoderChoice
+from realtime.outputs.encoders import TIME_BASE, choose_encoder, software_encoder
 
 _LOG = logging.getLogger(__name__)
 
-_TIME_BASE = Fraction(1, 90_000)
 _LONGEST_FRAME = 2**31 - 1  # in units of the time base, 6.6 hours: the longest that an MP4 can store
-_KEY_FRAMES_EVERY = 60  # frames; a killed program loses what came since the last one, about 2 s
 # The file grows in fragments, each playable as soon as it is on the disk; closing turns it into an ordinary MP4, in which
 # players can seek.
 _CONTAINER_OPTIONS = {"movflags": "hybrid_fragmented", "flush_packets": "1"}
-
-# Measured on a 2514x994 image, at equal PSNR: half the time of preset veryfast with its look-ahead, a fifth of the
-# memory, 1.4 times the file. The encoder holds no frame back: what was written is in the file.
-_ENCODER_OPTIONS = {"preset": "superfast", "tune": "zerolatency", "crf": "23", "threads": "2"}
 
 
 class VideoRecorder:
@@ -44,16 +40,24 @@ class VideoRecorder:
     the size; a killed program leaves a playable file. ``write`` and ``close`` may come from different threads. Nothing is
     written, and a file that was there is kept, until the first image comes.
 
+    ``encoder`` chooses what encodes, see `choose_encoder`.
+
     Raises UserError when ``path`` cannot be written: known here, before a camera starts.
     """
 
-    def __init__(self, path: str | Path, fps: float = 30.0, zero_s: float | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        fps: float = 30.0,
+        zero_s: float | None = None,
+        encoder: EncoderChoice = "x264",
+    ) -> None:
         self.path = Path(path)
         check_writable(self.path)
+        self._encoder = choose_encoder(encoder)
         self._fps = Fraction(fps).limit_denominator(1001)
         self._lock = threading.Lock()
         self._container: OutputContainer | None = None
-        self._stream: VideoStream | None = None
         self._reformatter = VideoReformatter()
         self._size = (0, 0)
         self._padded: ImageArray | None = None
@@ -88,10 +92,11 @@ class VideoRecorder:
             if (width, height) != self._size or image.ndim != 3 or image.dtype != np.uint8:
                 raise ValueError(f"the recording takes uint8 images of {self._size}, got {image.dtype} {image.shape}")
             try:
-                stream = self._start() if self._stream is None else self._stream
+                if self._container is None:
+                    self._start()
                 if not self.frames and self._first_s < time_s:  # players, and the format, begin at 0
-                    self._mux(stream.encode(self._frame(image, self._first_s)))
-                self._mux(stream.encode(self._frame(image, time_s)))
+                    self._mux(self._encoder.encode(self._frame(image, self._first_s)))
+                self._mux(self._encoder.encode(self._frame(image, time_s)))
                 self.frames += 1
             except (av.FFmpegError, OSError) as error:
                 raise self._broken(error) from None
@@ -102,31 +107,39 @@ class VideoRecorder:
             if self._closed:
                 return
             self._closed = True
-            container, stream = self._container, self._stream
-            if container is None or stream is None:
+            container = self._container
+            if container is None:
                 return
             try:
-                self._mux(stream.encode(None))
+                self._mux(self._encoder.encode(None))
                 container.close()
             except (av.FFmpegError, OSError) as error:
                 raise self._broken(error) from None
             finally:
-                self._container = self._stream = None
+                self._container = None
+                self._encoder.close()
 
-    def _start(self) -> VideoStream:
+    def _start(self) -> None:
         width, height = (length + length % 2 for length in self._size)  # colour is stored for 2x2 pixels
         if (width, height) != self._size:
             self._padded = np.empty((height, width, 3), np.uint8)
+        self._container = self._new_container()
+        try:
+            self._encoder.open(self._container, width, height, self._fps)
+        except (av.FFmpegError, OSError) as error:
+            name, software = self._encoder.name, software_encoder()
+            if name == software.name:
+                raise
+            _LOG.warning(
+                f"{name} does not encode {width}x{height} ({reason_of(error, self.path)}): recording with x264"
+            )
+            self._encoder.close()
+            self._encoder, self._container = software, self._new_container()
+            software.open(self._container, width, height, self._fps)
+
+    def _new_container(self) -> OutputContainer:
         # A relative name with a colon in it would be taken for an address.
-        self._container = av.open(os.path.abspath(self.path), "w", format="mp4", options=_CONTAINER_OPTIONS)
-        stream = self._container.add_stream("libx264", rate=self._fps, options=_ENCODER_OPTIONS)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        context = stream.codec_context
-        context.time_base = _TIME_BASE
-        context.gop_size = _KEY_FRAMES_EVERY
-        context.colorspace, context.color_range = int(Colorspace.ITU709), int(ColorRange.MPEG)
-        self._stream = stream
-        return stream
+        return av.open(os.path.abspath(self.path), "w", format="mp4", options=_CONTAINER_OPTIONS)
 
     def _frame(self, image: ImageArray, time_s: float) -> av.VideoFrame:
         if self._padded is not None:
@@ -140,13 +153,13 @@ class VideoRecorder:
             wrapped, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
         assert self._first_s is not None  # set by `write`
-        pts = round((time_s - self._first_s) / _TIME_BASE)
+        pts = round((time_s - self._first_s) / TIME_BASE)
         if self._last_pts >= 0 and pts - self._last_pts > _LONGEST_FRAME:
-            _LOG.warning(f"{self.path}: a gap of {(pts - self._last_pts) * float(_TIME_BASE):.0f} s is closed")
-            closed_pts = self._last_pts + round(1 / self._fps / _TIME_BASE)
-            self._first_s, pts = time_s - float(closed_pts * _TIME_BASE), closed_pts
+            _LOG.warning(f"{self.path}: a gap of {(pts - self._last_pts) * float(TIME_BASE):.0f} s is closed")
+            closed_pts = self._last_pts + round(1 / self._fps / TIME_BASE)
+            self._first_s, pts = time_s - float(closed_pts * TIME_BASE), closed_pts
         self._last_pts = max(pts, self._last_pts + 1)
-        frame.pts, frame.time_base = self._last_pts, _TIME_BASE
+        frame.pts, frame.time_base = self._last_pts, TIME_BASE
         return frame
 
     def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
@@ -157,7 +170,8 @@ class VideoRecorder:
     def _broken(self, error: Exception) -> UserError:
         """Stop recording; the fragments that are on the disk stay as they are."""
         self._closed = True
-        container, self._container, self._stream = self._container, None, None
+        container, self._container = self._container, None
+        self._encoder.close()
         if container is not None:
             with contextlib.suppress(av.FFmpegError, OSError):
                 container.close()

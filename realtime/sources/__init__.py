@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from common.errors import UserError
-from realtime.options import Options
+from realtime.options import DecoderChoice, Options
 from realtime.sources.address import is_address, looks_like_address, public_name
 from realtime.sources.animation import WebpSource, is_moving_png, is_moving_webp
 from realtime.sources.camera import CameraSource, is_camera
@@ -16,6 +16,7 @@ from realtime.sources.clip import ClipSource
 from realtime.sources.demo_clip import fetch_demo_clip
 from realtime.sources.file import FileSource
 from realtime.sources.folder import ImageSource, is_image
+from realtime.sources.gstreamer import PipelineSource, check_pipeline, is_pipeline
 from realtime.sources.playback import RealtimePlayback
 from realtime.sources.source import FrameTimestamp, Source, State
 from realtime.sources.turned import TurnedSource
@@ -29,6 +30,7 @@ __all__ = [
     "FileSource",
     "FrameTimestamp",
     "ImageSource",
+    "PipelineSource",
     "RealtimePlayback",
     "Source",
     "State",
@@ -49,24 +51,26 @@ def open_source(
     retry_s: float | None = None,
     rotate: int = 0,
     mirror: bool = False,
+    decoder: DecoderChoice = "cpu",
 ) -> Source:
     """Open the source that ``spec`` names. The caller closes it, best by a ``with`` block.
 
-    ``spec`` is a camera's number ("0") or device ("/dev/video2", "/dev/v4l/by-id/..."), an address ("rtsp://..."), a folder of
-    frames, a file (video or image) or "demo". ``live`` plays a file or folder in real time with frames dropped, as a
+    ``spec`` is a camera's number ("0") or device ("/dev/video2", "/dev/v4l/by-id/..."), a camera on the CSI connector
+    ("csi:0"), a GStreamer pipeline ("gst:videotestsrc"), an address ("rtsp://..."), a folder of images, a file (video or
+    image) or "demo". ``live`` plays a file or folder in real time with frames dropped, as a
     camera would. ``width``, ``height`` (pixels) are wishes to a camera; ``fps`` too, and the rate that a folder's images or a
     slow-motion video were taken at. A camera or stream that breaks off, and a stream that is not there yet, is tried for
     ``retry_s`` seconds, None: until it is closed. Frames are turned clockwise by ``rotate`` degrees (90, 180, 270), then
-    mirrored.
+    mirrored. ``decoder`` is what decodes files and streams.
 
     Raises UserError.
     """
-    source = _choose(spec.strip(), live, width, height, fps, retry_s)
-    is_camera_source = isinstance(source, CameraSource)
+    source = _choose(spec.strip(), live, width, height, fps, retry_s, decoder)
+    changes_size = isinstance(source, CameraSource) or spec.strip().startswith("csi:")
     if rotate or mirror:
         source = TurnedSource(source, rotate, mirror)
     source.open()
-    if (width is not None or height is not None) and not is_camera_source:
+    if (width is not None or height is not None) and not changes_size:
         _LOG.warning(f"{source.name} keeps its size of {source.size[0]}x{source.size[1]}: only cameras change it")
     return source
 
@@ -82,6 +86,7 @@ def open_source_of(options: Options) -> Source:
         options.retry,
         options.rotate,
         options.mirror,
+        options.decoder,
     )
 
 
@@ -91,6 +96,9 @@ def check_source(spec: str) -> None:
     Cameras and addresses are asked when they are opened. Raises UserError.
     """
     spec = spec.strip()
+    if is_pipeline(spec):
+        check_pipeline(spec)
+        return
     if not spec or spec == "demo" or spec.isdecimal() or is_camera(spec) or is_address(spec):
         return
     try:
@@ -98,7 +106,7 @@ def check_source(spec: str) -> None:
     except (OSError, ValueError):  # a name that is too long, or a zero byte in it
         is_there = False
     if not is_there:
-        _choose_clip(spec, None).open()
+        _choose_clip(spec, None, "cpu").open()
 
 
 def _path(spec: str) -> Path:
@@ -106,23 +114,31 @@ def _path(spec: str) -> Path:
 
 
 def _choose(
-    spec: str, live: bool, width: int | None, height: int | None, fps: float | None, retry_s: float | None
+    spec: str,
+    live: bool,
+    width: int | None,
+    height: int | None,
+    fps: float | None,
+    retry_s: float | None,
+    decoder: DecoderChoice,
 ) -> Source:
     if not spec:
         raise UserError("--source is empty: give a camera number, a video file, an address or 'demo'")
+    if is_pipeline(spec):
+        return PipelineSource(spec, width, height, fps, retry_s)
     if spec.isdecimal():
         return CameraSource(int(spec), width, height, fps, retry_s)
     if is_camera(spec):
         return CameraSource(os.path.expanduser(spec), width, height, fps, retry_s)
     if is_address(spec):
-        return UrlSource(spec, retry_s=retry_s, fps=fps)
-    clip = _choose_clip(spec, fps)
+        return UrlSource(spec, retry_s=retry_s, fps=fps, decoder=decoder)
+    clip = _choose_clip(spec, fps, decoder)
     return RealtimePlayback(clip) if live else clip
 
 
-def _choose_clip(spec: str, fps: float | None) -> ClipSource:
+def _choose_clip(spec: str, fps: float | None, decoder: DecoderChoice) -> ClipSource:
     if spec == "demo":
-        return FileSource(fetch_demo_clip(), fps)
+        return FileSource(fetch_demo_clip(), fps, decoder=decoder)
     path = _path(spec)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
@@ -134,4 +150,4 @@ def _choose_clip(spec: str, fps: float | None) -> ClipSource:
         return WebpSource(path, fps)
     if is_folder or (is_file and is_image(path) and not is_moving_png(path)):
         return ImageSource(path, fps)
-    return FileSource(path, fps)
+    return FileSource(path, fps, decoder=decoder)

@@ -18,6 +18,7 @@ import numpy as np
 from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.errors import SourceLost
+from realtime.sources.camera_list import raw_format
 from realtime.sources.folder import natural_key
 from realtime.sources.threaded_capture import ThreadedCapture
 from realtime.sources.timing import RateMeter
@@ -93,6 +94,13 @@ class CameraSource(ThreadedCapture):
         )
 
     def _start(self) -> cv2.VideoCapture:
+        path = f"/dev/video{self._device}" if isinstance(self._device, int) else self._device
+        if raw := raw_format(path):
+            before = [other for other in camera_devices() if natural_key(Path(other)) < natural_key(Path(path))]
+            number = sum(bool(raw_format(other)) for other in before)
+            raise UserError(
+                f"{self.name} is on the CSI connector and delivers a sensor's raw data ({raw}): try --source csi:{number}"
+            )
         backend = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
         with _quiet_opencv():
             capture = cv2.VideoCapture(self._device, backend)

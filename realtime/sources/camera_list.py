@@ -24,6 +24,8 @@ _HAS_DEVICE_CAPABILITIES: Final = 0x80000000
 _CAN_CAPTURE: Final = 0x1 | 0x1000  # in one or in several planes
 _BUFFER_CAPTURE: Final = 1
 _DISCRETE: Final = 1
+_BAYER: Final = re.compile(r"BA81|BYR2|G[BR]BG|GRBG|RGGB|[BGR][AGBR](10|12|14|16)|[pab][BGgR](AA|CC|EE|A8)|ip3[bgGr]")
+"""Raw pixels of a sensor, linux/videodev2.h: what a camera on the CSI connector delivers, and no webcam."""
 _MOST: Final = 200  # entries of one list: a broken driver must not keep the program
 
 
@@ -91,6 +93,32 @@ def list_cameras(folder: Path = Path("/dev"), ioctl: Ioctl | None = None) -> lis
     return found
 
 
+def raw_format(path: str, ioctl: Ioctl | None = None) -> str:
+    """The pixel format of a camera that delivers nothing but a sensor's raw Bayer data, such as "RG10"; else empty."""
+    if ioctl is None:
+        try:
+            from fcntl import ioctl as system_ioctl
+        except ImportError:  # no Unix
+            return ""
+        ioctl = system_ioctl
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        formats = [
+            struct.pack("<I", struct.unpack_from("<I", entry, 44)[0]).decode("ascii", "replace").strip()
+            for entry in _enumerate(ioctl, descriptor, _ENUMERATE_FORMATS, "<I", _BUFFER_CAPTURE)
+        ]
+    finally:
+        os.close(descriptor)
+    return _raw(formats)
+
+
+def _raw(formats: list[str]) -> str:
+    return formats[0] if formats and all(_BAYER.fullmatch(each) for each in formats) else ""
+
+
 def describe_cameras(cameras: list[CameraDevice] | None = None) -> str:
     """What `list_cameras` found, as lines for the user; one that says so where there is none."""
     if cameras is None:
@@ -100,12 +128,16 @@ def describe_cameras(cameras: list[CameraDevice] | None = None) -> str:
     if not cameras:
         return "there is no camera (/dev/video*) on this machine: plug one in, or try --source demo"
     lines = []
+    on_csi = 0
     for camera in cameras:
         number = re.sub(r"\D", "", Path(camera.path).name)
         lines.append(f"{number}  {camera.name or 'camera without a name'}  {camera.path}")
         lines += [f"   {link}" for link in camera.links]
         if camera.problem:
             lines.append(f"   {camera.problem}")
+        if _raw([mode.pixel_format for mode in camera.modes]):
+            lines.append(f"   raw Bayer data of a CSI camera: --source csi:{on_csi}")
+            on_csi += 1
         for mode in camera.modes:
             rates = ", ".join(f"{rate:g}" for rate in mode.rates)
             lines.append(

@@ -16,8 +16,10 @@ from av.video.stream import VideoStream
 
 from common.arrays import ImageArray
 from common.errors import UserError
+from realtime.options import DecoderChoice
 from realtime.sources.address import public_name
 from realtime.sources.clip import ClipSource
+from realtime.sources.decoding import open_video
 from realtime.sources.pixels import FrameConverter
 from realtime.sources.timing import FileClock, believable_fps
 
@@ -37,9 +39,16 @@ class FileSource(ClipSource):
     into the first size.
     """
 
-    def __init__(self, path: str | Path, fps: float | None = None, name: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        fps: float | None = None,
+        name: str | None = None,
+        decoder: DecoderChoice = "cpu",
+    ) -> None:
         super().__init__(public_name(str(path)) if name is None else name)
         self._path = Path(path)
+        self._decoder = decoder
         self._wished_fps = fps
         self._scale = 1.0
         self._container: InputContainer | None = None
@@ -60,9 +69,9 @@ class FileSource(ClipSource):
             )
         try:
             # A relative name with a colon in it ("12:30:05.mp4") would be taken for an address.
-            self._container = av.open(
-                os.path.abspath(self._path), metadata_errors="replace"
-            )  # titles in Latin-1 are common
+            address = os.path.abspath(self._path)
+            # Titles in Latin-1 are common.
+            self._container = open_video(address, self._decoder, self.name, metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else "damaged, cut short or no video"
             raise UserError(f"{self.name} cannot be read as a video ({why}): try another file") from None

@@ -20,7 +20,9 @@ from av.video.stream import VideoStream
 from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.errors import SourceLost
+from realtime.options import DecoderChoice
 from realtime.sources.address import public_name
+from realtime.sources.decoding import open_video
 from realtime.sources.file import pixel_aspect
 from realtime.sources.packets import LATE_S, PacketReader
 from realtime.sources.pixels import FrameConverter
@@ -68,11 +70,18 @@ class UrlSource(ThreadedCapture):
     """
 
     def __init__(
-        self, url: str, *, timeout_s: float = 5.0, retry_s: float | None = None, fps: float | None = None
+        self,
+        url: str,
+        *,
+        timeout_s: float = 5.0,
+        retry_s: float | None = None,
+        fps: float | None = None,
+        decoder: DecoderChoice = "cpu",
     ) -> None:
         waits_s = None if retry_s is None else retry_s + 3 * timeout_s
         super().__init__(public_name(url), waits_s, retry_s)
         self._url = url
+        self._decoder = decoder
         self._timeout_s = timeout_s
         self._wished_fps = fps
         self._scale = 1.0
@@ -137,8 +146,9 @@ class UrlSource(ThreadedCapture):
         is_http = self._url.lower().startswith("http")
         options = _OPTIONS | (_HTTP_OPTIONS if is_http else _LIVE_OPTIONS)
         try:
-            container = av.open(
-                self._url, options=options, metadata_errors="replace", timeout=(self._timeout_s, self._timeout_s)
+            waits = (self._timeout_s, self._timeout_s)
+            container = open_video(
+                self._url, self._decoder, self.name, options=options, metadata_errors="replace", timeout=waits
             )
         except (av.FFmpegError, OSError) as error:
             hopeless = isinstance(error, _HOPELESS) or (is_http and isinstance(error, av.error.HTTPNotFoundError))

@@ -224,3 +224,12 @@ def test_frames_of_another_size(fake: Any, remarks: Remarks) -> None:
             source.read_into(buffer)
         assert ["changes from 640x480 to 320x240" in line for line in remarks] == [True]
         assert buffer.shape == (480, 640, 3)
+
+
+def test_a_sensors_raw_data_are_refused_with_the_csi_number(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = {"/dev/video0": "RG10", "/dev/video2": "RG10"}
+    monkeypatch.setattr(camera, "raw_format", lambda path: raw.get(path, ""))
+    monkeypatch.setattr(camera, "camera_devices", lambda: ["/dev/video0", "/dev/video1", "/dev/video2"])
+    with pytest.raises(UserError, match=r"on the CSI connector .*\(RG10\): try --source csi:1"):
+        open_source("2")
+    assert not fake.made

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.sources.camera_list import CameraDevice, CameraMode, describe_cameras, list_cameras
+from realtime.sources.camera_list import CameraDevice, CameraMode, describe_cameras, list_cameras, raw_format
 
 MJPG, YUYV = (int.from_bytes(name, "little") for name in (b"MJPG", b"YUYV"))
 SIZES = {MJPG: [(1280, 720), (640, 480)], YUYV: [(640, 480)]}
@@ -75,6 +75,28 @@ def test_what_cannot_be_asked_is_listed_with_the_reason(dev: Path) -> None:
         raise OSError(19, "No such device")
 
     assert [camera.problem for camera in list_cameras(dev, dead)] == ["does not answer (No such device)"] * 2
+
+
+@pytest.mark.parametrize(
+    ("formats", "raw"),
+    [([b"RG10"], "RG10"), ([b"pBAA", b"BG12"], "pBAA"), ([b"RG10", b"YUYV"], ""), ([b"MJPG"], ""), ([], "")],
+)
+def test_a_sensors_raw_data_are_told_from_a_webcams_images(dev: Path, formats: list[bytes], raw: str) -> None:
+    def ioctl(descriptor: int, request: int, buffer: bytearray) -> None:
+        (index,) = struct.unpack_from("<I", buffer)
+        if request & 0xFF != 2 or index >= len(formats):
+            raise OSError(22, "Invalid argument")
+        struct.pack_into("<I32sI", buffer, 8, 0, b"format", int.from_bytes(formats[index], "little"))
+
+    assert raw_format(str(dev / "video2"), ioctl) == raw
+    assert raw_format(str(dev / "video77"), ioctl) == ""
+
+
+def test_raw_cameras_are_listed_with_their_csi_number() -> None:
+    names = {"/dev/video0": "RG10", "/dev/video1": "MJPG", "/dev/video2": "BA81"}
+    cameras = [CameraDevice(path, "", modes=(CameraMode(name, 64, 48, ()),)) for path, name in names.items()]
+    text = describe_cameras(cameras)
+    assert [line.rpartition(" ")[2] for line in text.splitlines() if "Bayer" in line] == ["csi:0", "csi:1"]
 
 
 def test_none_is_said_plainly() -> None:

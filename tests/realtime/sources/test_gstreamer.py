@@ -1,0 +1,176 @@
+"""GStreamer pipelines: a script that plays gst-launch-1.0, and the real one where it is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from realtime.errors import SourceLost
+from realtime.sources import Source, check_source, gstreamer, open_source, threaded_capture
+from realtime.sources.gstreamer import CsiMode, parse_csi
+from tests.conftest import Remarks
+from tests.realtime.clips import number
+
+REAL = shutil.which(gstreamer.PROGRAM)
+SCRIPT = Path(__file__).with_name("gst_launch.py")
+
+
+@pytest.fixture
+def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Puts the script on PATH under the program's name. The file holds the arguments of each start."""
+    program = tmp_path / "bin" / gstreamer.PROGRAM
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{SCRIPT}" "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("GST_STARTS", str(tmp_path / "starts"))
+    monkeypatch.setattr(threaded_capture, "_FIRST_GAP_S", 0.02)
+    return tmp_path / "starts"
+
+
+def play(source: Source) -> tuple[list[float], list[int], list[int]]:
+    """Times, written numbers and indexes of all frames that a reader gets."""
+    buffer, times, numbers, indexes = source.new_buffer(), [], [], []
+    while (stamp := source.read_into(buffer)) is not None:
+        times.append(stamp.time_s)
+        numbers.append(number(buffer))
+        indexes.append(stamp.index)
+    return times, numbers, indexes
+
+
+@pytest.mark.parametrize("size", ["64x48", "67x50"])  # rows of whole words, and padded ones
+def test_frames_come_with_the_pipelines_own_times(starts: Path, size: str) -> None:
+    with open_source(f"gst:source frames=12 size={size} step_ms=70 gap_ms=5") as source:
+        assert (source.live, source.size) == (True, tuple(int(side) for side in size.split("x")))
+        times, numbers, indexes = play(source)
+    assert numbers == indexes  # what was too fast to be read is a gap in both
+    assert numbers[-1] == 11
+    # The frames come every 5 ms; the pipeline says 70.
+    np.testing.assert_allclose(times, 0.07 * np.array(indexes), atol=1e-6)
+
+
+def test_what_comes_faster_than_it_plays_is_held_back(starts: Path) -> None:
+    began = time.monotonic()
+    with open_source("gst:source frames=10 step_ms=100") as source:
+        play(source)
+    assert time.monotonic() - began > 0.6  # 0.9 s of frames, of which a quarter of a second may come in a burst
+
+
+def test_frames_without_timestamps_have_their_times_of_arrival(starts: Path) -> None:
+    with open_source("gst:source frames=8 clockless gap_ms=30") as source:
+        times, _, indexes = play(source)
+    assert len(times) > 2
+    assert times[-1] >= 0.03 * (indexes[-1] - 1)
+
+
+def test_the_arguments_of_a_csi_camera(starts: Path) -> None:
+    with open_source("csi:1?fps=60", width=1920, height=1080) as source:
+        assert source.name == "csi:1?fps=60"
+    words = json.loads(starts.read_text().splitlines()[0])
+    assert words[:4] == ["-v", "nvarguscamerasrc", "sensor-id=1", "!"]
+    assert words[4] == "video/x-raw(memory:NVMM),width=1920,height=1080,framerate=60/1"
+    assert " ".join(words[5:]).startswith(
+        "! nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR !"
+    )
+
+
+def test_csi_modes() -> None:
+    assert parse_csi("csi:0") == CsiMode(0, 1280, 720, 30.0)
+    assert parse_csi("csi:2?width=640&height=480&fps=29.97", 1920, 1080, 60) == CsiMode(2, 640, 480, 29.97)
+    for wrong in ("csi:", "csi:x", "csi:0?size=3", "csi:0?width=", "csi:0?width=-1", "csi:0?fps=0"):
+        with pytest.raises(UserError, match="write csi:0"):
+            parse_csi(wrong)
+
+
+def test_why_a_pipeline_does_not_start_is_one_line(starts: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        open_source("gst:source error='cannot open rtsp://name:secret@host/live'")
+    assert str(caught.value) == "gst:source: cannot open rtsp://host/live (what it says)"
+
+
+def test_a_name_holds_no_secrets(starts: Path) -> None:
+    with open_source("gst:rtspsrc location='rtsp://me:secret@host/' user-pw=secret ! decodebin frames=1") as source:
+        assert source.name == "gst:rtspsrc ! decodebin"
+
+
+def test_a_camera_that_breaks_off_is_started_again(starts: Path, remarks: Remarks) -> None:
+    with open_source("gst:source fails_after=4 gap_ms=20 error='not there' error_from=3", retry_s=1.0) as source:
+        buffer, seen = source.new_buffer(), 0
+        with pytest.raises(SourceLost, match=r"not there \(what it says\); it did not come back"):
+            while source.read_into(buffer) is not None:
+                seen += 1
+        assert source.state == "lost"
+    assert seen > 4, "frames of several starts"
+    assert len(starts.read_text().splitlines()) > 3
+
+
+@pytest.mark.parametrize("hangs", ["", "hangs"])
+def test_close_ends_the_process(starts: Path, hangs: str) -> None:
+    source = open_source(f"gst:source gap_ms=5 {hangs}")
+    buffer = source.new_buffer()
+    source.read_into(buffer)
+    assert isinstance(source, gstreamer.PipelineSource)
+    child = source._child
+    assert child is not None
+    waiting = threading.Thread(target=lambda: [None for _ in iter(lambda: source.read_into(buffer), None)])
+    waiting.start()
+    source.close()
+    waiting.join(5)
+    assert not waiting.is_alive()
+    assert source._thread is not None
+    source._thread.join(5)
+    assert child._process.poll() is not None
+
+
+def test_without_gstreamer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for spec in ("gst:videotestsrc", "csi:0"):
+        with pytest.raises(UserError, match=r"needs gst-launch-1\.0: sudo apt install"):
+            check_source(spec)
+
+
+def test_mistyped_pipelines_are_refused_before_work_begins(starts: Path) -> None:
+    for spec, why in (("gst:", "needs a pipeline"), ("gst:a ! ", "needs a pipeline"), ("gst:a 'b", "cannot be read")):
+        with pytest.raises(UserError, match=why):
+            check_source(spec)
+    assert not starts.exists()
+
+
+@pytest.mark.skipif(REAL is None, reason="gst-launch-1.0 is not installed")
+class TestReal:
+    def test_a_test_pattern(self) -> None:
+        caps = "video/x-raw,format=I420,width=101,height=76,framerate=50/1"
+        with open_source(f"gst:videotestsrc num-buffers=20 pattern=blue ! {caps}") as source:
+            assert (source.size, source.fps) == ((101, 76), 50.0)
+            buffer, times = source.new_buffer(), []
+            while (stamp := source.read_into(buffer)) is not None:
+                times.append(stamp.time_s)
+                np.testing.assert_allclose(buffer, np.broadcast_to([255, 0, 0], buffer.shape), atol=4)
+        assert len(times) > 3
+        np.testing.assert_allclose(times[-1], 0.38, atol=1e-6)
+        np.testing.assert_allclose(np.array(times) * 50, np.round(np.array(times) * 50), atol=1e-5)
+
+    def test_it_is_interrupted(self) -> None:
+        with open_source("gst:videotestsrc is-live=true ! video/x-raw,width=64,height=48") as source:
+            source.read_into(source.new_buffer())
+            child = source._child  # type: ignore[attr-defined]
+        source._thread.join(5)  # type: ignore[attr-defined]
+        assert child._process.returncode == 0
+
+    def test_errors(self) -> None:
+        with pytest.raises(UserError, match=r'^gst:filesrc ! decodebin: Resource not found \(No such file "/nope"\)$'):
+            open_source("gst:filesrc location=/nope ! decodebin")
+        with pytest.raises(UserError, match=r'^gst:nosuchsrc: no element "nosuchsrc"$'):
+            open_source("gst:nosuchsrc")
+        if not os.path.exists("/etc/nv_tegra_release"):
+            with pytest.raises(UserError, match="nvarguscamerasrc comes with JetPack"):
+                open_source("csi:0")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from body.errors import BodyError
 from body.joints import COCO_NAMES, JOINT_NAMES, PARENTS
 from body.packed import BETAS, FORMAT, POSE_FEATURES, unpack
-from body.smpl_file import read_npz, read_pickle
+from body.smpl_file import read_pickle, read_smpl_npz
 
 DATA: Final = Path(__file__).parent / "data"
 """Folder of the bodies that ship with the project."""
@@ -110,7 +110,7 @@ def load_body(path: Path | str | None = None) -> BodyArrays:
         ) from error
     if file.suffix not in (".npz", ".pkl"):
         raise BodyError(f"{file} is neither .npz nor .pkl; give a packed body, or SMPL as .npz or .pkl")
-    fields = (read_pickle if file.suffix == ".pkl" else read_npz)(content, str(file))
+    fields = (read_pickle if file.suffix == ".pkl" else read_smpl_npz)(content, str(file))
     if str(fields.get("format", "")) == FORMAT:
         try:
             arrays = unpack(fields)

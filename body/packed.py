@@ -23,7 +23,7 @@ POSEDIRS_STEP: Final = 1e-4
 JOINTS, KEYPOINTS, BETAS, POSE_FEATURES = 24, 17, 10, 207
 
 
-def pack(
+def packed_entries(
     *,
     v_template: AnyArray,
     shapedirs: AnyArray,

@@ -213,7 +213,7 @@ def _value_or_none(value: Any) -> Any:
         return None
 
 
-def read_npz(content: bytes, origin: str) -> dict[str, Any]:
+def read_smpl_npz(content: bytes, origin: str) -> dict[str, Any]:
     """The entries of an ``.npz``. Pickled objects in it go through the same allow-list.
 
     Raises:

@@ -24,7 +24,7 @@ from engines.engine import EngineError
 from engines.machine_files import machine_signature, plans_folder, write_whole
 from engines.onnx_file import open_onnx
 from engines.tensorrt_api import load_tensorrt
-from engines.tensorrt_builder import BuildOptions, Precision, Progress, serialise
+from engines.tensorrt_builder import BuildOptions, BuildProgress, Precision, serialise
 
 _LOG = logging.getLogger(__name__)
 
@@ -161,14 +161,14 @@ class PlanPolicy:
             built; else fp32.
         folder: where plans are kept. None: `plans_folder`.
         trust: load plans that this machine did not build.
-        progress: see `engines.tensorrt_builder.Progress`.
+        progress: see `engines.tensorrt_builder.BuildProgress`.
         tf32: see `engines.tensorrt_builder.BuildOptions`; False takes no plan that was built with it.
     """
 
     precision: Literal["auto"] | Precision = "auto"
     folder: Path | None = None
     trust: bool = False
-    progress: Progress | None = None
+    progress: BuildProgress | None = None
     tf32: bool = True
 
 
@@ -181,7 +181,7 @@ def build_plan(
     source: bytes | None = None,
     force: bool = False,
     trust: bool = False,
-    progress: Progress | None = None,
+    progress: BuildProgress | None = None,
 ) -> Plan:
     """The plan of an ONNX graph for this machine: the one that is there when it may be loaded, else a new one.
 
@@ -323,11 +323,11 @@ def _in_fp16(source: bytes, label: str) -> bytes:
     """The float16 graph of a float32 model, as `engines.precision.fp16` makes it."""
     try:
         from engines.precision.fp16 import to_fp16
-        from engines.precision.graphs import plain
+        from engines.precision.graphs import fold_constants
     except ImportError as error:
         raise EngineError(f"float16 needs the onnx package ({error}): pip install onnx") from None
     open_onnx(source, label)  # a broken file is refused in one line
-    return bytes(to_fp16(plain(source)).model.SerializeToString())
+    return bytes(to_fp16(fold_constants(source)).model.SerializeToString())
 
 
 def _expected_time(label: str, here: Target, folder: Path) -> str:
@@ -350,7 +350,7 @@ class _Reports:
 
     _EVERY_S = 10.0
 
-    def __init__(self, label: str, progress: Progress | None) -> None:
+    def __init__(self, label: str, progress: BuildProgress | None) -> None:
         self._label, self._progress = label, progress
         self._began = self._last = time.monotonic()
 

@@ -30,7 +30,7 @@ from engines.tensorrt_api import (
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-Progress = Callable[[str, int, int], None]
+BuildProgress = Callable[[str, int, int], None]
 """Called while a plan is built with the phase's name, its steps done and its steps in all (TensorRT 10 or newer)."""
 
 
@@ -76,7 +76,7 @@ def serialise(
     *,
     label: str = "",
     timing_cache: bytes = b"",
-    progress: Progress | None = None,
+    progress: BuildProgress | None = None,
 ) -> tuple[bytes, bytes]:
     """Build the plan of an ONNX model for this GPU; takes seconds to minutes.
 
@@ -232,7 +232,7 @@ def _use_timing_cache(config: IBuilderConfig, data: bytes) -> None:
 class _Monitor:
     """Passes TensorRT's progress on; ends the build when a signal is waiting or the receiver raises."""
 
-    def __init__(self, progress: Progress | None, signals: PendingSignals) -> None:
+    def __init__(self, progress: BuildProgress | None, signals: PendingSignals) -> None:
         self._progress, self._signals = progress, signals
         self._steps: dict[str, int] = {}
         self.interruption: BaseException | None = None

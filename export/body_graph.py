@@ -45,7 +45,7 @@ def sample_poses(count: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def parity(model: bytes, arrays: BodyArrays, people: int = 16) -> dict[str, float]:
+def body_parity(model: bytes, arrays: BodyArrays, people: int = 16) -> dict[str, float]:
     """Largest distance of each output from `NumpyBody`, mm, over random people posed one by one and all at once."""
     poses = sample_poses(people)
     pose = poses.pop("pose")
@@ -103,7 +103,7 @@ def main(
     model = onnx.load_from_string(data)
     check(model)
     check_operators(model)
-    worst = parity(data, arrays)
+    worst = body_parity(data, arrays)
     for name, gap in worst.items():
         print(f"{name:9s} differ by {gap:.5f} mm at most")
     # Written so that NaN fails too.

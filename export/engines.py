@@ -20,8 +20,7 @@ from common.errors import exit_with_one_line
 from common.remarks import show_remarks
 from engines.engine import Arrays
 from engines.plans import Plan, Target, build_plan, plans_folder
-from engines.tensorrt_builder import BuildOptions, Precision
-from engines.tensorrt_builder import Progress as BuildProgress
+from engines.tensorrt_builder import BuildOptions, BuildProgress, Precision
 from export.conversion.network import Network
 from export.conversion.precision import convert
 from export.networks import CLIP, load_networks, record_samples

@@ -135,7 +135,7 @@ def regressor_to_onnx(lifter: Lifter) -> onnx.ModelProto:
 
 
 @torch.no_grad()
-def parity(model: onnx.ModelProto, lifter: Lifter, batch: Batch) -> dict[str, float]:
+def regressor_parity(model: onnx.ModelProto, lifter: Lifter, batch: Batch) -> dict[str, float]:
     """Largest difference of each output between ``model``, run frame by frame in ONNX Runtime on its own state, and
     ``lifter``, run over the whole of ``batch`` at once. The pelvis' is a share of its distance, the keypoints' is in rays."""
     session = load_onnxruntime().InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -175,7 +175,7 @@ def main(
     model = regressor_to_onnx(round_to_fp16(lifter))
     store_fp16(model)
     check(model)
-    differences = parity(model, load_checkpoint(checkpoint), batch)
+    differences = regressor_parity(model, load_checkpoint(checkpoint), batch)
     for key, value in differences.items():
         print(f"{key:10s} differs by {value:.2e} at most over {FRAMES} frames")
     if not max(differences.values()) < TOLERANCE:

@@ -23,7 +23,7 @@ from common.npz import ERRORS as NPZ_ERRORS
 from common.npz import read_npz
 from formats.axes import Z_UP
 from formats.skeleton import rest_joints
-from formats.tracks import Track
+from formats.tracks import MotionTrack
 
 _BODY: Final = 22
 _READ: Final = frozenset(("poses", "root_orient", "pose_body", "trans", "betas", "mocap_framerate", "mocap_frame_rate"))
@@ -31,7 +31,7 @@ _READ: Final = frozenset(("poses", "root_orient", "pose_body", "trans", "betas",
 _COLUMNS, _BETAS, _DMPLS = 156, 16, 8
 
 
-def to_amass(track: Track, arrays: BodyArrays, rate: float) -> bytes:
+def to_amass(track: MotionTrack, arrays: BodyArrays, rate: float) -> bytes:
     """The content of an .npz file. ``track`` has one row every ``1 / rate`` seconds."""
     count = len(track.time_s)
     poses = np.zeros((count, _COLUMNS))
@@ -55,7 +55,7 @@ def to_amass(track: Track, arrays: BodyArrays, rate: float) -> bytes:
     return content.getvalue()
 
 
-def from_amass(path: Path, arrays: BodyArrays) -> tuple[Track, float]:
+def from_amass(path: Path, arrays: BodyArrays) -> tuple[MotionTrack, float]:
     """The person of an AMASS file in a frame with y up, and the frame rate. ``arrays`` is the body its betas are taken to
     belong to: the pelvis' place in it is needed, and betas past the tenth are left out.
 
@@ -87,7 +87,7 @@ def from_amass(path: Path, arrays: BodyArrays) -> tuple[Track, float]:
     shape[: min(10, len(betas))] = betas[:10]
     shape = arrays.clamp_betas(shape)
     pelvis = (trans + rest_joints(arrays, shape)[0]) @ Z_UP
-    return Track(0, np.arange(len(poses)) / rate, rotations, pelvis, shape, np.ones(len(poses), np.bool_)), rate
+    return MotionTrack(0, np.arange(len(poses)) / rate, rotations, pelvis, shape, np.ones(len(poses), np.bool_)), rate
 
 
 def is_amass(names: Any) -> bool:

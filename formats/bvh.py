@@ -20,7 +20,7 @@ from common.arrays import DoubleArray, FloatArray
 from common.errors import UserError
 from formats.euler import euler_degrees
 from formats.skeleton import rest_joints, rest_offsets
-from formats.tracks import Track
+from formats.tracks import MotionTrack
 
 _ORDER: Final = "ZXY"
 _TIPS: Final = {
@@ -37,7 +37,7 @@ _ALIKE_M: Final = 0.02
 """A file's bones may differ so much from the body's before its shape is not taken from them."""
 
 
-def to_bvh(track: Track, arrays: BodyArrays, rate: float) -> bytes:
+def to_bvh(track: MotionTrack, arrays: BodyArrays, rate: float) -> bytes:
     """The content of a .bvh file. ``track`` has one row every ``1 / rate`` seconds."""
     offsets = rest_offsets(arrays, track.betas)
     lines = ["HIERARCHY"]
@@ -130,7 +130,7 @@ class _Words:
         return np.array(words, np.float64)
 
 
-def from_bvh(path: Path, arrays: BodyArrays) -> tuple[Track, float]:
+def from_bvh(path: Path, arrays: BodyArrays) -> tuple[MotionTrack, float]:
     """The person of a .bvh file whose joints have SMPL's names, and the frame rate; the y-up frame and the units (metres) are
     taken as the file has them. Any channel order is read. The shape is the one of ``arrays`` that has the file's bones.
 
@@ -171,7 +171,7 @@ def from_bvh(path: Path, arrays: BodyArrays) -> tuple[Track, float]:
                 pelvis[:, "XYZ".index(channel[0].upper())] += values[:, number]
     rest = np.array([offsets[names.index(name)] for name in JOINT_NAMES])
     time_s: DoubleArray = np.arange(count, dtype=np.float64) * step
-    return Track(0, time_s, rotations, pelvis, _shape_of(rest, arrays), np.ones(count, np.bool_)), 1 / step
+    return MotionTrack(0, time_s, rotations, pelvis, _shape_of(rest, arrays), np.ones(count, np.bool_)), 1 / step
 
 
 def _hierarchy(words: _Words) -> tuple[list[str], list[DoubleArray], list[list[str]]]:

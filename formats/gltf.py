@@ -26,7 +26,7 @@ from body.rotations import matrix_to_axis_angle
 from common.arrays import FloatArray
 from formats.axes import Y_UP, quaternions
 from formats.motion import Motion
-from formats.tracks import LOST_S, ReferenceFrame, Track, Tracks, rate_of, tracks_of
+from formats.tracks import LOST_S, MotionTrack, MotionTracks, ReferenceFrame, rate_of, tracks_of
 
 _JOINTS: Final = len(JOINT_NAMES)
 _INFLUENCES: Final = 4
@@ -63,7 +63,7 @@ class _File:
         return len(self.accessors) - 1
 
 
-def to_glb(motion: Motion, arrays: BodyArrays, tracks: Tracks | None = None) -> bytes:
+def to_glb(motion: Motion, arrays: BodyArrays, tracks: MotionTracks | None = None) -> bytes:
     """The content of a .glb file.
 
     ``arrays`` is the body of the motion's pose parameters. ``tracks`` are the people to write and the frame to write them
@@ -133,7 +133,7 @@ def _add_person(
     document: dict[str, Any],
     file: _File,
     arrays: BodyArrays,
-    track: Track,
+    track: MotionTrack,
     start: float,
     end: float,
     frame_s: float,
@@ -177,7 +177,7 @@ def _add_person(
 
 
 def _animate(
-    document: dict[str, Any], file: _File, track: Track, first: int, start: float, end: float, frame_s: float
+    document: dict[str, Any], file: _File, track: MotionTrack, first: int, start: float, end: float, frame_s: float
 ) -> None:
     # float32 times near each other must not become one
     seconds, rows = np.unique((track.time_s - start).astype(np.float32), return_index=True)

@@ -23,7 +23,7 @@ from body.joints import JOINT_NAMES
 from common.arrays import DoubleArray
 from formats.axes import TO_OPENSIM
 from formats.euler import euler_degrees
-from formats.tracks import Track
+from formats.tracks import MotionTrack
 
 
 class _Joint(NamedTuple):
@@ -79,7 +79,7 @@ COLUMNS: Final = (
 """Of the file: angles in degrees, the pelvis' place in metres."""
 
 
-def angles_of(track: Track) -> DoubleArray:
+def angles_of(track: MotionTrack) -> DoubleArray:
     """(N, columns after ``time_s``) the pelvis' angles in degrees, its place in metres, and all other angles in degrees."""
     root = Rotation.from_rotvec(track.rotations[:, 0]).as_matrix()
     turned = TO_OPENSIM @ root @ TO_OPENSIM.T
@@ -103,7 +103,7 @@ def _hanging(left: bool) -> DoubleArray:
     return np.asarray(Rotation.from_euler("z", -90 if left else 90, degrees=True).as_matrix())
 
 
-def to_csv(tracks: Sequence[Track]) -> bytes:
+def to_csv(tracks: Sequence[MotionTrack]) -> bytes:
     """The content of a .csv file: rows of everyone, one person after the other; times are the source's."""
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")

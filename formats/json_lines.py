@@ -44,7 +44,7 @@ def line_of(message: Mapping[str, Any]) -> str:
     return json.dumps(message, separators=(",", ":"), allow_nan=False)
 
 
-def plain(values: AnyArray, decimals: int | None = None) -> Any:
+def to_json_values(values: AnyArray, decimals: int | None = None) -> Any:
     """Nested lists of an array, or one number, with None for what is not finite.
 
     Without ``decimals``, float32 values are written with as many digits as they have, and come back the same.
@@ -67,8 +67,8 @@ def header_of(source: str, fps: float, camera_matrix: DoubleArray, body_sha256: 
         "version": SCHEMA_VERSION,
         "schema": SCHEMA_NAME,
         "source": source,
-        "fps": plain(np.asarray(fps, np.float64)),
-        "camera_matrix": plain(np.asarray(camera_matrix, np.float64)),
+        "fps": to_json_values(np.asarray(fps, np.float64)),
+        "camera_matrix": to_json_values(np.asarray(camera_matrix, np.float64)),
         "body_sha256": body_sha256,
         "joints": list(JOINT_NAMES),
         "parents": list(PARENTS),
@@ -87,13 +87,13 @@ def to_jsonl(motion: Motion) -> bytes:
     present = {name: getattr(motion, name) for name in (*ROW_SHAPES, *_OPTIONAL)}
     present = {name: values for name, values in present.items() if values is not None}
     lines = [line_of(header_of(motion.source, motion.fps, motion.camera_matrix, motion.body_sha256))]
-    times = plain(motion.time_s)
+    times = to_json_values(motion.time_s)
     for number, group in groupby(range(len(motion.frame)), key=lambda row: int(motion.frame[row])):
         rows = list(group)
-        shared = {name: plain(present[name][rows[0]]) for name in _FRAME_ARRAYS if name in present}
+        shared = {name: to_json_values(present[name][rows[0]]) for name in _FRAME_ARRAYS if name in present}
         people = [
             {"person": int(motion.person[row])}
-            | {name: plain(present[name][row]) for name in _PERSON_ARRAYS if name in present}
+            | {name: to_json_values(present[name][row]) for name in _PERSON_ARRAYS if name in present}
             for row in rows
             if motion.person[row] >= 0
         ]

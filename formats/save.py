@@ -18,14 +18,14 @@ from formats.gltf import to_glb
 from formats.joint_angles import to_csv
 from formats.json_lines import from_jsonl, to_jsonl
 from formats.motion import Motion, body_of, load_motion, save_motion
-from formats.tracks import ReferenceFrame, Track, at_constant_rate, motion_of, rate_of, tracks_of
+from formats.tracks import MotionTrack, ReferenceFrame, at_constant_rate, motion_of, rate_of, tracks_of
 from formats.trc import to_trc
 
 Gaps = Literal["hold", "split"]
 """What a file of one person and a constant rate does while that person is not seen: hold the last pose, or end, and a further
 file goes on."""
 
-_PER_PERSON: Final[dict[str, Callable[[Track, BodyArrays, float, Path], bytes]]] = {
+_PER_PERSON: Final[dict[str, Callable[[MotionTrack, BodyArrays, float, Path], bytes]]] = {
     ".bvh": lambda track, arrays, rate, path: to_bvh(track, arrays, rate),
     ".amass.npz": lambda track, arrays, rate, path: to_amass(track, arrays, rate),
     ".trc": lambda track, arrays, rate, path: to_trc(track, arrays, rate, path.name),
@@ -119,8 +119,8 @@ def save_as(
 
 
 def _parts(
-    tracks: list[Track], nominal: float, gaps: Gaps, path: Path, ending: str
-) -> Iterator[tuple[Path, Track, float]]:
+    tracks: list[MotionTrack], nominal: float, gaps: Gaps, path: Path, ending: str
+) -> Iterator[tuple[Path, MotionTrack, float]]:
     """Name, content and rate of every file."""
     rate = rate_of(tracks, nominal)
     stem = path.name[: -len(ending)]

@@ -27,7 +27,7 @@ _OFF_GRID_S: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Track:
+class MotionTrack:
     """One person's motion of N rows, in a frame with y up, metres and radians; every value is finite.
 
     ``time_s`` (N,) strictly increasing, seconds of the source; ``rotations`` (N, 24, 3) axis-angle, the root's first, which
@@ -52,7 +52,7 @@ class Track:
         ]
         return np.array(rows, np.float32).reshape(-1, len(JOINT_NAMES), 3)
 
-    def rows(self, chosen: Int64Array | BoolArray | slice) -> Track:
+    def rows(self, chosen: Int64Array | BoolArray | slice) -> MotionTrack:
         """The track with these rows alone."""
         return replace(
             self,
@@ -62,21 +62,21 @@ class Track:
             seen=self.seen[chosen],
         )
 
-    def segments(self) -> list[Track]:
+    def segments(self) -> list[MotionTrack]:
         """The track cut where the person was not seen for more than `LOST_S`."""
         cuts = np.flatnonzero(np.diff(self.time_s) > LOST_S) + 1
         return [self.rows(rows) for rows in np.split(np.arange(len(self.time_s)), cuts)]
 
 
-class Tracks(NamedTuple):
+class MotionTracks(NamedTuple):
     """The people of a motion, a track each; ``frame`` is their frame of reference, ``remarks`` say which rows were left out."""
 
-    people: list[Track]
+    people: list[MotionTrack]
     frame: ReferenceFrame
     remarks: list[str]
 
 
-def tracks_of(motion: Motion, frame: ReferenceFrame | None = None, person: int | None = None) -> Tracks:
+def tracks_of(motion: Motion, frame: ReferenceFrame | None = None, person: int | None = None) -> MotionTracks:
     """The people of a motion.
 
     ``frame`` None takes the world's where the motion has one. ``person`` takes one alone. Rows with a value that is not
@@ -99,7 +99,7 @@ def tracks_of(motion: Motion, frame: ReferenceFrame | None = None, person: int |
         assert motion.world_transl is not None
         orient, pelvis = motion.world_global_orient, np.asarray(motion.world_transl, np.float64)
     remarks: list[str] = []
-    found: list[Track] = []
+    found: list[MotionTrack] = []
     for number in motion.people if person is None else [person]:
         rows = np.flatnonzero(motion.person == number)
         poses = np.concatenate([orient[rows, None], motion.body_pose[rows]], 1).astype(np.float64)
@@ -118,10 +118,10 @@ def tracks_of(motion: Motion, frame: ReferenceFrame | None = None, person: int |
         if frame == "camera":
             poses[:, 0] = (Rotation.from_matrix(Y_UP) * Rotation.from_rotvec(poses[:, 0])).as_rotvec()
         betas = np.median(motion.betas[kept], axis=0).astype(np.float32)
-        found.append(Track(number, motion.time_s[kept], poses, pelvis[kept], betas, np.ones(len(kept), np.bool_)))
+        found.append(MotionTrack(number, motion.time_s[kept], poses, pelvis[kept], betas, np.ones(len(kept), np.bool_)))
     if not found:
         raise UserError(f"no row of the motion of {motion.source} has finite values: there is nothing to write")
-    return Tracks(found, frame, remarks)
+    return MotionTracks(found, frame, remarks)
 
 
 def _ascending(time_s: DoubleArray, rows: Int64Array) -> Int64Array:
@@ -131,7 +131,7 @@ def _ascending(time_s: DoubleArray, rows: Int64Array) -> Int64Array:
     return rows[times > earlier]
 
 
-def rate_of(tracks: Sequence[Track], nominal: float) -> float:
+def rate_of(tracks: Sequence[MotionTrack], nominal: float) -> float:
     """Frames a second to export at: the nominal rate, or what the timestamps say where they tell another one."""
     steps = np.concatenate([np.diff(track.time_s) for track in tracks] or [np.empty(0)])
     measured = 1 / float(np.median(steps)) if len(steps) else nominal
@@ -140,7 +140,7 @@ def rate_of(tracks: Sequence[Track], nominal: float) -> float:
     return measured if np.isfinite(measured) and measured > 0 else 30.0
 
 
-def at_constant_rate(track: Track, rate: float) -> tuple[Track, float]:
+def at_constant_rate(track: MotionTrack, rate: float) -> tuple[MotionTrack, float]:
     """The track with one row every ``1 / rate`` seconds, and the exact rate.
 
     Time timestamps that already lie on such a grid (to a millisecond) keep their rows as they are, and the rate is the one that
@@ -161,7 +161,7 @@ def at_constant_rate(track: Track, rate: float) -> tuple[Track, float]:
     return _sampled(track, np.minimum(wanted, track.time_s[-1])), rate
 
 
-def _sampled(track: Track, wanted: DoubleArray) -> Track:
+def _sampled(track: MotionTrack, wanted: DoubleArray) -> MotionTrack:
     """The track at the times ``wanted``, all inside of it."""
     times = track.time_s
     before = np.clip(np.searchsorted(times, wanted, side="right") - 1, 0, len(times) - 2)
@@ -178,7 +178,7 @@ def _sampled(track: Track, wanted: DoubleArray) -> Track:
     return replace(track, time_s=wanted, rotations=rotations, pelvis=pelvis, seen=seen)
 
 
-def motion_of(tracks: Sequence[Track], arrays: BodyArrays, fps: float, source: str) -> Motion:
+def motion_of(tracks: Sequence[MotionTrack], arrays: BodyArrays, fps: float, source: str) -> Motion:
     """A motion without a camera, of what another format's file said: its y-up frame is taken as the world's, and seen by a
     camera at the world's origin that looks along -z. Nothing is known in pixels: those arrays and ``camera_matrix`` are NaN.
     """

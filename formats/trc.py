@@ -17,7 +17,7 @@ from body.lbs import NumpyBody
 from body.model import BodyArrays
 from common.arrays import DoubleArray, FloatArray
 from formats.axes import TO_OPENSIM
-from formats.tracks import Track
+from formats.tracks import MotionTrack
 
 _LIMBS: Final = {
     "Hip": "hip",
@@ -42,7 +42,7 @@ _SKIN_MARKERS: Final[dict[str, str]] = {
 _MM: Final = 1000.0
 
 
-def markers_of(track: Track, arrays: BodyArrays) -> tuple[list[str], FloatArray]:
+def markers_of(track: MotionTrack, arrays: BodyArrays) -> tuple[list[str], FloatArray]:
     """Names of M markers and where they are, (N, M, 3) metres in the track's frame. A body without landmarks has joints
     and the top of the head alone."""
     body = NumpyBody(arrays)
@@ -60,7 +60,7 @@ def markers_of(track: Track, arrays: BodyArrays) -> tuple[list[str], FloatArray]
     return [*JOINT_NAMES, *_JOINT_MARKERS, *skin], points
 
 
-def to_trc(track: Track, arrays: BodyArrays, rate: float, name: str) -> bytes:
+def to_trc(track: MotionTrack, arrays: BodyArrays, rate: float, name: str) -> bytes:
     """The content of a .trc file called ``name``. ``track`` has one row every ``1 / rate`` seconds; times are the source's."""
     names, points = markers_of(track, arrays)
     places: DoubleArray = points.astype(np.float64) @ TO_OPENSIM.T * _MM

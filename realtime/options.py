@@ -12,7 +12,7 @@ from typing import Final, Literal
 from common.command_line import check_limits, option
 
 View = Literal["auto", "window", "none"]
-Runtime = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
+RuntimeChoice = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
 PrecisionChoice = Literal["auto", "fp32", "fp16", "int8"]
 KeypointModel = Literal["fast", "accurate"]
 DecoderChoice = Literal["cpu", "gpu"]
@@ -110,7 +110,7 @@ class Options:
         low=0,
         high=30,
     )
-    engine: Runtime = option(
+    engine: RuntimeChoice = option(
         "auto", "What runs the networks. auto: TensorRT on a GPU, else the fastest that is installed.", group=MODELS
     )
 

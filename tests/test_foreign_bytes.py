@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from body.model import DATA, load_body
-from body.smpl_file import read_npz as read_body_npz
 from body.smpl_file import read_pickle
+from body.smpl_file import read_smpl_npz as read_body_npz
 from common.command_line import with_options
 from common.errors import UserError
 from common.npz import ERRORS, read_npz

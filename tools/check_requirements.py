@@ -29,7 +29,7 @@ PROJECT = "motionmesh"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class InstallTarget:
     """A kind of machine: its processor, as ``uname -m`` says it, its Python, and the minor version of its glibc 2."""
 
     machine: str
@@ -66,7 +66,9 @@ class Target:
 
 
 # Ubuntu 22.04 (JetPack 6) and Ubuntu 24.04 (JetPack 7)
-TARGETS = tuple(Target(machine, *each) for machine in ("x86_64", "aarch64") for each in (("3.10", 35), ("3.12", 39)))
+TARGETS = tuple(
+    InstallTarget(machine, *each) for machine in ("x86_64", "aarch64") for each in (("3.10", 35), ("3.12", 39))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Named:
 
     requirement: Requirement
     documents: tuple[str, ...]
-    targets: tuple[Target, ...]
+    targets: tuple[InstallTarget, ...]
 
 
 def named_requirements(root: Path = ROOT) -> list[Named]:
@@ -84,7 +86,7 @@ def named_requirements(root: Path = ROOT) -> list[Named]:
     A page about boards is meant for aarch64, a page about desktops for x86-64, others for both. A comment at a line's end
     that names a JetPack restricts it to that one's Python. Markers that exclude a target are obeyed.
     """
-    found: dict[str, tuple[set[str], set[Target]]] = {}
+    found: dict[str, tuple[set[str], set[InstallTarget]]] = {}
     for page in [root / "README.md", *sorted((root / "docs").rglob("*.md"))]:
         name = page.relative_to(root).as_posix()
         for arguments, comment in pip_lines(page.read_text(encoding="utf-8")):
@@ -117,7 +119,7 @@ def pip_lines(text: str) -> Iterator[tuple[list[str], str]]:
         yield shlex.split(command.partition("&&")[0]), comment.strip()
 
 
-def _meant(page: str, comment: str, target: Target) -> bool:
+def _meant(page: str, comment: str, target: InstallTarget) -> bool:
     machine = {"docs/jetson.md": "aarch64", "docs/desktop-gpu.md": "x86_64"}.get(page, target.machine)
     python = "3.10" if "JetPack 6" in comment else "3.12" if "JetPack 7" in comment else target.python
     return (machine, python) == (target.machine, target.python)
@@ -141,11 +143,11 @@ def _spelt_out(arguments: list[str]) -> Iterator[str]:
             yield argument
 
 
-def _applies(requirement: Requirement, target: Target) -> bool:
+def _applies(requirement: Requirement, target: InstallTarget) -> bool:
     return requirement.marker is None or requirement.marker.evaluate(target.markers)
 
 
-def pin(requirement: Requirement, target: Target, constraints: str) -> str:
+def pin(requirement: Requirement, target: InstallTarget, constraints: str) -> str:
     """The requirement with the version that ``constraints`` (the file's text) gives for ``target``."""
     for line in constraints.splitlines():
         text = line.partition("#")[0].strip()
@@ -155,7 +157,7 @@ def pin(requirement: Requirement, target: Target, constraints: str) -> str:
     return str(requirement)
 
 
-def download(requirement: str, target: Target, folder: Path) -> tuple[str, str]:
+def download(requirement: str, target: InstallTarget, folder: Path) -> tuple[str, str]:
     """Download one requirement for ``target`` into ``folder``; the file's name, and pip's reason where there is none.
 
     Without a wheel its source is taken, as pip does.

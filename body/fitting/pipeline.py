@@ -25,7 +25,7 @@ from body.fitting.source import REQUIREMENT, WHEEL_SHA256, Assets, Rig
 from body.fitting.surface import SkinSurface, mirror_faces, outer_skin
 from body.fitting.tpose import pose_bones
 from body.joints import COCO_NAMES, JOINT_MIRROR, JOINT_NAMES
-from body.packed import pack
+from body.packed import packed_entries
 from common.arrays import DoubleArray, Int64Array
 
 FACES: Final = (13776, 3440)
@@ -191,7 +191,7 @@ def _body(
     log.info("largest joint error %.2f mm", 1e3 * np.abs(fitted - joints).max())
     for name, error in zip(COCO_NAMES, errors, strict=True):
         log.info("keypoint %-14s mean residual %.2f %% of the height", name, 100 * error / stature)
-    return pack(
+    return packed_entries(
         v_template=vertices,
         shapedirs=everything[..., 1:],
         posedirs=posedirs,

@@ -45,7 +45,7 @@ class Fp16Graphs:
 
 
 def to_fp16(model: onnx.ModelProto, keep: Collection[str] = ()) -> Fp16Graphs:
-    """Convert a `engines.precision.graphs.plain` float32 model.
+    """Convert a `engines.precision.graphs.fold_constants` float32 model.
 
     Inputs and outputs stay float32, as does a node whose weights float16 cannot hold, and the nodes named in ``keep``.
     """

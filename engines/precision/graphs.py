@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 
-def plain(data: bytes) -> onnx.ModelProto:
+def fold_constants(data: bytes) -> onnx.ModelProto:
     """A model with its weights as they are computed with: constants and casts of weights become weights."""
     model = onnx.load_from_string(data)
     graph = model.graph

@@ -68,7 +68,7 @@ def build(model: bytes, label: str, batch: tuple[int, int, int] = (1, 1, 4)) -> 
     return AheadOfTime(network.num_layers, engine.nbytes, time.perf_counter() - began)
 
 
-def version() -> str:
+def rtx_version() -> str:
     """The version of TensorRT-RTX. Raises `RuntimeMissingError` without the package."""
     return str(_load()[0].__version__)
 
@@ -101,7 +101,7 @@ def main(
 ) -> None:
     """Build every network in every precision and print what came of it."""
     refused: list[str] = []
-    print(f"TensorRT-RTX {version()}, ahead-of-time build for {_TARGET} on the CPU; nothing was run on a GPU.\n")
+    print(f"TensorRT-RTX {rtx_version()}, ahead-of-time build for {_TARGET} on the CPU; nothing was run on a GPU.\n")
     chosen = load_networks([name for name in networks.split(",") if name] or None)
     samples = record_samples(chosen, CLIP, frames)
     print("| network | precision | layers | engine MB | seconds | what |\n| --- | --- | --- | --- | --- | --- |")

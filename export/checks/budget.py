@@ -15,7 +15,7 @@ import typer
 
 from common.errors import exit_with_one_line
 from engines.precision.fp16 import HEAVY
-from engines.precision.graphs import plain, shapes
+from engines.precision.graphs import fold_constants, shapes
 from export.conversion.network import Network
 from export.conversion.precision import flops
 from export.networks import BODY, load_networks
@@ -92,7 +92,7 @@ def count(network: Network) -> Cost:
 
     Light operators count as free: they can be fused into the others.
     """
-    model = plain(network.data)
+    model = fold_constants(network.data)
     known = shapes(model)
     weights = {tensor.name for tensor in model.graph.initializer}
     heavy = [node for node in model.graph.node if node.op_type in HEAVY]

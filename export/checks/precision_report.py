@@ -20,7 +20,7 @@ from engines.engine import Engine
 from engines.manifest import resolve
 from engines.ort import OnnxRuntimeEngine
 from engines.tensorrt_builder import Precision
-from export.conversion.precision import Converted, compare, convert, distinct
+from export.conversion.precision import ConvertedNetwork, compare_models, convert, distinct
 from export.networks import CLIP, PipelineOutput, load_networks, record_samples, run_pipeline
 from realtime.options import FlowMethod, KeypointModel, Options
 from realtime.stages.keypoints import CONFIDENT
@@ -71,12 +71,14 @@ def main(
     print(f"Differences to fp32 on {video.name}, {frames} frames; {describe_device()}, ONNX Runtime.\n")
     print("| network | precision | what | output | mean size | max difference | mean difference |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    converted: dict[str, dict[str, Converted]] = {}
+    converted: dict[str, dict[str, ConvertedNetwork]] = {}
     for precision in _LOWER:
         for name, network in chosen.items():
             found = convert(network, precision, calibration[name])
             converted.setdefault(precision, {})[name] = found
-            for gap in compare(network.data, found.twin, samples[name]) if precision in distinct(network) else ():
+            for gap in (
+                compare_models(network.data, found.twin, samples[name]) if precision in distinct(network) else ()
+            ):
                 print(
                     f"| {name} | {precision} | {found.remark} | {gap.output} | {gap.size:.3g} | {gap.most:.2e} | "
                     f"{gap.mean:.2e} |",

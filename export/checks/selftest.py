@@ -29,7 +29,7 @@ from realtime.networks import DETECTOR, FLOW_MODEL, KEYPOINT_MODELS
 from realtime.options import FlowMethod, Options
 from realtime.session import Session
 
-Runtime = Literal["tensorrt", "onnxruntime", "openvino"]
+TestedRuntime = Literal["tensorrt", "onnxruntime", "openvino"]
 
 _SLACK = 0.01
 """Mean difference that is let pass, as a share of the mean size of an output, beyond what precision explains: engines on a
@@ -73,7 +73,12 @@ def examine(
 
 
 def run_program(
-    engine: Runtime, precision: Precision | Literal["auto"], video: Path, live: bool, frames: int, flow: FlowMethod
+    engine: TestedRuntime,
+    precision: Precision | Literal["auto"],
+    video: Path,
+    live: bool,
+    frames: int,
+    flow: FlowMethod,
 ) -> Report:
     """The whole program over a video, as fast as it can or by the video's own clock."""
     options = Options(
@@ -83,7 +88,7 @@ def run_program(
 
 
 def run_selftest(
-    engine: Runtime,
+    engine: TestedRuntime,
     precision: Precision,
     networks: Mapping[str, Network],
     video: Path = CLIP,
@@ -124,7 +129,7 @@ def run_selftest(
 
 
 def _opener(
-    engine: Runtime, network: Network, samples: Sequence[Arrays], result: NetworkResult, console: Console
+    engine: TestedRuntime, network: Network, samples: Sequence[Arrays], result: NetworkResult, console: Console
 ) -> Callable[[], Engine]:
     """How to open a network; builds it first where that is needed."""
     if engine == "onnxruntime":

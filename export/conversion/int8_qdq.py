@@ -50,7 +50,8 @@ def int8_candidates(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def to_int8(model: onnx.ModelProto, samples: Sequence[Arrays]) -> Int8Graphs:
-    """Quantise the convolutions of a `engines.precision.graphs.plain` float32 model, with ``samples`` of what it will see.
+    """Quantise the convolutions of a `engines.precision.graphs.fold_constants` float32 model, with ``samples`` of what it
+    will see.
 
     Inputs and outputs keep their types; a model without such convolutions stays as it is. Raises ``ValueError`` without
     samples.

@@ -42,7 +42,7 @@ _TYPES = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT32, T
 
 
 def check_operators(model: onnx.ModelProto) -> None:
-    """Check that TensorRT 8.6 has a layer for every node of a `engines.precision.graphs.plain` ``model``.
+    """Check that TensorRT 8.6 has a layer for every node of a `engines.precision.graphs.fold_constants` ``model``.
 
     Raises `OnnxError` naming the first node without one.
     """

@@ -13,7 +13,7 @@ import onnx
 from engines.engine import Arrays, Engine
 from engines.ort import OnnxRuntimeEngine
 from engines.precision.fp16 import HEAVY, to_fp16
-from engines.precision.graphs import plain, shapes
+from engines.precision.graphs import fold_constants, shapes
 from engines.tensorrt_builder import PRECISIONS, Precision
 from export.conversion.int8_qdq import int8_candidates, to_int8
 from export.conversion.network import Network
@@ -27,7 +27,7 @@ LEAST_IN_INT8 = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class ConvertedNetwork:
     """A network in another precision.
 
     ``data`` is the ONNX model for a GPU; ``twin`` rounds like it in float32, for a CPU (see
@@ -41,7 +41,7 @@ class Converted:
     remark: str
 
 
-def convert(network: Network, precision: Precision, samples: Sequence[Arrays]) -> Converted:
+def convert(network: Network, precision: Precision, samples: Sequence[Arrays]) -> ConvertedNetwork:
     """``network`` in ``precision``, with the same inputs and outputs; ``samples`` of its inputs calibrate int8.
 
     What would lose accuracy for nothing keeps more: the body stays float32 (in float16 its skin is off by up to 2 mm). Of an
@@ -51,11 +51,11 @@ def convert(network: Network, precision: Precision, samples: Sequence[Arrays]) -
     Raises `export.conversion.onnx_tools.OnnxError` for a model that the oldest TensorRT would refuse, and when the
     conversion overflows on the samples.
     """
-    model = plain(network.data)
+    model = fold_constants(network.data)
     if precision == "fp32" or network.kind == "body":
         check(model)
         check_operators(model)
-        return Converted(network.name, precision, network.data, network.data, "all in fp32")
+        return ConvertedNetwork(network.name, precision, network.data, network.data, "all in fp32")
     graph: onnx.ModelProto
     twin: onnx.ModelProto
     share = arithmetic_share(model, int8_candidates(model)) if precision == "int8" else 0.0
@@ -79,12 +79,12 @@ def convert(network: Network, precision: Precision, samples: Sequence[Arrays]) -
     for each in (graph, twin):
         check(each)
         check_operators(each)
-    for gap in compare(network.data, twin.SerializeToString(), samples[:4]):
+    for gap in compare_models(network.data, twin.SerializeToString(), samples[:4]):
         if not np.isfinite(gap.most):
             raise OnnxError(
                 f"{network.name}: '{gap.output}' overflows in {'float16' if precision == 'fp16' else 'int8'}"
             )
-    return Converted(network.name, precision, graph.SerializeToString(), twin.SerializeToString(), remark)
+    return ConvertedNetwork(network.name, precision, graph.SerializeToString(), twin.SerializeToString(), remark)
 
 
 def arithmetic_share(model: onnx.ModelProto, nodes: Collection[str]) -> float:
@@ -113,7 +113,7 @@ def distinct(network: Network) -> tuple[Precision, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class OutputDifference:
     """Largest and mean absolute difference of one output, and its mean absolute value, in its own unit."""
 
     output: str
@@ -122,13 +122,13 @@ class Difference:
     size: float
 
 
-def compare(reference: bytes, other: bytes, samples: Sequence[Arrays]) -> list[Difference]:
+def compare_models(reference: bytes, other: bytes, samples: Sequence[Arrays]) -> list[OutputDifference]:
     """How far ``other`` is from ``reference``, both run in ONNX Runtime on ``samples``, for each output."""
     with OnnxRuntimeEngine(reference, label="reference") as one, OnnxRuntimeEngine(other, label="conversion") as two:
         return compare_engines(one, two, samples)
 
 
-def compare_engines(reference: Engine, other: Engine, samples: Sequence[Arrays]) -> list[Difference]:
+def compare_engines(reference: Engine, other: Engine, samples: Sequence[Arrays]) -> list[OutputDifference]:
     """How far the answers of two different engines are apart on ``samples``, for each output."""
     rows: dict[str, list[tuple[float, float, float]]] = {}
     for feeds in samples:
@@ -138,6 +138,6 @@ def compare_engines(reference: Engine, other: Engine, samples: Sequence[Arrays])
             rows.setdefault(name, []).append((float(gap.max()), float(gap.mean()), float(np.abs(truth).mean())))
     table = {name: np.array(row) for name, row in rows.items()}
     return [
-        Difference(name, float(row[:, 0].max()), float(row[:, 1].mean()), float(row[:, 2].mean()))
+        OutputDifference(name, float(row[:, 0].max()), float(row[:, 1].mean()), float(row[:, 2].mean()))
         for name, row in table.items()
     ]

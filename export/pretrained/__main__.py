@@ -13,7 +13,7 @@ from engines.manifest import MODELS_FOLDER
 from engines.ort import OnnxRuntimeEngine
 from export.conversion.onnx_tools import check, drop_unused_domains, normalise, store_fp16
 from export.manifest import ship
-from export.pretrained.parity import Difference, compare, sample_images
+from export.pretrained.parity import ImageDifference, compare_with_source, sample_images
 from export.pretrained.recipes import RECIPES, Recipe
 from export.pretrained.sources import default_cache, read_members
 
@@ -58,12 +58,12 @@ def make(recipe: Recipe, output: Path, cache: Path) -> None:
     check(model)
     data = model.SerializeToString()
     with OnnxRuntimeEngine(data, label=f"{recipe.name}.onnx") as engine:
-        differences = compare(converted.source, engine.infer, recipe.feed, sample_images(recipe.size))
+        differences = compare_with_source(converted.source, engine.infer, recipe.feed, sample_images(recipe.size))
     print(
         f"{recipe.name}: {len(data) / 1e6:.1f} MB, {len(report.stored)} weights in float16, "
         f"{len(report.kept)} left in float32"
     )
-    print(table(differences))
+    print(differences_table(differences))
     worst = max(differences, key=lambda difference: difference.greatest)
     # Written so that NaN fails too.
     if not worst.greatest <= recipe.tolerance:
@@ -74,7 +74,7 @@ def make(recipe: Recipe, output: Path, cache: Path) -> None:
     print(f"wrote {ship(recipe.card, data, output)}\n")
 
 
-def table(differences: Sequence[Difference]) -> str:
+def differences_table(differences: Sequence[ImageDifference]) -> str:
     """The differences as lines of text."""
     width = max(len(difference.image) for difference in differences)
     lines = [f"  {'image':<{width}}  {'output':<10}  {'max |diff|':>10}  {'mean |diff|':>11}"]

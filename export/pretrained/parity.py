@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
-Network = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]
+RunNetwork = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 Feed = Callable[[Image], dict[str, NDArray[Any]]]
 
 # Bones of a standing figure, (row, column) to (row, column) in parts of the image's side.
@@ -29,7 +29,7 @@ _BONES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ImageDifference:
     """Greatest and mean absolute difference of one output for one image."""
 
     image: str
@@ -38,15 +38,17 @@ class Difference:
     mean: float
 
 
-def compare(source: Network, converted: Network, feed: Feed, images: dict[str, Image]) -> list[Difference]:
+def compare_with_source(
+    source: RunNetwork, converted: RunNetwork, feed: Feed, images: dict[str, Image]
+) -> list[ImageDifference]:
     """Run both networks on every image, uint8 (size, size, 3), and measure each output of the source."""
-    differences: list[Difference] = []
+    differences: list[ImageDifference] = []
     for name, image in images.items():
         feeds = feed(image)
         expected, found = source(feeds), converted(feeds)
         for output in expected:
             gap = np.abs(expected[output].astype(np.float64) - found[output])
-            differences.append(Difference(name, output, float(gap.max()), float(gap.mean())))
+            differences.append(ImageDifference(name, output, float(gap.max()), float(gap.mean())))
     return differences
 
 

@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from engines.manifest import Origin
 from export.conversion.onnx_tools import IR_VERSION, MAX_OPSET
 from export.manifest import ModelCard
-from export.pretrained.parity import Feed, Image, Network
+from export.pretrained.parity import Feed, Image, RunNetwork
 from export.pretrained.sources import HUMAN_MODELS, Member
 from export.pretrained.tfjs import to_graph_def
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class SourceAndModel:
     """A source network that runs on the ONNX model's arrays, under its names, and that ONNX model in float32."""
 
-    source: Network
+    source: RunNetwork
     model: onnx.ModelProto
 
 
@@ -47,7 +47,7 @@ class Recipe:
     size: int
     tolerance: float
     feed: Feed
-    convert: Callable[[tuple[bytes, ...]], Converted]
+    convert: Callable[[tuple[bytes, ...]], SourceAndModel]
 
     @property
     def card(self) -> ModelCard:
@@ -58,7 +58,7 @@ class Recipe:
         return ModelCard(self.name, self.kind, origin, self.licence, command, self.notes)
 
 
-def _convert_tfjs(contents: tuple[bytes, ...], size: int | None = None) -> Converted:
+def _convert_tfjs(contents: tuple[bytes, ...], size: int | None = None) -> SourceAndModel:
     """``size`` fixes the side of an image whose size the source leaves open: what follows from it becomes constant."""
     import tensorflow as tf
     import tf2onnx
@@ -83,7 +83,7 @@ def _convert_tfjs(contents: tuple[bytes, ...], size: int | None = None) -> Conve
 
     model, _ = tf2onnx.convert.from_graph_def(graph_def, input_names=inputs, output_names=outputs, opset=MAX_OPSET)
     model.ir_version = IR_VERSION
-    return Converted(run, model)
+    return SourceAndModel(run, model)
 
 
 def _feed_movenet(image: Image) -> dict[str, NDArray[Any]]:
@@ -121,7 +121,7 @@ def _tfjs(
     size: int,
     sha256: tuple[str, str],
     gives: str,
-    convert: Callable[[tuple[bytes, ...]], Converted],
+    convert: Callable[[tuple[bytes, ...]], SourceAndModel],
 ) -> Recipe:
     return Recipe(
         name=name,

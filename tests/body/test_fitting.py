@@ -9,7 +9,7 @@ import pytest
 
 from body.errors import BodyError
 from body.joints import JOINT_MIRROR, JOINT_NAMES, PARENTS
-from body.packed import pack, unpack
+from body.packed import packed_entries, unpack
 from common.arrays import DoubleArray, Int64Array
 
 pytest.importorskip("scipy")
@@ -150,7 +150,7 @@ def test_packing_keeps_the_arrays() -> None:
         "landmarks": {"nose": 3},
         "beta_limit": 2.0,
     }
-    after = unpack(pack(about={}, **before))
+    after = unpack(packed_entries(about={}, **before))
     assert after.keys() == before.keys()
     for name, tolerance in (("weights", 1e-3), ("shapedirs", 3e-3), ("posedirs", 1e-7), ("joint_regressor", 1e-6)):
         np.testing.assert_allclose(after[name], before[name], atol=tolerance, err_msg=name)

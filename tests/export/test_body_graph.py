@@ -14,8 +14,8 @@ from body.lbs_onnx import INPUTS, OUTPUTS, body_to_onnx
 from body.model import BodyArrays, load_body
 from engines.ort import OnnxRuntimeEngine
 from engines.precision.fp16 import to_fp16
-from engines.precision.graphs import plain
-from export.body_graph import TOLERANCE_MM, main, parity, sample_poses
+from engines.precision.graphs import fold_constants
+from export.body_graph import TOLERANCE_MM, body_parity, main, sample_poses
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def infer(model: bytes, feeds: dict[str, NDArray[np.float32]]) -> dict[str, NDAr
 
 
 def test_it_poses_like_the_body_on_the_cpu(model: bytes, arrays: BodyArrays) -> None:
-    assert max(parity(model, arrays, people=12).values()) < TOLERANCE_MM
+    assert max(body_parity(model, arrays, people=12).values()) < TOLERANCE_MM
 
 
 def test_every_vertex_of_another_body_may_have_correctives(arrays: BodyArrays) -> None:
@@ -44,7 +44,7 @@ def test_every_vertex_of_another_body_may_have_correctives(arrays: BodyArrays) -
     fields = {name: getattr(arrays, name) for name in BodyArrays.__slots__}
     other = BodyArrays(**fields | {"posedirs": posedirs, "beta_limit": float("inf")})
     model = body_to_onnx(other)
-    assert max(parity(model, other, people=4).values()) < TOLERANCE_MM
+    assert max(body_parity(model, other, people=4).values()) < TOLERANCE_MM
     feeds = {name: array for name, array in sample_poses(1).items() if name in INPUTS}
     feeds["betas"] = np.full((1, 10), 5, np.float32)
     body = NumpyBody(other)
@@ -64,7 +64,7 @@ def test_betas_beyond_the_limit_are_clamped(model: bytes, arrays: BodyArrays) ->
 def test_rounded_factors_would_be_off_by_millimetres(model: bytes) -> None:
     """Why its engine is built without TensorFloat-32, which keeps as many bits of a product's factors as float16."""
     feeds = {name: array for name, array in sample_poses(8).items() if name in INPUTS}
-    exact, rounded = infer(model, feeds), infer(to_fp16(plain(model)).twin.SerializeToString(), feeds)
+    exact, rounded = infer(model, feeds), infer(to_fp16(fold_constants(model)).twin.SerializeToString(), feeds)
     gap = np.linalg.norm(exact["vertices"] - rounded["vertices"], axis=-1).max() * 1e3
     assert 1 < gap < 5
 

@@ -19,7 +19,7 @@ from export.regressor import (  # noqa: E402
     OUTPUTS,
     TOLERANCE,
     inputs_of,
-    parity,
+    regressor_parity,
     regressor_to_onnx,
     round_to_fp16,
 )
@@ -51,7 +51,7 @@ def test_the_graph_follows_the_network_over_a_stream(clips: list[Clip], flow: bo
     model = regressor_to_onnx(network)
     store_fp16(model)
     check(model)
-    differences = parity(model, network, batch)
+    differences = regressor_parity(model, network, batch)
     assert differences.keys() == {"rotations", "betas", "pelvis", "steady_points", "up"}
     assert max(differences.values()) < TOLERANCE / 10
 
@@ -64,7 +64,7 @@ def test_a_changed_network_is_noticed(clips: list[Clip]) -> None:
     model = regressor_to_onnx(network)
     with torch.no_grad():
         network.head.bias[1] += 0.2
-    assert parity(model, network, batch)["rotations"] > TOLERANCE
+    assert regressor_parity(model, network, batch)["rotations"] > TOLERANCE
 
 
 def test_engines_read_what_the_program_feeds(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from common.errors import UserError
 from formats.axes import TO_OPENSIM
 from formats.motion import Motion
 from formats.save import open_motion, save_as
-from formats.tracks import Track, at_constant_rate, tracks_of
+from formats.tracks import MotionTrack, at_constant_rate, tracks_of
 from tests.formats.motions import example, two_people
 
 MM = 1e-4
@@ -40,7 +40,7 @@ def motion(body: BodyArrays) -> Motion:
     return two_people(body)
 
 
-def wanted(motion: Motion, body: BodyArrays, person: int = 0) -> tuple[Track, NDArray[np.float32]]:
+def wanted(motion: Motion, body: BodyArrays, person: int = 0) -> tuple[MotionTrack, NDArray[np.float32]]:
     """What a file of one person is to hold, and its joints (N, 24, 3), metres, y up."""
     (track,) = tracks_of(motion, person=person).people
     track, _ = at_constant_rate(track, motion.fps)

@@ -19,10 +19,10 @@ from common.errors import UserError
 from formats.amass import from_amass, to_amass
 from formats.bvh import from_bvh, to_bvh
 from formats.euler import euler_degrees
-from formats.json_lines import from_jsonl, plain, to_jsonl
+from formats.json_lines import from_jsonl, to_json_values, to_jsonl
 from formats.motion import Motion
 from formats.save import open_motion, save_as
-from formats.tracks import Track, at_constant_rate, tracks_of
+from formats.tracks import MotionTrack, at_constant_rate, tracks_of
 from tests.formats.motions import two_people
 
 BODY = load_body("body_1722")
@@ -30,10 +30,10 @@ ANGLES = st.floats(-4, 4, width=32)
 
 
 @st.composite
-def tracks(draw: st.DrawFn) -> Track:
+def tracks(draw: st.DrawFn) -> MotionTrack:
     """Any poses of one person in 1 to 6 frames at 30/s, of any shape that the body can take."""
     count = draw(st.integers(1, 6))
-    return Track(
+    return MotionTrack(
         person=0,
         time_s=np.arange(count) / 30,
         rotations=draw(arrays(np.float64, (count, 24, 3), elements=ANGLES)),
@@ -50,7 +50,7 @@ def check_turns(found: NDArray[np.floating], want: NDArray[np.floating], degrees
 
 @settings(max_examples=25)
 @given(track=tracks())
-def test_bvh(track: Track, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_bvh(track: MotionTrack, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("bvh") / "a.bvh"
     path.write_bytes(to_bvh(track, BODY, 30.0))
     back, rate = from_bvh(path, BODY)
@@ -63,7 +63,7 @@ def test_bvh(track: Track, tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @settings(max_examples=25)
 @given(track=tracks())
-def test_amass(track: Track, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_amass(track: MotionTrack, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("amass") / "a.amass.npz"
     path.write_bytes(to_amass(track, BODY, 30.0))
     back, rate = from_amass(path, BODY)
@@ -86,14 +86,14 @@ def test_euler_angles_are_the_rotations(turns: NDArray[np.float64], axes: str) -
 @settings(max_examples=50)
 @given(arrays(np.float32, (3, 4), elements=st.floats(width=32)))
 def test_numbers_come_back_through_json(values: NDArray[np.float32]) -> None:
-    text = json.dumps(plain(values), allow_nan=False)
+    text = json.dumps(to_json_values(values), allow_nan=False)
     back = np.array(json.loads(text), np.float32)
     np.testing.assert_array_equal(back, np.where(np.isfinite(values), values, np.nan))
 
 
 @settings(max_examples=25)
 @given(track=tracks(), start=st.floats(0, 1e4), gaps=st.lists(st.floats(0.001, 3), min_size=5, max_size=5))
-def test_any_times_give_a_constant_rate(track: Track, start: float, gaps: list[float]) -> None:
+def test_any_times_give_a_constant_rate(track: MotionTrack, start: float, gaps: list[float]) -> None:
     times = start + np.cumsum(gaps)[: len(track.time_s)]
     track = replace(track.rows(slice(0, len(times))), time_s=times)
     even, rate = at_constant_rate(track, 30.0)

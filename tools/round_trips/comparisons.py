@@ -20,7 +20,7 @@ from formats.axes import TO_OPENSIM, Z_UP
 from formats.joint_angles import COLUMNS
 from formats.motion import Motion
 from formats.save import open_motion, save_as
-from formats.tracks import Track, at_constant_rate, rate_of, tracks_of
+from formats.tracks import MotionTrack, at_constant_rate, rate_of, tracks_of
 from tools.round_trips.programs import NotInstalled, read_with_blender, read_with_opensim, validate_gltf
 
 _MOST: Final = 60
@@ -45,8 +45,8 @@ class Exported(NamedTuple):
     motion: Motion
     body: BodyArrays
     folder: Path
-    tracks: list[Track]
-    even: list[tuple[Track, float]]
+    tracks: list[MotionTrack]
+    even: list[tuple[MotionTrack, float]]
     """The tracks as files of a constant rate have them."""
 
     def save(self, ending: str) -> list[Path]:
@@ -119,7 +119,9 @@ def _local(rotations: DoubleArray) -> DoubleArray:
     return np.asarray(Rotation.from_rotvec(rotations.reshape(-1, 3)).as_matrix()).reshape(*rotations.shape, 3)
 
 
-def _compare_blender(found: dict[str, AnyArray], name: str, track: Track, body: BodyArrays) -> tuple[float, float]:
+def _compare_blender(
+    found: dict[str, AnyArray], name: str, track: MotionTrack, body: BodyArrays
+) -> tuple[float, float]:
     order = [found[f"{name}/bones"].tolist().index(joint) for joint in JOINT_NAMES]
     joints = found[f"{name}/joints"][:, order] @ _Z_UP_TO_Y_UP.T
     turns = _Z_UP_TO_Y_UP @ found[f"{name}/turns"][:, order] @ _Z_UP_TO_Y_UP.T

@@ -13,7 +13,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-FPS = 120
+BLENDER_FPS = 120
 """Frames a second of the scene: any; keys lie at fractions of frames."""
 
 
@@ -21,7 +21,7 @@ def main(path: str, times: str, out: str) -> None:
     """Import ``path``, go to each of ``times`` and write ``out``."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     scene = bpy.context.scene
-    scene.render.fps = FPS
+    scene.render.fps = BLENDER_FPS
     if path.endswith(".bvh"):
         # Blender's axes for a file with y up; frames of the file are frames of the scene, the first one is number 1.
         bpy.ops.import_anim.bvh(filepath=path, axis_forward="-Z", axis_up="Y", update_scene_fps=True, frame_start=1)

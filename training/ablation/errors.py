@@ -19,8 +19,8 @@ from realtime.stages.translation_fit import fit_translation
 from training.ablation.fitting import make_batch, region_coordinates
 from training.ablation.real_clips import RealClip
 from training.evaluation.metrics import mean_of_known, pa_distances, pelvis_aligned
-from training.evaluation.reference import Comparison, Reference, compare, together
-from training.evaluation.synthetic import JOINTS_14, WARM_UP, score
+from training.evaluation.reference import Comparison, Reference, compare_with_reference, join_comparisons
+from training.evaluation.synthetic import JOINTS_14, WARM_UP, score_batch
 from training.networks.geometry import look_at, rotation_from_6d
 from training.networks.inputs import Observation
 from training.networks.lifter import Lifted
@@ -186,7 +186,7 @@ def evaluate_synthetic(errors: NetworkErrors, network: Regressor, windows: Windo
         shoulders, true_shoulders = (part[:, :, _SHOULDERS].mean(2) for part in (mine, truth))
         lines, true_lines = (part[:, :, _SHOULDERS[0]] - part[:, :, _SHOULDERS[1]] for part in (mine, truth))
         means = [
-            *(score(lifted, body, sample)[:3]),
+            *(score_batch(lifted, body, sample)[:3]),
             pa_distances(arms, true_arms).mean() * 1000,
             pelvis_aligned(arms, true_arms, shoulders, true_shoulders).mean() * 1000,
             angle_between(lines, true_lines).mean(),
@@ -230,9 +230,9 @@ def evaluate_reference(
         if not clips:
             continue
         motion = _motion(network, clips, body)
-        comparisons.append(compare(reference, camera, motion))
+        comparisons.append(compare_with_reference(reference, camera, motion))
         angles.append(facing_errors(reference, camera, motion))
-    comparison = together(comparisons)
+    comparison = join_comparisons(comparisons)
     return replace(
         errors,
         real_pa_arms=mean_of_known(comparison.pa),

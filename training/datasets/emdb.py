@@ -14,7 +14,7 @@ import numpy as np
 from training.datasets.sequence import DatasetError, Entries, Gender, PersonSequence, rotate_axis_angle
 
 HOME: Final = "fill in the form at emdb.ait.ethz.ch and unpack P0 to P9"
-FPS: Final = 30.0
+EMDB_FPS: Final = 30.0
 
 EmdbSubset = Literal["emdb1", "emdb2", "all"]
 """EMDB 1 (poses in the camera frame), EMDB 2 (trajectories in the world frame), or everything."""
@@ -53,7 +53,7 @@ def read_emdb(path: Path, part: EmdbSubset = "all") -> PersonSequence | None:
         name=str(entries["name"]),
         person=0,
         split="test",
-        fps=FPS,
+        fps=EMDB_FPS,
         gender=gender,
         camera_matrix=camera.array("intrinsics", (3, 3)),
         global_orient=rotate_axis_angle(extrinsics, smpl.array("poses_root", (count, 3))),

@@ -32,7 +32,7 @@ from training.motion.archive import ARCHIVE_ERRORS
 HOME: Final = "ask for access at di.ens.fr/willow/research/surreal/data"
 IMAGE_SIZE: Final = (320, 240)
 """Width and height of the videos, px."""
-FPS: Final = 30.0
+SURREAL_FPS: Final = 30.0
 
 CAMERA_MATRIX: Final = np.array([[600.0, 0, 159.5], [0, 600, 119.5], [0, 0, 1]])
 """Intrinsics of a 60 mm lens on a sensor 32 mm wide and 320 pixels across.
@@ -78,7 +78,7 @@ def read_surreal(info: Path) -> PersonSequence:
         name=_stem(info),
         person=0,
         split=info.parents[2].name if len(info.parents) > 2 else "",
-        fps=FPS,
+        fps=SURREAL_FPS,
         gender="male" if np.ravel(_get(fields, info, "gender"))[0] else "female",
         camera_matrix=CAMERA_MATRIX,
         global_orient=matrix_to_axis_angle(_WORLD_TO_CAMERA @ root @ _MIRROR).astype(np.float32),

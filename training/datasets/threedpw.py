@@ -22,7 +22,7 @@ from training.datasets.sequence import (
 
 HOME: Final = "register at virtualhumans.mpi-inf.mpg.de/3DPW and unpack sequenceFiles.zip and imageFiles.zip there"
 SPLITS: Final = ("train", "validation", "test")
-FPS: Final = 30.0
+THREEDPW_FPS: Final = 30.0
 """Frame rate of ``poses``, which are aligned with the images (``poses_60Hz`` are at the sensors' own rate)."""
 
 OPENPOSE_KEYPOINTS: Final = (
@@ -73,7 +73,7 @@ def read_threedpw(path: Path) -> list[PersonSequence]:
                 name=name,
                 person=person,
                 split=path.parent.name,
-                fps=FPS,
+                fps=THREEDPW_FPS,
                 gender=_GENDERS[letter],
                 camera_matrix=entries.array("cam_intrinsics", (3, 3)),
                 global_orient=rotate_axis_angle(cameras, pose[:, 0]),

@@ -29,9 +29,9 @@ from training.datasets import emdb, threedpw
 from training.datasets.sequence import DatasetError, PersonSequence
 from training.datasets.smpl_folder import NAMES_14, SMPL_HOME, SmplFolder
 from training.evaluation.metrics import mean_of_known, per_frame_squared
-from training.evaluation.protocols import ProtocolScores, score_emdb, score_threedpw, together
+from training.evaluation.protocols import ProtocolScores, join_scores, score_emdb, score_threedpw
 
-FPS = 30.0
+PROTOCOL_FPS = 30.0
 """Of both data sets."""
 
 Dataset = Literal["threedpw", "emdb"]
@@ -66,13 +66,13 @@ def record(sequence: PersonSequence, path: Path, options: Options) -> None:
     unfinished.replace(path)
 
 
-def table(scores: Several[ProtocolScores], title: str) -> Table:
+def protocol_table(scores: Several[ProtocolScores], title: str) -> Table:
     """One line for each."""
     with_vertices = any(np.isfinite(each.pve).any() for each in scores)
     made = Table(
         *("sequence, person", "found of counted of all", "PA-MPJPE mm", "MPJPE mm"),
         *(("PVE mm",) if with_vertices else ()),
-        *(f"accel m/s² at {FPS:g} fps", "accel mm/frame²"),
+        *(f"accel m/s² at {PROTOCOL_FPS:g} fps", "accel mm/frame²"),
         title=title,
     )
     for each in scores:
@@ -84,7 +84,7 @@ def table(scores: Several[ProtocolScores], title: str) -> Table:
             f"{mean_of_known(each.errors.mpjpe):.1f}",
             *((f"{mean_of_known(each.pve):.1f}",) if with_vertices else ()),
             f"{acceleration:.2f}",
-            f"{per_frame_squared(acceleration, FPS):.2f}",
+            f"{per_frame_squared(acceleration, PROTOCOL_FPS):.2f}",
         )
     return made
 
@@ -137,7 +137,7 @@ def score_dataset(
     except (ValueError, UserError) as error:
         errors.print(f"error: {' '.join(str(error).split())}", markup=False)
         raise typer.Exit(2) from None
-    console.print(table([*scores, together(scores)], _title(dataset, folder is not None)))
+    console.print(protocol_table([*scores, join_scores(scores)], _title(dataset, folder is not None)))
     if folder is None:
         console.print(
             "Without --smpl there are no vertices of SMPL: no PVE can be had, and these joints are not those of published "

@@ -119,7 +119,7 @@ def joints_of(reference: MocapReference, motion: Motion) -> DoubleArray:
     return joints
 
 
-def score(reference: MocapReference, joints: DoubleArray) -> MocapScores:
+def score_joints(reference: MocapReference, joints: DoubleArray) -> MocapScores:
     """Score one source's ``joints`` (F, K, 3), metres, in any frame of reference.
 
     Raises:

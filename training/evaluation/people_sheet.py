@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from body.joints import PARENTS
 from body.lbs_torch import TorchBody
 from common.arrays import ImageArray
-from training.evaluation.synthetic import FPS, LENGTH, unseen_people
+from training.evaluation.synthetic import EVALUATION_FPS, LENGTH, unseen_people
 from training.motion.clip import Clip
 from training.networks.lifter import Lifted, Lifter
 from training.simulation.batches import Batch
@@ -42,7 +42,7 @@ def draw_validation(
 ) -> ImageArray:
     """The last frames of ``people`` windows of ``clips``, uint8 RGB (2 `TILE`, people x `TILE`, 3): the same people at
     every call. ``single_frames`` shows the network's per-frame part alone."""
-    batch = unseen_people(network, body, clips, seed).draw(people, LENGTH, FPS)
+    batch = unseen_people(network, body, clips, seed).draw(people, LENGTH, EVALUATION_FPS)
     was_training = network.training
     network.eval()
     lifted = network(batch.seen, network.start_state(people), alone=single_frames)

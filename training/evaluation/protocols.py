@@ -126,7 +126,7 @@ def score_emdb(sequence: PersonSequence, motion: Motion, smpl: SmplFolder) -> Pr
     return _scores(sequence, sequence.valid, rows >= 0, predicted, truth, HIPS_24, pve)
 
 
-def together(scores: Several[ProtocolScores]) -> ProtocolScores:
+def join_scores(scores: Several[ProtocolScores]) -> ProtocolScores:
     """All frames of several people as one."""
     errors = [each.errors for each in scores]
     return ProtocolScores(

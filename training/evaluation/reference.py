@@ -51,7 +51,7 @@ from training.evaluation.mocap_reference import (
     mocap_reference,
     pose_table,
 )
-from training.evaluation.mocap_reference import score as score_mocap
+from training.evaluation.mocap_reference import score_joints as score_mocap
 from training.evaluation.predictions import posed, rows_of_people
 from training.motion.archive import ARCHIVE_ERRORS
 
@@ -185,7 +185,7 @@ def uncertainty_of(off: DoubleArray) -> DoubleArray:
     return np.asarray(np.where(views >= 2, np.sqrt(square * 3 / np.maximum(2 * views - 3, 1)), np.nan))
 
 
-def compare(
+def compare_with_reference(
     reference: Reference, camera: int, motion: Motion, points: Points = "joints", body: Path | None = None
 ) -> Comparison:
     """Score a motion that was estimated from the video of one camera of the reference.
@@ -242,7 +242,7 @@ def _errors(
     return Comparison(names, fps, found, np.asarray(present.any(-1)), last.pa, rooted, last.acceleration)
 
 
-def together(comparisons: Sequence[Comparison]) -> Comparison:
+def join_comparisons(comparisons: Sequence[Comparison]) -> Comparison:
     """All frames of several comparisons of one set of points as one."""
     first = comparisons[0]
 
@@ -255,7 +255,7 @@ def together(comparisons: Sequence[Comparison]) -> Comparison:
     )
 
 
-def table(rows: dict[str, Comparison], points: Points) -> Table:
+def reference_table(rows: dict[str, Comparison], points: Points) -> Table:
     """One line for each comparison, the names of the points in the title."""
     first = next(iter(rows.values()))
     kind = "SMPL joints" if points == "joints" else "COCO keypoints of the body"
@@ -312,7 +312,7 @@ def score_against_reference(
         rows = {}
         for number, path in zip(cameras, motions, strict=True):
             motion = load_motion(path)
-            rows[f"{number} ({path.name})"] = compare(truth, number, motion, points, body)
+            rows[f"{number} ({path.name})"] = compare_with_reference(truth, number, motion, points, body)
             focal, used = truth.matrices[number, 0, 0], motion.camera_matrix[0, 0]
             if abs(used / focal - 1) > 0.05:
                 errors.print(
@@ -320,11 +320,11 @@ def score_against_reference(
                     f"camera {number}"
                 )
         if len(rows) > 1:
-            rows["all"] = together(list(rows.values()))
+            rows["all"] = join_comparisons(list(rows.values()))
     except (ValueError, UserError) as error:
         errors.print(f"error: {' '.join(str(error).split())}", markup=False)
         raise typer.Exit(2) from None
-    console.print(table(rows, points))
+    console.print(reference_table(rows, points))
 
 
 def _score_against_mocap(truth: MocapReference, motions: list[Path], console: Console) -> None:

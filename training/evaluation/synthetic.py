@@ -53,7 +53,7 @@ JOINTS_14 = [
     )
 ]
 HIPS = [JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip")]
-WARM_UP, LENGTH, FPS = 8, 40, 30.0
+WARM_UP, LENGTH, EVALUATION_FPS = 8, 40, 30.0
 LONG_WARM_UP = 120
 LEAST_JOINTS = 4
 """Fewer say too little about a pose once they may be turned, scaled and moved freely."""
@@ -116,7 +116,7 @@ def evaluate(
     network.eval()
     total, scored = torch.zeros(len(fields(SyntheticScores))), 0
     for start in range(0, windows, 64):
-        batch = maker.draw(min(64, windows - start), warm_up + LENGTH - WARM_UP, FPS)
+        batch = maker.draw(min(64, windows - start), warm_up + LENGTH - WARM_UP, EVALUATION_FPS)
         seen = batch.seen.without_flow() if blind else batch.seen
         lifted = network(seen, network.start_state(len(batch.betas)), alone=single_frames)
         if whole:
@@ -124,12 +124,12 @@ def evaluate(
             lifted, batch = lifted.people(rows), batch.people(rows)
         count = len(batch.betas)
         if count:
-            total, scored = total + score(lifted, body, batch, warm_up, visible) * count, scored + count
+            total, scored = total + score_batch(lifted, body, batch, warm_up, visible) * count, scored + count
     network.train(was_training)
     return SyntheticScores(*(total / scored).tolist())
 
 
-def score(lifted: Lifted, body: TorchBody, batch: Batch, warm_up: int = WARM_UP, visible: bool = False) -> Tensor:
+def score_batch(lifted: Lifted, body: TorchBody, batch: Batch, warm_up: int = WARM_UP, visible: bool = False) -> Tensor:
     """The numbers of `SyntheticScores`, in their order, of one batch's answers. The first ``warm_up`` frames do not count.
     ``visible`` counts joints in the frame alone, and for PA-MPJPE frames with `LEAST_JOINTS` of these."""
     joints, _ = body.skeleton(lifted.rotations, lifted.betas)
@@ -140,7 +140,7 @@ def score(lifted: Lifted, body: TorchBody, batch: Batch, warm_up: int = WARM_UP,
     exact = pa_distances(mine, theirs, counted.float())[enough].mean()
     aligned = pelvis_aligned(mine, theirs, joints[:, :, HIPS].mean(2), truth[:, :, HIPS].mean(2))[counted].mean()
     three = (counted[:, 2:] & counted[:, 1:-1] & counted[:, :-2]).transpose(0, 1)
-    jerk = acceleration_error(mine.transpose(0, 1), theirs.transpose(0, 1), FPS)[three].mean()
+    jerk = acceleration_error(mine.transpose(0, 1), theirs.transpose(0, 1), EVALUATION_FPS)[three].mean()
     turn = lifted.rotations[:, warm_up:, 0].transpose(-1, -2) @ batch.rotations[:, warm_up:, 0]
     trace = turn.diagonal(dim1=-2, dim2=-1).sum(-1)
     facing = torch.rad2deg(torch.acos(((trace - 1) / 2).clamp(-1, 1))).mean()

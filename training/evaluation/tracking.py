@@ -23,7 +23,7 @@ from common.errors import UserError
 from realtime.options import Options
 from realtime.outputs.video import VideoRecorder
 from realtime.session import Session
-from training.synth.crowd import FPS, CrowdLabels, render_crowd, sample_crowd
+from training.synth.crowd import CROWD_FPS, CrowdLabels, render_crowd, sample_crowd
 
 LEAST_PX = 80
 """Height in the image from which on a person must be found."""
@@ -35,7 +35,7 @@ _SEEN = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Tracks:
+class TrackRows:
     """The program's output: a row is one person in one frame."""
 
     frame: NDArray[np.int64]
@@ -64,7 +64,7 @@ class TrackingScore:
     ids: int
 
 
-def follow(video: Path, persons: int, live: bool = False, frames: int | None = None) -> Tracks:
+def follow(video: Path, persons: int, live: bool = False, frames: int | None = None) -> TrackRows:
     """Run the program on a video. Raises `UserError` as it does."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "motion.npz")
@@ -72,7 +72,7 @@ def follow(video: Path, persons: int, live: bool = False, frames: int | None = N
         Session(options).run()
         with np.load(path, allow_pickle=False) as motion:
             seen = motion["person"] >= 0
-            return Tracks(
+            return TrackRows(
                 motion["frame"][seen].astype(np.int64),
                 motion["person"][seen].astype(np.int64),
                 motion["keypoints_px"][seen],
@@ -100,7 +100,7 @@ def must_be_seen(labels: CrowdLabels) -> NDArray[np.bool_]:
     return np.asarray((height >= LEAST_PX) & (labels.visible.mean(-1) >= LEAST_VISIBLE))
 
 
-def accumulate(labels: CrowdLabels, tracks: Tracks) -> object:
+def accumulate(labels: CrowdLabels, tracks: TrackRows) -> object:
     """A `motmetrics.MOTAccumulator` of one scene. People who need not be seen count neither as misses nor as false positives.
 
     Raises `UserError` where py-motmetrics is not installed.
@@ -124,7 +124,7 @@ def accumulate(labels: CrowdLabels, tracks: Tracks) -> object:
     return result
 
 
-def score(people: int, scenes: Sequence[tuple[CrowdLabels, Tracks]]) -> TrackingScore:
+def score_scenes(people: int, scenes: Sequence[tuple[CrowdLabels, TrackRows]]) -> TrackingScore:
     """The figures of several scenes with as many ``people``."""
     import motmetrics
 
@@ -149,12 +149,12 @@ def score(people: int, scenes: Sequence[tuple[CrowdLabels, Tracks]]) -> Tracking
 
 def write_video(path: Path, frames: Sequence[ImageArray]) -> None:
     """Frames as an MP4 that the program can read."""
-    with VideoRecorder(path, FPS) as video:
+    with VideoRecorder(path, CROWD_FPS) as video:
         for number, image in enumerate(frames):
-            video.write(image, number / FPS)
+            video.write(image, number / CROWD_FPS)
 
 
-def describe(video: Path, tracks: Tracks) -> str:
+def describe(video: Path, tracks: TrackRows) -> str:
     """One row of Markdown about a real video."""
     frames = int(tracks.frame.max()) + 1 if len(tracks.frame) else 0
     count = np.bincount(tracks.frame, minlength=frames)
@@ -200,7 +200,7 @@ def score_tracking(
                 if not path.exists():
                     write_video(path, render_crowd(scene, number))
                 done.append((labels, follow(path, count, live)))
-            one = score(count, done)
+            one = score_scenes(count, done)
             print(
                 f"| {one.people} | {one.scenes} | {one.frames} | {one.recall:.3f} | {one.precision:.3f} | {one.idf1:.3f} | "
                 f"{one.switches} | {one.mostly_lost} | {one.ids} |",

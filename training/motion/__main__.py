@@ -111,8 +111,10 @@ def statistics(
     with exit_with_one_line():
         clips = open_clips(path, split)
         body = TorchBody(load_body())
-        raw, drawn = (stats.measure(clips, body, how, windows) for how in (NONE, Augmentation()))
-        console.print(stats.compare(raw, drawn, f"{split}: {len(clips)} clips, raw → drawn"), stats.shares(raw, drawn))
+        raw, drawn = (stats.measure_motion(clips, body, how, windows) for how in (NONE, Augmentation()))
+        console.print(
+            stats.angles_table(raw, drawn, f"{split}: {len(clips)} clips, raw → drawn"), stats.shares(raw, drawn)
+        )
         if histogram:
             console.print(stats.histograms(raw, drawn))
 

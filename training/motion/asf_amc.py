@@ -14,10 +14,10 @@ from typing import Final
 
 import numpy as np
 
+from common.arrays import DoubleArray
 from training.motion import rotations as rot
 from training.motion.clip import Clip, MotionError
 from training.motion.retarget import clip_from_source
-from training.motion.rotations import FloatArray
 from training.motion.source import SourceMotion, pose_skeleton
 
 CMU_FPS: Final = 120.0
@@ -45,8 +45,8 @@ class Bone:
 
     name: str
     parent: int
-    step: FloatArray
-    frame: FloatArray
+    step: DoubleArray
+    frame: DoubleArray
     channels: tuple[str, ...]
 
 
@@ -207,13 +207,13 @@ def _bone_blocks(lines: list[list[str]]) -> list[dict[str, list[str]]]:
     return blocks
 
 
-def _ordered(order: str, angles: list[float], degrees: bool) -> FloatArray:
+def _ordered(order: str, angles: list[float], degrees: bool) -> DoubleArray:
     """Return the rotation that applies the axes of ``order`` one after the other; ``angles`` stay in x, y, z order."""
     values = np.array([angles["xyz".index(axis)] for axis in order])
     return rot.from_euler(order[::-1], np.deg2rad(values[::-1]) if degrees else values[::-1])
 
 
-def _frames(text: str, skeleton: AcclaimSkeleton) -> dict[str, FloatArray]:
+def _frames(text: str, skeleton: AcclaimSkeleton) -> dict[str, DoubleArray]:
     counts = {bone.name: len(bone.channels) for bone in skeleton.bones if bone.channels}
     values: dict[str, list[list[float]]] = {name: [] for name in counts}
     frame = 0
@@ -236,7 +236,7 @@ def _frames(text: str, skeleton: AcclaimSkeleton) -> dict[str, FloatArray]:
     return arrays
 
 
-def _pose(skeleton: AcclaimSkeleton, frames: dict[str, FloatArray], fps: float) -> SourceMotion:
+def _pose(skeleton: AcclaimSkeleton, frames: dict[str, DoubleArray], fps: float) -> SourceMotion:
     count = len(frames["root"])
     bones = skeleton.bones
     # A joint stands at the beginning of its bone, which is the end of the parent's: the step is the parent's.

@@ -14,10 +14,10 @@ from typing import Final
 
 import numpy as np
 
+from common.arrays import DoubleArray
 from training.motion import rotations as rot
 from training.motion.clip import Clip, MotionError
 from training.motion.retarget import clip_from_source
-from training.motion.rotations import FloatArray
 from training.motion.source import SourceMotion, pose_skeleton
 
 UNITS: Final = {"m": 1.0, "cm": 0.01, "inch": 0.0254, "cmu": 0.0254 / 0.45}
@@ -127,7 +127,7 @@ def _parse_hierarchy(text: str) -> list[_Joint]:
     return joints
 
 
-def _parse_motion(text: str, channels: int) -> tuple[FloatArray, float]:
+def _parse_motion(text: str, channels: int) -> tuple[DoubleArray, float]:
     lines = text.strip().split("\n", 2)
     if len(lines) < 3 or ":" not in lines[0] or ":" not in lines[1]:
         raise ValueError("no frames")
@@ -140,7 +140,7 @@ def _parse_motion(text: str, channels: int) -> tuple[FloatArray, float]:
     return values.reshape(frames, channels), 1.0 / frame_time
 
 
-def _pose(joints: list[_Joint], values: FloatArray, metres_per_unit: float, fps: float) -> SourceMotion:
+def _pose(joints: list[_Joint], values: DoubleArray, metres_per_unit: float, fps: float) -> SourceMotion:
     offsets = np.array([joint.offset for joint in joints]) * metres_per_unit
     rotations = np.zeros((len(values), len(joints), 4))
     translations = np.tile(offsets, (len(values), 1, 1))

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from body.joints import JOINT_NAMES, PARENTS
+from common.arrays import DoubleArray
 from common.errors import UserError
 from training.motion import rotations as rot
 
@@ -33,7 +34,7 @@ ANKLE_HEIGHT: Final = 0.075
 
 _BLOCK: Final = 8192
 
-Rest = Literal["canonical", "body"]
+RestPose = Literal["canonical", "body"]
 
 
 class MotionError(UserError, ValueError):
@@ -71,7 +72,7 @@ class Clip:
     pelvis: npt.NDArray[np.float32]
     weight: float
     free: bool = False
-    rest: Rest = "canonical"
+    rest: RestPose = "canonical"
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -134,7 +135,7 @@ def adapt_rest_pose(rotations: npt.ArrayLike, rest_joints: npt.ArrayLike) -> npt
     return rot.to_axis_angle(rot.multiply(rot.multiply(before, rot.from_axis_angle(aa)), after)).astype(np.float32)
 
 
-def rest_turns(rest_joints: npt.ArrayLike) -> tuple[rot.FloatArray, rot.FloatArray]:
+def rest_turns(rest_joints: npt.ArrayLike) -> tuple[DoubleArray, DoubleArray]:
     """Quaternions (24, 4) ``before`` and ``after``: a local rotation L that refers to the canonical T-pose is
     ``before L after`` for a body with joints (24, 3) at rest.
 
@@ -158,14 +159,14 @@ def canonical_rotations(rotations: npt.ArrayLike, rest_joints: npt.ArrayLike) ->
     return rot.to_axis_angle(local).astype(np.float32)
 
 
-def _checked(rotations: npt.ArrayLike, rest_joints: npt.ArrayLike) -> tuple[npt.NDArray[Any], rot.FloatArray]:
+def _checked(rotations: npt.ArrayLike, rest_joints: npt.ArrayLike) -> tuple[npt.NDArray[Any], DoubleArray]:
     aa, rest = np.asarray(rotations), np.asarray(rest_joints, np.float64)
     if aa.shape[-2:] != (JOINTS, 3) or rest.shape != (JOINTS, 3):
         raise ValueError(f"rotations {aa.shape} and rest_joints {rest.shape} should be (..., {JOINTS}, 3) and (24, 3)")
     return aa, rest
 
 
-def _corrections(rest: rot.FloatArray) -> rot.FloatArray:
+def _corrections(rest: DoubleArray) -> DoubleArray:
     """Return for each joint (24, 4) the turn that takes the body's rest bone to the canonical one."""
     correction = np.zeros((JOINTS, 4))
     correction[:, 0] = 1.0
@@ -177,7 +178,7 @@ def _corrections(rest: rot.FloatArray) -> rot.FloatArray:
     return correction
 
 
-def _of_parents(correction: rot.FloatArray) -> rot.FloatArray:
+def _of_parents(correction: DoubleArray) -> DoubleArray:
     before = correction[list(PARENTS)]
     before[0] = (1.0, 0.0, 0.0, 0.0)
     return before

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from training.motion.clip import MotionError
 from training.motion.source import SourceMotion
 
-Turn = tuple[Literal["x", "y", "z"], float]
+AxisTurn = tuple[Literal["x", "y", "z"], float]
 """A correction in degrees. For a left joint as written; a right joint gets its mirror image (y and z change sign)."""
 
 
@@ -45,7 +45,7 @@ class Dialect:
     sides: tuple[str, str]
     needs: tuple[str, ...] = ()
     bones: Literal["offsets", "fixed"] = "offsets"
-    turns: Mapping[str, Turn] = field(default_factory=dict)
+    turns: Mapping[str, AxisTurn] = field(default_factory=dict)
     humerus_twist: float | None = None
     lead_in: float = 0.0
     source: str = ""

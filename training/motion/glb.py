@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation, Slerp
 
+from common.arrays import DoubleArray
 from training.motion.clip import Clip, MotionError
 from training.motion.retarget import clip_from_source, subject_of
-from training.motion.rotations import FloatArray
 from training.motion.source import SourceMotion
 
-FPS: Final = 30.0
+GLB_FPS: Final = 30.0
 _MOST_BYTES: Final = 1 << 30
 _MAGIC, _JSON, _BINARY = 0x46546C67, 0x4E4F534A, 0x004E4942
 
@@ -62,7 +62,7 @@ class Glb:
     description: dict[str, Any]
     binary: bytes
 
-    def values(self, number: int) -> FloatArray:
+    def values(self, number: int) -> DoubleArray:
         """The numbers (N, K) of an accessor; normalised integers as fractions."""
         accessor = self.description["accessors"][number]
         view = self.description["bufferViews"][accessor["bufferView"]]
@@ -76,7 +76,7 @@ class Glb:
         return values
 
 
-def read_glb(path: str | Path, *, subject: str = "", fps: float = FPS) -> list[Clip]:
+def read_glb(path: str | Path, *, subject: str = "", fps: float = GLB_FPS) -> list[Clip]:
     """Read all animations of a file, each as a clip named after the file and itself.
 
     Args:
@@ -172,12 +172,12 @@ def _above(node: int, parent: dict[int, int], joints: set[int]) -> int | None:
     return None
 
 
-def _animated(glb: Glb, animation: dict[str, Any], fps: float) -> dict[tuple[int, str], FloatArray]:
+def _animated(glb: Glb, animation: dict[str, Any], fps: float) -> dict[tuple[int, str], DoubleArray]:
     """Sampled keys (N, 3 or 4) by node and path ("rotation", "translation" or "scale")."""
     samplers = [(glb.values(each["input"])[:, 0], each) for each in animation["samplers"]]
     end = max(float(times[-1]) for times, _ in samplers)
     at = np.minimum(np.arange(max(2, round(end * fps) + 1)) / fps, end)
-    found: dict[tuple[int, str], FloatArray] = {}
+    found: dict[tuple[int, str], DoubleArray] = {}
     for channel in animation["channels"]:
         times, sampler = samplers[channel["sampler"]]
         keys = glb.values(sampler["output"])
@@ -200,13 +200,13 @@ def _animated(glb: Glb, animation: dict[str, Any], fps: float) -> dict[tuple[int
 
 
 def _worlds(
-    nodes: list[dict[str, Any]], parent: dict[int, int], animated: dict[tuple[int, str], FloatArray]
-) -> dict[int, FloatArray]:
+    nodes: list[dict[str, Any]], parent: dict[int, int], animated: dict[tuple[int, str], DoubleArray]
+) -> dict[int, DoubleArray]:
     """World matrices (N, 4, 4) of every node; N is 1 without animation."""
     count = len(next(iter(animated.values()))) if animated else 1
-    worlds: dict[int, FloatArray] = {}
+    worlds: dict[int, DoubleArray] = {}
 
-    def world(index: int) -> FloatArray:
+    def world(index: int) -> DoubleArray:
         if index not in worlds:
             node = nodes[index]
             local = np.tile(np.eye(4), (count, 1, 1))
@@ -227,7 +227,7 @@ def _worlds(
     return worlds
 
 
-def _bind_poses(glb: Glb, joint_of: dict[str, int], parent: dict[int, int]) -> dict[str, FloatArray]:
+def _bind_poses(glb: Glb, joint_of: dict[str, int], parent: dict[int, int]) -> dict[str, DoubleArray]:
     """World matrices (4, 4) of the joints in the rest pose."""
     skin = glb.description["skins"][0]
     inverse = glb.values(skin["inverseBindMatrices"]).reshape(-1, 4, 4).transpose(0, 2, 1)

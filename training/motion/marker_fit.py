@@ -49,7 +49,7 @@ from training.motion.marker_model import (
 from training.motion.markers import MARKERS, MarkerTake, resample_markers
 from training.motion.retarget import PELVIS_ABOVE_HIPS
 
-FPS: Final = 30.0
+FITTED_FPS: Final = 30.0
 SAMPLE: Final = 200
 """Frames by which a subject's skeleton is found."""
 LEAST_MARKERS: Final = 20
@@ -64,21 +64,21 @@ _TRUNK: Final = [MARKERS.index(name) for name in ("LASI", "RASI", "LPSI", "RPSI"
 
 
 @dataclass(frozen=True)
-class Skeleton:
+class MarkerSkeleton:
     """A subject's bones (24, 3) and markers (M, 3) on them, metres."""
 
     offsets: Tensor
     places: Tensor
 
 
-def marker_places(step: Tensor, poses: Poses, skeleton: Skeleton) -> Tensor:
+def marker_places(step: Tensor, poses: Poses, skeleton: MarkerSkeleton) -> Tensor:
     """Where the markers are (..., M, 3), metres."""
     turned, places = frames_of(step, poses, skeleton.offsets)
     return places[..., CARRIERS, :] + (turned[..., CARRIERS, :, :] @ skeleton.places[..., None])[..., 0]
 
 
 def solve(
-    poses: Poses, points: Tensor, seen: Tensor, skeleton: Skeleton, rest: Sequence[str] | str = "free", rounds: int = 12,
+    poses: Poses, points: Tensor, seen: Tensor, skeleton: MarkerSkeleton, rest: Sequence[str] | str = "free", rounds: int = 12,
     far: float = _FAR,
 ) -> tuple[Poses, Tensor, Tensor]:  # fmt: skip
     """Fit poses to markers.
@@ -106,7 +106,7 @@ def solve(
 
 @torch.no_grad()
 def _solve(
-    poses: Poses, points: Tensor, seen: Tensor, skeleton: Skeleton, kinds: Sequence[str], rounds: int, far: float
+    poses: Poses, points: Tensor, seen: Tensor, skeleton: MarkerSkeleton, kinds: Sequence[str], rounds: int, far: float
 ) -> tuple[Poses, Tensor, Tensor]:
     sigmas = torch.stack([prior_sigmas(kind)[0] for kind in kinds])
     tilt = torch.tensor([prior_sigmas(kind)[1] for kind in kinds])
@@ -175,7 +175,7 @@ def _solve(
     return poses, distance.sqrt(), cost
 
 
-def _derivatives(poses: Poses, skeleton: Skeleton) -> tuple[Tensor, Tensor]:
+def _derivatives(poses: Poses, skeleton: MarkerSkeleton) -> tuple[Tensor, Tensor]:
     """Of markers (N, M, 3, PARAMETERS) and of the pelvis' upright axis (N, 3, PARAMETERS), by differences."""
     steps = torch.cat([torch.zeros(1, PARAMETERS), _DIFFERENCE * torch.eye(PARAMETERS)])[:, None]
     turned, places = frames_of(steps, poses, skeleton.offsets)
@@ -185,7 +185,7 @@ def _derivatives(poses: Poses, skeleton: Skeleton) -> tuple[Tensor, Tensor]:
     return of_markers.movedim(0, -1), of_up.movedim(0, -1)
 
 
-def start_poses(points: Tensor, seen: Tensor, skeleton: Skeleton) -> Poses:
+def start_poses(points: Tensor, seen: Tensor, skeleton: MarkerSkeleton) -> Poses:
     """T-poses laid over the markers of pelvis and chest."""
     poses = Poses.rest(len(points))
     template = marker_places(torch.zeros(1, PARAMETERS), Poses.rest(1), skeleton)[0, _TRUNK]
@@ -195,23 +195,23 @@ def start_poses(points: Tensor, seen: Tensor, skeleton: Skeleton) -> Poses:
     return poses
 
 
-def calibrate(points: Tensor, seen: Tensor, rest: Sequence[str], size: float, rounds: int = 12) -> Skeleton:
+def calibrate(points: Tensor, seen: Tensor, rest: Sequence[str], size: float, rounds: int = 12) -> MarkerSkeleton:
     """Find a subject's skeleton from sample frames (N, M, 3); ``size`` over the mean person's is where lengths start."""
     wanted = torch.full((len(KINDS),), size)
     lengths, places = wanted.clone(), PLACES * size
-    poses = start_poses(points, seen, Skeleton(bone_offsets(lengths), places))
+    poses = start_poses(points, seen, MarkerSkeleton(bone_offsets(lengths), places))
     for number in range(rounds):
-        skeleton = Skeleton(bone_offsets(lengths), places)
+        skeleton = MarkerSkeleton(bone_offsets(lengths), places)
         poses, distance, _ = solve(
             poses, points, seen, skeleton, rest, 15 if number == 0 else 3, 0.08 if number < 4 else _FAR
         )
         lengths, places = _fit_skeleton(poses, points, seen, distance, skeleton, wanted, size)
-    return Skeleton(bone_offsets(lengths), places)
+    return MarkerSkeleton(bone_offsets(lengths), places)
 
 
 @torch.no_grad()
 def _fit_skeleton(
-    poses: Poses, points: Tensor, seen: Tensor, distance: Tensor, skeleton: Skeleton, wanted: Tensor, size: float
+    poses: Poses, points: Tensor, seen: Tensor, distance: Tensor, skeleton: MarkerSkeleton, wanted: Tensor, size: float
 ) -> tuple[Tensor, Tensor]:
     """Lengths of bones (9,) and places of markers (M, 3) that fit best while the rotations stay."""
     turned, _ = frames_of(torch.zeros(len(points), PARAMETERS), poses, skeleton.offsets)
@@ -253,7 +253,7 @@ def _fit_skeleton(
 _WRISTS: Final = {frame: JOINT_NAMES.index(f"{side}_wrist") for side, frame in FOREARMS.items()}
 
 
-def fit_take(points: Tensor, seen: Tensor, skeleton: Skeleton) -> tuple[Poses, Tensor]:
+def fit_take(points: Tensor, seen: Tensor, skeleton: MarkerSkeleton) -> tuple[Poses, Tensor]:
     """Poses of a take (N, M, 3) and distances (N, M) of its markers, metres."""
     count = len(points)
     keys = torch.unique(torch.cat([torch.arange(0, count, 5), torch.tensor([count - 1])]))
@@ -268,7 +268,7 @@ def fit_take(points: Tensor, seen: Tensor, skeleton: Skeleton) -> tuple[Poses, T
 
 
 def _retry(
-    poses: Poses, distance: Tensor, cost: Tensor, points: Tensor, seen: Tensor, skeleton: Skeleton
+    poses: Poses, distance: Tensor, cost: Tensor, points: Tensor, seen: Tensor, skeleton: MarkerSkeleton
 ) -> tuple[Poses, Tensor, Tensor]:
     """Solve frames that fit much worse than a neighbour again from there."""
     for shift in (1, -1, 1, -1):
@@ -301,7 +301,7 @@ def _between(poses: Poses, keys: npt.NDArray[np.int64], count: int) -> Poses:
 
 
 def clips_from_markers(
-    takes: Iterable[MarkerTake], fps: float = FPS, least_seconds: float = 0.5, seed: int = 0
+    takes: Iterable[MarkerTake], fps: float = FITTED_FPS, least_seconds: float = 0.5, seed: int = 0
 ) -> list[Clip]:
     """Fit all takes of one subject, and cut out frames whose markers are missing or do not fit.
 
@@ -362,7 +362,7 @@ def _size(points: Tensor) -> float:
         ("C7", "RPSI"),
     ):
         pair = [MARKERS.index(first), MARKERS.index(second)]
-        places = marker_places(torch.zeros(1, PARAMETERS), Poses.rest(1), Skeleton(STEPS, PLACES))[0, pair]
+        places = marker_places(torch.zeros(1, PARAMETERS), Poses.rest(1), MarkerSkeleton(STEPS, PLACES))[0, pair]
         ratios.append(
             torch.nanmedian((points[:, pair[0]] - points[:, pair[1]]).norm(dim=-1)) / (places[0] - places[1]).norm()
         )
@@ -371,7 +371,13 @@ def _size(points: Tensor) -> float:
 
 
 def _clips_of(
-    take: MarkerTake, poses: Poses, distance: Tensor, seen: Tensor, skeleton: Skeleton, fps: float, least_seconds: float
+    take: MarkerTake,
+    poses: Poses,
+    distance: Tensor,
+    seen: Tensor,
+    skeleton: MarkerSkeleton,
+    fps: float,
+    least_seconds: float,
 ) -> list[Clip]:
     turned, places = frames_of(torch.zeros(len(poses.place), PARAMETERS), poses, skeleton.offsets)
     scale = LEG_LENGTH / float(skeleton.offsets[4].norm() + skeleton.offsets[7].norm())

@@ -45,7 +45,7 @@ VICON_FPS: Final = 100.0
 _LONGEST_GAP_S: Final = 0.25
 _T_POSE: Final = re.compile(r"calib|t-?pose|static", re.IGNORECASE)
 
-Rest = Literal["free", "tpose", "stand"]
+KnownPose = Literal["free", "tpose", "stand"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class MarkerTake:
     subject: str
     points: npt.NDArray[np.float32]
     fps: float
-    rest: Rest = "free"
+    rest: KnownPose = "free"
 
 
 def read_c3d(path: str | Path, *, subject: str = "") -> MarkerTake:
@@ -95,7 +95,7 @@ def read_c3d(path: str | Path, *, subject: str = "") -> MarkerTake:
     _check(path, points, fps)
     # z up, facing +y: to y up, facing +z
     upright = np.stack([-points[..., 0], points[..., 2], points[..., 1]], -1)
-    rest: Rest = "tpose" if _T_POSE.search(path.stem) else "free"
+    rest: KnownPose = "tpose" if _T_POSE.search(path.stem) else "free"
     return MarkerTake(path.stem, who.lower(), close_gaps(upright, fps), fps, rest)
 
 
@@ -122,7 +122,7 @@ def read_vicon_text(path: str | Path, *, subject: str = "") -> MarkerTake:
     _check(path, points, VICON_FPS)
     stem = path.name.split(".")[0]
     found = re.match(r"(m\d+)_(s\d+)", stem)
-    quiet: Rest = "stand" if found and found.group(1) in ("m07", "m08", "m09", "m10") else "free"
+    quiet: KnownPose = "stand" if found and found.group(1) in ("m07", "m08", "m09", "m10") else "free"
     # z up, facing +x, left at +y: to y up, facing +z
     upright = np.stack([points[..., 1], points[..., 2], points[..., 0]], -1)
     who = subject or (found.group(2) if found else path.resolve().parent.name)

@@ -35,7 +35,7 @@ from training.motion.library import load_packed
 from training.motion.markers import MarkerTake, read_c3d, read_vicon_text
 from training.motion.resample import resample
 
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 SUFFIXES: Final = (".bvh", ".amc", ".npz", ".glb", ".c3d")
 
@@ -187,7 +187,7 @@ def _fit(takes: list[MarkerTake], fps: float, least_seconds: float, _: Path) -> 
     return clips_from_markers(takes, fps, least_seconds)
 
 
-def _try(file: Path, read: Callable[[Path], Sequence[Item]]) -> Sequence[Item | MotionError]:
+def _try(file: Path, read: Callable[[Path], Sequence[_Item]]) -> Sequence[_Item | MotionError]:
     """What ``read`` makes of a file, or the error that says why it makes nothing."""
     try:
         return read(file)

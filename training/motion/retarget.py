@@ -10,11 +10,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from body.joints import JOINT_NAMES, PARENTS
+from common.arrays import DoubleArray
 from training.motion import rotations as rot
 from training.motion.clip import ANKLE_HEIGHT, JOINTS, LEG_LENGTH, Clip, MotionError
 from training.motion.collars import collar_turns
 from training.motion.dialects import Dialect, recognise
-from training.motion.rotations import FloatArray
 from training.motion.source import SourceMotion
 
 PELVIS_ABOVE_HIPS: Final = 0.085
@@ -64,7 +64,7 @@ def subject_of(path: Path) -> str:
     return name.lstrip("0") or name
 
 
-def retarget(source: SourceMotion) -> tuple[FloatArray, FloatArray]:
+def retarget(source: SourceMotion) -> tuple[DoubleArray, DoubleArray]:
     """Express the motion by the 24 joints.
 
     Thighs, shins, upper arms and forearms keep their directions exactly. Elbows become hinges about the vertical of the
@@ -100,7 +100,7 @@ def retarget(source: SourceMotion) -> tuple[FloatArray, FloatArray]:
     return local, pelvis
 
 
-def twist_arms(world: FloatArray, twist: float | None) -> None:
+def twist_arms(world: DoubleArray, twist: float | None) -> None:
     """Turn the upper arms about themselves until the elbow's hinge is the vertical of the T-pose. In place.
 
     Args:
@@ -119,7 +119,7 @@ def twist_arms(world: FloatArray, twist: float | None) -> None:
         world[:, shoulder] = rot.multiply(world[:, shoulder], rot.about("x", np.asarray(angle)))
 
 
-def share_pronation(world: FloatArray) -> None:
+def share_pronation(world: DoubleArray) -> None:
     """Share the forearm's twist between elbow and wrist (``ELBOW_SHARE``). In place; world (N, 24, 4).
 
     A wrist that carries all of it wrings the skin like a wet cloth. Bones and the hand's world rotation stay.
@@ -135,7 +135,7 @@ def share_pronation(world: FloatArray) -> None:
         world[:, elbow] = rot.multiply(world[:, elbow], rot.about("x", ELBOW_SHARE * total - at_elbow))
 
 
-def move_collars(world: FloatArray) -> None:
+def move_collars(world: DoubleArray) -> None:
     """Let the collars follow the arms as people's do (`training.motion.collars`). In place; world (N, 24, 4).
 
     The upper arm's world rotation stays, so that no bone of the arm changes its direction.
@@ -161,7 +161,7 @@ def _check_zero_pose(source: SourceMotion, joints: dict[str, int]) -> None:
             )
 
 
-def _place_spine(world: FloatArray, source: SourceMotion, joints: dict[str, int]) -> None:
+def _place_spine(world: DoubleArray, source: SourceMotion, joints: dict[str, int]) -> None:
     chain = [joints["pelvis"]]
     while f"spine_{len(chain) - 1}" in joints:
         chain.append(joints[f"spine_{len(chain) - 1}"])
@@ -174,7 +174,7 @@ def _place_spine(world: FloatArray, source: SourceMotion, joints: dict[str, int]
 
 
 def _place_limbs(
-    world: FloatArray, source: SourceMotion, dialect: Dialect, joints: dict[str, int], side: str, sign: float
+    world: DoubleArray, source: SourceMotion, dialect: Dialect, joints: dict[str, int], side: str, sign: float
 ) -> None:
     none = np.array([1.0, 0.0, 0.0, 0.0])
     bends = dict.fromkeys(("hip", "knee", "ankle", "foot", "shoulder", "elbow", "wrist"), none)
@@ -198,33 +198,33 @@ def _place_limbs(
     world[:, JOINT_NAMES.index(f"{side}_collar")] = chest if collar is None else source.rotations[:, collar]
 
 
-def _bend(canonical: FloatArray, bone: FloatArray, name: str) -> FloatArray:
+def _bend(canonical: DoubleArray, bone: DoubleArray, name: str) -> DoubleArray:
     try:
         return rot.between(canonical, bone)
     except ValueError as error:
         raise MotionError(f"the zero pose's {name} bone is unusable: {error}") from error
 
 
-def _put(world: FloatArray, name: str, rotations: FloatArray, turn: tuple[str, float] | None, sign: float) -> None:
+def _put(world: DoubleArray, name: str, rotations: DoubleArray, turn: tuple[str, float] | None, sign: float) -> None:
     if turn is not None:
         axis, degrees = turn
         rotations = rot.multiply(rotations, rot.about(axis, np.deg2rad(degrees if axis == "x" else sign * degrees)))
     world[:, JOINT_NAMES.index(name)] = rotations
 
 
-def _twist_about_x(quaternions: FloatArray) -> FloatArray:
+def _twist_about_x(quaternions: DoubleArray) -> DoubleArray:
     angle = 2.0 * np.arctan2(quaternions[..., 1], quaternions[..., 0])
-    wrapped: FloatArray = (angle + np.pi) % (2.0 * np.pi) - np.pi
+    wrapped: DoubleArray = (angle + np.pi) % (2.0 * np.pi) - np.pi
     return wrapped
 
 
-def _is_fixed(world: FloatArray, name: str) -> bool:
+def _is_fixed(world: DoubleArray, name: str) -> bool:
     """Tell whether a joint never moves against the chest by more than about a degree."""
     local = rot.multiply(rot.inverse(world[:, JOINT_NAMES.index("spine3")]), world[:, JOINT_NAMES.index(name)])
     return bool(np.abs(local @ local[0]).min() > np.cos(np.deg2rad(0.5)))
 
 
-def _is_t_pose(world: FloatArray) -> bool:
+def _is_t_pose(world: DoubleArray) -> bool:
     """Tell whether one frame (24, 4) has both arms sideways and straight, and both legs down; within 20 degrees."""
     bones = [(f"{side}_{part}", sign * _LEFT) for side, sign in _SIDES for part in ("shoulder", "elbow")]
     bones += [(f"{side}_{part}", -_UP) for side, _ in _SIDES for part in ("hip", "knee")]
@@ -236,7 +236,7 @@ def _is_t_pose(world: FloatArray) -> bool:
     return bool(min(cosines) > np.cos(np.deg2rad(20.0)))
 
 
-def _pelvis_track(world: FloatArray, source: SourceMotion, joints: dict[str, int]) -> FloatArray:
+def _pelvis_track(world: DoubleArray, source: SourceMotion, joints: dict[str, int]) -> DoubleArray:
     bones = [f"{side}_{part}" for side, _ in _SIDES for part in ("knee", "ankle")]
     leg = 0.5 * float(sum(np.linalg.norm(source.offsets[joints[name]]) for name in bones))
     if leg <= 0.0:

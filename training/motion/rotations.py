@@ -8,17 +8,16 @@ and works in float64, because errors add up along a chain of joints.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-FloatArray: TypeAlias = npt.NDArray[np.float64]
+from common.arrays import DoubleArray
 
 _SMALL = 1e-12
 
 
-def multiply(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
+def multiply(first: npt.ArrayLike, second: npt.ArrayLike) -> DoubleArray:
     """Return the product ``first * second`` (``second`` acts first on a vector); both (..., 4)."""
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     aw, ax, ay, az = a[..., 0], a[..., 1], a[..., 2], a[..., 3]
@@ -31,22 +30,22 @@ def multiply(first: npt.ArrayLike, second: npt.ArrayLike) -> FloatArray:
     return product
 
 
-def inverse(quaternions: npt.ArrayLike) -> FloatArray:
+def inverse(quaternions: npt.ArrayLike) -> DoubleArray:
     """Return the inverse of unit quaternions (..., 4)."""
-    conjugate: FloatArray = np.asarray(quaternions, np.float64) * np.array([1.0, -1.0, -1.0, -1.0])
+    conjugate: DoubleArray = np.asarray(quaternions, np.float64) * np.array([1.0, -1.0, -1.0, -1.0])
     return conjugate
 
 
-def rotate(quaternions: npt.ArrayLike, vectors: npt.ArrayLike) -> FloatArray:
+def rotate(quaternions: npt.ArrayLike, vectors: npt.ArrayLike) -> DoubleArray:
     """Turn vectors (..., 3) by quaternions (..., 4); the leading axes broadcast."""
     q, v = np.asarray(quaternions, np.float64), np.asarray(vectors, np.float64)
     axis = q[..., 1:]
     twice = 2.0 * _cross(axis, v)
-    turned: FloatArray = v + q[..., :1] * twice + _cross(axis, twice)
+    turned: DoubleArray = v + q[..., :1] * twice + _cross(axis, twice)
     return turned
 
 
-def _cross(first: FloatArray, second: FloatArray) -> FloatArray:
+def _cross(first: DoubleArray, second: DoubleArray) -> DoubleArray:
     """``np.cross`` of (..., 3) arrays, whose handling of axes costs more than the products of a short clip."""
     product = np.empty(np.broadcast_shapes(first.shape, second.shape))
     for axis, (one, two) in enumerate(((1, 2), (2, 0), (0, 1))):
@@ -54,14 +53,14 @@ def _cross(first: FloatArray, second: FloatArray) -> FloatArray:
     return product
 
 
-def normalise(quaternions: npt.ArrayLike) -> FloatArray:
+def unit_quaternion(quaternions: npt.ArrayLike) -> DoubleArray:
     """Scale quaternions (..., 4) to unit length."""
     q = np.asarray(quaternions, np.float64)
-    unit: FloatArray = q / np.maximum(np.linalg.norm(q, axis=-1, keepdims=True), _SMALL)
+    unit: DoubleArray = q / np.maximum(np.linalg.norm(q, axis=-1, keepdims=True), _SMALL)
     return unit
 
 
-def from_axis_angle(vectors: npt.ArrayLike) -> FloatArray:
+def from_axis_angle(vectors: npt.ArrayLike) -> DoubleArray:
     """Turn axis-angle vectors (..., 3), radians, into quaternions (..., 4)."""
     v = np.asarray(vectors, np.float64)
     half = 0.5 * np.linalg.norm(v, axis=-1, keepdims=True)
@@ -69,7 +68,7 @@ def from_axis_angle(vectors: npt.ArrayLike) -> FloatArray:
     return np.concatenate([np.cos(half), 0.5 * np.sinc(half / np.pi) * v], axis=-1)
 
 
-def to_axis_angle(quaternions: npt.ArrayLike) -> FloatArray:
+def to_axis_angle(quaternions: npt.ArrayLike) -> DoubleArray:
     """Turn quaternions (..., 4) into axis-angle vectors (..., 3) of at most pi radians."""
     q = np.asarray(quaternions, np.float64)
     # q and -q are one rotation; the one with w >= 0 turns the short way round.
@@ -77,11 +76,11 @@ def to_axis_angle(quaternions: npt.ArrayLike) -> FloatArray:
     sine = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
     angle = 2.0 * np.arctan2(sine, q[..., :1])
     scale = np.where(sine > 1e-9, angle / np.maximum(sine, _SMALL), 2.0)
-    vectors: FloatArray = scale * q[..., 1:]
+    vectors: DoubleArray = scale * q[..., 1:]
     return vectors
 
 
-def about(axis: Sequence[float] | str, angle: npt.ArrayLike) -> FloatArray:
+def about(axis: Sequence[float] | str, angle: npt.ArrayLike) -> DoubleArray:
     """Return the rotation by ``angle`` (...) radians about a unit ``axis``: three numbers, or "x", "y", "z"."""
     named = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
     vector = np.asarray(named[axis.lower()] if isinstance(axis, str) else axis, np.float64)
@@ -89,7 +88,7 @@ def about(axis: Sequence[float] | str, angle: npt.ArrayLike) -> FloatArray:
     return np.concatenate([np.cos(half), np.sin(half) * vector], axis=-1)
 
 
-def from_euler(order: str, angles: npt.ArrayLike) -> FloatArray:
+def from_euler(order: str, angles: npt.ArrayLike) -> DoubleArray:
     """Compose intrinsic Euler angles: ``from_euler("ZYX", a)`` is ``Rz(a[..., 0]) Ry(a[..., 1]) Rx(a[..., 2])``.
 
     Args:
@@ -104,7 +103,7 @@ def from_euler(order: str, angles: npt.ArrayLike) -> FloatArray:
     return result
 
 
-def between(start: npt.ArrayLike, end: npt.ArrayLike) -> FloatArray:
+def between(start: npt.ArrayLike, end: npt.ArrayLike) -> DoubleArray:
     """Return the shortest rotation that takes one direction (3,) to another (3,).
 
     Raises:
@@ -118,10 +117,10 @@ def between(start: npt.ArrayLike, end: npt.ArrayLike) -> FloatArray:
     cosine = float(a @ b)
     if cosine < -1.0 + 1e-9:
         raise ValueError("the two directions are opposite: every half turn across them is as short as the others")
-    return normalise(np.concatenate([[1.0 + cosine], np.cross(a, b)]))
+    return unit_quaternion(np.concatenate([[1.0 + cosine], np.cross(a, b)]))
 
 
-def slerp(first: npt.ArrayLike, second: npt.ArrayLike, fraction: npt.ArrayLike) -> FloatArray:
+def slerp(first: npt.ArrayLike, second: npt.ArrayLike, fraction: npt.ArrayLike) -> DoubleArray:
     """Go the short way from ``first`` (..., 4) to ``second`` (..., 4) by ``fraction`` (...) in 0..1."""
     a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
     t = np.asarray(fraction, np.float64)[..., None]
@@ -134,10 +133,10 @@ def slerp(first: npt.ArrayLike, second: npt.ArrayLike, fraction: npt.ArrayLike) 
     safe = np.where(near, 1.0, sine)
     weight_a = np.where(near, 1.0 - t, np.sin((1.0 - t) * angle) / safe)
     weight_b = np.where(near, t, np.sin(t * angle) / safe)
-    return normalise(weight_a * a + weight_b * b)
+    return unit_quaternion(weight_a * a + weight_b * b)
 
 
-def globals_from_locals(local: npt.ArrayLike, parents: Sequence[int]) -> FloatArray:
+def globals_from_locals(local: npt.ArrayLike, parents: Sequence[int]) -> DoubleArray:
     """Chain rotations relative to the parent (..., J, 4) into rotations in the world (..., J, 4).
 
     ``parents`` lists a parent before its children, -1 for a root.
@@ -149,7 +148,7 @@ def globals_from_locals(local: npt.ArrayLike, parents: Sequence[int]) -> FloatAr
     return world
 
 
-def locals_from_globals(world: npt.ArrayLike, parents: Sequence[int]) -> FloatArray:
+def locals_from_globals(world: npt.ArrayLike, parents: Sequence[int]) -> DoubleArray:
     """Undo ``globals_from_locals``: (..., J, 4) in the world to (..., J, 4) relative to the parent."""
     q = np.asarray(world, np.float64)
     local = np.empty_like(q)

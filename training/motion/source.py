@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.arrays import DoubleArray
 from training.motion import rotations as rot
-from training.motion.rotations import FloatArray
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class SourceMotion:
 
     names: tuple[str, ...]
     parents: tuple[int, ...]
-    offsets: FloatArray
-    rotations: FloatArray
-    positions: FloatArray
+    offsets: DoubleArray
+    rotations: DoubleArray
+    positions: DoubleArray
     fps: float
 
     @property
@@ -49,9 +49,9 @@ def simplify(name: str) -> str:
 def pose_skeleton(
     names: Sequence[str],
     parents: Sequence[int],
-    offsets: FloatArray,
-    local_rotations: FloatArray,
-    local_translations: FloatArray,
+    offsets: DoubleArray,
+    local_rotations: DoubleArray,
+    local_translations: DoubleArray,
     fps: float,
 ) -> SourceMotion:
     """Chain rotations and translations relative to the parent into the world.

@@ -24,7 +24,7 @@ from training.motion.clip import Clip
 from training.motion.posture import ANGLES, joint_angles
 
 SECONDS: Final = 3.0
-FPS: Final = 15.0
+WINDOW_FPS: Final = 15.0
 """Of the windows that are looked at."""
 
 STRAIGHT_DEG: Final = 8.0
@@ -54,7 +54,7 @@ class MotionStatistics:
 
 
 @torch.no_grad()
-def measure(
+def measure_motion(
     clips: Sequence[Clip], body: TorchBody, augmentation: Augmentation, windows: int = 1024, seed: int = 0
 ) -> MotionStatistics:
     """Draw ``windows`` windows of `SECONDS` and measure them on the mean body.
@@ -67,7 +67,7 @@ def measure(
     straight, happened = [], []
     for start in range(0, windows, 128):
         count = min(128, windows - start)
-        window = bank.sample(count, round(SECONDS * FPS), augmentation, torch.full((count,), FPS))
+        window = bank.sample(count, round(SECONDS * WINDOW_FPS), augmentation, torch.full((count,), WINDOW_FPS))
         turned, joints, _ = body.frames(window.rotations, torch.zeros(*window.rotations.shape[:2], BETAS))
         found = joint_angles(joints, turned)
         for name, values in found.items():
@@ -113,7 +113,7 @@ def largest_gap(first: NDArray[np.float32], second: NDArray[np.float32]) -> floa
 
 
 @torch.no_grad()
-def angles_of(clips: Sequence[Clip], body: TorchBody) -> dict[str, NDArray[np.float32]]:
+def clip_angles(clips: Sequence[Clip], body: TorchBody) -> dict[str, NDArray[np.float32]]:
     """Joint angles, degrees (M,), of all frames of ``clips`` on the mean body, left and right together, by the names of
     `posture.ANGLES`. The clips refer to the default body's rest pose."""
     vectors = torch.from_numpy(np.concatenate([clip.rotations for clip in clips])).float()
@@ -137,14 +137,14 @@ def sources_table(clips: Sequence[Clip], body: TorchBody, title: str) -> Table:
         for name, part in groups.items()
     ]
     table = Table("degrees: median (5 % to 95 %)", *headings, title=title)
-    measured = [angles_of(part, body) for part in groups.values()]
+    measured = [clip_angles(part, body) for part in groups.values()]
     for name in ANGLES:
         cells = [np.percentile(angles[name], (50, 5, 95)) for angles in measured]
         table.add_row(name, *(f"{middle:.0f} ({low:.0f} to {high:.0f})" for middle, low, high in cells))
     return table
 
 
-def compare(raw: MotionStatistics, drawn: MotionStatistics, title: str) -> Table:
+def angles_table(raw: MotionStatistics, drawn: MotionStatistics, title: str) -> Table:
     """A line for each angle, both sets in it, and one for each share."""
     table = Table(
         "degrees", *(f"{percent} %" for percent in PERCENTILES), "raw to drawn, at the median", "largest gap of shares",

@@ -38,7 +38,7 @@ from training.simulation.shapes import draw_betas
 from training.synth.appearance import sample_vertex_colours
 from training.synth.backgrounds import sample_background
 
-FRAMES, FPS, LONGEST = 6, 30.0, 640
+FRAMES, DETECTOR_FPS, LONGEST = 6, 30.0, 640
 NETWORKS = ("movenet-lightning", "movenet-thunder")
 
 
@@ -57,7 +57,12 @@ class _Record:
 
         states = windows(self.state).astype(np.int64)
         return Observations(
-            windows(self.detected), windows(self.truth), windows(self.confidence), states, windows(self.scale), FPS
+            windows(self.detected),
+            windows(self.truth),
+            windows(self.confidence),
+            states,
+            windows(self.scale),
+            DETECTOR_FPS,
         )
 
 
@@ -70,7 +75,7 @@ def measure_rendered(motion: Path, people: int, seed: int) -> dict[str, Observat
     records = {name: _Record() for name in NETWORKS}
     done = 0
     while done < people:
-        window = bank.sample(1, FRAMES, Augmentation(offset_deg=5.0, tumble=0.03), torch.tensor([FPS]))
+        window = bank.sample(1, FRAMES, Augmentation(offset_deg=5.0, tumble=0.03), torch.tensor([DETECTOR_FPS]))
         views = draw_views(window, bank.generator)
         root = views.rotation @ window.rotations[:, :, 0]
         rotations = torch.cat([root[:, :, None], window.rotations[:, :, 1:]], 2)

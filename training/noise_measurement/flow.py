@@ -40,7 +40,7 @@ from training.synth.render import Renderer, crop_viewport
 from training.synth.scene import SceneSampler
 from training.synth.windows import field_cell_means
 
-FRAMES, FPS = 6, 30.0
+FRAMES, FLOW_FPS = 6, 30.0
 SPEED_BINS: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, float("inf"))
 """Edges of the speed bins of the report, px of the 128 px crop per frame."""
 
@@ -72,7 +72,7 @@ def simulate_pairs(motion: Path, windows: int, seed: int, engine: CropFlow | Non
     noise, rng = NoiseSampler(load_noise(), seed + 2), np.random.default_rng(seed + 3)
     done = 0
     while done < windows:
-        renderers = [Renderer(scene) for scene in maker.sample(min(8, windows - done), FRAMES, FPS)]
+        renderers = [Renderer(scene) for scene in maker.sample(min(8, windows - done), FRAMES, FLOW_FPS)]
         for renderer, found in zip(renderers, simulate_tracking(renderers, noise), strict=True):
             if found is None:
                 continue
@@ -150,7 +150,7 @@ def main(
         simulate_pairs(motion, windows, seed, RaftFlow(open_engine("raft-small")) if engine == "raft" else None)
     )
     print(error_table(pairs))
-    row = {**fit_flow_noise(stack_pairs(pairs)), "pairs": len(pairs), "fps": FPS, "crop": SIZE}
+    row = {**fit_flow_noise(stack_pairs(pairs)), "pairs": len(pairs), "fps": FLOW_FPS, "crop": SIZE}
     for name, value in row.items():
         print(f"{name:14s} {value}")
     known = json.loads(output.read_text())["engines"] if output.exists() else {}

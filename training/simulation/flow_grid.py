@@ -21,7 +21,7 @@ from body.joints import PARENTS
 from body.kernels import kinematics, skin
 from body.model import load_body
 from common.arrays import FloatArray, Int32Array
-from training.simulation.raster import background_flow, fill, project, surface_flow
+from training.simulation.raster import background_flow, fill_triangles, project_vertices, surface_flow
 
 CELLS: Final = 32
 """Cells along each side of the grid."""
@@ -159,8 +159,8 @@ def _draw(
             background_flow(turns[b, t], f, f, cx, cy, field)
             depth[:] = np.float32(0)
             ids[:] = -1
-            project(before, f, f, cx, cy, points)
-            fill(points, faces, 0, depth, ids)
+            project_vertices(before, f, f, cx, cy, points)
+            fill_triangles(points, faces, 0, depth, ids)
             surface_flow(points, faces, now, ids, 0, f, f, cx, cy, field)
             for y in range(ids.shape[0]):
                 for x in range(ids.shape[1]):

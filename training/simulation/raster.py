@@ -19,7 +19,7 @@ _EDGE: Final = np.float32(-1e-5)  # barycentric slack, so that no pixel falls be
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def project(vertices: FloatArray, fx: float, fy: float, cx: float, cy: float, points: FloatArray) -> None:
+def project_vertices(vertices: FloatArray, fx: float, fy: float, cx: float, cy: float, points: FloatArray) -> None:
     """Project ``vertices`` (V, 3) into ``points`` (V, 3): x, y px and 1/z; 1/z is 0 for what is nearer than `NEAR`."""
     for i in range(vertices.shape[0]):
         z = vertices[i, 2]
@@ -33,10 +33,10 @@ def project(vertices: FloatArray, fx: float, fy: float, cx: float, cy: float, po
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fill(points: FloatArray, faces: Int32Array, first_id: int, depth: FloatArray, ids: Int32Array) -> None:
+def fill_triangles(points: FloatArray, faces: Int32Array, first_id: int, depth: FloatArray, ids: Int32Array) -> None:
     """Draw one closed mesh into a z-buffer.
 
-    ``points`` (V, 3) of `project`; ``faces`` (F, 3), counter-clockwise seen from outside. Where a face is nearer than
+    ``points`` (V, 3) of `project_vertices`; ``faces`` (F, 3), counter-clockwise seen from outside. Where a face is nearer than
     ``depth`` (H, W) says, its 1/z goes there and ``first_id`` + its index into ``ids`` (H, W). Faces seen from behind or
     reaching behind the camera are left out.
     """
@@ -99,10 +99,9 @@ def surface_flow(
 ) -> None:
     """Exact flow of one mesh: where the very surface point that a pixel sees will be in the next image.
 
-    ``points`` (V, 3) of `project` and ``ids`` (H, W) of `fill` for this image; ``following`` (V, 3) the vertices of the
-    next one in ITS camera's frame, m, with its intrinsics in px. Writes ``flow`` (H, W, 2), px, where ``ids`` names one of this
-    mesh's faces; other pixels, and points that go behind the camera, are left as they are.
-    """
+    ``points`` (V, 3) of `project_vertices` and ``ids`` (H, W) of `fill_triangles` for this image; ``following`` (V, 3) the
+    vertices of the next one in ITS camera's frame, m, with its intrinsics in px. Writes ``flow`` (H, W, 2), px, where
+    ``ids`` names one of this mesh's faces; other pixels, and points that go behind the camera, are left as they are."""
     for y in range(ids.shape[0]):
         for x in range(ids.shape[1]):
             f = ids[y, x] - first_id

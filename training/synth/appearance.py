@@ -25,7 +25,7 @@ GARMENTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Appearance:
+class SurfaceAppearance:
     """Colours and cloth of one surface with V vertices, F faces and G garments."""
 
     colour: FloatArray
@@ -104,7 +104,7 @@ def sample_vertex_colours(arrays: BodyArrays, rng: np.random.Generator) -> Float
     return colour
 
 
-def sample_appearance(arrays: BodyArrays, rng: np.random.Generator) -> Appearance:
+def sample_appearance(arrays: BodyArrays, rng: np.random.Generator) -> SurfaceAppearance:
     """Random colours, patterned and wrinkled cloth, hair volume, and loose or tight clothes."""
     garments = _assign_garments(arrays, rng)
     colour = _colours(arrays, garments, rng)
@@ -121,7 +121,7 @@ def sample_appearance(arrays: BodyArrays, rng: np.random.Generator) -> Appearanc
     for garment in (TOP, BOTTOM, SHOES):
         patterns[garment] = sample_cloth_pattern(rng)
     density = (PATTERN_SIDE / rng.uniform(0.15, 0.7, GARMENTS)).astype(np.float32)
-    return Appearance(
+    return SurfaceAppearance(
         colour,
         garments[faces[:, 0]],
         normal.argmax(1).astype(np.int32),

@@ -25,7 +25,7 @@ from common.errors import exit_with_one_line
 from training.motion.bank import MotionBank
 from training.motion.opening import open_clips
 from training.simulation.detector_noise import NoiseSampler, load_noise
-from training.synth.frames import FPS, SCENE, full_viewport, generate_frames, generate_motion
+from training.synth.frames import FRAMES_FPS, SCENE, full_viewport, generate_frames, generate_motion
 from training.synth.render import Renderer, Sensor
 from training.synth.scene import SceneSampler
 from training.synth.windows import FRAMES, generate_windows
@@ -36,7 +36,7 @@ def render_images(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Gener
     del noise
     done = 0
     while done < count:
-        for scene in maker.sample(8, SCENE, FPS):
+        for scene in maker.sample(8, SCENE, FRAMES_FPS):
             renderer, sensor = Renderer(scene), Sensor.sample(rng)
             for frame in range(SCENE):
                 sensor(renderer.render(frame, full_viewport(renderer)[0]), rng)

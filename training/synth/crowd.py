@@ -23,7 +23,7 @@ from training.synth.render import Renderer, Sensor, Viewport
 from training.synth.room import TEXTURE_SIDE, Room, with_mipmaps
 from training.synth.scene import Scene, join_meshes, sample_light
 
-WIDTH, HEIGHT, FOCAL, FPS = 640, 480, 544.0, 30.0
+WIDTH, HEIGHT, FOCAL, CROWD_FPS = 640, 480, 544.0, 30.0
 _CAMERA_M = 1.5  # the camera's height over the floor
 _HIP_M = 0.93
 _TO_CAMERA = np.diag([1.0, -1.0, -1.0]).astype(np.float32)
@@ -60,7 +60,7 @@ def sample_crowd(people: int, frames: int, seed: int, body: str = "body_1722") -
     rng = np.random.default_rng(seed)
     arrays = load_body(body)
     posed = NumpyBody(arrays)
-    walkers = [_sample_walker(place, people, frames / FPS, rng) for place in range(people)]
+    walkers = [_sample_walker(place, people, frames / CROWD_FPS, rng) for place in range(people)]
     walks = [_walk(posed, walker, frames) for walker in walkers]
     vertices, coco, pelvis = (np.stack(part) for part in zip(*walks, strict=True))
     looks = [sample_appearance(arrays, rng) for _ in walkers]
@@ -73,7 +73,7 @@ def sample_crowd(people: int, frames: int, seed: int, body: str = "body_1722") -
         size=(WIDTH, HEIGHT),
         camera=camera,
         assumed_camera=camera,
-        dt=np.full(frames, 1 / FPS, np.float32),
+        dt=np.full(frames, 1 / CROWD_FPS, np.float32),
         rotation=np.broadcast_to(_TO_CAMERA, (frames, 3, 3)).copy(),
         centre=np.broadcast_to(np.array([0, _CAMERA_M, 0], np.float32), (frames, 3)).copy(),
         mesh=join_meshes(arrays, vertices[0], looks[0], parts, others),
@@ -125,7 +125,7 @@ def _walk(body: NumpyBody, walker: _Walker, frames: int) -> tuple[FloatArray, Fl
     root = _TO_CAMERA @ axis_angle_to_matrix(np.array([0, heading, 0], np.float32))
     vertices, coco, pelvis = [], [], []
     for frame in range(frames):
-        time_s = frame / FPS
+        time_s = frame / CROWD_FPS
         angle = walker.phase + 2 * np.pi * 0.9 * time_s
         pose = _gait(angle, walker.stride)
         place = np.array(

@@ -22,7 +22,7 @@ LONGEST: Final = 640
 """Longer side of a full frame, px."""
 SCENE: Final = 5
 """Frames of a scene that become samples. The scene has one more, so that each has flow to the next."""
-FPS: Final = 30.0
+FRAMES_FPS: Final = 30.0
 OTHER_LABEL: Final = 255
 """Part label of occluders and other people; 0 is the room, 1 + joint a part of the person."""
 _BATCH: Final = 8
@@ -77,7 +77,7 @@ def generate_frames(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Gen
     """
     done = 0
     while done < count:
-        renderers = [Renderer(scene) for scene in maker.sample(_scenes(count - done), SCENE + 1, FPS)]
+        renderers = [Renderer(scene) for scene in maker.sample(_scenes(count - done), SCENE + 1, FRAMES_FPS)]
         for renderer, found in zip(renderers, simulate_tracking(renderers, noise), strict=True):
             if found is None:
                 continue
@@ -148,7 +148,7 @@ def generate_motion(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Gen
     del noise
     done = 0
     while done < count:
-        for scene in maker.sample(_scenes(count - done), SCENE + 1, FPS, textured=False):
+        for scene in maker.sample(_scenes(count - done), SCENE + 1, FRAMES_FPS, textured=False):
             renderer = Renderer(scene)
             for frame in range(SCENE):
                 yield motion_crop(renderer, frame, rng)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.arrays import FloatArray
-from training.synth.appearance import Appearance, sample_cloth_pattern
+from training.synth.appearance import SurfaceAppearance, sample_cloth_pattern
 
 _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
 
@@ -23,7 +23,7 @@ class Occluder:
     """(F, 3) int32, counter-clockwise seen from outside."""
     rest: FloatArray
     """(V, 3) float32, metres, where the pattern is fixed to the surface."""
-    appearance: Appearance
+    appearance: SurfaceAppearance
     """Its colours and pattern."""
 
 
@@ -81,7 +81,7 @@ def sample_box_occluder(
     rotation = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], np.float32)
     placed = vertices @ rotation.T + world.astype(np.float32)
     seen = np.einsum("tij,tvj->tvi", world_to_camera, placed[None] - centre[:, None]).astype(np.float32)
-    appearance = Appearance(
+    appearance = SurfaceAppearance(
         np.broadcast_to(rng.uniform(0.1, 0.9, 3) * rng.uniform(0.4, 1.0), vertices.shape).astype(np.float32),
         np.zeros(len(faces), np.int32),
         np.repeat(np.arange(3), 4).astype(np.int32),

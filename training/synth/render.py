@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from common.arrays import FloatArray, ImageArray
 from realtime.records import Box
 from realtime.stages.crops import crop_matrix
-from training.simulation.raster import fill, project, surface_flow
+from training.simulation.raster import fill_triangles, project_vertices, surface_flow
 from training.synth.room import paint_room, room_flow
 from training.synth.scene import Scene
 from training.synth.shading import hidden_points, paint_mesh, shade_vertices, vertex_normals
@@ -125,10 +125,10 @@ class Renderer:
         vertices = self.clothed_vertices(frame)
         points = np.empty_like(vertices)
         fx, fy, cx, cy = view.camera
-        project(vertices, fx, fy, cx, cy, points)
+        project_vertices(vertices, fx, fy, cx, cy, points)
         ids = np.full((view.height, view.width), -1, np.int32)
         depth = np.zeros((view.height, view.width), np.float32)
-        fill(points, self.scene.mesh.faces, 0, depth, ids)
+        fill_triangles(points, self.scene.mesh.faces, 0, depth, ids)
         return VisibleSurface(ids, depth, points)
 
     def render(self, frame: int, view: Viewport, samples: int = 1) -> ImageArray:

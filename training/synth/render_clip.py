@@ -25,7 +25,7 @@ from training.motion.opening import open_clips
 from training.synth.appearance import sample_vertex_colours
 from training.synth.backgrounds import sample_background
 
-WIDTH, HEIGHT, FOCAL, DEPTH, FPS = 640, 480, 544.0, 3.6, 30.0
+WIDTH, HEIGHT, FOCAL, DEPTH, CLIP_FPS = 640, 480, 544.0, 3.6, 30.0
 
 
 def main(
@@ -46,13 +46,13 @@ def main(
         vertices = body(rotations, torch.zeros(len(rotations), 10))[0].numpy() + np.array([0, 0.05, DEPTH], np.float32)
     camera = Camera(FOCAL, FOCAL, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
     colour, scene = sample_vertex_colours(arrays, rng), sample_background(HEIGHT, WIDTH, rng)
-    with VideoRecorder(output, FPS) as video:
+    with VideoRecorder(output, CLIP_FPS) as video:
         for number, body_vertices in enumerate(vertices):
             image = scene.copy()
             raster.begin(HEIGHT, WIDTH)
             raster.add(body_vertices, camera, (255, 255, 255), colour)
             raster.blend(image)
-            video.write(image, number / FPS)
+            video.write(image, number / CLIP_FPS)
 
 
 if __name__ == "__main__":

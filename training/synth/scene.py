@@ -19,7 +19,7 @@ from common.arrays import FloatArray
 from training.motion.bank import Augmentation, MotionBank
 from training.simulation.cameras import draw_views
 from training.simulation.shapes import draw_betas
-from training.synth.appearance import Appearance, sample_appearance, vertex_parts
+from training.synth.appearance import SurfaceAppearance, sample_appearance, vertex_parts
 from training.synth.backgrounds import sample_wall_texture
 from training.synth.occluders import Occluder, sample_box_occluder
 from training.synth.photographs import irradiance, panoramas
@@ -47,7 +47,7 @@ class Mesh:
     """(F,) int32, the joint with the largest weight, -1 for occluders."""
     rest: FloatArray
     """(V, 3) float32, metres, where the cloth's patterns are fixed."""
-    appearance: Appearance
+    appearance: SurfaceAppearance
     """Its colours and patterns."""
 
 
@@ -326,9 +326,9 @@ def sample_light(rng: np.random.Generator) -> FloatArray:
     return (whole * 0.75 * tint[:, None] * lobe).astype(np.float32)
 
 
-def uniform_appearance(vertices: int, faces: int) -> Appearance:
+def uniform_appearance(vertices: int, faces: int) -> SurfaceAppearance:
     """A grey surface, for samples that need only geometry."""
-    return Appearance(
+    return SurfaceAppearance(
         np.full((vertices, 3), 0.6, np.float32),
         np.zeros(faces, np.int32),
         np.zeros(faces, np.int32),
@@ -339,7 +339,11 @@ def uniform_appearance(vertices: int, faces: int) -> Appearance:
 
 
 def join_meshes(
-    arrays: BodyArrays, skin: FloatArray, appearance: Appearance, parts: NDArray[np.int32], occluders: list[Occluder]
+    arrays: BodyArrays,
+    skin: FloatArray,
+    appearance: SurfaceAppearance,
+    parts: NDArray[np.int32],
+    occluders: list[Occluder],
 ) -> Mesh:
     """One mesh of the person and all occluders."""
     vertices, faces, rest = [skin], [arrays.faces], [arrays.v_template]
@@ -357,7 +361,7 @@ def join_meshes(
     joined = (
         appearances[0]
         if len(appearances) == 1
-        else Appearance(
+        else SurfaceAppearance(
             np.concatenate([one.colour for one in appearances]),
             np.concatenate([one.garment + start for one, start in zip(appearances, first, strict=True)]).astype(
                 np.int32

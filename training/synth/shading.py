@@ -70,7 +70,7 @@ def paint_mesh(
 
     ``points`` (V, 3) and ``ids`` as `training.simulation.raster` makes them, ids from 0; ``lit`` (V, 3) 0..255;
     ``rest`` (V, 3) metres, where the pattern is fixed on the rest body, so that it moves with the skin. The other
-    arguments are fields of `training.synth.appearance.Appearance`.
+    arguments are fields of `training.synth.appearance.SurfaceAppearance`.
     """
     height, width = ids.shape
     last = patterns.shape[1] - 1

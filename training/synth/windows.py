@@ -17,17 +17,17 @@ from training.synth.render import Renderer, crop_viewport
 from training.synth.scene import SceneSampler
 
 FRAMES: Final = 16
-FPS: Final = 30.0
+WINDOWS_FPS: Final = 30.0
 CROP: Final = 64
 """Side of the crops, px."""
 _BATCH: Final = 8
 
-Sample = dict[str, NDArray[Any]]
+WindowArrays = dict[str, NDArray[Any]]
 
 
 def generate_windows(
     maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int, frames: int = FRAMES
-) -> Iterator[Sample]:
+) -> Iterator[WindowArrays]:
     """Generate ``count`` windows of T = ``frames`` consecutive frames, each a dictionary of arrays.
 
     ``rgb`` (T, 64, 64, 3) uint8, the crop of the tracker's box, black outside the image; ``flow`` (T, 32, 32, 2)
@@ -45,7 +45,7 @@ def generate_windows(
     done = 0
     while done < count:
         # One more frame is rendered before the window, so that every frame of it has flow.
-        renderers = [Renderer(scene) for scene in maker.sample(min(_BATCH, count - done), frames + 1, FPS)]
+        renderers = [Renderer(scene) for scene in maker.sample(min(_BATCH, count - done), frames + 1, WINDOWS_FPS)]
         for renderer, found in zip(renderers, simulate_tracking(renderers, noise), strict=True):
             if found is None:
                 continue
@@ -55,7 +55,9 @@ def generate_windows(
                 return
 
 
-def generate_pairs(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
+def generate_pairs(
+    maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int
+) -> Iterator[WindowArrays]:
     """Windows of two frames: encoders of single frames learn more from many people than from many frames of each."""
     return generate_windows(maker, noise, rng, count, frames=2)
 
@@ -70,7 +72,7 @@ def field_cell_means(field: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(mean, np.float32)
 
 
-def _window(renderer: Renderer, found: ObservedTrack, rng: np.random.Generator) -> Sample:
+def _window(renderer: Renderer, found: ObservedTrack, rng: np.random.Generator) -> WindowArrays:
     scene = renderer.scene
     frames = scene.frames - 1
     rgb = np.empty((frames, CROP, CROP, 3), np.uint8)

@@ -15,7 +15,7 @@ from engines.engine import Engine, TensorSpec
 from engines.manifest import resolve
 from engines.ort import OnnxRuntimeEngine
 from engines.precision.fp16 import HEAVY, to_fp16
-from engines.precision.graphs import plain, shapes
+from engines.precision.graphs import fold_constants, shapes
 from engines.registry import open_engine
 from engines.tensorrt_builder import PRECISIONS
 from export.checks.precision_report import pipeline_table
@@ -23,7 +23,7 @@ from export.conversion.int8_qdq import int8_candidates, to_int8
 from export.conversion.network import Network
 from export.conversion.onnx_tools import OnnxError, check
 from export.conversion.operators import check_operators
-from export.conversion.precision import LEAST_IN_INT8, arithmetic_share, compare, convert, distinct
+from export.conversion.precision import LEAST_IN_INT8, arithmetic_share, compare_models, convert, distinct
 from export.networks import CLIP, load_networks, record_samples, run_pipeline
 from realtime.options import Options
 from tests.conftest import Remarks
@@ -185,7 +185,7 @@ def test_shipped_networks_keep_their_interface_and_their_answers(name: str) -> N
     lower = convert(network, "fp16", [feeds])
     with OnnxRuntimeEngine(lower.data) as engine:
         assert (engine.inputs, engine.outputs) == interface
-    for gap in compare(network.data, lower.twin, [feeds]):
+    for gap in compare_models(network.data, lower.twin, [feeds]):
         assert gap.mean <= 0.02 * max(gap.size, 1e-3), gap
     assert len(lower.data) < 1.2 * len(network.data)
 
@@ -224,13 +224,13 @@ def test_an_int8_graph_has_no_float32_product_but_named_ones(name: str, kept: se
     quantised = [node for node in graph.graph.node if node.op_type == "QuantizeLinear"]
     assert len(quantised) > 40
     assert "convolutions (8" in converted.remark, "most of the arithmetic is in int8"
-    for gap in compare(network.data, converted.twin, [feeds]):
+    for gap in compare_models(network.data, converted.twin, [feeds]):
         assert np.isfinite(gap.most)
 
 
 def test_where_int8_cannot_win_fp16_is_taken_and_that_is_said(remarks: Remarks) -> None:
     file = resolve("raft-small")
-    model = plain(file.read())
+    model = fold_constants(file.read())
     assert 0 < arithmetic_share(model, int8_candidates(model)) < LEAST_IN_INT8
     file = resolve("keypoints")
     network = Network("keypoints", file.kind, file.read())
@@ -296,7 +296,7 @@ def test_graphs_that_the_oldest_tensorrt_refuses_are_refused_by_name(model: onnx
 
 def test_folded_weights_and_shapes() -> None:
     data = resolve("movenet-lightning").read()
-    model = plain(data)
+    model = fold_constants(data)
     weights = {tensor.name for tensor in model.graph.initializer}
     assert not any(node.op_type == "Constant" for node in model.graph.node)
     assert all(node.input[1] in weights for node in model.graph.node if node.op_type == "Conv")

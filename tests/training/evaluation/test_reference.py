@@ -23,10 +23,10 @@ from training.evaluation.metrics import mean_of_known  # noqa: E402
 from training.evaluation.reference import (  # noqa: E402
     LIMBS,
     Reference,
-    compare,
+    compare_with_reference,
+    join_comparisons,
     load_reference,
     score_against_reference,
-    together,
     uncertainty_of,
 )
 
@@ -74,7 +74,7 @@ def seen(reference: Reference, camera: int, joints: NDArray[np.float64]) -> NDAr
 
 def test_the_truth_scores_nothing(reference: Reference, joints: NDArray[np.float64]) -> None:
     for camera in (0, 1):
-        scores = compare(reference, camera, motion_of(seen(reference, camera, joints), MATRIX))
+        scores = compare_with_reference(reference, camera, motion_of(seen(reference, camera, joints), MATRIX))
         assert scores.names == LIMBS
         assert scores.fps == FPS
         assert set(scores.rooted) == {"shoulder", "hip"}
@@ -86,7 +86,7 @@ def test_a_similarity_is_free_for_pa_alone(reference: Reference, joints: NDArray
     """Twice as large about the hips' middle: every point is as far off as it was from it."""
     place = seen(reference, 0, joints)
     hips = place[:, [1, 2]].mean(1, keepdims=True)
-    scores = compare(reference, 0, motion_of(hips + 2 * (place - hips), MATRIX))
+    scores = compare_with_reference(reference, 0, motion_of(hips + 2 * (place - hips), MATRIX))
     assert mean_of_known(scores.pa) < 1e-2
     want = np.linalg.norm(place - hips, axis=-1)[:, LIMB_JOINTS].mean() * 1000
     assert mean_of_known(scores.rooted["hip"]) == pytest.approx(want, rel=1e-4)
@@ -95,7 +95,7 @@ def test_a_similarity_is_free_for_pa_alone(reference: Reference, joints: NDArray
 def test_one_displaced_point_costs_its_share(reference: Reference, joints: NDArray[np.float64]) -> None:
     place = seen(reference, 0, joints)
     place[:, JOINT_NAMES.index("left_wrist")] += [0.0, 0.0, 0.12]
-    scores = compare(reference, 0, motion_of(place, MATRIX))
+    scores = compare_with_reference(reference, 0, motion_of(place, MATRIX))
     assert mean_of_known(scores.rooted["hip"]) == pytest.approx(120 / 12, rel=1e-4)
     assert mean_of_known(scores.rooted["shoulder"]) == pytest.approx(120 / 12, rel=1e-4)
     assert 0 < mean_of_known(scores.pa) < 120 / 6
@@ -105,7 +105,7 @@ def test_a_known_acceleration_at_the_references_rate(reference: Reference, joint
     """One of twelve points falls, at the reference's 12 fps and not the motion's."""
     place = seen(reference, 1, joints)
     place[:, JOINT_NAMES.index("right_ankle"), 1] += 0.5 * 9.81 * (np.arange(COUNT) / FPS) ** 2
-    scores = compare(reference, 1, motion_of(place, MATRIX, fps=30.0))
+    scores = compare_with_reference(reference, 1, motion_of(place, MATRIX, fps=30.0))
     assert mean_of_known(scores.acceleration) == pytest.approx(9.81 / 12, rel=1e-3)
     assert np.isnan(scores.acceleration[[0, -1]]).all()
 
@@ -121,14 +121,14 @@ def test_unknown_points_and_frames_are_left_out(joints: NDArray[np.float64], tmp
     motion = motion_of(seen(reference, 0, joints), MATRIX)
     motion.person[7] = -1
     motion.joints_m[7] = motion.joints_px[7] = motion.keypoints_px[7] = np.nan
-    scores = compare(reference, 0, motion)
+    scores = compare_with_reference(reference, 0, motion)
     assert scores.names == ARMS
     assert set(scores.rooted) == {"shoulder"}
     assert np.flatnonzero(np.isnan(scores.pa)).tolist() == [3, 7]
     assert np.flatnonzero(np.isnan(scores.rooted["shoulder"])).tolist() == [3, 7]
     assert np.flatnonzero(~scores.found).tolist() == [7]
     assert np.nanmax(scores.pa) < 1e-2
-    both = together([scores, scores])
+    both = join_comparisons([scores, scores])
     assert mean_of_known(both.pa) == pytest.approx(mean_of_known(scores.pa))
     assert len(both.found) == 2 * COUNT
 
@@ -137,7 +137,7 @@ def test_of_several_people_the_one_at_the_place_is_scored(reference: Reference, 
     place = seen(reference, 0, joints)
     right, wrong = motion_of(place, MATRIX), motion_of(1.3 * place + [1.0, 0.2, 0.0], MATRIX)
     both = joined(replace(wrong, person=np.full(COUNT, 4)), replace(right, person=np.full(COUNT, 9)))
-    assert mean_of_known(compare(reference, 0, both).rooted["hip"]) < 1e-2
+    assert mean_of_known(compare_with_reference(reference, 0, both).rooted["hip"]) < 1e-2
 
 
 def test_frames_of_the_video_between_those_of_the_reference(joints: NDArray[np.float64], tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_frames_of_the_video_between_those_of_the_reference(joints: NDArray[np.f
     del content["fps"]
     np.savez(tmp_path / "reference.npz", **content)
     reference = load_reference(tmp_path / "reference.npz")
-    scores = compare(reference, 1, motion_of(seen(reference, 1, joints), MATRIX, fps=60.0))
+    scores = compare_with_reference(reference, 1, motion_of(seen(reference, 1, joints), MATRIX, fps=60.0))
     assert scores.fps == 15.0
     assert mean_of_known(scores.rooted["hip"]) < 1e-2
 
@@ -159,11 +159,11 @@ def test_coco_keypoints_are_those_of_the_posed_surface(tmp_path: Path) -> None:
     del content["D"]
     np.savez(tmp_path / "reference.npz", **content)
     motion = motion_of(np.tile(joints, (COUNT, 1, 1)), MATRIX, global_orient=np.tile(turn, (COUNT, 1)))
-    scores = compare(load_reference(tmp_path / "reference.npz"), 0, motion, "coco")
+    scores = compare_with_reference(load_reference(tmp_path / "reference.npz"), 0, motion, "coco")
     assert scores.names == COCO_NAMES
     assert mean_of_known(scores.rooted["hip"]) < 1e-2
     with pytest.raises(ValueError, match="name its file"):
-        compare(load_reference(tmp_path / "reference.npz"), 0, replace(motion, body_sha256="0"), "coco")
+        compare_with_reference(load_reference(tmp_path / "reference.npz"), 0, replace(motion, body_sha256="0"), "coco")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,9 @@ def test_a_wrong_file_is_named(
     content = {name: value for name, value in {**arrays(joints), **change}.items() if value is not None}
     np.savez(tmp_path / "reference.npz", **content)
     with pytest.raises(ValueError, match=message):
-        compare(load_reference(tmp_path / "reference.npz"), 0, motion_of(joints + np.array([0, 0, 3]), MATRIX))
+        compare_with_reference(
+            load_reference(tmp_path / "reference.npz"), 0, motion_of(joints + np.array([0, 0, 3]), MATRIX)
+        )
 
 
 def test_the_command_prints_every_camera_and_all(joints: NDArray[np.float64], tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from scipy.spatial.transform import Rotation  # noqa: E402
 
 from body.joints import JOINT_NAMES  # noqa: E402
 from training.motion.clip import MotionError  # noqa: E402
-from training.motion.marker_fit import Skeleton, clips_from_markers, marker_places  # noqa: E402
+from training.motion.marker_fit import MarkerSkeleton, clips_from_markers, marker_places  # noqa: E402
 from training.motion.marker_model import PARAMETERS, PLACES, Poses, bone_offsets, exp, frames_of, local_rotations  # noqa: E402
 from training.motion.markers import MARKERS, VICON_COLUMNS, MarkerTake, close_gaps, read_c3d, read_vicon_text  # noqa: E402
 
 
-def squatting(count: int, skeleton: Skeleton, turn: float = 0.6) -> tuple[Poses, np.ndarray]:
+def squatting(count: int, skeleton: MarkerSkeleton, turn: float = 0.6) -> tuple[Poses, np.ndarray]:
     """Poses of somebody who squats, turns and lifts an arm, and the markers (count, M, 3) on him."""
     time = torch.linspace(0, 1, count)
     poses = Poses.rest(count)
@@ -36,12 +36,12 @@ def squatting(count: int, skeleton: Skeleton, turn: float = 0.6) -> tuple[Poses,
     return poses, marker_places(torch.zeros(count, PARAMETERS), poses, skeleton).numpy()
 
 
-def somebody() -> Skeleton:
+def somebody() -> MarkerSkeleton:
     """Taller than the mean, with longer arms, and markers placed a little otherwise."""
     lengths = torch.full((9,), 1.06)
     lengths[6:8] = 1.12
     rng = torch.Generator().manual_seed(3)
-    return Skeleton(bone_offsets(lengths), PLACES * 1.06 + torch.randn(PLACES.shape, generator=rng) * 0.004)
+    return MarkerSkeleton(bone_offsets(lengths), PLACES * 1.06 + torch.randn(PLACES.shape, generator=rng) * 0.004)
 
 
 def test_the_fit_finds_poses_and_bones_from_noisy_markers() -> None:

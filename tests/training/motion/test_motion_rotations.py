@@ -13,7 +13,7 @@ from training.motion import rotations as rot
 RNG = np.random.default_rng(1)
 
 
-def _scipy(quaternions: rot.FloatArray) -> Rotation:
+def _scipy(quaternions: rot.DoubleArray) -> Rotation:
     return Rotation.from_quat(quaternions[..., [1, 2, 3, 0]])
 
 
@@ -35,7 +35,7 @@ def test_axis_angle_both_ways() -> None:
 
 
 def test_multiply_rotate_inverse() -> None:
-    a, b = rot.normalise(RNG.normal(size=(2, 10, 4)))
+    a, b = rot.unit_quaternion(RNG.normal(size=(2, 10, 4)))
     vectors = RNG.normal(size=(10, 3))
     assert np.allclose(_scipy(rot.multiply(a, b)).as_matrix(), (_scipy(a) * _scipy(b)).as_matrix())
     assert np.allclose(rot.rotate(a, vectors), _scipy(a).apply(vectors))
@@ -43,7 +43,7 @@ def test_multiply_rotate_inverse() -> None:
 
 
 def test_slerp_goes_the_short_way_at_constant_speed() -> None:
-    a, b = rot.normalise(RNG.normal(size=(2, 4)))
+    a, b = rot.unit_quaternion(RNG.normal(size=(2, 4)))
     fractions = np.linspace(0.0, 1.0, 7)
     expected = Slerp([0.0, 1.0], Rotation.concatenate([_scipy(a), _scipy(b)]))(fractions).as_matrix()
     for end in (b, -b):
@@ -64,7 +64,7 @@ def test_between_is_the_shortest_rotation() -> None:
 
 
 def test_chains() -> None:
-    local = rot.normalise(RNG.normal(size=(5, 4, 4)))
+    local = rot.unit_quaternion(RNG.normal(size=(5, 4, 4)))
     parents = (-1, 0, 1, 0)
     world = rot.globals_from_locals(local, parents)
     assert np.allclose(world[:, 2], rot.multiply(rot.multiply(local[:, 0], local[:, 1]), local[:, 2]))

@@ -20,7 +20,7 @@ from training.motion.bank import NONE  # noqa: E402
 from training.motion.clip import Clip, adapt_clips  # noqa: E402
 from training.motion.posture import ANGLES, joint_angles  # noqa: E402
 from training.motion.rest import default_rest_joints, to_default_rest  # noqa: E402
-from training.motion.statistics import TRANSITIONS, largest_gap, measure  # noqa: E402
+from training.motion.statistics import TRANSITIONS, largest_gap, measure_motion  # noqa: E402
 
 from .skeletons import random_clip, write_packed_folder  # noqa: E402
 
@@ -79,7 +79,7 @@ def test_squats_lunges_and_standing_are_counted(body: TorchBody) -> None:
         [moving("stand", down * 0, both), moving("squat", down, both), moving("lunge", down, ("left",))],
         default_rest_joints(),
     )
-    found = [measure([clip], body, NONE, 4) for clip in clips]
+    found = [measure_motion([clip], body, NONE, 4) for clip in clips]
     seen = [[each.transitions[name] for name in TRANSITIONS] for each in found]
     assert seen == [[0, 0, 0], [1, 1, 0], [1, 0, 1]]
     assert found[0].standing_straight == 1

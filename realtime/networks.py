@@ -18,6 +18,7 @@ from engines.registry import announce_builds, open_engine, why_no_tensorrt
 from realtime.options import KeypointModel, Options
 from realtime.stages.detection import PersonDetector
 from realtime.stages.engine_body import Poser, open_engine_body
+from realtime.stages.finder import FinderThread
 from realtime.stages.flow import CropFlow, DisFlow, RaftFlow
 from realtime.stages.keypoints import MoveNet
 from realtime.stages.regressor import BodyRegressor
@@ -105,7 +106,8 @@ class Networks(contextlib.ExitStack):
     def open_tracker(self, thorough: bool) -> Tracker:
         """The keypoint stage; see `Tracker` for ``thorough``."""
         movenet = MoveNet(self.open(KEYPOINT_MODELS[self._options.keypoints]))
-        return Tracker(movenet, PersonDetector(self.open(DETECTOR, _NOBODY)), self._options.persons, thorough)
+        finder = FinderThread(PersonDetector(self.open(DETECTOR, _NOBODY)))
+        return Tracker(movenet, finder, self._options.persons, thorough)
 
     def open_regressor(self, arrays: BodyArrays) -> BodyRegressor:
         """The regressor, and the body ``arrays`` that it poses."""

@@ -1,6 +1,6 @@
 """The threads between the camera and the mesh.
 
-    capture ─▶ [one waiting] ─▶ keypoints ∥ flow ─▶ [one waiting] ─▶ regressor ─▶ results ─▶ sinks
+    capture ─▶ [one waiting] ─▶ keypoints ∥ flow ∥ detector ─▶ [one waiting] ─▶ regressor ─▶ results ─▶ sinks
 
 The keypoint thread leads: it takes a frame, asks the flow thread for the motion between the last frame IT took and this
 one, finds the keypoints meanwhile, and hands both on together. So flow and keypoints always belong to the same pair of
@@ -28,6 +28,7 @@ from realtime.measure import Meter
 from realtime.queues import Backlog, Closed, DropPolicy, ResultReader, ResultRing, SingleSlotQueue
 from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, Result
 from realtime.sources.source import Source
+from realtime.stages.finder import FinderThread
 from realtime.stages.flow import CropFlow
 from realtime.stages.look_ahead import LookAhead
 from realtime.stages.regressor import BodyRegressor
@@ -37,8 +38,8 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 
-SLOTS = 10
-"""Images in memory: being written, waiting, current, previous, two around the regressor, two results, two sinks.
+SLOTS = 11
+"""Images in memory: being written, waiting, current, previous, searched, two around the regressor, two results, two sinks.
 One more for each frame of look-ahead."""
 
 
@@ -84,6 +85,7 @@ class Pipeline:
         most_seconds: stop after so many seconds of the source's own time.
         paced: a file is not read faster than it plays, because somebody is watching.
         look_ahead: holds frames back until later ones have been seen. None: each is answered at once.
+        finder: the ``tracker``'s, where it is to ask the detector in a thread of its own.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Pipeline:
         most_seconds: float | None = None,
         paced: bool = False,
         look_ahead: LookAhead[Any] | None = None,
+        finder: FinderThread | None = None,
     ) -> None:
         self._source, self._camera, self._meter = source, camera, meter
         self._tracker, self._flow, self._regressor = tracker, flow, regressor
@@ -107,6 +110,9 @@ class Pipeline:
         width, height = source.size
         self._ahead: LookAhead[_Observation] | None = look_ahead
         self.frames = FrameRing(SLOTS + (look_ahead.frames if look_ahead else 0), height, width)
+        self._finder = finder
+        if finder is not None:
+            finder.hold = self.frames.hold
         self.results = ResultRing(
             2, policy, lambda result: self.frames.hold(result.frame), lambda result: self.frames.release(result.frame)
         )
@@ -133,6 +139,7 @@ class Pipeline:
         stages: tuple[tuple[str, Callable[[], None]], ...] = (
             ("capture", self._capture),
             ("flow", self._track_motion),
+            ("detector", self._find_people),
             ("keypoints", self._find_keypoints),
             ("regressor", self._regress),
         )
@@ -214,6 +221,7 @@ class Pipeline:
         self.frames.close()
         for queue in (self._waiting, self._flow_request, self._flow_answer, self._observed):
             queue.close()
+        self._close_finder()
         if not self._threads:  # the regressor's closes them, after its last result
             self._close_results()
 
@@ -328,7 +336,27 @@ class Pipeline:
                 previous = frame
         finally:
             self._flow_request.close()
+            self._close_finder()
             self._observed.close()
+
+    def _find_people(self) -> None:
+        finder = self._finder
+        try:
+            while finder is not None:
+                request = finder.next_request()
+                try:
+                    with self._meter.stage("detector"):
+                        answer = finder.search(request)
+                finally:
+                    self.frames.release(request.frame)
+                finder.finish(answer)
+        finally:
+            self._close_finder()
+
+    def _close_finder(self) -> None:
+        left = self._finder.close() if self._finder is not None else None
+        if left is not None:
+            self.frames.release(left.frame)
 
     def _track_motion(self) -> None:
         flow = self._flow

@@ -56,6 +56,7 @@ def build_pipeline(
         options.duration,
         paced=watched and policy is DropPolicy.WAIT,
         look_ahead=LookAhead(options.look_ahead, Skeleton(arrays), camera) if options.look_ahead else None,
+        finder=tracker.finder,
     )
 
 

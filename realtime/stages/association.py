@@ -12,12 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from common.arrays import ImageArray
-from realtime.stages.similarity import Appearance, appearance_of, oks
-from realtime.stages.track import Sighting, Track
+from realtime.stages.similarity import Appearance, appearance_of
+from realtime.stages.track import ONE_PERSON, Sighting, Track, alike
 
-_ONE_PERSON = 0.5
-"""Object keypoint similarity from which on two sightings are of one body."""
-_TOLERANCE = 1.5
 _UNSEEN = 0.5
 """Factor on the likeness of a track's own sighting that the detector, when it was asked, does not confirm: where people
 overlap such keypoints may be a mixture of two."""
@@ -55,16 +52,6 @@ class Association:
 
     seen: dict[Track, Sighting]
     unclaimed: list[Sighting]
-
-
-def same_body(a: Sighting, b: Sighting) -> bool:
-    """Whether two sightings in one frame are of one body."""
-    return _alike(a, b) > _ONE_PERSON
-
-
-def _alike(a: Sighting, b: Sighting) -> float:
-    # By the smaller size: a small, distant person near a large one is not the same person because the joints are near.
-    return oks(a.points, a.confidence, b.points, b.confidence, min(a.scale, b.scale), _TOLERANCE)
 
 
 def associate(
@@ -107,9 +94,9 @@ def _group(own: Mapping[Track, Sighting], detected: Sequence[Sighting]) -> list[
     begins a new one."""
     bodies = [_Found(detected=sighting) for sighting in detected]
     for track, sighting in own.items():
-        alike = [_alike(sighting, body.any) for body in bodies]
-        best = int(np.argmax(alike)) if alike else 0
-        if not alike or alike[best] < _ONE_PERSON:
+        likeness = [alike(sighting, body.any) for body in bodies]
+        best = int(np.argmax(likeness)) if likeness else 0
+        if not likeness or likeness[best] < ONE_PERSON:
             bodies.append(_Found())
             best = -1
         bodies[best].own[track] = sighting

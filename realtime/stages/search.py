@@ -11,7 +11,7 @@ from realtime.stages.region_limits import MOST
 
 _SCOUT_S = 2.0
 """Interval of searches for bystanders while as many people are followed as were asked for."""
-_LIVE_S = 0.1  # live, while somebody is followed and more may come: one search in so many seconds
+_EVERY_S = 0.09  # while somebody is followed and more may come: one search in so many seconds
 _OVERDUE_S = 0.12  # the longest time without one
 _URGENT_LIVE_S = 0.06  # live, while people occlude one another
 
@@ -28,32 +28,45 @@ class Search:
         self._all = list(search_regions(width, height))
         self._largest = MOST * max(width, height)
         self._thorough = thorough
-        self._turn = 0
+        self._turn, self._tiles = 0, -1
         self._last_s = self._urgent_s = -math.inf
+        self._swept = False
 
-    def plan(self, time_s: float, followed: bool, room: bool, urgent: Sequence[Box]) -> list[Box]:
-        """Regions to search now. ``urgent`` are those of people with doubtful sightings; ``room``: more people may be
-        followed."""
-        if not followed:
-            self._last_s = time_s
-            return self._all if self._thorough else [self._next()]
+    def plan(self, time_s: float, room: bool, urgent: Sequence[Box]) -> list[Box]:
+        """Regions to search now, while somebody is followed. ``urgent`` are those of people with doubtful sightings; ``room``:
+        more people may be followed."""
+        self._swept = False
         # A crowd is always in doubt; it must not keep the search for newcomers from running.
         overdue = room and not 0 <= time_s - self._last_s < _OVERDUE_S
         if urgent and not overdue and (self._thorough or not 0 <= time_s - self._urgent_s < _URGENT_LIVE_S):
             self._urgent_s = time_s
             return [self._around(urgent)]
-        wait_s = (0.0 if self._thorough else _LIVE_S) if room else _SCOUT_S
-        if 0 <= time_s - self._last_s < wait_s:
+        if 0 <= time_s - self._last_s < (_EVERY_S if room else _SCOUT_S):
             return []
         self._last_s = time_s
         return [self._next()] if room else self._all[:1]
 
+    def plan_for_anybody(self, time_s: float, wanted: int) -> tuple[list[Box], int]:
+        """Regions to search now, while nobody is followed, and the number of people after which to stop. A file is searched
+        everywhere once, and from then on in the whole frame and one tile for each frame."""
+        self._last_s = time_s
+        if not self._thorough:
+            return [self._next()], wanted
+        if not self._swept:
+            self._swept = True
+            return self._all, wanted
+        # Something in the whole frame that is taken for a person by mistake must not keep the tiles from being searched.
+        return [self._all[0], self._tile()], wanted + len(self._all)
+
     def _next(self) -> Box:
         """The whole frame every other time, where people who come near are soon large enough, and the tiles in turn."""
         self._turn += 1
-        if self._turn % 2 or len(self._all) == 1:
-            return self._all[0]
-        return self._all[1 + (self._turn // 2 - 1) % (len(self._all) - 1)]
+        return self._all[0] if self._turn % 2 else self._tile()
+
+    def _tile(self) -> Box:
+        tiles = self._all[1:] or self._all
+        self._tiles += 1
+        return tiles[self._tiles % len(tiles)]
 
     def _around(self, boxes: Sequence[Box]) -> Box:
         left, right = min(b.x - b.size / 2 for b in boxes), max(b.x + b.size / 2 for b in boxes)

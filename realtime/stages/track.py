@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +25,10 @@ _GLIDE_S = 0.15  # time constant with which an expected movement slows down
 _LONGEST_S = 0.5
 _STILL = 0.06
 """Share of the region's size: a smaller expected movement leaves the region in place, where keypoints were found well."""
+ONE_PERSON = 0.5
+"""Object keypoint similarity from which on two sightings are of one body."""
+_TOLERANCE = 1.5
+_PAST = 12  # sightings that are remembered: for longer than the detector may take
 _TURNED = 1.05  # radians: where the trunk is turned by more, the crop is turned
 
 
@@ -44,6 +50,19 @@ class Sighting:
         """Keypoints and confidences alone."""
         return Outline(self.points, self.confidence)
 
+    def moved(self, way: FloatArray) -> Sighting:
+        """The same sighting, moved by ``way`` (2,) px."""
+        x, y = way.tolist()
+        return replace(self, points=self.points + way, box=Box(self.box.x + x, self.box.y + y, self.box.size))
+
+
+class _Moment(NamedTuple):
+    """One sighting of a track, with the velocity (2,) px/s at that time."""
+
+    time_s: float
+    outline: Outline
+    velocity: FloatArray
+
 
 @dataclass(slots=True, eq=False)
 class Track:
@@ -64,12 +83,18 @@ class Track:
     looked_s: float = -np.inf
     since_s: float = 0.0
     """When the appearance was taken last, and when the person was seen first."""
+    doubted: bool = False
+    """Whether the last frame's sighting was doubtful."""
+    past: deque[_Moment] = field(default_factory=lambda: deque(maxlen=_PAST))
+    """The last sightings, for late answers of the detector."""
 
     @classmethod
     def begin(cls, person: int, sighting: Sighting, time_s: float) -> Track:
         """A new track of ``person``, from its first sighting."""
         at = sighting
-        return cls(person, at.points, at.confidence, at.box, at.box, time_s, at.scale, turn=at.turn, since_s=time_s)
+        new = cls(person, at.points, at.confidence, at.box, at.box, time_s, at.scale, turn=at.turn, since_s=time_s)
+        new._remember()
+        return new
 
     @property
     def followed(self) -> bool:
@@ -91,6 +116,17 @@ class Track:
         self.box = self.seen = sighting.box
         self.last_seen_s, self.misses = time_s, 0
         self.turn = _upright_turn(sighting) if sighting.turn or self.turn else 0
+        self._remember()
+
+    def _remember(self) -> None:
+        self.past.append(_Moment(self.last_seen_s, Outline(self.points, self.confidence), self.velocity))
+
+    def then(self, time_s: float, now_s: float) -> tuple[Outline, FloatArray]:
+        """Keypoints at an earlier ``time_s``, and the movement (2,) px until ``now_s`` expected at that time."""
+        moment = next((one for one in reversed(self.past) if one.time_s <= time_s), self.past[0])
+        before = _glide(moment.velocity, time_s - moment.time_s)
+        outline = Outline(moment.outline.points + before, moment.outline.confidence)
+        return outline, _glide(moment.velocity, now_s - moment.time_s) - before
 
     def renew(self, sighting: Sighting, time_s: float) -> None:
         """Go on with a person who was lost: speed and size start anew with ``sighting``."""
@@ -105,8 +141,7 @@ class Track:
 
     def shift(self, time_s: float) -> FloatArray:
         """Expected movement (2,) px since the last sighting; the velocity is taken to decay while nothing is seen."""
-        gone = float(np.clip(time_s - self.last_seen_s, 0, _LONGEST_S))
-        return np.asarray(self.velocity * np.float32(_GLIDE_S * (1 - np.exp(-gone / _GLIDE_S))), np.float32)
+        return _glide(self.velocity, time_s - self.last_seen_s)
 
     def expected(self, time_s: float) -> Outline:
         """Expected keypoints at ``time_s``."""
@@ -138,6 +173,23 @@ class Track:
     def may_be_in(self, box: Box, time_s: float) -> bool:
         """Whether somebody found in ``box`` can be this person, given how long nothing was seen."""
         return same_place(box, self.seen, _STRAY[0] + _STRAY[1] * (time_s - self.last_seen_s))
+
+
+def _glide(velocity: FloatArray, seconds: float) -> FloatArray:
+    """Movement (2,) px in so many seconds of a person with ``velocity`` (2,) px/s, which decays."""
+    gone = float(np.clip(seconds, 0, _LONGEST_S))
+    return np.asarray(velocity * np.float32(_GLIDE_S * (1 - np.exp(-gone / _GLIDE_S))), np.float32)
+
+
+def alike(a: Sighting, b: Sighting) -> float:
+    """How alike two sightings in one frame are, 0..1."""
+    # By the smaller size: who stands far away is not one with the large person before him because his joints are near.
+    return oks(a.points, a.confidence, b.points, b.confidence, min(a.scale, b.scale), _TOLERANCE)
+
+
+def same_body(a: Sighting, b: Sighting) -> bool:
+    """Whether two sightings in one frame are of one body."""
+    return alike(a, b) > ONE_PERSON
 
 
 def sighting_of(

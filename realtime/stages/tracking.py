@@ -4,6 +4,10 @@ In each frame MoveNet runs on the region where each person is expected; other pe
 answer is doubtful (somebody near, a low confidence, an unexpected place or size), or where more people may come, the person
 detector runs as well. The sightings of both are assigned to the tracks by place, size and clothes
 (`realtime.stages.association`).
+
+The detector is slow, and may run in a thread of its own (`realtime.stages.finder`). A live source never waits for it: its
+answer is used in the next frame after it came, moved along with the people it is about. Results of a file must not depend on
+timing: where a sighting is doubtful the frame waits for the answer, otherwise it is used a fixed number of frames later.
 """
 
 from __future__ import annotations
@@ -14,21 +18,17 @@ import numpy as np
 
 from common.arrays import FloatArray, ImageArray
 from realtime.records import Box, Frame, Keypoints
-from realtime.stages.association import associate, same_body
-from realtime.stages.detection import Detection, PersonDetector
+from realtime.stages.association import associate
+from realtime.stages.detection import MOST
+from realtime.stages.finder import Finder, SearchAnswer, SearchRequest
 from realtime.stages.keypoints import MoveNet
 from realtime.stages.masking import Outline
-from realtime.stages.regions import has_head, mean_confidence, region_of, widened
+from realtime.stages.regions import is_believable, mean_confidence, region_of, widened
 from realtime.stages.scene_cut import SceneCut
 from realtime.stages.search import Search
-from realtime.stages.similarity import VISIBLE, Appearance, appearance_of, pixels_per_metre, size_fit
-from realtime.stages.track import BYSTANDER, Sighting, Track, sighting_of, turn_of
+from realtime.stages.similarity import VISIBLE, Appearance, appearance_of, oks, pixels_per_metre, size_fit
+from realtime.stages.track import BYSTANDER, Sighting, Track, same_body, sighting_of, turn_of
 
-_KEEP, _ACCEPT = 0.38, 0.42
-"""Least mean confidence of the six surest keypoints to stay on a person, and to accept a new one. Lightning reaches 0.29
-(99th percentile) in empty rooms, at most 0.40 on people who have gone behind something, and 0.44 and more on the hardest
-person of the clips that were examined."""
-_KEEP_HEAD, _ACCEPT_HEAD = 0.22, 0.30  # the same of the three surest of face and shoulders
 _DOUBT = 0.46  # mean confidence below which the detector runs, too
 _ODD_PLACE, _ODD_SIZE = 0.35, 0.6  # the same of the fit of place, and of size
 _MISSES = 4  # frames in a row without a sighting until a person is lost
@@ -39,6 +39,8 @@ _SAME_CLOTHES, _OTHER_CLOTHES = 0.9, 0.6
 _BYSTANDER_S = 3.0
 _LEARN_S = 0.2  # between two updates of a person's appearance
 _HIDDEN, _BEHIND = 0.4, 0.9  # who hides a person covers this share of the box, and is at least of this relative size
+_DELAY = 2  # frames of a file after which the detector's answer is used where no frame waits for it
+_WAS_THERE = 0.3  # least fit of a late answer to where a person was, to be about this person
 _COVERED = 0.05  # two people overlap if their boxes share this part of the smaller one
 
 
@@ -46,15 +48,16 @@ class Tracker:
     """Finds and follows up to ``most`` people. Used by the keypoint thread.
 
     Args:
-        movenet, detector: the networks.
+        movenet: keypoints of one person.
+        finder: runs the person detector.
         most: people followed at the same time. Others are noted as bystanders, so that a track does not
             jump to them.
-        thorough: search all tiles in every frame while nobody is followed (files: no frame is left without an answer);
-            otherwise one tile a frame, in turn.
+        thorough: wait for the detector where a sighting is doubtful (files: no frame is left without an answer, and every run
+            gives the same); otherwise never wait.
     """
 
-    def __init__(self, movenet: MoveNet, detector: PersonDetector, most: int = 1, thorough: bool = True) -> None:
-        self._movenet, self._detector = movenet, detector
+    def __init__(self, movenet: MoveNet, finder: Finder, most: int = 1, thorough: bool = True) -> None:
+        self._movenet, self.finder = movenet, finder
         self._most, self._thorough = most, thorough
         self._tracks: list[Track] = []
         self._lost: list[Track] = []
@@ -63,6 +66,8 @@ class Tracker:
         self._search: Search | None = None
         self._size = (0, 0)
         self._prepared = -1
+        self._scene = self._asked = -1  # the frame that the scene began with, and the one the detector was asked about
+        self._count = self._due = 0  # frames so far, and the one in which a file uses the answer
 
     def regions(self, frame: Frame) -> list[tuple[int, Box]]:
         """Person number and search region of everybody who is followed.
@@ -77,6 +82,7 @@ class Tracker:
             if self._cut(frame.image):
                 self._tracks.clear()
                 self._lost.clear()
+                self._scene = frame.sequence
         return [(track.person, track.region(frame.time_s)) for track in self._followed if track.misses <= _MISSES]
 
     def update(self, frame: Frame) -> list[Keypoints]:
@@ -85,12 +91,17 @@ class Tracker:
         image, time_s = frame.image, frame.time_s
         known = list(self._tracks)
         crowds = {track: _in_the_way(track, known, time_s) for track in known}
+        self._count += 1
+        if self._thorough:
+            self._expect_doubt(frame, crowds)
         own = {
             track: sighting
             for track in known
             if track.followed and (sighting := self._look(image, track, crowds[track], time_s)) is not None
         }
-        detected = self._ask(image, time_s, self._in_doubt(own, crowds, time_s))
+        doubtful = self._in_doubt(own, crowds, time_s)
+        answers = self._answers_of_file(frame, doubtful) if self._thorough else self._answers_live(frame, doubtful)
+        detected, met = self._present(answers, known, time_s)
         found = associate(known, own, detected, image, time_s)
         seen = {
             track: sighting
@@ -105,7 +116,7 @@ class Tracker:
                     track.learn(image, time_s)
             else:
                 self._miss(track, crowds[track], time_s)
-        for sighting in sorted(found.unclaimed, key=lambda one: -one.scale):
+        for sighting in sorted((one for one in found.unclaimed if one not in met), key=lambda one: -one.scale):
             self._welcome(image, sighting, time_s)
         self._promote(image, time_s)
         return [
@@ -141,8 +152,7 @@ class Tracker:
         self, points: FloatArray, confidence: FloatArray, last: Box | None, turn: int = 0, strict: bool = False
     ) -> Sighting | None:
         """A sighting from MoveNet's answer, None where it shows nobody. ``strict``: with the thresholds for new people."""
-        least, head = (_ACCEPT, _ACCEPT_HEAD) if strict else (_KEEP, _KEEP_HEAD)
-        if mean_confidence(confidence) < least or not has_head(confidence, head):
+        if not is_believable(confidence, strict):
             return None
         return sighting_of(points, confidence, region_of(points, confidence, *self._size, last), turn)
 
@@ -159,35 +169,82 @@ class Tracker:
         doubtful = []
         for track in self._followed:
             sighting = own.get(track)
-            if (
+            track.doubted = (
                 sighting is None
-                or crowds[track]
+                or bool(crowds[track])
                 or mean_confidence(sighting.confidence) < _DOUBT
                 or track.fit(sighting, time_s) < _ODD_PLACE
                 or size_fit(track.scale, sighting.scale) < _ODD_SIZE
-            ):
+            )
+            if track.doubted:
                 doubtful.append(track.region(time_s))
         return doubtful
 
     # The detector
 
-    def _ask(self, image: ImageArray, time_s: float, doubtful: list[Box]) -> list[Sighting]:
-        """The detector's sightings in the regions that are its turn at ``time_s``."""
+    def _plan(self, frame: Frame, doubtful: list[Box]) -> SearchRequest | None:
+        """The detector's next search, None where it is not its turn."""
         assert self._search is not None
-        followed = self._followed
-        sightings: list[Sighting] = []
-        for region in self._search.plan(time_s, bool(followed), len(followed) < self._most, doubtful):
-            for one in self._detector(image, region):
-                sighting = self._coarse(one)
-                if sighting is not None and not any(same_body(sighting, other) for other in sightings):
-                    sightings.append(sighting)
-        return sightings
+        followed = len(self._followed)
+        if not followed:
+            return SearchRequest(frame, *self._search.plan_for_anybody(frame.time_s, self._most))
+        regions = self._search.plan(frame.time_s, followed < self._most, doubtful)
+        return SearchRequest(frame, regions, MOST * len(regions)) if regions else None
 
-    def _coarse(self, one: Detection) -> Sighting | None:
-        points, confidence = one.points, one.confidence
-        if mean_confidence(confidence) < _KEEP or not has_head(confidence, _KEEP_HEAD):
-            return None
-        return sighting_of(points, confidence, region_of(points, confidence, *self._size), fine=False)
+    def _ask(self, frame: Frame, doubtful: list[Box]) -> None:
+        request = self._plan(frame, doubtful)
+        if request is not None:
+            self.finder.ask(request)
+            self._asked, self._due = frame.sequence, self._count + _DELAY
+
+    def _expect_doubt(self, frame: Frame, crowds: dict[Track, list[Outline]]) -> None:
+        """Start the detector on a frame of a file before MoveNet runs, where its answer will most likely be needed."""
+        doubtful = [track for track in self._followed if crowds[track] or track.misses or track.doubted]
+        if self.finder.is_idle and (doubtful or not self._followed):
+            self._ask(frame, [track.region(frame.time_s) for track in doubtful])
+
+    def _answers_of_file(self, frame: Frame, doubtful: list[Box]) -> list[SearchAnswer]:
+        """The detector's answers for a frame of a file, the newest first."""
+        answers: list[SearchAnswer] = []
+        urgent = bool(doubtful) or not self._followed
+        if urgent or self._count >= self._due:
+            answers += self._take(wait=True)
+        if self.finder.is_idle and self._asked != frame.sequence:
+            self._ask(frame, doubtful)
+            if urgent:
+                answers[:0] = self._take(wait=True)
+        return answers
+
+    def _answers_live(self, frame: Frame, doubtful: list[Box]) -> list[SearchAnswer]:
+        """The detector's answers that have come meanwhile."""
+        answers = self._take(wait=False)
+        if self.finder.is_idle:
+            self._ask(frame, doubtful)
+            answers[:0] = self._take(wait=False)
+        return answers
+
+    def _take(self, wait: bool) -> list[SearchAnswer]:
+        answer = self.finder.take(wait)
+        return [] if answer is None or answer.sequence < self._scene else [answer]
+
+    def _present(
+        self, answers: list[SearchAnswer], known: list[Track], time_s: float
+    ) -> tuple[list[Sighting], list[Sighting]]:
+        """The detector's sightings, late ones moved to where the people are expected by ``time_s``, nobody twice; and those
+        of them that are of people who were tracked when the search began."""
+        present: list[Sighting] = []
+        met: list[Sighting] = []
+        for answer in answers:
+            late = answer.time_s != time_s
+            for sighting in answer.people:
+                now, track = sighting, None
+                if late:
+                    track, moved = _known_then(sighting, known, answer.time_s, time_s)
+                    now = sighting.moved(moved)
+                if not any(same_body(now, other) for other in present):
+                    present.append(now)
+                    met += [now] if track is not None else []
+        return present, met
 
     # Tracks that begin and end
 
@@ -268,6 +325,21 @@ class Tracker:
             return best
         person, self._next_person = self._next_person, self._next_person + 1
         return Track.begin(person, sighting, time_s)
+
+
+def _known_then(
+    sighting: Sighting, known: Iterable[Track], then_s: float, now_s: float
+) -> tuple[Track | None, FloatArray]:
+    """The track that a sighting of an earlier frame belongs to, None for nobody's, and the person's expected movement (2,) px
+    since then."""
+    best: Track | None = None
+    moved, most = np.zeros(2, np.float32), _WAS_THERE
+    for track in known:
+        outline, way = track.then(then_s, now_s)
+        fit = oks(*outline, sighting.points, sighting.confidence, max(track.scale, sighting.scale))
+        if fit > most:
+            best, moved, most = track, way, fit
+    return best, moved
 
 
 def _in_the_way(track: Track, known: Iterable[Track], time_s: float) -> list[Outline]:

@@ -12,10 +12,13 @@ import pytest
 
 from body.model import load_body
 from body.skeleton import Skeleton
+from common.arrays import ImageArray
 from realtime.measure import Meter
 from realtime.pipeline import SLOTS, Pipeline, StageError
 from realtime.queues import DropPolicy
-from realtime.records import Frame, Result
+from realtime.records import Box, Frame, Keypoints, Result
+from realtime.stages.detection import Detection
+from realtime.stages.finder import FinderThread, SearchRequest
 from realtime.stages.look_ahead import LookAhead
 from tests.realtime.fakes import CAMERA, FakeFlow, FakeRegressor, FakeSource, FakeTracker, Gate
 
@@ -136,6 +139,62 @@ def test_an_error_in_any_thread_stops_all_and_names_its_stage(stage: str) -> Non
     with pytest.raises(StageError) as caught:
         pipeline.wait(10)
     assert caught.value.stage == stage
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+class AskingTracker(FakeTracker):
+    """Asks the detector about every frame that it is free for, and takes what it answers."""
+
+    def __init__(self, finder: FinderThread) -> None:
+        super().__init__()
+        self.finder, self.answers = finder, list[int]()
+
+    def update(self, frame: Frame) -> list[Keypoints]:
+        answer = self.finder.take(wait=False)
+        if answer is not None:
+            self.answers.append(answer.sequence)
+        if self.finder.is_idle:
+            self.finder.ask(SearchRequest(frame, [Box(32, 24, 64)], 1))
+        return super().update(frame)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_detector_works_beside_the_keypoints_on_a_frame_that_stays_as_it_is(live: bool) -> None:
+    seen: list[int] = []
+
+    def look(image: ImageArray, region: Box) -> list[Detection]:
+        before = int(image[0, 0, 0])
+        time.sleep(0.01)
+        assert before == int(image[-1, -1, -1]), "the picture changed while it was searched"
+        seen.append(before)
+        return []
+
+    finder = FinderThread(look)
+    tracker, meter = AskingTracker(finder), Meter()
+    source = FakeSource([i / 30 for i in range(80)], live, before=lambda index: time.sleep(0.002))
+    policy = DropPolicy.NEWEST if live else DropPolicy.WAIT
+    pipeline = Pipeline(source, CAMERA, tracker, None, FakeRegressor(), meter, policy, finder=finder)  # type: ignore[arg-type]
+    pipeline.add_sink("look", lambda result: None, every=True)
+    pipeline.start()
+    assert pipeline.wait(20)
+    assert seen[: len(tracker.answers)] == tracker.answers
+    assert 1 < len(tracker.answers) < 80
+    assert meter.report("none", "none", "fake").stages["detector"].count == len(seen)
+    assert pipeline.frames.held <= 3, "every frame that was searched is given back"
+
+
+def test_an_error_of_the_detector_stops_all_and_names_it() -> None:
+    def fail(image: ImageArray, region: Box) -> list[Detection]:
+        raise ZeroDivisionError("boom")
+
+    finder = FinderThread(fail)
+    tracker = AskingTracker(finder)
+    source = FakeSource([i / 30 for i in range(100)], live=False, before=lambda index: time.sleep(0.002))
+    pipeline = Pipeline(source, CAMERA, tracker, None, FakeRegressor(), Meter(), DropPolicy.WAIT, finder=finder)  # type: ignore[arg-type]
+    pipeline.start()
+    with pytest.raises(StageError) as caught:
+        pipeline.wait(10)
+    assert caught.value.stage == "detector"
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 

@@ -22,6 +22,7 @@ from realtime.sources import open_source
 from realtime.sources.source import Source
 from realtime.stages.crops import Cropper
 from realtime.stages.detection import PersonDetector
+from realtime.stages.finder import Finder
 from realtime.stages.flow import DisFlow, cell_means
 from realtime.stages.keypoints import MoveNet
 from realtime.stages.regions import region_of
@@ -77,7 +78,7 @@ def observe_video(path: Path, focal: float | None = None, most: int | None = Non
         open_source(str(path)) as source,
     ):
         camera = camera_for(source.size, None, focal)
-        tracker = Tracker(MoveNet(keypoints), PersonDetector(detector))
+        tracker = Tracker(MoveNet(keypoints), Finder(PersonDetector(detector)))
         previous: Frame | None = None
         last = -1
         for frame in _frames(source, most):

@@ -2,7 +2,8 @@
 
 Every module logs to ``logging.getLogger(__name__)``: WARNING for what the user should know of (a source that is damaged,
 a plan that could not be used), INFO for what goes on, DEBUG for details. Nothing is printed unless a program asks for it,
-with `show_remarks` or with handlers of its own.
+with `show_remarks` or with handlers of its own. A record may carry a ``block`` of lines, which terminals alone get to see:
+dark on light, as QR codes must be.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from rich.console import Console
+from rich.text import Text
 from typing_extensions import override
 
 from common.errors import one_line
@@ -33,6 +35,9 @@ class RemarkHandler(logging.Handler):
         try:
             line = one_line(Exception(record.getMessage()))
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            block = getattr(record, "block", "")
+            if block and self._console.is_terminal:
+                self._console.print(Text(block, style="black on white"), no_wrap=True, crop=False)
         except Exception:
             self.handleError(record)
 

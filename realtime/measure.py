@@ -189,6 +189,10 @@ class Meter:
             return float("nan"), float("nan")
         return float((len(times) - 1) / (times[-1] - times[0]) * 1e3), float(np.median(delays))
 
+    def recent_stages(self) -> dict[str, float]:
+        """Median of how long each stage took over its last 30 runs, ms."""
+        return {name: float(np.median(samples.values[-_RECENT:])) for name, samples in list(self._stages.items())}
+
     def report(self, engine: str, device: str, source: str, look_ahead: int = 0) -> Report:
         """Sum up. ``frames_in`` counts what the source delivered, ``frames_dropped`` what was never processed;
         ``look_ahead`` frames were waited for."""

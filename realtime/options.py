@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from common.command_line import check_limits, option
 
-View = Literal["auto", "window", "none"]
+View = Literal["auto", "window", "browser", "none"]
 RuntimeChoice = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
 PrecisionChoice = Literal["auto", "fp32", "fp16", "int8"]
 KeypointModel = Literal["fast", "accurate"]
@@ -70,7 +70,17 @@ class Options:
     frames: int | None = option(None, "Stop after this many frames.", group=SOURCE, low=1)
     duration: float | None = option(None, "Stop after this many seconds.", group=SOURCE, low=0.1)
 
-    view: View = option("auto", "auto: a window where there is a display, else none.", group=VIEW)
+    view: View = option(
+        "auto",
+        "auto: a window where there is a display, else none; browser: a page for any number of viewers.",
+        group=VIEW,
+    )
+    host: str = option(
+        "127.0.0.1",
+        "Where --view browser listens. 0.0.0.0: for other devices too, which need the link with its token.",
+        group=VIEW,
+    )
+    port: int = option(8787, "Port of --view browser; 0: any that is free.", group=VIEW, low=0, high=65535)
     quiet: bool = option(False, "Print errors only.", group=VIEW, short="-q")
     verbose: bool = option(False, "Print more remarks, and the time of every stage at the end.", group=VIEW, short="-v")
 

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from body.model import BodyArrays, load_body
 from common.camera import Camera
@@ -32,6 +32,9 @@ from realtime.stream import build_pipeline
 from realtime.window.commands import QUIT, WindowCommands
 from realtime.window.controller import MeshWindow
 
+if TYPE_CHECKING:
+    from realtime.browser.view import BrowserView
+
 _LOG = logging.getLogger(__name__)
 
 Progress = Callable[[int, int | None, float, float], None]
@@ -39,6 +42,7 @@ Progress = Callable[[int, int | None, float, float], None]
 
 SILENT_S: Final = 5.0
 """The user is warned of a stage that has not answered for so long."""
+_LEFT_S: Final = 3.0  # nobody has looked on for so long: whoever loads the page anew is back sooner
 _STOP_S: Final = 20.0  # how long stages may take to finish what they have begun
 _HUNG_S: Final = 10.0  # a stage that has not answered for so long is not waited for
 _SINKS_S: Final = 5.0  # how long sinks may take once the stages are given up
@@ -124,7 +128,11 @@ class Session:
             window = self._window = self._open_window(arrays, source, camera)
             if window is not None:
                 stack.callback(window.close)
-            pipeline = build_pipeline(options, arrays, self.networks, source, self._meter, watched=window is not None)
+            browser = self._open_browser(arrays, source)
+            if browser is not None:
+                stack.callback(browser.close)
+            watched = window is not None or browser is not None
+            pipeline = build_pipeline(options, arrays, self.networks, source, self._meter, watched=watched)
             annotator = Annotator(arrays.faces, self._meter, side_view=True)
             if recorder is not None:
                 pipeline.add_sink("record", lambda result: recorder.write(annotator(result), result.frame.time_s), True)
@@ -136,10 +144,12 @@ class Session:
             pipeline.add_backlog("hint", hint.see)
             self.has_begun = True
             try:
-                if window is None:
-                    self._wait(pipeline, source)
-                else:
+                if browser is not None:
+                    self._serve_browser(browser, pipeline, source, arrays)
+                elif window is not None:
                     self._serve(window, pipeline, source, arrays)
+                else:
+                    self._wait(pipeline, source)
                 if self._interrupts:
                     raise KeyboardInterrupt
             except StageError as error:
@@ -209,7 +219,7 @@ class Session:
 
     def _open_window(self, arrays: BodyArrays, source: Source, camera: Camera) -> MeshWindow | None:
         view = self._options.view
-        if view == "none" or (view == "auto" and not has_display()):
+        if view not in ("auto", "window") or (view == "auto" and not has_display()):
             return None
         try:
             return MeshWindow(arrays.faces, source.size, camera)
@@ -218,6 +228,52 @@ class Session:
                 raise
             _LOG.warning(f"{error}; going on without a window")
             return None
+
+    def _open_browser(self, arrays: BodyArrays, source: Source) -> BrowserView | None:
+        options = self._options
+        if options.view != "browser":
+            return None
+        from realtime.browser.view import BrowserView  # asyncio and the page are loaded for those alone who want them
+
+        name = source.name if "://" in source.name else Path(source.name).name
+        about = arrays, name, source.fps, source.live, source.size
+        return BrowserView(options.host, options.port, *about)
+
+    def _serve_browser(self, view: BrowserView, pipeline: Pipeline, source: Source, arrays: BodyArrays) -> None:
+        """The main thread's part with a browser. A clip begins when somebody looks on, and its last frame stays for as long
+        as somebody does."""
+        from realtime.browser.view import ViewState
+
+        commands = WindowCommands(pipeline, lambda: Annotator(arrays.faces, self._meter))
+        meter, options = self._meter, self._options
+
+        def show(result: Result) -> None:
+            view.show(result)
+            commands.see(result)
+
+        def go_on(state: str, timeout: float = 0.0) -> None:
+            rate, _ = meter.recent()
+            counts = rate, meter.frames_in, meter.frames_dropped, meter.recent_stages()
+            view.tell(ViewState(state, commands.paused, commands.recording, *counts))
+            for command in view.events(timeout):
+                commands.obey(command)
+
+        try:
+            pipeline.add_sink("view", show, every=False)
+            view.announce()
+            while not source.live and not self._interrupts and not view.wait_for_viewer(0.1):
+                pass
+            pipeline.start()
+            while not self._interrupts and not pipeline.wait(0.05):
+                self._tell(source)
+                go_on(source.state)
+            if not self._interrupts and options.frames is None and options.duration is None:
+                while not self._interrupts and view.left_for() < _LEFT_S:
+                    go_on("ended", timeout=0.1)
+                self._interrupts = 0  # all has been shown: Ctrl-C only closes the page
+        finally:
+            pipeline.stop()
+            commands.close()
 
     def _wait(self, pipeline: Pipeline, source: Source) -> None:
         """The main thread's part without a window: wait for the end and show progress."""

@@ -38,6 +38,16 @@ class WindowCommands:
             "r": self._record,
         }
 
+    @property
+    def paused(self) -> bool:
+        """Whether new frames are not processed."""
+        return self._pipeline.paused
+
+    @property
+    def recording(self) -> bool:
+        """Whether what is on the screen is being recorded."""
+        return self._recorder is not None
+
     def see(self, result: Result) -> None:
         """Take a result that is on the screen: for the next snapshot, and for the recording where one runs."""
         self._snapshots.remember(result)

@@ -1,0 +1,186 @@
+"""What travels to the page: the body once, then poses and video frames as compact binary messages.
+
+All numbers are little-endian. Every binary message of the WebSocket begins with its kind:
+
+    POSE   sequence, times, camera, world frame, then `PERSON_DTYPE` for everybody: 500 bytes a person
+    VIDEO  sequence and size, a coarse flow field for everybody, then a JPEG
+
+The body (``/body.bin``) is a list of named arrays. Rotations and places are those of `realtime.records.BodyEstimate`:
+camera frame (x right, y down, z forward), metres, axis-angle in radians. ``static/protocol.js`` is the other side.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from body.joints import COCO_EDGES, COCO_NAMES, JOINT_NAMES, PARENTS
+from body.model import BodyArrays
+from common.arrays import AnyArray, FloatArray
+from realtime.draw.suit import PALETTE, part_colours, suit_shares
+from realtime.records import Flow, Result
+
+VERSION: Final = 1
+"""Grows when a message changes: a page that was loaded from an older program reloads itself."""
+POSE: Final = 1
+"""Kind of a message with everybody's pose."""
+VIDEO: Final = 2
+"""Kind of a message with a frame of the video."""
+
+PERSON_DTYPE: Final = np.dtype(
+    [
+        ("person", "<i4"),
+        ("transl", "<f4", (3,)),
+        ("rotations", "<f4", (24, 3)),
+        ("betas", "<f4", (10,)),
+        ("keypoints", "<f4", (17, 2)),
+        ("confidence", "u1", (17,)),
+        ("padding", "u1", (3,)),
+    ]
+)
+"""One person of a pose message. ``keypoints`` are pixels of the source's frame, ``confidence`` is in 255ths."""
+
+_POSE_HEAD: Final = struct.Struct("<3Ii3d4f12f2f")
+"""Kind, sequence, people, whether the world frame is known; captured, finished and sent, ms of the server's clock; fx, fy,
+cx, cy, pixels; world_from_camera, three rows of four; time_s, seconds of the source, and a spare."""
+_VIDEO_HEAD: Final = struct.Struct("<4I2Hf")
+"""Kind, sequence, number of flow fields, bytes of the JPEG, its width and height, its pixels for one of the source's."""
+_FLOW_HEAD: Final = struct.Struct("<i4f")
+"""Person, the box' centre and side in pixels of the source, and pixels for one step of the field."""
+
+FLOW_CELLS: Final = 16
+"""A flow field is sent as the means over so many cells along each side: 532 bytes."""
+
+MOST_CORRECTIVES: Final = 160_000
+"""Entries of pose correctives that a page gets, the largest ones. The free body has fewer; of SMPL's 4.3 million, which a
+phone could not add up 30 times a second, the rest is left out."""
+
+_BONES: Final = 4
+"""Joints that may move a vertex: what WebGL's skinning has room for."""
+
+
+def pose_message(result: Result, clock_ns: int, sent_ns: int) -> bytes:
+    """Everybody's pose in one frame. ``clock_ns`` is when the server's clock was 0, ``sent_ns`` is now, both monotonic."""
+    camera, world = result.camera, result.world
+    matrix = np.eye(4, dtype=np.float32)[:3] if world is None else world.world_from_camera[:3]
+    times = ((at - clock_ns) / 1e6 for at in (result.frame.captured_ns, result.finished_ns, sent_ns))
+    head = _POSE_HEAD.pack(
+        POSE,
+        result.frame.sequence,
+        len(result.people),
+        world is not None,
+        *times,
+        *(camera.fx, camera.fy, camera.cx, camera.cy),
+        *matrix.ravel().tolist(),
+        *(result.frame.time_s, 0.0),
+    )
+    people = np.zeros(len(result.people), PERSON_DTYPE)
+    for row, body in zip(people, result.people, strict=True):
+        row["person"], row["transl"], row["betas"] = body.person, body.transl, body.betas
+        row["rotations"][0], row["rotations"][1:] = body.global_orient, body.body_pose
+        row["keypoints"] = np.nan_to_num(body.keypoints.points)
+        row["confidence"] = np.clip(np.nan_to_num(body.keypoints.confidence) * 255, 0, 255)
+    return head + people.tobytes()
+
+
+def video_message(result: Result, jpeg: bytes, width: int, height: int) -> bytes:
+    """A frame of the video as ``jpeg`` of ``width`` x ``height`` pixels, with the flow that was measured up to it."""
+    scale = width / result.frame.image.shape[1]
+    head = _VIDEO_HEAD.pack(VIDEO, result.frame.sequence, len(result.flows), len(jpeg), width, height, scale)
+    return b"".join((head, *map(_flow, result.flows), jpeg))
+
+
+def _flow(flow: Flow) -> bytes:
+    """Means over cells, in steps of a 127th of the largest: pixels of the source's frame."""
+    means = cv2.resize(flow.field, (FLOW_CELLS, FLOW_CELLS), interpolation=cv2.INTER_AREA)
+    means = np.nan_to_num(means) * (flow.box.size / len(flow.field))
+    step = max(float(np.abs(means).max()), 1e-6) / 127
+    steps: bytes = np.rint(means / step).astype(np.int8).tobytes()
+    return _FLOW_HEAD.pack(flow.person, *flow.box, step) + steps
+
+
+def body_message(arrays: BodyArrays) -> bytes:
+    """The body that all people are made of, for a page that poses and dresses it by itself.
+
+    Layout: bytes of the description (uint32), the description (JSON: of each array its name, dtype, shape and offset, and
+    constants), then the arrays, each at a multiple of four bytes after the description.
+    """
+    weights, bones = _strongest(arrays.weights)
+    correctives = _correctives(arrays.posedirs)
+    shape_step = float(np.abs(arrays.shapedirs).max()) / 32767 or 1.0
+    fields: dict[str, AnyArray] = {
+        "vertices": arrays.v_template,
+        "shape": np.rint(arrays.shapedirs / shape_step).astype(np.int16),
+        "joints": arrays.at_rest(arrays.joint_regressor).astype(np.float32),
+        "faces": arrays.faces.astype(np.uint16 if arrays.vertex_count < 1 << 16 else np.uint32),
+        "bones": bones,
+        "weights": weights,
+        **correctives,
+        "suit": np.rint(suit_shares(arrays) * 255).astype(np.uint8),
+    }
+    constants = {
+        "shape_step": shape_step,
+        "corrective_step": float(np.abs(arrays.posedirs).max()) / 32767 or 1.0,
+        "beta_limit": min(arrays.beta_limit, 1e9),
+        "parents": PARENTS,
+    }
+    return _pack(fields, constants)
+
+
+def _pack(fields: Mapping[str, AnyArray], constants: Mapping[str, object]) -> bytes:
+    listed: list[dict[str, object]] = []
+    blocks: list[bytes] = []
+    offset = 0
+    for name, array in fields.items():
+        block = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+        listed.append({"name": name, "dtype": array.dtype.name, "shape": array.shape, "offset": offset})
+        blocks.append(block + bytes(-len(block) % 4))
+        offset += len(blocks[-1])
+    text = json.dumps({"version": VERSION, "arrays": listed, **constants}).encode()
+    text += b" " * (-len(text) % 4)
+    return b"".join((struct.pack("<I", len(text)), text, *blocks))
+
+
+def _strongest(weights: FloatArray) -> tuple[FloatArray, NDArray[np.uint8]]:
+    """The largest four weights of each vertex, which then sum to 1, and their joints: (V, 4) each."""
+    bones = np.argsort(-weights, axis=1, kind="stable")[:, :_BONES]
+    kept = np.take_along_axis(weights, bones, 1)
+    return (kept / kept.sum(1, keepdims=True)).astype(np.float32), bones.astype(np.uint8)
+
+
+def _correctives(posedirs: FloatArray) -> dict[str, AnyArray]:
+    """Where each vertex' entries begin, which of the 207 features they follow, and by how many steps they move it."""
+    size = np.abs(posedirs).max(1)
+    least = np.partition(size, -MOST_CORRECTIVES, axis=None)[-MOST_CORRECTIVES] if size.size > MOST_CORRECTIVES else 0
+    vertex, feature = np.nonzero(size > least)
+    step = float(np.abs(posedirs).max()) / 32767 or 1.0
+    return {
+        "corrective_starts": np.searchsorted(vertex, np.arange(len(posedirs) + 1)).astype(np.uint32),
+        "corrective_features": feature.astype(np.uint8),
+        "corrective_steps": np.rint(posedirs[vertex, :, feature] / step).astype(np.int16),
+    }
+
+
+def hello_message(source: str, fps: float, live: bool, size: tuple[int, int], sha256: str) -> dict[str, Any]:
+    """What a page is told first, as text: names and tables that never change. ``sha256`` is the body's hash."""
+    return {
+        "type": "hello",
+        "version": VERSION,
+        "source": source,
+        "fps": fps,
+        "live": live,
+        "size": size,
+        "body": sha256,
+        "joints": JOINT_NAMES,
+        "keypoints": COCO_NAMES,
+        "edges": COCO_EDGES,
+        "parts": [
+            part_colours(person)[:, ::-1].tolist() for person in range(len(PALETTE))
+        ],  # RGB, by person and `Part`
+    }

@@ -17,6 +17,7 @@ PrecisionChoice = Literal["auto", "fp32", "fp16", "int8"]
 KeypointModel = Literal["fast", "accurate"]
 DecoderChoice = Literal["cpu", "gpu"]
 EncoderChoice = Literal["auto", "x264", "nvenc", "gst"]
+Look = Literal["suit", "clay", "wire"]
 FlowMethod = Literal["auto", "dis", "raft", "none"]
 
 DEFAULT_FOCAL: Final = 0.85
@@ -81,6 +82,12 @@ class Options:
         group=VIEW,
     )
     port: int = option(8787, "Port of --view browser; 0: any that is free.", group=VIEW, low=0, high=65535)
+    look: Look = option(
+        "suit",
+        "How bodies are drawn: suit, a matte mannequin that can be shown in public; clay, the surface just as estimated; "
+        "wire, its lines.",
+        group=VIEW,
+    )
     quiet: bool = option(False, "Print errors only.", group=VIEW, short="-q")
     verbose: bool = option(False, "Print more remarks, and the time of every stage at the end.", group=VIEW, short="-v")
 

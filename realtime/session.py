@@ -15,6 +15,7 @@ from body.model import BodyArrays, load_body
 from common.camera import Camera
 from common.errors import UserError
 from common.files import check_writable
+from realtime.draw.mannequin import Mannequin, mannequin_for
 from realtime.draw.painter import Figures
 from realtime.intrinsics import camera_for
 from realtime.measure import Meter, Report
@@ -115,6 +116,7 @@ class Session:
             if options.report:
                 check_writable(options.report)
             arrays = load_body(options.body)
+            mannequin = mannequin_for(arrays, options.look)
             check_source(options.source)
             # Before the camera streams and a window shows nothing: the first time, building engines takes minutes.
             stack.enter_context(self.networks).prepare(arrays)
@@ -133,7 +135,7 @@ class Session:
                 stack.callback(browser.close)
             watched = window is not None or browser is not None
             pipeline = build_pipeline(options, arrays, self.networks, source, self._meter, watched=watched)
-            annotator = Annotator(arrays.faces, self._meter, side_view=True)
+            annotator = Annotator(mannequin, self._meter, side_view=True)
             if recorder is not None:
                 pipeline.add_sink("record", lambda result: recorder.write(annotator(result), result.frame.time_s), True)
             if writer is not None:
@@ -145,9 +147,9 @@ class Session:
             self.has_begun = True
             try:
                 if browser is not None:
-                    self._serve_browser(browser, pipeline, source, arrays)
+                    self._serve_browser(browser, pipeline, source, mannequin)
                 elif window is not None:
-                    self._serve(window, pipeline, source, arrays)
+                    self._serve(window, pipeline, source, mannequin)
                 else:
                     self._wait(pipeline, source)
                 if self._interrupts:
@@ -239,12 +241,12 @@ class Session:
         about = arrays, name, source.fps, source.live, source.size
         return BrowserView(options.host, options.port, *about)
 
-    def _serve_browser(self, view: BrowserView, pipeline: Pipeline, source: Source, arrays: BodyArrays) -> None:
+    def _serve_browser(self, view: BrowserView, pipeline: Pipeline, source: Source, mannequin: Mannequin) -> None:
         """The main thread's part with a browser. A clip begins when somebody looks on, and its last frame stays for as long
         as somebody does."""
         from realtime.browser.view import ViewState
 
-        commands = WindowCommands(pipeline, lambda: Annotator(arrays.faces, self._meter))
+        commands = WindowCommands(pipeline, lambda: Annotator(mannequin, self._meter))
         meter, options = self._meter, self._options
 
         def show(result: Result) -> None:
@@ -284,9 +286,9 @@ class Session:
         while not pipeline.wait(0.1) and not self._interrupts:
             self._tell(source)
 
-    def _serve(self, window: MeshWindow, pipeline: Pipeline, source: Source, arrays: BodyArrays) -> None:
+    def _serve(self, window: MeshWindow, pipeline: Pipeline, source: Source, mannequin: Mannequin) -> None:
         """The main thread's part with a window: handle its keys until it is closed."""
-        commands = WindowCommands(pipeline, lambda: Annotator(arrays.faces, self._meter))
+        commands = WindowCommands(pipeline, lambda: Annotator(mannequin, self._meter))
 
         def show(result: Result) -> None:
             window.show(result, Figures(*self._meter.recent(), len(result.people)))

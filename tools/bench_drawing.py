@@ -16,6 +16,7 @@ from body.model import load_body
 from common.arrays import FloatArray, ImageArray
 from common.camera import Camera
 from realtime.draw.annotated_frame import AnnotatedFramePainter
+from realtime.draw.mannequin import mannequin_for
 from realtime.draw.painter import Figures, MeshPainter, skeleton, text_line, warm_up
 from realtime.draw.side_view import SideView
 from realtime.records import BodyEstimate, Frame, Keypoints, Result
@@ -77,7 +78,7 @@ def main(
     image = backdrop()
     for name in ("body_6890", "body_1722"):
         body = NumpyBody(load_body(name))
-        painter = MeshPainter(body.arrays.faces)
+        painter = MeshPainter(mannequin_for(body.arrays))
         for label, places in (
             ("far", [(0.0, 6.0)]),
             ("whole", [(0.0, 2.6)]),
@@ -98,12 +99,12 @@ def main(
             covered = 100 * float((painter.raster.inverse_depth > 0).mean())
             print(f"{name + ', ' + label:34} {covered:9.1f} {median:10.2f} {high:8.2f}")
     body = NumpyBody(load_body())
-    faces = body.arrays.faces
+    mannequin = mannequin_for(body.arrays)
     people = (estimate(body, 0, -0.35, 2.6), estimate(body, 1, 0.55, 3.4))
     result = Result(Frame(0, 0, 0.0, image), CAMERA, people, 0)
     figures = Figures(29.7, 68, len(people))
-    side, panel = SideView(faces, 480, 360), np.empty((480, 360, 3), np.uint8)
-    whole = AnnotatedFramePainter(faces, side_view=True)
+    side, panel = SideView(mannequin, 480, 360), np.empty((480, 360, 3), np.uint8)
+    whole = AnnotatedFramePainter(mannequin, side_view=True)
     canvas = image.copy()
     for label, work in (
         ("keypoints of one person", lambda: skeleton(canvas, people[0].keypoints)),

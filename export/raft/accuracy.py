@@ -74,7 +74,7 @@ def draw_pairs(count: int, motion: float, seed: int = 0) -> Iterator[ClipPair]:
             matrix = np.array([[1, 0, shift[0] - _MARGIN], [0, 1, shift[1] - _MARGIN]])
             image = np.array(cv2.warpAffine(scene, matrix, (_IMAGE, _IMAGE), borderMode=cv2.BORDER_REFLECT), np.uint8)
             raster.begin(_IMAGE, _IMAGE)
-            raster.add(vertices, _CAMERA, (255, 255, 255), colour)
+            raster.add(vertices, _CAMERA, 255 * colour)
             raster.blend(image)
             images.append((image + rng.normal(0, 2, image.shape)).clip(0, 255).astype(np.uint8))
         flow = np.tile(pan.astype(np.float32), (_IMAGE, _IMAGE, 1))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from common.arrays import ImageArray
-from realtime.draw.painter import Figures, MeshPainter, text_line
+from realtime.draw.mannequin import Mannequin
+from realtime.draw.painter import Figures, MeshPainter, skeleton, text_line
 from realtime.draw.side_view import SideView
 from realtime.records import Result
 
@@ -21,16 +19,16 @@ class AnnotatedFramePainter:
 
     def __init__(
         self,
-        faces: NDArray[np.integer[Any]],
+        mannequin: Mannequin,
         *,
         side_view: bool = False,
         keypoints: bool = True,
         min_confidence: float = 0.3,
     ) -> None:
-        """``faces`` (F, 3) of the bodies; ``side_view`` adds a panel on the right; ``keypoints`` draws those detected
+        """``mannequin``: how bodies look; ``side_view`` adds a panel on the right; ``keypoints`` draws those detected
         above ``min_confidence``. Raises ``ValueError`` for faces of another shape."""
-        self._faces = faces
-        self._painter = MeshPainter(faces)
+        self._mannequin = mannequin
+        self._painter = MeshPainter(mannequin)
         self._with_side = side_view
         self._keypoints = keypoints
         self._min_confidence = min_confidence
@@ -60,16 +58,17 @@ class AnnotatedFramePainter:
         image = self._image
         video = image[:, :width]
         video[...] = frame
+        people = self._mannequin.dress(result.people)
+        self._painter.paint_people(video, people, result.camera)
         if self._keypoints:
-            self._painter.annotate(video, result, self._min_confidence)
-        else:
-            self._painter.paint_people(video, result.people, result.camera)
+            for body in people:
+                skeleton(video, body.keypoints, self._min_confidence)
         if figures is not None:
             text_line(video, str(figures))
         if self._with_side:
             panel = image[:, width:]
             if self._side is None:
-                self._side = SideView(self._faces, *panel.shape[:2])
-            self._side.paint(panel, result.people)
+                self._side = SideView(self._mannequin, *panel.shape[:2])
+            self._side.paint(panel, people)
             text_line(panel, "from the side")
         return image

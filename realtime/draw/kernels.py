@@ -25,10 +25,15 @@ _F: Final = types.float32
 _I: Final = types.int64
 # Records may be frozen: arrays that are only read must be accepted when they are not writeable.
 _READ: Final = types.Array(types.float32, 2, "C", readonly=True)
+_INDICES: Final = types.Array(types.int32, 1, "C", readonly=True)
+_BONES: Final = types.Array(types.int32, 2, "C", readonly=True)
+_ROTATIONS: Final = types.Array(types.float32, 3, "C", readonly=True)
+_EDGES: Final = types.Array(types.uint8, 2, "C", readonly=True)
 _FACES: Final = types.Array(types.int32, 2, "C", readonly=True)
 _ROW: Final = types.Array(types.float32, 1, "C", readonly=True)
 _FLOATS: Final = types.float32[:, ::1]
 _LAYER: Final = types.uint8[:, :, ::1]
+_INK: Final = types.uint8[:, ::1]
 _BOX: Final = types.float32[::1]
 _IMAGE: Final = types.uint8[:, :, :]  # any strides: half of a wider image can be painted in place
 
@@ -41,10 +46,13 @@ _KEY_X: Final = np.float32(-0.4243)
 _KEY_Y: Final = np.float32(-0.6633)
 _KEY_Z: Final = np.float32(-0.6164)
 _ZERO: Final = np.float32(0)
+_TINY: Final = np.float32(1e-6)
 _HALF: Final = np.float32(0.5)
 _THINNEST: Final = np.float32(2e-4)  # pixels
 _ONE: Final = np.float32(1)
 _EDGE: Final = np.float32(-1e-5)  # barycentric slack, so that no pixel falls between two triangles
+_SEEN_THROUGH: Final = np.float32(0.62)  # part of the light behind a wire frame that comes through
+_LINE: Final = np.float32(0.95)  # pixels from the middle of a line to its end: it is faded out over the last
 _STEP: Final = np.float32(0.97)  # a neighbour under this part of the pixel's 1/z is behind it: draw an outline
 
 
@@ -78,12 +86,14 @@ def project(
     box[0], box[1], box[2], box[3] = left, top, right, bottom
 
 
-@njit(types.void(_READ, _FACES, _ROW, _FLOATS, _FLOATS), **_OPTIONS)
-def light(vertices: FloatArray, faces: Int32Array, colour: FloatArray, normals: FloatArray, lit: FloatArray) -> None:
-    """Smooth ``normals`` (V, 3) of the mesh, and its lit colour ``lit`` (V, 3) for a surface of ``colour`` (3,), 0..255.
+@njit(types.void(_READ, _FACES, _READ, _FLOATS, _FLOATS), **_OPTIONS)
+def light(vertices: FloatArray, faces: Int32Array, colours: FloatArray, normals: FloatArray, lit: FloatArray) -> None:
+    """Smooth ``normals`` (V, 3) of the mesh, and its lit colours ``lit`` (V, 3) for a surface of ``colours``, (V, 3) or one for
+    all, (1, 3), 0..255.
 
-    A soft key light, sky and ground, a headlight, a small highlight and a pale rim. Lighting is per vertex: the body's
-    triangles are a few pixels large, so the eye sees no difference, and it costs ten times less than per pixel.
+    Matte: a soft key light, sky and ground, a headlight, and no highlights, which would make cloth look wet. What is turned
+    away from all lights keeps half of its colour, so that a forearm that turns down does not go black. Lighting is per vertex:
+    the body's triangles are a few pixels large, so the eye sees no difference, and it costs ten times less than per pixel.
     """
     normals[:, :] = _ZERO
     for f in range(faces.shape[0]):
@@ -96,6 +106,7 @@ def light(vertices: FloatArray, faces: Int32Array, colour: FloatArray, normals: 
             normals[i, 1] += ny
             normals[i, 2] += nz
     tiny = np.float32(1e-20)
+    each = colours.shape[0] > 1
     for i in range(vertices.shape[0]):
         nx, ny, nz = normals[i, 0], normals[i, 1], normals[i, 2]
         scale = _ONE / np.sqrt(nx * nx + ny * ny + nz * nz + tiny)
@@ -103,25 +114,86 @@ def light(vertices: FloatArray, faces: Int32Array, colour: FloatArray, normals: 
         normals[i, 0], normals[i, 1], normals[i, 2] = nx, ny, nz
         x, y, z = vertices[i, 0], vertices[i, 1], vertices[i, 2]
         scale = -_ONE / np.sqrt(x * x + y * y + z * z + tiny)
-        x, y, z = x * scale, y * scale, z * scale  # towards the eye
-        facing = min(max(nx * x + ny * y + nz * z, _ZERO), _ONE)
+        facing = min(max((nx * x + ny * y + nz * z) * scale, _ZERO), _ONE)  # towards the eye
         key = _HALF + _HALF * (nx * _KEY_X + ny * _KEY_Y + nz * _KEY_Z)
         key *= key  # wrapped Lambert: no hard terminator on the body
         sky = _HALF - _HALF * ny
-        shade = np.float32(0.16) + np.float32(0.18) * sky + np.float32(0.80) * key + np.float32(0.12) * facing
-        x, y, z = x + _KEY_X, y + _KEY_Y, z + _KEY_Z
-        shine = max(nx * x + ny * y + nz * z, _ZERO) / np.sqrt(x * x + y * y + z * z + tiny)
-        shine *= shine
-        shine *= shine
-        shine *= shine
-        shine *= shine  # to the 16th
-        edge = _ONE - facing
-        glow = np.float32(52) * shine * shine + np.float32(95) * edge * edge * edge * sky
+        shade = np.float32(0.42) + np.float32(0.14) * sky + np.float32(0.46) * key + np.float32(0.10) * facing
+        row = i if each else 0
         for channel in range(3):
-            lit[i, channel] = min(colour[channel] * shade + glow, np.float32(255))
+            lit[i, channel] = min(colours[row, channel] * shade, np.float32(255))
 
 
-@njit(types.void(_READ, _FACES, _FLOATS, _FLOATS, _F, _F, _F, _F, _F, types.boolean, _FLOATS, _LAYER), **_OPTIONS)
+@njit(types.void(_FLOATS, _INDICES, _INDICES, _INDICES, _ROW, _I), **_OPTIONS)
+def relax(
+    vertices: FloatArray,
+    rows: Int32Array,
+    starts: Int32Array,
+    neighbours: Int32Array,
+    strength: FloatArray,
+    rounds: int,
+) -> None:
+    """Smooth ``vertices`` (V, C) in place: those in ``rows`` (R,) are moved towards the mean of their neighbours, ``rounds``
+    times, by ``strength`` (R,) 0..1 of the way.
+
+    The neighbours of row r are ``neighbours[starts[r]:starts[r + 1]]``. Linear in the vertices.
+    """
+    channels = vertices.shape[1]
+    moved = np.empty((rows.shape[0], channels), np.float32)
+    for _ in range(rounds):
+        for r in range(rows.shape[0]):
+            first, last = starts[r], starts[r + 1]
+            count = np.float32(last - first)
+            for channel in range(channels):
+                total = _ZERO
+                for k in range(first, last):
+                    total += vertices[neighbours[k], channel]
+                here = vertices[rows[r], channel]
+                moved[r, channel] = here + strength[r] * (total / count - here)
+        for r in range(rows.shape[0]):
+            for channel in range(channels):
+                vertices[rows[r], channel] = moved[r, channel]
+
+
+@njit(types.void(_INDICES, _READ, _BONES, _READ, _ROTATIONS, _FLOATS), **_OPTIONS)
+def shift(
+    rows: Int32Array,
+    offsets: FloatArray,
+    bones: Int32Array,
+    weights: FloatArray,
+    rotations: FloatArray,
+    vertices: FloatArray,
+) -> None:
+    """Move ``vertices`` (V, 3) of a posed body in place: those in ``rows`` (R,) by ``offsets`` (R, 3) of the rest pose, turned
+    with the body as skinning would turn them.
+
+    ``bones`` (R, K) are the joints that move each vertex, ``weights`` (R, K) how much, ``rotations`` (24, 3, 3) those of the
+    joints, from the rest pose to the frame of the vertices.
+    """
+    for r in range(rows.shape[0]):
+        x, y, z = offsets[r, 0], offsets[r, 1], offsets[r, 2]
+        i = rows[r]
+        for k in range(bones.shape[1]):
+            part = weights[r, k]
+            if part <= _ZERO:
+                continue
+            j = bones[r, k]
+            for row in range(3):
+                turned = rotations[j, row, 0] * x + rotations[j, row, 1] * y + rotations[j, row, 2] * z
+                vertices[i, row] += part * turned
+
+
+@njit(types.float32(types.float32, types.float32), **_OPTIONS)
+def _from(weight: float, reach: float) -> float:
+    """Pixels between a point and an edge; slack may make the weight a little negative."""
+    tiny: float = _TINY
+    return (weight if weight > tiny else tiny) * reach
+
+
+_FILL: Final = (_READ, _FACES, _FLOATS, _FLOATS, _F, _F, _F, _F, _F, types.boolean, _EDGES, _FLOATS, _LAYER, _INK)
+
+
+@njit(types.void(*_FILL), **_OPTIONS)
 def fill(
     vertices: FloatArray,
     faces: Int32Array,
@@ -133,15 +205,22 @@ def fill(
     cy: float,
     near: float,
     cull: bool,
+    edges: Bytes,
     depth: FloatArray,
     layer: Bytes,
+    ink: Bytes,
 ) -> None:
     """Draw a mesh into ``depth`` (H, W) 1/z and ``layer`` (H, W, 3) colour; what is nearer wins, over earlier calls too.
 
     ``points`` and ``lit`` come from ``project`` and ``light``. Triangles that cross the near plane are cut there.
     ``cull`` leaves out triangles seen from behind (clockwise in the image).
+
+    With ``edges`` (F, 3), not (0, 3), the mesh is drawn as lines: ``ink`` (H, W) 0..255 says how much of a pixel a line covers.
+    Only the edges opposite to the corners that are not 0 in ``edges`` are drawn.
     """
     height, width = depth.shape
+    wire = edges.shape[0] > 0
+    reach = np.empty(3, np.float32)
     px, py, pz = np.empty(4, np.float32), np.empty(4, np.float32), np.empty(4, np.float32)
     colour = np.empty((4, 3), np.float32)
     for f in range(faces.shape[0]):
@@ -190,6 +269,14 @@ def fill(
             scale = _ONE / area
             slope1, slope2 = (y2 - y0) * scale, (y0 - y1) * scale
             left, right = int(np.ceil(low)), int(high)
+            if wire:  # pixels from an edge = weight of the corner opposite to it, times the corner's distance from it
+                size = abs(area)
+                reach[0] = size / np.sqrt((x2 - x1) * (x2 - x1) + (y2 - y1) * (y2 - y1))
+                reach[1] = size / np.sqrt((x2 - x0) * (x2 - x0) + (y2 - y0) * (y2 - y0))
+                reach[2] = size / np.sqrt((x1 - x0) * (x1 - x0) + (y1 - y0) * (y1 - y0))
+                for corner in range(3):
+                    if edges[f, corner] == 0 or corners != 3:
+                        reach[corner] = np.float32(np.inf)
             # In scalars: the compiler cannot know that writing the layer leaves the arrays alone. Lit colours are
             # 0..255, and the half that rounds them also covers the slack at the edges.
             blue, green, red = colour[0, 0] + _HALF, colour[0, 1] + _HALF, colour[0, 2] + _HALF
@@ -215,16 +302,22 @@ def fill(
                     if not inverse > depth[row, column]:
                         continue
                     depth[row, column] = inverse
+                    if wire:
+                        far = min(_from(w0, reach[0]), _from(w1, reach[1]), _from(w2, reach[2]))
+                        cover = min(max(_LINE - far, _ZERO), _ONE)
+                        ink[row, column] = np.uint8(cover * np.float32(255) + _HALF)
                     layer[row, column, 0] = np.uint8(blue + w1 * blue1 + w2 * blue2)
                     layer[row, column, 1] = np.uint8(green + w1 * green1 + w2 * green2)
                     layer[row, column, 2] = np.uint8(red + w1 * red1 + w2 * red2)
 
 
-@njit(types.void(_IMAGE, _FLOATS, _LAYER, _I, _I, _I, _I, _F, _F), **_OPTIONS)
+@njit(types.void(_IMAGE, _FLOATS, _LAYER, _INK, types.boolean, _I, _I, _I, _I, _F, _F), **_OPTIONS)
 def blend(
     image: Bytes,
     depth: FloatArray,
     layer: Bytes,
+    ink: Bytes,
+    wire: bool,
     left: int,
     top: int,
     right: int,
@@ -236,7 +329,7 @@ def blend(
 
     Where some of the eight neighbours lie clearly behind (the background, or a body part further away) the pixel is
     darkened by up to ``outline`` (0..1), and let through to smooth the staircase of the edge. The frame of the image
-    is not an edge of the body.
+    is not an edge of the body. Of a ``wire`` only what ``ink`` (H, W) covers is laid on, the rest dims what is behind it.
     """
     height, width = depth.shape
     for row in range(top, bottom):
@@ -259,7 +352,11 @@ def blend(
                         empty += int(depth[y, x] <= _ZERO)
                 opaque = np.float32(alpha) * (_ONE - np.float32(empty) * np.float32(0.1))
                 dark = _ONE - np.float32(outline) * min(np.float32(behind) * np.float32(0.34), _ONE)
+            light_of = _ONE
+            if wire:
+                opaque *= np.float32(ink[row, column]) * np.float32(1 / 255)
+                light_of = _SEEN_THROUGH
             for channel in range(3):
-                under = np.float32(image[row, column, channel])
+                under = np.float32(image[row, column, channel]) * light_of
                 over = np.float32(layer[row, column, channel]) * dark
                 image[row, column, channel] = np.uint8(under + (over - under) * opaque + _HALF)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from body.joints import COCO_EDGES
 from common.arrays import FloatArray, ImageArray
 from common.camera import Camera
+from realtime.draw.mannequin import Mannequin
 from realtime.draw.raster import Rasteriser
-from realtime.draw.suit import PALETTE, Colour, colour_of
+from realtime.draw.suit import PALETTE, Colour
 from realtime.records import BodyEstimate, Keypoints, Result
 
 LEFT_COLOUR: Final[Colour] = (90, 200, 255)
@@ -49,12 +49,13 @@ class MeshPainter:
     one of a process loads or compiles the loops: see ``warm_up``.
     """
 
-    def __init__(self, faces: NDArray[np.integer[Any]], *, alpha: float = 0.88, outline: float = 0.5) -> None:
-        """``faces`` (F, 3): vertex indices, counter-clockwise seen from outside. ``alpha`` 0..1: how opaque bodies are.
-        ``outline`` 0..1: how dark their contours are. Raises ``ValueError`` for faces of another shape."""
+    def __init__(self, mannequin: Mannequin, *, alpha: float = 0.94, outline: float = 0.4) -> None:
+        """``mannequin``: how bodies look. ``alpha`` 0..1: how opaque they are. ``outline`` 0..1: how dark their contours are.
+        Raises ``ValueError`` for faces of another shape."""
+        self._mannequin = mannequin
         self._alpha = alpha
         self._outline = outline
-        self._raster = Rasteriser(faces)
+        self._raster = Rasteriser(mannequin.faces)
 
     @property
     def raster(self) -> Rasteriser:
@@ -79,13 +80,15 @@ class MeshPainter:
     def paint_people(
         self, image: ImageArray, people: Iterable[BodyEstimate], camera: Camera, alpha: float | None = None
     ) -> None:
-        """Paint all people, each in the colour of its id; the nearer one hides the other. Else as ``paint``."""
-        self.paint_all(image, [(body.vertices, colour_of(body.person)) for body in people], camera, alpha)
+        """Paint all people, each in the colours of its id; the nearer one hides the other. Their vertices are drawn as
+        they are: see ``Mannequin.dress``. Else as ``paint``."""
+        bodies = [(body.vertices, self._mannequin.colours(body.person)) for body in people]
+        self.paint_all(image, bodies, camera, alpha)
 
     def paint_all(
         self,
         image: ImageArray,
-        bodies: Sequence[tuple[FloatArray, Sequence[float]]],
+        bodies: Sequence[tuple[FloatArray, Sequence[float] | FloatArray]],
         camera: Camera,
         alpha: float | None = None,
     ) -> None:
@@ -94,13 +97,13 @@ class MeshPainter:
             return
         self._raster.begin(*image.shape[:2])
         for vertices, colour in bodies:
-            self._raster.add(vertices, camera, colour)
+            self._raster.add(vertices, camera, colour, self._mannequin.edges)
         self._raster.blend(image, self._alpha if alpha is None else alpha, self._outline)
 
     def annotate(self, image: ImageArray, result: Result, min_confidence: float = 0.3) -> None:
-        """Paint all of a result over ``image`` (H, W, 3) uint8 BGR, a copy of its frame, in place: bodies, and
+        """Paint all of a result, dressed, over ``image`` (H, W, 3) uint8 BGR, a copy of its frame, in place: bodies, and
         on them the keypoints detected with at least ``min_confidence``. Raises ``ValueError`` as ``paint``."""
-        self.paint_people(image, result.people, result.camera)
+        self.paint_people(image, self._mannequin.dress(result.people), result.camera)
         for body in result.people:
             skeleton(image, body.keypoints, min_confidence)
 
@@ -147,7 +150,7 @@ def warm_up() -> float:
     Returns the seconds it took. Call it before the first frame flows: a stage that compiles would stall the pipeline.
     """
     start = time.perf_counter()
-    painter = MeshPainter(np.array([[0, 1, 2]], np.int32))
+    painter = MeshPainter(Mannequin(np.array([[0, 1, 2]], np.int32)))
     corners = np.array([[0, -1, 2], [-1, 1, 2], [1, 1, 2]], np.float32)
     painter.paint(np.zeros((16, 16, 3), np.uint8), corners, Camera(10, 10, 8, 8))
     return time.perf_counter() - start

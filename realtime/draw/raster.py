@@ -23,6 +23,7 @@ Region = tuple[int, int, int, int]
 """Columns left..right - 1 and rows top..bottom - 1 of an image, as (left, top, right, bottom)."""
 
 EMPTY: Region = (0, 0, 0, 0)
+_NO_EDGES = np.empty((0, 3), np.uint8)
 
 
 class Rasteriser:
@@ -53,6 +54,8 @@ class Rasteriser:
         self._box = np.empty(4, np.float32)
         self._depth = np.zeros((0, 0), np.float32)
         self._layer = np.zeros((0, 0, 3), np.uint8)
+        self._ink = np.zeros((0, 0), np.uint8)
+        self._wire = False
         self._region = EMPTY
 
     @property
@@ -75,16 +78,21 @@ class Rasteriser:
         if self._depth.shape != (height, width):
             self._depth = np.zeros((height, width), np.float32)
             self._layer = np.zeros((height, width, 3), np.uint8)
+            self._ink = np.zeros((height, width), np.uint8)
         else:
             left, top, right, bottom = self._region
             self._depth[top:bottom, left:right] = 0
         self._region = EMPTY
 
     def add(
-        self, vertices: FloatArray, camera: Camera, colour: Sequence[float], tint: FloatArray | None = None
+        self,
+        vertices: FloatArray,
+        camera: Camera,
+        colours: Sequence[float] | NDArray[np.floating],
+        edges: NDArray[np.uint8] | None = None,
     ) -> None:
-        """Draw one mesh: ``vertices`` (V, 3) metres, camera frame; ``colour`` (3,) BGR 0..255 of its surface,
-        which ``tint`` (V, 3) 0..1 multiplies vertex by vertex.
+        """Draw one mesh: ``vertices`` (V, 3) metres, camera frame; ``colours`` BGR 0..255 of its surface, (3,) or one for each
+        vertex, (V, 3). With ``edges`` (F, 3) as lines, see ``kernels.fill``: all meshes since ``begin``, or none.
 
         Hidden parts are hidden, also by and behind the meshes added before. Raises ``ValueError`` for vertices that do
         not fit the faces. Vertices that are not finite count as behind the camera when their z is not.
@@ -99,12 +107,12 @@ class Rasteriser:
         region = _cut(self._box.tolist(), *self._depth.shape)
         if region[0] == region[2]:
             return
-        surface = np.ascontiguousarray(colour, np.float32)
-        if surface.shape != (3,):
-            raise ValueError(f"colour must be three numbers (blue, green, red), got shape {surface.shape}")
+        surface = np.ascontiguousarray(colours, np.float32)
+        surface = surface[None] if surface.ndim == 1 else surface
+        if surface.shape not in ((1, 3), corners.shape):
+            raise ValueError(f"colours must be (3,) or {corners.shape} (blue, green, red), got {surface.shape}")
+        self._wire = edges is not None
         self._kernels.light(corners, self.faces, surface, self._normals, self._lit)
-        if tint is not None:
-            self._lit *= tint
         self._kernels.fill(
             corners,
             self.faces,
@@ -116,8 +124,10 @@ class Rasteriser:
             cy,
             self._near,
             self._cull,
+            _NO_EDGES if edges is None else edges,
             self._depth,
             self._layer,
+            self._ink,
         )
         self._region = _join(self._region, region)
 
@@ -130,7 +140,14 @@ class Rasteriser:
         if image.shape != self._layer.shape or image.dtype != np.uint8 or not image.flags.writeable:
             raise ValueError(f"image must be writeable uint8 {self._layer.shape}, got {image.dtype} {image.shape}")
         self._kernels.blend(
-            image, self._depth, self._layer, *self._region, np.float32(min(max(alpha, 0), 1)), np.float32(outline)
+            image,
+            self._depth,
+            self._layer,
+            self._ink,
+            self._wire,
+            *self._region,
+            np.float32(min(max(alpha, 0), 1)),
+            np.float32(outline),
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from common.arrays import FloatArray, ImageArray
 from common.camera import Camera
+from realtime.draw.mannequin import Mannequin
 from realtime.draw.raster import Rasteriser
-from realtime.draw.suit import colour_of
 from realtime.records import BodyEstimate
 
 DISTANCE: Final = 5.0
@@ -48,9 +48,10 @@ class SideView:
     camera's right and looks to its left, so what is far away is on the right of the panel.
     """
 
-    def __init__(self, faces: NDArray[np.integer[Any]], height: int, width: int) -> None:
-        """``faces`` (F, 3); ``height`` and ``width`` of the panel in pixels. Raises ``ValueError`` for other faces."""
-        self._raster = Rasteriser(faces)
+    def __init__(self, mannequin: Mannequin, height: int, width: int) -> None:
+        """``mannequin``: how bodies look; ``height`` and ``width`` of the panel, pixels."""
+        self._mannequin = mannequin
+        self._raster = Rasteriser(mannequin.faces)
         self._height, self._width = height, width
         self._distance = DISTANCE
         sine, cosine = math.sin(_PITCH), math.cos(_PITCH)
@@ -76,8 +77,11 @@ class SideView:
         self._raster.begin(*image.shape[:2])
         for body in people:
             self._shadow(image, body.vertices)
-            self._raster.add(self._turned(body.vertices), self._camera(), colour_of(body.person))
+            self._raster.add(self._turned(body.vertices), self._camera(), *self._looks(body.person))
         self._raster.blend(image, 1.0, 0.45)
+
+    def _looks(self, person: int) -> tuple[FloatArray, NDArray[np.uint8] | None]:
+        return self._mannequin.colours(person), self._mannequin.edges
 
     def _follow(self, body: BodyEstimate) -> None:
         floor = float(body.vertices[:, 1].max())

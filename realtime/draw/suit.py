@@ -35,6 +35,10 @@ SKIN: Final[Colour] = (172, 188, 208)
 _SLEEVE: Final = 0.62  # of the upper arm is covered
 _WAIST: Final = 0.35  # of the way from the pelvis to the lowest joint of the spine
 _COLLAR_M: Final = -0.005  # metres along the neck, from its joint
+_NECK_SHARE, _NECK_M = (
+    0.35,
+    0.1,
+)  # moved less by the neck it is a shoulder; the width of that seam, metres a unit of weight
 _CUFF: Final = 0.93  # of the shank is covered
 _EDGE_M: Final = 0.008  # half of the width of a seam, metres: about the length of a triangle's side
 
@@ -81,7 +85,8 @@ def suit_shares(body: BodyArrays) -> FloatArray:
     neck = _beyond(rest, joints, "neck", "head", 0.0) - _COLLAR_M
     above_waist = _beyond(rest, joints, "pelvis", "spine1", ratio["waist"])
     # Metres past each seam, positive outside of the cloth; arms hang at the height of the neck but are none of it.
-    bare = np.where(is_arm, sleeves, np.where(_weight(body, "", ("neck", "head")) > 0.02, neck, -1.0))
+    above = np.minimum(neck, _NECK_M * (_weight(body, "", ("neck", "head")) - _NECK_SHARE))
+    bare = np.where(is_arm, sleeves, above)
     shoe = np.where(is_arm, -1.0, foot)
     trouser = np.where(is_arm, -1.0, -above_waist)
     shares = np.zeros((len(rest), len(Part)))

@@ -101,7 +101,7 @@ def measure_rendered(motion: Path, people: int, seed: int) -> dict[str, Observat
         for t in range(FRAMES):
             image = scene.copy()
             raster.begin(height, width)
-            raster.add(vertices[t], camera, (255, 255, 255), colour)
+            raster.add(vertices[t], camera, 255 * colour)
             raster.blend(image)
             image = (image + rng.normal(0, grain, image.shape)).clip(0, 255).astype(np.uint8)
             truth = (points[0, t] * shrink).numpy()

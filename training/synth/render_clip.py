@@ -50,7 +50,7 @@ def main(
         for number, body_vertices in enumerate(vertices):
             image = scene.copy()
             raster.begin(HEIGHT, WIDTH)
-            raster.add(body_vertices, camera, (255, 255, 255), colour)
+            raster.add(body_vertices, camera, 255 * colour)
             raster.blend(image)
             video.write(image, number / CLIP_FPS)
 

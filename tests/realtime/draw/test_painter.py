@@ -7,6 +7,7 @@ import pytest
 
 from common.arrays import ImageArray
 from realtime.draw.annotated_frame import AnnotatedFramePainter
+from realtime.draw.mannequin import Mannequin
 from realtime.draw.painter import Figures, MeshPainter, skeleton, text_line, warm_up
 from realtime.draw.side_view import SideView
 from realtime.draw.suit import PALETTE, colour_of
@@ -14,6 +15,7 @@ from realtime.records import Keypoints
 from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, person, result, sphere
 
 BALL, FACES = sphere((0, 0, 2), 0.35, rings=24)
+PLAIN = Mannequin(FACES)
 MIDDLE = HEIGHT // 2, WIDTH // 2
 
 
@@ -22,7 +24,7 @@ def noise() -> ImageArray:
 
 
 def test_pixels_beside_the_body_keep_their_value() -> None:
-    painter, image = MeshPainter(FACES), noise()
+    painter, image = MeshPainter(PLAIN), noise()
     before = image.copy()
     painter.paint(image, BALL, CAMERA, alpha=1.0)
     seen = painter.raster.inverse_depth > 0
@@ -31,7 +33,7 @@ def test_pixels_beside_the_body_keep_their_value() -> None:
 
 
 def test_nothing_is_painted_for_nobody() -> None:
-    painter, image = MeshPainter(FACES), noise()
+    painter, image = MeshPainter(PLAIN), noise()
     before = image.copy()
     painter.paint_people(image, (), CAMERA)
     painter.paint(image, BALL - np.array([0, 0, 9], np.float32), CAMERA)
@@ -40,7 +42,7 @@ def test_nothing_is_painted_for_nobody() -> None:
 
 
 def test_the_right_half_of_a_wider_image_can_be_painted() -> None:
-    painter, whole, wide = MeshPainter(FACES), noise(), np.zeros((HEIGHT, WIDTH + 40, 3), np.uint8)
+    painter, whole, wide = MeshPainter(PLAIN), noise(), np.zeros((HEIGHT, WIDTH + 40, 3), np.uint8)
     wide[:, 40:] = whole
     painter.paint(whole, BALL, CAMERA)
     painter.paint(wide[:, 40:], BALL, CAMERA)
@@ -53,7 +55,7 @@ def test_the_nearer_person_hides_the_other(order: tuple[int, int]) -> None:
     near, far = person(BALL, 0), person(BALL * np.array([1, 1, 2], np.float32), 1)
     people = [(near, far)[i] for i in order]
     both, alone = np.zeros((HEIGHT, WIDTH, 3), np.uint8), np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    painter = MeshPainter(FACES)
+    painter = MeshPainter(PLAIN)
     painter.paint_people(both, people, CAMERA)
     painter.paint_people(alone, [near], CAMERA)
     np.testing.assert_array_equal(both[MIDDLE], alone[MIDDLE])
@@ -69,7 +71,7 @@ def test_people_differ_in_colour() -> None:
 
 def test_light_comes_from_above_and_contours_are_dark() -> None:
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    painter = MeshPainter(FACES, alpha=1.0, outline=0.6)
+    painter = MeshPainter(PLAIN, alpha=1.0, outline=0.6)
     painter.paint(image, BALL, CAMERA)
     rows = np.flatnonzero(image[:, MIDDLE[1]].any(-1))
     quarter = len(rows) // 4
@@ -103,7 +105,7 @@ def test_side_view_looks_from_the_right_and_goes_with_the_person() -> None:
     panel = np.zeros((240, 200, 3), np.uint8)
     long = (BALL - BALL.mean(0)) * np.array([0.3, 2.5, 1.2], np.float32) + np.array([0, 0, 3], np.float32)
     long[long[:, 1] < -0.5, 2] += 0.5  # the top leans away from the camera
-    view = SideView(FACES, 240, 200)
+    view = SideView(PLAIN, 240, 200)
     view.paint(panel, [])
     assert panel.max() < 100
     view.paint(panel, [person(long)])
@@ -125,7 +127,7 @@ def test_side_view_looks_from_the_right_and_goes_with_the_person() -> None:
 def test_side_view_goes_back_from_who_stands_in_front() -> None:
     panel = np.zeros((240, 200, 3), np.uint8)
     first, second = BALL - BALL.mean(0), BALL - BALL.mean(0) + np.array([3.5, 0, 0], np.float32)
-    view = SideView(FACES, 240, 200)
+    view = SideView(PLAIN, 240, 200)
 
     def shares() -> tuple[float, float]:
         """Shares of the panel in the colours of the first and of the second person."""
@@ -146,7 +148,7 @@ def test_whole_image() -> None:
     frame = noise()
     before = frame.copy()
     some = result(frame, person(BALL, 0), person(BALL + np.array([0.5, 0, 1], np.float32), 1))
-    plain, both = AnnotatedFramePainter(FACES), AnnotatedFramePainter(FACES, side_view=True)
+    plain, both = AnnotatedFramePainter(PLAIN), AnnotatedFramePainter(PLAIN, side_view=True)
     image = both.paint(some, Figures(30, 50, 2))
     assert image.shape == (*both.size(HEIGHT, WIDTH), 3)
     assert image.shape[1] % 2 == 0

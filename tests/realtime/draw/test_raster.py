@@ -166,7 +166,7 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     raster = drawn((vertices, faces))
     with pytest.raises(ValueError, match="vertices must be"):
         raster.add(vertices[:10], CAMERA, COLOUR)
-    with pytest.raises(ValueError, match="colour must be"):
+    with pytest.raises(ValueError, match="colours must be"):
         raster.add(vertices, CAMERA, (1, 2))
     with pytest.raises(ValueError, match="image must be"):
         raster.blend(np.zeros((3, 3, 3), np.uint8))

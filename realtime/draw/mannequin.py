@@ -1,0 +1,79 @@
+"""How a body is drawn: as a matte mannequin in a suit that can be shown in public, as plain clay, or as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from body.model import BodyArrays
+from common.arrays import FloatArray
+from realtime.draw.smooth_forms import SmoothForms, smooth_forms
+from realtime.draw.suit import colour_of, part_colours, suit_shares
+from realtime.options import Look
+from realtime.records import BodyEstimate
+
+_CLAY: Final = 0.45  # of the way from a person's colour to white
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mannequin:
+    """How bodies of one topology are drawn. Small enough to be sent to another process, and safe in all threads."""
+
+    faces: NDArray[np.integer[Any]]
+    """(F, 3) vertex indices, counter-clockwise seen from outside."""
+    shares: FloatArray | None = None
+    """(V, 4) of `suit_shares`; None: one colour a person."""
+    forms: SmoothForms | None = None
+    """None: drawn as estimated."""
+    edges: NDArray[np.uint8] | None = None
+    """(F, 3) as in ``kernels.fill``: drawn as lines; None: as a surface."""
+    _colours: dict[int, FloatArray] = field(default_factory=dict)
+
+    def colours(self, person: int) -> FloatArray:
+        """(V, 3) or (3,) float32 BGR 0..255: the colours of a person's surface, computed once a person."""
+        known = self._colours.get(person)
+        if known is None:
+            if self.shares is not None:
+                known = self.shares @ part_colours(person).astype(np.float32)
+            else:
+                hue = np.array(colour_of(person), np.float32)
+                known = hue + np.float32(_CLAY) * (255 - hue)
+            self._colours[person] = known
+        return known
+
+    def dress(self, people: Sequence[BodyEstimate]) -> list[BodyEstimate]:
+        """``people`` with the vertices that are drawn."""
+        if self.forms is None:
+            return list(people)
+        return [replace(body, vertices=self.forms(body)) for body in people]
+
+
+def mannequin_for(body: BodyArrays, look: Look = "suit") -> Mannequin:
+    """How ``body`` is drawn: in a suit and with smooth forms; in ``clay``, one matte colour a person and the surface just as
+    estimated; or as the lines of the mesh, ``wire``."""
+    if look == "clay":
+        return Mannequin(body.faces)
+    if look == "wire":
+        return Mannequin(body.faces, edges=quad_edges(body))
+    return Mannequin(body.faces, suit_shares(body), smooth_forms(body))
+
+
+def quad_edges(body: BodyArrays) -> NDArray[np.uint8]:
+    """(F, 3) uint8: 1 for a corner whose opposite edge is drawn in a wire frame, 0 where that edge is a quad's diagonal.
+
+    Bodies are modelled in quads and stored in triangles: an edge that is the longest of both triangles beside it is taken for
+    the diagonal.
+    """
+    corners = body.v_template[body.faces].astype(np.float64)
+    lengths = np.stack([np.linalg.norm(corners[:, (k + 1) % 3] - corners[:, (k + 2) % 3], axis=1) for k in range(3)], 1)
+    longest = lengths.argmax(1)
+    ends = np.stack([np.sort(np.delete(face, k)) for face, k in zip(body.faces, longest, strict=True)])
+    _, inverse, counts = np.unique(ends, axis=0, return_inverse=True, return_counts=True)
+    shared = counts[inverse.ravel()] > 1
+    edges = np.ones(body.faces.shape, np.uint8)
+    edges[np.flatnonzero(shared), longest[shared]] = 0
+    return edges

@@ -18,6 +18,7 @@ KeypointModel = Literal["fast", "accurate"]
 DecoderChoice = Literal["cpu", "gpu"]
 EncoderChoice = Literal["auto", "x264", "nvenc", "gst"]
 Look = Literal["suit", "clay", "wire"]
+FloorMethod = Literal["auto", "none"]
 FlowMethod = Literal["auto", "dis", "raft", "none"]
 
 DEFAULT_FOCAL: Final = 0.85
@@ -134,6 +135,19 @@ class Options:
     fov: float | None = option(None, "Horizontal field of view, degrees.", group=CAMERA)
     focal: float | None = option(
         None, f"Focal length, pixels. Default: {DEFAULT_FOCAL:g} times the image's longer side.", group=CAMERA
+    )
+    tilt: float | None = option(
+        None, "How far the camera looks down, degrees. Default: found from the people.", group=CAMERA, low=-89, high=89
+    )
+    roll: float | None = option(
+        None,
+        "How far the camera is turned clockwise, seen from behind it, degrees. Default: found from the people.",
+        group=CAMERA,
+        low=-180,
+        high=180,
+    )
+    floor: FloorMethod = option(
+        "auto", "auto: where feet stand is the floor; none: people climb, and no floor is found.", group=CAMERA
     )
 
     precision: PrecisionChoice = option(

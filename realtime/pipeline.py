@@ -33,6 +33,7 @@ from realtime.stages.flow import CropFlow
 from realtime.stages.look_ahead import LookAhead
 from realtime.stages.regressor import BodyRegressor
 from realtime.stages.tracking import Tracker
+from realtime.stages.world import World
 
 T = TypeVar("T")
 
@@ -86,6 +87,7 @@ class Pipeline:
         paced: a file is not read faster than it plays, because somebody is watching.
         look_ahead: holds frames back until later ones have been seen. None: each is answered at once.
         finder: the ``tracker``'s, where it is to ask the detector in a thread of its own.
+        world: says where the camera is in the world. None: nobody asks.
     """
 
     def __init__(
@@ -102,10 +104,11 @@ class Pipeline:
         paced: bool = False,
         look_ahead: LookAhead[Any] | None = None,
         finder: FinderThread | None = None,
+        world: World | None = None,
     ) -> None:
         self._source, self._camera, self._meter = source, camera, meter
         self._tracker, self._flow, self._regressor = tracker, flow, regressor
-        self._policy = policy
+        self._policy, self._world = policy, world
         self._most_frames, self._most_seconds, self._paced = most_frames, most_seconds, paced
         width, height = source.size
         self._ahead: LookAhead[_Observation] | None = look_ahead
@@ -407,6 +410,10 @@ class Pipeline:
                 yield seen, tuple(map(self._regressor.pose, predictions))
 
     def _publish(self, seen: _Observation, people: tuple[BodyEstimate, ...], wait: bool = False) -> None:
+        world = None
+        if self._world is not None:
+            with self._meter.stage("world"):
+                world = self._world(seen.frame, people)
         finished = time.monotonic_ns()
         if people:
             self._meter.mesh(seen.frame.captured_ns, finished)
@@ -418,7 +425,7 @@ class Pipeline:
             if self._zero_s is None:
                 self._zero_s = frame.time_s
             frame = replace(frame, time_s=frame.time_s - self._zero_s)
-        result = Result(frame, self._camera, people, finished, seen.flows)
+        result = Result(frame, self._camera, people, finished, seen.flows, world)
         for backlog in self._backlogs:
             backlog.put(result)
         self.results.publish(result, wait)

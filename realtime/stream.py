@@ -8,6 +8,7 @@ for result in stream(Options(source="video.mp4", persons=2)):
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 
 from body.model import BodyArrays, load_body
@@ -22,6 +23,7 @@ from realtime.queues import Closed, DropPolicy
 from realtime.records import Result
 from realtime.sources import Source, open_source_of
 from realtime.stages.look_ahead import LookAhead
+from realtime.stages.world import World
 
 
 def build_pipeline(
@@ -57,7 +59,12 @@ def build_pipeline(
         paced=watched and policy is DropPolicy.WAIT,
         look_ahead=LookAhead(options.look_ahead, Skeleton(arrays), camera) if options.look_ahead else None,
         finder=tracker.finder,
+        world=World(camera, arrays, _radians(options.tilt), _radians(options.roll), options.floor == "auto"),
     )
+
+
+def _radians(degrees: float | None) -> float | None:
+    return None if degrees is None else math.radians(degrees)
 
 
 def stream(options: Options, opener: EngineOpener | None = None) -> Iterator[Result]:

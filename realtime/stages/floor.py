@@ -1,0 +1,130 @@
+"""The floor: one plane that everybody's standing feet have in common.
+
+A foot that stands for a while is one sample, its mean place, however long it stands: frames of one step share their error.
+The plane is square to up. Where people walk towards the camera or away from it, or stand at different distances, their feet
+also say where up is, because a wrong one makes the floor a slope.
+
+One camera measures how far a person is off only as well as it knows his size. A wrong size moves the whole person along the
+line of sight by a factor that stays, so each person has an unknown factor, and the floor that people share ties them together.
+
+Places are in the axes of the shot's first camera.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from common.arrays import DoubleArray, FloatArray
+from realtime.stages.plane_fit import fit_plane
+
+SIZE_SIGMA: Final = 0.06
+"""Standard deviation of the factor by which a person's size, and so his distance, is wrong."""
+FOOT_SIGMA_M: Final = 0.03
+"""Standard deviation of a standing foot's height, as posed."""
+DEPTH_SIGMA: Final = 0.04
+"""Standard deviation of a step's distance, as a share of it, beside the person's own factor."""
+_SURE, _UNSURE = 0.6, 0.4  # contact from which on a foot stands, and down to which it goes on standing
+_LEAST_S: Final = 0.12  # a foot that stood for less did not
+_SLID_M: Final = 0.3  # a foot that is so far from where it began to stand stands elsewhere
+_MOST: Final = 96  # samples kept
+_FRESH_S: Final = 8.0  # how long a sample lasts once the camera moves
+
+
+@dataclass(slots=True)
+class _Step:
+    """One foot while it stands."""
+
+    person: int
+    place: DoubleArray
+    seconds: float
+    sure: float
+    """Sum of contact times seconds."""
+    seen_s: float
+    entered: bool = False
+
+
+@dataclass(slots=True)
+class Plane:
+    """The floor as the samples say it."""
+
+    up: DoubleArray
+    """(3,) unit vector."""
+    up_sigma: float
+    """Radians."""
+    height: float
+    """Of the camera over the floor, metres."""
+    sigma: float
+    """Standard deviation of the floor's height where people stood, metres."""
+    factors: dict[int, float] = field(default_factory=dict)
+    """What each person's distance and size must be multiplied by."""
+
+
+class Floor:
+    """Collects standing feet."""
+
+    def __init__(self) -> None:
+        self._standing: dict[tuple[int, int], _Step] = {}
+        self._steps: list[_Step] = []
+        self.has_news = False
+        """Whether a sample has come or changed since `fit`."""
+
+    def see(
+        self, person: int, feet: FloatArray, contact: FloatArray, dt_s: float, time_s: float, rotation: DoubleArray
+    ) -> None:
+        """Take one person's `body.soles.CONTACTS` ``feet`` (4, 3), camera frame, metres, and ``contact`` (4,) 0..1."""
+        for foot in (0, 1):
+            sure = contact[2 * foot : 2 * foot + 2].astype(np.float64)
+            most = float(sure.max())
+            step = self._standing.get((person, foot))
+            if most < (_SURE if step is None else _UNSURE):
+                self._standing.pop((person, foot), None)
+                continue
+            weights = np.maximum(sure - 0.3, 1e-3) ** 2
+            place = rotation @ (weights @ feet[2 * foot : 2 * foot + 2] / weights.sum())
+            if step is not None and float(np.abs(place - step.place).max()) > _SLID_M:
+                step = None
+            if step is None:
+                step = self._standing[person, foot] = _Step(person, place, 0.0, 0.0, time_s)
+            step.sure += most * dt_s
+            step.seconds += dt_s
+            step.place = step.place + (most * dt_s / step.sure) * (place - step.place)
+            step.seen_s = time_s
+            if not step.entered and step.seconds >= _LEAST_S:
+                step.entered = True
+                self._steps.append(step)
+                self._thin()
+            self.has_news |= step.entered
+
+    def _thin(self) -> None:
+        """Keep the number of samples bounded: of the older half every second one goes."""
+        if len(self._steps) > _MOST:
+            half = len(self._steps) // 2
+            self._steps = self._steps[:half:2] + self._steps[half:]
+
+    def forget(self, present: set[int]) -> None:
+        """People not in ``present`` stand no longer; where they stood counts on."""
+        for key in [key for key in self._standing if key[0] not in present]:
+            del self._standing[key]
+
+    def drifted(self, time_s: float) -> None:
+        """The camera has moved: steps taken long ago tell little now."""
+        self._steps = [step for step in self._steps if time_s - step.seen_s < _FRESH_S]
+
+    def fit(self, matrix: DoubleArray, vector: DoubleArray, up: DoubleArray) -> Plane | None:
+        """The plane, begun at ``up`` (3,); ``matrix`` and ``vector`` as `realtime.stages.vertical.Vertical.evidence` gives
+        them. None where nobody has stood yet."""
+        self.has_news = False
+        if not self._steps:
+            return None
+        people = sorted({step.person for step in self._steps})
+        index = np.array([people.index(step.person) for step in self._steps])
+        places = np.array([step.place for step in self._steps])
+        weight = np.array([min(step.sure / step.seconds, 1.0) * min(step.seconds / 0.3, 1.0) for step in self._steps])
+        fitted = fit_plane(places, index, weight, (matrix, vector), up, (SIZE_SIGMA, FOOT_SIGMA_M, DEPTH_SIGMA))
+        up_sigma = math.sqrt(float(np.trace(fitted.covariance)) / 2)
+        factors = dict(zip(people, fitted.factors.tolist(), strict=True))
+        return Plane(fitted.up, up_sigma, fitted.height, fitted.sigma, factors)

@@ -1,0 +1,187 @@
+"""Which way is up, from what the regressor network says of every person in every frame.
+
+The network's ``up`` is the mean of what it finds likely, given its keypoints AND the cameras it was trained with: it is drawn
+towards their mean tilt, the more so the less sure it is. Averaged over people and time that pull would stay. So each answer
+is divided by the training cameras' distribution first (in information form: its precision less theirs), and theirs, or what
+the user knows, is multiplied in once.
+
+What the network says of one person in one pose is off by much the same from frame to frame (5 to 6 degrees between windows
+of two seconds, 2 within; ``python -m training.evaluation vertical``). A second frame of the same person therefore says
+little more than the first: only time and other people do.
+
+Directions are in the axes of the shot's first camera, see `realtime.stages.camera_motion.CameraMotion.rotation`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from common.arrays import DoubleArray, FloatArray
+from realtime.stages.plane_fit import tangents
+
+PITCH_MEAN, PITCH_SPREAD = math.radians(8.0), math.radians(15.0)
+ROLL_SPREAD: Final = math.radians(7.0)
+"""How cameras of the training people look down and are turned: mean and standard deviations of
+`training.simulation.cameras.draw_views`, printed by ``python -m training.evaluation vertical``; the mean roll is 0."""
+PITCH_SHARE, ROLL_SHARE = 0.9, 0.5
+"""The error of the network's pitch and of its roll over the ``up_sigma`` it gives (same command)."""
+_MOST_PULL: Final = 0.6
+"""Most of the way to the training cameras' mean that an answer is taken to have been drawn."""
+_NEWS_S: Final = 8.0  # of watching a person say as much anew as the first frame did
+_MOST_NEWS: Final = 4.0
+_KNOWN: Final = math.radians(0.3)  # standard deviation of what the user gives
+_TOP_DOWN: Final = 0.97  # sine of the pitch from which on there is no roll
+
+
+def up_of(pitch: float, roll: float) -> DoubleArray:
+    """The unit vector (3,) away from the ground, camera axes, of a camera that looks down by ``pitch`` and is turned
+    clockwise, seen from behind it, by ``roll``, radians."""
+    return np.array([-math.sin(roll) * math.cos(pitch), -math.cos(roll) * math.cos(pitch), -math.sin(pitch)])
+
+
+def pitch_and_roll(up: DoubleArray | FloatArray) -> tuple[float, float]:
+    """What `up_of` made ``up`` (3,) of."""
+    return -math.asin(min(1.0, max(-1.0, float(up[2])))), math.atan2(-float(up[0]), -float(up[1]))
+
+
+@dataclass(slots=True)
+class _Witness:
+    """What has been said of one person: ``total`` of weighted unit vectors, and the weights."""
+
+    total: DoubleArray = field(default_factory=lambda: np.zeros(3))
+    weight: float = 0.0
+    seconds: float = 0.0
+    pitch_axis: DoubleArray = field(default_factory=lambda: np.zeros(3))
+    roll_axis: DoubleArray = field(default_factory=lambda: np.zeros(3))
+    pitch_precision: float = 0.0
+    roll_precision: float = 0.0
+
+
+class Vertical:
+    """Collects what is known of up.
+
+    Args:
+        pitch, roll: what the user knows of the first camera, see `up_of`, radians; None where he does not.
+    """
+
+    def __init__(self, pitch: float | None = None, roll: float | None = None) -> None:
+        self._known = pitch, roll
+        self._witnesses: dict[int, _Witness] = {}
+        self._past = np.zeros((3, 3)), np.zeros(3)
+        self.up: DoubleArray = up_of(PITCH_MEAN if pitch is None else pitch, roll or 0.0)
+        """(3,) unit vector: the present answer; `solve` renews it."""
+        self.sigma = PITCH_SPREAD if pitch is None else _KNOWN
+        """Its standard deviation, radians."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything but the prior speaks."""
+        return bool(self._witnesses) or bool(self._past[1].any()) or None not in self._known
+
+    def see(self, person: int, up: FloatArray, sigma: float, dt_s: float, rotation: DoubleArray) -> None:
+        """Take the network's answer for one person: ``up`` (3,) camera axes, ``sigma`` radians, ``dt_s`` seconds after the
+        last one; ``rotation`` (3, 3) takes the camera's axes to the first camera's."""
+        if not (np.isfinite(up).all() and sigma > 0):
+            return
+        pitch, roll = pitch_and_roll(up)
+        pitch_sigma, roll_sigma = PITCH_SHARE * sigma, ROLL_SHARE * sigma
+        free_pitch, pitch_precision = _likelihood(pitch, pitch_sigma, PITCH_MEAN, PITCH_SPREAD)
+        free_roll, roll_precision = _likelihood(roll, roll_sigma, 0.0, ROLL_SPREAD)
+        if abs(float(up[2])) > _TOP_DOWN:
+            free_roll, roll_precision = roll, pitch_precision
+        witness = self._witnesses.setdefault(person, _Witness())
+        weight = dt_s / (sigma * sigma)
+        free = up_of(max(-1.55, min(1.55, free_pitch)), free_roll)
+        witness.total += weight * (rotation @ free)
+        share = weight / (witness.weight + weight)
+        witness.weight += weight
+        witness.seconds += dt_s
+        witness.pitch_precision += share * (pitch_precision - witness.pitch_precision)
+        witness.roll_precision += share * (roll_precision - witness.roll_precision)
+        across = rotation @ np.array([-free[1], free[0], 0.0])
+        length = float(np.linalg.norm(across))
+        witness.roll_axis = across / length if length > 1e-6 else rotation[:, 0]
+        witness.pitch_axis = np.cross(rotation @ free, witness.roll_axis)
+
+    def drifted(self, variance: float) -> None:
+        """The camera has turned, which is known to within ``variance``, rad²: what was seen before counts less."""
+        for witness in self._witnesses.values():
+            keep = 1 / (1 + variance * (witness.pitch_precision + witness.roll_precision))
+            witness.total *= keep
+            witness.weight *= keep
+            witness.seconds *= keep
+        matrix, vector = self._past
+        keep = 1 / (1 + variance * float(np.trace(matrix)) / 2)
+        self._past = matrix * keep, vector * keep
+
+    def forget(self, present: set[int]) -> None:
+        """People not in ``present`` will not be seen again: what was said of them stays."""
+        for person in self._witnesses.keys() - present:
+            matrix, vector = self._evidence(self._witnesses.pop(person))
+            self._past = self._past[0] + matrix, self._past[1] + vector
+        # A busy street does not make the network's common errors smaller without end.
+        trace, most = float(np.trace(self._past[0])), 2 * _MOST_NEWS * 4 / math.radians(6.0) ** 2
+        if trace > most:
+            self._past = self._past[0] * (most / trace), self._past[1] * (most / trace)
+
+    @staticmethod
+    def _evidence(witness: _Witness) -> tuple[DoubleArray, DoubleArray]:
+        mean = witness.total / max(float(np.linalg.norm(witness.total)), 1e-12)
+        news = min(1 + witness.seconds / _NEWS_S, _MOST_NEWS)
+        matrix = news * (
+            witness.pitch_precision * np.outer(witness.pitch_axis, witness.pitch_axis)
+            + witness.roll_precision * np.outer(witness.roll_axis, witness.roll_axis)
+        )
+        return matrix, matrix @ mean
+
+    def evidence(self) -> tuple[DoubleArray, DoubleArray]:
+        """All that is known as a quadratic form: the best up makes u·A·u - 2 b·u least, with A (3, 3), rad⁻², and b (3,)."""
+        matrix, vector = self._past[0].copy(), self._past[1].copy()
+        for witness in self._witnesses.values():
+            more, toward = self._evidence(witness)
+            matrix += more
+            vector += toward
+        pitch, roll = self._known
+        # A fixed angle is a plane that up lies in, which makes the form linear for it.
+        if pitch is not None:
+            down, precision = np.array([0.0, 0.0, -1.0]), (_KNOWN * math.cos(pitch)) ** -2
+            matrix += precision * np.outer(down, down)
+            vector += precision * math.sin(pitch) * down
+        else:
+            down, precision = np.array([0.0, 0.0, -1.0]), (PITCH_SPREAD * math.cos(PITCH_MEAN)) ** -2
+            matrix += precision * np.outer(down, down)
+            vector += precision * math.sin(PITCH_MEAN) * down
+        turn, spread = (roll, _KNOWN) if roll is not None else (0.0, ROLL_SPREAD)
+        side = np.array([math.cos(turn), -math.sin(turn), 0.0])
+        matrix += spread**-2 * np.outer(side, side)
+        return matrix, vector
+
+    def solve(self) -> None:
+        """Renew `up` and `sigma` from all that is known."""
+        matrix, vector = self.evidence()
+        self.up, covariance = nearest_up(matrix, vector, self.up)
+        self.sigma = math.sqrt(float(np.trace(covariance)) / 2)
+
+
+def nearest_up(matrix: DoubleArray, vector: DoubleArray, start: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
+    """The unit vector u (3,) that makes u·A·u - 2 b·u least, near ``start``, and its covariance (2, 2), rad², in the plane
+    square to it."""
+    up = start
+    basis, normal = tangents(up), np.eye(2)
+    for _ in range(4):
+        basis = tangents(up)
+        normal = basis.T @ matrix @ basis
+        step = np.linalg.solve(normal + 1e-6 * np.eye(2), basis.T @ (vector - matrix @ up))
+        up = up + basis @ np.clip(step, -0.5, 0.5)
+        up = up / np.linalg.norm(up)
+    return up, np.linalg.inv(normal + 1e-6 * np.eye(2))
+
+
+def _likelihood(mean: float, sigma: float, prior: float, spread: float) -> tuple[float, float]:
+    """Mean and precision of what was seen, from those of the answer and the prior that is in it."""
+    pull = min((sigma / spread) ** 2, _MOST_PULL)
+    return prior + (mean - prior) / (1 - pull), (1 - pull) / (sigma * sigma)

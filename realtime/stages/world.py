@@ -1,0 +1,181 @@
+"""Where the camera is in the world: upright, over the floor, in metres.
+
+    people's up ──▶ vertical ──┐
+    standing feet ──▶ floor ───┼──▶ world_from_camera
+    background ──▶ camera's rotation ┘
+
+The world (y up, floor at y = 0, origin under the first person when first seen, -z the way the camera looked then, level) is
+fixed to the axes of the shot's first camera, and the present camera's rotation against that one is measured. A camera that
+stands still has exactly the same answer in every frame once the vertical and the floor are known well: small corrections wait
+until they are worth it, and then glide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from body.model import BodyArrays
+from body.soles import Soles
+from common.arrays import DoubleArray, FloatArray
+from common.camera import Camera
+from realtime.records import BodyEstimate, Frame, WorldFrame
+from realtime.stages.camera_motion import CameraMotion
+from realtime.stages.floor import Floor
+from realtime.stages.vertical import Vertical
+
+_UP_DEAD, _UP_DONE = math.radians(0.6), math.radians(0.02)
+_HEIGHT_DEAD, _HEIGHT_DONE = 0.015, 0.001
+"""The answer begins to follow the filter where they differ by more than the first, rad and m, and stops at the second."""
+_GLIDE_S: Final = 0.4
+_AT_ONCE_S: Final = 0.5  # how long after the first person has come the answer follows at once
+_SOLVE_S: Final = 0.1  # the filters are asked so often: they hardly change from frame to frame
+_TURN_ERROR: Final = 0.03  # of a camera's turn that its measurement may be wrong
+_ANKLES: Final = slice(15, 17)  # COCO
+_SEEN: Final = 0.35  # confidence of an ankle from which on its foot is seen
+_LONGEST_S: Final = 0.2  # a frame speaks for no longer time than this
+
+
+class World:
+    """Says where each frame's camera is. Used by one thread; frames come in order.
+
+    Args:
+        camera: of the images.
+        arrays: the body of the estimates.
+        pitch, roll: of the first camera where the user knows them, radians, see `realtime.stages.vertical.up_of`.
+        floor: False for people who climb: nothing is taken for the floor but the first person's lowest point.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        arrays: BodyArrays,
+        pitch: float | None = None,
+        roll: float | None = None,
+        floor: bool = True,
+    ) -> None:
+        self.motion = CameraMotion(camera)
+        """The camera's rotation."""
+        self._soles = Soles(arrays)
+        self._angles, self._with_floor = (pitch, roll), floor
+        self._shot = -1
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget everything: a new scene begins."""
+        self._shot = self.motion.shot
+        self._vertical = Vertical(*self._angles)
+        self._floor = Floor()
+        self._last_s: float | None = None
+        self._first_s = math.inf
+        self._origin: DoubleArray | None = None
+        self._forward = np.array([0.0, 0.0, 1.0])
+        self._up = self._vertical.up
+        self._height = 0.0
+        self._floor_sigma = math.inf
+        self._up_sigma = self._vertical.sigma
+        self._wanted = self._up, self._height
+        self._gliding = False
+        self._answer: DoubleArray | None = None
+        self._solved_s = -math.inf
+
+    def __call__(self, frame: Frame, people: Sequence[BodyEstimate]) -> WorldFrame | None:
+        """The world frame of ``frame``; None until a person who says something of the vertical has been seen."""
+        rotation = self.motion(frame.image, frame.time_s, [body.keypoints.points for body in people])
+        if self.motion.shot != self._shot:
+            self._begin()
+        dt_s = 1 / 30 if self._last_s is None else min(max(frame.time_s - self._last_s, 0.0), _LONGEST_S)
+        self._last_s = frame.time_s
+        if self.motion.turned > 0:
+            self._vertical.drifted((_TURN_ERROR * self.motion.turned) ** 2)
+            self._floor.drifted(frame.time_s)
+        present = {body.person for body in people}
+        self._vertical.forget(present)
+        self._floor.forget(present)
+        for body in people:
+            self._see(body, dt_s, frame.time_s, rotation)
+        if not people and self._answer is None:
+            return None
+        if not self._vertical.is_known:
+            return None
+        if people and self._origin is None:
+            self._first_s = frame.time_s
+            self._origin = rotation @ people[0].transl.astype(np.float64)
+        if people and (self._answer is None or frame.time_s - self._solved_s >= _SOLVE_S):
+            self._solved_s = frame.time_s
+            self._solve(people, rotation)
+        self._follow(dt_s, frame.time_s)
+        assert self._answer is not None
+        matrix = self._answer.copy()
+        matrix[:3, :3] = self._answer[:3, :3] @ rotation
+        return WorldFrame(matrix.astype(np.float32), self._up_sigma, self._floor_sigma)
+
+    def _see(self, body: BodyEstimate, dt_s: float, time_s: float, rotation: DoubleArray) -> None:
+        if body.up is not None:
+            sigma = body.up_sigma if body.up_sigma is not None else math.radians(7)
+            self._vertical.see(body.person, body.up, sigma, dt_s, rotation)
+        if self._with_floor and body.contact is not None and body.contact.shape in ((4,), (2,)):
+            contact = np.repeat(body.contact, 4 // len(body.contact))
+            seen = np.minimum(body.keypoints.confidence[_ANKLES] / _SEEN, 1.0)
+            self._floor.see(
+                body.person, self._soles(body.vertices), contact * np.repeat(seen, 2), dt_s, time_s, rotation
+            )
+
+    def _solve(self, people: Sequence[BodyEstimate], rotation: DoubleArray) -> None:
+        """Ask the filters."""
+        vertical = self._vertical
+        vertical.solve()
+        up, self._up_sigma = vertical.up, vertical.sigma
+        plane = self._floor.fit(*vertical.evidence(), up)
+        if plane is not None:
+            self._floor_sigma, self._up_sigma = plane.sigma, plane.up_sigma
+            self._wanted = plane.up, plane.height
+        elif self._floor_sigma == math.inf and self._answer is None:
+            lowest = min(float((self._points(body) @ (rotation.T @ up)).min()) for body in people)
+            self._wanted = up, -lowest
+        else:  # the floor stays where it was under the origin
+            assert self._origin is not None
+            self._wanted = up, self._height + float(self._origin @ (self._up - up))
+
+    @staticmethod
+    def _points(body: BodyEstimate) -> FloatArray:
+        return body.vertices[::7]
+
+    def _follow(self, dt_s: float, time_s: float) -> None:
+        """Let the answer follow the filters: at once at first, later only where it is worth it."""
+        up, height = self._wanted
+        assert self._origin is not None
+        off = math.acos(min(1.0, float(up @ self._up)))
+        # Of the floor under people, not under the camera: a small turn moves it far away from them.
+        rise = abs(height - self._height + float(self._origin @ (up - self._up)))
+        if self._answer is None or time_s - self._first_s < _AT_ONCE_S:
+            self._up, self._height = up, height
+        else:
+            self._gliding |= off > _UP_DEAD or rise > _HEIGHT_DEAD
+            self._gliding &= off > _UP_DONE or rise > _HEIGHT_DONE
+            if not self._gliding:
+                return
+            share = -math.expm1(-dt_s / _GLIDE_S)
+            mixed = self._up + share * (up - self._up)
+            self._up = mixed / np.linalg.norm(mixed)
+            self._height += share * (height - self._height)
+        self._answer = self._world_from_first()
+
+    def _world_from_first(self) -> DoubleArray:
+        """(4, 4) from the axes of the shot's first camera to the world."""
+        up = self._up
+        forward = self._forward
+        if abs(float(forward @ up)) > 0.98:  # looks straight down: what is up in the image lies ahead
+            forward = np.array([0.0, -1.0, 0.0])
+        back = -(forward - float(forward @ up) * up)
+        back /= np.linalg.norm(back)
+        turn = np.stack([np.cross(up, back), up, back])
+        assert self._origin is not None
+        shift = -turn @ self._origin
+        shift[1] = self._height
+        out = np.eye(4)
+        out[:3, :3], out[:3, 3] = turn, shift
+        return out

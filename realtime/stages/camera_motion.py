@@ -121,7 +121,9 @@ class CameraMotion:
             mask[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = 0
         found = cv2.goodFeaturesToTrack(grey, 3 * _POINTS, 0.02, 0.03 * _SIDE, mask=mask, blockSize=5)
         self._key, self._key_rotation, self._key_time_s = grey, self.rotation, time_s
-        self._key_points = np.zeros((0, 2), np.float32) if found is None else _spread(found.reshape(-1, 2))
+        self._key_points = (
+            np.zeros((0, 2), np.float32) if found is None else _spread(np.asarray(found, np.float32).reshape(-1, 2))
+        )
         self._guess = self._key_points.copy()
         self._last = grey
 
@@ -136,9 +138,9 @@ class CameraMotion:
 
     def _compare(self, grey: ImageArray, people: Sequence[FloatArray]) -> tuple[float, DoubleArray | None]:
         """Which share of the key image's points is found again, and the rotation they tell; None where they tell none."""
-        if len(self._key_points) < _LEAST:
+        if self._key is None or len(self._key_points) < _LEAST:
             return 1.0, None
-        found, status, _ = cv2.calcOpticalFlowPyrLK(
+        moved, status, _ = cv2.calcOpticalFlowPyrLK(
             self._key,
             grey,
             self._key_points,
@@ -148,7 +150,7 @@ class CameraMotion:
             criteria=_STOP,
             flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
         )
-        good = status[:, 0] > 0
+        found, good = np.asarray(moved, np.float32), np.asarray(status[:, 0] > 0)
         height, width = grey.shape
         good &= (found > 1).all(1) & (found < (width - 2, height - 2)).all(1)
         # A passer-by hides some points; whoever has gone shows others. Both are outliers of what is left.

@@ -178,7 +178,7 @@ def nearest_up(matrix: DoubleArray, vector: DoubleArray, start: DoubleArray) -> 
         step = np.linalg.solve(normal + 1e-6 * np.eye(2), basis.T @ (vector - matrix @ up))
         up = up + basis @ np.clip(step, -0.5, 0.5)
         up = up / np.linalg.norm(up)
-    return up, np.linalg.inv(normal + 1e-6 * np.eye(2))
+    return up, np.asarray(np.linalg.inv(normal + 1e-6 * np.eye(2)), np.float64)
 
 
 def _likelihood(mean: float, sigma: float, prior: float, spread: float) -> tuple[float, float]:

@@ -11,7 +11,8 @@ from engines.engine import RuntimeMissingError
 OLDEST_CUDA = (11, 4)
 """JetPack 5 and, on desktops, driver 470: the oldest that TensorRT 8.6 was made for."""
 
-_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+"""The driver itself."""
 _MULTIPROCESSORS, _INTEGRATED, _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 16, 18, 75, 76
 
 
@@ -42,10 +43,10 @@ def probe_gpu() -> Gpu:
     Raises `RuntimeMissingError` with one line that says what is missing: the driver, a GPU, or a newer driver.
     """
     try:
-        cuda = ctypes.CDLL(_LIBRARY)
+        cuda = ctypes.CDLL(LIBRARY)
     except OSError:
         raise RuntimeMissingError(
-            f"no NVIDIA driver here ({_LIBRARY} is not found): install one; --engine auto does without"
+            f"no NVIDIA driver here ({LIBRARY} is not found): install one; --engine auto does without"
         ) from None
     try:
         _check(cuda, cuda.cuInit(0))
@@ -69,7 +70,7 @@ def probe_gpu() -> Gpu:
         memory = ctypes.c_size_t()
         _check(cuda, cuda.cuDeviceTotalMem_v2(ctypes.byref(memory), device))
     except AttributeError as error:  # a library of that name without the function
-        raise RuntimeMissingError(f"{_LIBRARY} is not NVIDIA's driver ({error})") from None
+        raise RuntimeMissingError(f"{LIBRARY} is not NVIDIA's driver ({error})") from None
     found = name.value.decode(errors="replace"), _dotted(sm), _dotted(newest_cuda)
     # Rounded: the last megabytes differ from driver to driver.
     return Gpu(*found, multiprocessors, round(memory.value / 2**30), bool(integrated))

@@ -13,8 +13,9 @@ from engines.engine import EngineError, RuntimeMissingError
 ENVIRONMENT = "MOTIONMESH_CUDA"
 """The environment variable that chooses the package: one of `PACKAGES`."""
 
-_PORTS: dict[str, Callable[[], Cuda]] = {"pycuda": pycuda_port, "cuda-bindings": bindings_port}
+_PORTS: dict[str, Callable[[], Cuda]] = {"cuda-bindings": bindings_port, "pycuda": pycuda_port}
 PACKAGES = tuple(_PORTS)
+"""The one that can do more comes first: stream priorities."""
 
 
 def open_cuda(package: str | None = None) -> Cuda:
@@ -33,4 +34,4 @@ def open_cuda(package: str | None = None) -> Cuda:
             return port()
         except RuntimeMissingError as error:  # noqa: PERF203
             reasons.append(str(error))
-    raise RuntimeMissingError(f"TensorRT needs pycuda or cuda-bindings: {'; '.join(reasons)}")
+    raise RuntimeMissingError(f"TensorRT needs cuda-bindings or pycuda: {'; '.join(reasons)}")

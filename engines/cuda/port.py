@@ -82,8 +82,8 @@ class Cuda(Protocol):
     def activate(self) -> None:
         """Make the primary context current in this thread. It is pushed once, and popped when the thread ends."""
 
-    def stream(self) -> Stream:
-        """Make a stream of its own."""
+    def stream(self, urgent: bool = False) -> Stream:
+        """Make a stream of its own; the GPU takes the work of an ``urgent`` one first, where this package can say so."""
 
     def device_memory(self, size: int) -> DeviceMemory:
         """Allocate ``size`` bytes on the GPU."""
@@ -98,7 +98,7 @@ class Cuda(Protocol):
         """Queue a copy of the start of ``memory`` into ``pinned`` (contiguous)."""
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph | None:
-        """Record what ``work`` queues on ``stream``, without doing it. None where this package has no graphs.
+        """Record what ``work`` queues on ``stream``, without doing it. None where there are no graphs.
 
         Raises `CudaError` when ``work`` does something that cannot be recorded; the stream can be used again.
         """

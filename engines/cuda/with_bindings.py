@@ -45,9 +45,9 @@ class CudaBindings:
             lambda: self._driver("leave the context", "cuCtxPopCurrent"),
         )
 
-    def stream(self) -> Stream:
+    def stream(self, urgent: bool = False) -> Stream:
         """See `engines.cuda.port.Cuda.stream`."""
-        return _Stream(self._driver)
+        return _Stream(self._driver, urgent)
 
     def device_memory(self, size: int) -> DeviceMemory:
         """See `engines.cuda.port.Cuda.device_memory`."""
@@ -107,14 +107,17 @@ class _Driver:
             if result == self._full:
                 raise OutOfGpuMemoryError(f"{line}; close other programs that use it")
             raise CudaError(line)
-        return values[0] if values else None
+        return values[0] if len(values) == 1 else tuple(values) or None
 
 
 class _Stream:
-    def __init__(self, driver: _Driver) -> None:
+    def __init__(self, driver: _Driver, urgent: bool) -> None:
         self._driver = driver
         module = driver.module
-        self._stream: Any = driver("make a stream", "cuStreamCreate", module.CUstream_flags.CU_STREAM_NON_BLOCKING)
+        least, greatest = driver("make a stream", "cuCtxGetStreamPriorityRange")
+        kind = module.CUstream_flags.CU_STREAM_NON_BLOCKING
+        priority = greatest if urgent else least
+        self._stream: Any = driver("make a stream", "cuStreamCreateWithPriority", kind, priority)
         self.handle = int(self._stream)
         # Waiting for a stream spins on a core that another stage needs; waiting for such an event sleeps.
         flags = module.CUevent_flags

@@ -1,16 +1,17 @@
-"""The driver through pycuda. It knows no CUDA graphs."""
+"""The driver through pycuda. It knows no CUDA graphs, which the driver's own library records, and no priorities."""
 
 from __future__ import annotations
 
 import atexit
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.cuda.graphs import DriverGraphs
 from engines.cuda.port import CudaError, DeviceMemory, Graph, OutOfGpuMemoryError, PinnedMemory, Stream
 from engines.cuda.threads import OncePerThread
 from engines.engine import RuntimeMissingError
@@ -41,9 +42,12 @@ class PyCuda:
         # Left to its destructor, pycuda detaches the primary context as if it were one of its own, which fails.
         atexit.register(context.detach)
         self.activate = OncePerThread(context.push, context.pop)
+        self._graphs: DriverGraphs | None = None
+        with suppress(CudaError):  # a driver without them
+            self._graphs = DriverGraphs()
 
-    def stream(self) -> Stream:
-        """See `engines.cuda.port.Cuda.stream`."""
+    def stream(self, urgent: bool = False) -> Stream:
+        """See `engines.cuda.port.Cuda.stream`. All are equally urgent: pycuda makes no others."""
         with _cuda_errors("make a stream"):
             return _Stream(self._cuda)
 
@@ -71,7 +75,7 @@ class PyCuda:
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph | None:
         """See `engines.cuda.port.Cuda.capture`."""
-        return None
+        return None if self._graphs is None else self._graphs.capture(stream, work)
 
 
 @cache

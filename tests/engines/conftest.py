@@ -43,6 +43,20 @@ def linear_model(rows: int | str = 2) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def square_model(rows: int | str = 2) -> bytes:
+    """z (rows, 3) ▶ square (rows, 3)."""
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["z", "z"], ["square"])],
+        "square",
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, [rows, 3])],
+        [helper.make_tensor_value_info("square", TensorProto.FLOAT, [rows, 3])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
 @pytest.fixture
 def linear() -> bytes:
     return linear_model()

@@ -16,7 +16,8 @@ from engines.cuda.threads import OncePerThread
 class HostCuda:
     """``limit`` is the size of the GPU's memory, bytes; ``graphs`` whether it can capture.
 
-    ``captures`` counts graphs, ``launches`` their runs, ``waits`` those for a stream; ``left`` lists the threads that gave
+    ``captures`` counts graphs, ``launches`` their runs, ``waits`` those for a stream, ``copies`` the queued or recorded ones;
+    ``urgent`` says of each stream whether it is; ``left`` lists the threads that gave
     the context back. Also the `Device` of a TensorRT double.
     """
 
@@ -28,7 +29,8 @@ class HostCuda:
         self.queues: dict[int, list[Callable[[], None]]] = {}
         self.pinned: list[NDArray[np.uint8]] = []
         self.recording: list[Callable[[], None]] | None = None
-        self.captures = self.launches = self.waits = 0
+        self.captures = self.launches = self.waits = self.copies = 0
+        self.urgent: list[bool] = []
         self.refuse_capture = False
         self._current = threading.local()
         self._next = 1 << 52
@@ -46,8 +48,9 @@ class HostCuda:
         if not getattr(self._current, "depth", 0):
             raise CudaError("CUDA cannot do this: invalid device context")
 
-    def stream(self) -> _Stream:
+    def stream(self, urgent: bool = False) -> _Stream:
         self.need_context()
+        self.urgent.append(urgent)
         self._next += 512
         self.queues[self._next] = []
         return _Stream(self, self._next)
@@ -69,12 +72,14 @@ class HostCuda:
 
     def copy_in(self, memory: Any, pinned: NDArray[Any], stream: Any) -> None:
         self.need_context()
+        self.copies += 1
         flat = pinned.reshape(-1).view(np.uint8)
         assert flat.base is not None, "a temporary would be gone before the copy"
         self.enqueue(stream.handle, lambda: np.copyto(self.view(memory.address, flat.size), flat))
 
     def copy_out(self, pinned: NDArray[Any], memory: Any, stream: Any) -> None:
         self.need_context()
+        self.copies += 1
         flat = pinned.reshape(-1).view(np.uint8)
         self.enqueue(stream.handle, lambda: np.copyto(flat, self.view(memory.address, flat.size)))
 

@@ -94,5 +94,5 @@ def test_the_first_package_that_starts_is_taken(monkeypatch: pytest.MonkeyPatch)
         packages.open_cuda()
     monkeypatch.delenv(packages.ENVIRONMENT)
     monkeypatch.setattr(packages, "_PORTS", {"pycuda": refuse("pycuda"), "cuda-bindings": refuse("cuda-bindings")})
-    with pytest.raises(RuntimeMissingError, match="needs pycuda or cuda-bindings: pycuda does not start; cuda-bind"):
+    with pytest.raises(RuntimeMissingError, match="needs cuda-bindings or pycuda: pycuda does not start; cuda-bind"):
         packages.open_cuda()

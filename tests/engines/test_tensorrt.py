@@ -10,10 +10,10 @@ import pytest
 
 from engines.cuda.port import CudaError, OutOfGpuMemoryError
 from engines.engine import EngineError, TensorSpec
-from engines.tensorrt import PlanRefusedError, TensorRtEngine
+from engines.tensorrt import Part, PlanRefusedError, TensorRtEngine
 from engines.tensorrt_builder import BuildOptions, serialise
 from tests.engines import tensorrt_double as double
-from tests.engines.conftest import WEIGHTS, FakeGpu, linear_model
+from tests.engines.conftest import WEIGHTS, FakeGpu, linear_model, square_model
 from tests.engines.host_cuda import _Stream
 
 pytestmark = pytest.mark.usefixtures("fake_gpu")
@@ -64,7 +64,7 @@ def test_answers_belong_to_the_caller() -> None:
 
 def test_results_outlive_the_engine_and_the_engine_leaves_nothing(fake_gpu: FakeGpu) -> None:
     engine = TensorRtEngine(plan())
-    assert len(fake_gpu.cuda.memory) == len(fake_gpu.cuda.pinned) == 3
+    assert len(fake_gpu.cuda.memory) == len(fake_gpu.cuda.pinned) == 2
     kept = engine.infer({"x": np.ones((2, 4), np.float32)})["y"]
     engine.close()
     engine.close()
@@ -133,7 +133,7 @@ def test_second_run_is_recorded_and_the_rest_replayed(fake_gpu: FakeGpu) -> None
 def test_warming_up_leaves_nothing_to_the_first_frame(fake_gpu: FakeGpu) -> None:
     with TensorRtEngine(plan()) as engine:
         engine.warm_up()
-        assert engine.replays
+        assert engine.replays == 2
         assert fake_gpu.cuda.captures == 1
         before = fake_gpu.cuda.launches
         x = np.ones((2, 4), np.float32)
@@ -159,7 +159,40 @@ def test_graphs_only_where_there_are_any(fake_gpu: FakeGpu, graphs: bool) -> Non
     assert fake_gpu.cuda.captures == 0
 
 
-@pytest.mark.parametrize("limit", [0, 40, 79])
+def square_plan(rows: int | str = 2) -> bytes:
+    return serialise(square_model(rows), BuildOptions(batch=(1, 2, 8)))[0]
+
+
+def test_plans_in_a_row_are_one_engine(fake_gpu: FakeGpu) -> None:
+    parts = [Part(plan("n"), "first", "fp16"), Part(square_plan("n"), "second", "fp32")]
+    with TensorRtEngine(parts, links={"z": "y"}) as engine:
+        assert [spec.name for spec in engine.inputs] == ["x"]
+        assert [spec.name for spec in engine.outputs] == ["same", "y", "square"]
+        assert engine.device == "Pretended GPU (SM 8.7), fp16 and fp32"
+        for rows in (8, 3, 3, 3, 5):
+            before = fake_gpu.cuda.copies
+            x = np.full((rows, 4), rows, np.float32)
+            found = engine.infer({"x": x})
+            np.testing.assert_allclose(found["square"], (x @ WEIGHTS) ** 2, rtol=1e-6)
+            np.testing.assert_allclose(found["same"], x @ WEIGHTS, rtol=1e-6)
+            assert fake_gpu.cuda.copies - before <= 2
+    assert not fake_gpu.cuda.memory
+
+
+def test_inputs_of_one_name_are_one_input_and_unlinked_ones_come_from_the_caller(fake_gpu: FakeGpu) -> None:
+    parts = [Part(plan("n")), Part(plan("n")), Part(square_plan("n"))]
+    with TensorRtEngine(parts, outputs=["square"]) as engine:
+        assert [spec.name for spec in engine.inputs] == ["x", "z"]
+        z = np.arange(6, dtype=np.float32).reshape(2, 3)
+        found = engine.infer({"x": np.ones((2, 4), np.float32), "z": z})
+        assert found.keys() == {"square"}
+        np.testing.assert_array_equal(found["square"], z**2)
+    with pytest.raises(EngineError, match="no plan gives nonsense"):
+        TensorRtEngine(parts, outputs=["nonsense"])
+    assert not fake_gpu.cuda.memory
+
+
+@pytest.mark.parametrize("limit", [0, 511, 1535])
 def test_full_memory_is_one_line_and_leaves_nothing(fake_gpu: FakeGpu, limit: int) -> None:
     data = plan()
     fake_gpu.cuda.limit = limit

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 COUNTERS = (
     "device_blocks", "pinned_blocks", "device_bytes", "streams", "events", "graphs", "copies", "pageable_copies",
-    "illegal", "left_contexts",
+    "illegal", "left_contexts", "waits", "replays", "urgent_streams",
 )  # fmt: skip
 ALIVE = COUNTERS[:6]
 

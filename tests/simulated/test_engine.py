@@ -15,10 +15,10 @@ from engines.cuda.port import Cuda, CudaError, OutOfGpuMemoryError
 from engines.engine import EngineError
 from engines.plans import PlanPolicy
 from engines.registry import open_engine, why_no_tensorrt
-from engines.tensorrt import TensorRtEngine
+from engines.tensorrt import Part, TensorRtEngine
 from engines.tensorrt_builder import BuildOptions, serialise
 from tests.conftest import Remarks
-from tests.engines.conftest import WEIGHTS, linear_model
+from tests.engines.conftest import WEIGHTS, linear_model, square_model
 from tests.engines.feeds import HEAVY, SHIPPED, feeds_for
 from tests.simulated.device import SimulatedDevice, require_simulated
 
@@ -29,6 +29,10 @@ TOLERANCE = 1e-4
 
 def plan(rows: int | str = 2) -> bytes:
     return serialise(linear_model(rows), BuildOptions(batch=(1, 2, 8)))[0]
+
+
+def plan_of_square(rows: int | str = 2) -> bytes:
+    return serialise(square_model(rows), BuildOptions(batch=(1, 2, 8)))[0]
 
 
 def in_thread(work: object) -> None:
@@ -151,7 +155,7 @@ def test_a_thread_without_the_context_is_found_out(port: Cuda) -> None:
     assert all("context" in line and "\n" not in line for line in problems)
 
 
-@pytest.mark.parametrize("size", [0, 40, 79])
+@pytest.mark.parametrize("size", [0, 511, 1535])
 def test_full_memory_is_one_line_and_leaves_nothing(port: Cuda, simulated: SimulatedDevice, size: int) -> None:
     data = plan()
     before = simulated.alive()
@@ -219,7 +223,47 @@ def test_graphs_are_recorded_once_and_replayed(port: Cuda, simulated: SimulatedD
             x = np.full((rows, 4), len(graphs) + 1, np.float32)
             np.testing.assert_allclose(engine.infer({"x": x})["y"], x @ WEIGHTS, rtol=1e-6)
             graphs.append(simulated.alive()["graphs"])
-    assert graphs == ([0, 1, 1, 0, 1, 1] if port.name == "cuda-bindings" else [0] * 6)
+        assert engine.replays == 4
+    assert graphs == [0, 1, 1, 0, 1, 1]
+
+
+def test_a_run_is_two_copies_and_one_wait_however_many_tensors_there_are(
+    port: Cuda, simulated: SimulatedDevice
+) -> None:
+    with (
+        open_engine("motion", "onnxruntime") as reference,
+        open_engine("motion", "tensorrt", plans=PlanPolicy("fp32")) as engine,
+    ):
+        assert len(engine.inputs) + len(engine.outputs) > 15
+        for seed in range(4):  # plain, recorded, replayed
+            before = simulated.statistics()
+            engine.infer(feeds_for(reference, seed))
+            after = simulated.statistics()
+            assert {name: after[name] - before[name] for name in ("copies", "waits", "replays")} == {
+                "copies": 2,
+                "waits": 1,
+                "replays": int(seed > 0),
+            }
+
+
+def test_what_one_plan_hands_to_the_next_stays_on_the_device(port: Cuda, simulated: SimulatedDevice) -> None:
+    parts = [Part(plan("n"), "first"), Part(plan_of_square("n"), "second")]
+    with TensorRtEngine(parts, links={"z": "y"}, outputs=("square",)) as engine:
+        assert ([spec.name for spec in engine.inputs], [spec.name for spec in engine.outputs]) == (["x"], ["square"])
+        for value in (1, 2, 3):
+            before = simulated.statistics()["copies"]
+            x = np.full((2, 4), value, np.float32)
+            np.testing.assert_allclose(engine.infer({"x": x})["square"], (x @ WEIGHTS) ** 2, rtol=1e-6)
+            assert simulated.statistics()["copies"] == before + 2
+        assert engine.replays == 2
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+def test_urgent_streams_have_the_greatest_priority(port: Cuda, simulated: SimulatedDevice, urgent: bool) -> None:
+    before = simulated.statistics()["urgent_streams"]
+    with TensorRtEngine(plan(), urgent=urgent):
+        made = simulated.statistics()["urgent_streams"] - before
+    assert made == int(urgent and port.name == "cuda-bindings"), "pycuda makes no others"
 
 
 def test_network_that_cannot_be_recorded_runs_plainly(port: Cuda, simulated: SimulatedDevice) -> None:

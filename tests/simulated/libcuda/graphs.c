@@ -61,7 +61,11 @@ API cuGraphInstantiateWithFlags(CUgraphExec *handle, CUgraph graph, unsigned lon
 API cuGraphLaunch(CUgraphExec graph, CUstream stream)
 {
     REQUIRE_CONTEXT;
-    for (Work *work = ((Graph *)graph)->first; work; work = work->next) append((Stream *)stream, *work);
+    count(REPLAYS, 1);
+    for (Work *work = ((Graph *)graph)->first; work; work = work->next) {
+        if (work->kind == COPY) count(COPIES, 1);
+        append((Stream *)stream, *work);
+    }
     return CUDA_SUCCESS;
 }
 

@@ -7,8 +7,9 @@
    - Every copy is checked against living blocks when it is queued and again when it is done; what was freed in between,
      or is too short, makes every later wait fail with an illegal address, as on a GPU.
    - Without a current context in the calling thread nothing works.
-   - It counts: blocks, streams, events and graphs alive, copies from memory that is not pinned, threads that ended with a
-     context still pushed. `simulated_statistics` tells.
+   - It counts: blocks, streams, events and graphs alive, copies and those from memory that is not pinned (also those that a
+     graph repeats), waits of the host, replays of graphs, streams of the greatest priority that were made, threads that ended
+     with a context still pushed. `simulated_statistics` tells.
 
    Built against NVIDIA's cuda.h by tests/simulated/build.py. Functions that pycuda links to and nobody calls are added
    there; they answer "not supported". */
@@ -28,6 +29,7 @@
 
 enum {
     DEVICE_BLOCKS, PINNED_BLOCKS, DEVICE_BYTES, STREAMS, EVENTS, GRAPHS, COPIES, PAGEABLE_COPIES, ILLEGAL, LEFT_CONTEXTS,
+    WAITS, REPLAYS, URGENT_STREAMS,
     COUNTERS
 };
 

@@ -82,6 +82,24 @@ void append(Stream *stream, Work work)
     pthread_mutex_unlock(&stream->lock);
 }
 
+#define GREATEST_PRIORITY (-5)
+
+API cuCtxGetStreamPriorityRange(int *least, int *greatest)
+{
+    REQUIRE_CONTEXT;
+    if (least) *least = 0;
+    if (greatest) *greatest = GREATEST_PRIORITY;
+    return CUDA_SUCCESS;
+}
+
+API cuStreamCreateWithPriority(CUstream *handle, unsigned flags, int priority)
+{
+    REQUIRE_CONTEXT;
+    REQUIRE(priority >= GREATEST_PRIORITY && priority <= 0, CUDA_ERROR_INVALID_VALUE);
+    if (priority == GREATEST_PRIORITY) count(URGENT_STREAMS, 1);
+    return cuStreamCreate(handle, flags);
+}
+
 API cuStreamCreate(CUstream *handle, unsigned flags)
 {
     REQUIRE_CONTEXT;
@@ -118,6 +136,7 @@ API cuStreamSynchronize(CUstream handle)
         stream->recording_broken = 1;
         return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     }
+    count(WAITS, 1);
     drain(stream);
     return illegal ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS;
 }
@@ -162,6 +181,7 @@ API cuEventRecord(CUevent handle, CUstream stream)
 API cuEventSynchronize(CUevent handle)
 {
     Event *event = (Event *)handle;
+    count(WAITS, 1);
     await(event, event->wanted);
     return illegal ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS;
 }
@@ -180,7 +200,7 @@ API cuMemcpyHtoDAsync(CUdeviceptr to, const void *from, size_t size, CUstream st
 {
     REQUIRE_CONTEXT;
     REQUIRE(alive(host(to), size, 0), CUDA_ERROR_INVALID_VALUE);
-    count(COPIES, 1);
+    if (!((Stream *)stream)->recording) count(COPIES, 1);
     Work work = {COPY, .to = host(to), .from = from, .size = size, .to_device = 1};
     if (!alive(from, size, 1)) { /* the driver takes a copy of such memory first */
         count(PAGEABLE_COPIES, 1);
@@ -195,7 +215,7 @@ API cuMemcpyDtoHAsync(void *to, CUdeviceptr from, size_t size, CUstream stream)
 {
     REQUIRE_CONTEXT;
     REQUIRE(alive(host(from), size, 0), CUDA_ERROR_INVALID_VALUE);
-    count(COPIES, 1);
+    if (!((Stream *)stream)->recording) count(COPIES, 1);
     int pinned = alive(to, size, 1);
     Work work = {COPY, .to = to, .from = host(from), .size = size, .from_pinned_or_device = pinned};
     append((Stream *)stream, work);

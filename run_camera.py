@@ -160,6 +160,8 @@ def _summarise(console: Console, report: Report | None, options: Options) -> Non
                 f"  {name:10s} {stage.count:6d} runs  p50 {stage.p50_ms:7.2f}  p95 {stage.p95_ms:7.2f}  "
                 f"p99 {stage.p99_ms:7.2f} ms"
             )
+        if report.graph_replays:
+            console.print(f"  {report.graph_replays} runs of networks were replays of CUDA graphs")
     if report.bad_answers:
         console.print(f"{report.bad_answers} answers of networks were no numbers and do not count")
     for what, path, written in (

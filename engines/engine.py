@@ -59,6 +59,11 @@ class Engine(ABC):
     outputs: tuple[TensorSpec, ...]
     runs_to_warm_up = 1
 
+    @property
+    def replays(self) -> int:
+        """How many runs replayed what an earlier one had recorded for the GPU (CUDA graphs); 0 where there is no such thing."""
+        return 0
+
     @abstractmethod
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
         """Run the network once; the result holds one array for each of `outputs`, by name.

@@ -48,6 +48,11 @@ class FiniteEngine(Engine):
             raise NonFiniteError(f"{self._name} answered with numbers that cannot be")
         return {name: np.full_like(array, self._instead) for name, array in answer.items()}
 
+    @property
+    def replays(self) -> int:
+        """As the engine's own."""
+        return self._engine.replays
+
     def warm_up(self) -> None:
         """Warm the engine up, whatever it answers."""
         self._engine.warm_up()

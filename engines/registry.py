@@ -34,6 +34,7 @@ def open_engine(
     threads: int = 1,
     plans: PlanPolicy | None = None,
     label: str = "model",
+    urgent: bool = False,
 ) -> Engine:
     """Load a model in a runtime.
 
@@ -43,7 +44,7 @@ def open_engine(
     ``runtime`` is one of `RUNTIMES`; with ``auto`` the engine's `Engine.runtime` and `Engine.device` say what was
     chosen: TensorRT where it runs, else the fastest on the CPU. ``threads`` is the number of CPU cores that one
     inference uses; the default is one, for the stages of the pipeline already run side by side. ``plans`` says which
-    TensorRT plans may be used. Raises `EngineError`.
+    TensorRT plans may be used. A GPU takes the work of an ``urgent`` engine first. Raises `EngineError`.
     """
     if runtime not in RUNTIMES:
         raise EngineError(f"unknown engine '{runtime}': choose one of {', '.join(RUNTIMES)}")
@@ -58,12 +59,12 @@ def open_engine(
         # A shipped model is handed over as the very bytes that were checked.
         source = file.read() if file.shipped else file.path
     if runtime == "tensorrt":
-        return _open_tensorrt(file, source, plans)
+        return _open_tensorrt(file, source, plans, urgent)
     if runtime != "auto":
         return _CPU_ENGINES[runtime](source, threads=threads, label=file.path.name)
     if not why_no_tensorrt():
         try:
-            return _open_tensorrt(file, source, plans)
+            return _open_tensorrt(file, source, plans, urgent)
         except EngineError as error:
             _LOG.warning(f"{error}: {file.name} runs on the CPU")
     for name in _fastest_first(file.kind):
@@ -102,19 +103,19 @@ def _holds_fp16(file: ModelFile) -> bool:
     return file.shipped
 
 
-def _open_tensorrt(file: ModelFile, source: bytes | Path, policy: PlanPolicy) -> TensorRtEngine:
+def _open_tensorrt(file: ModelFile, source: bytes | Path, policy: PlanPolicy, urgent: bool) -> TensorRtEngine:
     load_tensorrt()
     open_cuda()  # asked before minutes are spent on a plan that nothing here could run
     plan, contents = obtain_plan(source, file.name, policy, holds_fp16=_holds_fp16(file))
     label = file.path.name
     try:
-        return TensorRtEngine(contents, label=label, precision=plan.precision, dla=plan.options.dla)
+        return TensorRtEngine(contents, label=label, precision=plan.precision, dla=plan.options.dla, urgent=urgent)
     except PlanRefusedError as error:
         if not plan.reused or plan.precision == "int8":
             raise
         _LOG.warning(f"{error}: building it anew")
     plan, contents = obtain_plan(source, file.name, replace(policy, precision=plan.precision), force=True)
-    return TensorRtEngine(contents, label=label, precision=plan.precision)
+    return TensorRtEngine(contents, label=label, precision=plan.precision, urgent=urgent)
 
 
 def _fastest_first(kind: str) -> tuple[str, ...]:

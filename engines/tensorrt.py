@@ -88,7 +88,7 @@ class TensorRtEngine(Engine):
 
     @property
     def replays(self) -> int:
-        """How many runs were replays of a CUDA graph: from the second run of the same shapes on, where that works."""
+        """See `engines.engine.Engine.replays`: from the second run of the same shapes on, where that works."""
         return self._replay.count if self._replay is not None else 0
 
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:

@@ -86,7 +86,8 @@ class Report:
     ``look_ahead_frames`` is what ``--look-ahead`` said, ``look_ahead_ms`` for how long a frame waited for later ones
     (median): it is part of ``latency_ms``. ``results`` counts the frames that were answered, with somebody in them or not,
     ``recorded`` and ``saved`` how many of these are in the video and in the motion file (None: not asked for),
-    ``bad_answers`` how often a network answered with NaN, infinity or absurd numbers.
+    ``bad_answers`` how often a network answered with NaN, infinity or absurd numbers, ``graph_replays`` how many runs of
+    networks were replays of CUDA graphs.
     """
 
     frames_in: int
@@ -108,6 +109,7 @@ class Report:
     recorded: int | None = None
     saved: int | None = None
     bad_answers: int = 0
+    graph_replays: int = 0
 
     def save(self, path: Path) -> None:
         """Write JSON; values that were never measured are null. Raises UserError when ``path`` cannot be written."""

@@ -52,7 +52,10 @@ class Networks(contextlib.ExitStack):
         self._options = options
         self._plans = PlanPolicy(options.precision, trust=options.trust_engine)
         self._has_own_opener = opener is not None
-        self._opener = opener or (lambda model: open_engine(model, options.engine, plans=self._plans))
+        # A mesh that is nearly finished comes before the next frame's keypoints and flow.
+        self._opener = opener or (
+            lambda model: open_engine(model, options.engine, plans=self._plans, urgent=model == options.regressor)
+        )
         self._ready: dict[str | Path, Engine] = {}
         self._body: tuple[Engine, Poser] | None = None
         self._body_was_tried = False
@@ -73,6 +76,11 @@ class Networks(contextlib.ExitStack):
     def bad_answers(self) -> int:
         """How often a network answered with NaN, infinity or absurd numbers."""
         return sum(engine.bad_answers for engine in self.engines if isinstance(engine, FiniteEngine))
+
+    @property
+    def graph_replays(self) -> int:
+        """How many runs of the networks were replays of CUDA graphs."""
+        return sum(engine.replays for engine in self.engines)
 
     def prepare(self, arrays: BodyArrays) -> None:
         """Open and warm up all that the other methods will ask for, with the body ``arrays``.

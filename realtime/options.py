@@ -153,7 +153,7 @@ class Options:
     precision: PrecisionChoice = option(
         "auto",
         "Of TensorRT engines. auto: fp16 where python -m export.engines has built it, else fp32. TensorRT reaches the "
-        "driver through pycuda or, with $MOTIONMESH_CUDA=cuda-bindings, through that package and its CUDA graphs.",
+        "driver through cuda-bindings or else pycuda; $MOTIONMESH_CUDA chooses.",
         group=TENSORRT,
     )
     trust_engine: bool = option(

@@ -210,6 +210,7 @@ class Session:
         report.recorded = None if recorder is None else recorder.frames
         report.saved = None if writer is None else writer.frames
         report.bad_answers = self.networks.bad_answers
+        report.graph_replays = self.networks.graph_replays
         self.report = report
         if self._options.report:
             try:

@@ -78,7 +78,7 @@ def open_engine_body(arrays: BodyArrays, policy: PlanPolicy) -> tuple[Engine, En
     except ImportError as error:
         raise EngineError(f"the body's graph cannot be made ({error}): pip install onnx") from None
     exact = PlanPolicy("fp32", policy.folder, policy.trust, policy.progress, tf32=False)
-    engine = open_engine(body_to_onnx(arrays), "tensorrt", plans=exact, label="body")
+    engine = open_engine(body_to_onnx(arrays), "tensorrt", plans=exact, label="body", urgent=True)
     try:
         return engine, EngineBody(engine)
     except BaseException:

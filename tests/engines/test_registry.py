@@ -67,7 +67,7 @@ def test_named_runtime_that_is_not_installed(runtime: str, monkeypatch: pytest.M
 
 
 def test_choices_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "_LIBRARY", "libnone.so")
+    monkeypatch.setattr(driver, "LIBRARY", "libnone.so")
     with pytest.raises(
         RuntimeMissingError,
         match=r"^TensorRT cannot run: no NVIDIA driver here \(libnone.so is not found\): install one;",

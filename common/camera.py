@@ -9,7 +9,9 @@ import numpy as np
 from common.arrays import AnyFloatArray, DoubleArray
 
 NEAR_M = 1e-6
-"""Points closer to the camera plane than this, or behind it, are not projected."""
+"""Points closer to the camera plane than this, or behind it, have no projection."""
+NEAREST_M = 0.05
+"""Depth, metres, from which on surfaces are drawn; the projection of nearer points is that of points at this depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,11 @@ class Camera:
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], np.float64)
 
     @classmethod
+    def from_array(cls, intrinsics: AnyFloatArray) -> Camera:
+        """The camera of (4,) fx, fy, cx, cy, pixels."""
+        return cls(*intrinsics.tolist())
+
+    @classmethod
     def from_matrix(cls, matrix: AnyFloatArray) -> Camera:
         """The camera of a (3, 3) matrix without skew."""
         return cls(float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]), float(matrix[1, 2]))
@@ -43,6 +50,15 @@ class Camera:
         depth = np.asarray(points[..., 2:], np.float64)
         depth = np.where(depth > NEAR_M, depth, np.nan)
         pixels: DoubleArray = points[..., :2] / depth * (self.fx, self.fy) + (self.cx, self.cy)
+        return pixels
+
+    def project_clamped(self, points: AnyFloatArray) -> AnyFloatArray:
+        """Finite pixels (..., 2) of all ``points`` (..., 3), metres, camera frame, in their dtype: for drawing and simulation.
+
+        Depths below `NEAREST_M` count as that.
+        """
+        focal, centre = (np.array(pair, points.dtype) for pair in ((self.fx, self.fy), (self.cx, self.cy)))
+        pixels: AnyFloatArray = points[..., :2] / np.maximum(points[..., 2:], NEAREST_M) * focal + centre
         return pixels
 
     def rays(self, pixels: AnyFloatArray) -> DoubleArray:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from body.joints import JOINT_NAMES, PARENTS
 from training.networks.lifter import Lifted
 from training.simulation.batches import Batch
+from training.simulation.projection import project_rays
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ for _name, _weight in {"hip": 1.5, "knee": 2.0, "elbow": 1.3, "hand": 0.2, "foot
     for _side in ("left", "right"):
         _ROTATION_WEIGHTS[JOINT_NAMES.index(f"{_side}_{_name}")] = _weight
 _ROTATION_WEIGHTS /= _ROTATION_WEIGHTS.mean()
+_NEAREST_M = 0.2
+"""Depth below which points count as that deep: the slope of a projection grows with the inverse square of the depth."""
 _USUAL_DT = 1 / 30
 """Speeds and accelerations over shorter times count less, s: a millimetre's shake is no worse in a faster camera."""
 
@@ -70,8 +73,8 @@ def regression_loss(
     }
     # Distances in the image, as shares of the person's extent; robust to the few points very near to the camera.
     placed, true = coco + pelvis[:, :, None], batch.coco + batch.pelvis[:, :, None]
-    true_rays = true[..., :2] / true[..., 2:].clamp_min(0.2)
-    error = _length(placed[..., :2] / placed[..., 2:].clamp_min(0.2) - true_rays) / batch.size[..., None]
+    true_rays = project_rays(true, _NEAREST_M)
+    error = _length(project_rays(placed, _NEAREST_M) - true_rays) / batch.size[..., None]
     terms["reprojection"] = error.clamp(max=2.0).mean()
     terms["depth"] = (pelvis[..., 2].clamp_min(0.05).log() - batch.pelvis[..., 2].log()).abs().mean()
     steadied = _length(lifted.rays - true_rays) / batch.size[..., None]

@@ -93,13 +93,12 @@ def _move(body: NumpyBody, motion: float, rng: np.random.Generator) -> tuple[Flo
 
     first, step = posed(0.0), 0.02
     for _ in range(3):  # the image moves almost in proportion to a small step
-        moved = np.linalg.norm(_project(posed(step)) - _project(first), axis=1).mean() * _TO_CROP
+        moved = (
+            np.linalg.norm(_CAMERA.project_clamped(posed(step)) - _CAMERA.project_clamped(first), axis=1).mean()
+            * _TO_CROP
+        )
         step *= motion / float(moved)
     return first, posed(step)
-
-
-def _project(vertices: FloatArray) -> FloatArray:
-    return vertices[:, :2] / vertices[:, 2:] * np.float32(_CAMERA.fx) + np.float32(_CAMERA.cx)
 
 
 def _true_flow(first: FloatArray, second: FloatArray, faces: NDArray[np.int32], flow: FloatArray) -> NDArray[np.bool_]:

@@ -13,11 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.arrays import FloatArray, ImageArray
-from common.camera import Camera
+from common.camera import NEAREST_M, Camera
 from realtime.draw.loading import kernels
-
-NEAR = 0.05
-"""Metres in front of the camera where meshes are cut off."""
 
 Region = tuple[int, int, int, int]
 """Columns left..right - 1 and rows top..bottom - 1 of an image, as (left, top, right, bottom)."""
@@ -34,7 +31,7 @@ class Rasteriser:
     are at whole numbers.
     """
 
-    def __init__(self, faces: NDArray[np.integer], *, near: float = NEAR, cull: bool = True) -> None:
+    def __init__(self, faces: NDArray[np.integer], *, near: float = NEAREST_M, cull: bool = True) -> None:
         """``faces`` (F, 3): vertex indices, counter-clockwise seen from outside. ``near`` metres. ``cull`` leaves out
         triangles seen from behind: right for closed bodies.
 

@@ -112,10 +112,8 @@ class SideView:
 
     def _pixels(self, points: FloatArray) -> FloatArray:
         """``points`` (N, 3) of the real camera's frame, in pixels of the panel (N, 2)."""
-        turned, camera = self._turned(points), self._camera()
-        centre = np.array([camera.cx, camera.cy], np.float32)
-        flat = turned[:, :2] / np.maximum(turned[:, 2:], np.float32(0.1)) * np.float32(camera.fx) + centre
-        return np.asarray(np.clip(flat, -4000, 4000), np.float32)
+        pixels = self._camera().project_clamped(self._turned(points))
+        return np.asarray(np.clip(pixels, -4000, 4000), np.float32)
 
     def _floor(self, image: ImageArray) -> None:
         x, y, z = self._target.tolist()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.camera import NEAR_M, Camera
+from common.camera import NEAR_M, NEAREST_M, Camera
 
 lengths = st.floats(50.0, 5000.0)
 centres = st.floats(-500.0, 5000.0)
@@ -60,3 +60,16 @@ def test_the_principal_point_is_on_the_axis() -> None:
     np.testing.assert_array_equal(camera.project(np.array([0.0, 0.0, 2.0])), [320, 240])
     np.testing.assert_array_equal(camera.rays(np.array([320.0, 240.0])), [0, 0, 1])
     np.testing.assert_array_equal(camera.rays(np.array([820.0, 240.0])), [1, 0, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_clamped_points_keep_their_dtype_and_near_ones_count_as_at_the_least_depth(dtype: type[np.floating]) -> None:
+    camera = Camera.from_array(np.array([500.0, 510.0, 320.0, 240.0], dtype))
+    points = np.random.default_rng(0).uniform([-1, -1, 2 * NEAREST_M], [1, 1, 4], (2, 5, 3)).astype(dtype)
+    pixels = camera.project_clamped(points)
+    assert pixels.dtype == dtype
+    np.testing.assert_allclose(pixels, camera.project(points), rtol=1e-5, atol=1e-3)
+    for depth in (0.0, -3.0, NEAREST_M):
+        points[..., 2] = depth
+        expected = points[..., :2].astype(float) / NEAREST_M * [500, 510] + [320, 240]
+        np.testing.assert_allclose(camera.project_clamped(points), expected, rtol=1e-5, atol=1e-2)

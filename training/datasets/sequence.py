@@ -15,6 +15,7 @@ from body.joints import COCO_NAMES, JOINT_NAMES
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from body.smpl_file import StandIn, to_array, unpickle_arrays
 from common.arrays import DoubleArray, FloatArray
+from common.camera import Camera
 from common.errors import UserError
 
 Gender = Literal["female", "male", "neutral"]
@@ -96,9 +97,7 @@ class PersonSequence:
         """(T, 24, 2) projected joints, pixels, not rounded; None without joints, NaN behind the camera."""
         if self.joints is None:
             return None
-        points = self.joints @ self.camera_matrix.T.astype(np.float32)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(points[..., 2:] > 0, points[..., :2] / points[..., 2:], np.nan).astype(np.float32)
+        return Camera.from_matrix(self.camera_matrix).project(self.joints).astype(np.float32)
 
     def pelvis(self, rest_pelvis: NDArray[np.floating[Any]] | None = None) -> FloatArray:
         """The pelvis joint in the camera frame, (T, 3) float32, metres.

@@ -29,6 +29,7 @@ from scipy.spatial.transform import Rotation
 
 from body.joints import COCO_NAMES, JOINT_NAMES
 from common.arrays import DoubleArray
+from common.camera import Camera
 from formats.motion import Motion
 from training.evaluation.flexion import LEGS, FlexionScores, hip_flexion, knee_flexion, score_flexion
 from training.evaluation.metrics import PoseErrors, mean_of_known, pose_errors
@@ -95,9 +96,8 @@ def mocap_reference(path: Path, arrays: dict[str, NDArray[Any]]) -> MocapReferen
     truth = arrays[TRUTH][:, kept].astype(np.float64)
     matrix = arrays["camera_K"].astype(np.float64)
     place = truth @ arrays["camera_R"].astype(np.float64).T + arrays["camera_t"].astype(np.float64)
-    image = place @ matrix.T
     peers = {name[:-2]: arrays[name][:, kept].astype(np.float64) for name in sources if name != TRUTH}
-    pixels = image[..., :2] / image[..., 2:]
+    pixels = Camera.from_matrix(matrix).project(place)
     return MocapReference(names, truth, pixels, peers, frames, float(arrays["fps"]))
 
 

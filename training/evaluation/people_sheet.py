@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from body.joints import PARENTS
 from body.lbs_torch import TorchBody
 from common.arrays import ImageArray
+from common.camera import Camera
 from training.evaluation.synthetic import EVALUATION_FPS, LENGTH, unseen_people
 from training.motion.clip import Clip
 from training.networks.lifter import Lifted, Lifter
@@ -69,8 +70,7 @@ def draw_people(batch: Batch, lifted: Lifted, body: TorchBody) -> ImageArray:
             _dot(front, (point - corner) * scale, 1 + 2 * float(sure))
         for joints, pelvis, colour in skeletons:
             place = joints[row] + pelvis[row]
-            depth = np.maximum(place[:, 2:], 0.1)
-            pixels = place[:, :2] / depth * cameras[row, :2] + cameras[row, 2:]
+            pixels = Camera.from_array(cameras[row]).project_clamped(place)
             _skeleton(front, (pixels - corner) * scale, colour)
             _skeleton(aside, joints[row][:, [2, 1]] / SPAN_M * TILE + TILE / 2, colour)
         column = np.concatenate([front, aside])

@@ -13,7 +13,7 @@ from body.model import BodyArrays
 from common.arrays import DoubleArray
 from formats.motion import Motion
 
-NEAR: Final = 1.0
+SAME_PERSON: Final = 1.0
 """Whoever's points are off by more than the person's size, in the mean, is somebody else."""
 
 
@@ -24,7 +24,7 @@ def rows_of_people(
     columns: list[int],
     *,
     of_joints: bool = False,
-    near: float = NEAR,
+    near: float = SAME_PERSON,
 ) -> NDArray[np.int64]:
     """The rows of ``motion`` that show each of P people: frame by frame, the pairing whose points lie nearest in all.
 

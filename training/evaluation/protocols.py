@@ -31,6 +31,7 @@ from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs import NumpyBody
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from common.arrays import DoubleArray
+from common.camera import Camera
 from formats.motion import Motion, body_of
 from training.datasets.sequence import PersonSequence
 from training.datasets.smpl_folder import HIPS_14, NAMES_14, SmplFolder
@@ -117,8 +118,7 @@ def score_emdb(sequence: PersonSequence, motion: Motion, smpl: SmplFolder) -> Pr
     body.set_shape(sequence.betas)
     places = zip(sequence.global_orient, sequence.body_pose, sequence.pelvis(body.rest_pelvis), strict=True)
     joints = np.array([body.joints_only(orient, pose, place) for orient, pose, place in places])
-    points = joints.astype(np.float64) @ sequence.camera_matrix.T
-    pixels = np.where(points[..., 2:] > 0, points[..., :2] / points[..., 2:], np.nan)
+    pixels = Camera.from_matrix(sequence.camera_matrix).project(joints)
     columns = list(range(len(JOINT_NAMES)))
     (rows,) = rows_of_people(motion, np.arange(len(sequence)), pixels[None], columns, of_joints=True)
     rows = np.where(sequence.valid, rows, -1)

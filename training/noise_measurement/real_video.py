@@ -37,6 +37,7 @@ from formats.motion import Motion, body_of, load_motion
 from training.evaluation.reference import Reference, load_reference
 from training.simulation.batches import keypoint_visibility
 from training.simulation.detector_noise import BINS, GROUP_OF, GROUPS, DetectorNoise, NoiseSampler, load_noise
+from training.simulation.projection import project_pixels
 
 _ENOUGH, _ENOUGH_GROUPS = 40, 4
 """Detections that make a distribution, and how many groups of keypoints make a person."""
@@ -95,7 +96,7 @@ def visible(motion: Motion, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     joints, coco = (part + place for part in body.skeleton(rotations, torch.from_numpy(motion.betas[rows])))
     focal = torch.tensor(np.diag(motion.camera_matrix)[:2], dtype=torch.float32)
     centre = torch.tensor(motion.camera_matrix[:2, 2], dtype=torch.float32)
-    points = coco[..., :2] / coco[..., 2:].clamp_min(0.05) * focal + centre
+    points = project_pixels(coco, focal, centre)
     state = keypoint_visibility(joints[None], coco[None], points[None], 2 * centre[None])[0]
     return np.asarray(state.numpy() == 0)
 

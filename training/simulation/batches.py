@@ -18,6 +18,7 @@ from training.simulation.cameras import Views, draw_views
 from training.simulation.detector_noise import NoiseSampler, extent
 from training.simulation.flow_grid import CELLS, FlowGrid
 from training.simulation.flow_noise import FlowDegrader
+from training.simulation.projection import project_rays
 from training.simulation.rates import draw_rates
 from training.simulation.regions import regions
 from training.simulation.shapes import draw_betas
@@ -54,8 +55,7 @@ class Batch:
     @property
     def true_rays(self) -> Tensor:
         """(B, T, 17, 2) x/z and y/z of the true keypoints, by the focal length that the network is told."""
-        placed = self.coco + self.pelvis[:, :, None]
-        return placed[..., :2] / placed[..., 2:].clamp_min(0.1)
+        return project_rays(self.coco + self.pelvis[:, :, None])
 
     @property
     def in_full_view(self) -> Tensor:
@@ -66,8 +66,8 @@ class Batch:
     @property
     def joints_in_frame(self) -> Tensor:
         """(B, T, 24) whether each true joint is in the frame, hidden or not."""
-        camera, placed = self.seen.camera[:, :, None], self.joints + self.pelvis[:, :, None]
-        return ((placed[..., :2] / placed[..., 2:].clamp_min(0.1) * camera[..., :2]).abs() <= camera[..., 2:]).all(-1)
+        camera, rays = self.seen.camera[:, :, None], project_rays(self.joints + self.pelvis[:, :, None])
+        return ((rays * camera[..., :2]).abs() <= camera[..., 2:]).all(-1)
 
     def people(self, rows: Tensor) -> Batch:
         """The windows that ``rows`` (B,) of booleans or indices names."""
@@ -92,9 +92,7 @@ def keypoint_visibility(joints: Tensor, coco: Tensor, points: Tensor, size: Tens
     along = ((coco - low) * bone).sum(-1) / (bone * bone).sum(-1).clamp_min(1e-6)
     nearest = low + along.clamp(0, 1)[..., None] * bone
     # Compare where the lines of sight pass, at the trunk's distance.
-    aside = (coco[..., :2] / coco[..., 2:].clamp_min(0.1) - nearest[..., :2] / nearest[..., 2:].clamp_min(0.1)).norm(
-        dim=-1
-    )
+    aside = (project_rays(coco) - project_rays(nearest)).norm(dim=-1)
     hidden = (aside * nearest[..., 2] < _TORSO_RADIUS) & (coco[..., 2] > nearest[..., 2] + _TORSO_DEPTH)
     middle = coco[:, :, _EARS, 2].mean(-1, keepdim=True)
     hidden[:, :, _FACE] |= coco[:, :, _FACE, 2] > middle + _HEAD_DEPTH

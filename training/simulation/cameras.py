@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from training.motion.bank import MotionWindow, smooth_noise
+from training.simulation.projection import project_pixels
 
 _TO_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # world y up, facing +z ▶ camera y down, z forward
 _SIZES = torch.tensor([[640.0, 480.0], [1280.0, 720.0], [1920.0, 1080.0], [480.0, 640.0], [720.0, 1280.0]])
@@ -31,8 +32,7 @@ class Views:
 
     def project(self, points: Tensor) -> Tensor:
         """Image points (B, T, K, 2) px of ``points`` (B, T, K, 3) in the camera frame, by the true focal length."""
-        centre = self.camera[:, None, None, 2:]
-        return points[..., :2] / points[..., 2:].clamp_min(0.05) * self.focal[:, None, None, None] + centre
+        return project_pixels(points, self.focal[:, None, None, None], self.camera[:, None, None, 2:])
 
 
 def draw_views(window: MotionWindow, generator: torch.Generator) -> Views:

@@ -12,18 +12,19 @@ import numpy as np
 from numba import njit
 
 from common.arrays import FloatArray, Int32Array
+from common.camera import NEAREST_M
 
-NEAR: Final = np.float32(0.05)
-"""Metres in front of the camera up to which nothing is drawn."""
+NEAREST: Final = np.float32(NEAREST_M)
+"""`common.camera.NEAREST_M` for compiled loops: nothing nearer is drawn."""
 _EDGE: Final = np.float32(-1e-5)  # barycentric slack, so that no pixel falls between two triangles
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def project_vertices(vertices: FloatArray, fx: float, fy: float, cx: float, cy: float, points: FloatArray) -> None:
-    """Project ``vertices`` (V, 3) into ``points`` (V, 3): x, y px and 1/z; 1/z is 0 for what is nearer than `NEAR`."""
+    """Project ``vertices`` (V, 3) into ``points`` (V, 3): x, y px and 1/z; 1/z is 0 for what is nearer than `NEAREST`."""
     for i in range(vertices.shape[0]):
         z = vertices[i, 2]
-        if z > NEAR:
+        if z > NEAREST:
             inverse = np.float32(1) / z
             points[i, 0] = fx * vertices[i, 0] * inverse + cx
             points[i, 1] = fy * vertices[i, 1] * inverse + cy
@@ -110,7 +111,7 @@ def surface_flow(
             u, v, w = barycentric(points, faces[f], x, y)
             a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
             z = u * following[a, 2] + v * following[b, 2] + w * following[c, 2]
-            if z > NEAR:
+            if z > NEAREST:
                 flow[y, x, 0] = (
                     fx * (u * following[a, 0] + v * following[b, 0] + w * following[c, 0]) / z + cx - np.float32(x)
                 )

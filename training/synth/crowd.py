@@ -16,6 +16,7 @@ from body.lbs import NumpyBody
 from body.model import load_body
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from common.arrays import FloatArray, ImageArray
+from common.camera import Camera
 from training.synth.appearance import sample_appearance, vertex_parts
 from training.synth.backgrounds import sample_wall_texture
 from training.synth.occluders import Occluder
@@ -86,7 +87,7 @@ def sample_crowd(people: int, frames: int, seed: int, body: str = "body_1722") -
         coco=coco[0] - pelvis[0][:, None],
     )
     places = coco.transpose(1, 0, 2, 3)
-    points = places[..., :2] / places[..., 2:] * camera[:2] + camera[2:]
+    points = Camera.from_array(camera).project_clamped(places)
     return scene, CrowdLabels(
         points.astype(np.float32), _visible(scene, points, places[..., 2]), pelvis[..., 2].T.astype(np.float32)
     )

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from common.camera import Camera
 from realtime.records import Box
 from realtime.stages.crops import Cropper
 from realtime.stages.flow import SIZE
@@ -126,7 +127,7 @@ def _frame(
         "box": np.array([box.x * scale + shift, box.y * scale + shift, box.size * scale], np.float32),
         "camera": camera,
         "world_to_camera": world.astype(np.float32),
-        "joints_px": (joints[:, :2] / np.maximum(joints[:, 2:], 0.05) * camera[:2] + camera[2:]).astype(np.float32),
+        "joints_px": Camera.from_array(camera).project_clamped(joints).astype(np.float32),
         "points": (scene.points[frame] * np.float32(scale) + np.float32(shift)).astype(np.float32),
         "state": states.astype(np.uint8),
         "rotations": scene.rotations[frame],

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from body.lbs_torch import TorchBody
 from body.model import BodyArrays
 from common.arrays import FloatArray
+from common.camera import Camera
 from training.motion.bank import Augmentation, MotionBank
 from training.simulation.cameras import draw_views
 from training.simulation.shapes import draw_betas
@@ -93,9 +94,7 @@ class Scene:
     def points(self) -> FloatArray:
         """(T, 17, 2) float32, exact projections of the person's COCO keypoints, px."""
         place = self.coco + self.pelvis[:, None]
-        return (place[..., :2] / np.maximum(place[..., 2:], 0.05) * self.camera[:2] + self.camera[2:]).astype(
-            np.float32
-        )
+        return Camera.from_array(self.camera).project_clamped(place).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from common.arrays import FloatArray, ImageArray
-from training.simulation.raster import NEAR, barycentric
+from training.simulation.raster import NEAREST, barycentric
 
 _FAST: Final = {"contract", "nsz", "arcp", "reassoc"}
 
@@ -150,6 +150,6 @@ def hidden_points(
             hidden[row, column] = 1
             u, v, w = barycentric(points, faces[f], column, row)
             z = u * following[faces[f, 0], 2] + v * following[faces[f, 1], 2] + w * following[faces[f, 2], 2]
-            if z > NEAR:
+            if z > NEAREST:
                 x, y = np.float32(column) + flow[row, column, 0], np.float32(row) + flow[row, column, 1]
                 hidden[row, column] = is_covered(x, y, np.float32(1) / z, next_inverse_depth)

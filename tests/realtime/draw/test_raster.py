@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from common.arrays import FloatArray
-from common.camera import Camera
-from realtime.draw.raster import NEAR, Rasteriser
+from common.camera import NEAREST_M, Camera
+from realtime.draw.raster import Rasteriser
 from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, plane, sphere
 
 COLOUR = (200.0, 100.0, 50.0)
@@ -103,7 +103,7 @@ def test_sphere_round_the_camera_shows_nothing_but_its_inside() -> None:
     around = sphere((0, 0, 0), 1.0)
     assert not (drawn(around).inverse_depth > 0).any()
     assert (drawn(around, cull=False).inverse_depth > 0).all()
-    assert drawn(around, cull=False).inverse_depth.max() <= 1 / NEAR
+    assert drawn(around, cull=False).inverse_depth.max() <= 1 / NEAREST_M
 
 
 @pytest.mark.parametrize("centre", [(0, 0, -2), (5, 0, 2), (0, -5, 2), (0, 0, np.nan), (np.nan, 0, 2)])

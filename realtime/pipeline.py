@@ -69,7 +69,7 @@ class _Observation:
     seen_ns: int
 
 
-Answer = tuple[_Observation, tuple[BodyEstimate, ...]]
+_Answer = tuple[_Observation, tuple[BodyEstimate, ...]]
 
 
 class Pipeline:
@@ -384,14 +384,14 @@ class Pipeline:
         finally:
             self._close_results()
 
-    def _answers(self) -> Iterator[Answer]:
+    def _answers(self) -> Iterator[_Answer]:
         """Each frame with its bodies, until the keypoint stage has ended: at once, or delayed by the frames of look-ahead."""
         while True:
             try:
                 seen = self._observed.get()
             except Closed:
                 return
-            ready: Answer | None = None
+            ready: _Answer | None = None
             with self._meter.stage("regressor"):
                 time_s, motion = seen.frame.time_s, {flow.person: flow for flow in seen.flows}
                 each = [(keypoints, self._camera, time_s, motion.get(keypoints.person)) for keypoints in seen.people]
@@ -403,7 +403,7 @@ class Pipeline:
             if ready is not None:
                 yield ready
 
-    def _held_back(self) -> Iterator[Answer]:
+    def _held_back(self) -> Iterator[_Answer]:
         """The frames that the look-ahead still holds when the source has ended, with their bodies."""
         if self._ahead is not None:
             for seen, predictions in self._ahead.flush():

@@ -60,7 +60,7 @@ class Bottleneck(nn.Module):
         return torch.relu(x + y)
 
 
-class Encoder(nn.Module):
+class FeatureEncoder(nn.Module):
     """Image (N, 3, H, W) to features (N, channels, H/8, W/8)."""
 
     def __init__(self, channels: int, norm: bool) -> None:
@@ -167,8 +167,8 @@ class RaftSmall(nn.Module):
             raise ValueError(f"RAFT needs at least one iteration, not {iterations}")
         self.side, self.iterations, self.shrink = side, iterations, shrink
         self._cells = side // STRIDE
-        self.fnet = Encoder(_FEATURES, norm=True)
-        self.cnet = Encoder(_HIDDEN + _CONTEXT, norm=False)
+        self.fnet = FeatureEncoder(_FEATURES, norm=True)
+        self.cnet = FeatureEncoder(_HIDDEN + _CONTEXT, norm=False)
         self.update_block = UpdateBlock()
         line = torch.arange(self._cells, dtype=torch.float32)
         down, across = torch.meshgrid(line, line, indexing="ij")

@@ -7,6 +7,7 @@ python -m tests.faults.driver '{"model": "motion", "kind": "nan", "at": 20}' --s
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -62,8 +63,16 @@ def break_network(fault: Fault) -> None:
     networks.open_engine = open_faulty  # type: ignore[assignment]
 
 
-if __name__ == "__main__":
-    told = Fault(**json.loads(sys.argv[1]))
-    break_method(told) if told.model in _METHODS else break_network(told)
-    sys.argv = ["run_camera.py", *sys.argv[2:]]
+def main() -> None:
+    """Run the program with the fault that the first argument describes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("fault", type=lambda text: Fault(**json.loads(text)), help="JSON with the fields of Fault")
+    parser.add_argument("options", nargs=argparse.REMAINDER, help="options of run_camera.py")
+    given = parser.parse_args()
+    break_method(given.fault) if given.fault.model in _METHODS else break_network(given.fault)
+    sys.argv = ["run_camera.py", *given.options]
     run_camera.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -152,6 +152,10 @@ class WorldFrame:
     """Standard deviation of the vertical's direction, radians."""
     floor_sigma: float
     """Standard deviation of the floor's height, metres; infinite where no foot has shown where the floor is."""
+    shot: int = 0
+    """How many hard cuts there have been: each shot has a world of its own."""
+    camera_turned: bool = False
+    """Whether the camera has turned since the shot began: if not, a later answer is better for earlier frames, too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

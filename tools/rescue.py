@@ -13,7 +13,7 @@ from common.errors import UserError
 from common.files import check_writable
 from formats.motion import load_motion, save_motion
 from realtime.outputs.journal import SUFFIX, read_journal
-from realtime.outputs.motion_writer import columns
+from realtime.outputs.motion_rows import columns
 
 
 def main(

@@ -1,7 +1,7 @@
 """Motion on the disk while it is made: what a killed program leaves can be saved afterwards, all but the last second.
 
 The file: `MAGIC`, the length of a JSON text (uint32), the text, then chunks. A chunk is the number of its rows and the CRC of
-their bytes (two uint32), and the rows as in memory (`formats.motion.ROW`). All numbers are little-endian. A chunk that is cut
+their bytes (two uint32), and the rows as in memory (`realtime.outputs.motion_rows.ROW`). All numbers are little-endian. A chunk that is cut
 short, or was never really written when the power failed, ends the file.
 """
 
@@ -19,9 +19,9 @@ import numpy as np
 
 from common.arrays import AnyArray
 from common.errors import UserError
-from formats.motion import ROW
+from realtime.outputs.motion_rows import ROW
 
-MAGIC: Final = b"MOTIONMESH-JOURNAL-1\n"
+MAGIC: Final = b"MOTIONMESH-JOURNAL-2\n"
 SUFFIX: Final = ".part"
 _MOST_HEAD_BYTES: Final = 1 << 20
 _COUNTS: Final = struct.Struct("<II")

@@ -19,8 +19,9 @@ from common.arrays import AnyArray
 from common.camera import Camera
 from common.errors import UserError
 from common.files import check_writable, reason_of
-from formats.motion import ROW, ROW_SHAPES, VERSION, save_motion
+from formats.motion import VERSION, save_motion
 from realtime.outputs.journal import SUFFIX, Journal
+from realtime.outputs.motion_rows import ROW, columns, fill
 from realtime.records import Result
 
 _LOG = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ _CHUNK_ROWS: Final = 256
 
 
 class MotionWriter:
-    """Writes results beside ``path`` as they come (1 kB for each person and frame), and ``path`` itself when it is closed.
+    """Writes results beside ``path`` as they come (1 kB for each person and frame), and ``path`` itself when it is closed: then
+    with the last, best vertical and floor in every frame, where the camera never turned.
 
     ``path`` is replaced in one step, so it never holds half a recording; without any result it stays as it was. A program
     that is killed leaves ``path`` + ".part", which ``python -m tools.rescue`` makes a motion file of. A disk that gets full
@@ -74,18 +76,7 @@ class MotionWriter:
             if self._closed:
                 return
             for body in result.people or (None,):
-                row = self._next_row()
-                row["frame"], row["time_s"] = result.frame.sequence, result.frame.time_s
-                if body is None:
-                    row["person"] = -1
-                    for name in ROW_SHAPES:
-                        row[name] = np.nan
-                    continue
-                row["person"] = body.person
-                row["joints_m"], row["joints_px"] = body.joints, result.camera.project(body.joints)
-                row["keypoints_px"], row["keypoint_confidence"] = body.keypoints.points, body.keypoints.confidence
-                row["global_orient"], row["body_pose"] = body.global_orient, body.body_pose
-                row["betas"], row["transl"] = body.betas, body.transl
+                fill(self._next_row(), result, body)
             self.frames += 1
             if time.monotonic() - self._flushed_s > FLUSH_S:
                 self._flush()
@@ -164,11 +155,6 @@ class MotionWriter:
         self._count += 1
         row: np.void = self._rows[self._count - 1]
         return row
-
-
-def columns(rows: AnyArray) -> dict[str, AnyArray]:
-    """Rows (N,) of dtype `ROW` as the arrays of a motion file."""
-    return {name: np.ascontiguousarray(rows[name]) for name in ROW.names or ()}
 
 
 def _unused(path: Path, suffix: str = "") -> Path:

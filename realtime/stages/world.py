@@ -111,7 +111,8 @@ class World:
         assert self._answer is not None
         matrix = self._answer.copy()
         matrix[:3, :3] = self._answer[:3, :3] @ rotation
-        return WorldFrame(matrix.astype(np.float32), self._up_sigma, self._floor_sigma)
+        motion = self.motion
+        return WorldFrame(matrix.astype(np.float32), self._up_sigma, self._floor_sigma, motion.shot, motion.has_moved)
 
     def _see(self, body: BodyEstimate, dt_s: float, time_s: float, rotation: DoubleArray) -> None:
         if body.up is not None:

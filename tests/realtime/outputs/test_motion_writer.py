@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from body.rotations import axis_angle_to_matrix
 from common.errors import UserError
-from formats.motion import load_motion
+from formats.motion import Motion, load_motion
 from realtime.outputs import journal as journals
 from realtime.outputs import motion_writer
 from realtime.outputs.journal import Journal, read_journal
 from realtime.outputs.motion_writer import MotionWriter
-from realtime.records import Frame, Result
+from realtime.records import Frame, Result, WorldFrame
 from tests.conftest import Remarks
 from tests.realtime.fakes import CAMERA, FakeRegressor, keypoints_of
 
@@ -200,3 +202,71 @@ def test_a_folder_that_is_removed_meanwhile_loses_nothing(tmp_path: Path, monkey
     with pytest.raises(UserError, match="instead"):
         out.close()
     assert list(load_motion(here / "m.npz").frame) == list(range(21))
+
+
+def worlds(sequence: int, turned: bool = False, shot: int = 0) -> WorldFrame:
+    """A camera that looks down by less and less."""
+    pitch = 0.3 + 0.4 / (1 + sequence)
+    matrix = np.diag([1.0, -1.0, -1.0, 1.0])
+    down = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
+    matrix[:3, :3] = matrix[:3, :3] @ down
+    matrix[:3, 3] = 0, 1.5 + pitch, 3
+    return WorldFrame(matrix.astype(np.float32), 0.1 * pitch, np.inf if sequence < 3 else 0.02, shot, turned)
+
+
+def written(path: Path, given: list[WorldFrame | None], people: int = 1) -> Motion:
+    with writer(path) as out:
+        for sequence, world in enumerate(given):
+            out.write(replace(result(sequence, people), world=world))
+    return load_motion(path)
+
+
+def test_a_still_camera_has_the_last_world_in_every_row(tmp_path: Path) -> None:
+    given = [None, *(worlds(sequence) for sequence in range(1, 20))]
+    motion = written(tmp_path / "m.npz", given, people=2)
+    assert (motion.version, len(motion.frame)) == (2, 40)
+    last = worlds(19)
+    assert motion.world_from_camera is not None
+    assert motion.world_joints_m is not None
+    assert motion.world_transl is not None
+    assert motion.world_global_orient is not None
+    known = motion.frame > 0
+    assert (motion.world_from_camera[known] == last.world_from_camera).all()
+    for name in ("transl", "joints_m"):
+        moved = getattr(motion, name)[known] @ last.world_from_camera[:3, :3].T + last.world_from_camera[:3, 3]
+        np.testing.assert_allclose(getattr(motion, f"world_{name}")[known], moved, atol=1e-5)
+    turned = axis_angle_to_matrix(motion.world_global_orient[-1])
+    np.testing.assert_allclose(turned, last.world_from_camera[:3, :3], atol=1e-5)
+    assert motion.up is not None
+    np.testing.assert_allclose(motion.up[known], np.tile(last.world_from_camera[1, :3], (38, 1)), atol=1e-6)
+    assert motion.up_sigma_deg is not None
+    np.testing.assert_allclose(motion.up_sigma_deg[known], np.degrees(last.up_sigma), rtol=1e-5)
+    assert motion.floor_sigma_m is not None
+    np.testing.assert_allclose(motion.floor_sigma_m[known], 0.02)
+
+
+def test_a_camera_that_turned_keeps_the_world_of_each_frame_and_so_does_each_shot(tmp_path: Path) -> None:
+    given = [worlds(sequence, turned=sequence > 4) for sequence in range(10)]
+    motion = written(tmp_path / "m.npz", [*given, *(worlds(sequence, shot=1) for sequence in range(10))])
+    assert motion.world_from_camera is not None
+    for sequence, world in enumerate(given):
+        np.testing.assert_array_equal(motion.world_from_camera[sequence], world.world_from_camera)
+    assert (motion.world_from_camera[10:] == worlds(9).world_from_camera).all()
+
+
+def test_a_motion_without_a_world_has_no_arrays_of_one(tmp_path: Path) -> None:
+    motion = written(tmp_path / "m.npz", [None, None])
+    assert not motion.has_world
+    assert motion.up is None
+    assert motion.contact is None
+
+
+def test_what_is_rescued_has_the_last_world_too(tmp_path: Path) -> None:
+    out = writer(tmp_path / "m.npz")
+    for sequence in range(12):
+        out.write(replace(result(sequence), world=worlds(sequence)))
+    assert rescue(tmp_path / "m.npz.part").returncode == 0
+    rescued = load_motion(tmp_path / "m.npz").world_from_camera
+    assert rescued is not None
+    assert (rescued == worlds(11).world_from_camera).all()
+    out.close()

@@ -1,0 +1,92 @@
+"""A recording in memory and on its way to the disk: one row for each person in each frame, and the arrays made of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from common.arrays import AnyArray, BoolArray, FloatArray
+from formats.motion import MORE_SHAPES, ROW_SHAPES
+from formats.motion import ROW as MOTION_ROW
+from realtime.records import BodyEstimate, Result, WorldFrame
+
+_FRAME: Final[dict[str, tuple[int, ...]]] = {"world_from_camera": (4, 4), **MORE_SHAPES}
+ROW: Final = np.dtype(
+    [
+        *((name, MOTION_ROW[name]) for name in MOTION_ROW.names or ()),
+        *((name, np.dtype((np.float32, shape))) for name, shape in _FRAME.items()),
+        ("shot", np.dtype(np.int64)),
+        ("camera_turned", np.dtype(np.bool_)),
+    ]
+)
+"""`formats.motion.ROW`, the world frame of that frame, and which shot of the video it is: in one, a camera that never turned
+stands in one place of the world."""
+
+
+def fill(row: np.void, result: Result, body: BodyEstimate | None) -> None:
+    """Write one person of ``result``, or that there was nobody, into a row of dtype `ROW`."""
+    row["frame"], row["time_s"] = result.frame.sequence, result.frame.time_s
+    row["shot"], row["camera_turned"] = -1, True
+    for name in _FRAME:
+        row[name] = np.nan
+    if body is None:
+        row["person"] = -1
+        for name in ROW_SHAPES:
+            row[name] = np.nan
+        return
+    row["person"] = body.person
+    row["joints_m"], row["joints_px"] = body.joints, result.camera.project(body.joints)
+    row["keypoints_px"], row["keypoint_confidence"] = body.keypoints.points, body.keypoints.confidence
+    row["global_orient"], row["body_pose"] = body.global_orient, body.body_pose
+    row["betas"], row["transl"] = body.betas, body.transl
+    if body.contact is not None and body.contact.shape == (4,):
+        row["contact"] = np.clip(body.contact, 0, 1)
+    if result.world is not None:
+        _fill_world(row, result.world)
+
+
+def _fill_world(row: np.void, world: WorldFrame) -> None:
+    row["world_from_camera"], row["up"] = world.world_from_camera, world.world_from_camera[1, :3]
+    row["up_sigma_deg"] = math.degrees(world.up_sigma)
+    row["floor_sigma_m"] = world.floor_sigma if math.isfinite(world.floor_sigma) else np.nan
+    row["shot"], row["camera_turned"] = world.shot, world.camera_turned
+
+
+def columns(rows: AnyArray) -> dict[str, AnyArray]:
+    """Rows (N,) of dtype `ROW` as the arrays of a motion file.
+
+    Where the camera of a shot never turned, all of its rows get the last world frame, which knows most. Arrays in which nothing
+    is known are left out.
+    """
+    out: dict[str, AnyArray] = {name: np.ascontiguousarray(rows[name]) for name in MOTION_ROW.names or ()}
+    frames = {name: np.ascontiguousarray(rows[name]) for name in _FRAME}
+    known = np.isfinite(frames["world_from_camera"]).all((1, 2))
+    for shot in np.unique(rows["shot"][rows["shot"] >= 0]):
+        mine = (rows["shot"] == shot) & (rows["person"] >= 0)
+        last = np.flatnonzero(mine & known)[-1:]
+        if len(last) and not rows["camera_turned"][last[0]]:
+            for name in ("world_from_camera", "up", "up_sigma_deg", "floor_sigma_m"):
+                frames[name][mine] = frames[name][last[0]]
+    known = np.isfinite(frames["world_from_camera"]).all((1, 2))
+    if known.any():
+        out |= _in_world(out, frames["world_from_camera"], known)
+    out |= {name: frames[name] for name in MORE_SHAPES if np.isfinite(frames[name]).any()}
+    return out
+
+
+def _in_world(arrays: dict[str, AnyArray], cameras: FloatArray, known: BoolArray) -> dict[str, AnyArray]:
+    """The arrays of `formats.motion.WORLD_SHAPES`, from those in the camera frame and ``cameras`` (N, 4, 4)."""
+    turn, shift = cameras[:, :3, :3].astype(np.float64), cameras[:, None, :3, 3].astype(np.float64)
+    joints = arrays["joints_m"] @ turn.transpose(0, 2, 1) + shift
+    transl = arrays["transl"][:, None] @ turn.transpose(0, 2, 1) + shift
+    orient = np.full_like(arrays["global_orient"], np.nan)
+    orient[known] = matrix_to_axis_angle(turn[known] @ axis_angle_to_matrix(arrays["global_orient"][known]))
+    return {
+        "world_from_camera": cameras,
+        "world_global_orient": orient,
+        "world_transl": transl[:, 0].astype(np.float32),
+        "world_joints_m": joints.astype(np.float32),
+    }

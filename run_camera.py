@@ -84,6 +84,7 @@ def run(
     """Watch people through a camera and show their bodies' 3D meshes, live."""
     console = Console(stderr=True, quiet=options.quiet, highlight=False, markup=False, soft_wrap=True)
 
+    has_bar = console.is_terminal and options.view != "terminal"  # a table says more
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     session: Session | None = None
 
@@ -108,7 +109,7 @@ def run(
     try:
         with (
             show_remarks(console, logging.DEBUG if options.verbose else logging.INFO),
-            Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+            Progress(*columns, console=console, transient=True, disable=not has_bar) as bar,
         ):
             task = bar.add_task("starting", total=None)
 
@@ -120,7 +121,7 @@ def run(
 
             from realtime.session import Session
 
-            session = Session(options, progress, STARTED_NS)
+            session = Session(options, progress, STARTED_NS, console=console)
             session.run()
     except KeyboardInterrupt:
         complete = session is not None and not session.has_hung

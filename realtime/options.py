@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from common.command_line import check_limits, option
 
-View = Literal["auto", "window", "browser", "none"]
+View = Literal["auto", "window", "browser", "terminal", "none"]
 RuntimeChoice = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
 PrecisionChoice = Literal["auto", "fp32", "fp16", "int8"]
 KeypointModel = Literal["fast", "accurate"]
@@ -74,7 +74,8 @@ class Options:
 
     view: View = option(
         "auto",
-        "auto: a window where there is a display, else none; browser: a page for any number of viewers.",
+        "auto: a window where there is a display, else none; browser: a page for any number of viewers; "
+        "terminal: a table.",
         group=VIEW,
     )
     host: str = option(

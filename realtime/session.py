@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from rich.console import Console
+
 from body.model import BodyArrays, load_body
 from common.camera import Camera
 from common.errors import UserError
@@ -30,6 +32,7 @@ from realtime.pipeline import Pipeline, StageError
 from realtime.records import Result
 from realtime.sources import Source, State, check_source, open_source_of
 from realtime.stream import build_pipeline
+from realtime.terminal_view import TerminalView, check_terminal
 from realtime.window.commands import QUIT, WindowCommands
 from realtime.window.controller import MeshWindow
 
@@ -62,6 +65,7 @@ class Session:
         progress: see `Progress`.
         start_ns: monotonic clock when the program began; None: now.
         opener: where the networks' engines come from; None: what ``options`` choose.
+        console: where ``--view terminal`` draws.
     """
 
     def __init__(
@@ -70,8 +74,10 @@ class Session:
         progress: Progress = lambda *now: None,
         start_ns: int | None = None,
         opener: EngineOpener | None = None,
+        console: Console | None = None,
     ) -> None:
         self._options, self._progress = options, progress
+        self._console = console
         self._meter = Meter(start_ns)
         self.networks = Networks(options, opener)
         """The networks of this run."""
@@ -108,6 +114,7 @@ class Session:
         """
         options = self._options
         _check_endings(options)
+        console = check_terminal(self._console) if options.view == "terminal" else None
         with contextlib.ExitStack() as stack:
             # Outputs first: a path that cannot be written is known before the camera starts.
             recorder = None
@@ -150,6 +157,8 @@ class Session:
                     self._serve_browser(browser, pipeline, source, mannequin)
                 elif window is not None:
                     self._serve(window, pipeline, source, mannequin)
+                elif console is not None:
+                    self._serve_terminal(console, pipeline, source)
                 else:
                     self._wait(pipeline, source)
                 if self._interrupts:
@@ -277,6 +286,15 @@ class Session:
         finally:
             pipeline.stop()
             commands.close()
+
+    def _serve_terminal(self, console: Console, pipeline: Pipeline, source: Source) -> None:
+        """The main thread's part with a table in the terminal."""
+        with TerminalView(console, self._meter, source) as view:
+            pipeline.add_sink("view", view.show, every=False)
+            pipeline.start()
+            while not self._interrupts and not pipeline.wait(0.1):
+                self._tell(source)
+                view.draw()
 
     def _wait(self, pipeline: Pipeline, source: Source) -> None:
         """The main thread's part without a window: wait for the end and show progress."""

@@ -13,9 +13,11 @@ const KEPT_POSES = 90;
 const LOOKS = ["solid", "wire", "skeleton"];
 const LOOK_NAMES = { solid: "Solid", wire: "Wire", skeleton: "Skeleton" };
 const TOAST_MS = 6000;
+const LOST_MS = 60_000; // older than this is no latency but another clock
 const SLOW_FRAME_MS = 55;
 const LEAST_SHARP = 0.5;
-const STAGES = ["capture", "keypoints", "flow", "regressor", "view"];
+const STAGES = ["capture", "keypoints", "flow", "regressor", "view"]; // in this order, others after them
+const HIDDEN_STAGES = ["hint"];
 
 let dirty = true;
 let lastDraw = performance.now();
@@ -102,7 +104,7 @@ function takeState(said) {
 
 function showStages(stages) {
   const list = $("stages");
-  const names = [...STAGES.filter((name) => name in stages), ...Object.keys(stages).filter((name) => !STAGES.includes(name))];
+  const names = [...STAGES.filter((name) => name in stages), ...Object.keys(stages).filter((name) => ![...STAGES, ...HIDDEN_STAGES].includes(name))];
   const most = Math.max(10, ...Object.values(stages));
   names.forEach((name, index) => {
     let row = list.children[index];
@@ -183,6 +185,7 @@ function press(id, pressed, label) {
 
 function listPeople(people) {
   $("people").textContent = people.length;
+  $("people").nextElementSibling.textContent = people.length === 1 ? "person" : "people";
   const ids = people.map((estimate) => estimate.person);
   if (!ids.includes(person)) choosePerson(ids[0] ?? person);
   const shown = ids.join();
@@ -332,7 +335,7 @@ function draw(now) {
   if (view.pose && view.pose !== shownPose) {
     shownPose = view.pose;
     const age = connection.age(shownPose.capturedMs);
-    if (!state?.paused && age >= 0 && age < 5000) {
+    if (!state?.paused && age >= 0 && age < LOST_MS) {
       screenMs = age;
       delays.add("screen", shownPose.capturedMs / 1000, age);
     }

@@ -2,6 +2,7 @@
 
 const SECONDS = 8;
 const MOST = 1200;
+const SHRINK = 0.08;
 
 export class Plot {
   /** Draws on `canvas`. `least`: the smallest range of values that fills its height; `floor`: values begin here. */
@@ -62,8 +63,9 @@ export class Plot {
     const spare = Math.max(0, this.least - (high - low)) / 2 + 0.08 * (high - low);
     low = this.floor !== null ? this.floor : low - spare;
     high += this.floor !== null ? 2 * spare : spare;
-    // Glides, so that the scale does not jump with every value.
-    this.range = this.range ? [this.range[0] + 0.15 * (low - this.range[0]), this.range[1] + 0.15 * (high - this.range[1])] : [low, high];
+    // Grows at once and shrinks slowly, so that the scale does not jump with every value.
+    const [oldLow, oldHigh] = this.range ?? [low, high];
+    this.range = [Math.min(low, oldLow + SHRINK * (low - oldLow)), Math.max(high, oldHigh + SHRINK * (high - oldHigh))];
     const [bottom, top] = this.range;
     const left = 34 * ratio;
     const x = (time) => left + (1 - (newest - time) / SECONDS) * (width - left - 3 * ratio);

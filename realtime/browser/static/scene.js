@@ -63,9 +63,11 @@ export class View {
     this.floor = new Mesh(new PlaneGeometry(60, 60), new ShadowMaterial({ opacity: 0.42 }));
     this.floor.rotation.x = -Math.PI / 2;
     this.floor.receiveShadow = true;
-    this.grid = new GridHelper(60, 120, 0x4b586b, 0x262e3a);
+    this.floor.material.depthWrite = false;
+    this.grid = new GridHelper(60, 120, 0x6d7f97, 0x3a4657);
     this.grid.material.transparent = true;
-    this.grid.material.opacity = 0.75;
+    this.grid.material.opacity = 0.8;
+    this.grid.renderOrder = -1;
     this.grid.material.depthWrite = false;
     this.frustum = new LineSegments(new BufferGeometry(), new LineBasicMaterial({ color: 0x6f8199, transparent: true, opacity: 0.7 }));
     this.frustum.matrixAutoUpdate = false;

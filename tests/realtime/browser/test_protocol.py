@@ -16,7 +16,7 @@ from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from body.rotations import axis_angle_to_matrix
 from formats.joint_angles import COLUMNS, angles_of
-from formats.tracks import Track
+from formats.tracks import MotionTrack
 from realtime.browser import protocol
 from realtime.browser.files import STATIC
 from realtime.browser.protocol import PERSON_DTYPE, body_message, pose_message, video_message
@@ -110,7 +110,7 @@ def test_angles_are_those_of_the_csv_export(tmp_path: Path, arrays: BodyArrays) 
     told = read_by_page(tmp_path, arrays, result)
     for page, body in zip(told["people"], result.people, strict=True):
         rotations = np.concatenate([body.global_orient[None], body.body_pose])[None].astype(np.float64)
-        track = Track(0, np.zeros(1), rotations, np.zeros((1, 3)), body.betas, np.ones(1, bool))
+        track = MotionTrack(0, np.zeros(1), rotations, np.zeros((1, 3)), body.betas, np.ones(1, bool))
         expected = dict(zip(COLUMNS[2:], angles_of(track)[0].tolist(), strict=True))
         assert len(page["angles"]) == 11
         for name, degrees in page["angles"].items():

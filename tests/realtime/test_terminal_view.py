@@ -1,0 +1,102 @@
+"""The table in a terminal: what it says, and that it is drawn nowhere else."""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from body.model import load_body
+from common.errors import UserError
+from realtime.measure import Meter
+from realtime.options import Options
+from realtime.session import Session
+from realtime.terminal_view import TerminalView, check_terminal, people_table
+from tests.realtime.browser.people import result_of
+from tests.realtime.fakes import FakeSource
+
+CLIP = Path(__file__).parents[2] / "assets" / "synthetic_walk.mp4"
+
+
+def terminal() -> tuple[Console, io.StringIO]:
+    text = io.StringIO()
+    return Console(file=text, force_terminal=True, width=140, color_system=None), text
+
+
+def test_the_table_says_what_is_known() -> None:
+    console, text = terminal()
+    meter = Meter()
+    source = FakeSource([0.0] * 300, live=True)
+    result = result_of(load_body("body_1722"), 7, 2)
+    now = time.monotonic_ns()
+    for number in range(40):
+        meter.frames_in += 1
+        meter.mesh(now + number * 40_000_000 - 25_000_000, now + number * 40_000_000)
+    with meter.stage("keypoints"):
+        time.sleep(0.002)
+    with TerminalView(console, meter, source) as view:
+        view.draw()
+        view.show(result)
+    said = text.getvalue()
+    assert "no people" in said
+    last = said[said.rindex("live") :]
+    for words in (
+        "25.0 meshes/s",
+        "25 ms capture to mesh",
+        "2 people",
+        "frame 40 of 300, 0 dropped",
+        "keypoints",
+        "fake",
+    ):
+        assert words in last, words
+    for body in result.people:
+        assert f"{float(body.transl[2]):.2f}" in last
+
+
+def test_nothing_is_measured_before_the_first_mesh() -> None:
+    console, text = terminal()
+    with TerminalView(console, Meter(), FakeSource([], live=False)) as view:
+        view.draw()
+    assert "– meshes/s" in text.getvalue()
+    assert "nan" not in text.getvalue()
+
+
+def test_a_bent_knee_is_told_in_degrees() -> None:
+    body = result_of(load_body("body_1722"), 7, 1).people[0]
+    body.body_pose[:] = 0
+    body.body_pose[4] = math.radians(40), 0, 0  # the right knee
+    console, text = terminal()
+    console.print(people_table((body,)))
+    assert "40 / 0" in text.getvalue()
+    assert np.isfinite(body.body_pose).all()
+
+
+def test_it_is_drawn_anew_a_few_times_a_second_only() -> None:
+    console, text = terminal()
+    with TerminalView(console, Meter(), FakeSource([], live=False)) as view:
+        view.draw()
+        drawn = len(text.getvalue())
+        for _ in range(20):
+            view.draw()
+        assert len(text.getvalue()) == drawn
+
+
+def test_without_a_terminal_one_line_says_so() -> None:
+    with pytest.raises(UserError, match="--view terminal draws a table"):
+        check_terminal(Console(file=io.StringIO()))
+    with pytest.raises(UserError, match="--view none"):
+        Session(Options(source=str(CLIP), view="terminal")).run()
+
+
+def test_a_run_ends_with_its_last_table() -> None:
+    console, text = terminal()
+    report = Session(Options(source=str(CLIP), view="terminal", frames=6), console=console).run()
+    assert report.results == 6
+    last = text.getvalue()[text.getvalue().rindex("meshes/s") :]
+    assert "1 person" in last
+    assert "frame 6" in last

@@ -111,10 +111,10 @@ def load_body(path: Path | str | None = None) -> BodyArrays:
     if file.suffix not in (".npz", ".pkl"):
         raise BodyError(f"{file} is neither .npz nor .pkl; give a packed body, or SMPL as .npz or .pkl")
     fields = (read_pickle if file.suffix == ".pkl" else read_smpl_npz)(content, str(file))
-    if str(fields.get("format", "")) == FORMAT:
+    if _is_packed(fields.get("format")):
         try:
             arrays = unpack(fields)
-        except (KeyError, ValueError, IndexError) as error:
+        except (KeyError, ValueError, IndexError, TypeError, AttributeError, OverflowError, MemoryError) as error:
             raise BodyError(f"{file} is a damaged packed body ({error}); copy or build it again") from error
     else:
         arrays = _from_smpl(fields, file)
@@ -123,6 +123,10 @@ def load_body(path: Path | str | None = None) -> BodyArrays:
         if isinstance(value, np.ndarray):
             value.setflags(write=False)
     return BodyArrays(name=file.stem, sha256=hashlib.sha256(content).hexdigest(), **arrays)
+
+
+def _is_packed(format: object) -> bool:
+    return isinstance(format, (str, np.ndarray)) and np.size(format) == 1 and str(format) == FORMAT
 
 
 def _locate(path: Path | str | None) -> Path:
@@ -155,7 +159,7 @@ def _from_smpl(fields: Mapping[str, Any], file: Path) -> dict[str, Any]:
             "weights": np.array(fields["weights"], np.float32),
             "faces": np.asarray(fields["f"]).astype(np.int32),
         }
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise BodyError(
             f"{file} holds something else than arrays ({error}); give the SMPL file as it was released"
         ) from error

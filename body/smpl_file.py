@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from body.errors import BodyError
+from body.pickle_limits import RefusedPickle, check_expansion, check_opcodes
 from common.npz import check_declared_sizes
 
-_LARGEST_DENSE_BYTES: Final = 100_000_000
-
-
-class RefusedPickle(pickle.UnpicklingError):
-    """A pickle names something that is not on the allow-list."""
+_LARGEST_DENSE_BYTES: Final = 20_000_000
+_MOST_BYTES: Final = 100_000_000
+"""What all fields that are computed from others may take together; SMPL's take 20 MB."""
 
 
 class StandIn:
@@ -76,9 +75,12 @@ class SparseColumns(StandIn):
         data, indices, pointers = (np.asarray(self.state[name]) for name in ("data", "indices", "indptr"))
         shape = self.state["_shape"] if "_shape" in self.state else self.state["shape"]
         rows, columns = int(shape[0]), int(shape[1])
-        if not 0 <= rows * columns * max(1, data.dtype.itemsize) <= _LARGEST_DENSE_BYTES:
+        if min(rows, columns) < 0 or rows * columns * max(8, data.dtype.itemsize) > _LARGEST_DENSE_BYTES:
             raise ValueError("a sparse matrix that would be huge")
-        major = np.repeat(np.arange(len(pointers) - 1), np.diff(pointers))
+        steps = np.diff(pointers)
+        if (steps < 0).any() or steps.sum() != len(indices):
+            raise ValueError("a sparse matrix whose entries are not where it says")
+        major = np.repeat(np.arange(len(steps)), steps)
         dense: NDArray[Any] = np.zeros((rows, columns), data.dtype)
         # Duplicate entries are summed, as in scipy.
         np.add.at(dense, (major, indices) if self.by_rows else (indices, major), data)
@@ -96,16 +98,33 @@ def to_array(value: object) -> NDArray[Any]:
     return value.value() if isinstance(value, StandIn) else np.asarray(value)
 
 
+class _ArrayType:
+    """Stands for ``numpy.ndarray`` in pickles, which name it but do not call it: that would take memory of any size."""
+
+    def __init__(self, *arguments: object) -> None:
+        raise RefusedPickle("it makes an array of its own")
+
+
+def _reconstruct_array(kind: object, *shape_and_type: object) -> NDArray[Any]:
+    """Numpy's ``_reconstruct``: an empty array, whose contents follow."""
+    if kind is not _ArrayType:
+        raise RefusedPickle("an array of a class of its own")
+    return np.ndarray.__new__(np.ndarray, (0,), np.int8)
+
+
+def _scalar(dtype: np.dtype[Any], data: bytes | str) -> Any:
+    """Numpy's ``scalar``, with all bytes of it given."""
+    if not isinstance(data, (bytes, str)) or dtype.hasobject or dtype.itemsize > len(data):
+        raise RefusedPickle("a number without its bytes")
+    return np.frombuffer(data.encode("latin1") if isinstance(data, str) else data, dtype, 1)[0]
+
+
 def _numpy_names() -> dict[tuple[str, str], Callable[..., Any]]:
-    """Helpers of numpy for pickled arrays, under the names of numpy 1 and 2, found by asking numpy."""
-    reconstruct = np.empty(0).__reduce__()[0]
-    scalar = np.float64(0).__reduce__()[0]
-    assert callable(reconstruct)
-    assert callable(scalar)
-    names: dict[tuple[str, str], Callable[..., Any]] = {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
+    """Helpers of numpy for pickled arrays, under the names of numpy 1 and 2."""
+    names: dict[tuple[str, str], Callable[..., Any]] = {("numpy", "ndarray"): _ArrayType, ("numpy", "dtype"): np.dtype}
     for core in ("numpy.core", "numpy._core"):
-        names[f"{core}.multiarray", "_reconstruct"] = reconstruct
-        names[f"{core}.multiarray", "scalar"] = scalar
+        names[f"{core}.multiarray", "_reconstruct"] = _reconstruct_array
+        names[f"{core}.multiarray", "scalar"] = _scalar
         names[f"{core}.numeric", "_frombuffer"] = _from_buffer
     return names
 
@@ -177,7 +196,10 @@ def unpickle_arrays(
         BodyError: The pickle is refused or damaged.
     """
     try:
-        return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+        check_opcodes(content)
+        loaded = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+        check_expansion(loaded, len(content), StandIn)
+        return loaded
     except RefusedPickle as error:
         raise BodyError(f"{origin} is refused: {error}; {advice}") from error
     except Exception as error:  # a damaged pickle can fail in any way, inside numpy too
@@ -187,7 +209,8 @@ def unpickle_arrays(
 def read_pickle(content: bytes, origin: str) -> dict[str, Any]:
     """The fields of a pickled SMPL: arrays as arrays, everything else unchanged. ``origin`` names the file in messages.
 
-    Fields whose stand-in cannot be converted to an array are dropped: SMPL's files carry some that are not needed.
+    Fields whose stand-in cannot be converted to an array are dropped: SMPL's files carry some that are not needed. So are
+    fields whose name is no text.
 
     Raises:
         BodyError: The pickle is refused, damaged, or not a dictionary.
@@ -196,20 +219,27 @@ def read_pickle(content: bytes, origin: str) -> dict[str, Any]:
     if not isinstance(loaded, Mapping):
         kind = type(loaded).__name__
         raise BodyError(f"{origin} is no SMPL body (it holds a {kind}); give the SMPL file as it was released")
-    return _readable({str(name): value for name, value in loaded.items()})
+    return _readable({name: value for name, value in loaded.items() if isinstance(name, str)}, origin)
 
 
-def _readable(fields: Mapping[str, Any]) -> dict[str, Any]:
-    plain_fields = {name: _value_or_none(value) for name, value in fields.items()}
-    return {name: value for name, value in plain_fields.items() if value is not None}
+def _readable(fields: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    readable: dict[str, Any] = {}
+    computed = 0
+    for name, value in fields.items():
+        if isinstance(value, StandIn):
+            value = _array_or_none(value)
+            computed += 0 if value is None else value.nbytes
+            if computed > _MOST_BYTES:
+                raise BodyError(f"{origin} is refused: its arrays would be huge; get it from where it was released")
+        if value is not None:
+            readable[name] = value
+    return readable
 
 
-def _value_or_none(value: Any) -> Any:
-    if not isinstance(value, StandIn):
-        return value
+def _array_or_none(value: StandIn) -> NDArray[Any] | None:
     try:
         return to_array(value)
-    except (KeyError, ValueError, IndexError, TypeError, MemoryError):
+    except (KeyError, ValueError, IndexError, TypeError, MemoryError, OverflowError, RecursionError):
         return None
 
 
@@ -229,7 +259,7 @@ def read_smpl_npz(content: bytes, origin: str) -> dict[str, Any]:
         raise
     except Exception as error:  # zip and zlib raise half a dozen kinds
         raise BodyError(f"{origin} is not a readable .npz ({error}); download or copy it again") from error
-    return _readable(fields)
+    return _readable(fields, origin)
 
 
 def _read_npy(content: bytes, origin: str) -> Any:
@@ -238,7 +268,7 @@ def _read_npy(content: bytes, origin: str) -> Any:
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = header(stream)
     if not dtype.hasobject:
-        if dtype.itemsize * math.prod(shape) > len(content):
+        if not dtype.itemsize or dtype.itemsize * math.prod(shape) > len(content):
             raise ValueError("an array that says that it is larger than it is")
         return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     objects = np.asarray(unpickle_arrays(stream.read(), origin))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import tokenize
 import zipfile
@@ -15,10 +16,11 @@ import numpy as np
 
 from common.arrays import AnyArray
 
-SMALL_BYTES: Final = 150_000_000
+SMALL_BYTES: Final = 50_000_000
 """What any file may hold when it is unpacked."""
 LARGEST_RATIO: Final = 20
 """And how many times its own size a larger one may: arrays of motion pack to a half or a third."""
+_CHUNK_BYTES: Final = 1 << 20
 _ONE_ARRAY: Final = b"\x93NUMPY"
 ERRORS: Final = (
     ValueError,
@@ -43,8 +45,7 @@ def read_npz(source: Path | bytes, wanted: Collection[str] | None = None) -> dic
     its entry has. Raises one of `ERRORS`, with a message for the user, and ``OSError``.
     """
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
-    stream: IO[bytes] = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-    with stream, _archive(stream) as archive:
+    with _stream(source) as stream, _archive(stream) as archive:
         entries = archive.infolist()
         check_declared_sizes(entries, size)
         names = {entry.filename.removesuffix(".npy"): entry for entry in entries}
@@ -52,8 +53,27 @@ def read_npz(source: Path | bytes, wanted: Collection[str] | None = None) -> dic
         for name, entry in names.items():
             if wanted is None or name in wanted:
                 with archive.open(entry) as file:
-                    arrays[name] = _read_array(file, entry, name)
+                    arrays[name] = _read_array(file, entry.file_size, name)
     return arrays
+
+
+def names_in(path: Path) -> frozenset[str]:
+    """The names of an .npz file's arrays; empty where it cannot be read, or is something else."""
+    try:
+        with _stream(path) as stream, _archive(stream) as archive:
+            return frozenset(entry.removesuffix(".npy") for entry in archive.namelist())
+    except (OSError, *ERRORS):
+        return frozenset()
+
+
+def read_npy(path: Path) -> AnyArray:
+    """The array of an .npy file. Raises one of `ERRORS`, with a message for the user, and ``OSError``."""
+    with path.open("rb") as file:
+        return _read_array(file, path.stat().st_size, path.name)
+
+
+def _stream(source: Path | bytes) -> IO[bytes]:
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
 
 
 def _archive(stream: IO[bytes]) -> zipfile.ZipFile:
@@ -69,19 +89,22 @@ def check_declared_sizes(entries: Collection[zipfile.ZipInfo], file_bytes: int) 
         raise ValueError(f"it would take {declared / 1e6:.0f} MB when unpacked, out of proportion to its size")
 
 
-def _read_array(file: IO[bytes], entry: zipfile.ZipInfo, name: str) -> AnyArray:
+def _read_array(file: Any, size: int, name: str) -> AnyArray:
+    """The array in ``file``, a readable binary stream of ``size`` bytes."""
     version = np.lib.format.read_magic(file)
     header: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, in_columns, dtype = header(file)
     if dtype.hasobject:
         raise ValueError(f"{name} holds Python objects, which are not read from files")
-    count = 1
-    for length in shape:
-        count *= length
-    if count < 0 or count * dtype.itemsize > entry.file_size:
+    count = math.prod(shape)
+    if count < 0 or count * max(1, dtype.itemsize) > size:
         raise ValueError(f"{name} says that it is larger than it is")
-    data = file.read(count * dtype.itemsize)
-    if len(data) != count * dtype.itemsize:
-        raise ValueError(f"{name} is cut short")
-    array: AnyArray = np.frombuffer(bytearray(data), dtype).reshape(shape, order="F" if in_columns else "C")
+    if not dtype.itemsize:
+        return np.zeros(shape, dtype)  # of an empty text
+    data = np.empty(count * dtype.itemsize, np.uint8)
+    for begin in range(0, len(data), _CHUNK_BYTES):  # unpacking all at once would take the memory twice
+        part = data[begin : begin + _CHUNK_BYTES]
+        if file.readinto(part.data) != len(part):
+            raise ValueError(f"{name} is cut short")
+    array: AnyArray = data.view(dtype).reshape(shape, order="F" if in_columns else "C")
     return array

@@ -19,10 +19,12 @@ from body.model import BodyArrays
 from common.arrays import DoubleArray, FloatArray
 from common.errors import UserError
 from formats.euler import euler_degrees
+from formats.motion import MOST
 from formats.skeleton import rest_joints, rest_offsets
 from formats.tracks import MotionTrack
 
 _ORDER: Final = "ZXY"
+_CHANNELS: Final = frozenset(f"{axis}{kind}" for axis in "XYZ" for kind in ("position", "rotation"))
 _TIPS: Final = {
     "head": "HeadTop",
     "left_hand": "lmiddle",
@@ -33,6 +35,8 @@ _TIPS: Final = {
 """Landmark of the surface at the end of each joint without children."""
 _TIP_M: Final = 0.1
 """Length of a last bone where the body has no landmark for its end."""
+_SHORTEST_S: Final = 1e-5
+_LONGEST_S: Final = 1e5
 _ALIKE_M: Final = 0.02
 """A file's bones may differ so much from the body's before its shape is not taken from them."""
 
@@ -143,15 +147,17 @@ def from_bvh(path: Path, arrays: BodyArrays) -> tuple[MotionTrack, float]:
         count = int(words.next())
         words.expect("Frame", "Time:")
         step = words.number()
-        if count < 1 or step <= 0:
+        if count < 1 or not _SHORTEST_S <= step <= _LONGEST_S:
             raise ValueError("it has no frames, or no time between them")
+        if any(name not in _CHANNELS for own in channels for name in own) or sum(map(len, channels)) < len(JOINT_NAMES):
+            raise ValueError("its joints have other channels than positions and rotations")
         table = words.numbers(count * sum(map(len, channels))).reshape(count, -1)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged or no .bvh file ({error})") from None
-    if not np.isfinite(table).all():
-        raise UserError(f"{path} holds numbers that are not finite: export it again")
+    if not all((np.abs(numbers) < MOST).all() for numbers in (table, *offsets)):
+        raise UserError(f"{path} holds numbers that are not finite or cannot be: export it again")
     if sorted(names) != sorted(JOINT_NAMES):
         raise UserError(f"{path} has another skeleton than SMPL's 24 joints with their names: retarget it first")
     rotations = np.zeros((count, len(JOINT_NAMES), 3))

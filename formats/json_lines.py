@@ -33,6 +33,7 @@ from formats.motion import MORE_SHAPES, ROW_SHAPES, VERSION, WORLD_SHAPES, Motio
 
 SCHEMA_VERSION: Final = 1
 SCHEMA_NAME: Final = "motionmesh"
+_MOST: Final = 1e12
 _FRAME_ARRAYS: Final = ("world_from_camera", "up", "up_sigma_deg", "floor_sigma_m")
 """Arrays that are the same for everyone in a frame."""
 _OPTIONAL: Final = {**WORLD_SHAPES, **MORE_SHAPES}
@@ -146,7 +147,10 @@ def _motion(header: dict[str, Any], rows: list[tuple[dict[str, Any], dict[str, A
         values = np.full((len(rows), *shape), np.nan, np.float32)
         for row, value in enumerate(found):
             if value is not None:
-                given = np.array(value, np.float32)  # None becomes NaN
+                exact = np.array(value, np.float64)  # None becomes NaN
+                if (np.abs(exact) > _MOST).any():
+                    raise ValueError(f"{name} holds numbers that cannot be")
+                given = exact.astype(np.float32)
                 if given.shape != shape:
                     raise ValueError(f"{name} has shape {given.shape}, wanted {shape}")
                 values[row] = given

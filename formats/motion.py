@@ -57,6 +57,10 @@ ROW = np.dtype(ROW_HEAD.descr + [(name, np.float32, shape) for name, shape in RO
 """One person in one frame."""
 
 
+MOST: Final = 1e6
+"""No metre, radian or degree of anybody is so far from zero: what is comes from a damaged file."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Motion:
     """A motion file. One row for each person in each frame, N rows; a frame where nobody was seen has one row with
@@ -168,11 +172,11 @@ def _without_absurd_rows(arrays: dict[str, AnyArray], path: Path) -> dict[str, A
     """``arrays`` without the rows that say where somebody is with numbers that are not finite, and a warning about them."""
     sound = np.ones(len(arrays["frame"]), np.bool_)
     for name in ("joints_m", "global_orient", "body_pose", "betas", "transl"):
-        sound &= np.isfinite(arrays[name]).reshape(len(sound), -1).all(1)
+        sound &= (np.abs(arrays[name]) < MOST).reshape(len(sound), -1).all(1)  # not so for NaN
     bad = (arrays["person"] >= 0) & ~sound
     if not bad.any():
         return arrays
-    _LOG.warning(f"{path}: {bad.sum()} rows hold numbers that are not finite, and are left out")
+    _LOG.warning(f"{path}: {bad.sum()} rows hold numbers that are not finite or cannot be, and are left out")
     return {name: array[~bad] if array.ndim and len(array) == len(bad) and name != "camera_matrix" else array
             for name, array in arrays.items()}  # fmt: skip
 

@@ -22,6 +22,9 @@ ReferenceFrame = Literal["camera", "world"]
 
 LOST_S: Final = 0.25
 """Somebody who has not been seen for longer was lost: nothing is interpolated in between."""
+_MOST_ROWS: Final = 20_000
+_MOST_HELD: Final = 20
+"""A file at a constant rate may have so many rows, or so many for each that was seen, before it is refused."""
 _OFF_GRID_S: Final = 1e-3
 """Time timestamps may be off a constant rate by so much and still count as constant: files store milliseconds."""
 
@@ -146,9 +149,17 @@ def at_constant_rate(track: MotionTrack, rate: float) -> tuple[MotionTrack, floa
     Time timestamps that already lie on such a grid (to a millisecond) keep their rows as they are, and the rate is the one that
     fits them best: 29.97 stays 29.97. Others are interpolated, rotations along the shortest way (slerp). Between two rows
     more than `LOST_S` apart the first one is held; ``seen`` is False there and in every other row of a gap.
+
+    Raises `UserError` where the gaps would take many times the rows that there are.
     """
     if len(track.time_s) == 1:
         return track, rate
+    span_s = float(track.time_s[-1] - track.time_s[0])
+    if not span_s * rate < max(_MOST_ROWS, _MOST_HELD * len(track.time_s)):
+        raise UserError(
+            f"person {track.person} is away for most of {span_s:.0f} s, too long to hold a pose: write a file for each "
+            "part (--gaps split), or another format (.npz, .jsonl, .glb)"
+        )
     steps = np.maximum(np.rint(np.diff(track.time_s) * rate), 1)
     slots = np.concatenate([[0], np.cumsum(steps)]).astype(np.int64)
     slope, start = np.polyfit(slots, track.time_s, 1)

@@ -4,64 +4,52 @@ from __future__ import annotations
 
 import contextlib
 import io
-import pickle
-import tracemalloc
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from body.model import DATA, load_body
-from body.smpl_file import read_pickle
-from body.smpl_file import read_smpl_npz as read_body_npz
+from body.model import load_body
 from common.command_line import with_options
 from common.errors import UserError
-from common.npz import ERRORS, read_npz
+from common.npz import ERRORS, SMALL_BYTES, read_npz
 from engines.onnx_file import open_onnx
+from formats.bvh import to_bvh
+from formats.json_lines import to_jsonl
 from formats.motion import Motion, load_motion, save_motion
-from formats.save import open_motion
+from formats.save import open_motion, save_as
+from formats.tracks import tracks_of
 from realtime.options import Options
 from realtime.sources import open_source
 from realtime.sources.address import public_name
+from tests.foreign import damaged, few, little_memory, refuses, reworded, zip_of_zeros
 from tests.formats.motions import example
-from training.motion.asf_amc import parse_asf
-from training.motion.bvh import read_bvh
-
-few = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-
-
-def bomb(shape: tuple[int, ...], really: int) -> bytes:
-    """An .npz whose array "frame" says it has ``shape`` and has ``really`` zero bytes, packed."""
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": shape})
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:  # noqa: SIM117
-        with archive.open("frame.npy", "w", force_zip64=True) as file:
-            file.write(header.getvalue())
-            for _ in range(really // (1 << 20)):
-                file.write(bytes(1 << 20))
-    return packed.getvalue()
 
 
 @pytest.mark.parametrize("shape", [(32 << 20,), (10**12,), (10**9, 10**9), (-5,)])
 @pytest.mark.parametrize("reader", [load_motion, open_motion, load_body])
 def test_bombs_take_little_memory(tmp_path: Path, shape: tuple[int, ...], reader: Callable[[Path], object]) -> None:
     path = tmp_path / "bomb.npz"
-    path.write_bytes(bomb(shape, 256 << 20))
+    path.write_bytes(zip_of_zeros(shape, 256 << 20))
     assert path.stat().st_size < 2_000_000
-    tracemalloc.start()
-    try:
-        with pytest.raises(UserError) as caught:
-            reader(path)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 200e6
-    assert "allow_pickle" not in str(caught.value)
+    refuses(reader, path)
+
+
+def test_bombs_just_below_the_limit_take_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    path.write_bytes(zip_of_zeros(((SMALL_BYTES >> 20) << 17,), (SMALL_BYTES >> 20) << 20))
+    for reader in (load_motion, open_motion, load_body):
+        refuses(reader, path)
+
+
+@pytest.mark.parametrize("reader", [load_motion, open_motion, load_body])
+def test_the_head_of_a_single_array_takes_no_memory(tmp_path: Path, reader: Callable[[Path], object]) -> None:
+    with (tmp_path / "x.npz").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
+    refuses(reader, tmp_path / "x.npz")
 
 
 def test_objects_are_refused_in_plain_words(tmp_path: Path) -> None:
@@ -82,27 +70,6 @@ def test_what_numpy_writes_is_read(tmp_path: Path) -> None:
             np.testing.assert_array_equal(read[name], array)
 
 
-@st.composite
-def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
-    """``whole`` with bytes changed, left out, doubled or cut off."""
-    data = bytearray(whole)
-    for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, max(0, len(data) - 1)))
-        kind = draw(st.sampled_from(("change", "cut", "leave out", "double", "zero")))
-        length = draw(st.integers(1, 40))
-        if kind == "change":
-            data[place : place + 1] = bytes([draw(st.integers(0, 255))])
-        elif kind == "cut":
-            del data[place:]
-        elif kind == "leave out":
-            del data[place : place + length]
-        elif kind == "double":
-            data[place:place] = data[place : place + length]
-        else:
-            data[place : place + length] = bytes(len(data[place : place + length]))
-    return bytes(data)
-
-
 def small_motion(frames: int) -> Motion:
     """One person in so many frames."""
     return example(load_body("body_1722"), {0: np.arange(frames)})
@@ -116,54 +83,10 @@ def saved_motion() -> bytes:
 
 
 MOTION = saved_motion()
-BVH = b"""HIERARCHY
-ROOT Hips
-{
- OFFSET 0 0 0
- CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
- JOINT Knee
- {
-  OFFSET 0 -1 0
-  CHANNELS 3 Zrotation Xrotation Yrotation
-  End Site
-  {
-   OFFSET 0 -1 0
-  }
- }
+TEXTS = {
+    ".jsonl": to_jsonl(small_motion(2)).decode().replace(",", ", ").replace(":", ": "),
+    ".bvh": to_bvh(tracks_of(small_motion(3)).people[0], load_body("body_1722"), 30.0).decode(),
 }
-MOTION
-Frames: 2
-Frame Time: 0.033333
-0 1 0 0 0 0 10 0 0
-0 1 0 0 5 0 20 0 0
-"""
-ASF = b"""# ASF
-:version 1.10
-:name x
-:units
-  mass 1.0
-  length 0.45
-  angle deg
-:root
-   order TX TY TZ RX RY RZ
-   axis XYZ
-   position 0 0 0
-   orientation 0 0 0
-:bonedata
-  begin
-     id 1
-     name lhip
-     direction 0.6 -0.7 0.2
-     length 2.4
-     axis 0 0 20  XYZ
-     dof rx ry rz
-     limits (-160.0 20.0) (-70.0 70.0) (-60.0 70.0)
-  end
-:hierarchy
-  begin
-    root lhip
-  end
-"""
 
 
 @few
@@ -176,37 +99,37 @@ def test_damaged_motion_files(tmp_path: Path, content: bytes) -> None:
 
 
 @few
-@given(damaged(BVH))
-def test_damaged_bvh_files(tmp_path: Path, content: bytes) -> None:
-    for name, read in (("m.bvh", open_motion), ("n.bvh", read_bvh)):
-        path = tmp_path / name
-        path.write_bytes(content)
-        with contextlib.suppress(UserError):
-            read(path)
-
-
-@few
-@given(damaged(ASF))
-def test_damaged_asf_files(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "s.asf"
-    path.write_bytes(content)
-    with contextlib.suppress(UserError):
-        parse_asf(path)
-
-
-@few
-@given(damaged(pickle.dumps({"v_template": np.zeros((4, 3)), "f": np.zeros((2, 3), np.uint32)}, protocol=2)))
-def test_damaged_pickles(content: bytes) -> None:
-    with contextlib.suppress(UserError):
-        read_pickle(content, "body.pkl")
-
-
-@few
 @given(st.data())
-def test_damaged_bodies(data: st.DataObject) -> None:
-    content = data.draw(damaged((DATA / "body_1722.npz").read_bytes()))
-    with contextlib.suppress(UserError):
-        read_body_npz(content, "body.npz")
+def test_damaged_text_files_can_be_converted_or_are_refused(tmp_path: Path, data: st.DataObject) -> None:
+    """Also those that can be read: what is in them may be too much for another format."""
+    ending = data.draw(st.sampled_from((".bvh", ".jsonl")))
+    path = tmp_path / f"m{ending}"
+    path.write_text(data.draw(reworded(TEXTS[ending])), encoding="utf-8")
+    other = data.draw(st.sampled_from((".bvh", ".trc", ".csv", ".glb", ".jsonl", ".amass.npz", ".npz")))
+    with little_memory(), contextlib.suppress(UserError):
+        save_as(open_motion(path), tmp_path / f"out{other}")
+
+
+def test_a_pose_is_not_held_for_years(tmp_path: Path) -> None:
+    motion = small_motion(4)
+    arrays = motion.arrays()
+    arrays["time_s"] = np.array([0, 0.03, 1e8, 1e8 + 0.03])
+    save_motion(tmp_path / "m.npz", arrays)
+    read = load_motion(tmp_path / "m.npz")
+    for ending in (".bvh", ".trc", ".amass.npz"):
+        refuses(
+            lambda path, ending=ending: save_as(read, path.with_name(f"out{ending}")), tmp_path / "m.npz", "away for"
+        )
+        assert len(save_as(read, tmp_path / f"out{ending}", gaps="split").paths) == 2
+
+
+def test_a_bvh_file_of_few_channels_and_many_frames(tmp_path: Path) -> None:
+    lines = TEXTS[".bvh"].splitlines()
+    head = [line if "CHANNELS" not in line else "CHANNELS 1 Xrotation" for line in lines[: lines.index("MOTION")]]
+    (tmp_path / "m.bvh").write_text("\n".join([*head, "MOTION", "Frames: 5000", "Frame Time: 0.01", "0 " * 5000 * 24]))
+    assert (tmp_path / "m.bvh").stat().st_size < 1_500_000
+    with little_memory():
+        assert len(open_motion(tmp_path / "m.bvh").frame) == 5000
 
 
 @few

@@ -62,9 +62,15 @@ class PacketReader:
                 if self._closing:
                     return None
                 if not self._waiting:
-                    if self._error is not None:
-                        raise self._error
-                    return None
+                    error, self._error = self._error, None
+                    if error is None:
+                        return None
+                    try:
+                        raise error
+                    finally:
+                        del (
+                            error
+                        )  # else it would keep itself, and the decoder's threads, until Python's cycle collector runs
                 if self._live:
                     self._drop_what_is_late()
                     if not self._waiting:
@@ -123,7 +129,7 @@ class PacketReader:
                     self._bytes += packet.size
                     self._changed.notify_all()
         except (av.FFmpegError, OSError) as error:
-            self._error = error
+            self._error = error.with_traceback(None)  # the traceback holds this reader, and so itself
         finally:
             with self._changed:
                 self._ended = True

@@ -25,10 +25,10 @@ MOST_MB_A_MINUTE = 2.0
 
 
 def census(run: Run) -> tuple[float, int, int]:
-    """Resident memory in MB, threads and open files of the program."""
+    """Memory of its own in MB (neither files nor shared), threads and open files of the program."""
     process = Path(f"/proc/{run.process.pid}")
     status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-    memory = int(status["VmRSS"].split()[0]) / 1e3
+    memory = int(status["RssAnon"].split()[0]) / 1e3
     return memory, int(status["Threads"]), len(list((process / "fd").iterdir()))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from body.model import SMPL_VERTICES, BodyArrays, load_body
+from common.npz import read_npy
 from training.datasets.sequence import DatasetError, Gender
 from training.motion.archive import ARCHIVE_ERRORS
 
@@ -80,7 +81,7 @@ class SmplFolder:
             DatasetError: The file is missing or has another shape.
         """
         try:
-            rows: NDArray[Any] = np.load(self._regressor, allow_pickle=False)
+            rows: NDArray[Any] = read_npy(self._regressor)
         except FileNotFoundError:
             raise DatasetError(
                 f"there is no {self._regressor}: 3DPW is scored on joints that J_regressor_h36m.npy takes from SMPL's "
@@ -88,6 +89,6 @@ class SmplFolder:
             ) from None
         except ARCHIVE_ERRORS as error:
             raise DatasetError(f"{self._regressor} cannot be read ({error}): copy it again") from error
-        if not isinstance(rows, np.ndarray) or rows.shape != (17, SMPL_VERTICES):
+        if rows.shape != (17, SMPL_VERTICES):
             raise DatasetError(f"{self._regressor} should be one array (17, {SMPL_VERTICES}): copy it again")
         return rows[_ROWS_14].astype(np.float32)

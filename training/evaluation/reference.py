@@ -41,6 +41,7 @@ from rich.table import Table
 from body.joints import COCO_NAMES, JOINT_NAMES
 from common.arrays import DoubleArray
 from common.errors import UserError
+from common.npz import read_npz
 from formats.motion import Motion, body_of, load_motion
 from training.evaluation.metrics import mean_of_known, per_frame_squared, pose_errors
 from training.evaluation.mocap_reference import (
@@ -124,8 +125,7 @@ class Comparison:
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        return read_npz(path)
     except ARCHIVE_ERRORS as error:
         raise ValueError(f"{path} is no readable reference file ({' '.join(str(error).split())})") from error
 

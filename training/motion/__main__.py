@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from body.joints import JOINT_NAMES
 from common.errors import exit_with_one_line
+from common.npz import read_npy
+from training.motion.archive import ARCHIVE_ERRORS
 from training.motion.asf_amc import CMU_FPS
 from training.motion.clip import Clip, MotionError
 from training.motion.knees import straighten_clips
@@ -59,7 +63,7 @@ def pack(
             licence=licence,
             free=free,
             amc_fps=amc_fps,
-            amass_rest_joints=None if amass_rest is None else np.load(amass_rest, allow_pickle=False),
+            amass_rest_joints=None if amass_rest is None else _rest_joints(amass_rest),
         ):
             if isinstance(result, Clip):
                 clips.append(result)
@@ -139,6 +143,16 @@ def sources(
                 f"{path} has no {category!r}; it has {', '.join(sorted({clip.category for clip in clips}))}"
             )
         Console().print(sources_table(chosen, TorchBody(load_body()), f"{category}: {len(chosen)} clips"))
+
+
+def _rest_joints(path: Path) -> npt.NDArray[np.float64]:
+    try:
+        joints = np.asarray(read_npy(path), np.float64)
+    except ARCHIVE_ERRORS as error:
+        raise MotionError(f"{path}: not an .npy file, or damaged ({error})") from error
+    if joints.shape != (len(JOINT_NAMES), 3) or not np.isfinite(joints).all():
+        raise MotionError(f"{path}: {joints.shape}, should be ({len(JOINT_NAMES)}, 3) joints in metres")
+    return joints
 
 
 def _names(text: str) -> frozenset[str]:

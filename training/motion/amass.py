@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from common.npz import read_npz
 from training.motion import rotations as rot
 from training.motion.archive import ARCHIVE_ERRORS
 from training.motion.clip import JOINTS, LEG_LENGTH, Clip, MotionError, canonical_rotations, leg_length
@@ -79,19 +80,18 @@ def read_amass(
 
 def _read(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            keys = set(archive.files)
-            if "poses" in keys:
-                flat = np.asarray(archive["poses"], np.float64)
-            elif {"root_orient", "pose_body"} <= keys:
-                flat = np.concatenate([archive["root_orient"], archive["pose_body"]], axis=-1).astype(np.float64)
-            else:
-                raise MotionError(f"{path}: no poses inside (a body-shape file?); not a take of AMASS: {_HOME}")
-            rate = next((key for key in _RATES if key in keys), None)
-            if rate is None or "trans" not in keys:
-                raise MotionError(f"{path}: no trans or no frame rate inside; not a take of AMASS: {_HOME}")
-            trans = np.asarray(archive["trans"], np.float64)
-            fps = float(np.asarray(archive[rate]).item())
+        archive = read_npz(path, {"poses", "root_orient", "pose_body", "trans", *_RATES})
+        if "poses" in archive:
+            flat = np.asarray(archive["poses"], np.float64)
+        elif {"root_orient", "pose_body"} <= archive.keys():
+            flat = np.concatenate([archive["root_orient"], archive["pose_body"]], axis=-1).astype(np.float64)
+        else:
+            raise MotionError(f"{path}: no poses inside (a body-shape file?); not a take of AMASS: {_HOME}")
+        rate = next((key for key in _RATES if key in archive), None)
+        if rate is None or "trans" not in archive:
+            raise MotionError(f"{path}: no trans or no frame rate inside; not a take of AMASS: {_HOME}")
+        trans = np.asarray(archive["trans"], np.float64)
+        fps = float(archive[rate].item())
     except MotionError:
         raise
     except ARCHIVE_ERRORS as error:

@@ -18,7 +18,7 @@ from common.arrays import DoubleArray
 from training.motion import rotations as rot
 from training.motion.clip import Clip, MotionError
 from training.motion.retarget import clip_from_source
-from training.motion.source import SourceMotion, pose_skeleton
+from training.motion.source import SourceMotion, check_proportion, pose_skeleton
 
 CMU_FPS: Final = 120.0
 """AMC files do not say their frame rate. CMU captured at 120 Hz (a few subjects, such as 60 and 61, at 60 Hz)."""
@@ -97,6 +97,7 @@ def parse_amc(path: str | Path, skeleton: AcclaimSkeleton, fps: float = CMU_FPS)
     path = Path(path)
     try:
         frames = _frames(path.read_text(encoding="utf-8", errors="replace"), skeleton)
+        check_proportion(len(frames["root"]), len(skeleton.bones), path.stat().st_size)
     except OSError as error:
         raise MotionError(f"{path}: cannot be read ({error})") from error
     except (ValueError, IndexError, KeyError) as error:

@@ -18,7 +18,7 @@ from common.arrays import DoubleArray
 from training.motion import rotations as rot
 from training.motion.clip import Clip, MotionError
 from training.motion.retarget import clip_from_source
-from training.motion.source import SourceMotion, pose_skeleton
+from training.motion.source import SourceMotion, check_proportion, pose_skeleton
 
 UNITS: Final = {"m": 1.0, "cm": 0.01, "inch": 0.0254, "cmu": 0.0254 / 0.45}
 """Metres in one unit of length. "cmu" is the unit of the CMU database and of its straight conversions."""
@@ -54,6 +54,7 @@ def parse_bvh(path: str | Path, metres_per_unit: float = 1.0, fps: float | None 
             raise MotionError(f"{path}: no HIERARCHY and MOTION; not a BVH file")
         joints = _parse_hierarchy(head)
         values, file_fps = _parse_motion(tail, sum(len(joint.channels) for joint in joints))
+        check_proportion(len(values), len(joints), path.stat().st_size)
     except OSError as error:
         raise MotionError(f"{path}: cannot be read ({error})") from error
     except (ValueError, IndexError) as error:

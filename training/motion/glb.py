@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from common.arrays import DoubleArray
 from training.motion.clip import Clip, MotionError
 from training.motion.retarget import clip_from_source, subject_of
-from training.motion.source import SourceMotion
+from training.motion.source import SourceMotion, check_proportion
 
 GLB_FPS: Final = 30.0
 _MOST_BYTES: Final = 1 << 30
@@ -69,6 +70,8 @@ class Glb:
         kind, width = np.dtype(_TYPES[accessor["componentType"]]), _WIDTHS[accessor["type"]]
         start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
         stride, count = view.get("byteStride", kind.itemsize * width), accessor["count"]
+        if stride < kind.itemsize * width or min(start, count) < 0:
+            raise ValueError("numbers that overlap")
         rows = np.ndarray((count, width), kind, self.binary, start, (stride, kind.itemsize))
         values = rows.astype(np.float64)
         if accessor.get("normalized") and kind.kind in "iu":
@@ -99,7 +102,17 @@ def read_glb(path: str | Path, *, subject: str = "", fps: float = GLB_FPS) -> li
     except MotionError as error:
         message = str(error)
         raise MotionError(message if message.startswith(str(path)) else f"{path}: {message}") from error
-    except (ValueError, TypeError, KeyError, IndexError, struct.error, RecursionError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        struct.error,
+        RecursionError,
+        np.linalg.LinAlgError,
+    ) as error:
         raise MotionError(f"{path}: damaged glTF ({error!r})") from error
     who = subject or subject_of(path)
     return [clip_from_source(source, path.with_name(f"{path.stem} {name}"), who) for name, source in sources]
@@ -128,7 +141,7 @@ def parse_glb(path: Path) -> Glb:
 
 def _source(glb: Glb, animation: dict[str, Any], fps: float) -> SourceMotion:
     nodes = glb.description["nodes"]
-    parent = {child: index for index, node in enumerate(nodes) for child in node.get("children", [])}
+    parent = _parents(nodes)
     joint_of = {
         known: index
         for index, node in enumerate(nodes)
@@ -141,7 +154,7 @@ def _source(glb: Glb, animation: dict[str, Any], fps: float) -> SourceMotion:
     order = _parents_first(joint_of, parent)
     above = [_above(joint_of[name], parent, set(joint_of.values())) for name in order]
     parents = [-1 if index is None else [joint_of[name] for name in order].index(index) for index in above]
-    moved = _worlds(nodes, parent, _animated(glb, animation, fps))
+    moved = _worlds(nodes, parent, _animated(glb, animation, fps), joint_of.values())
     bind = _bind_poses(glb, joint_of, parent)
     places = np.stack([bind[name][:3, 3] for name in order])
     offsets = np.stack([place - (places[up] if up >= 0 else 0.0) for place, up in zip(places, parents, strict=True)])
@@ -151,6 +164,21 @@ def _source(glb: Glb, animation: dict[str, Any], fps: float) -> SourceMotion:
     )
     positions = np.stack([moved[joint_of[name]][:, :3, 3] for name in order], 1)
     return SourceMotion(tuple(order), tuple(parents), offsets, rotations, positions, fps)
+
+
+def _parents(nodes: list[dict[str, Any]]) -> dict[int, int]:
+    """Every node's parent. Raises ValueError where nodes hang on each other in a circle."""
+    parent = {int(child): index for index, node in enumerate(nodes) for child in node.get("children", [])}
+    hanging: set[int] = set()
+    for node in range(len(nodes)):
+        way: list[int] = []
+        while node in parent and node not in hanging:
+            if len(way) > len(nodes):
+                raise ValueError("nodes that hang on each other")
+            way.append(node)
+            node = parent[node]
+        hanging.update(way)
+    return parent
 
 
 def _parents_first(joint_of: dict[str, int], parent: dict[int, int]) -> list[str]:
@@ -176,7 +204,9 @@ def _animated(glb: Glb, animation: dict[str, Any], fps: float) -> dict[tuple[int
     """Sampled keys (N, 3 or 4) by node and path ("rotation", "translation" or "scale")."""
     samplers = [(glb.values(each["input"])[:, 0], each) for each in animation["samplers"]]
     end = max(float(times[-1]) for times, _ in samplers)
-    at = np.minimum(np.arange(max(2, round(end * fps) + 1)) / fps, end)
+    frames = max(2, round(end * fps) + 1)
+    check_proportion(frames, len(glb.description["nodes"]), len(glb.binary))
+    at = np.minimum(np.arange(frames) / fps, end)
     found: dict[tuple[int, str], DoubleArray] = {}
     for channel in animation["channels"]:
         times, sampler = samplers[channel["sampler"]]
@@ -200,9 +230,12 @@ def _animated(glb: Glb, animation: dict[str, Any], fps: float) -> dict[tuple[int
 
 
 def _worlds(
-    nodes: list[dict[str, Any]], parent: dict[int, int], animated: dict[tuple[int, str], DoubleArray]
+    nodes: list[dict[str, Any]],
+    parent: dict[int, int],
+    animated: dict[tuple[int, str], DoubleArray],
+    wanted: Iterable[int],
 ) -> dict[int, DoubleArray]:
-    """World matrices (N, 4, 4) of every node; N is 1 without animation."""
+    """World matrices (N, 4, 4) of the nodes ``wanted``, and of those that they hang on; N is 1 without animation."""
     count = len(next(iter(animated.values()))) if animated else 1
     worlds: dict[int, DoubleArray] = {}
 
@@ -222,7 +255,7 @@ def _worlds(
             worlds[index] = world(parent[index]) @ local if index in parent else local
         return worlds[index]
 
-    for index in range(len(nodes)):
+    for index in wanted:
         world(index)
     return worlds
 
@@ -235,7 +268,7 @@ def _bind_poses(glb: Glb, joint_of: dict[str, int], parent: dict[int, int]) -> d
     carrier = joint_of["Hips"]
     while carrier in bound and carrier in parent:
         carrier = parent[carrier]
-    resting = _worlds(glb.description["nodes"], parent, {})
+    resting = _worlds(glb.description["nodes"], parent, {}, [carrier])
     holder = resting[carrier][0] if carrier not in bound else np.eye(4)
     missing = [name for name, node in joint_of.items() if node not in bound]
     if missing:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from body.joints import PARENTS
+from common.npz import read_npz
 from training.motion.archive import ARCHIVE_ERRORS
 from training.motion.clip import Clip, MotionError, adapt_clip, adapt_rest_pose
 from training.motion.coding import decode
@@ -101,8 +102,8 @@ def _read_index(path: Path) -> dict[str, Any]:
 
 def _read_shard(path: Path) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            angles, lengths = archive["d_aa"], archive["d_trans"]
+        archive = read_npz(path, ("d_aa", "d_trans"))
+        angles, lengths = archive["d_aa"], archive["d_trans"]
     except ARCHIVE_ERRORS as error:
         raise MotionError(f"{path}: missing or damaged shard ({error}); fetch it again") from error
     if angles.dtype != np.int16 or angles.shape[:2] != (24, 3) or lengths.shape != (3, angles.shape[-1]):

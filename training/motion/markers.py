@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 
+from training.motion.c3d import parse_c3d
 from training.motion.clip import MotionError
 
 MARKERS: Final = (
@@ -43,6 +45,7 @@ VICON_COLUMNS: Final = (
 
 VICON_FPS: Final = 100.0
 _LONGEST_GAP_S: Final = 0.25
+_MOST_CHARACTERS: Final = 20_000_000
 _T_POSE: Final = re.compile(r"calib|t-?pose|static", re.IGNORECASE)
 
 KnownPose = Literal["free", "tpose", "stand"]
@@ -67,31 +70,24 @@ class MarkerTake:
 
 
 def read_c3d(path: str | Path, *, subject: str = "") -> MarkerTake:
-    """Read a C3D file's markers. Needs ezc3d (``pip install ezc3d``).
+    """Read a C3D file's markers.
 
     The person is the prefix of the markers' names ("Male1:LFHD") where there is one, else the folder. Takes whose names say
     so ("calib", "t-pose", "static") are T-poses. Gaps of a quarter of a second are closed.
 
     Raises:
-        MotionError: ezc3d is missing, the file is damaged, or most markers have other names.
+        MotionError: The file is damaged, or most markers have other names.
     """
     path = Path(path)
     try:
-        import ezc3d
-    except ImportError as error:
-        raise MotionError(f"{path}: reading C3D needs ezc3d: pip install ezc3d") from error
-    try:
-        file: Any = ezc3d.c3d(str(path))
-        labels = [str(label).strip() for label in file["parameters"]["POINT"]["LABELS"]["value"]]
-        unit = [str(value).strip().lower() for value in file["parameters"]["POINT"].get("UNITS", {}).get("value", [])]
-        fps = float(np.asarray(file["parameters"]["POINT"]["RATE"]["value"]).ravel()[0])
-        raw = np.asarray(file["data"]["points"], np.float64)[:3].transpose(2, 1, 0)
-    except (OSError, RuntimeError, KeyError, ValueError, IndexError, TypeError) as error:
+        file = parse_c3d(path)
+    except (OSError, ValueError) as error:
         raise MotionError(f"{path}: not a C3D file, or damaged ({error})") from error
-    scale = {"m": 1.0, "cm": 0.01}.get(unit[0] if unit else "mm", 0.001)
+    labels, fps = file.labels, file.fps
+    scale = {"m": 1.0, "cm": 0.01}.get(file.unit, 0.001)
     prefixes = [label.split(":")[0] for label in labels if ":" in label]
     who = subject or (max(set(prefixes), key=prefixes.count) if prefixes else path.resolve().parent.name)
-    points = _named(raw * scale, labels[: raw.shape[1]])
+    points = _named(file.points.astype(np.float64) * scale, labels[: file.points.shape[1]])
     _check(path, points, fps)
     # z up, facing +y: to y up, facing +z
     upright = np.stack([-points[..., 0], points[..., 2], points[..., 1]], -1)
@@ -109,12 +105,12 @@ def read_vicon_text(path: str | Path, *, subject: str = "") -> MarkerTake:
     """
     path = Path(path)
     try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            lines = file.readlines()
-        if not lines:
-            raise ValueError("empty")
-        table = np.loadtxt(lines, delimiter=",", ndmin=2)
-    except (OSError, EOFError, ValueError, UnicodeDecodeError) as error:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+            text = file.read(_MOST_CHARACTERS + 1)
+        if not text or len(text) > _MOST_CHARACTERS:
+            raise ValueError("empty" if not text else f"longer than {_MOST_CHARACTERS} characters")
+        table = np.loadtxt(text.splitlines(), delimiter=",", ndmin=2)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise MotionError(f"{path}: not UI-PRMD's marker positions, or damaged ({error})") from error
     if table.shape[1] != 3 * len(VICON_COLUMNS):
         raise MotionError(f"{path}: {table.shape[1]} numbers a line, not UI-PRMD's 117 marker positions")

@@ -24,6 +24,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from common.npz import read_npz
 from training.motion.amass import read_amass
 from training.motion.archive import ARCHIVE_ERRORS
 from training.motion.asf_amc import CMU_FPS, read_amc
@@ -246,11 +247,11 @@ def load_motion_pack(path: str | Path) -> list[Clip]:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if "index" not in archive.files:
-                raise MotionError(f"{path}: not a motion pack; make one with `python -m training.motion pack`")
-            index: dict[str, Any] = json.loads(str(archive["index"]))
-            angles, lengths = archive["d_aa"], archive["d_trans"]
+        archive = read_npz(path, ("index", "d_aa", "d_trans"))
+        if "index" not in archive:
+            raise MotionError(f"{path}: not a motion pack; make one with `python -m training.motion pack`")
+        index: dict[str, Any] = json.loads(str(archive["index"]))
+        angles, lengths = archive["d_aa"], archive["d_trans"]
         if index["format"] != _FORMAT or index["version"] != _VERSION:
             raise MotionError(f"{path}: format {index['format']!r} {index['version']!r}; this reads motion packs 1")
         if angles.dtype != np.int16 or angles.shape[:2] != (24, 3) or lengths.shape != (3, angles.shape[-1]):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from common.arrays import DoubleArray
 from training.motion import rotations as rot
+
+_SMALL: Final = 500_000
+_LARGEST_RATIO: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,16 @@ class SourceMotion:
     def keys(self) -> dict[str, int]:
         """Return joint indices by simplified name: lower case, without a ``namespace:`` in front."""
         return {simplify(name): index for index, name in enumerate(self.names)}
+
+
+def check_proportion(frames: int, joints: int, file_bytes: int) -> None:
+    """Raise ValueError where a file of so many bytes says that it has more frames of more joints than it can hold.
+
+    A rotation takes 2 bytes of text or more. Joints without channels take none, and there may be any number of them: a small
+    file could ask for terabytes.
+    """
+    if frames * joints > max(_SMALL, _LARGEST_RATIO * file_bytes):
+        raise ValueError(f"{frames} frames of {joints} joints, more than a file of {file_bytes} bytes can hold")
 
 
 def simplify(name: str) -> str:

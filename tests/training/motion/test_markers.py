@@ -12,6 +12,8 @@ torch = pytest.importorskip("torch")
 from scipy.spatial.transform import Rotation  # noqa: E402
 
 from body.joints import JOINT_NAMES  # noqa: E402
+from tests.training.motion.c3d_file import DEC, INTEL, MIPS, c3d_file  # noqa: E402
+from training.motion.c3d import parse_c3d  # noqa: E402
 from training.motion.clip import MotionError  # noqa: E402
 from training.motion.marker_fit import MarkerSkeleton, clips_from_markers, marker_places  # noqa: E402
 from training.motion.marker_model import PARAMETERS, PLACES, Poses, bone_offsets, exp, frames_of, local_rotations  # noqa: E402
@@ -110,6 +112,28 @@ def test_a_c3d_file_is_read_as_a_laboratory_writes_it(tmp_path: Path) -> None:
     path.write_bytes(b"no markers")
     with pytest.raises(MotionError, match="not a C3D file"):
         read_c3d(path)
+
+
+@pytest.mark.parametrize("processor", [INTEL, DEC, MIPS])
+@pytest.mark.parametrize("whole_numbers", [False, True])
+def test_every_kind_of_c3d_file(tmp_path: Path, processor: int, whole_numbers: bool) -> None:
+    points = np.random.default_rng(4).uniform(-2000, 2000, (5, 3, 3)).round(1)
+    points[2, 1] = np.nan
+    path = tmp_path / "x.c3d"
+    path.write_bytes(c3d_file(points, "ABC", processor=processor, whole_numbers=whole_numbers, fps=59.5, channels=6))
+    read = parse_c3d(path)
+    np.testing.assert_allclose(read.points, points, atol=1e-3)
+    assert (read.labels, read.unit, read.fps) == (["A", "B", "C"], "mm", 59.5)
+
+
+def test_another_reader_finds_the_same_points(tmp_path: Path) -> None:
+    ezc3d = pytest.importorskip("ezc3d")
+    points = np.random.default_rng(5).uniform(-2000, 2000, (7, 4, 3))
+    path = tmp_path / "x.c3d"
+    path.write_bytes(c3d_file(points, ["one", "two", "three", "four"]))
+    file = ezc3d.c3d(str(path))
+    np.testing.assert_allclose(file["data"]["points"][:3].transpose(2, 1, 0), points, rtol=1e-6, atol=1e-4)
+    np.testing.assert_allclose(parse_c3d(path).points, points, rtol=1e-6, atol=1e-4)
 
 
 def test_ui_prmds_text_files_are_read(tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ class UrlSource(ThreadedCapture):
         self._scale = 1.0
         self._clock = StreamClock()
         self._spare: ImageArray | None = None
+        self._converter: FrameConverter | None = None
+        self._aspect = 1.0
         self._is_file = False
         self._length_s: float | None = None
         self._last_s = 0.0
@@ -234,7 +236,7 @@ class UrlSource(ThreadedCapture):
     def _publish_all(self, packets: PacketReader, container: InputContainer, in_bursts: bool) -> bool:
         """Publish frame after frame, to the end or `close`. Returns True where a file of unknown length began again."""
         stream = container.streams.video[0]
-        converter = FrameConverter(pixel_aspect(stream))
+        converter = self._converter_for(pixel_aspect(stream))
         has_clock = self._is_file or _CLOCKLESS.fullmatch(container.format.name) is None
         rate = RateMeter(_RATE_S)
         dropped = skipped = 0
@@ -271,6 +273,12 @@ class UrlSource(ThreadedCapture):
                 self._say_late(stream)
             skipped, last_shown_ns = 0, time.monotonic_ns()
         return False
+
+    def _converter_for(self, aspect: float) -> FrameConverter:
+        """The same one for every connection: the first frame that a new one sees stays in memory (see `FrameConverter`)."""
+        if self._converter is None or aspect != self._aspect:
+            self._converter, self._aspect = FrameConverter(aspect), aspect
+        return self._converter
 
     def _decode(
         self, packets: PacketReader, stream: VideoStream, in_bursts: bool

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import http.server
 import socket
 import threading
@@ -13,6 +14,8 @@ from typing import Any
 import av
 import cv2
 import pytest
+from av import VideoFrame
+from av.container import InputContainer
 
 from common.arrays import ImageArray
 from common.errors import UserError
@@ -155,6 +158,24 @@ def test_it_reconnects_until_trying_is_over(server: Server, remarks: Remarks) ->
     assert [timestamp.time_s for timestamp in seen] == sorted({timestamp.time_s for timestamp in seen})
     assert ["broke off" in line for line in remarks] == [True, False, True]
     assert "connected again after" in remarks[1]
+
+
+def test_connections_that_break_off_leave_nothing_behind(server: Server) -> None:
+    """Neither a decoder's threads nor a frame waits for Python's cycle collector, which may be long in coming."""
+    server.frames = 8
+    counted = []
+    gc.collect()
+    gc.disable()
+    try:
+        with UrlSource(f"{server.url}/stream") as source:
+            buffer = source.new_buffer()
+            for connection in range(2, 8):
+                while server.asked < connection:
+                    source.read_into(buffer)
+                counted.append(sum(isinstance(thing, (VideoFrame, InputContainer)) for thing in gc.get_objects()))
+    finally:
+        gc.enable()
+    assert max(counted) <= 6, counted  # the first frame of all, and what is being played
 
 
 def test_a_server_that_is_away_is_waited_for(server: Server) -> None:

@@ -46,7 +46,7 @@ EXAMPLES = """
 Examples:
   motionmesh                                        # the first webcam, in a window
   motionmesh --source demo --record demo.mp4        # a video to try it with
-  motionmesh --source squats.mp4 --persons 3 --look-ahead 8 --save squats.npz
+  motionmesh --source squats.mp4 --save squats.npz  # everybody in it, at best quality
 """
 
 
@@ -155,6 +155,9 @@ def _summarise(console: Console, report: Report | None, options: Options) -> Non
         f"{report.frames_in} frames ({report.frames_dropped} dropped), {seen if report.meshes else 'nobody was seen'}, "
         f"{report.peak_rss_mb:.0f} MB, {report.engine}"
     )
+    if report.most_people:
+        people = "1 person" if report.most_people == 1 else f"up to {report.most_people} people"
+        console.print(f"{people} at a time, {report.person_ms:.0f} ms a person and frame for keypoints and regressor")
     if options.verbose:
         for name, stage in report.stages.items():
             console.print(

@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -61,11 +61,13 @@ def with_options(kind: type[Any], run: Callable[..., Any]) -> Callable[..., Any]
     """A function for `run_command` that takes every `option` of the dataclass ``kind`` and the parameters of ``run``,
     whose first parameter gets the instance.
 
-    A field of type ``tuple[T, ...]`` becomes an option that may be given several times.
+    A field of type ``tuple[T, ...]`` becomes an option that may be given several times; one of type ``int | Literal["word"]``
+    takes a whole number or the word.
     """
     hints = get_type_hints(kind)
     parameters: list[inspect.Parameter] = []
     several: set[str] = set()
+    words: dict[str, tuple[str, ...]] = {}
     for one in fields(kind):
         facts = _facts(one)
         if facts is None:
@@ -75,11 +77,15 @@ def with_options(kind: type[Any], run: Callable[..., Any]) -> Callable[..., Any]
         if get_origin(hint) is tuple and get_args(hint)[-1] is ...:
             several.add(one.name)
             hint, default = list[get_args(hint)[0]], list(default or ())  # type: ignore[misc]
+        if int in get_args(hint) and (known := [arg for arg in get_args(hint) if get_origin(arg) is Literal]):
+            words[one.name] = get_args(known[0])
+            hint, default = str, str(default)
         # Numbers are compared by `check_limits`, whose message is the better one; bounds are shown in the help.
         info = typer.Option(
             *([_flag(one.name)] + ([facts.short] if facts.short else [])),
             help=facts.help + (f" ({_limits(facts)})" if facts.low is not None or facts.high is not None else ""),
             rich_help_panel=facts.group,
+            metavar="|".join(("<int", *words[one.name])) + ">" if one.name in words else None,
             show_default=default is not None and default is not False and default != [],
         )
         parameters.append(
@@ -93,6 +99,7 @@ def with_options(kind: type[Any], run: Callable[..., Any]) -> Callable[..., Any]
 
     def call(**given: Any) -> Any:
         rest = {one.name: given.pop(one.name) for one in own}
+        given |= {name: _number_or_word(name, given[name], known) for name, known in words.items()}
         return run(
             kind(**{name: tuple(given[name] or ()) if name in several else given[name] for name in given}), **rest
         )
@@ -141,6 +148,15 @@ def run_command(
 def _end(line: str) -> NoReturn:
     print(f"error: {line}", file=sys.stderr)
     raise SystemExit(2) from None
+
+
+def _number_or_word(name: str, value: str, words: tuple[str, ...]) -> int | str:
+    if value in words:
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        raise UserError(f"{_flag(name)} {value}: give a whole number or {' or '.join(words)}") from None
 
 
 def _facts(one: Field[Any]) -> _Facts | None:

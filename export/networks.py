@@ -134,6 +134,8 @@ def record_samples(networks: Mapping[str, Network], video: Path, frames: int) ->
             regressor=regressors[min(place, len(regressors) - 1)],
             frames=frames,
             flow=flow if place == 0 else "dis",
+            quality="live",
+            persons=1,
         )
         run_pipeline(options, opener)
     for network in networks.values():

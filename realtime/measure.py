@@ -87,7 +87,8 @@ class Report:
     (median): it is part of ``latency_ms``. ``results`` counts the frames that were answered, with somebody in them or not,
     ``recorded`` and ``saved`` how many of these are in the video and in the motion file (None: not asked for),
     ``bad_answers`` how often a network answered with NaN, infinity or absurd numbers, ``graph_replays`` how many runs of
-    networks were replays of CUDA graphs.
+    networks were replays of CUDA graphs. ``most_people`` were seen at the same time; ``person_ms`` is what keypoints and
+    regressor took for each of them and frame (mean).
     """
 
     frames_in: int
@@ -110,6 +111,8 @@ class Report:
     saved: int | None = None
     bad_answers: int = 0
     graph_replays: int = 0
+    most_people: int = 0
+    person_ms: float = 0.0
 
     def save(self, path: Path) -> None:
         """Write JSON; values that were never measured are null. Raises UserError when ``path`` cannot be written."""
@@ -143,6 +146,8 @@ class Meter:
         self.frames_dropped = 0
         self.meshes = 0
         self.results = 0
+        self.most_people = 0
+        self._bodies = 0
         self._busy_since_ns: dict[str, int] = {}
 
     @contextmanager
@@ -167,9 +172,11 @@ class Meter:
         since = {name: (now_ns - begin) * 1e-9 for name, begin in list(self._busy_since_ns.items())}
         return {name: past for name, past in since.items() if past > seconds and name != "capture"}
 
-    def mesh(self, captured_ns: int, finished_ns: int) -> None:
-        """One new mesh is ready."""
+    def mesh(self, captured_ns: int, finished_ns: int, people: int = 1) -> None:
+        """The meshes of the ``people`` in a frame are ready."""
         self.meshes += 1
+        self.most_people = max(self.most_people, people)
+        self._bodies += people
         self._latency.add((finished_ns - captured_ns) / 1e6)
         self._mesh_times.add((finished_ns - self._start_ns) / 1e6)
 
@@ -190,6 +197,11 @@ class Meter:
         if len(times) < 2 or times[-1] <= times[0]:
             return float("nan"), float("nan")
         return float((len(times) - 1) / (times[-1] - times[0]) * 1e3), float(np.median(delays))
+
+    def person_ms(self) -> float:
+        """Mean time that keypoints and regressor took for one person in one frame, ms; 0 before there was anybody."""
+        stages = [self._stages[name].values for name in ("keypoints", "regressor") if name in self._stages]
+        return float(sum(values.sum() for values in stages) / self._bodies) if self._bodies else 0.0
 
     def recent_stages(self) -> dict[str, float]:
         """Median of how long each stage took over its last 30 runs, ms."""
@@ -217,6 +229,8 @@ class Meter:
             look_ahead,
             self._held_back.percentiles()[0] if look_ahead else 0.0,
             self.results,
+            most_people=self.most_people,
+            person_ms=self.person_ms(),
         )
 
 

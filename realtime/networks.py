@@ -16,6 +16,7 @@ from engines.finite import FiniteEngine
 from engines.plans import PlanPolicy
 from engines.registry import announce_builds, open_engine, why_no_tensorrt
 from realtime.options import KeypointModel, Options
+from realtime.quality import MOST_PERSONS, keypoint_model
 from realtime.stages.detection import PersonDetector
 from realtime.stages.engine_body import Poser, open_engine_body
 from realtime.stages.finder import FinderThread
@@ -88,7 +89,7 @@ class Networks(contextlib.ExitStack):
         The first time on a GPU this builds engines, which takes seconds to minutes.
         """
         options = self._options
-        models = [KEYPOINT_MODELS[options.keypoints], DETECTOR, options.regressor]
+        models = [KEYPOINT_MODELS[keypoint_model(options)], DETECTOR, options.regressor]
         flow = [FLOW_MODEL] if options.flow in ("auto", "raft") else []
         if not self._has_own_opener:
             announce_builds([*models, *flow], options.engine, self._plans)
@@ -113,9 +114,12 @@ class Networks(contextlib.ExitStack):
 
     def open_tracker(self, thorough: bool) -> Tracker:
         """The keypoint stage; see `Tracker` for ``thorough``."""
-        movenet = MoveNet(self.open(KEYPOINT_MODELS[self._options.keypoints]))
+        movenet = MoveNet(self.open(KEYPOINT_MODELS[keypoint_model(self._options)]))
         finder = FinderThread(PersonDetector(self.open(DETECTOR, _NOBODY)))
-        return Tracker(movenet, finder, self._options.persons, thorough)
+        persons = self._options.persons
+        # Of a live source, more are let in as their cost becomes known: see `realtime.person_limit`.
+        most = persons if persons != "auto" else MOST_PERSONS if thorough else 1
+        return Tracker(movenet, finder, most, thorough)
 
     def open_regressor(self, arrays: BodyArrays) -> BodyRegressor:
         """The regressor, and the body ``arrays`` that it poses."""

@@ -15,6 +15,8 @@ View = Literal["auto", "window", "browser", "terminal", "none"]
 RuntimeChoice = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
 PrecisionChoice = Literal["auto", "fp32", "fp16", "int8"]
 KeypointModel = Literal["fast", "accurate"]
+KeypointChoice = Literal["auto", "fast", "accurate"]
+Quality = Literal["auto", "best", "live"]
 DecoderChoice = Literal["cpu", "gpu"]
 EncoderChoice = Literal["auto", "x264", "nvenc", "gst"]
 Look = Literal["suit", "clay", "wire"]
@@ -114,17 +116,31 @@ class Options:
     )
     report: Path | None = option(None, "Write what was measured (.json).", group=OUTPUT)
 
-    persons: int = option(1, "People followed at the same time.", group=MODELS, low=1, high=6)
-    keypoints: KeypointModel = option("fast", "MoveNet Lightning (fast) or Thunder (accurate).", group=MODELS)
+    quality: Quality = option(
+        "auto",
+        "best: accurate keypoints and a look-ahead; live: fast keypoints and none. auto: best for files and folders, live for "
+        "cameras, streams and --live.",
+        group=MODELS,
+    )
+    persons: int | Literal["auto"] = option(
+        "auto",
+        "People followed at the same time. auto: as many as the machine sustains at the source's rate; 6 in a file.",
+        group=MODELS,
+        low=1,
+        high=6,
+    )
+    keypoints: KeypointChoice = option(
+        "auto", "MoveNet Lightning (fast) or Thunder (accurate). auto: as --quality says.", group=MODELS
+    )
     flow: FlowMethod = option(
         "auto", "Optical flow. auto: raft on a GPU, dis on a CPU; none: keypoints alone.", group=MODELS
     )
     regressor: str = option("motion", "A shipped regressor's name, or an .onnx file.", group=MODELS)
     body: Path | None = option(None, "A licensed SMPL .pkl or .npz, or another SMPL-layout file.", group=MODELS)
-    look_ahead: int = option(
-        0,
-        "Frames to wait for before a frame is answered, which steadies it without lag: for recordings. 8 is right at "
-        "30 frames/s, 0 is live.",
+    look_ahead: int | Literal["auto"] = option(
+        "auto",
+        "Frames to wait for before a frame is answered, which steadies it without lag: for recordings. auto: as --quality "
+        "says, 8 at 30 frames/s.",
         group=MODELS,
         low=0,
         high=30,

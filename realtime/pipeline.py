@@ -416,7 +416,7 @@ class Pipeline:
                 world = self._world(seen.frame, people)
         finished = time.monotonic_ns()
         if people:
-            self._meter.mesh(seen.frame.captured_ns, finished)
+            self._meter.mesh(seen.frame.captured_ns, finished, len(people))
         if self._ahead is not None:
             self._meter.held_back(seen.seen_ns, finished)
         self._meter.results += 1

@@ -29,6 +29,7 @@ from realtime.outputs.motion_files import MotionFiles, check_paths
 from realtime.outputs.upright_hint import UprightHint
 from realtime.outputs.video import VideoRecorder
 from realtime.pipeline import Pipeline, StageError
+from realtime.quality import look_ahead_frames
 from realtime.records import Result
 from realtime.sources import Source, State, check_source, open_source_of
 from realtime.stream import build_pipeline
@@ -215,7 +216,8 @@ class Session:
             except UserError as error:
                 pipeline.failures.append(error)
                 _LOG.warning(str(error))
-        report = self._meter.report(self.networks.runtimes, self.networks.device, source.name, self._options.look_ahead)
+        look_ahead = look_ahead_frames(self._options, source.fps)
+        report = self._meter.report(self.networks.runtimes, self.networks.device, source.name, look_ahead)
         report.recorded = None if recorder is None else recorder.frames
         report.saved = None if writer is None else writer.frames
         report.bad_answers = self.networks.bad_answers

@@ -18,7 +18,9 @@ from realtime.intrinsics import camera_for
 from realtime.measure import Meter
 from realtime.networks import EngineOpener, Networks
 from realtime.options import Options
+from realtime.person_limit import PersonLimit
 from realtime.pipeline import Pipeline, StageError
+from realtime.quality import look_ahead_frames
 from realtime.queues import Closed, DropPolicy
 from realtime.records import Result
 from realtime.sources import Source, open_source_of
@@ -46,7 +48,8 @@ def build_pipeline(
     tracker = networks.open_tracker(thorough=policy is DropPolicy.WAIT)
     regressor = networks.open_regressor(arrays)
     networks.log()
-    return Pipeline(
+    look_ahead = look_ahead_frames(options, source.fps)
+    pipeline = Pipeline(
         source,
         camera,
         tracker,
@@ -57,10 +60,13 @@ def build_pipeline(
         options.frames,
         options.duration,
         paced=watched and policy is DropPolicy.WAIT,
-        look_ahead=LookAhead(options.look_ahead, Skeleton(arrays), camera) if options.look_ahead else None,
+        look_ahead=LookAhead(look_ahead, Skeleton(arrays), camera) if look_ahead else None,
         finder=tracker.finder,
         world=World(camera, arrays, _radians(options.tilt), _radians(options.roll), options.floor == "auto"),
     )
+    if options.persons == "auto" and source.live:
+        pipeline.add_backlog("persons", PersonLimit(tracker, meter, source.fps).see)
+    return pipeline
 
 
 def _radians(degrees: float | None) -> float | None:

@@ -56,6 +56,7 @@ def run_once(clip: Path, keypoints: str, engine: str, frames: int, mode: str = "
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "run_camera.py", "--source", str(clip), "--view", "none", "--quiet"]
+        command += ["--quality", "live", "--persons", "1"]
         command += ["--keypoints", keypoints, "--engine", engine, "--report", str(report), "--frames", str(frames)]
         command += {"file": [], "live": ["--live"], "recorded": ["--record", str(Path(folder) / "out.mp4")]}[mode]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

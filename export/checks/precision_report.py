@@ -93,7 +93,14 @@ def main(
             return OnnxRuntimeEngine(graphs[file.name].twin if file.name in graphs else file.read(), label=file.name)
 
         options = Options(
-            source=str(video), keypoints=keypoints, flow=flow, regressor=regressor, focal=focal, frames=frames
+            source=str(video),
+            keypoints=keypoints,
+            flow=flow,
+            regressor=regressor,
+            focal=focal,
+            frames=frames,
+            quality="live",
+            persons=1,
         )
         return run_pipeline(replace(options, save=(save / f"{precision}.npz",) if save else ()), opener)
 

@@ -82,7 +82,15 @@ def run_program(
 ) -> Report:
     """The whole program over a video, as fast as it can or by the video's own clock."""
     options = Options(
-        source=str(video), view="none", engine=engine, frames=frames, live=live, precision=precision, flow=flow
+        source=str(video),
+        view="none",
+        engine=engine,
+        frames=frames,
+        live=live,
+        precision=precision,
+        flow=flow,
+        quality="live",
+        persons=1,
     )
     return Session(options).run()
 

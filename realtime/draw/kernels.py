@@ -46,7 +46,6 @@ _KEY_X: Final = np.float32(-0.4243)
 _KEY_Y: Final = np.float32(-0.6633)
 _KEY_Z: Final = np.float32(-0.6164)
 _ZERO: Final = np.float32(0)
-_TINY: Final = np.float32(1e-6)
 _HALF: Final = np.float32(0.5)
 _THINNEST: Final = np.float32(2e-4)  # pixels
 _ONE: Final = np.float32(1)
@@ -186,8 +185,7 @@ def shift(
 @njit(types.float32(types.float32, types.float32), **_OPTIONS)
 def _from(weight: float, reach: float) -> float:
     """Pixels between a point and an edge; slack may make the weight a little negative."""
-    tiny: float = _TINY
-    return (weight if weight > tiny else tiny) * reach
+    return (weight if weight > 1e-6 else 1e-6) * reach
 
 
 _FILL: Final = (_READ, _FACES, _FLOATS, _FLOATS, _F, _F, _F, _F, _F, types.boolean, _EDGES, _FLOATS, _LAYER, _INK)

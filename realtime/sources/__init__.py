@@ -37,6 +37,7 @@ __all__ = [
     "TurnedSource",
     "UrlSource",
     "check_source",
+    "is_live_source",
     "open_source",
     "open_source_of",
 ]
@@ -88,6 +89,12 @@ def open_source_of(options: Options) -> Source:
         options.mirror,
         options.decoder,
     )
+
+
+def is_live_source(options: Options) -> bool:
+    """Whether the source goes on by itself, so that frames are lost when they are not taken in time; opens nothing."""
+    spec = options.source.strip()
+    return options.live or spec.isdecimal() or is_pipeline(spec) or is_camera(spec) or is_address(spec)
 
 
 def check_source(spec: str) -> None:

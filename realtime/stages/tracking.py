@@ -50,15 +50,15 @@ class Tracker:
     Args:
         movenet: keypoints of one person.
         finder: runs the person detector.
-        most: people followed at the same time. Others are noted as bystanders, so that a track does not
-            jump to them.
+        most: people followed at the same time; may be set anew, from any thread. Others are noted as bystanders, so that a
+            track does not jump to them.
         thorough: wait for the detector where a sighting is doubtful (files: no frame is left without an answer, and every run
             gives the same); otherwise never wait.
     """
 
     def __init__(self, movenet: MoveNet, finder: Finder, most: int = 1, thorough: bool = True) -> None:
         self._movenet, self.finder = movenet, finder
-        self._most, self._thorough = most, thorough
+        self.most, self._thorough = most, thorough
         self._tracks: list[Track] = []
         self._lost: list[Track] = []
         self._next_person = 0
@@ -83,6 +83,8 @@ class Tracker:
                 self._tracks.clear()
                 self._lost.clear()
                 self._scene = frame.sequence
+            for track in self._followed[self.most :]:  # the limit has come down: the newest are bystanders now
+                track.person = BYSTANDER
         return [(track.person, track.region(frame.time_s)) for track in self._followed if track.misses <= _MISSES]
 
     def update(self, frame: Frame) -> list[Keypoints]:
@@ -187,8 +189,8 @@ class Tracker:
         assert self._search is not None
         followed = len(self._followed)
         if not followed:
-            return SearchRequest(frame, *self._search.plan_for_anybody(frame.time_s, self._most))
-        regions = self._search.plan(frame.time_s, followed < self._most, doubtful)
+            return SearchRequest(frame, *self._search.plan_for_anybody(frame.time_s, self.most))
+        regions = self._search.plan(frame.time_s, followed < self.most, doubtful)
         return SearchRequest(frame, regions, MOST * len(regions)) if regions else None
 
     def _ask(self, frame: Frame, doubtful: list[Box]) -> None:
@@ -262,7 +264,7 @@ class Tracker:
     def _welcome(self, image: ImageArray, coarse: Sighting, time_s: float) -> None:
         """Begin a track for a sighting of the detector that belongs to no track: followed if there is room, else a
         bystander."""
-        if len(self._followed) >= self._most:
+        if len(self._followed) >= self.most:
             if not self._stands_in(coarse, time_s):
                 self._tracks.append(Track.begin(BYSTANDER, coarse, time_s))
                 self._tracks[-1].learn(image, time_s)
@@ -276,7 +278,7 @@ class Tracker:
     def _promote(self, image: ImageArray, time_s: float) -> None:
         """Follow bystanders where there is room now."""
         for track in [one for one in self._tracks if not one.followed and not one.misses]:
-            if len(self._followed) >= self._most:
+            if len(self._followed) >= self.most:
                 return
             seen = Sighting(track.points, track.confidence, track.box, track.scale, fine=False)
             self._tracks.remove(track)

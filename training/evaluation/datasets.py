@@ -115,7 +115,7 @@ def score_dataset(
         folder = None if smpl is None else SmplFolder(smpl, joint_regressor)
         if dataset == "emdb" and folder is None:
             raise DatasetError(f"EMDB stores no joints, SMPL makes them: --smpl FOLDER; {SMPL_HOME}")
-        options = Options(view="none", keypoints=keypoints, regressor=regressor)
+        options = Options(view="none", keypoints=keypoints, regressor=regressor, quality="live", persons=1)
         made = Path("out", dataset, f"{Path(regressor).stem}-{keypoints}")
         saved_in, run = (made, True) if predictions is None else (predictions, run)
         split = split or ("test" if dataset == "threedpw" else "emdb1")

@@ -68,7 +68,9 @@ def follow(video: Path, persons: int, live: bool = False, frames: int | None = N
     """Run the program on a video. Raises `UserError` as it does."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "motion.npz")
-        options = Options(source=str(video), persons=persons, save=(path,), view="none", live=live, frames=frames)
+        options = Options(
+            source=str(video), persons=persons, save=(path,), view="none", live=live, frames=frames, quality="live"
+        )
         Session(options).run()
         with np.load(path, allow_pickle=False) as motion:
             seen = motion["person"] >= 0

@@ -1,0 +1,49 @@
+"""How many people a live source's rate leaves time for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from realtime.measure import Meter
+from realtime.quality import MOST_PERSONS
+from realtime.records import Result
+from realtime.stages.tracking import Tracker
+
+_EVERY: Final = 15  # results between two looks
+_FILLED: Final = 0.9  # of the time between two frames may be used
+_TOO_FULL: Final = 1.25  # of it, twice in a row, and somebody is let go
+_STAGES: Final = (
+    "keypoints",
+    "regressor",
+)  # the two that take longer with each person; frames pass through both at once
+
+
+class PersonLimit:
+    """Lets ``tracker`` follow as many people as are processed at the rate of the source, ``fps`` frames/s; for live sources.
+
+    The time that a stage takes is measured and taken to grow with the number of people. Nobody is let go before two
+    measurements in a row say so.
+    """
+
+    def __init__(self, tracker: Tracker, meter: Meter, fps: float) -> None:
+        self._tracker, self._meter = tracker, meter
+        self._budget_ms = 1e3 / max(fps, 1.0)
+        self._seen = self._overfull = 0
+
+    def see(self, result: Result) -> None:
+        """Take one result; every few, what the stages took is looked at."""
+        self._seen += 1
+        if self._seen % _EVERY or not result.people:
+            return
+        took = self._meter.recent_stages()
+        self.adapt(len(result.people), max((took.get(name, 0.0) for name in _STAGES), default=0.0))
+
+    def adapt(self, people: int, took_ms: float) -> None:
+        """Set the limit: the slowest stage took ``took_ms`` for ``people``."""
+        if took_ms <= 0:
+            return
+        fits = int(_FILLED * self._budget_ms * people / took_ms)
+        fits = min(max(fits, 1), MOST_PERSONS)
+        self._overfull = self._overfull + 1 if took_ms > _TOO_FULL * self._budget_ms else 0
+        if fits > self._tracker.most or self._overfull >= 2:
+            self._tracker.most, self._overfull = fits, 0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
 from body.conversion import BodyConversion
-from body.rotations import matrix_to_axis_angle
+from body.kernels import to_axis_angles
 from common.arrays import FloatArray
 from common.camera import Camera
 from engines.engine import Engine, EngineError
@@ -23,6 +24,7 @@ _INPUTS = {"points", "confidence", "camera", "dt", "state"}
 _FLOW_INPUTS = {"flow", "box", "flow_valid"}
 _OUTPUTS = {"rotations", "betas", "pelvis", "next_state"}
 _SAME_INTERVAL_S = 1e-3
+_ANY: Final = Camera(500.0, 500.0, 320.0, 240.0)
 
 
 @dataclass(slots=True)
@@ -62,6 +64,7 @@ class BodyRegressor:
         self._state_size = inputs["state"].shape[-1]
         self._cells = inputs["flow"].shape[1] if "flow" in inputs else 0
         self._memories: dict[int, _Memory] = {}
+        _compile()
 
     def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> BodyEstimate:
         """The body of one person, without waiting for later frames: `predict`, smooth with earlier predictions, `pose`."""
@@ -141,7 +144,8 @@ class BodyRegressor:
         """The posed body of ``prediction``. ``place`` may replace its pelvis (3,), m, given the posed body's COCO keypoints
         (17, 3) relative to it, m, camera axes."""
         self._body.set_shape(prediction.betas)
-        pose = matrix_to_axis_angle(prediction.rotations).astype(np.float32)
+        pose = np.empty((len(prediction.rotations), 3), np.float32)
+        to_axis_angles(np.ascontiguousarray(prediction.rotations, np.float32), pose)
         vertices, joints = self._body.pose(pose[0], pose[1:], np.zeros(3, np.float32))
         coco = self._body.coco(vertices)
         pelvis = prediction.pelvis if place is None else place(coco)
@@ -180,3 +184,14 @@ class BodyRegressor:
     def forget(self, before_s: float) -> None:
         """Drop the memory of people last seen earlier than ``before_s``."""
         self._memories = {person: memory for person, memory in self._memories.items() if memory.time_s >= before_s}
+
+
+def _compile() -> None:
+    """Compile what one person's frame runs, now instead of in the first frames."""
+    still, smooth = np.tile(np.eye(3, dtype=np.float32), (24, 1, 1)), RotationFilter(24)
+    for _ in range(2):
+        smooth(still, 1 / 30)
+    to_axis_angles(still, np.empty((24, 3), np.float32))
+    nothing = np.zeros(17, np.float32)
+    ahead = np.array([0, 0, 3], np.float32)
+    fit_translation(np.zeros((17, 3), np.float32), Keypoints(0, 0, np.zeros((17, 2), np.float32), nothing), _ANY, ahead)

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from common.arrays import FloatArray
+from realtime.stages.kernels import filter_rotations
 
 Cutoff = TypeVar("Cutoff", float, FloatArray)
 
@@ -67,15 +67,20 @@ class RotationFilter:
         if self._value is None:
             self._value = rotations.astype(np.float32)
             return self._value
-        settings = self._settings
-        foreseen = self._value @ axis_angle_to_matrix(self._speed * np.float32(settings.ahead_s(dt_s)))
-        moved = matrix_to_axis_angle(np.swapaxes(self._value, -1, -2) @ rotations) / np.float32(dt_s)
-        self._speed += np.float32(OneEuro.alpha(settings.speed_hz, dt_s)) * (moved - self._speed)
-        speed = np.linalg.norm(self._speed, axis=-1)
-        alpha = OneEuro.alpha(np.asarray(settings.rest_hz + settings.gain * speed, np.float32), dt_s)
-        arc = matrix_to_axis_angle(np.swapaxes(foreseen, -1, -2) @ rotations)
-        self._value = (foreseen @ axis_angle_to_matrix(arc * alpha[:, None])).astype(np.float32)
-        return self._value
+        settings, filtered = self._settings, np.empty_like(self._value)
+        filter_rotations(
+            self._value,
+            self._speed,
+            np.ascontiguousarray(rotations, np.float32),
+            dt_s,
+            settings.ahead_s(dt_s),
+            OneEuro.alpha(settings.speed_hz, dt_s),
+            settings.rest_hz,
+            settings.gain,
+            filtered,
+        )
+        self._value = filtered
+        return filtered
 
 
 class PositionFilter:

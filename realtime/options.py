@@ -166,6 +166,11 @@ class Options:
     floor: FloorMethod = option(
         "auto", "auto: where feet stand is the floor; none: people climb, and no floor is found.", group=CAMERA
     )
+    no_foot_lock: bool = option(
+        False,
+        "Do not keep standing feet in their places, which shifts bodies along the line of sight and bends legs a little.",
+        group=CAMERA,
+    )
 
     precision: PrecisionChoice = option(
         "auto",

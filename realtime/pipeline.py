@@ -414,6 +414,7 @@ class Pipeline:
         if self._world is not None:
             with self._meter.stage("world"):
                 world = self._world(seen.frame, people)
+                people = self._world.with_feet_locked(people, seen.frame.time_s)
         finished = time.monotonic_ns()
         if people:
             self._meter.mesh(seen.frame.captured_ns, finished, len(people))

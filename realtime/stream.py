@@ -62,7 +62,14 @@ def build_pipeline(
         paced=watched and policy is DropPolicy.WAIT,
         look_ahead=LookAhead(look_ahead, Skeleton(arrays), camera) if look_ahead else None,
         finder=tracker.finder,
-        world=World(camera, arrays, _radians(options.tilt), _radians(options.roll), options.floor == "auto"),
+        world=World(
+            camera,
+            arrays,
+            _radians(options.tilt),
+            _radians(options.roll),
+            floor=options.floor == "auto",
+            foot_lock=not options.no_foot_lock,
+        ),
     )
     if options.persons == "auto" and source.live:
         pipeline.add_backlog("persons", PersonLimit(tracker, meter, source.fps).see)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,8 @@ from common.camera import Camera
 from realtime.records import BodyEstimate, Frame, WorldFrame
 from realtime.stages.camera_motion import CameraMotion
 from realtime.stages.floor import Floor
+from realtime.stages.foot_lock import FootLock
+from realtime.stages.leg_reach import LegReach
 from realtime.stages.vertical import Vertical
 
 _UP_DEAD, _UP_DONE = math.radians(0.6), math.radians(0.02)
@@ -32,7 +35,11 @@ _HEIGHT_DEAD, _HEIGHT_DONE = 0.015, 0.001
 """The answer begins to follow the filter where they differ by more than the first, rad and m, and stops at the second."""
 _GLIDE_S: Final = 0.4
 _AT_ONCE_S: Final = 0.5  # how long after the first person has come the answer follows at once
-_SOLVE_S: Final = 0.1  # the filters are asked so often: they hardly change from frame to frame
+_SOLVE_S, _SOLVE_LATER_S = 0.1, 0.4
+"""The filters are asked so often at first, and once the answer follows no longer at once: they hardly change between frames."""
+_SOLVED_OFTEN_S: Final = 2.0
+_FLOOR_KNOWN_M: Final = 0.5  # deviation of the floor's height from which on feet are drawn onto it
+_LEAST_MOVE_M: Final = 1e-3
 _TURN_ERROR: Final = 0.03  # of a camera's turn that its measurement may be wrong
 _ANKLES: Final = slice(15, 17)  # COCO
 _SEEN: Final = 0.35  # confidence of an ankle from which on its foot is seen
@@ -47,6 +54,7 @@ class World:
         arrays: the body of the estimates.
         pitch, roll: of the first camera where the user knows them, radians, see `realtime.stages.vertical.up_of`.
         floor: False for people who climb: nothing is taken for the floor but the first person's lowest point.
+        foot_lock: whether `with_feet_locked` does anything.
     """
 
     def __init__(
@@ -56,11 +64,13 @@ class World:
         pitch: float | None = None,
         roll: float | None = None,
         floor: bool = True,
+        foot_lock: bool = True,
     ) -> None:
         self.motion = CameraMotion(camera)
         """The camera's rotation."""
         self._soles = Soles(arrays)
         self._angles, self._with_floor = (pitch, roll), floor
+        self._legs = LegReach(arrays) if foot_lock else None
         self._shot = -1
         self._begin()
 
@@ -68,7 +78,7 @@ class World:
         """Forget everything: a new scene begins."""
         self._shot = self.motion.shot
         self._vertical = Vertical(*self._angles)
-        self._floor = Floor()
+        self._floor, self._lock = Floor(), FootLock()
         self._last_s: float | None = None
         self._first_s = math.inf
         self._origin: DoubleArray | None = None
@@ -104,7 +114,8 @@ class World:
         if people and self._origin is None:
             self._first_s = frame.time_s
             self._origin = rotation @ people[0].transl.astype(np.float64)
-        if people and (self._answer is None or frame.time_s - self._solved_s >= _SOLVE_S):
+        often = _SOLVE_S if frame.time_s - self._first_s < _SOLVED_OFTEN_S else _SOLVE_LATER_S
+        if people and (self._answer is None or frame.time_s - self._solved_s >= often):
             self._solved_s = frame.time_s
             self._solve(people, rotation)
         self._follow(dt_s, frame.time_s)
@@ -118,12 +129,37 @@ class World:
         if body.up is not None:
             sigma = body.up_sigma if body.up_sigma is not None else math.radians(7)
             self._vertical.see(body.person, body.up, sigma, dt_s, rotation)
-        if self._with_floor and body.contact is not None and body.contact.shape in ((4,), (2,)):
-            contact = np.repeat(body.contact, 4 // len(body.contact))
-            seen = np.minimum(body.keypoints.confidence[_ANKLES] / _SEEN, 1.0)
-            self._floor.see(
-                body.person, self._soles(body.vertices), contact * np.repeat(seen, 2), dt_s, time_s, rotation
-            )
+        if self._with_floor:
+            self._floor.see(body.person, self._soles(body.vertices), _standing(body), dt_s, time_s, rotation)
+
+    def with_feet_locked(self, people: tuple[BodyEstimate, ...], time_s: float) -> tuple[BodyEstimate, ...]:
+        """``people`` of the frame that was seen last, at ``time_s``, with standing feet kept in their places."""
+        if self._legs is None:
+            return people
+        self._lock.forget({body.person for body in people})
+        rotation = self.motion.rotation
+        floor = (self._up, self._height) if self._with_floor and self._floor_sigma < _FLOOR_KNOWN_M else None
+        return tuple(self._locked(body, time_s, rotation, floor) for body in people)
+
+    def _locked(
+        self, body: BodyEstimate, time_s: float, rotation: DoubleArray, floor: tuple[DoubleArray, float] | None
+    ) -> BodyEstimate:
+        assert self._legs is not None
+        feet = self._soles(body.vertices) @ rotation.T
+        pelvis = rotation @ body.transl
+        shift, moves = self._lock(body.person, pelvis, feet, _standing(body), time_s, floor)
+        if float(np.abs(moves).max()) > _LEAST_MOVE_M:
+            body = self._legs(body, moves @ rotation)
+        if float(np.abs(shift).max()) < 1e-5:
+            return body
+        by = (shift @ rotation).astype(np.float32)
+        return replace(
+            body,
+            transl=body.transl + by,
+            joints=body.joints + by,
+            coco=body.coco + by,
+            vertices=body.vertices + by,
+        )
 
     def _solve(self, people: Sequence[BodyEstimate], rotation: DoubleArray) -> None:
         """Ask the filters."""
@@ -180,3 +216,13 @@ class World:
         out = np.eye(4)
         out[:3, :3], out[:3, 3] = turn, shift
         return out
+
+
+def _standing(body: BodyEstimate) -> FloatArray:
+    """How surely each of `body.soles.CONTACTS` (4,) stands on something, 0 where nothing tells; a foot that is not seen is not
+    believed."""
+    contact = body.contact
+    if contact is None or contact.shape not in ((4,), (2,)):
+        return np.zeros(4, np.float32)
+    seen = np.minimum(body.keypoints.confidence[_ANKLES] / _SEEN, 1.0)
+    return np.asarray(np.repeat(contact, 4 // len(contact)) * np.repeat(seen, 2), np.float32)

@@ -6,22 +6,18 @@ people, no control flow, and only operators that every runtime supports.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import onnx
-from numpy.typing import ArrayLike, NDArray
-from onnx import TensorProto, helper, numpy_helper
+from numpy.typing import NDArray
 
 from body.joints import ANCESTORS, COCO_NAMES, JOINT_NAMES, PARENTS
 from body.model import BodyArrays
+from body.onnx_graph import GraphBuilder
 from body.packed import BETAS, POSE_FEATURES
 
 INPUTS: Final = ("betas", "rotations", "translation")
 OUTPUTS: Final = ("vertices", "joints", "keypoints")
-
-# What TensorRT 8.6 reads, the oldest that is supported.
-_OPSET, _IR_VERSION = 17, 8
 
 _JOINTS = len(JOINT_NAMES)
 
@@ -33,7 +29,7 @@ def body_to_onnx(arrays: BodyArrays) -> bytes:
     translation (N, 3) of the pelvis joint, m. Outputs, m, in the camera frame: vertices (N, V, 3), joints (N, 24, 3)
     and COCO keypoints (N, 17, 3). The same body gives the same bytes.
     """
-    graph = _Graph()
+    graph = GraphBuilder()
     betas = "betas"
     if np.isfinite(arrays.beta_limit):
         limit = np.float32(arrays.beta_limit)
@@ -72,7 +68,7 @@ def body_to_onnx(arrays: BodyArrays) -> bytes:
     )
 
 
-def _walk(graph: _Graph, betas: str, joints: NDArray[np.float64]) -> str:
+def _walk(graph: GraphBuilder, betas: str, joints: NDArray[np.float64]) -> str:
     """Frame (N, 24, 4, 4) of every joint relative to the pelvis' position, from the rest ``joints`` (24, 3, 11)."""
     above = [0, *PARENTS[1:]]  # the pelvis' bone has no length
     change = joints - joints[above]
@@ -95,45 +91,3 @@ def _walk(graph: _Graph, betas: str, joints: NDArray[np.float64]) -> str:
     for ancestors in ANCESTORS:
         frames = graph("MatMul", graph("Gather", frames, graph.shape(*ancestors), axis=1), frames)
     return graph.part(frames, 1, 0, _JOINTS)
-
-
-class _Graph:
-    """Collects nodes and weights. Calling it adds a node and returns the name of its output."""
-
-    def __init__(self) -> None:
-        self._nodes: list[onnx.NodeProto] = []
-        self._weights: list[TensorProto] = []
-        self._shapes: dict[tuple[int, ...], str] = {}
-
-    def __call__(self, operator: str, *inputs: str, into: str = "", **attributes: Any) -> str:
-        output = into or f"t{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operator, inputs, [output], f"{operator}.{len(self._nodes)}", **attributes))
-        return output
-
-    def weight(self, values: ArrayLike) -> str:
-        """A float32 constant."""
-        return self._constant(np.array(values, np.float32, order="C"))
-
-    def shape(self, *values: int) -> str:
-        """An int64 constant: a shape, axes or indices."""
-        if values not in self._shapes:
-            self._shapes[values] = self._constant(np.array(values, np.int64))
-        return self._shapes[values]
-
-    def part(self, tensor: str, axis: int, start: int, end: int) -> str:
-        """``tensor[start:end]`` along ``axis``."""
-        return self("Slice", tensor, self.shape(start), self.shape(end), self.shape(axis))
-
-    def model(self, inputs: dict[str, tuple[int, ...]], outputs: dict[str, tuple[int, ...]]) -> bytes:
-        """The serialised model of all nodes, with these inputs and outputs per person."""
-        reads, gives = (
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, ("people", *sizes)) for name, sizes in side.items()]
-            for side in (inputs, outputs)
-        )
-        graph = helper.make_graph(self._nodes, "body", reads, gives, self._weights)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
-        return bytes(model.SerializeToString(deterministic=True))
-
-    def _constant(self, values: NDArray[Any]) -> str:
-        self._weights.append(numpy_helper.from_array(values, f"w{len(self._weights)}"))
-        return self._weights[-1].name

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from engines.cuda.packages import open_cuda
 from engines.engine import Engine, EngineError, RuntimeMissingError
@@ -15,7 +16,7 @@ from engines.manifest import ModelFile, resolve
 from engines.openvino_cpu import OpenVinoEngine
 from engines.ort import OnnxRuntimeEngine
 from engines.plans import PlanPolicy, cached_plan, obtain_plan
-from engines.tensorrt import PlanRefusedError, TensorRtEngine
+from engines.tensorrt import Part, PlanRefusedError, TensorRtEngine
 from engines.tensorrt_api import load_tensorrt
 
 _LOG = logging.getLogger(__name__)
@@ -26,6 +27,15 @@ _CPU_ENGINES: dict[str, type[OpenVinoEngine] | type[OnnxRuntimeEngine]] = {
     OpenVinoEngine.runtime: OpenVinoEngine,
     OnnxRuntimeEngine.runtime: OnnxRuntimeEngine,
 }
+
+
+class ChainLink(NamedTuple):
+    """A model of `open_chain`: a shipped model's name, a path, or a file's contents, which errors and plans call ``label``; and
+    which plans may be used for it."""
+
+    model: str | Path | bytes
+    plans: PlanPolicy
+    label: str = "model"
 
 
 def open_engine(
@@ -71,6 +81,36 @@ def open_engine(
         with suppress(RuntimeMissingError):
             return _CPU_ENGINES[name](source, threads=threads, label=file.path.name)
     raise RuntimeMissingError("no engine runtime is installed: pip install onnxruntime")
+
+
+def open_chain(
+    models: Sequence[ChainLink],
+    links: Mapping[str, str],
+    inside: Collection[str] = (),
+    urgent: bool = False,
+) -> TensorRtEngine:
+    """Load models as one TensorRT engine that runs them one after the other; ``links``, ``inside`` and ``urgent`` as
+    `TensorRtEngine` takes them. Raises `EngineError`."""
+    load_tensorrt()
+    open_cuda()  # asked before minutes are spent on plans that nothing here could run
+
+    def parts(force: bool) -> list[Part]:
+        found = []
+        for link in models:
+            if isinstance(link.model, bytes):
+                file, source = ModelFile(link.label, Path(link.label)), link.model
+            else:
+                file = resolve(link.model)
+                source = file.read()
+            plan, contents = obtain_plan(source, file.name, link.plans, force=force, holds_fp16=_holds_fp16(file))
+            found.append(Part(contents, file.path.name, plan.precision, plan.options.dla))
+        return found
+
+    try:
+        return TensorRtEngine(parts(force=False), links=links, inside=inside, urgent=urgent)
+    except PlanRefusedError as error:
+        _LOG.warning(f"{error}: building it anew")
+    return TensorRtEngine(parts(force=True), links=links, inside=inside, urgent=urgent)
 
 
 def why_no_tensorrt() -> str:

@@ -38,7 +38,7 @@ class TensorRtEngine(Engine):
         dla: the DLA core that it was built for.
         links: which input of a later part is which output of an earlier one, by their names: it stays on the GPU. Other inputs
             of one name are one input of the engine.
-        outputs: which outputs come back. None: all of all parts.
+        inside: outputs that do not come back.
         graphs: replay each run as a CUDA graph where the package that wraps the driver has them.
         urgent: the GPU takes its work before that of other engines, where the package can say so.
         cuda: that package. None: see `engines.cuda.packages.open_cuda`.
@@ -58,7 +58,7 @@ class TensorRtEngine(Engine):
         precision: str = "",
         dla: int | None = None,
         links: Mapping[str, str] | None = None,
-        outputs: Collection[str] | None = None,
+        inside: Collection[str] = (),
         graphs: bool = True,
         urgent: bool = False,
         cuda: Cuda | None = None,
@@ -76,7 +76,7 @@ class TensorRtEngine(Engine):
                 self._networks.append(Network(trt, log, part))
             self._stream = self._cuda.stream(urgent)
             self._resources.callback(self._stream.close)
-            self._connect(dict(links or {}), outputs)
+            self._connect(dict(links or {}), set(inside))
             self._allocate()
         except BaseException:
             self.close()
@@ -130,7 +130,7 @@ class TensorRtEngine(Engine):
         self._networks = []
         self._resources.close()
 
-    def _connect(self, links: dict[str, str], outputs: Collection[str] | None) -> None:
+    def _connect(self, links: dict[str, str], inside: set[str]) -> None:
         """Sort the tensors: which come in, which stay on the GPU, which come out, and which share memory."""
         self._same: list[tuple[Network, Socket, Socket]] = []
         """Inputs that lie where another tensor lies, the second one."""
@@ -149,13 +149,12 @@ class TensorRtEngine(Engine):
                         )
                     self._same.append((network, socket, there))
             made |= {socket.spec.name: socket for socket in network.outputs}
-        wanted = set(made) if outputs is None else set(outputs)
-        if missing := wanted - made.keys():
+        if missing := {*inside, *links.values()} - made.keys():
             raise EngineError(f"no plan gives {', '.join(sorted(missing))}")
         every = [socket for network in self._networks for socket in network.outputs]
         self._in = Block(list(feeds.values()))
         self._out = Block(
-            [socket for socket in every if made[socket.spec.name] is socket and socket.spec.name in wanted]
+            [socket for socket in every if made[socket.spec.name] is socket and socket.spec.name not in inside]
         )
         self._kept = Block([socket for socket in every if socket not in self._out.sockets])
 

@@ -19,6 +19,7 @@ from realtime.options import KeypointModel, Options
 from realtime.quality import MOST_PERSONS, keypoint_model
 from realtime.stages.detection import PersonDetector
 from realtime.stages.engine_body import Poser, open_engine_body
+from realtime.stages.engine_regressor import PosingRegressor, open_posing_regressor
 from realtime.stages.finder import FinderThread
 from realtime.stages.flow import CropFlow, DisFlow, RaftFlow
 from realtime.stages.keypoints import MoveNet
@@ -60,6 +61,7 @@ class Networks(contextlib.ExitStack):
         self._ready: dict[str | Path, Engine] = {}
         self._body: tuple[Engine, Poser] | None = None
         self._body_was_tried = False
+        self._posing: PosingRegressor | None = None
         self.engines: list[Engine] = []
         """All that are open, in the order in which they were opened."""
 
@@ -93,9 +95,11 @@ class Networks(contextlib.ExitStack):
         flow = [FLOW_MODEL] if options.flow in ("auto", "raft") else []
         if not self._has_own_opener:
             announce_builds([*models, *flow], options.engine, self._plans)
+        self._prepare_posing(arrays)
         for model in models:
-            self._ready[model] = self._open(model)
-        if self._ready[options.regressor].runtime == "tensorrt":
+            if model != options.regressor or self._posing is None:
+                self._ready[model] = self._open(model)
+        if self._posing is None and self._ready[options.regressor].runtime == "tensorrt":
             self._prepare_body(arrays)
         if options.flow == "raft" or (flow and self._ready[models[0]].runtime == "tensorrt"):
             self._ready[FLOW_MODEL] = self._open(FLOW_MODEL)
@@ -123,6 +127,10 @@ class Networks(contextlib.ExitStack):
 
     def open_regressor(self, arrays: BodyArrays) -> BodyRegressor:
         """The regressor, and the body ``arrays`` that it poses."""
+        if self._posing is not None:
+            posing = FiniteEngine(self._posing, str(self._options.regressor), None)
+            self.engines.append(posing)
+            return BodyRegressor(posing, self._posing.poser, filters=False)
         network = self.open(self._options.regressor, None)
         # The network answers in the default body's betas and rest pose, which are not those of another body.
         conversion = BodyConversion.where_needed(load_body(), arrays) if self._options.body else None
@@ -137,6 +145,22 @@ class Networks(contextlib.ExitStack):
         engine, body = self._body
         self.engines.append(engine)
         return body
+
+    def _prepare_posing(self, arrays: BodyArrays) -> None:
+        """Regressor, filter and body in one, where all of them are wanted as they are and a GPU runs them."""
+        options = self._options
+        if self._has_own_opener or options.look_ahead or options.body or options.engine not in ("auto", "tensorrt"):
+            return
+        if why_no_tensorrt():
+            return
+        try:
+            posing = open_posing_regressor(options.regressor, arrays, self._plans)
+        except EngineError as error:
+            _LOG.debug(f"{error}: regressor and body run one after the other")
+            return
+        self.enter_context(posing)
+        posing.warm_up()
+        self._posing = posing
 
     def _prepare_body(self, arrays: BodyArrays) -> None:
         self._body_was_tried = True

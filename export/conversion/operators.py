@@ -24,6 +24,7 @@ ALLOWED = frozenset(
     | {"Pow", "PRelu", "QuantizeLinear", "Range", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin"}
     | {"ReduceSum", "Relu", "Reshape", "Resize", "Round", "Shape", "Sigmoid", "Sin", "Slice", "Softmax", "Softplus"}
     | {"Sign", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "TopK", "Transpose", "Unsqueeze", "Where"}
+    | {"Atan"}
 )
 _RESIZE = {
     "mode": ("nearest", "linear"),

@@ -67,6 +67,11 @@ class EngineBody:
         return self._keypoints
 
 
+def exact_policy(policy: PlanPolicy) -> PlanPolicy:
+    """``policy`` for a graph whose products must not be rounded."""
+    return PlanPolicy("fp32", policy.folder, policy.trust, policy.progress, tf32=False)
+
+
 def open_engine_body(arrays: BodyArrays, policy: PlanPolicy) -> tuple[Engine, EngineBody]:
     """The body ``arrays`` in TensorRT, and its engine, which the caller closes; the first time a plan is built.
 
@@ -77,7 +82,7 @@ def open_engine_body(arrays: BodyArrays, policy: PlanPolicy) -> tuple[Engine, En
         from body.lbs_onnx import body_to_onnx  # onnx takes long to import, and a CPU needs it for nothing
     except ImportError as error:
         raise EngineError(f"the body's graph cannot be made ({error}): pip install onnx") from None
-    exact = PlanPolicy("fp32", policy.folder, policy.trust, policy.progress, tf32=False)
+    exact = exact_policy(policy)
     engine = open_engine(body_to_onnx(arrays), "tensorrt", plans=exact, label="body", urgent=True)
     try:
         return engine, EngineBody(engine)

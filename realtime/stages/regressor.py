@@ -48,10 +48,16 @@ class BodyRegressor:
         body: is shaped and posed, on the CPU or where the engine is.
         smooth: False gives the network's prediction as it is.
         conversion: from the body that the network was trained with to ``body``, where they differ.
+        filters: False where ``engine`` filters the rotations itself.
     """
 
     def __init__(
-        self, engine: Engine, body: Poser, smooth: bool = True, conversion: BodyConversion | None = None
+        self,
+        engine: Engine,
+        body: Poser,
+        smooth: bool = True,
+        conversion: BodyConversion | None = None,
+        filters: bool = True,
     ) -> None:
         inputs = {spec.name: spec for spec in engine.inputs}
         self._answers = {spec.name for spec in engine.outputs}
@@ -61,6 +67,7 @@ class BodyRegressor:
                 f"wanted {', '.join(sorted(_INPUTS))} and {', '.join(sorted(_OUTPUTS))}; choose one with --regressor"
             )
         self._engine, self._body, self._smooth, self._conversion = engine, body, smooth, conversion
+        self._filters = smooth and filters
         self._state_size = inputs["state"].shape[-1]
         self._cells = inputs["flow"].shape[1] if "flow" in inputs else 0
         self._memories: dict[int, _Memory] = {}
@@ -70,7 +77,7 @@ class BodyRegressor:
         """The body of one person, without waiting for later frames: `predict`, smooth with earlier predictions, `pose`."""
         prediction = self.predict(keypoints, camera, time_s, flow)
         memory = self._memories[keypoints.person]
-        if self._smooth:
+        if self._filters:
             prediction = replace(prediction, rotations=memory.rotations(prediction.rotations, memory.dt))
         seen = replace(keypoints, points=prediction.points)
 

@@ -181,14 +181,14 @@ def test_plans_in_a_row_are_one_engine(fake_gpu: FakeGpu) -> None:
 
 def test_inputs_of_one_name_are_one_input_and_unlinked_ones_come_from_the_caller(fake_gpu: FakeGpu) -> None:
     parts = [Part(plan("n")), Part(plan("n")), Part(square_plan("n"))]
-    with TensorRtEngine(parts, outputs=["square"]) as engine:
+    with TensorRtEngine(parts, inside=["same", "y"]) as engine:
         assert [spec.name for spec in engine.inputs] == ["x", "z"]
         z = np.arange(6, dtype=np.float32).reshape(2, 3)
         found = engine.infer({"x": np.ones((2, 4), np.float32), "z": z})
         assert found.keys() == {"square"}
         np.testing.assert_array_equal(found["square"], z**2)
     with pytest.raises(EngineError, match="no plan gives nonsense"):
-        TensorRtEngine(parts, outputs=["nonsense"])
+        TensorRtEngine(parts, inside=["nonsense"])
     assert not fake_gpu.cuda.memory
 
 

@@ -248,7 +248,7 @@ def test_a_run_is_two_copies_and_one_wait_however_many_tensors_there_are(
 
 def test_what_one_plan_hands_to_the_next_stays_on_the_device(port: Cuda, simulated: SimulatedDevice) -> None:
     parts = [Part(plan("n"), "first"), Part(plan_of_square("n"), "second")]
-    with TensorRtEngine(parts, links={"z": "y"}, outputs=("square",)) as engine:
+    with TensorRtEngine(parts, links={"z": "y"}, inside=("same", "y")) as engine:
         assert ([spec.name for spec in engine.inputs], [spec.name for spec in engine.outputs]) == (["x"], ["square"])
         for value in (1, 2, 3):
             before = simulated.statistics()["copies"]
@@ -268,8 +268,7 @@ def test_urgent_streams_have_the_greatest_priority(port: Cuda, simulated: Simula
 
 def test_network_that_cannot_be_recorded_runs_plainly(port: Cuda, simulated: SimulatedDevice) -> None:
     engine = TensorRtEngine(plan())
-    context = engine._context
-    assert context is not None
+    context = engine._networks[0].context
     run = context.execute_async_v3
     synchronise = engine._stream.synchronise
 

@@ -35,7 +35,7 @@ def motion(engine: str, path: Path, flow: str, frames: int, precision: str = "fp
         return dict(data)
 
 
-@pytest.mark.parametrize(("flow", "frames", "networks"), [("dis", 40, 4), ("raft", 4, 5)])
+@pytest.mark.parametrize(("flow", "frames", "networks"), [("dis", 40, 5), ("raft", 4, 6)])
 def test_same_bodies_as_with_onnx_runtime(
     port: Cuda, simulated: SimulatedDevice, tmp_path: Path, remarks: Remarks, flow: str, frames: int, networks: int
 ) -> None:
@@ -57,6 +57,24 @@ def test_same_bodies_as_with_onnx_runtime(
     assert simulated.statistics()["pageable_copies"] == 0
 
 
+@pytest.mark.parametrize(("flow", "copies", "waits"), [("dis", 4, 2), ("raft", 6, 3)])
+def test_a_frame_of_one_person_is_few_copies_and_waits(
+    port: Cuda, simulated: SimulatedDevice, tmp_path: Path, flow: str, copies: int, waits: int
+) -> None:
+    """Keypoints, then regressor, filter and body in one; RAFT beside the keypoints. Counted between two runs of unlike
+    lengths, so that starting and the first search for people do not count."""
+    counts, lengths = [], (3, 9)
+    for frames in lengths:
+        before = simulated.statistics()
+        motion("tensorrt", tmp_path / f"{frames}.npz", flow, frames)
+        after = simulated.statistics()
+        counts.append({name: after[name] - before[name] for name in ("copies", "waits", "replays")})
+    more = lengths[1] - lengths[0]
+    assert counts[1]["copies"] - counts[0]["copies"] <= copies * more
+    assert counts[1]["waits"] - counts[0]["waits"] <= waits * more
+    assert counts[1]["replays"] - counts[0]["replays"] >= waits * more, "every run is the replay of a graph"
+
+
 def test_a_first_run_is_in_float16_and_hardly_another(
     port: Cuda, simulated: SimulatedDevice, tmp_path: Path, remarks: Remarks
 ) -> None:
@@ -69,6 +87,7 @@ def test_a_first_run_is_in_float16_and_hardly_another(
         "built motion in fp16",
         "built movenet-lightning in fp16",
         "built movenet-multipose in fp16",
+        "built smoothing in fp32",
     ]
     gap = np.linalg.norm(found["joints_m"] - expected["joints_m"], axis=-1)
     assert 0 < gap.mean() < 0.01
@@ -97,7 +116,7 @@ def run_program(cache: Path, *arguments: str, **variables: str) -> str:
 @pytest.mark.parametrize("package", ["pycuda", "cuda-bindings"])
 def test_the_program_builds_once_runs_and_ends_cleanly(tmp_path: Path, package: str) -> None:
     first, second = (run_program(tmp_path, **{ENVIRONMENT: package}) for _ in range(2))
-    assert first.count("built ") == 4
+    assert first.count("built ") == 5
     assert "built " not in second
 
 
@@ -106,5 +125,5 @@ def test_plans_of_another_machine_want_trust(tmp_path: Path) -> None:
     plans = {"MOTIONMESH_ENGINES": str(tmp_path / "theirs" / "motionmesh" / "engines")}
     assert "built " not in run_program(tmp_path / "ours", "--trust-engine", **plans)
     said = run_program(tmp_path / "ours", **plans)
-    assert said.count("was not built by this machine (--trust-engine loads it all the same): building it anew") == 4
+    assert said.count("was not built by this machine (--trust-engine loads it all the same): building it anew") == 5
     assert "built " not in run_program(tmp_path / "ours", **plans)

@@ -1,0 +1,164 @@
+"""Regressor, filter and body as one run on the GPU: only what the CPU decides goes there and comes back, in one copy each.
+
+The translation fit and the filter of the pelvis stay on the CPU: they weigh what was detected against what is posed, with
+numbers of 17 points. So two runs and two waits become one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from body.lbs import NumpyBody
+from body.model import BodyArrays
+from body.rotations import axis_angle_to_matrix
+from common.arrays import FloatArray
+from engines.engine import Arrays, Engine, EngineError, TensorSpec
+from engines.plans import PlanPolicy
+from engines.registry import ChainLink, open_chain
+from realtime.stages.engine_body import exact_policy
+
+JOINTS: Final = 24
+_VALUES: Final = JOINTS * 9
+_FILTER: Final = _VALUES + JOINTS * 3 + 1
+"""Numbers of the filter's memory: the last rotations, their speeds, and whether there were any."""
+_OWN: Final = frozenset({"filter_dt", "last_rotations", "last_speed", "goes_on", "translation"})
+_POSED: Final = frozenset({"speed", "vertices", "joints", "keypoints"})
+_SAME: Final = 1e-3
+"""Largest difference of rotation entries by which a pose counts as the one that was just made."""
+
+
+class PosingRegressor(Engine):
+    """A regressor that has posed the body, too, when it answers. Its ``rotations`` are filtered already.
+
+    To its caller it is a regressor like any other, with a longer ``state``: the filter's memory goes with it, so that whoever
+    forgets a person forgets that as well. `poser` hands out the bodies of the last answer. ``chain`` is the engine of all
+    three graphs.
+    """
+
+    def __init__(self, chain: Engine, arrays: BodyArrays) -> None:
+        self._chain, self.runtime, self.device = chain, chain.runtime, chain.device
+        self.runs_to_warm_up = chain.runs_to_warm_up
+        inputs = {spec.name: spec for spec in chain.inputs}
+        self._memory = inputs["state"].shape[-1]
+        self.inputs = tuple(self._longer(spec) for name, spec in inputs.items() if name not in _OWN)
+        given = {spec.name: spec for spec in chain.outputs}
+        names = {"smooth_rotations": "rotations"}
+        self.outputs = tuple(
+            self._longer(TensorSpec(names.get(name, name), spec.shape, spec.dtype))
+            for name, spec in given.items()
+            if name not in _POSED
+        )
+        self._answer: dict[str, NDArray[Any]] = {}
+        self.poser = _AnsweredBody(self, arrays)
+        """The body as this engine has posed it."""
+
+    def _longer(self, spec: TensorSpec) -> TensorSpec:
+        if spec.name not in ("state", "next_state"):
+            return spec
+        return TensorSpec(spec.name, (*spec.shape[:-1], spec.shape[-1] + _FILTER), spec.dtype)
+
+    @property
+    def replays(self) -> int:
+        """See `engines.engine.Engine.replays`."""
+        return self._chain.replays
+
+    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        """See `engines.engine.Engine.infer`."""
+        self.check_feeds(feeds)
+        state = feeds["state"]
+        people, filtered = len(state), state[:, self._memory :]
+        out = self._chain.infer(
+            {
+                **feeds,
+                "state": state[:, : self._memory],
+                "filter_dt": np.reshape(feeds["dt"], (-1, 1)),
+                "last_rotations": filtered[:, :_VALUES].reshape(people, JOINTS, 3, 3),
+                "last_speed": filtered[:, _VALUES:-1].reshape(people, JOINTS, 3),
+                "goes_on": filtered[:, -1:],
+                "translation": np.zeros((people, 3), np.float32),
+            }
+        )
+        self._answer = out
+        rotations = out["smooth_rotations"]
+        flat = (out["next_state"], rotations.reshape(people, -1), out["speed"].reshape(people, -1))
+        answer = {name: array for name, array in out.items() if name not in _POSED}
+        answer["rotations"] = answer.pop("smooth_rotations")
+        answer["next_state"] = np.concatenate([*flat, np.ones((people, 1), np.float32)], 1)
+        return answer
+
+    @property
+    def answer(self) -> dict[str, NDArray[Any]]:
+        """All that the last run gave; empty before it."""
+        return self._answer
+
+    def close(self) -> None:
+        """See `engines.engine.Engine.close`."""
+        self._chain.close()
+
+
+class _AnsweredBody:
+    """The bodies that a `PosingRegressor` has just posed; what it has not posed the CPU poses."""
+
+    def __init__(self, regressor: PosingRegressor, arrays: BodyArrays) -> None:
+        self._regressor, self._cpu = regressor, NumpyBody(arrays)
+        self._betas: ArrayLike = np.zeros(10, np.float32)
+        self._vertices = self._keypoints = np.zeros((0, 3), np.float32)
+
+    def set_shape(self, betas: ArrayLike) -> None:
+        """See `realtime.stages.engine_body.Poser.set_shape`."""
+        self._betas = betas
+
+    def pose(self, global_orient: ArrayLike, body_pose: ArrayLike, transl: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """See `realtime.stages.engine_body.Poser.pose`."""
+        out = self._regressor.answer
+        turns = np.concatenate([np.reshape(global_orient, (1, 3)), np.reshape(body_pose, (23, 3))])
+        if out:
+            gaps = np.abs(out["smooth_rotations"] - axis_angle_to_matrix(turns)).max((1, 2, 3))
+            gaps += np.abs(out["betas"] - np.asarray(self._betas, np.float32)).max(1)
+            person = int(gaps.argmin())
+            if gaps[person] < _SAME:
+                place = np.asarray(transl, np.float32)
+                self._vertices = out["vertices"][person] + place
+                self._keypoints = out["keypoints"][person] + place
+                return self._vertices, out["joints"][person] + place
+        self._cpu.set_shape(self._betas)
+        self._vertices, joints = self._cpu.pose(global_orient, body_pose, transl)
+        self._keypoints = self._cpu.coco(self._vertices)
+        return self._vertices, joints
+
+    def coco(self, vertices: FloatArray) -> FloatArray:
+        """See `realtime.stages.engine_body.Poser.coco`."""
+        if vertices is not self._vertices:
+            raise ValueError("only the keypoints of the last pose are known")
+        return self._keypoints
+
+
+def open_posing_regressor(model: str, arrays: BodyArrays, policy: PlanPolicy) -> PosingRegressor:
+    """The regressor ``model`` with the body ``arrays`` in TensorRT.
+
+    The network has the precision of ``policy``, filter and body are full float32. Raises `EngineError` where that cannot be,
+    also for a regressor that does not hold a person's betas steady, which the CPU then has to do before the body is posed.
+    """
+    try:
+        from body.lbs_onnx import body_to_onnx  # onnx takes long to import, and a CPU needs it for nothing
+        from realtime.stages.smoothing_graph import rotation_filter_to_onnx
+    except ImportError as error:
+        raise EngineError(f"the body's graph cannot be made ({error}): pip install onnx") from None
+    exact = exact_policy(policy)
+    models = [
+        ChainLink(model, policy),
+        ChainLink(rotation_filter_to_onnx(), exact, "smoothing"),
+        ChainLink(body_to_onnx(arrays), exact, "body"),
+    ]
+    links = {"measured": "rotations", "rotations": "smooth_rotations", "betas": "betas"}
+    chain = open_chain(models, links, inside=("rotations",), urgent=True)
+    try:
+        if "betas_sigma" not in {spec.name for spec in chain.outputs}:
+            raise EngineError(f"{model} does not hold a person's shape steady")
+        return PosingRegressor(chain, arrays)
+    except BaseException:
+        chain.close()
+        raise

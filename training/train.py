@@ -24,7 +24,8 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.tensorboard import SummaryWriter
 
 from body.lbs_torch import TorchBody
@@ -45,6 +46,7 @@ from training.simulation.flow_grid import FlowGrid
 from training.simulation.flow_noise import FlowDegrader, load_flow_noise
 
 SAVE_EVERY_S = 300.0
+_Tensors = tuple[Tensor, ...] | list[Tensor]
 _DRAWS_APART = 1_000_003
 """Between the draws of two seeds, and twice that between those of two processes."""
 
@@ -110,7 +112,8 @@ class Trainer:
         torch.manual_seed(config.seed)
         arrays = load_body()
         self.network = Lifter(config.network).to(self.group.device)
-        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
+        self._average = AveragedModel(self.network, multi_avg_fn=self._blend).requires_grad_(False)
+        self._average.n_averaged += 1  # the untrained weights count; else torch would begin with a copy
         self.body = TorchBody(arrays)
         self.device_body = TorchBody(arrays).to(self.group.device)
         flow = None
@@ -132,6 +135,19 @@ class Trainer:
         if self.group.size > 1:
             self._learner = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
         self.writer = SummaryWriter(str(folder)) if self.group.is_main else None
+
+    @property
+    def averaged(self) -> Lifter:
+        """The network with the moving average of the weights."""
+        network = self._average.module
+        assert isinstance(network, Lifter)
+        return network
+
+    def _blend(self, averaged: _Tensors, current: _Tensors, _: Tensor | int) -> None:
+        """Move the ``averaged`` weights towards the ``current`` ones, faster in the first steps, whose weights are worth
+        less."""
+        keep = min(self.config.average, self.step / (self.step + 50))
+        torch._foreach_lerp_(averaged, current, 1 - keep)
 
     @property
     def checkpoint(self) -> Path:
@@ -241,7 +257,11 @@ class Trainer:
         return self.config.single.steps + round(self.config.windows.steps * (1 - self.config.cool_down))
 
     def _rate(self) -> float:
-        """The learning rate of the current step."""
+        """The learning rate of the current step.
+
+        A function of the step instead of torch's ``LambdaLR``, which counts steps itself: its counter and the rates would have
+        to be set by hand wherever a run is resumed, or continued with more steps.
+        """
         stage = self._stage(self.step)
         done = self.step - (0 if stage is self.config.single else self.config.single.steps)
         total = self.config.single.steps + self.config.windows.steps
@@ -274,9 +294,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
-        keep = min(self.config.average, self.step / (self.step + 50))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.averaged.parameters()), list(self.network.parameters()), 1 - keep)
+        self._average.update_parameters(self.network)
         return {"loss": float(loss.detach()), "rate": rate, **terms}
 
     def _to_device(self, batch: Batch) -> Batch:

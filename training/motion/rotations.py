@@ -1,8 +1,9 @@
-"""Quaternions on plain numpy arrays.
+"""Quaternions on plain numpy arrays; scipy converts them from and to other forms.
 
 A quaternion is ``(w, x, y, z)``, Hamilton, active, of unit length: it turns column vectors, and the rotation of a child
 in the world is ``multiply(parent_in_the_world, child_in_its_parent)``. Every function broadcasts over the leading axes
-and works in float64, because errors add up along a chain of joints.
+and works in float64, because errors add up along a chain of joints. scipy's ``Rotation`` has no such axes in the versions
+for Python 3.10 and costs more than the products of short clips, so products are written out here.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.transform import Rotation
 
 from common.arrays import DoubleArray
 
@@ -63,21 +65,16 @@ def unit_quaternion(quaternions: npt.ArrayLike) -> DoubleArray:
 def from_axis_angle(vectors: npt.ArrayLike) -> DoubleArray:
     """Turn axis-angle vectors (..., 3), radians, into quaternions (..., 4)."""
     v = np.asarray(vectors, np.float64)
-    half = 0.5 * np.linalg.norm(v, axis=-1, keepdims=True)
-    # np.sinc(x) is sin(pi x) / (pi x): exact at zero, where a division would not be.
-    return np.concatenate([np.cos(half), 0.5 * np.sinc(half / np.pi) * v], axis=-1)
+    found = Rotation.from_rotvec(v.reshape(-1, 3)).as_quat(scalar_first=True)
+    return np.asarray(found, np.float64).reshape(*v.shape[:-1], 4)
 
 
 def to_axis_angle(quaternions: npt.ArrayLike) -> DoubleArray:
     """Turn quaternions (..., 4) into axis-angle vectors (..., 3) of at most pi radians."""
     q = np.asarray(quaternions, np.float64)
-    # q and -q are one rotation; the one with w >= 0 turns the short way round.
-    q = np.where(q[..., :1] < 0.0, -q, q)
-    sine = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
-    angle = 2.0 * np.arctan2(sine, q[..., :1])
-    scale = np.where(sine > 1e-9, angle / np.maximum(sine, _SMALL), 2.0)
-    vectors: DoubleArray = scale * q[..., 1:]
-    return vectors
+    q = np.where((q == 0).all(-1, keepdims=True), (1.0, 0.0, 0.0, 0.0), q)  # in damaged files; scipy refuses it
+    found = Rotation.from_quat(q.reshape(-1, 4), scalar_first=True).as_rotvec()
+    return np.asarray(found, np.float64).reshape(*q.shape[:-1], 3)
 
 
 def about(axis: Sequence[float] | str, angle: npt.ArrayLike) -> DoubleArray:
@@ -98,7 +95,7 @@ def from_euler(order: str, angles: npt.ArrayLike) -> DoubleArray:
     values = np.asarray(angles, np.float64)
     result = np.zeros((*values.shape[:-1], 4))
     result[..., 0] = 1.0
-    for column, axis in enumerate(order):
+    for column, axis in enumerate(order):  # files may name no axis, or one twice in a row, which scipy refuses
         result = multiply(result, about(axis, values[..., column]))
     return result
 
@@ -122,18 +119,8 @@ def between(start: npt.ArrayLike, end: npt.ArrayLike) -> DoubleArray:
 
 def slerp(first: npt.ArrayLike, second: npt.ArrayLike, fraction: npt.ArrayLike) -> DoubleArray:
     """Go the short way from ``first`` (..., 4) to ``second`` (..., 4) by ``fraction`` (...) in 0..1."""
-    a, b = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    t = np.asarray(fraction, np.float64)[..., None]
-    cosine = np.sum(a * b, axis=-1, keepdims=True)
-    b = np.where(cosine < 0.0, -b, b)
-    angle = np.arccos(np.clip(np.abs(cosine), 0.0, 1.0))
-    sine = np.sin(angle)
-    # Nearly equal rotations: the straight line, normalised, is the same to rounding and does not divide by zero.
-    near = sine < 1e-6
-    safe = np.where(near, 1.0, sine)
-    weight_a = np.where(near, 1.0 - t, np.sin((1.0 - t) * angle) / safe)
-    weight_b = np.where(near, t, np.sin(t * angle) / safe)
-    return unit_quaternion(weight_a * a + weight_b * b)
+    whole = to_axis_angle(multiply(inverse(first), second))
+    return multiply(first, from_axis_angle(np.asarray(fraction, np.float64)[..., None] * whole))
 
 
 def globals_from_locals(local: npt.ArrayLike, parents: Sequence[int]) -> DoubleArray:

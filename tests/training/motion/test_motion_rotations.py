@@ -69,3 +69,9 @@ def test_chains() -> None:
     world = rot.globals_from_locals(local, parents)
     assert np.allclose(world[:, 2], rot.multiply(rot.multiply(local[:, 0], local[:, 1]), local[:, 2]))
     assert np.allclose(rot.locals_from_globals(world, parents), local)
+
+
+def test_zero_quaternions_of_damaged_files_count_as_no_rotation() -> None:
+    assert np.array_equal(rot.to_axis_angle(np.zeros((2, 3, 4))), np.zeros((2, 3, 3)))
+    assert rot.to_axis_angle(np.zeros((0, 24, 4))).shape == (0, 24, 3)
+    assert rot.from_axis_angle(np.zeros((0, 24, 3))).shape == (0, 24, 4)

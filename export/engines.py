@@ -21,7 +21,7 @@ from common.remarks import show_remarks
 from engines.engine import Arrays
 from engines.plans import Plan, Target, build_plan, plans_folder
 from engines.tensorrt_builder import BuildOptions, BuildProgress, Precision
-from export.conversion.network import Network
+from export.conversion.network import PipelineNetwork
 from export.conversion.precision import convert
 from export.networks import CLIP, load_networks, record_samples
 
@@ -29,7 +29,7 @@ CALIBRATION_FRAMES = 45
 
 
 def build_engines(
-    networks: Mapping[str, Network],
+    networks: Mapping[str, PipelineNetwork],
     options: BuildOptions,
     folder: Path | None = None,
     *,

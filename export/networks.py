@@ -17,7 +17,7 @@ from engines.engine import Arrays, Engine
 from engines.manifest import resolve, shipped_models
 from engines.ort import OnnxRuntimeEngine
 from export.body_graph import sample_poses
-from export.conversion.network import Network
+from export.conversion.network import PipelineNetwork
 from realtime.networks import KEYPOINT_MODELS, EngineOpener
 from realtime.options import FlowMethod, Options
 from realtime.session import Session
@@ -32,7 +32,7 @@ _KINDS = ("detector", "keypoints", "flow", "regressor")
 _MOST_SAMPLES = 24
 
 
-def load_networks(names: list[str] | None = None, body: Path | None = None) -> dict[str, Network]:
+def load_networks(names: list[str] | None = None, body: Path | None = None) -> dict[str, PipelineNetwork]:
     """The networks of the pipeline by name, or those that are named.
 
     ``body`` is the body whose graph is made, as in ``run_camera.py --body``. Raises `engines.engine.EngineError` for an
@@ -44,10 +44,10 @@ def load_networks(names: list[str] | None = None, body: Path | None = None) -> d
     found = {}
     for name in names:
         if name == BODY:
-            found[name] = Network(BODY, "body", body_to_onnx(load_body(body)))
+            found[name] = PipelineNetwork(BODY, "body", body_to_onnx(load_body(body)))
         else:
             model = resolve(name)
-            found[model.name] = Network(model.name, model.kind or "regressor", model.read(), name)
+            found[model.name] = PipelineNetwork(model.name, model.kind or "regressor", model.read(), name)
     return found
 
 
@@ -111,7 +111,7 @@ class Recorder(Engine):
         self._engine.close()
 
 
-def record_samples(networks: Mapping[str, Network], video: Path, frames: int) -> dict[str, list[Arrays]]:
+def record_samples(networks: Mapping[str, PipelineNetwork], video: Path, frames: int) -> dict[str, list[Arrays]]:
     """Inputs that each of ``networks`` sees while the pipeline runs over a video: for calibration and comparison.
 
     Only real inputs are recorded: a network that the pipeline does not use gets no samples. The body's are random poses.
@@ -147,7 +147,7 @@ def record_samples(networks: Mapping[str, Network], video: Path, frames: int) ->
     return samples
 
 
-def _search(network: Network, video: Path, frames: int) -> list[Arrays]:
+def _search(network: PipelineNetwork, video: Path, frames: int) -> list[Arrays]:
     """What the detector sees when it searches every tile of some frames."""
     samples: list[Arrays] = []
     with (

@@ -16,7 +16,7 @@ import typer
 from common.errors import exit_with_one_line
 from engines.precision.fp16 import HEAVY
 from engines.precision.graphs import fold_constants, shapes
-from export.conversion.network import Network
+from export.conversion.network import PipelineNetwork
 from export.conversion.precision import flops
 from export.networks import BODY, load_networks
 from realtime.networks import KEYPOINT_MODELS
@@ -87,7 +87,7 @@ class Cost:
         )
 
 
-def count(network: Network) -> Cost:
+def count(network: PipelineNetwork) -> Cost:
     """Count one inference for one person. Raises ``ValueError`` for a graph whose sizes are not known beforehand.
 
     Light operators count as free: they can be fused into the others.

@@ -19,7 +19,7 @@ from engines.tensorrt import TensorRtEngine
 from engines.tensorrt_builder import BuildOptions, Precision
 from export.checks.machine import describe_machine
 from export.checks.selftest_report import NetworkResult, SelfTest
-from export.conversion.network import Network
+from export.conversion.network import PipelineNetwork
 from export.conversion.onnx_tools import OnnxError
 from export.conversion.precision import compare_engines, convert
 from export.engines import CALIBRATION_FRAMES, build_engines
@@ -44,7 +44,11 @@ _MOST_S = 10.0
 
 
 def examine(
-    network: Network, result: NetworkResult, opener: Callable[[], Engine], samples: Sequence[Arrays], repeats: int
+    network: PipelineNetwork,
+    result: NetworkResult,
+    opener: Callable[[], Engine],
+    samples: Sequence[Arrays],
+    repeats: int,
 ) -> None:
     """Compare and time one engine, and note what comes of it in ``result``."""
     twin = convert(network, result.precision, samples) if result.precision != "fp32" else None
@@ -98,7 +102,7 @@ def run_program(
 def run_selftest(
     engine: TestedRuntime,
     precision: Precision,
-    networks: Mapping[str, Network],
+    networks: Mapping[str, PipelineNetwork],
     video: Path = CLIP,
     frames: int = 90,
     repeats: int = 200,
@@ -137,7 +141,7 @@ def run_selftest(
 
 
 def _opener(
-    engine: TestedRuntime, network: Network, samples: Sequence[Arrays], result: NetworkResult, console: Console
+    engine: TestedRuntime, network: PipelineNetwork, samples: Sequence[Arrays], result: NetworkResult, console: Console
 ) -> Callable[[], Engine]:
     """How to open a network; builds it first where that is needed."""
     if engine == "onnxruntime":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class PipelineNetwork:
     """One network of the pipeline.
 
     ``name`` is that of the shipped model or the file, or "body"; ``kind`` as in `engines.manifest.ModelFile`, or "body";

@@ -16,7 +16,7 @@ from engines.precision.fp16 import HEAVY, to_fp16
 from engines.precision.graphs import fold_constants, shapes
 from engines.tensorrt_builder import PRECISIONS, Precision
 from export.conversion.int8_qdq import int8_candidates, to_int8
-from export.conversion.network import Network
+from export.conversion.network import PipelineNetwork
 from export.conversion.onnx_tools import OnnxError, check
 from export.conversion.operators import check_operators
 
@@ -41,7 +41,7 @@ class ConvertedNetwork:
     remark: str
 
 
-def convert(network: Network, precision: Precision, samples: Sequence[Arrays]) -> ConvertedNetwork:
+def convert(network: PipelineNetwork, precision: Precision, samples: Sequence[Arrays]) -> ConvertedNetwork:
     """``network`` in ``precision``, with the same inputs and outputs; ``samples`` of its inputs calibrate int8.
 
     What would lose accuracy for nothing keeps more: the body stays float32 (in float16 its skin is off by up to 2 mm). Of an
@@ -106,7 +106,7 @@ def flops(node: onnx.NodeProto, known: Mapping[str, tuple[int, ...]]) -> int:
     return 2 * result * left[-1]
 
 
-def distinct(network: Network) -> tuple[Precision, ...]:
+def distinct(network: PipelineNetwork) -> tuple[Precision, ...]:
     """The precisions in which `convert` gives different graphs."""
     most = {"body": 1, "regressor": 2, "flow": 2}.get(network.kind, len(PRECISIONS))
     return PRECISIONS[:most]

@@ -17,7 +17,7 @@ from body.model import BodyArrays
 from body.rotations import axis_angle_to_matrix
 from common.arrays import DoubleArray, FloatArray, Int32Array
 from realtime.draw.loading import kernels
-from realtime.draw.suit import Part, suit_shares
+from realtime.draw.suit import SuitPart, suit_shares
 from realtime.records import BodyEstimate
 
 Edges = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -80,7 +80,7 @@ def smooth_forms(body: BodyArrays) -> SmoothForms:
     _relax(edges, np.where(strength > 0.3, strength, 0).astype(np.float32), _CHEST_ROUNDS, smooth)
     offsets = (smooth - surface).reshape(len(rest), 3, -1)
     for side in ("left", "right"):
-        _cover_toes(body, edges, joints[f"{side}_ankle"], joints[f"{side}_foot"], shares[:, Part.SHOES], offsets)
+        _cover_toes(body, edges, joints[f"{side}_ankle"], joints[f"{side}_foot"], shares[:, SuitPart.SHOES], offsets)
     rows = np.flatnonzero(np.abs(offsets[..., 0]).max(1) > 5e-4).astype(np.int32)
     bones = np.argsort(-body.weights[rows], axis=1, kind="stable")[:, :_BONES]
     weights = np.take_along_axis(body.weights[rows], bones, 1)
@@ -96,7 +96,7 @@ def smooth_forms(body: BodyArrays) -> SmoothForms:
 def _strength(body: BodyArrays, rest: DoubleArray, joints: dict[str, DoubleArray], shares: FloatArray) -> FloatArray:
     """(V,) 0..1: how strongly each vertex is smoothed."""
     head = body.weights[:, [JOINT_NAMES.index("neck"), JOINT_NAMES.index("head")]].sum(1)
-    cloth = shares[:, Part.SHIRT] + shares[:, Part.TROUSERS]
+    cloth = shares[:, SuitPart.SHIRT] + shares[:, SuitPart.TROUSERS]
     strength = np.maximum(_CLOTH * cloth, _FACE * head).astype(np.float64)
     arms = [i for i, name in enumerate(JOINT_NAMES) if name.endswith(("shoulder", "elbow", "wrist", "hand"))]
     trunk = cloth * (body.weights[:, arms].sum(1) < 0.3)

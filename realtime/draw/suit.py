@@ -43,7 +43,7 @@ _CUFF: Final = 0.93  # of the shank is covered
 _EDGE_M: Final = 0.008  # half of the width of a seam, metres: about the length of a triangle's side
 
 
-class Part(IntEnum):
+class SuitPart(IntEnum):
     """What a piece of the surface is; the columns of `suit_shares`."""
 
     SKIN = 0
@@ -58,7 +58,7 @@ def colour_of(person: int) -> Colour:
 
 
 def part_colours(person: int) -> NDArray[np.uint8]:
-    """(4, 3) uint8 BGR in the order of `Part`: skin, shirt, trousers and shoes of a person."""
+    """(4, 3) uint8 BGR in the order of `SuitPart`: skin, shirt, trousers and shoes of a person."""
     shirt = np.array(colour_of(person), np.float64)
     trousers = 0.30 * shirt + np.array([48, 44, 42])
     shoes = 0.12 * shirt + np.array([34, 33, 33])
@@ -66,7 +66,7 @@ def part_colours(person: int) -> NDArray[np.uint8]:
 
 
 def suit_shares(body: BodyArrays) -> FloatArray:
-    """(V, 4) float32 0..1, rows sum to 1: how much of each vertex of ``body`` is which `Part`.
+    """(V, 4) float32 0..1, rows sum to 1: how much of each vertex of ``body`` is which `SuitPart`.
 
     Seams are planes across the bones of the rest pose: sleeves end on the upper arms, the shirt at the waist, trousers over
     the ankles. Vertices within a few millimetres of a seam belong to both sides, which keeps it smooth between vertices.
@@ -89,12 +89,12 @@ def suit_shares(body: BodyArrays) -> FloatArray:
     bare = np.where(is_arm, sleeves, above)
     shoe = np.where(is_arm, -1.0, foot)
     trouser = np.where(is_arm, -1.0, -above_waist)
-    shares = np.zeros((len(rest), len(Part)))
-    shares[:, Part.SKIN] = _ramp(bare)
-    shares[:, Part.SHOES] = _ramp(shoe)
-    shares[:, Part.TROUSERS] = _ramp(trouser) * (1 - shares[:, Part.SHOES])
-    shares[:, Part.SHIRT] = 1
-    shares[:, Part.SHIRT] = np.maximum(1 - shares.sum(1) + shares[:, Part.SHIRT], 0)
+    shares = np.zeros((len(rest), len(SuitPart)))
+    shares[:, SuitPart.SKIN] = _ramp(bare)
+    shares[:, SuitPart.SHOES] = _ramp(shoe)
+    shares[:, SuitPart.TROUSERS] = _ramp(trouser) * (1 - shares[:, SuitPart.SHOES])
+    shares[:, SuitPart.SHIRT] = 1
+    shares[:, SuitPart.SHIRT] = np.maximum(1 - shares.sum(1) + shares[:, SuitPart.SHIRT], 0)
     return np.asarray(shares / shares.sum(1, keepdims=True), np.float32)
 
 

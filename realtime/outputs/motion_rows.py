@@ -26,7 +26,7 @@ ROW: Final = np.dtype(
 stands in one place of the world."""
 
 
-def fill(row: np.void, result: Result, body: BodyEstimate | None) -> None:
+def fill_rows(row: np.void, result: Result, body: BodyEstimate | None) -> None:
     """Write one person of ``result``, or that there was nobody, into a row of dtype `ROW`."""
     row["frame"], row["time_s"] = result.frame.sequence, result.frame.time_s
     row["shot"], row["camera_turned"] = -1, True

@@ -21,7 +21,7 @@ from common.errors import UserError
 from common.files import check_writable, reason_of
 from formats.motion import VERSION, save_motion
 from realtime.outputs.journal import SUFFIX, Journal
-from realtime.outputs.motion_rows import ROW, columns, fill
+from realtime.outputs.motion_rows import ROW, columns, fill_rows
 from realtime.records import Result
 
 _LOG = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class MotionWriter:
             if self._closed:
                 return
             for body in result.people or (None,):
-                fill(self._next_row(), result, body)
+                fill_rows(self._next_row(), result, body)
             self.frames += 1
             if time.monotonic() - self._flushed_s > FLUSH_S:
                 self._flush()

@@ -13,7 +13,7 @@ from engines.engine import Arrays, EngineError
 from engines.ort import OnnxRuntimeEngine
 from engines.tensorrt_builder import PRECISIONS, Precision
 from export.checks.ahead_of_time import build
-from export.conversion.network import Network
+from export.conversion.network import PipelineNetwork
 from export.conversion.precision import convert, distinct
 from export.networks import load_networks
 from tests.export.conversion.test_precision import REFUSED, small_network
@@ -23,7 +23,7 @@ pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: make 
 NETWORKS = load_networks()
 
 
-def invented(network: Network) -> list[Arrays]:
+def invented(network: PipelineNetwork) -> list[Arrays]:
     """Inputs of the right shapes. They calibrate nothing well, and prove a graph as well as any."""
     rng = np.random.default_rng(0)
     with OnnxRuntimeEngine(network.data) as engine:

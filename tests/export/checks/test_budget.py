@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from export.checks.budget import DEVICES, Device, count, main
-from export.conversion.network import Network
+from export.conversion.network import PipelineNetwork
 from export.networks import BODY, load_networks
 from export.raft.__main__ import raft_to_onnx
 from export.raft.network import RaftSmall
@@ -15,7 +15,7 @@ from tests.export.conversion.test_precision import small_network
 
 
 def test_by_hand() -> None:
-    cost = count(Network("small", "flow", small_network().SerializeToString()))
+    cost = count(PipelineNetwork("small", "flow", small_network().SerializeToString()))
     image = 12 * 12
     flops = [2 * image * outputs * reads for outputs, reads in ((8, 3 * 9), (8, 8 * 9), (8, 8), (4, 8))]
     assert [layer.flops for layer in cost.layers] == flops
@@ -34,7 +34,7 @@ def test_as_torch_counts() -> None:
     pair = torch.zeros(1, 128, 128, 3), torch.zeros(1, 128, 128, 3)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(*pair)
-    cost = count(Network("raft", "flow", raft_to_onnx(network).SerializeToString()))
+    cost = count(PipelineNetwork("raft", "flow", raft_to_onnx(network).SerializeToString()))
     assert cost.flops == pytest.approx(counter.get_total_flops(), rel=1e-3)
     # What the iterations share counts once.
     assert cost.weights == pytest.approx(sum(each.numel() for each in network.parameters()), rel=0.01)

@@ -20,7 +20,7 @@ from engines.registry import open_engine
 from engines.tensorrt_builder import PRECISIONS
 from export.checks.precision_report import pipeline_table
 from export.conversion.int8_qdq import int8_candidates, to_int8
-from export.conversion.network import Network
+from export.conversion.network import PipelineNetwork
 from export.conversion.onnx_tools import OnnxError, check
 from export.conversion.operators import check_operators
 from export.conversion.precision import LEAST_IN_INT8, arithmetic_share, compare_models, convert, distinct
@@ -131,7 +131,7 @@ def test_what_float16_does_not_hold_stays() -> None:
     assert "second" not in to_fp16(model).nodes
     # Its answer is beyond float16, too, and the next node reads it: that shows on samples alone.
     with pytest.raises(OnnxError, match=r"'y' overflows in float16"):
-        convert(Network("mine", "flow", model.SerializeToString()), "fp16", [sample()])
+        convert(PipelineNetwork("mine", "flow", model.SerializeToString()), "fp16", [sample()])
 
 
 def test_int8_takes_the_middle_and_says_so() -> None:
@@ -172,7 +172,7 @@ def standing_person(state: int) -> Feeds:
 @pytest.mark.parametrize("name", ["movenet-lightning", "keypoints"])
 def test_shipped_networks_keep_their_interface_and_their_answers(name: str) -> None:
     file = resolve(name)
-    network = Network(name, file.kind, file.read())
+    network = PipelineNetwork(name, file.kind, file.read())
     rng = np.random.default_rng(3)
     with OnnxRuntimeEngine(network.data) as engine:
         feeds = {
@@ -212,7 +212,7 @@ def float32_products(model: onnx.ModelProto) -> set[str]:
 @pytest.mark.parametrize(("name", "kept"), [("movenet-lightning", set()), ("movenet-multipose", set())])
 def test_an_int8_graph_has_no_float32_product_but_named_ones(name: str, kept: set[str]) -> None:
     file = resolve(name)
-    network = Network(name, file.kind, file.read())
+    network = PipelineNetwork(name, file.kind, file.read())
     with OnnxRuntimeEngine(network.data) as engine:
         rng = np.random.default_rng(0)
         feeds = {
@@ -233,13 +233,13 @@ def test_where_int8_cannot_win_fp16_is_taken_and_that_is_said(remarks: Remarks) 
     model = fold_constants(file.read())
     assert 0 < arithmetic_share(model, int8_candidates(model)) < LEAST_IN_INT8
     file = resolve("keypoints")
-    network = Network("keypoints", file.kind, file.read())
+    network = PipelineNetwork("keypoints", file.kind, file.read())
     feeds = standing_person(next(spec.shape[1] for spec in specs(network) if spec.name == "state"))
     assert convert(network, "int8", [feeds]).data == convert(network, "fp16", [feeds]).data
     assert remarks.warnings == ["keypoints: int8 would hold 0% of the arithmetic and win nothing; fp16 is taken"]
 
 
-def specs(network: Network) -> tuple[TensorSpec, ...]:
+def specs(network: PipelineNetwork) -> tuple[TensorSpec, ...]:
     with OnnxRuntimeEngine(network.data) as engine:
         return engine.inputs
 
@@ -248,7 +248,7 @@ def specs(network: Network) -> tuple[TensorSpec, ...]:
 def test_precisions_that_are_no_different_are_known(kind: str) -> None:
     """A regressor has no convolution in the middle; a body stays as it is."""
     model = resolve("keypoints" if kind == "regressor" else "movenet-lightning")
-    network = Network("some", kind, model.read())
+    network = PipelineNetwork("some", kind, model.read())
     with OnnxRuntimeEngine(network.data) as engine:
         feeds = {spec.name: np.ones([abs(size) for size in spec.shape], spec.dtype) for spec in engine.inputs}
     graphs = {convert(network, precision, [feeds]).data for precision in PRECISIONS}

@@ -14,7 +14,7 @@ from common.arrays import FloatArray
 from realtime.draw.mannequin import Mannequin, mannequin_for, quad_edges
 from realtime.draw.painter import MeshPainter
 from realtime.draw.smooth_forms import smooth_forms
-from realtime.draw.suit import Part, suit_shares
+from realtime.draw.suit import SuitPart, suit_shares
 from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, person, sphere
 
 ARRAYS = load_body()
@@ -47,8 +47,8 @@ def test_cloth_is_smooth_and_stays_near_the_body() -> None:
         shares = suit_shares(ARRAYS)
         assert moved.max() < 0.08
         assert np.median(moved) < 0.004
-        assert moved[shares[:, Part.SKIN] > 0.99].max() < 0.02
-        chest = (shares[:, Part.SHIRT] > 0.99) & (rest[:, 2] > 0.06)
+        assert moved[shares[:, SuitPart.SKIN] > 0.99].max() < 0.02
+        chest = (shares[:, SuitPart.SHIRT] > 0.99) & (rest[:, 2] > 0.06)
         assert roughness(drawn)[chest].mean() < 0.6 * roughness(rest)[chest].mean()
 
 

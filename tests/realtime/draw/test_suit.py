@@ -7,7 +7,7 @@ import pytest
 
 from body.joints import JOINT_NAMES
 from body.model import BodyArrays, load_body
-from realtime.draw.suit import PALETTE, SKIN, Part, part_colours, suit_colours, suit_shares
+from realtime.draw.suit import PALETTE, SKIN, SuitPart, part_colours, suit_colours, suit_shares
 
 
 @pytest.fixture(params=["body_6890", "body_1722"])
@@ -15,29 +15,29 @@ def body(request: pytest.FixtureRequest) -> BodyArrays:
     return load_body(request.param)
 
 
-def part_at(body: BodyArrays, joint: str, offset: tuple[float, float, float] = (0, 0, 0)) -> Part:
+def part_at(body: BodyArrays, joint: str, offset: tuple[float, float, float] = (0, 0, 0)) -> SuitPart:
     """What the surface nearest to a joint of the rest pose is."""
     place = body.joint_regressor[JOINT_NAMES.index(joint)] @ body.v_template + np.array(offset, np.float32)
     nearest = int(np.linalg.norm(body.v_template - place, axis=1).argmin())
-    return Part(int(suit_shares(body)[nearest].argmax()))
+    return SuitPart(int(suit_shares(body)[nearest].argmax()))
 
 
 @pytest.mark.parametrize(
     ("joint", "offset", "part"),
     [
-        ("head", (0, 0.1, 0), Part.SKIN),
-        ("spine3", (0, 0, 0.1), Part.SHIRT),
-        ("spine2", (0, 0, -0.1), Part.SHIRT),
-        ("left_shoulder", (0, 0, 0), Part.SHIRT),
-        ("right_elbow", (0, 0, 0), Part.SKIN),
-        ("left_hand", (0, 0, 0), Part.SKIN),
-        ("pelvis", (0, -0.05, 0.1), Part.TROUSERS),
-        ("right_hip", (0, 0, 0), Part.TROUSERS),
-        ("left_knee", (0, 0, 0), Part.TROUSERS),
-        ("right_foot", (0, 0, 0), Part.SHOES),
+        ("head", (0, 0.1, 0), SuitPart.SKIN),
+        ("spine3", (0, 0, 0.1), SuitPart.SHIRT),
+        ("spine2", (0, 0, -0.1), SuitPart.SHIRT),
+        ("left_shoulder", (0, 0, 0), SuitPart.SHIRT),
+        ("right_elbow", (0, 0, 0), SuitPart.SKIN),
+        ("left_hand", (0, 0, 0), SuitPart.SKIN),
+        ("pelvis", (0, -0.05, 0.1), SuitPart.TROUSERS),
+        ("right_hip", (0, 0, 0), SuitPart.TROUSERS),
+        ("left_knee", (0, 0, 0), SuitPart.TROUSERS),
+        ("right_foot", (0, 0, 0), SuitPart.SHOES),
     ],
 )
-def test_who_is_dressed_where(body: BodyArrays, joint: str, offset: tuple[float, float, float], part: Part) -> None:
+def test_who_is_dressed_where(body: BodyArrays, joint: str, offset: tuple[float, float, float], part: SuitPart) -> None:
     assert part_at(body, joint, offset) is part
 
 
@@ -62,8 +62,8 @@ def test_a_person_has_one_hue_and_everybody_the_same_skin() -> None:
         colours = suit_colours(body, person)
         assert colours.shape == (len(shares), 3)
         assert colours.dtype == np.uint8
-        assert (colours[shares[:, Part.SHIRT] == 1] == shirt).all()
-        assert (colours[shares[:, Part.SKIN] == 1] == SKIN).all()
+        assert (colours[shares[:, SuitPart.SHIRT] == 1] == shirt).all()
+        assert (colours[shares[:, SuitPart.SKIN] == 1] == SKIN).all()
     np.testing.assert_array_equal(suit_colours(body, len(PALETTE)), suit_colours(body, 0))
 
 

@@ -16,7 +16,7 @@ from engines.finite import FiniteEngine
 from engines.plans import PlanPolicy
 from engines.registry import announce_builds, open_engine, why_no_tensorrt
 from realtime.options import KeypointModel, Options
-from realtime.quality import MOST_PERSONS, keypoint_model
+from realtime.quality import MOST_PERSONS, keypoint_model, look_ahead_frames
 from realtime.stages.detection import PersonDetector
 from realtime.stages.engine_body import Poser, open_engine_body
 from realtime.stages.engine_regressor import PosingRegressor, open_posing_regressor
@@ -149,7 +149,12 @@ class Networks(contextlib.ExitStack):
     def _prepare_posing(self, arrays: BodyArrays) -> None:
         """Regressor, filter and body in one, where all of them are wanted as they are and a GPU runs them."""
         options = self._options
-        if self._has_own_opener or options.look_ahead or options.body or options.engine not in ("auto", "tensorrt"):
+        if (
+            self._has_own_opener
+            or look_ahead_frames(options, 30.0)
+            or options.body
+            or options.engine not in ("auto", "tensorrt")
+        ):
             return
         if why_no_tensorrt():
             return

@@ -26,7 +26,7 @@ TOLERANCE = 1e-4
 
 
 def motion(engine: str, path: Path, flow: str, frames: int, precision: str = "fp32") -> dict[str, np.ndarray]:
-    what = {"source": str(CLIP), "view": "none", "save": (path,)}
+    what = {"source": str(CLIP), "view": "none", "save": (path,), "quality": "live", "persons": 1}
     options = Options(engine=engine, frames=frames, flow=flow, precision=precision, **what)  # type: ignore[arg-type]
     report = Session(options).run()
     assert report.meshes == frames
@@ -104,7 +104,7 @@ def run_program(cache: Path, *arguments: str, **variables: str) -> str:
     }
     command = [
         sys.executable, str(ROOT / "run_camera.py"), "--view", "none", "--source", str(CLIP), "--frames", "10",
-        "--engine", "tensorrt", "--flow", "dis", *arguments,
+        "--engine", "tensorrt", "--flow", "dis", "--quality", "live", *arguments,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment, cwd=ROOT)
     assert done.returncode == 0, done.stderr

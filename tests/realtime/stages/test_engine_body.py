@@ -105,7 +105,14 @@ def test_memory_that_is_full_is_given_back(fake_gpu: FakeGpu, arrays: BodyArrays
 def run(engine: str, path: Path) -> tuple[np.ndarray, list[Engine]]:
     # float32 on both sides: on a GPU the default is float16, which moves joints by some tenths of a millimetre.
     options = Options(
-        source=str(CLIP), view="none", engine=engine, save=(path,), frames=4, flow="dis", precision="fp32"
+        source=str(CLIP),
+        view="none",
+        engine=engine,
+        save=(path,),
+        frames=4,
+        flow="dis",
+        precision="fp32",
+        quality="live",
     )
     session = Session(options)
     assert session.run().meshes == 4

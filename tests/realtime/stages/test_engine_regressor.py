@@ -102,7 +102,14 @@ def test_the_program_gives_the_same_bodies_with_it_and_without(
     for engine in ("onnxruntime", "tensorrt"):
         path = tmp_path / f"{engine}.npz"
         options = Options(
-            source=str(CLIP), view="none", engine=engine, save=(path,), frames=6, flow="dis", precision="fp32"
+            source=str(CLIP),
+            view="none",
+            engine=engine,
+            save=(path,),
+            frames=6,
+            flow="dis",
+            precision="fp32",
+            quality="live",
         )
         session = Session(options)
         runs[engine] = motion(path, session)

@@ -24,6 +24,7 @@ from realtime.quality import look_ahead_frames
 from realtime.queues import Closed, DropPolicy
 from realtime.records import Result
 from realtime.sources import Source, open_source_of
+from realtime.stages.finder import FinderThread
 from realtime.stages.look_ahead import LookAhead
 from realtime.stages.world import World
 
@@ -61,7 +62,7 @@ def build_pipeline(
         options.duration,
         paced=watched and policy is DropPolicy.WAIT,
         look_ahead=LookAhead(look_ahead, Skeleton(arrays), camera) if look_ahead else None,
-        finder=tracker.finder,
+        finder=tracker.finder if isinstance(tracker.finder, FinderThread) else None,
         world=World(
             camera,
             arrays,

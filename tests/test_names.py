@@ -1,4 +1,4 @@
-"""No two public things of the project share a name: who reads `score` must not have to ask which one."""
+"""No two public classes, functions or types of the project share a name, so that a name alone says which one is meant."""
 
 from __future__ import annotations
 

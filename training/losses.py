@@ -55,8 +55,8 @@ def regression_loss(
     """Weighted sum of all terms, and each term's value. ``joints`` (B, T, 24, 3) and ``coco`` (B, T, 17, 3) are those of
     the ``lifted`` body, shaped as in `Batch`.
 
-    Lengths and rotations count by their absolute error, not by its square: where one image allows a straight and a bent
-    knee, the mean of both is never right, and the likelier of them often."""
+    Lengths and rotations count by their absolute error, not by its square: where an image allows a straight and a bent
+    knee, squares would favour the mean of both, which is never right."""
     betas, pelvis, device = lifted.betas, lifted.pelvis, lifted.betas.device
     truth = batch.betas[:, None].expand_as(betas)
     distance = _length(joints - batch.joints)

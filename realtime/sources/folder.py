@@ -31,7 +31,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
-    """Sorts names as people count: picture2 before picture10."""
+    """Sorts names as people count: image2 before image10."""
     parts = re.split(r"(\d+)", path.name.lower())
     return tuple((0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts)
 

@@ -33,7 +33,7 @@ from training.simulation.flow_noise import FlowDegrader, load_flow_noise  # noqa
 
 
 def talkative(config: LifterConfig) -> Lifter:
-    """A network whose every part has a say: fresh ones keep their memory silent."""
+    """A network with random weights everywhere: the memory of an untrained one has no effect on its outputs."""
     torch.manual_seed(2)
     network = Lifter(config).eval()
     for parameter in network.parameters():

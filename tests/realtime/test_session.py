@@ -90,7 +90,7 @@ def test_ctrl_c_leaves_the_motion_and_the_report(tmp_path: Path) -> None:
 
 
 class Keyboard:
-    """A window that nobody sees. ``keys``: what to press next, and which files of the working folder to wait for before."""
+    """A window without a screen. ``keys``: what to press next, and which files of the working folder to wait for before."""
 
     keys: tuple[tuple[str, str], ...] = ()
 

@@ -52,7 +52,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(trainer: type[train.T
         torch.testing.assert_close(a, b)
 
 
-def test_an_interruption_between_the_pieces_of_a_window_changes_nothing(
+def test_an_interruption_between_the_chunks_of_a_window_changes_nothing(
     trainer: type[train.Trainer], tmp_path: Path
 ) -> None:
     long = config()
@@ -71,7 +71,7 @@ def test_an_interruption_between_the_pieces_of_a_window_changes_nothing(
     assert again == pytest.approx(last, rel=1e-5)
 
 
-def test_pieces_of_one_window_share_their_people_and_hand_the_state_on(
+def test_chunks_of_one_window_share_their_people_and_hand_the_state_on(
     trainer: type[train.Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = config()

@@ -25,7 +25,7 @@ RATE_DEG_S: Final = 30.0
 RATE_OVER_S: Final = 0.1
 """Time over which the rate is measured."""
 STANDING_DEG: Final = 15.0
-"""A leg whose true flexion is smaller stands."""
+"""Flexion below which a leg counts as standing, degrees."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a saved motion says about a recording whose truth is known: which row belongs to whom, and how they are posed."""
+"""Matches the rows of a saved motion to the people of a recording with ground truth, and poses them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from common.arrays import DoubleArray
 from formats.motion import Motion
 
 SAME_PERSON: Final = 1.0
-"""Whoever's points are off by more than the person's size, in the mean, is somebody else."""
+"""Largest mean distance of a person's points, over the person's size, at which a row still counts as that person."""
 
 
 def rows_of_people(
@@ -28,8 +28,8 @@ def rows_of_people(
 ) -> NDArray[np.int64]:
     """The rows of ``motion`` that show each of P people: frame by frame, the pairing whose points lie nearest in all.
 
-    Nobody is given two people, nobody is given twice, and who stands too far off is none of them. The motion's
-    own person numbers do not matter: somebody who was lost and found again is the same to the truth.
+    Each row goes to at most one person and each person gets at most one row; rows that are too far off go to nobody. The
+    motion's own person numbers do not matter, so a person who was lost and found again counts as the same.
 
     Args:
         motion: N rows.
@@ -37,7 +37,7 @@ def rows_of_people(
         points: (P, T, K, 2) where points of the people truly are, image pixels; NaN where not known.
         columns: the K of the 17 COCO keypoints, or with ``of_joints`` of the 24 joints, that ``points`` are.
         of_joints: compare with the motion's joints instead of its detected keypoints.
-        near: how far off a person's points may be, in the mean, over his size.
+        near: largest mean distance of a person's points, over the person's size.
 
     Returns:
         (P, T) row numbers; -1 where the motion does not have the person, or nothing is known of him.

@@ -4,7 +4,7 @@ A few hours of motion capture hold only some thousand distinct poses. Each drawn
 speed, frame rate and side, arms and trunks taken from other clips, knees and elbows bent some percent more or less, small
 slow offsets, and now and then a chair under the person, limbs swung freely or a pose named by hand.
 
-What is drawn must bend limbs as often as people do, or a network learns that nobody stands straight:
+Drawn motion must bend limbs as often as recorded motion does, or a network learns that nobody stands straight:
 ``python -m training.motion statistics`` compares the joint angles with those of the recorded motion. Therefore hinges are
 scaled (a straight knee stays straight) where other joints are turned; legs are never taken from another clip, whose pelvis
 they belong to; and after a change of the legs the pelvis is moved so that the lowest part stays on the floor.

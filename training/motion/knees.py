@@ -26,7 +26,7 @@ STRAIGHTEST_DEG: Final = 3.0
 """Flexion that the straightest 3 % of a walk's frames should have."""
 
 LARGEST_DEG: Final = 14.0
-"""More than that is somebody who walks with bent knees."""
+"""Largest bias that is corrected, degrees: beyond it the person really walks with bent knees."""
 
 _PERCENT: Final = 3
 _LEGS: Final = tuple(

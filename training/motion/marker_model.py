@@ -51,7 +51,7 @@ FOREARMS: Final = {"left": JOINTS, "right": JOINTS + 1}
 
 BALLS: Final = ("pelvis", "left_hip", "right_hip", "left_shoulder", "right_shoulder", "left_ankle", "right_ankle")
 KINDS: Final = ("hip", "thigh", "shin", "spine", "neck", "collar", "upper arm", "forearm", "foot")
-"""Bones whose lengths a subject has."""
+"""Groups of bones whose lengths are fitted for each subject."""
 _KIND_OF: Final = {
     "hip": 0, "knee": 1, "ankle": 2, "spine1": 3, "spine2": 3, "spine3": 3, "neck": 4, "head": 4, "collar": 5, "shoulder": 5,
     "elbow": 6, "wrist": 7, "foot": 8, "hand": 7,
@@ -110,7 +110,7 @@ _SIGMAS: Final[dict[str, dict[str, float]]] = {
     },
     "stand": {"hip": 0.25, "ankle": 0.12, "spine": 0.10, "neck": 0.10, "collar": 0.1, "knee": 0.12, "tilt": 0.08},
 }  # fmt: skip
-"""How far joints turn from the T-pose, radians: of anybody, and of who is known to hold a T-pose or to stand quietly."""
+"""How far joints turn from the T-pose, radians: of anybody, of somebody in a T-pose, and of somebody who stands quietly."""
 
 
 def prior_sigmas(rest: str) -> tuple[Tensor, float]:

@@ -1,7 +1,7 @@
-"""What training is shown: joint angles of drawn motion against those of the motion as it was recorded.
+"""Joint angles of the motion that training draws, compared with those of the motion as recorded.
 
-A network learns how often limbs are bent as much as how they look. A change to drawn motion that bends everybody's knees a
-little teaches it that nobody stands straight.
+A network also learns how frequent poses are: augmentation that bends all knees a little would teach it that nobody stands
+straight.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from training.motion.posture import ANGLES, joint_angles
 
 SECONDS: Final = 3.0
 WINDOW_FPS: Final = 15.0
-"""Of the windows that are looked at."""
+"""Frame rate of the windows that are measured."""
 
 STRAIGHT_DEG: Final = 8.0
 UPRIGHT_DEG: Final = 20.0
-"""Who stands straight: neither knee is bent by more than the one, nor does the trunk lean by more than the other."""
+"""Limits for standing straight: of the flexion of both knees, and of the trunk's lean, degrees."""
 
 PERCENTILES: Final = (5, 25, 50, 75, 95)
 STEP_DEG: Final = 10

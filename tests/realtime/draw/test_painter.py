@@ -1,4 +1,4 @@
-"""Painting: what is touched and what is not, who hides whom, colours, text, panels."""
+"""Painting: which pixels change, occlusion between people, colours, text and panels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Similarities, and who is taken for whom."""
+"""Similarities of sightings, and their assignment to tracks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The default body, for poses whose joints are looked at."""
+"""The default body, shared by tests that check joint positions."""
 
 from __future__ import annotations
 

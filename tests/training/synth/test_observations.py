@@ -1,4 +1,4 @@
-"""What the live program would see of a scene: who hides what, where it looks, what its flow engine says."""
+"""Simulated observations of a scene: occlusion, regions and the flow engine's output."""
 
 from __future__ import annotations
 

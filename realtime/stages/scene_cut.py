@@ -24,7 +24,8 @@ class SceneCut:
     """Compares each frame with the last one. Used by one thread."""
 
     def __init__(self) -> None:
-        self._thumbnail: ImageArray | None = None
+        self.thumbnail: ImageArray | None = None
+        """The last frame, 64 px along its longer side; None before the first one."""
         self._colours: FloatArray | None = None
         self.structure, self.colours = 1.0, 1.0
         """How alike the last two frames were, 0..1; the structure counts as 1 where the colours say enough."""
@@ -38,8 +39,8 @@ class SceneCut:
         step = max(min(height, width) // (2 * min(size)), 1)
         thumbnail = np.asarray(cv2.resize(image[::step, ::step], size, interpolation=cv2.INTER_AREA), np.uint8)
         colours = _chromaticity(thumbnail)
-        last, last_colours = self._thumbnail, self._colours
-        self._thumbnail, self._colours = thumbnail, colours
+        last, last_colours = self.thumbnail, self._colours
+        self.thumbnail, self._colours = thumbnail, colours
         self.structure = self.colours = 1.0
         if last is None or last_colours is None or last.shape != thumbnail.shape:
             return False

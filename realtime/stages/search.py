@@ -13,6 +13,7 @@ _SCOUT_S = 2.0
 """Interval of searches for bystanders while as many people are followed as were asked for."""
 _EVERY_S = 0.09  # while somebody is followed and more may come: one search in so many seconds
 _OVERDUE_S = 0.12  # the longest time without one
+_STILL_S = 0.5  # the same two, where nothing has changed but the people who are tracked
 _URGENT_LIVE_S = 0.06  # live, while people occlude one another
 
 
@@ -30,18 +31,22 @@ class Search:
         self._thorough = thorough
         self._turn, self._tiles = 0, -1
         self._last_s = self._urgent_s = -math.inf
-        self._swept = False
+        self._swept = self._was_still = False
 
-    def plan(self, time_s: float, room: bool, urgent: Sequence[Box]) -> list[Box]:
+    def plan(self, time_s: float, room: bool, urgent: Sequence[Box], still: bool = False) -> list[Box]:
         """Regions to search now, while somebody is followed. ``urgent`` are those of people with doubtful sightings; ``room``:
-        more people may be followed."""
+        more people may be followed; ``still``: see `realtime.stages.background`."""
         self._swept = False
+        if self._was_still and not still:  # who comes in is most likely large enough to be seen in the whole frame
+            self._turn = 0
+        self._was_still = still
         # A crowd is always in doubt; it must not keep the search for newcomers from running.
-        overdue = room and not 0 <= time_s - self._last_s < _OVERDUE_S
+        overdue = room and not 0 <= time_s - self._last_s < (_STILL_S if still else _OVERDUE_S)
         if urgent and not overdue and (self._thorough or not 0 <= time_s - self._urgent_s < _URGENT_LIVE_S):
             self._urgent_s = time_s
             return [self._around(urgent)]
-        if 0 <= time_s - self._last_s < (_EVERY_S if room else _SCOUT_S):
+        wait_s = _SCOUT_S if not room else _STILL_S if still else _EVERY_S
+        if 0 <= time_s - self._last_s < wait_s:
             return []
         self._last_s = time_s
         return [self._next()] if room else self._all[:1]

@@ -19,6 +19,7 @@ import numpy as np
 from common.arrays import FloatArray, ImageArray
 from realtime.records import Box, Frame, Keypoints
 from realtime.stages.association import associate
+from realtime.stages.background import BackgroundWatch
 from realtime.stages.detection import MOST
 from realtime.stages.finder import Finder, SearchAnswer, SearchRequest
 from realtime.stages.keypoints import MoveNet
@@ -62,7 +63,7 @@ class Tracker:
         self._tracks: list[Track] = []
         self._lost: list[Track] = []
         self._next_person = 0
-        self._cut = SceneCut()
+        self._cut, self._background, self._still = SceneCut(), BackgroundWatch(), False
         self._search: Search | None = None
         self._size = (0, 0)
         self._prepared = -1
@@ -82,6 +83,7 @@ class Tracker:
             if self._cut(frame.image):
                 self._tracks.clear()
                 self._lost.clear()
+                self._background.forget()
                 self._scene = frame.sequence
             for track in self._followed[self.most :]:  # the limit has come down: the newest are bystanders now
                 track.person = BYSTANDER
@@ -93,6 +95,9 @@ class Tracker:
         image, time_s = frame.image, frame.time_s
         known = list(self._tracks)
         crowds = {track: _in_the_way(track, known, time_s) for track in known}
+        assert self._cut.thumbnail is not None
+        extents = [_extent(track.expected(time_s)) for track in known]
+        self._still = self._background.is_still(self._cut.thumbnail, extents, self._size[0], time_s)
         self._count += 1
         if self._thorough:
             self._expect_doubt(frame, crowds)
@@ -189,8 +194,10 @@ class Tracker:
         assert self._search is not None
         followed = len(self._followed)
         if not followed:
+            if self._thorough:
+                self._background.settle()
             return SearchRequest(frame, *self._search.plan_for_anybody(frame.time_s, self.most))
-        regions = self._search.plan(frame.time_s, followed < self.most, doubtful)
+        regions = self._search.plan(frame.time_s, followed < self.most, doubtful, self._still)
         return SearchRequest(frame, regions, MOST * len(regions)) if regions else None
 
     def _ask(self, frame: Frame, doubtful: list[Box]) -> None:

@@ -286,6 +286,19 @@ def test_a_newcomer_is_found_within_a_third_of_a_second(thorough: bool, late: in
     assert seen[-1] == 2, seen
 
 
+@pytest.mark.parametrize(("thorough", "late"), [(True, 0), (False, 2)])
+def test_where_only_the_known_person_moves_the_detector_rests_until_somebody_comes(thorough: bool, late: int) -> None:
+    run = Run(most=6, thorough=thorough, late=late)
+    for step in range(60):
+        run.step((150 + 2 * step, 240, 200))
+    calls = run.world.detector_calls
+    for step in range(60, 120):
+        assert run.step((150 + 2 * step, 240, 200)) == [0]
+    assert run.world.detector_calls - calls <= 60 / 15 + 1, "more than one search in half a second"
+    seen = [len(run.find((390, 240, 200), (540, 300, 100, 1))) for _ in range(9)]
+    assert seen[-1] == 2, seen
+
+
 @pytest.mark.parametrize("tries", [1, 3])
 def test_a_file_is_answered_alike_however_late_the_detector_is(tries: int) -> None:
     """A file waits where it must, so that a slow detector changes nothing."""

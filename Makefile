@@ -12,7 +12,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 OUT := out
 
-.PHONY: faults soak demo test simulate rtx readers bench lint app dev clean
+.PHONY: faults soak fuzz audit locks demo test simulate rtx readers bench lint app dev clean
+
+# HASHES=no installs by version, without comparing the packages with locks/*.txt: for an index with files of its own
+export HASHES ?= yes
+
+# make locks   write locks/*.txt anew from pyproject.toml and constraints.txt
+# make audit   licences of what is installed, and known weaknesses where the package index answers
+# make fuzz EXAMPLES=2000   damaged files for every reader
 
 demo: app
 	@mkdir -p $(OUT)
@@ -57,6 +64,17 @@ faults: dev
 soak: dev
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),30)
 
+fuzz: dev
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) $(BIN)/python -m pytest --timeout 3600 -k "damaged or reworded or noise or any_" tests/test_foreign_bytes.py tests/body/test_hostile_files.py tests/training/motion/test_hostile_files.py
+
+audit: app
+	$(BIN)/python -m tools.licences
+	$(BIN)/python -m tools.audit
+
+locks: app
+	$(PIP) uv
+	$(BIN)/python -m tools.lock
+
 bench: app
 	$(BIN)/python -m tools.bench
 
@@ -75,12 +93,12 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.app: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable .
+$(VENV)/.app: pyproject.toml constraints.txt locks/app.txt | $(BIN)/python
+	$(BIN)/python tools/install.py app
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[dev]'
+$(VENV)/.dev: pyproject.toml constraints.txt locks/dev.txt | $(BIN)/python
+	$(BIN)/python tools/install.py dev
 	@touch $@ $(VENV)/.app
 
 $(VENV)/.rtx: pyproject.toml constraints.txt | dev

@@ -17,6 +17,8 @@ from realtime.stages.similarity import oks, pixels_per_metre
 MOST = 6
 """People that the network names at once."""
 _SCORE = 0.2
+_MOST_ALONG = 12
+"""Squares along the longer side that a search looks at; up to 8:1 they are as high as the image."""
 _DUPLICATE = 0.5
 """Object keypoint similarity from which on two answers are one person."""
 
@@ -78,10 +80,11 @@ def search_regions(width: int, height: int) -> Iterator[Box]:
     """
     yield Box(width / 2, height / 2, max(width, height))
     short, long = min(width, height), max(width, height)
-    for side in (short, short * 0.6):
+    for share in (1.0, 0.6):
+        side = max(share * short, 1.5 * long / (_MOST_ALONG + 1))  # a line of pixels would have a thousand squares
         across = max(2, int(np.ceil(1.5 * long / side)) - 1)
         along = np.linspace(side / 2, long - side / 2, across)
-        rows = [short / 2] if side == short else [side / 2, short - side / 2]
+        rows = [short / 2] if side >= short else [side / 2, short - side / 2]
         for down in rows:
             for place in along:
                 yield Box(place, down, side) if width >= height else Box(down, place, side)

@@ -21,7 +21,8 @@ from tests.faults.servers import Camera, camera
 
 FAULTS = ("breaks", "stalled", "garbage", "small", "burst")
 WARM_UP_S = 20.0
-MOST_MB_A_MINUTE = 2.0
+MOST_MB_A_MINUTE = 1.0
+MOST_MB = 30.0
 
 
 def census(run: Run) -> tuple[float, int, int]:
@@ -67,6 +68,7 @@ def judge(rows: list[tuple[float, float, int, int]], run: Run) -> str:
     must(table[:, 2].max() - table[:, 2].min() <= 3, "threads grow")
     must(table[:, 3].max() - table[:, 3].min() <= 4, "open files grow")
     must(len(table) < 20 or slope < MOST_MB_A_MINUTE, "memory grows")
+    must(table[-1, 1] - table[0, 1] < MOST_MB, "memory grows fast")
     return "\n".join(lines)
 
 

@@ -178,7 +178,9 @@ def test_two_people_keep_their_names_while_they_walk() -> None:
         assert run.step((150 + 3 * step, 240, 200), (480 - step, 240, 200)) == [0, 1]
 
 
-@pytest.mark.parametrize("size", [(640, 480), (480, 640), (1920, 1080), (320, 320), (3000, 400)])
+@pytest.mark.parametrize(
+    "size", [(640, 480), (480, 640), (1920, 1080), (320, 320), (3000, 400), (8192, 40), (40, 8192)]
+)
 def test_the_search_covers_the_frame(size: tuple[int, int]) -> None:
     width, height = size
     seen = np.zeros((height // 10, width // 10), int)
@@ -186,6 +188,7 @@ def test_the_search_covers_the_frame(size: tuple[int, int]) -> None:
     for box in list(search_regions(width, height))[1:]:
         seen += (abs(x - box.x) <= box.size / 2) & (abs(y - box.y) <= box.size / 2)
     assert seen.min() >= 1
+    assert len(list(search_regions(width, height))) <= 40, "a search takes seconds"
 
 
 def test_the_region_holds_what_is_seen_and_ignores_what_is_guessed() -> None:

@@ -1,0 +1,72 @@
+"""Ask the package index for known weaknesses of what locks/app.txt names: ``make audit``.
+
+Runs pip-audit (PyPA) in an environment of its own. It needs the network: where the index does not answer, a line says so and
+the exit code is 0. Known weaknesses are printed; with ``--strict`` the exit code is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PIP_AUDIT = "pip-audit==2.10.1"
+_LIMIT_S = 60
+
+
+def prepare(folder: Path) -> Path | None:
+    """The Python that has pip-audit, in ``folder``; None where it cannot be fetched."""
+    python = folder / "bin" / "python"
+    if not (folder / "bin" / "pip-audit").exists():
+        venv.create(folder, with_pip=True)
+        command: list[Path | str] = [
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--retries",
+            "1",
+            PIP_AUDIT,
+        ]
+        if run(command).returncode:
+            return None
+    return python
+
+
+def run(command: list[Path | str]) -> subprocess.CompletedProcess[str]:
+    """Run a program for a limited time; code 124 where that is over."""
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "", "no answer in time")
+
+
+def main() -> int:
+    """Audit."""
+    parser = argparse.ArgumentParser(description="Look for known weaknesses of the packages that are installed.")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 where one is known")
+    parser.add_argument("--environment", type=Path, default=ROOT / ".venv" / "audit", help="where pip-audit is kept")
+    given = parser.parse_args()
+    python = prepare(given.environment)
+    if python is None:
+        print("audit: the package index does not answer; nothing was looked up")
+        return 0
+    options = ["--requirement", "locks/app.txt", "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
+    done = run([python, "-m", "pip_audit", *options])
+    if done.returncode == 0:
+        print(f"audit: {(done.stderr.strip().splitlines() or ['no known weaknesses'])[-1]}")
+        return 0
+    if done.returncode == 1 and done.stdout.startswith("Name"):
+        print(f"audit: known weaknesses:\n{done.stdout.rstrip()}")
+        return int(given.strict)
+    print(f"audit: not looked up ({(done.stderr.strip().splitlines() or ['no reason given'])[-1]})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -138,7 +138,7 @@ class Session:
             window = self._window = self._open_window(arrays, source, camera)
             if window is not None:
                 stack.callback(window.close)
-            browser = self._open_browser(arrays, source)
+            browser = self._open_browser(arrays, mannequin, source)
             if browser is not None:
                 stack.callback(browser.close)
             watched = window is not None or browser is not None
@@ -243,14 +243,14 @@ class Session:
             _LOG.warning(f"{error}; going on without a window")
             return None
 
-    def _open_browser(self, arrays: BodyArrays, source: Source) -> BrowserView | None:
+    def _open_browser(self, arrays: BodyArrays, mannequin: Mannequin, source: Source) -> BrowserView | None:
         options = self._options
         if options.view != "browser":
             return None
         from realtime.browser.view import BrowserView  # asyncio and the page are loaded for those alone who want them
 
         name = source.name if "://" in source.name else Path(source.name).name
-        about = arrays, name, source.fps, source.live, source.size
+        about = arrays, mannequin, name, source.fps, source.live, source.size
         return BrowserView(options.host, options.port, *about)
 
     def _serve_browser(self, view: BrowserView, pipeline: Pipeline, source: Source, mannequin: Mannequin) -> None:

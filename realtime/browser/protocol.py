@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from body.joints import COCO_EDGES, COCO_NAMES, JOINT_NAMES, PARENTS
 from body.model import BodyArrays
 from common.arrays import AnyArray, FloatArray
-from realtime.draw.suit import PALETTE, part_colours, suit_shares
+from realtime.draw.mannequin import Mannequin
+from realtime.draw.suit import PALETTE, Part, part_colours
 from realtime.records import Flow, Result
 
 VERSION: Final = 1
@@ -105,24 +106,32 @@ def _flow(flow: Flow) -> bytes:
     return _FLOW_HEAD.pack(flow.person, *flow.box, step) + steps
 
 
-def body_message(arrays: BodyArrays) -> bytes:
-    """The body that all people are made of, for a page that poses and dresses it by itself.
+def body_message(arrays: BodyArrays, mannequin: Mannequin) -> bytes:
+    """The body that all people are made of, for a page that poses it by itself, dressed as ``mannequin`` says.
 
     Layout: bytes of the description (uint32), the description (JSON: of each array its name, dtype, shape and offset, and
     constants), then the arrays, each at a multiple of four bytes after the description.
     """
     weights, bones = _strongest(arrays.weights)
     correctives = _correctives(arrays.posedirs)
-    shape_step = float(np.abs(arrays.shapedirs).max()) / 32767 or 1.0
+    vertices, shape = arrays.v_template, arrays.shapedirs
+    if (forms := mannequin.forms) is not None:  # skinning turns what is added at rest just as the forms turn it
+        vertices, shape = vertices.copy(), shape.copy()
+        vertices[forms.rows] += forms.mean
+        shape[forms.rows] += forms.betas
+    shape_step = float(np.abs(shape).max()) / 32767 or 1.0
+    shares = mannequin.shares
+    if shares is None:
+        shares = np.eye(len(Part), dtype=np.float32)[np.full(len(vertices), Part.SHIRT)]
     fields: dict[str, AnyArray] = {
-        "vertices": arrays.v_template,
-        "shape": np.rint(arrays.shapedirs / shape_step).astype(np.int16),
+        "vertices": vertices,
+        "shape": np.rint(shape / shape_step).astype(np.int16),
         "joints": arrays.at_rest(arrays.joint_regressor).astype(np.float32),
         "faces": arrays.faces.astype(np.uint16 if arrays.vertex_count < 1 << 16 else np.uint32),
         "bones": bones,
         "weights": weights,
         **correctives,
-        "suit": np.rint(suit_shares(arrays) * 255).astype(np.uint8),
+        "suit": np.rint(shares * 255).astype(np.uint8),
     }
     constants = {
         "shape_step": shape_step,
@@ -167,7 +176,9 @@ def _correctives(posedirs: FloatArray) -> dict[str, AnyArray]:
     }
 
 
-def hello_message(source: str, fps: float, live: bool, size: tuple[int, int], sha256: str) -> dict[str, Any]:
+def hello_message(
+    source: str, fps: float, live: bool, size: tuple[int, int], sha256: str, mannequin: Mannequin
+) -> dict[str, Any]:
     """What a page is told first, as text: names and tables that never change. ``sha256`` is the body's hash."""
     return {
         "type": "hello",
@@ -180,7 +191,13 @@ def hello_message(source: str, fps: float, live: bool, size: tuple[int, int], sh
         "joints": JOINT_NAMES,
         "keypoints": COCO_NAMES,
         "edges": COCO_EDGES,
-        "parts": [
-            part_colours(person)[:, ::-1].tolist() for person in range(len(PALETTE))
-        ],  # RGB, by person and `Part`
+        "look": "solid" if mannequin.edges is None else "wire",
+        "parts": [_parts(mannequin, person) for person in range(len(PALETTE))],
     }
+
+
+def _parts(mannequin: Mannequin, person: int) -> list[list[int]]:
+    """RGB of each `Part` of a person's suit, 0..255; without a suit the same for all."""
+    if mannequin.shares is None:
+        return [np.rint(mannequin.colours(person)[::-1]).astype(int).tolist()] * len(Part)
+    return [list(map(int, colour[::-1])) for colour in part_colours(person)]

@@ -29,6 +29,8 @@ BODY_PATH: Final = "/body.bin"
 LIVE_PATH: Final = "/live"
 MOST_VIEWERS: Final = 24
 """More are turned away: each costs a little, and nobody has so many screens."""
+AHEAD: Final = 5
+"""Binary messages on their way to a viewer that it has not drawn yet."""
 _SAID_BYTES: Final = 1024
 """Viewers say a word at a time: longer messages close the connection."""
 _WAITING_BYTES: Final = 16384
@@ -43,9 +45,14 @@ Message = str | bytes
 
 
 class Viewer:
-    """What one viewer has not got yet: the newest of each kind, and remarks in their order."""
+    """What one viewer has not got yet: the newest of each kind, and remarks in their order.
+
+    A page says how many of the binary messages it has drawn. `AHEAD` may be on their way; while a page draws more slowly than
+    frames come, or is hidden, the newest waits here instead of behind older ones in the browser.
+    """
 
     def __init__(self) -> None:
+        self.ahead = 0
         self.newest: dict[str, Message] = {}
         self.remarks: deque[str] = deque(maxlen=_REMARKS)
         self.fresh = asyncio.Event()
@@ -61,7 +68,16 @@ class Viewer:
         """What to send next: remarks, then the kind that has waited longest."""
         if self.remarks:
             return self.remarks.popleft()
-        return self.newest.pop(next(iter(self.newest))) if self.newest else None
+        for kind, message in self.newest.items():
+            if isinstance(message, str) or self.ahead < AHEAD:
+                self.ahead += isinstance(message, bytes)
+                return self.newest.pop(kind)
+        return None
+
+    def drawn(self, count: int) -> None:
+        """The page has drawn ``count`` more messages."""
+        self.ahead = max(0, self.ahead - max(0, count))
+        self.fresh.set()
 
 
 class ViewerServer:
@@ -236,6 +252,8 @@ class ViewerServer:
                     continue
                 if isinstance(command := said.get("command"), str):
                     self._obey(command)
+                if isinstance(drawn := said.get("drawn"), int):
+                    viewer.drawn(drawn)
                 if isinstance(video := said.get("video"), bool):
                     viewer.wants_video = video
                     if video and (last := self._last.get("video")) is not None:  # while paused no other comes

@@ -17,6 +17,7 @@ from realtime.browser.protocol import body_message, hello_message, pose_message,
 from realtime.browser.qr import qr_text
 from realtime.browser.server import ViewerServer
 from realtime.browser.video import VideoEncoder
+from realtime.draw.mannequin import Mannequin
 from realtime.records import Result
 
 _LOG = logging.getLogger(__name__)
@@ -56,17 +57,26 @@ class BrowserView:
     Args:
         host, port: where to listen, see `realtime.browser.access.Access`.
         arrays: the body of everybody.
+        mannequin: how it is drawn.
         source, fps, live, size: the source's name, its nominal rate, whether it drops frames, and the frames' size in pixels.
 
     Raises `common.errors.UserError` when it cannot listen there.
     """
 
     def __init__(
-        self, host: str, port: int, arrays: BodyArrays, source: str, fps: float, live: bool, size: tuple[int, int]
+        self,
+        host: str,
+        port: int,
+        arrays: BodyArrays,
+        mannequin: Mannequin,
+        source: str,
+        fps: float,
+        live: bool,
+        size: tuple[int, int],
     ) -> None:
         self._commands: queue.Queue[str] = queue.Queue(_WAITING)
-        hello = hello_message(source, fps, live, size, arrays.sha256)
-        self._server = ViewerServer(host, port, body_message(arrays), hello, self._take)
+        hello = hello_message(source, fps, live, size, arrays.sha256, mannequin)
+        self._server = ViewerServer(host, port, body_message(arrays, mannequin), hello, self._take)
         self._encoder = VideoEncoder()
         self._remarks = _RemarkForwarder(self._server)
         logging.getLogger("realtime").addHandler(self._remarks)

@@ -64,6 +64,7 @@ async function takeHello(said) {
   video.edges = said.edges;
   view.setSize(...said.size);
   if (!first) return;
+  setLook(said.look);
   const answer = await fetch(connection.address("/body.bin"));
   if (!answer.ok) return toast(await answer.text());
   view.setBody(decodeBody(await answer.arrayBuffer()), said.parts);
@@ -253,11 +254,14 @@ function drawPlots() {
 
 const say = (command) => () => connection?.say({ command });
 
-function cycleLook() {
-  const next = LOOKS[(LOOKS.indexOf(view.look) + 1) % LOOKS.length];
-  view.setLook(next);
+function setLook(look) {
+  view.setLook(look);
   video.dirty = true;
-  $("look").querySelector("span").textContent = LOOK_NAMES[next];
+  $("look").querySelector("span").textContent = LOOK_NAMES[look];
+}
+
+function cycleLook() {
+  setLook(LOOKS[(LOOKS.indexOf(view.look) + 1) % LOOKS.length]);
 }
 
 function toggleFollow() {
@@ -332,6 +336,7 @@ function draw(now) {
   const glides = view.render((now - lastDraw) / 1000);
   lastDraw = now;
   frames++;
+  connection.drawn();
   if (view.pose && view.pose !== shownPose) {
     shownPose = view.pose;
     const age = connection.age(shownPose.capturedMs);
@@ -356,6 +361,7 @@ if (view) {
 
 /** For tests and the curious: what is on the screen right now. */
 window.motionmesh = {
+  get view() { return view; },
   get drawn() { return frames; },
   get sequence() { return view?.pose?.sequence ?? -1; },
   get videoSequence() { return video?.shown ?? -1; },

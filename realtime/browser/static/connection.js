@@ -17,6 +17,7 @@ export class Connection {
     this.offset = null;
     this.bestTrip = Infinity;
     this.bytes = 0;
+    this.undrawn = 0;
     this.unanswered = 0;
     this.wants = { video: true };
     addEventListener("hashchange", () => location.reload());
@@ -56,6 +57,7 @@ export class Connection {
     this.unanswered = 0;
     if (typeof data !== "string") {
       this.bytes += data.byteLength;
+      this.undrawn++;
       const message = decode(data);
       if (message) this.handlers.message(message);
       return;
@@ -73,6 +75,7 @@ export class Connection {
       this.wait = FIRST_WAIT_MS;
       this.offset = null;
       this.bestTrip = Infinity;
+      this.undrawn = 0;
       this.say({ video: this.wants.video });
       this.ping();
       this.handlers.hello(said);
@@ -103,6 +106,12 @@ export class Connection {
     }
     this.unanswered++;
     this.say({ ping: performance.now() });
+  }
+
+  /** Tells that all that has come is on the screen: more may come. */
+  drawn() {
+    if (this.undrawn) this.say({ drawn: this.undrawn });
+    this.undrawn = 0;
   }
 
   want(words) {

@@ -20,6 +20,8 @@ from formats.tracks import MotionTrack
 from realtime.browser import protocol
 from realtime.browser.files import STATIC
 from realtime.browser.protocol import PERSON_DTYPE, body_message, pose_message, video_message
+from realtime.draw.mannequin import mannequin_for
+from realtime.options import Look
 from realtime.records import Result, WorldFrame
 from tests.realtime.browser.people import CAMERA, person_of, result_of
 
@@ -51,7 +53,9 @@ def arrays() -> BodyArrays:
     return load_body()
 
 
-def read_by_page(folder: Path, arrays: BodyArrays, result: Result, video: bytes | None = None) -> dict[str, Any]:
+def read_by_page(
+    folder: Path, arrays: BodyArrays, result: Result, video: bytes | None = None, look: Look = "clay"
+) -> dict[str, Any]:
     """What the page's own scripts make of ``result``."""
     if NODE is None:
         pytest.skip("needs Node.js, which runs the page's scripts here")
@@ -60,7 +64,7 @@ def read_by_page(folder: Path, arrays: BodyArrays, result: Result, video: bytes 
             shutil.copy(script, folder)
     (folder / "package.json").write_text('{"type": "module"}')
     (folder / "read.js").write_text(READ)
-    (folder / "body.bin").write_bytes(body_message(arrays))
+    (folder / "body.bin").write_bytes(body_message(arrays, mannequin_for(arrays, look)))
     (folder / "pose.bin").write_bytes(pose_message(result, 0, result.finished_ns))
     if video is not None:
         (folder / "video.bin").write_bytes(video)
@@ -81,6 +85,14 @@ def test_the_page_poses_the_body_as_python_does(tmp_path: Path, arrays: BodyArra
     assert errors_mm(told, result).max() < 0.02
     for page, body in zip(told["people"], result.people, strict=True):
         assert np.allclose(np.reshape(page["joints"], (24, 3)), body.joints, atol=1e-5)
+
+
+def test_the_page_smooths_forms_as_the_window_does(tmp_path: Path, arrays: BodyArrays) -> None:
+    result = result_of(arrays, 1, 2)
+    told = read_by_page(tmp_path, arrays, result, look="suit")
+    drawn = replace(result, people=tuple(mannequin_for(arrays, "suit").dress(result.people)))
+    assert errors_mm(told, drawn).max() < 0.02
+    assert errors_mm(told, result).max() > 5, "the surface is another one than estimated"
 
 
 def test_a_shape_beyond_the_bodys_limit_is_clamped_as_in_python(tmp_path: Path, arrays: BodyArrays) -> None:

@@ -32,6 +32,7 @@ from realtime.browser.qr import qr_text
 from realtime.browser.server import Viewer, ViewerServer
 from realtime.browser.video import FRAMES_PER_S, LONGEST, VideoEncoder
 from realtime.browser.view import BrowserView, ViewState
+from realtime.draw.mannequin import mannequin_for
 from tests.realtime.browser.people import result_of
 
 
@@ -42,7 +43,7 @@ def arrays() -> BodyArrays:
 
 @pytest.fixture
 def view(arrays: BodyArrays) -> Iterator[BrowserView]:
-    with BrowserView("127.0.0.1", 0, arrays, "camera 0", 30.0, True, (640, 480)) as opened:
+    with BrowserView("127.0.0.1", 0, arrays, mannequin_for(arrays), "camera 0", 30.0, True, (640, 480)) as opened:
         yield opened
 
 
@@ -60,6 +61,7 @@ def next_of(viewer: ClientConnection, kind: int | str) -> Any:
     while True:
         message = viewer.recv(10)
         if isinstance(message, bytes):
+            viewer.send('{"drawn": 1}')
             if struct.unpack_from("<I", message)[0] == kind:
                 return message
         elif json.loads(message)["type"] == kind:
@@ -127,7 +129,7 @@ def test_a_header_that_tells_two_stories_is_refused(view: BrowserView) -> None:
 
 
 def test_elsewhere_only_the_token_lets_in(arrays: BodyArrays) -> None:
-    with BrowserView("0.0.0.0", 0, arrays, "camera 0", 30.0, True, (640, 480)) as view:
+    with BrowserView("0.0.0.0", 0, arrays, mannequin_for(arrays), "camera 0", 30.0, True, (640, 480)) as view:
         address, _, token = view.link.partition("#")
         port = address.strip("/").rpartition(":")[2]
         for given in ("", "?token=wrong"):
@@ -145,7 +147,7 @@ def test_elsewhere_only_the_token_lets_in(arrays: BodyArrays) -> None:
 def test_a_port_that_is_taken_is_said_in_one_line(arrays: BodyArrays, view: BrowserView) -> None:
     port = int(view.link.strip("/").rpartition(":")[2])
     with pytest.raises(UserError, match=rf"--port {port}: cannot listen there"):
-        BrowserView("127.0.0.1", port, arrays, "camera 0", 30.0, True, (640, 480))
+        BrowserView("127.0.0.1", port, arrays, mannequin_for(arrays), "camera 0", 30.0, True, (640, 480))
 
 
 def test_four_viewers_get_poses_video_and_state(arrays: BodyArrays, view: BrowserView) -> None:
@@ -177,7 +179,18 @@ def test_viewers_command_what_a_window_does_but_cannot_end_the_program(view: Bro
     with look(view) as viewer:
         for said in ("space", "q", "r", "s", "", "x" * 100):
             viewer.send(json.dumps({"command": said}))
-        for nonsense in ("", "[]", "{}", "1", '{"command": 5}', '{"video": "yes"}', '{"ping": [1]}', "\x00"):
+        for nonsense in (
+            "",
+            "[]",
+            "{}",
+            "1",
+            '{"drawn": -5}',
+            '{"drawn": "x"}',
+            '{"command": 5}',
+            '{"video": "yes"}',
+            '{"ping": [1]}',
+            "\x00",
+        ):
             viewer.send(nonsense)
         viewer.send(b"\x00\xff")
         viewer.send(json.dumps({"ping": 12.5}))
@@ -222,6 +235,26 @@ def test_a_slow_viewer_gets_the_newest_and_delays_nobody(arrays: BodyArrays, vie
             seen.append(struct.unpack_from("<2I", next_of(slow, POSE))[1])
         assert len(seen) < frames / 2, "most frames were left out"
         assert seen == sorted(set(seen))
+
+
+def test_a_page_that_does_not_draw_gets_no_more_than_it_can_hold(arrays: BodyArrays, view: BrowserView) -> None:
+    """As one in a hidden tab: when it is looked at again, it goes on with the newest frame at once."""
+    result = result_of(arrays, 0, 1)
+    with look(view) as hidden, look(view) as shown:
+        hidden.send('{"video": false, "ping": 1}')
+        next_of(hidden, "pong")
+        for sequence in range(1, 51):
+            object.__setattr__(result.frame, "sequence", sequence)
+            view.show(result)
+            next_of(shown, POSE)
+        view.tell(ViewState("ended"))
+        got = []
+        while (message := hidden.recv(10)) is not None and isinstance(message, bytes):
+            got.append(struct.unpack_from("<2I", message)[1])
+        assert json.loads(message)["source"] == "ended", "texts still come"
+        assert len(got) == servers.AHEAD
+        hidden.send(json.dumps({"drawn": len(got)}))
+        assert struct.unpack_from("<2I", next_of(hidden, POSE))[1] == 50
 
 
 def test_what_waits_for_a_viewer_is_bounded() -> None:
@@ -287,7 +320,7 @@ def test_video_frames_are_small_and_not_too_many(arrays: BodyArrays) -> None:
 
 
 def test_closing_ends_viewers_in_order_and_may_be_done_twice(arrays: BodyArrays) -> None:
-    view = BrowserView("127.0.0.1", 0, arrays, "camera 0", 30.0, True, (640, 480))
+    view = BrowserView("127.0.0.1", 0, arrays, mannequin_for(arrays), "camera 0", 30.0, True, (640, 480))
     threads = threading.active_count()
     with look(view) as viewer:
         view.close()

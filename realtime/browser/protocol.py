@@ -3,7 +3,7 @@
 All numbers are little-endian. Every binary message of the WebSocket begins with its kind:
 
     POSE   sequence, times, camera, world frame, then `PERSON_DTYPE` for everybody: 500 bytes a person
-    VIDEO  sequence and size, a coarse flow field for everybody, then a JPEG
+    VIDEO  sequence and size, a coarse flow field for everybody, the frame's own POSE message, then a JPEG
 
 The body (``/body.bin``) is a list of named arrays. Rotations and places are those of `realtime.records.BodyEstimate`:
 camera frame (x right, y down, z forward), metres, axis-angle in radians. ``static/protocol.js`` is the other side.
@@ -50,8 +50,9 @@ PERSON_DTYPE: Final = np.dtype(
 _POSE_HEAD: Final = struct.Struct("<3Ii3d4f12f2f")
 """Kind, sequence, people, whether the world frame is known; captured, finished and sent, ms of the server's clock; fx, fy,
 cx, cy, pixels; world_from_camera, three rows of four; time_s, seconds of the source, and a spare."""
-_VIDEO_HEAD: Final = struct.Struct("<4I2Hf")
-"""Kind, sequence, number of flow fields, bytes of the JPEG, its width and height, its pixels for one of the source's."""
+_VIDEO_HEAD: Final = struct.Struct("<5I2Hf")
+"""Kind, sequence, number of flow fields, bytes of the pose message, bytes of the JPEG, its width and height, its pixels for
+one of the source's."""
 _FLOW_HEAD: Final = struct.Struct("<i4f")
 """Person, the box' centre and side in pixels of the source, and pixels for one step of the field."""
 
@@ -90,11 +91,14 @@ def pose_message(result: Result, clock_ns: int, sent_ns: int) -> bytes:
     return head + people.tobytes()
 
 
-def video_message(result: Result, jpeg: bytes, width: int, height: int) -> bytes:
-    """A frame of the video as ``jpeg`` of ``width`` x ``height`` pixels, with the flow that was measured up to it."""
+def video_message(result: Result, pose: bytes, jpeg: bytes, width: int, height: int) -> bytes:
+    """A frame of the video as ``jpeg`` of ``width`` x ``height`` pixels, with the flow that was measured up to it and its
+    `pose_message`: what is drawn over a frame must be its own, and a viewer may have missed that one."""
     scale = width / result.frame.image.shape[1]
-    head = _VIDEO_HEAD.pack(VIDEO, result.frame.sequence, len(result.flows), len(jpeg), width, height, scale)
-    return b"".join((head, *map(_flow, result.flows), jpeg))
+    sizes = len(result.flows), len(pose), len(jpeg), width, height
+    return b"".join(
+        (_VIDEO_HEAD.pack(VIDEO, result.frame.sequence, *sizes, scale), *map(_flow, result.flows), pose, jpeg)
+    )
 
 
 def _flow(flow: Flow) -> bytes:

@@ -112,9 +112,10 @@ class BrowserView:
     def show(self, result: Result) -> None:
         """Send a result to all viewers, and its image where it is time for one. One thread may call."""
         server = self._server
-        server.send("pose", pose_message(result, server.clock_ns, time.monotonic_ns()))
+        pose = pose_message(result, server.clock_ns, time.monotonic_ns())
+        server.send("pose", pose)
         if server.wants_video and self._encoder.due:
-            server.send("video", video_message(result, *self._encoder.encode(result.frame.image)))
+            server.send("video", video_message(result, pose, *self._encoder.encode(result.frame.image)))
 
     def tell(self, state: ViewState) -> None:
         """Send ``state`` to all viewers: at once where something has begun or ended, else a few times a second."""

@@ -9,7 +9,6 @@ import { VideoPane } from "./video.js";
 
 const $ = (id) => document.getElementById(id);
 const SIDE_COLOURS = { right: "#5ac8ff", left: "#ffc85a", middle: "#e8edf2" };
-const KEPT_POSES = 90;
 const LOOKS = ["solid", "wire", "skeleton"];
 const LOOK_NAMES = { solid: "Solid", wire: "Wire", skeleton: "Skeleton" };
 const TOAST_MS = 6000;
@@ -26,7 +25,6 @@ let hello = null;
 let person = null;
 let recordingSince = 0;
 let screenMs = NaN, meshMs = NaN;
-const poses = new Map(); // by sequence, the last few
 
 function changed() {
   dirty = true;
@@ -38,7 +36,7 @@ try {
 } catch {
   hint("This browser shows no WebGL: switch on hardware acceleration, or take another one.");
 }
-const video = view && new VideoPane($("video"), view, poseOf);
+const video = view && new VideoPane($("video"), view);
 const angles = new Plot($("angles"), { unit: "°", least: 30 });
 const delays = new Plot($("delays"), { unit: " ms", least: 60, floor: 0 });
 
@@ -55,7 +53,6 @@ const connection = view && new Connection({
 async function takeHello(said) {
   const first = hello?.body !== said.body || hello?.source !== said.source;
   hello = said;
-  poses.clear();
   $("source").textContent = said.source;
   document.title = `${said.source} · motionmesh`;
   $("videosize").textContent = said.size.join(" × ");
@@ -71,9 +68,8 @@ async function takeHello(said) {
 }
 
 function takePose(pose) {
-  poses.set(pose.sequence, pose);
-  if (poses.size > KEPT_POSES) poses.delete(poses.keys().next().value);
   view.setPose(pose);
+  changed(); // also before there is a body: what is drawn is told, and only then more comes
   meshMs = pose.finishedMs - pose.capturedMs;
   // In seconds of the server's clock: films that begin again would go back in time.
   const now = pose.capturedMs / 1000;
@@ -85,10 +81,6 @@ function takePose(pose) {
     for (const [side, [name]] of Object.entries(CHOICES[$("angle").value].angles)) angles.add(side, now, all[name]);
   }
   hint(pose.people.length || !state || state.source !== "live" ? "" : "Looking for a person");
-}
-
-function poseOf(sequence) {
-  return poses.get(sequence) ?? null;
 }
 
 function takeState(said) {

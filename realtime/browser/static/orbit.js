@@ -19,6 +19,8 @@ export class Orbit {
     this.wanted = this.place.clone();
     /** Whether the user has moved the target away. */
     this.moved = false;
+    /** Whether the user has chosen how near to look. */
+    this.zoomed = false;
     this.fingers = new Map();
     element.addEventListener("pointerdown", (event) => this.down(event));
     element.addEventListener("pointermove", (event) => this.move(event));
@@ -33,7 +35,7 @@ export class Orbit {
     this.target.copy(target);
     this.wanted.set(distance, tilt, angle);
     this.place.copy(this.wanted);
-    this.moved = false;
+    this.moved = this.zoomed = false;
     this.changed();
   }
 
@@ -79,6 +81,7 @@ export class Orbit {
   }
 
   zoom(factor) {
+    this.zoomed = true;
     this.wanted.radius = Math.min(FARTHEST_M, Math.max(NEAREST_M, this.wanted.radius * factor));
   }
 

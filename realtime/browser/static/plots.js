@@ -2,6 +2,7 @@
 
 const SECONDS = 8;
 const MOST = 1200;
+const GAP_S = 1.5; // lost for longer: the curve is broken
 const SHRINK = 0.08;
 
 export class Plot {
@@ -79,7 +80,7 @@ export class Plot {
       let last = null;
       for (let index = 0; index < times.length; index++) {
         if (times[index] < newest - SECONDS) continue;
-        const gap = last === null || times[index] - last > 0.5;
+        const gap = last === null || times[index] - last > GAP_S;
         context[gap ? "moveTo" : "lineTo"](x(times[index]), y(values[index]));
         last = times[index];
       }
@@ -103,7 +104,7 @@ export class Plot {
       context.lineTo(width, y(value));
       context.stroke();
       context.fillStyle = "#8190a5";
-      context.fillText(String(Math.round(value)), left - 6 * ratio, Math.min(context.canvas.height - 6 * ratio, Math.max(6 * ratio, y(value))));
+      context.fillText(value >= 5000 ? `${value / 1000}k` : String(Math.round(value)), left - 6 * ratio, Math.min(context.canvas.height - 6 * ratio, Math.max(6 * ratio, y(value))));
     }
   }
 }

@@ -6,7 +6,7 @@ export const VIDEO = 2;
 
 const POSE_HEAD_BYTES = 112;
 const PERSON_BYTES = 500;
-const VIDEO_HEAD_BYTES = 24;
+const VIDEO_HEAD_BYTES = 28;
 const FLOW_CELLS = 16;
 const FLOW_BYTES = 20 + 2 * FLOW_CELLS * FLOW_CELLS;
 
@@ -62,15 +62,18 @@ function decodeVideo(buffer, view) {
       field: new Int8Array(buffer, at + 20, 2 * FLOW_CELLS * FLOW_CELLS), // row by row: right, down
     });
   }
-  const bytes = view.getUint32(12, true);
+  const poseAt = VIDEO_HEAD_BYTES + count * FLOW_BYTES;
+  const jpegAt = poseAt + view.getUint32(12, true);
+  const pose = buffer.slice(poseAt, jpegAt);
   return {
     kind: VIDEO,
     sequence: view.getUint32(4, true),
-    width: view.getUint16(16, true),
-    height: view.getUint16(18, true),
-    scale: view.getFloat32(20, true),
+    width: view.getUint16(20, true),
+    height: view.getUint16(22, true),
+    scale: view.getFloat32(24, true),
     flows,
-    jpeg: new Uint8Array(buffer, VIDEO_HEAD_BYTES + count * FLOW_BYTES, bytes),
+    pose: decodePose(pose, new DataView(pose)),
+    jpeg: new Uint8Array(buffer, jpegAt, view.getUint32(16, true)),
   };
 }
 

@@ -1,11 +1,12 @@
 // The 3D view: people on a floor, seen from anywhere, and the same people over the video, seen from the camera.
 
 import {
-  BufferAttribute, BufferGeometry, Color, DirectionalLight, Fog, GridHelper, HemisphereLight, LineBasicMaterial,
+  BufferAttribute, BufferGeometry, Color, DirectionalLight, Fog, HemisphereLight, LineBasicMaterial,
   LineSegments, Matrix4, Mesh, PCFSoftShadowMap, PerspectiveCamera, PlaneGeometry, Scene, ShadowMaterial, SRGBColorSpace,
   Vector3, WebGLRenderer,
 } from "./three.module.min.js";
 import { Figure, Wardrobe } from "./figure.js";
+import { Grid } from "./grid.js";
 import { Orbit } from "./orbit.js";
 
 const BACKGROUND = 0x12161d;
@@ -64,11 +65,7 @@ export class View {
     this.floor.rotation.x = -Math.PI / 2;
     this.floor.receiveShadow = true;
     this.floor.material.depthWrite = false;
-    this.grid = new GridHelper(60, 120, 0x6d7f97, 0x3a4657);
-    this.grid.material.transparent = true;
-    this.grid.material.opacity = 0.8;
-    this.grid.renderOrder = -1;
-    this.grid.material.depthWrite = false;
+    this.grid = new Grid(0x8fa6c2);
     this.frustum = new LineSegments(new BufferGeometry(), new LineBasicMaterial({ color: 0x6f8199, transparent: true, opacity: 0.7 }));
     this.frustum.matrixAutoUpdate = false;
     this.frustum.frustumCulled = false;
@@ -162,6 +159,7 @@ export class View {
     const floor = this.hasWorld ? 0 : lowest - SOLE_M;
     this.floorY = this.floorY === null ? floor : this.hasWorld ? 0 : Math.min(floor, this.floorY + 0.02 * (floor - this.floorY));
     this.floor.position.y = this.grid.position.y = this.floorY;
+    this.grid.centreOn(centre.x, centre.z);
     this.extent = box.high.distanceTo(box.low);
     this.centre.copy(centre);
     this.key.position.set(centre.x + 2.2, this.floorY + 5.5, centre.z + 3.2);
@@ -170,6 +168,9 @@ export class View {
       this.reset();
     } else if (this.follow && !this.orbit.moved) {
       this.orbit.wantedTarget.lerp(centre, FOLLOW);
+      const wanted = this.distance();
+      const off = this.orbit.wanted.radius / wanted;
+      if (!this.orbit.zoomed && (off < 0.8 || off > 1.5)) this.orbit.wanted.radius += 0.1 * (wanted - this.orbit.wanted.radius);
     }
   }
 
@@ -178,10 +179,14 @@ export class View {
     this.needsLook = !this.figures.size;
     const from = new Vector3().setFromMatrixPosition(this.world).sub(this.centre);
     const angle = Math.atan2(from.x, from.z) + 0.5;
+    this.orbit.look(this.centre, this.distance(), angle, 1.32);
+  }
+
+  /** From where everybody is in view, metres. */
+  distance() {
     const aspect = Math.min(1, this.camera.aspect);
     const half = Math.max(0.8, 0.62 * (this.extent || 2));
-    const distance = half / Math.tan((this.camera.fov * Math.PI) / 360) / aspect ** 0.6 + 0.4;
-    this.orbit.look(this.centre, distance, angle, 1.32);
+    return half / Math.tan((this.camera.fov * Math.PI) / 360) / aspect ** 0.6 + 0.4;
   }
 
   /** Looks from where the camera stands. */

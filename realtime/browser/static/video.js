@@ -6,12 +6,11 @@ const ARROW = 2.5; // an arrow is so many times as long as the motion from frame
 const STILL_PX = 0.25;
 
 export class VideoPane {
-  /** Draws on `canvas`; `poseOf(sequence)` gives the pose message of a frame, `view` draws bodies. */
-  constructor(canvas, view, poseOf) {
+  /** Draws on `canvas`; `view` draws bodies. */
+  constructor(canvas, view) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
     this.view = view;
-    this.poseOf = poseOf;
     this.edges = [];
     this.shows = { mesh: true, keypoints: false, flow: false };
     this.bitmap = null;
@@ -38,9 +37,9 @@ export class VideoPane {
     this.dirty = true;
   }
 
-  /** Draws where there is something new; returns whether the 3D view's canvas was used for it. */
+  /** Draws where there is something new. The 3D view's canvas is used for it: render that afterwards. */
   draw() {
-    if (!this.dirty || !this.bitmap) return false;
+    if (!this.dirty || !this.bitmap) return;
     this.dirty = false;
     const { canvas, context, bitmap, message, shows } = this;
     const ratio = Math.min(devicePixelRatio || 1, 2);
@@ -53,16 +52,13 @@ export class VideoPane {
     context.imageSmoothingQuality = "high";
     context.drawImage(bitmap, 0, 0, width, height);
     const scale = (message.scale * width) / bitmap.width;
-    const pose = this.poseOf(message.sequence);
-    let used = false;
+    const { pose } = message;
     if (shows.flow) this.drawFlow(message.flows, scale);
-    if (pose && shows.mesh) {
+    if (shows.mesh) {
       this.view.overlay(pose, context, width, height, 0.9);
-      used = true;
     }
-    if (pose && shows.keypoints) for (const estimate of pose.people) this.drawKeypoints(estimate, scale);
+    if (shows.keypoints) for (const estimate of pose.people) this.drawKeypoints(estimate, scale);
     this.shown = message.sequence;
-    return used;
   }
 
   drawKeypoints({ keypoints, confidence }, scale) {

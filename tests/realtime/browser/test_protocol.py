@@ -149,9 +149,14 @@ def test_a_pose_message_says_what_the_result_says(tmp_path: Path, arrays: BodyAr
 
 def test_a_video_message_carries_the_frame_and_its_flow(tmp_path: Path, arrays: BodyArrays) -> None:
     result = result_of(arrays, 7, 2)
-    told = read_by_page(tmp_path, arrays, result, video_message(result, b"\xff\xd8jpeg", 320, 240))["video"]
+    told = read_by_page(
+        tmp_path, arrays, result, video_message(result, pose_message(result, 0, 0), b"\xff\xd8jpeg", 320, 240)
+    )["video"]
     assert (told["sequence"], told["width"], told["height"], told["scale"]) == (7, 320, 240, 0.5)
     assert bytes(told["jpeg"]) == b"\xff\xd8jpeg"
+    assert told["pose"]["sequence"] == 7
+    for page, body in zip(told["pose"]["people"], result.people, strict=True):
+        assert np.allclose(page["transl"], body.transl)
     for page, flow in zip(told["flows"], result.flows, strict=True):
         assert (page["person"], page["x"], page["y"], page["size"]) == (flow.person, *flow.box)
         means = flow.field.reshape(16, 8, 16, 8, 2).mean((1, 3)) * (flow.box.size / 128)
@@ -163,7 +168,7 @@ def test_a_person_costs_500_bytes_a_frame_and_the_body_travels_once(arrays: Body
     sizes = [len(pose_message(result_of(arrays, 1, people), 0, 0)) for people in (0, 1, 6)]
     assert sizes == [112, 612, 3112]
     with_flow, without = (
-        len(video_message(result, b"", 320, 240))
+        len(video_message(result, b"", b"", 320, 240))
         for result in (result_of(arrays, 1, 1), replace(result_of(arrays, 1, 1), flows=()))
     )
     assert with_flow - without == 532

@@ -1,0 +1,167 @@
+"""The page in a real browser, headless: it opens, moves with the video, records, and comes back after a reload."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from tests.realtime.browser.chromium import PROGRAM, Chromium
+
+ROOT = Path(__file__).parents[3]
+CLIP = ROOT / "assets" / "synthetic_walk.mp4"
+
+pytestmark = [
+    pytest.mark.skipif(PROGRAM is None, reason="needs Chromium: apt install chromium"),
+    pytest.mark.timeout(600),
+]
+
+
+class Program:
+    """The program with ``--view browser`` on the walking clip, in a folder of its own."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder, self._log = folder, folder / "log"
+        hidden = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, str(ROOT / "run_camera.py"), "--source", str(CLIP), "--view", "browser", *options],
+                cwd=folder,
+                stderr=log,
+                env={**hidden, "PYTHONPATH": str(ROOT)},
+            )
+
+    def link(self) -> str:
+        """What it tells its user to open."""
+        deadline = time.monotonic() + 300
+        while not (found := re.search(r"view: (http://\S+)", self.said)):
+            assert self._process.poll() is None, self.said
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.2)
+        return found[1]
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def end(self) -> int:
+        """Press Ctrl-C; returns the exit code."""
+        self._process.send_signal(signal.SIGINT)
+        return self._process.wait(120)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    program = Program(tmp_path_factory.mktemp("program"), "--port", "0")
+    yield program
+    program.kill()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    with Chromium(tmp_path_factory.mktemp("chromium"), 720, 480) as opened:
+        yield opened
+
+
+def shown(browser: Chromium, selector: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """The pixels of an element on the screen, BGR."""
+    image = cv2.imdecode(np.frombuffer(browser.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    box = f"document.querySelector('{selector}').getBoundingClientRect()"
+    x, y, width, height = browser.evaluate(f"(b => [b.x, b.y, b.width, b.height].map(Math.round))({box})")
+    return np.asarray(image[y : y + height, x : x + width], np.uint8)
+
+
+def test_the_page_opens_moves_records_and_comes_back(program: Program, browser: Chromium) -> None:
+    """One test, because starting both takes longest; in the order in which somebody would do it."""
+    link = program.link()
+    browser.open(link)
+    browser.wait_for("window.motionmesh?.people.length === 1", 120)
+    browser.wait_for("motionmesh.videoSequence >= 0 && motionmesh.state?.source === 'live'", 60)
+
+    # The body moves with the clip: wrists and ankles are elsewhere some frames later.
+    first = browser.evaluate("[motionmesh.sequence, motionmesh.people[0].joints]")
+    browser.wait_for(f"motionmesh.sequence >= {first[0] + 8}", 60)
+    later = browser.evaluate("[motionmesh.sequence, motionmesh.people[0].joints]")
+    moved = np.linalg.norm(np.reshape(later[1], (24, 3)) - np.reshape(first[1], (24, 3)), axis=1)
+    assert np.isfinite(moved).all()
+    assert moved.max() > 0.02
+
+    # The record button records, and the page says so.
+    browser.click("#record")
+    browser.wait_for("motionmesh.state.recording && document.querySelector('#status').textContent.includes('REC')", 60)
+    begun = browser.evaluate("motionmesh.sequence")
+    browser.wait_for(f"motionmesh.sequence > {begun + 3} || motionmesh.state.source === 'ended'", 60)
+    browser.click("#record")
+    browser.wait_for("!motionmesh.state.recording", 60)
+
+    # Pausing stops it; a page that is loaded anew connects and shows the frame that was last.
+    browser.click("#pause")
+    browser.wait_for("motionmesh.state.paused || motionmesh.state.source === 'ended'", 60)
+    browser.click("#snapshot")
+    browser.wait_for("document.querySelector('#toasts').textContent.includes('snapshot')", 60)
+    browser.open(link)
+    browser.wait_for("window.motionmesh?.connected && motionmesh.people.length === 1", 120)
+
+    # A person is on the screen, in the middle of the view: something else than background and floor.
+    browser.wait_for("motionmesh.drawn > 3", 60)
+    view = shown(browser, "#view").astype(int)
+    height, width = view.shape[:2]
+    middle = view[height // 4 : 3 * height // 4, width // 4 : 3 * width // 4]
+    colourful = (middle.max(2) - middle.min(2) > 40).mean()
+    assert colourful > 0.02, "a coloured shirt"
+
+    # Nothing was asked for from elsewhere, and the page's own policy forbade nothing that the page does.
+    host = link.removeprefix("http://")
+    assert all(re.sub("^(http|ws)://", "", url).startswith((host, "blob:")) for url in browser.requests), (
+        browser.requests
+    )
+    assert not browser.complaints
+
+    assert program.end() in (0, 130), program.said
+    (video,) = program.folder.glob("motionmesh-*.mp4")
+    with av.open(str(video)) as recorded:
+        assert sum(1 for _ in recorded.decode(video=0)) > 0
+    assert len(list(program.folder.glob("motionmesh-*.png"))) == 1
+
+    # The program has gone: the page says so, and is there again when the program is.
+    browser.wait_for("!motionmesh.connected && !document.querySelector('#hint').hidden", 60)
+    port = link.strip("/").rpartition(":")[2]
+    again = Program(program.folder, "--port", port)
+    try:
+        again.link()
+        browser.wait_for("motionmesh.connected && motionmesh.people.length === 1", 120)
+    finally:
+        again.kill()
+
+
+def test_a_link_without_its_token_shows_nothing(tmp_path: Path, browser: Chromium) -> None:
+    program = Program(tmp_path, "--port", "0", "--host", "0.0.0.0")
+    try:
+        address, _, token = program.link().partition("#")
+        assert token
+        port = address.strip("/").rpartition(":")[2]
+        browser.open(f"http://127.0.0.1:{port}/")
+        browser.wait_for("document.querySelector('#hint')?.textContent.includes('token')", 120)
+        assert browser.evaluate("motionmesh.bytes") == 0
+        browser.open("about:blank")
+        browser.open(f"http://127.0.0.1:{port}/#{token}")
+        browser.wait_for("window.motionmesh?.connected && motionmesh.people.length === 1", 120)
+        assert token not in "".join(url for url in browser.requests if "token=" not in url), (
+            "sent where it must be only"
+        )
+    finally:
+        program.kill()

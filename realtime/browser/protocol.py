@@ -24,7 +24,7 @@ from body.joints import COCO_EDGES, COCO_NAMES, JOINT_NAMES, PARENTS
 from body.model import BodyArrays
 from common.arrays import AnyArray, FloatArray
 from realtime.draw.mannequin import Mannequin
-from realtime.draw.suit import PALETTE, Part, part_colours
+from realtime.draw.suit import PALETTE, SuitPart, part_colours
 from realtime.records import Flow, Result
 
 VERSION: Final = 1
@@ -126,7 +126,7 @@ def body_message(arrays: BodyArrays, mannequin: Mannequin) -> bytes:
     shape_step = float(np.abs(shape).max()) / 32767 or 1.0
     shares = mannequin.shares
     if shares is None:
-        shares = np.eye(len(Part), dtype=np.float32)[np.full(len(vertices), Part.SHIRT)]
+        shares = np.eye(len(SuitPart), dtype=np.float32)[np.full(len(vertices), SuitPart.SHIRT)]
     fields: dict[str, AnyArray] = {
         "vertices": vertices,
         "shape": np.rint(shape / shape_step).astype(np.int16),
@@ -201,7 +201,7 @@ def hello_message(
 
 
 def _parts(mannequin: Mannequin, person: int) -> list[list[int]]:
-    """RGB of each `Part` of a person's suit, 0..255; without a suit the same for all."""
+    """RGB of each `SuitPart` of a person's suit, 0..255; without a suit the same for all."""
     if mannequin.shares is None:
-        return [np.rint(mannequin.colours(person)[::-1]).astype(int).tolist()] * len(Part)
+        return [np.rint(mannequin.colours(person)[::-1]).astype(int).tolist()] * len(SuitPart)
     return [list(map(int, colour[::-1])) for colour in part_colours(person)]

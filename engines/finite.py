@@ -31,6 +31,7 @@ class FiniteEngine(Engine):
         self._engine, self._name, self._instead = engine, name, instead
         self.runtime, self.device = engine.runtime, engine.device
         self.inputs, self.outputs = engine.inputs, engine.outputs
+        self.runs_to_warm_up = engine.runs_to_warm_up
         self.bad_answers = 0
 
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:

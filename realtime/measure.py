@@ -8,8 +8,8 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -155,7 +155,8 @@ class Meter:
         """Time what is inside as one run of stage ``name``."""
         begin = self._busy_since_ns[name] = time.perf_counter_ns()
         try:
-            yield
+            with _range(name):
+                yield
         finally:
             self._busy_since_ns.pop(name, None)
         duration = (time.perf_counter_ns() - begin) / 1e6
@@ -232,6 +233,18 @@ class Meter:
             most_people=self.most_people,
             person_ms=self.person_ms(),
         )
+
+
+def _nvtx_ranges() -> Callable[[str], AbstractContextManager[object]]:
+    """Marks of the stages for NVIDIA's profilers where the package ``nvtx`` is installed; else nothing."""
+    try:
+        import nvtx
+    except ImportError:
+        return nullcontext
+    return lambda name: nvtx.annotate(message=name, domain="motionmesh")
+
+
+_range = _nvtx_ranges()
 
 
 def peak_rss_mb() -> float:

@@ -22,6 +22,7 @@ from realtime.stages.engine_body import Poser, open_engine_body
 from realtime.stages.engine_regressor import PosingRegressor, open_posing_regressor
 from realtime.stages.finder import FinderThread
 from realtime.stages.flow import CropFlow, DisFlow, RaftFlow
+from realtime.stages.flow_choice import choose_flow, median_ms
 from realtime.stages.keypoints import MoveNet
 from realtime.stages.regressor import BodyRegressor
 from realtime.stages.tracking import Tracker
@@ -180,7 +181,7 @@ class Networks(contextlib.ExitStack):
     def open_flow(self) -> CropFlow | None:
         """The optical flow, None where none is wanted. Call it after `open_tracker`: it follows the first network.
 
-        RAFT pays on a GPU alone: a CPU takes most of a second for what a GPU does in milliseconds.
+        RAFT pays on a GPU alone, a CPU takes most of a second for it; and there it is held against DIS by measurement.
         """
         wanted = self._options.flow
         if wanted == "none":
@@ -188,7 +189,13 @@ class Networks(contextlib.ExitStack):
         if wanted == "dis" or (wanted == "auto" and self.engines[0].runtime != "tensorrt"):
             return DisFlow()
         engine = self.open(FLOW_MODEL)
-        return RaftFlow(engine) if wanted == "raft" or engine.runtime == "tensorrt" else DisFlow()
+        if wanted == "raft":
+            return RaftFlow(engine)
+        if engine.runtime != "tensorrt":
+            return DisFlow()
+        return choose_flow(
+            RaftFlow(engine), DisFlow(), median_ms(self.engines[0].warm_up) / self.engines[0].runs_to_warm_up
+        )
 
     def log(self) -> None:
         """Tell the user what the networks run on."""

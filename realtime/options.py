@@ -133,7 +133,9 @@ class Options:
         "auto", "MoveNet Lightning (fast) or Thunder (accurate). auto: as --quality says.", group=MODELS
     )
     flow: FlowMethod = option(
-        "auto", "Optical flow. auto: raft on a GPU, dis on a CPU; none: keypoints alone.", group=MODELS
+        "auto",
+        "Optical flow. auto: on a GPU raft or dis, by measurement at the start, on a CPU dis; none: keypoints alone.",
+        group=MODELS,
     )
     regressor: str = option("motion", "A shipped regressor's name, or an .onnx file.", group=MODELS)
     body: Path | None = option(None, "A licensed SMPL .pkl or .npz, or another SMPL-layout file.", group=MODELS)

@@ -2,16 +2,20 @@
 
 Arithmetic and bytes are counted from the ONNX graphs and held against the published peaks of a few devices. Everything it
 prints is computed, nothing measured. No program that reads its weights from memory in each frame can be faster, and real ones
-reach a part of it: kernels that start one after the other, small layers that fill no GPU, copies.
+reach a part of it: kernels that start one after the other, small layers that fill no GPU, copies. So kernels and copies are
+counted, too, and what it costs to start them is told for a time of one start that the caller gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Annotated
 
+import onnx
 import typer
+from onnx import helper
 
 from common.errors import exit_with_one_line
 from engines.precision.fp16 import HEAVY
@@ -57,17 +61,26 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one inference of a network takes: its ``layers``, and how many numbers are weights, or come in and go out."""
+    """What one inference of a network takes: its ``layers``, how many numbers are weights, or come in and go out, how many
+    nodes compute something, and the bytes that one copy takes to the GPU and one brings back."""
 
     layers: tuple[Layer, ...]
     weights: int
     interface: int
     bytes_each: int
+    nodes: int
+    bytes_in: int
+    bytes_out: int
 
     @property
     def flops(self) -> int:
         """Multiplications and additions."""
         return sum(layer.flops for layer in self.layers)
+
+    @property
+    def kernels(self) -> tuple[int, int]:
+        """How many kernels a run starts: at least one for each layer, all else fused, at most one for each node."""
+        return len(self.layers), self.nodes
 
     @property
     def weight_bytes(self) -> int:
@@ -102,11 +115,26 @@ def count(network: PipelineNetwork) -> Cost:
     ]
     fixed = sum(prod(known[name]) for name in weights & {name for node in heavy for name in node.input})
     interface = sum(prod(known[value.name]) for value in (*model.graph.input, *model.graph.output))
-    return Cost(tuple(layers), fixed, interface, 4 if network.kind == "body" else 2)
+    nodes = sum(node.op_type not in _FREE for node in model.graph.node)
+    bytes_in, bytes_out = (_bytes(side, known) for side in (model.graph.input, model.graph.output))
+    return Cost(tuple(layers), fixed, interface, 4 if network.kind == "body" else 2, nodes, bytes_in, bytes_out)
+
+
+_FREE = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
+"""Operators that move nothing."""
+
+
+def _bytes(values: Iterable[onnx.ValueInfoProto], known: Shapes) -> int:
+    kinds = ((value.name, helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)) for value in values)
+    return sum(prod(known[name]) * kind.itemsize for name, kind in kinds)
 
 
 @exit_with_one_line(ValueError)
-def main() -> None:
+def main(
+    start_us: Annotated[
+        float, typer.Option(min=0, help="µs to start one kernel: measure it, or read it in a profile")
+    ] = 4.0,
+) -> None:
     """Print the budget as Markdown."""
     networks = load_networks()
     costs = {name: count(network) for name, network in networks.items()}
@@ -128,6 +156,18 @@ def main() -> None:
     for name, cost in costs.items():
         times = " | ".join(f"{cost.limit_ms(device):.3f} / {cost.layered_ms(device):.3f}" for device in DEVICES)
         print(f"| {name} | {cost.flops / 1e9:.3f} | {cost.weight_bytes / 1e6:.1f} | {times} |")
+    print(
+        f"\nKernels of one run, and what starting them takes at {start_us:g} µs each, on any device; one copy in, one out.\n"
+    )
+    print(
+        "| network | kernels at least | at most | starts, ms | kB in | kB out |\n| --- | --- | --- | --- | --- | --- |"
+    )
+    for name, cost in costs.items():
+        least, most = cost.kernels
+        print(
+            f"| {name} | {least} | {most} | {least * start_us * 1e-3:.2f} to {most * start_us * 1e-3:.2f} | "
+            f"{cost.bytes_in / 1e3:.1f} | {cost.bytes_out / 1e3:.1f} |"
+        )
     print(
         "\nFrames a second at most, one person, all of these networks one after the other; the same layer by layer.\n"
     )

@@ -12,7 +12,6 @@ frame's image waits with it: a result is always drawn on its own image.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
@@ -22,7 +21,6 @@ from typing import Any, TypeVar
 
 from common.camera import Camera
 from common.errors import UserError
-from engines.finite import NonFiniteError
 from realtime.frame_ring import FrameRing
 from realtime.measure import Meter
 from realtime.queues import Backlog, Closed, DropPolicy, ResultReader, ResultRing, SingleSlotQueue
@@ -31,7 +29,7 @@ from realtime.sources.source import Source
 from realtime.stages.finder import FinderThread
 from realtime.stages.flow import CropFlow
 from realtime.stages.look_ahead import LookAhead
-from realtime.stages.regressor import BodyRegressor
+from realtime.stages.regressor import BodyRegressor, Observed
 from realtime.stages.tracking import Tracker
 from realtime.stages.world import World
 
@@ -394,10 +392,10 @@ class Pipeline:
             ready: _Answer | None = None
             with self._meter.stage("regressor"):
                 time_s, motion = seen.frame.time_s, {flow.person: flow for flow in seen.flows}
-                each = [(keypoints, self._camera, time_s, motion.get(keypoints.person)) for keypoints in seen.people]
+                each = [Observed(one, self._camera, time_s, motion.get(one.person)) for one in seen.people]
                 if self._ahead is None:
-                    ready = seen, tuple(_sound(self._regressor, each))
-                elif due := self._ahead.push(seen, time_s, list(_sound(self._regressor.predict, each))):
+                    ready = seen, tuple(self._regressor.estimate_all(each))
+                elif due := self._ahead.push(seen, time_s, self._regressor.predict_all(each)):
                     ready = due[0], tuple(map(self._regressor.pose, due[1]))
                 self._regressor.forget(time_s - 5.0)
             if ready is not None:
@@ -431,11 +429,3 @@ class Pipeline:
             backlog.put(result)
         self.results.publish(result, wait)
         self.frames.release(seen.frame)
-
-
-def _sound(estimate: Callable[..., T], each: list[tuple[Any, ...]]) -> Iterator[T]:
-    """``estimate`` applied to the arguments of each person. People for whom it raises `NonFiniteError` are left out of this
-    frame."""
-    for one in each:
-        with contextlib.suppress(NonFiniteError):
-            yield estimate(*one)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from realtime.stages.engine_body import Poser
 from realtime.stages.flow import cell_means
 from realtime.stages.smoothing import PositionFilter, RotationFilter
 from realtime.stages.translation_fit import fit_translation
+
+T = TypeVar("T")
 
 _INPUTS = {"points", "confidence", "camera", "dt", "state"}
 _FLOW_INPUTS = {"flow", "box", "flow_valid"}
@@ -38,6 +41,15 @@ class _Memory:
     weight: float = 0.0
     rotations: RotationFilter = field(default_factory=lambda: RotationFilter(24))
     position: PositionFilter = field(default_factory=PositionFilter)
+
+
+class Observed(NamedTuple):
+    """What is known of one person in one frame: the arguments of `BodyRegressor.predict`."""
+
+    keypoints: Keypoints
+    camera: Camera
+    time_s: float
+    flow: Flow | None = None
 
 
 class BodyRegressor:
@@ -70,22 +82,14 @@ class BodyRegressor:
         self._filters = smooth and filters
         self._state_size = inputs["state"].shape[-1]
         self._cells = inputs["flow"].shape[1] if "flow" in inputs else 0
+        # TensorRT engines are built for one person at a time.
+        self._takes_batches = engine.runtime != "tensorrt" and all(spec.shape[0] == -1 for spec in engine.inputs)
         self._memories: dict[int, _Memory] = {}
         _compile()
 
     def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> BodyEstimate:
         """The body of one person, without waiting for later frames: `predict`, smooth with earlier predictions, `pose`."""
-        prediction = self.predict(keypoints, camera, time_s, flow)
-        memory = self._memories[keypoints.person]
-        if self._filters:
-            prediction = replace(prediction, rotations=memory.rotations(prediction.rotations, memory.dt))
-        seen = replace(keypoints, points=prediction.points)
-
-        def place(coco: FloatArray) -> FloatArray:
-            pelvis = fit_translation(coco, seen, camera, prediction.pelvis)
-            return memory.position(pelvis, memory.dt) if self._smooth else pelvis
-
-        return self.pose(prediction, place)
+        return self._smoothed(self.predict(keypoints, camera, time_s, flow), camera)
 
     def predict(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> PosePrediction:
         """The network's prediction for one person at ``time_s`` of the source's clock, as parameters of the posed body.
@@ -93,6 +97,56 @@ class BodyRegressor:
         ``flow`` is the motion around this person since the frame before; it is used when this person was seen in that frame
         too. Raises `engines.finite.NonFiniteError` for an answer that is not finite; the person then starts anew.
         """
+        memory, feeds = self._feeds(keypoints, camera, time_s, flow)
+        try:
+            out = self._engine.infer(feeds)
+        except NonFiniteError:
+            del self._memories[keypoints.person]  # the state may be the cause
+            raise
+        return self._prediction(memory, keypoints, out)
+
+    def estimate_all(self, people: Sequence[Observed]) -> list[BodyEstimate]:
+        """The bodies of several people in one frame, as `__call__` gives them one by one; see `predict_all`."""
+        if len(people) > 1 and self._takes_batches:
+            return [self._smoothed(prediction, people[0].camera) for prediction in self.predict_all(people)]
+        return list(_finite(self, people))
+
+    def predict_all(self, people: Sequence[Observed]) -> list[PosePrediction]:
+        """The predictions for several people in one frame. Who gets an answer that is not finite is left out.
+
+        On a CPU they go through the network in one batch: it is a thousand operators on a few numbers each, and a second
+        person costs a fifth of the first.
+        """
+        if len(people) < 2 or not self._takes_batches:
+            return list(_finite(self.predict, people))
+        memories, feeds = zip(*(self._feeds(*one) for one in people), strict=True)
+        try:
+            out = self._engine.infer({name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]})
+        except NonFiniteError:  # one by one it shows whose answer it is
+            for memory in memories:
+                memory.time_s -= memory.dt
+            return list(_finite(self.predict, people))
+        return [
+            self._prediction(memory, one.keypoints, {name: array[row : row + 1] for name, array in out.items()})
+            for row, (memory, one) in enumerate(zip(memories, people, strict=True))
+        ]
+
+    def _smoothed(self, prediction: PosePrediction, camera: Camera) -> BodyEstimate:
+        memory = self._memories[prediction.keypoints.person]
+        if self._filters:
+            prediction = replace(prediction, rotations=memory.rotations(prediction.rotations, memory.dt))
+        seen = replace(prediction.keypoints, points=prediction.points)
+
+        def place(coco: FloatArray) -> FloatArray:
+            pelvis = fit_translation(coco, seen, camera, prediction.pelvis)
+            return memory.position(pelvis, memory.dt) if self._smooth else pelvis
+
+        return self.pose(prediction, place)
+
+    def _feeds(
+        self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None
+    ) -> tuple[_Memory, dict[str, FloatArray]]:
+        """What is kept of a person, brought to ``time_s``, and the network's inputs, a batch of one."""
         memory = self._memories.get(keypoints.person)
         if memory is None or not 0 < time_s - memory.time_s < 2.0:
             memory = _Memory(np.zeros((1, self._state_size), np.float32), time_s - 1 / 30, np.zeros(10, np.float32))
@@ -108,11 +162,10 @@ class BodyRegressor:
         }
         if self._cells:
             feeds |= self._motion(flow, dt, camera)
-        try:
-            out = self._engine.infer(feeds)
-        except NonFiniteError:
-            del self._memories[keypoints.person]  # the state may be the cause
-            raise
+        return memory, feeds
+
+    def _prediction(self, memory: _Memory, keypoints: Keypoints, out: Mapping[str, FloatArray]) -> PosePrediction:
+        """The prediction for the person of ``memory`` from the network's outputs, a batch of one."""
         memory.state = out["next_state"]
         # The network's own estimate of the keypoints: detections jitter and miss more.
         points = out["steady_points"][0] if "steady_points" in self._answers else keypoints.points
@@ -126,7 +179,7 @@ class BodyRegressor:
         up_sigma = given("up_sigma")
         return PosePrediction(
             keypoints,
-            time_s,
+            memory.time_s,
             rotations,
             betas,
             out["pelvis"][0],
@@ -191,6 +244,13 @@ class BodyRegressor:
     def forget(self, before_s: float) -> None:
         """Drop the memory of people last seen earlier than ``before_s``."""
         self._memories = {person: memory for person, memory in self._memories.items() if memory.time_s >= before_s}
+
+
+def _finite(estimate: Callable[..., T], people: Iterable[Observed]) -> Iterator[T]:
+    """``estimate`` of each person, except of those for whom it raises `NonFiniteError`."""
+    for one in people:
+        with contextlib.suppress(NonFiniteError):
+            yield estimate(*one)
 
 
 def _compile() -> None:

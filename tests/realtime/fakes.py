@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from common.arrays import ImageArray
 from common.camera import Camera
 from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, PosePrediction
 from realtime.sources.source import FrameTimestamp, Source
+from realtime.stages.regressor import Observed
 
 CAMERA = Camera(500.0, 500.0, 31.5, 23.5)
 
@@ -85,6 +86,12 @@ class FakeRegressor:
         rotations = np.tile(np.eye(3, dtype=np.float32), (24, 1, 1))
         pelvis = np.array([0, 0, 3], np.float32)
         return PosePrediction(keypoints, time_s, rotations, np.zeros(10, np.float32), pelvis, keypoints.points)
+
+    def estimate_all(self, people: Sequence[Observed]) -> list[BodyEstimate]:
+        return [self(*one) for one in people]
+
+    def predict_all(self, people: Sequence[Observed]) -> list[PosePrediction]:
+        return [self.predict(*one) for one in people]
 
     def pose(self, prediction: PosePrediction) -> BodyEstimate:
         zero = np.zeros

@@ -12,9 +12,10 @@ from body.lbs import NumpyBody
 from body.model import load_body
 from common.camera import Camera
 from engines.engine import Arrays, Engine, EngineError, TensorSpec
+from engines.finite import FiniteEngine
 from engines.registry import open_engine
 from realtime.records import Box, Flow, Keypoints
-from realtime.stages.regressor import BodyRegressor
+from realtime.stages.regressor import BodyRegressor, Observed
 
 CAMERA = Camera(550.0, 550.0, 319.5, 239.5)
 F = np.dtype(np.float32)
@@ -154,3 +155,68 @@ def test_every_shipped_regressor_gives_a_person(name: str, body: NumpyBody) -> N
 def test_another_network_is_refused(body: NumpyBody) -> None:
     with open_engine("movenet-lightning") as engine, pytest.raises(EngineError, match="not a regressor"):
         BodyRegressor(engine, body)
+
+
+class Counter(Engine):
+    """``engine``; counts its runs, and answers NaN for the rows whose nose is at ``bad`` px."""
+
+    def __init__(self, engine: Engine, bad: float = -1.0) -> None:
+        self._engine, self._bad, self.runs = engine, np.float32(bad), 0
+        self.runtime, self.device, self.inputs, self.outputs = (
+            engine.runtime, engine.device, engine.inputs, engine.outputs
+        )  # fmt: skip
+
+    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        self.runs += 1
+        out = self._engine.infer(feeds)
+        out["pelvis"][feeds["points"][:, 0, 0] == self._bad] = np.nan
+        return out
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def walkers(frame: int) -> list[Observed]:
+    """Three people, one of whom comes later; all move a little."""
+    rng = np.random.default_rng(2)
+    shapes = rng.normal(0, [[30, 80]], (3, 17, 2))
+    people = []
+    for person in range(3 if frame > 2 else 2):
+        points = shapes[person] + [150 + 120 * person + 2 * frame, 240]
+        keypoints = Keypoints(frame, person, points.astype(np.float32), np.full(17, 0.8, np.float32))
+        field = rng.normal(0, 1, (128, 128, 2)).astype(np.float32)
+        flow = Flow(frame, frame - 1, 1 / 30, Box(150 + 120 * person, 240, 200), field, person) if frame else None
+        people.append(Observed(keypoints, CAMERA, frame / 30, flow))
+    return people
+
+
+def test_people_go_through_the_network_together_and_get_what_they_would_get_alone() -> None:
+    body = NumpyBody(load_body("body_1722"))
+    with open_engine("motion", "onnxruntime") as engine:
+        together, alone = Counter(engine), Counter(engine)
+        one, other = BodyRegressor(together, body), BodyRegressor(alone, body)
+        for frame in range(6):
+            found = one.estimate_all(walkers(frame))
+            assert together.runs == frame + 1
+            for estimate, observed in zip(found, walkers(frame), strict=True):
+                wanted = other(*observed)
+                assert (estimate.person, estimate.sequence) == (wanted.person, frame)
+                np.testing.assert_allclose(estimate.joints, wanted.joints, atol=1e-3)
+                np.testing.assert_allclose(estimate.body_pose, wanted.body_pose, atol=1e-3)
+                np.testing.assert_allclose(estimate.vertices, wanted.vertices, atol=1e-3)
+
+
+def test_an_answer_that_cannot_be_costs_nobody_else_a_frame() -> None:
+    body = NumpyBody(load_body("body_1722"))
+    with open_engine("motion", "onnxruntime") as engine:
+        bad = float(walkers(4)[1].keypoints.points[0, 0])
+        spoilt = BodyRegressor(FiniteEngine(Counter(engine, bad), "motion", None), body)
+        sound = BodyRegressor(engine, body)
+        for frame in range(4):
+            spoilt.predict_all(walkers(frame))
+            sound.predict_all(walkers(frame))
+        left = spoilt.predict_all(walkers(4))
+        assert [one.keypoints.person for one in left] == [0, 2]
+        for one, wanted in zip(left, [sound.predict(*walkers(4)[person]) for person in (0, 2)], strict=True):
+            np.testing.assert_allclose(one.rotations, wanted.rotations, atol=1e-3)
+        assert [one.keypoints.person for one in spoilt.predict_all(walkers(5))] == [0, 1, 2]

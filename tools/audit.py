@@ -33,12 +33,12 @@ def prepare(folder: Path) -> Path | None:
             "1",
             PIP_AUDIT,
         ]
-        if run(command).returncode:
+        if run_tool(command).returncode:
             return None
     return python
 
 
-def run(command: list[Path | str]) -> subprocess.CompletedProcess[str]:
+def run_tool(command: list[Path | str]) -> subprocess.CompletedProcess[str]:
     """Run a program for a limited time; code 124 where that is over."""
     try:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
@@ -57,7 +57,7 @@ def main() -> int:
         print("audit: the package index does not answer; nothing was looked up")
         return 0
     options = ["--requirement", "locks/app.txt", "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
-    done = run([python, "-m", "pip_audit", *options])
+    done = run_tool([python, "-m", "pip_audit", *options])
     if done.returncode == 0:
         print(f"audit: {(done.stderr.strip().splitlines() or ['no known weaknesses'])[-1]}")
         return 0

@@ -328,6 +328,7 @@ class Session:
                     commands.obey(command)
             if window.crashed and not self._interrupts:
                 _LOG.warning("the window's process died; going on without a window")
+                pipeline.pause(False)  # nobody is left who could end a pause
                 self._wait_on(pipeline, source)
         finally:
             pipeline.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,47 @@ def test_keys_save_and_record_what_is_seen(tmp_path: Path, monkeypatch: pytest.M
     assert "recording finished" in remarks
     with av.open(str(path)) as recorded:
         assert sum(1 for _ in recorded.decode(video=0)) > 0
+
+
+def test_recording_while_paused_says_that_there_is_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remarks: Remarks
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paused: list[float] = []
+    real_pause = sessions.Pipeline.pause
+
+    def pause(pipeline: sessions.Pipeline, wanted: bool) -> None:
+        real_pause(pipeline, wanted)
+        if wanted:
+            time.sleep(0.5)  # what was on its way is on the screen
+            paused.append(time.monotonic())
+
+    monkeypatch.setattr(sessions.Pipeline, "pause", pause)
+    watch((("", "space r r q"),), monkeypatch)
+    assert paused
+    assert "nothing was recorded: no frame came meanwhile" in remarks
+    assert "recording finished" not in remarks
+    assert not list(tmp_path.glob("*.mp4"))
+
+
+class Dying(Keyboard):
+    """A window whose process dies after it has sent its last keys."""
+
+    def events(self) -> list[str]:
+        pressed = super().events()
+        self.closed = self.crashed = not self._left
+        return [*pressed, "q"] if self.crashed else pressed
+
+
+@pytest.mark.parametrize("keys", ["", "space"])
+def test_a_window_that_dies_ends_nothing_not_even_paused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remarks: Remarks, keys: str
+) -> None:
+    monkeypatch.setattr(sessions, "MeshWindow", Dying)
+    monkeypatch.setattr(Dying, "keys", (("", keys),))
+    Session(Options(source=str(CLIP), view="window", frames=30, save=(tmp_path / "m.npz",))).run()
+    assert len(load_motion(tmp_path / "m.npz").frame) == 30
+    assert sum("going on without a window" in line for line in remarks) == 1
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can write: /proc")

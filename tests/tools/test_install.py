@@ -152,7 +152,7 @@ def test_known_weaknesses_are_printed(
 ) -> None:
     table = "Name Version ID\n---- ------- --\nx    1.0     PYSEC-1\n"
     monkeypatch.setattr(audit, "prepare", lambda folder: Path("python"))
-    monkeypatch.setattr(audit, "run", lambda command: audit.subprocess.CompletedProcess(command, 1, table, "Found 1"))
+    monkeypatch.setattr(audit, "run_tool", lambda command: audit.subprocess.CompletedProcess(command, 1, table, "Found 1"))
     monkeypatch.setattr(sys, "argv", ["audit", *(["--strict"] if strict else [])])
     assert audit.main() == code
     assert "PYSEC-1" in capsys.readouterr().out

@@ -8,9 +8,10 @@ import resource
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from common.version import version
 WARM_UP = 5
 """First measurements of each kind that are left out: compilers, caches and CPU clocks are still warming up."""
 _RECENT = 30  # meshes
+_TIMELINE = 60  # runs of stages
 
 
 class Samples:
@@ -88,7 +90,8 @@ class Report:
     ``recorded`` and ``saved`` how many of these are in the video and in the motion file (None: not asked for),
     ``bad_answers`` how often a network answered with NaN, infinity or absurd numbers, ``graph_replays`` how many runs of
     networks were replays of CUDA graphs. ``most_people`` were seen at the same time; ``person_ms`` is what keypoints and
-    regressor took for each of them and frame (mean).
+    regressor took for each of them and frame (mean). ``timeline`` holds the last runs of stages: name, begin and end, ms since
+    the first of them.
     """
 
     frames_in: int
@@ -113,6 +116,7 @@ class Report:
     graph_replays: int = 0
     most_people: int = 0
     person_ms: float = 0.0
+    timeline: list[tuple[str, float, float]] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """Write JSON; values that were never measured are null. Raises UserError when ``path`` cannot be written."""
@@ -149,6 +153,7 @@ class Meter:
         self.most_people = 0
         self._bodies = 0
         self._busy_since_ns: dict[str, int] = {}
+        self._last_runs: deque[tuple[str, int, int]] = deque(maxlen=_TIMELINE)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -159,7 +164,9 @@ class Meter:
                 yield
         finally:
             self._busy_since_ns.pop(name, None)
-        duration = (time.perf_counter_ns() - begin) / 1e6
+        end = time.perf_counter_ns()
+        self._last_runs.append((name, begin, end))
+        duration = (end - begin) / 1e6
         samples = self._stages.get(name)
         if samples is None:
             with self._lock:
@@ -172,6 +179,10 @@ class Meter:
         now_ns = time.perf_counter_ns()
         since = {name: (now_ns - begin) * 1e-9 for name, begin in list(self._busy_since_ns.items())}
         return {name: past for name, past in since.items() if past > seconds and name != "capture"}
+
+    def _timeline(self) -> list[tuple[str, float, float]]:
+        runs = sorted(self._last_runs.copy(), key=lambda run: run[1])
+        return [(name, (begin - runs[0][1]) / 1e6, (end - runs[0][1]) / 1e6) for name, begin, end in runs]
 
     def mesh(self, captured_ns: int, finished_ns: int, people: int = 1) -> None:
         """The meshes of the ``people`` in a frame are ready."""
@@ -232,6 +243,7 @@ class Meter:
             self.results,
             most_people=self.most_people,
             person_ms=self.person_ms(),
+            timeline=self._timeline(),
         )
 
 

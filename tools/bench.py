@@ -7,12 +7,14 @@ recording. Prints the median of each figure.
 
 from __future__ import annotations
 
+import itertools
 import json
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +29,7 @@ from engines.device import describe_device
 from realtime.outputs.video import VideoRecorder
 from realtime.sources import open_source
 from realtime.sources.demo_clip import fetch_demo_clip
+from tools.timeline import save_timeline
 
 WIDTH, HEIGHT = 640, 480
 
@@ -48,7 +51,25 @@ def standard_clip(source: Path, target: Path, frames: int) -> None:
             )
 
 
-def run_once(clip: Path, keypoints: str, engine: str, frames: int, mode: str = "file") -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Choices of the program that are compared: options of ``run_camera.py`` by the same names."""
+
+    keypoints: str = "fast"
+    flow: str = "auto"
+    precision: str = "auto"
+    persons: str = "1"
+
+    def __str__(self) -> str:
+        """As options: the keypoints, and what is not the usual choice."""
+        usual = Setting()
+        named = {
+            name: value for name, value in asdict(self).items() if name == "keypoints" or value != getattr(usual, name)
+        }
+        return " ".join(f"--{name} {value}" for name, value in named.items())
+
+
+def run_once(clip: Path, setting: Setting, engine: str, frames: int, mode: str = "file") -> dict[str, Any]:
     """One run of the program in a process of its own; its report, and ``cpu_s``: the processor time that it took in all.
 
     ``mode`` is "file", "live" or "recorded".
@@ -56,8 +77,8 @@ def run_once(clip: Path, keypoints: str, engine: str, frames: int, mode: str = "
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "run_camera.py", "--source", str(clip), "--view", "none", "--quiet"]
-        command += ["--quality", "live", "--persons", "1"]
-        command += ["--keypoints", keypoints, "--engine", engine, "--report", str(report), "--frames", str(frames)]
+        command += ["--quality", "live", "--engine", engine, "--report", str(report), "--frames", str(frames)]
+        command += [word for name, value in asdict(setting).items() for word in (f"--{name}", value)]
         command += {"file": [], "live": ["--live"], "recorded": ["--record", str(Path(folder) / "out.mp4")]}[mode]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, check=True, cwd=Path(__file__).resolve().parent.parent)
@@ -78,35 +99,8 @@ def _median(reports: list[dict[str, Any]], *path: str) -> float:
     return statistics.median(values) if values else float("nan")
 
 
-def main(
-    clip: Annotated[Path | None, typer.Option(help="a video (default: the demo clip)")] = None,
-    runs: Annotated[int, typer.Option(min=1, help="runs of each kind")] = 3,
-    frames: Annotated[int, typer.Option(min=30, help="frames of the clip")] = 300,
-    keypoints: Annotated[str, typer.Option(help="fast or accurate")] = "fast",
-    engine: Annotated[str, typer.Option(help="as in run_camera.py")] = "auto",
-    output: Annotated[Path | None, typer.Option(help="also write all reports as JSON")] = None,
-) -> None:
-    """Print mesh rate, latency, memory and time per stage of the whole program, headless."""
-    console = Console()
-    with tempfile.TemporaryDirectory() as folder:
-        standard = Path(folder) / "clip.mp4"
-        original = clip or fetch_demo_clip()
-        standard_clip(original, standard, frames)
-        clips = {"file": standard, "live": standard, "recorded": original}
-        reports = {
-            mode: [run_once(path, keypoints, engine, frames, mode) for _ in range(runs)] for mode, path in clips.items()
-        }
-    with open_source(str(original)) as source:
-        width, height = source.size
-    file = reports["file"]
-    table = Table(
-        title=f"{describe_device()}, {file[0]['engine']}, --keypoints {keypoints}",
-        caption=f"file: 640×480, as fast as it can; live: the same at the clip's own pace; recorded: {width}×{height}, "
-        "annotated video written. Processor time: the whole run with its start.",
-    )
-    table.add_column("median of " + str(runs))
-    for mode in reports:
-        table.add_column(mode, justify="right")
+def figures(reports: dict[str, list[dict[str, Any]]]) -> list[tuple[str, list[str]]]:
+    """Rows of a table: what was measured, and its median over the runs of each mode."""
     rows: list[tuple[str, str, tuple[str, ...]]] = [
         ("unique meshes a second", "{:.1f}", ("mesh_rate_hz",)),
         ("frames dropped", "{:.0f}", ("frames_dropped",)),
@@ -116,9 +110,11 @@ def main(
         ("first mesh after, s", "{:.2f}", ("first_mesh_s",)),
         ("peak memory, MB", "{:.0f}", ("peak_rss_mb",)),
         ("processor time, s", "{:.1f}", ("cpu_s",)),
+        ("replays of CUDA graphs", "{:.0f}", ("graph_replays",)),
     ]
-    stages = reports["recorded"][0]["stages"]
+    stages = dict.fromkeys(stage for group in reports.values() for stage in group[0]["stages"])
     rows += [(f"stage {stage} p50 / p95, ms", "{:.2f}", ("stages", stage)) for stage in stages]
+    found = []
     for label, form, path in rows:
         cells = []
         for group in reports.values():
@@ -127,10 +123,74 @@ def main(
                 cells.append(" / ".join(map(form.format, values)) if np.isfinite(values).all() else "")
             else:
                 cells.append(form.format(_median(group, *path)))
-        table.add_row(label, *cells)
-    console.print(table)
+        found.append((label, cells))
+    return found
+
+
+def markdown(results: dict[str, dict[str, list[dict[str, Any]]]], about: str) -> str:
+    """All tables as a page."""
+    lines = ["# Bench", "", about]
+    for title, reports in results.items():
+        first = next(iter(reports.values()))[0]
+        lines += ["", f"## {title}", "", f"{first['device']}, {first['engine']}", ""]
+        lines += [f"| median | {' | '.join(reports)} |", "| --- |" + " --- |" * len(reports)]
+        lines += [f"| {label} | {' | '.join(cells)} |" for label, cells in figures(reports)]
+    return "\n".join(lines) + "\n"
+
+
+def main(
+    clip: Annotated[Path | None, typer.Option(help="a video (default: the demo clip)")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="runs of each kind")] = 3,
+    frames: Annotated[int, typer.Option(min=30, help="frames of the clip")] = 300,
+    keypoints: Annotated[str, typer.Option(help="fast, accurate or both, with commas; so the next three")] = "fast",
+    flow: Annotated[str, typer.Option(help="as in run_camera.py")] = "auto",
+    precision: Annotated[str, typer.Option(help="as in run_camera.py")] = "auto",
+    persons: Annotated[str, typer.Option(help="as in run_camera.py")] = "1",
+    engine: Annotated[str, typer.Option(help="as in run_camera.py")] = "auto",
+    output: Annotated[Path | None, typer.Option(help="folder for bench.json, bench.md and timeline.png")] = None,
+) -> None:
+    """Print mesh rate, latency, memory and time per stage of the whole program, headless, for every combination of choices.
+
+    The runs of the combinations alternate. One more of each comes first and does not count: it builds engines and compiles.
+    """
+    console = Console()
+    choices = (text.split(",") for text in (keypoints, flow, precision, persons))
+    settings = [Setting(*values) for values in itertools.product(*choices)]
+    with tempfile.TemporaryDirectory() as folder:
+        standard = Path(folder) / "clip.mp4"
+        original = clip or fetch_demo_clip()
+        standard_clip(original, standard, frames)
+        clips = {"file": standard, "live": standard, "recorded": original}
+        results: dict[str, dict[str, list[dict[str, Any]]]]
+        results = {str(each): {mode: [] for mode in clips} for each in settings}
+        for setting in settings:
+            run_once(standard, setting, engine, 30)
+        for _ in range(runs):
+            for mode, path in clips.items():
+                for setting in settings:
+                    results[str(setting)][mode].append(run_once(path, setting, engine, frames, mode))
+    with open_source(str(original)) as source:
+        width, height = source.size
+    about = (
+        f"Medians of {runs} runs on {describe_device()}. file: 640×480, as fast as it can; live: the same at the clip's own "
+        f"pace; recorded: {width}×{height}, annotated video written. Processor time: the whole run with its start."
+    )
+    for title, reports in results.items():
+        first = reports["file"][0]
+        table = Table(title=f"{first['device']}, {first['engine']}, {title}", caption=about)
+        table.add_column("median of " + str(runs))
+        for mode in reports:
+            table.add_column(mode, justify="right")
+        for label, cells in figures(reports):
+            table.add_row(label, *cells)
+        console.print(table)
     if output is not None:
-        output.write_text(json.dumps(reports, indent=2) + "\n")
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "bench.json").write_text(json.dumps(results, indent=2) + "\n")
+        (output / "bench.md").write_text(markdown(results, about))
+        timeline = results[str(settings[0])]["live"][0]["timeline"]
+        save_timeline([(name, begin, end) for name, begin, end in timeline], output / "timeline.png")
+        console.print(f"written: {output}/bench.json, bench.md, timeline.png")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,69 @@
+"""The bench runs the program with every combination, and draws when its stages worked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from realtime.options import Options
+from tools.bench import Setting, figures, markdown, run_once
+from tools.timeline import draw_timeline, save_timeline, way_of_a_frame
+
+CLIP = Path(__file__).resolve().parents[2] / "assets" / "synthetic_walk.mp4"
+RUNS = [
+    ("capture", 0.0, 1.0),
+    ("keypoints", 1.0, 6.0),
+    ("flow", 1.5, 4.0),
+    ("capture", 5.0, 6.0),
+    ("regressor", 6.5, 9.0),
+    ("keypoints", 7.0, 12.0),
+    ("flow", 7.1, 10.0),
+    ("regressor", 12.5, 15.0),
+]
+
+
+def test_one_frames_way_is_followed() -> None:
+    assert way_of_a_frame(RUNS) == [RUNS[3], RUNS[5], RUNS[6], RUNS[7]]
+    assert way_of_a_frame(RUNS[:1]) == []
+
+
+def test_bars_lie_where_the_stages_worked(tmp_path: Path) -> None:
+    image = draw_timeline(RUNS)
+    coloured = (image == (60, 120, 230)).all(-1)
+    grey = (image == (190, 190, 190)).all(-1)
+    lanes = [slice(24 + 44 * lane, 24 + 44 * (lane + 1)) for lane in range(4)]  # capture, keypoints, flow, regressor
+    for lane in lanes:
+        assert coloured[lane].any()
+        assert grey[lane].any()
+    width = (1400 - 130 - 20) / 15
+    columns = 130 + np.flatnonzero(grey[lanes[1], 130:].any(0))
+    np.testing.assert_allclose([columns[0], columns[-1]], [130 + width, 130 + 6 * width], atol=1)
+    save_timeline(RUNS, tmp_path / "timeline.png")
+    assert cv2.imread(str(tmp_path / "timeline.png")).shape == image.shape
+    with pytest.raises(ValueError, match="nothing"):
+        draw_timeline([])
+
+
+def test_every_choice_is_an_option_of_the_program() -> None:
+    assert set(Setting.__dataclass_fields__) <= set(Options.__dataclass_fields__)
+    assert str(Setting()) == "--keypoints fast"
+    assert str(Setting("accurate", "dis", "auto", "3")) == "--keypoints accurate --flow dis --persons 3"
+
+
+@pytest.mark.timeout(300)
+def test_a_run_names_its_device_and_holds_a_timeline() -> None:
+    report = run_once(CLIP, Setting(flow="none"), "onnxruntime", 30)
+    assert report["meshes"] == 30
+    assert report["cpu_s"] > 0
+    names = {name for name, _, _ in report["timeline"]}
+    assert {"keypoints", "regressor"} <= names
+    assert all(begin <= end for _, begin, end in report["timeline"])
+    rows = dict(figures({"file": [report]}))
+    assert float(rows["unique meshes a second"][0]) > 0
+    page = markdown({"--keypoints fast": {"file": [report]}}, "about")
+    assert report["device"] in page
+    assert json.dumps(report)

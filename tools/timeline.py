@@ -1,0 +1,82 @@
+"""Drawing when the stages of a run were at work: one lane a thread, one frame's way through them in colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from common.arrays import ImageArray
+
+Run = tuple[str, float, float]
+"""One run of a stage: its name, and when it began and ended, ms."""
+
+_WAY: Final = ("capture", "keypoints", "flow", "regressor")
+"""The stages that every frame passes; the flow thread works while the keypoint thread does."""
+_WIDTH: Final = 1400
+_LANE: Final = 44
+_LEFT: Final = 130
+_TOP: Final = 24
+_GREY: Final = (190, 190, 190)
+_COLOUR: Final = (60, 120, 230)
+_INK: Final = (40, 40, 40)
+
+
+def way_of_a_frame(runs: Sequence[Run]) -> list[Run]:
+    """The runs of one frame in the middle of ``runs``, by the order in which frames pass: the keypoints of the frame, the flow
+    that ran beside them, the regressor that followed, and the capture before. Empty where too little was seen."""
+    keypoints = [run for run in runs if run[0] == "keypoints"]
+    if not keypoints:
+        return []
+    chosen = keypoints[len(keypoints) // 2]
+    before = [run for run in runs if run[0] == "capture" and run[2] <= chosen[1]]
+    beside = [run for run in runs if run[0] == "flow" and chosen[1] - 5 <= run[1] <= chosen[2]]
+    after = [run for run in runs if run[0] == "regressor" and run[1] >= chosen[2]]
+    return [*before[-1:], chosen, *beside[:1], *after[:1]]
+
+
+def draw_timeline(runs: Sequence[Run]) -> ImageArray:
+    """``runs`` as a picture, uint8 (H, W, 3) BGR. Raises ``ValueError`` where there are none."""
+    if not runs:
+        raise ValueError("nothing was measured")
+    names = [name for name in _WAY if any(run[0] == name for run in runs)]
+    names += sorted({run[0] for run in runs} - set(names))
+    begin, end = min(run[1] for run in runs), max(run[2] for run in runs)
+    scale = (_WIDTH - _LEFT - 20) / max(end - begin, 1e-6)
+    image: ImageArray = np.full((_TOP + _LANE * len(names) + 40, _WIDTH, 3), 255, np.uint8)
+
+    def across(ms: float) -> int:
+        return _LEFT + round((ms - begin) * scale)
+
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 10**9) if step * scale > 60)
+    bottom = _TOP + _LANE * len(names)
+    for tick in range(0, int(end - begin) + 1, step):
+        cv2.line(image, (across(begin + tick), _TOP), (across(begin + tick), bottom), (235, 235, 235), 1)
+        _text(image, f"{tick} ms", across(begin + tick) - 12, bottom + 22)
+    way = way_of_a_frame(runs)
+    for lane, name in enumerate(names):
+        top = _TOP + lane * _LANE
+        _text(image, name, 8, top + 26)
+        for run in runs:
+            if run[0] == name:
+                colour = _COLOUR if run in way else _GREY
+                right = max(across(run[2]), across(run[1]) + 1)
+                cv2.rectangle(image, (across(run[1]), top + 8), (right, top + _LANE - 8), colour, -1)
+    for first, second in pairwise(way):
+        start = across(first[2]), _TOP + names.index(first[0]) * _LANE + _LANE // 2
+        stop = across(second[1]), _TOP + names.index(second[0]) * _LANE + _LANE // 2
+        cv2.line(image, start, stop, _COLOUR, 1, cv2.LINE_AA)
+    return image
+
+
+def save_timeline(runs: Sequence[Run], path: Path) -> None:
+    """Write the picture as a PNG file."""
+    cv2.imwrite(str(path), draw_timeline(runs))
+
+
+def _text(image: ImageArray, text: str, x: int, y: int) -> None:
+    cv2.putText(image, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, _INK, 1, cv2.LINE_AA)

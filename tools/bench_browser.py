@@ -1,0 +1,125 @@
+"""What ``--view browser`` costs: bytes a frame and processor time with so many viewers, without networks or a browser.
+
+python -m tools.bench_browser --viewers 4 --people 2
+
+Results of a person who moves are shown 30 times a second to viewers that read everything and say so, each a process of its
+own. Processor time is that of the serving process: encoding, sending and, for the image, the JPEG.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from body.lbs import NumpyBody
+from body.model import BodyArrays, load_body
+from common.camera import Camera
+from common.command_line import run_command
+from realtime.browser.protocol import body_message
+from realtime.browser.view import BrowserView
+from realtime.draw.mannequin import mannequin_for
+from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, Result
+
+_READER = """
+import json, sys
+from websockets.sync.client import connect
+seen = {1: [0, 0], 2: [0, 0]}
+with connect(sys.argv[1], compression=None, max_size=None) as viewer:
+    viewer.send(json.dumps({"video": sys.argv[2] == "True"}))
+    for message in viewer:
+        if isinstance(message, bytes):
+            kind = seen[message[0]]
+            kind[0] += 1
+            kind[1] += len(message)
+            viewer.send('{"drawn": 1}')
+print(json.dumps(seen[1] + seen[2]))
+"""
+"""A viewer that draws at once whatever comes; imports little, so that many start quickly."""
+
+_RATE = 30
+_POSES = 60
+_SIZE = 1280, 720
+_CAMERA = Camera(1000.0, 1000.0, 639.5, 359.5)
+
+
+def main() -> None:
+    """The program's entry."""
+    run_command(bench_browser)
+
+
+def bench_browser(
+    viewers: Annotated[int, typer.Option(help="How many look on.", min=0, max=16)] = 4,
+    people: Annotated[int, typer.Option(help="People in each frame.", min=0, max=6)] = 1,
+    seconds: Annotated[float, typer.Option(help="How long.", min=1)] = 10.0,
+    video: Annotated[bool, typer.Option(help="Whether viewers take the video.")] = True,
+) -> None:
+    """Measure the browser view's bytes and processor time."""
+    arrays = load_body()
+    results = _results(arrays, people)
+    with BrowserView("127.0.0.1", 0, arrays, mannequin_for(arrays), "bench", float(_RATE), True, _SIZE) as view:
+        url = view.link.replace("http", "ws") + "live"
+        command = [sys.executable, "-c", _READER, url, str(video)]
+        readers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(viewers)]
+        while view.viewers < viewers:
+            time.sleep(0.1)
+        begin_s, begin = time.monotonic(), _processor_s()
+        frames = 0
+        while time.monotonic() - begin_s < seconds:
+            view.show(results[frames % _POSES])
+            frames += 1
+            time.sleep(max(0.0, begin_s + frames / _RATE - time.monotonic()))
+        used = _processor_s() - begin
+        view.close()
+        told = [json.loads(reader.communicate(timeout=60)[0]) for reader in readers]
+    print(
+        f"{frames} frames, {people} people, {viewers} viewers: {1e3 * used / frames:.2f} ms of processor time a frame"
+    )
+    print(f"the body, once: {len(body_message(arrays, mannequin_for(arrays))) / 1e6:.2f} MB before compression")
+    for poses, pose_bytes, videos, video_bytes in told:
+        line = f"a viewer: {poses} poses of {pose_bytes / max(poses, 1):.0f} bytes"
+        print(f"{line}, {videos} video frames of {video_bytes / max(videos, 1) / 1e3:.1f} kB")
+
+
+def _results(arrays: BodyArrays, people: int) -> list[Result]:
+    """Two seconds of people who wave, over a gradient with noise, which is as large as a JPEG of a real image."""
+    body = NumpyBody(arrays)
+    rng = np.random.default_rng(0)
+    width, height = _SIZE
+    image = np.empty((height, width, 3), np.uint8)
+    image[:] = np.linspace(40, 200, width)[None, :, None] + rng.normal(0, 12, (height // 8, width // 8, 3)).repeat(
+        8, 0
+    ).repeat(8, 1)
+    results = []
+    for number in range(_POSES):
+        bodies = []
+        for person in range(people):
+            pose = (0.4 * np.sin(2 * np.pi * number / _POSES + rng.uniform(0, 0.1, (23, 3)))).astype(np.float32)
+            orient, place = np.array([np.pi, 0, 0], np.float32), np.array([0.8 * person - 1, 0, 4], np.float32)
+            vertices, joints = body.pose(orient, pose, place)
+            coco = body.coco(vertices)
+            seen = Keypoints(number, person, _CAMERA.project(coco).astype(np.float32), np.ones(17, np.float32))
+            betas = np.zeros(10, np.float32)
+            bodies.append(BodyEstimate(number, person, orient, pose, betas, place, joints, coco, vertices, seen))
+        fields = (rng.normal(0, 1, (128, 128, 2)).astype(np.float32) for _ in bodies)
+        flows = tuple(Flow(number, number - 1, 1 / _RATE, Box(640, 360, 600), field) for field in fields)
+        now = time.monotonic_ns()
+        frame = Frame(number, now, number / _RATE, image)
+        results.append(Result(frame, _CAMERA, tuple(bodies), now, flows))
+    return results
+
+
+def _processor_s() -> float:
+    """Processor time of this process so far, seconds: its own and the system's on its behalf."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main()

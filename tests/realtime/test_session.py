@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import av
+import cv2
+import numpy as np
 import pytest
 
 from common.errors import UserError
@@ -206,3 +209,26 @@ def test_engines_are_ready_before_the_source_is_opened(monkeypatch: pytest.Monke
     with pytest.raises(UserError, match=r"there is no file nowhere\.mp4"):
         Session(Options(source="nowhere.mp4", view="none", engine="onnxruntime")).run()
     assert not order, "found out before anything is opened"
+
+
+def test_a_somersault_is_followed_or_found_again_within_a_third_of_a_second(tmp_path: Path) -> None:
+    """A person who turns once round in 0.8 s, as a gymnast does: the frames of a walk, turned about her middle."""
+    with av.open(str(CLIP)) as clip:
+        frames = [frame.to_ndarray(format="bgr24") for frame in islice(clip.decode(video=0), 60)]
+    begin, end = 18, 42
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    height, width = frames[0].shape[:2]
+    for number, frame in enumerate(frames):
+        angle = 360 * min(max((number - begin) / (end - begin), 0), 1)
+        turn = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
+        turned = cv2.warpAffine(frame, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        cv2.imwrite(str(folder / f"{number:03d}.png"), turned)
+    Session(Options(source=str(folder), view="none", fps=30, save=(tmp_path / "m.npz",))).run()
+    motion = load_motion(tmp_path / "m.npz")
+    seen = np.array([np.any(motion.person[motion.frame == number] >= 0) for number in range(60)])
+    assert seen[:begin].all()
+    assert seen[end + 9 :].all()
+    heads = motion.joints_px[(motion.frame >= end + 9) & (motion.person >= 0), 15]
+    hips = motion.joints_px[(motion.frame >= end + 9) & (motion.person >= 0), 0]
+    assert (heads[:, 1] < hips[:, 1]).all(), "upright again"

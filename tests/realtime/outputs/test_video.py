@@ -93,6 +93,14 @@ def test_odd_sizes_are_padded(tmp_path: Path) -> None:
     assert read(tmp_path / "odd.mp4")[1] == [0, 1, 2]
 
 
+def test_a_name_may_look_like_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("out-15:20:00.mp4", "http:x.mp4"):
+        with VideoRecorder(name) as out:
+            out.write(numbered_image(1, 64, 48), 0.0)
+        assert read(tmp_path / name)[1] == [1]
+
+
 def test_a_killed_program_leaves_a_playable_file(tmp_path: Path) -> None:
     path = tmp_path / "killed.mp4"
     program = (

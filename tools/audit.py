@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PIP_AUDIT = "pip-audit==2.10.1"
 _LIMIT_S = 60
+_NOT_LOOKED_UP = "could not be audited"
 
 
 def prepare(folder: Path) -> Path | None:
@@ -58,8 +59,13 @@ def main() -> int:
         return 0
     options = ["--requirement", "locks/app.txt", "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
     done = run_tool([python, "-m", "pip_audit", *options])
-    if done.returncode == 0:
+    unknown = done.stdout.count(_NOT_LOOKED_UP)
+    if unknown:
+        print(f"audit: the package index knows nothing of {unknown} packages (a mirror?); they were not looked up")
+    if done.returncode == 0 and not unknown:
         print(f"audit: {(done.stderr.strip().splitlines() or ['no known weaknesses'])[-1]}")
+        return 0
+    if done.returncode == 0:
         return 0
     if done.returncode == 1 and done.stdout.startswith("Name"):
         print(f"audit: known weaknesses:\n{done.stdout.rstrip()}")

@@ -146,13 +146,29 @@ def test_without_an_index_the_audit_says_so_and_does_not_fail(
     assert "does not answer" in capsys.readouterr().out
 
 
+def test_an_index_that_knows_nothing_finds_no_weakness_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = "Name Skip Reason\n---- ---\nav   Dependency not found on PyPI and could not be audited: av (18.1.0)\n"
+    done = audit.subprocess.CompletedProcess([], 0, table, "No known vulnerabilities found")
+    monkeypatch.setattr(audit, "prepare", lambda folder: Path("python"))
+    monkeypatch.setattr(audit, "run_tool", lambda command: done)
+    monkeypatch.setattr(sys, "argv", ["audit", "--strict"])
+    assert audit.main() == 0
+    said = capsys.readouterr().out
+    assert "knows nothing of 1 packages" in said
+    assert "No known" not in said
+
+
 @pytest.mark.parametrize(("strict", "code"), [(False, 0), (True, 1)])
 def test_known_weaknesses_are_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], strict: bool, code: int
 ) -> None:
     table = "Name Version ID\n---- ------- --\nx    1.0     PYSEC-1\n"
     monkeypatch.setattr(audit, "prepare", lambda folder: Path("python"))
-    monkeypatch.setattr(audit, "run_tool", lambda command: audit.subprocess.CompletedProcess(command, 1, table, "Found 1"))
+    monkeypatch.setattr(
+        audit, "run_tool", lambda command: audit.subprocess.CompletedProcess(command, 1, table, "Found 1")
+    )
     monkeypatch.setattr(sys, "argv", ["audit", *(["--strict"] if strict else [])])
     assert audit.main() == code
     assert "PYSEC-1" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +33,16 @@ def describe_machine() -> dict[str, str]:
         found["jetson"] = board.read_text(errors="replace").splitlines()[0].strip("# ")
         found["power mode"] = _ask("nvpmodel", "-q")
     return found
+
+
+def gpu_state() -> str:
+    """Clocks, temperature and power of the GPU at this moment, in the words of the driver's tool; empty where there is none."""
+    if shutil.which("tegrastats"):  # Jetsons; it prints a line a second until it is stopped
+        return _ask("timeout", "2", "tegrastats", "--interval", "1000")
+    if shutil.which("nvidia-smi"):
+        fields = "driver_version,clocks.sm,clocks.mem,temperature.gpu,power.draw,memory.used"
+        return _ask("nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader")
+    return ""
 
 
 def _installed(package: str) -> str:

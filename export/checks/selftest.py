@@ -17,7 +17,7 @@ from engines.ort import OnnxRuntimeEngine
 from engines.registry import why_no_tensorrt
 from engines.tensorrt import TensorRtEngine
 from engines.tensorrt_builder import BuildOptions, Precision
-from export.checks.machine import describe_machine
+from export.checks.machine import describe_machine, gpu_state
 from export.checks.selftest_report import NetworkResult, SelfTest
 from export.conversion.network import PipelineNetwork
 from export.conversion.onnx_tools import OnnxError
@@ -114,6 +114,7 @@ def run_selftest(
         raise EngineError(missing)
     if engine != "tensorrt" and precision != "fp32":
         raise EngineError(f"{engine} runs fp32 only: choose --precision fp32")
+    before = gpu_state()
     console.print("recording what the networks see")
     samples = record_samples(networks, CLIP, CALIBRATION_FRAMES if precision == "int8" else 12)
     results = []
@@ -127,7 +128,7 @@ def run_selftest(
         except (EngineError, OnnxError) as error:
             result.problem = one_line(error)
     device = next((result.device for result in results if result.device), "")
-    test = SelfTest(engine, precision, device, describe_machine(), results, {}, [])
+    test = SelfTest(engine, precision, device, describe_machine() | {"gpu before": before}, results, {}, [])
     # A CPU running RAFT would show nothing but that it is no GPU.
     flow: FlowMethod = "raft" if engine == "tensorrt" else "dis"
     whole: Precision | Literal["auto"] = precision if networks.keys() >= _PROGRAM else "auto"
@@ -137,6 +138,7 @@ def run_selftest(
             test.runs[name] = run_program(engine, whole, video, live, frames, flow)
         except UserError as error:
             test.problems.append(f"{name}: {' '.join(str(error).split())}")
+    test.machine["gpu after"] = gpu_state()
     return test
 
 

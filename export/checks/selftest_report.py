@@ -79,7 +79,8 @@ def markdown(test: SelfTest) -> str:
             "",
             f"**{name}**: {report.frames_in} frames ({report.frames_dropped} dropped), {report.mesh_rate_hz:.1f} meshes/s, "
             f"capture to mesh p50 {report.latency_ms.p50:.1f} ms, p95 {report.latency_ms.p95:.1f} ms, "
-            f"p99 {report.latency_ms.p99:.1f} ms; first mesh after {report.first_mesh_s:.1f} s, {report.peak_rss_mb:.0f} MB.",
+            f"p99 {report.latency_ms.p99:.1f} ms; first mesh after {report.first_mesh_s:.1f} s, {report.peak_rss_mb:.0f} MB, "
+            f"{report.graph_replays} replays of CUDA graphs.",
             "",
             "| stage | runs | p50 ms | p95 ms | p99 ms |",
             "| --- | --- | --- | --- | --- |",
@@ -89,5 +90,5 @@ def markdown(test: SelfTest) -> str:
             for stage, row in report.stages.items()
         ]
     lines += ["", *(f"Problem: {problem}" for problem in test.problems), ""]
-    lines += [f"- {name}: {value}" for name, value in test.machine.items()]
+    lines += [f"- {name}: {value}" for name, value in test.machine.items() if value]
     return "\n".join(lines)

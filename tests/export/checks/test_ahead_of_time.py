@@ -16,6 +16,7 @@ from export.checks.ahead_of_time import build
 from export.conversion.network import PipelineNetwork
 from export.conversion.precision import convert, distinct
 from export.networks import load_networks
+from realtime.stages.smoothing_graph import rotation_filter_to_onnx
 from tests.export.conversion.test_precision import REFUSED, small_network
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: make rtx", exc_type=ImportError)
@@ -44,6 +45,10 @@ def test_every_network_builds(name: str, precision: Precision) -> None:
     built = build(converted.data, name)
     assert built.layers > 50
     assert 0.3 * len(converted.data) < built.size < 20 * len(converted.data)
+
+
+def test_the_rotation_filter_builds_for_several_people() -> None:
+    assert build(rotation_filter_to_onnx(), "smoothing", batch=(1, 2, 6)).layers > 20
 
 
 def test_lower_precision_makes_a_smaller_engine() -> None:

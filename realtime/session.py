@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +20,6 @@ from common.camera import Camera
 from common.errors import UserError
 from common.files import check_writable
 from realtime.draw.mannequin import Mannequin, mannequin_for
-from realtime.draw.painter import Figures
 from realtime.intrinsics import camera_for
 from realtime.measure import Meter, Report
 from realtime.networks import EngineOpener, Networks
@@ -31,11 +32,12 @@ from realtime.outputs.video import VideoRecorder
 from realtime.pipeline import Pipeline, StageError
 from realtime.quality import look_ahead_frames
 from realtime.records import Result
-from realtime.sources import Source, State, check_source, open_source_of
+from realtime.sources import Source, State, check_source, is_live_source, open_source_of
 from realtime.stream import build_pipeline
 from realtime.terminal_view import TerminalView, check_terminal
 from realtime.window.commands import QUIT, WindowCommands
 from realtime.window.controller import MeshWindow
+from realtime.window.loop import WindowLoop
 
 if TYPE_CHECKING:
     from realtime.browser.view import BrowserView
@@ -50,6 +52,8 @@ SILENT_S: Final = 5.0
 _LEFT_S: Final = 3.0  # nobody has looked on for so long: whoever loads the page anew is back sooner
 _STOP_S: Final = 20.0  # how long stages may take to finish what they have begun
 _HUNG_S: Final = 10.0  # a stage that has not answered for so long is not waited for
+_HELD_S: Final = 0.05  # between two looks at the keys while the last image is held
+_UNKNOWN_SIZE: Final = (640, 480)  # of the window until the camera tells
 _SINKS_S: Final = 5.0  # how long sinks may take once the stages are given up
 
 
@@ -128,16 +132,25 @@ class Session:
             check_source(options.source)
             # Before the camera streams and a window shows nothing: the first time, building engines takes minutes.
             stack.enter_context(self.networks).prepare(arrays)
-            source = self._source = stack.enter_context(open_source_of(options))
+            early = self._open_window(arrays, mannequin, None) if is_live_source(options) else None
+            if early is not None:
+                stack.callback(early.close)
+                early.say("connecting")
+            with _ending_with(early):
+                source = self._source = stack.enter_context(open_source_of(options))
             if options.record and _are_one(options.record, options.source):
                 raise UserError(f"--record {options.record} would write over the source: give another name")
             camera = camera_for(source.size, options.fov, options.focal)
             about = camera, source.fps, source.name, arrays
             writer = MotionFiles(options.save, *about) if options.save else None
             senders = {url: stack.enter_context(open_sender(url, *about)) for url in options.send}
-            window = self._window = self._open_window(arrays, source, camera)
+            window = early
             if window is not None:
-                stack.callback(window.close)
+                window.fit(source.size, camera)
+            elif not is_live_source(options):
+                window = self._open_window(arrays, mannequin, (source.size, camera))
+                if window is not None:
+                    stack.callback(window.close)
             browser = self._open_browser(arrays, mannequin, source)
             if browser is not None:
                 stack.callback(browser.close)
@@ -231,17 +244,23 @@ class Session:
                 _LOG.warning(str(error))
         return report
 
-    def _open_window(self, arrays: BodyArrays, source: Source, camera: Camera) -> MeshWindow | None:
+    def _open_window(
+        self, arrays: BodyArrays, mannequin: Mannequin, fits: tuple[tuple[int, int], Camera] | None
+    ) -> MeshWindow | None:
+        """The window, for images of the size and camera that it ``fits``; None: they are not known yet."""
         view = self._options.view
         if view not in ("auto", "window") or (view == "auto" and not has_display()):
             return None
+        size, camera = fits or (_UNKNOWN_SIZE, None)
         try:
-            return MeshWindow(arrays.faces, source.size, camera)
+            window = MeshWindow(mannequin, size, camera, wire=mannequin_for(arrays, "wire"))
         except UserError as error:
             if view == "window":
                 raise
             _LOG.warning(f"{error}; going on without a window")
             return None
+        self._window = window
+        return window
 
     def _open_browser(self, arrays: BodyArrays, mannequin: Mannequin, source: Source) -> BrowserView | None:
         options = self._options
@@ -308,28 +327,24 @@ class Session:
             self._tell(source)
 
     def _serve(self, window: MeshWindow, pipeline: Pipeline, source: Source, mannequin: Mannequin) -> None:
-        """The main thread's part with a window: handle its keys until it is closed."""
-        commands = WindowCommands(pipeline, lambda: Annotator(mannequin, self._meter))
-
-        def show(result: Result) -> None:
-            window.show(result, Figures(*self._meter.recent(), len(result.people)))
-            commands.see(result)
-
+        """The main thread's part with a window: handle its keys until it is closed. The last image of a clip stays."""
+        commands = WindowCommands(pipeline, lambda: Annotator(mannequin, self._meter), source.wind)
+        loop, options = WindowLoop(window, source, commands, self._meter), self._options
         try:
-            pipeline.add_sink("window", show, every=False)
+            pipeline.add_sink("window", loop.show, every=False)
             pipeline.start()
             while not pipeline.wait(0.05) and not window.closed and not self._interrupts:
                 self._tell(source)
-                if source.state in ("stalled", "lost"):
-                    commands.show_again(lambda result: window.show(result, f"signal {source.state}"))
-                for command in window.events():
-                    if command == QUIT and not window.crashed:
-                        return
-                    commands.obey(command)
+                if loop.go_on():
+                    return
             if window.crashed and not self._interrupts:
                 _LOG.warning("the window's process died; going on without a window")
                 pipeline.pause(False)  # nobody is left who could end a pause
                 self._wait_on(pipeline, source)
+            elif not (self._interrupts or source.live) and options.frames is None and options.duration is None:
+                while not window.closed and not self._interrupts and not loop.go_on(ended=True):
+                    time.sleep(_HELD_S)
+                self._interrupts = 0  # all has been shown: Ctrl-C only closes the window
         finally:
             pipeline.stop()
             commands.close()
@@ -362,3 +377,21 @@ def _are_one(path: Path, source: str) -> bool:
         return path.samefile(source)
     except OSError:  # one of them is no file
         return False
+
+
+@contextlib.contextmanager
+def _ending_with(window: MeshWindow | None) -> Iterator[None]:
+    """End the program, as Ctrl-C does, where the user closes the ``window`` while the main thread waits in this block."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while window is not None and not done.wait(0.1):
+            if window.closed or QUIT in window.events():
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    threading.Thread(target=watch, name="window-watch", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()

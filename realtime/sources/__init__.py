@@ -13,6 +13,7 @@ from realtime.sources.address import is_address, looks_like_address, public_name
 from realtime.sources.animation import WebpSource, is_moving_png, is_moving_webp
 from realtime.sources.camera import CameraSource, is_camera
 from realtime.sources.clip import ClipSource
+from realtime.sources.clip_player import ClipPlayer
 from realtime.sources.demo_clip import fetch_demo_clip
 from realtime.sources.file import FileSource
 from realtime.sources.folder import ImageSource, is_image
@@ -26,6 +27,7 @@ _LOG = logging.getLogger(__name__)
 
 __all__ = [
     "CameraSource",
+    "ClipPlayer",
     "ClipSource",
     "FileSource",
     "FrameTimestamp",
@@ -53,6 +55,7 @@ def open_source(
     rotate: int = 0,
     mirror: bool = False,
     decoder: DecoderChoice = "cpu",
+    loop: bool = False,
 ) -> Source:
     """Open the source that ``spec`` names. The caller closes it, best by a ``with`` block.
 
@@ -62,11 +65,11 @@ def open_source(
     camera would. ``width``, ``height`` (pixels) are wishes to a camera; ``fps`` too, and the rate that a folder's images or a
     slow-motion video were taken at. A camera or stream that breaks off, and a stream that is not there yet, is tried for
     ``retry_s`` seconds, None: until it is closed. Frames are turned clockwise by ``rotate`` degrees (90, 180, 270), then
-    mirrored. ``decoder`` is what decodes files and streams.
+    mirrored. ``decoder`` is what decodes files and streams. ``loop`` plays files and folders again and again.
 
     Raises UserError.
     """
-    source = _choose(spec.strip(), live, width, height, fps, retry_s, decoder)
+    source = _choose(spec.strip(), live, width, height, fps, retry_s, decoder, loop)
     changes_size = isinstance(source, CameraSource) or spec.strip().startswith("csi:")
     if rotate or mirror:
         source = TurnedSource(source, rotate, mirror)
@@ -88,6 +91,7 @@ def open_source_of(options: Options) -> Source:
         options.rotate,
         options.mirror,
         options.decoder,
+        options.loop,
     )
 
 
@@ -128,6 +132,7 @@ def _choose(
     fps: float | None,
     retry_s: float | None,
     decoder: DecoderChoice,
+    loop: bool,
 ) -> Source:
     if not spec:
         raise UserError("--source is empty: give a camera number, a video file, an address or 'demo'")
@@ -139,7 +144,7 @@ def _choose(
         return CameraSource(os.path.expanduser(spec), width, height, fps, retry_s)
     if is_address(spec):
         return UrlSource(spec, retry_s=retry_s, fps=fps, decoder=decoder)
-    clip = _choose_clip(spec, fps, decoder)
+    clip = ClipPlayer(lambda: _choose_clip(spec, fps, decoder), loop)
     return RealtimePlayback(clip) if live else clip
 
 

@@ -59,6 +59,10 @@ class RealtimePlayback(Source):
         self.size, self.fps, self.frame_count = self._clip.size, self._clip.fps, self._clip.frame_count
 
     @override
+    def wind(self, seconds: float) -> bool:
+        return self._clip.wind(seconds)
+
+    @override
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
         asked_ns = self._clock.now_ns()

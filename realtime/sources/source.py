@@ -57,6 +57,11 @@ class Source(ABC):
         """How the source is doing. Clips are always live. Costs nothing to ask."""
         return "live"
 
+    def wind(self, seconds: float) -> bool:
+        """Go ``seconds`` on, or back where negative, before the next frame; False where the source cannot. May be called from
+        any thread. Indexes and times go on increasing."""
+        return False
+
     @abstractmethod
     def open(self) -> None:
         """Start the source and learn its size and rate. Does nothing when it is open. Raises UserError."""

@@ -56,6 +56,10 @@ class TurnedSource(Source):
         return self._source.state
 
     @override
+    def wind(self, seconds: float) -> bool:
+        return self._source.wind(seconds)
+
+    @override
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
         timestamp = self._source.read_into(self._image)

@@ -18,6 +18,9 @@ _LOG = logging.getLogger(__name__)
 QUIT = "q"
 """The command that ends the program; also sent when the window is closed."""
 
+WIND_S = 5.0
+"""Seconds that the arrow keys go back or on."""
+
 
 class WindowCommands:
     """Carries out a viewer's commands. `see` runs in the viewer's sink thread, all else on the main thread.
@@ -25,9 +28,18 @@ class WindowCommands:
     Args:
         pipeline: paused by "space".
         new_annotator: makes the drawers of snapshots and recordings; each is used by one thread at a time.
+        wind: goes so many seconds on in the source, or back; False where it cannot.
     """
 
-    def __init__(self, pipeline: Pipeline, new_annotator: Callable[[], Annotator]) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        new_annotator: Callable[[], Annotator],
+        wind: Callable[[float], bool] = lambda seconds: False,
+    ) -> None:
+        self.flow = False
+        """Whether the optical flow is to be shown."""
+        self._source_wind = wind
         self._pipeline = pipeline
         self._snapshots = Snapshots(new_annotator())
         self._annotate = new_annotator()
@@ -36,6 +48,9 @@ class WindowCommands:
             "space": self._pause,
             "s": self._snapshot,
             "r": self._record,
+            "f": self._toggle_flow,
+            "left": lambda: self._wind(-WIND_S),
+            "right": lambda: self._wind(WIND_S),
         }
 
     @property
@@ -69,6 +84,13 @@ class WindowCommands:
         """Finish a recording that is still running."""
         if self._recorder is not None:
             self._recorder.close()
+
+    def _toggle_flow(self) -> None:
+        self.flow = not self.flow
+
+    def _wind(self, seconds: float) -> None:
+        if not self._source_wind(seconds):
+            _LOG.info("only files and folders can be wound")
 
     def _pause(self) -> None:
         self._pipeline.pause(not self._pipeline.paused)

@@ -22,6 +22,8 @@ from common.camera import Camera
 
 SLOTS: Final = 3
 TEXT_BYTES: Final = 120
+STATE_BYTES: Final = 240
+DETAIL_BYTES: Final = 600
 _TRIES: Final = 4
 _lock = threading.Lock()
 
@@ -48,14 +50,33 @@ class Layout:
                 ("end", np.int64),
                 ("count", np.int64),
                 ("text", np.uint8, (TEXT_BYTES,)),
+                ("state", np.uint8, (STATE_BYTES,)),
+                ("details", np.uint8, (DETAIL_BYTES,)),
+                ("captured_ns", np.int64),
+                ("world", np.float32, (4, 4)),
                 ("camera", np.float64, (4,)),
                 ("person", np.int64, (self.people,)),
-                ("pelvis", np.float32, (self.people, 3)),
+                ("joints", np.float32, (self.people, 24, 3)),
+                ("keypoints", np.float32, (self.people, 17, 3)),
                 ("vertices", np.float32, (self.people, self.vertices, 3)),
                 ("image", np.uint8, (self.height, self.width, 3)),
             ],
             align=True,
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SceneBody:
+    """One person in a scene."""
+
+    person: int
+    """The person's number."""
+    joints: FloatArray
+    """float32 (24, 3) SMPL order, metres in the camera frame."""
+    vertices: FloatArray
+    """float32 (V, 3) as they are drawn, metres in the camera frame."""
+    keypoints: FloatArray
+    """float32 (17, 3) COCO order: image pixels and confidence 0..1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,10 +89,17 @@ class WindowScene:
     """uint8 (H, W, 3) BGR."""
     camera: Camera
     """Intrinsics of the image, pixels."""
-    bodies: tuple[tuple[int, FloatArray, FloatArray], ...]
-    """Person id, pelvis (3,) and vertices (V, 3) of everybody, float32 metres in the camera frame."""
+    bodies: tuple[SceneBody, ...]
     text: str = ""
     """The line of figures."""
+    state: str = ""
+    """Lines about the state of the run."""
+    details: str = ""
+    """Lines about the stages."""
+    captured_ns: int = 0
+    """Monotonic clock at the grab of the image, 0 where it has been on the screen before."""
+    world: FloatArray | None = None
+    """float32 (4, 4) as in `realtime.records.WorldFrame`; None where it is not known."""
 
 
 class SceneMemory:
@@ -97,8 +125,12 @@ class SceneMemory:
         self,
         image: ImageArray,
         camera: Camera,
-        bodies: Sequence[tuple[int, FloatArray, FloatArray]],
+        bodies: Sequence[SceneBody],
         text: str = "",
+        state: str = "",
+        details: str = "",
+        captured_ns: int = 0,
+        world: FloatArray | None = None,
     ) -> int:
         """Put a scene in; fields as in ``WindowScene``. Bodies beyond the layout's are left out, text is cut.
 
@@ -109,7 +141,6 @@ class SceneMemory:
         number = int(newest[0]) + 1
         slot = slots[number % SLOTS]
         bodies = bodies[: self.layout.people]
-        line = np.frombuffer(text.encode("ascii", "replace")[:TEXT_BYTES].ljust(TEXT_BYTES), np.uint8)
         if image.shape != slot["image"].shape:
             raise ValueError(f"the window was made for images {slot['image'].shape}, got {image.shape}")
         slot["begin"] = number
@@ -117,11 +148,16 @@ class SceneMemory:
         slot["image"][...] = image
         slot["camera"][...] = camera.fx, camera.fy, camera.cx, camera.cy
         slot["count"] = len(bodies)
-        slot["text"][...] = line
-        for index, (person, pelvis, vertices) in enumerate(bodies):
-            slot["person"][index] = person
-            slot["pelvis"][index] = pelvis
-            slot["vertices"][index] = vertices
+        for field, line in (("text", text), ("state", state), ("details", details)):
+            size = len(slot[field])
+            slot[field][...] = np.frombuffer(line.encode("ascii", "replace")[:size].ljust(size), np.uint8)
+        slot["captured_ns"] = captured_ns
+        slot["world"][...] = np.nan if world is None else world
+        for index, body in enumerate(bodies):
+            slot["person"][index] = body.person
+            slot["joints"][index] = body.joints
+            slot["keypoints"][index] = body.keypoints
+            slot["vertices"][index] = body.vertices
         _fence()
         slot["end"] = number
         newest[0] = number
@@ -146,10 +182,24 @@ class SceneMemory:
     def _copy(self, number: int, slot: Any) -> WindowScene:
         # A slot that is being overwritten may hold anything: nothing in it may be trusted as an index.
         count = min(max(int(slot["count"]), 0), self.layout.people)
-        vertices, pelvis = slot["vertices"][:count].copy(), slot["pelvis"][:count].copy()
-        bodies = tuple((int(slot["person"][i]), pelvis[i], vertices[i]) for i in range(count))
-        text = slot["text"].tobytes().decode("ascii", "replace").rstrip()
-        return WindowScene(number, slot["image"].copy(), Camera(*slot["camera"].tolist()), bodies, text)
+        vertices, joints = slot["vertices"][:count].copy(), slot["joints"][:count].copy()
+        keypoints = slot["keypoints"][:count].copy()
+        bodies = tuple(SceneBody(int(slot["person"][i]), joints[i], vertices[i], keypoints[i]) for i in range(count))
+        text, state, details = (
+            slot[name].tobytes().decode("ascii", "replace").rstrip() for name in ("text", "state", "details")
+        )
+        world = slot["world"].copy()
+        return WindowScene(
+            number,
+            slot["image"].copy(),
+            Camera(*slot["camera"].tolist()),
+            bodies,
+            text,
+            state,
+            details,
+            int(slot["captured_ns"]),
+            world if np.isfinite(world).all() else None,
+        )
 
     def close(self) -> None:
         """Let go of the memory; its owner also removes it. May be called twice."""

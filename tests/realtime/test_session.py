@@ -98,12 +98,15 @@ class Keyboard:
 
     keys: tuple[tuple[str, str], ...] = ()
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *arguments: object, wire: object) -> None:
         self.closed = self.crashed = False
         self._left = list(self.keys)
         self._pressed: list[str] = []
 
-    def show(self, result: Result, figures: object) -> bool:
+    def say(self, state: str) -> None:
+        assert state
+
+    def show(self, result: Result, *arguments: object, flow: bool, again: bool) -> bool:
         if self._left and result.people and (self._left[0][0] == "" or any(Path().glob(self._left[0][0]))):
             self._pressed += self._left.pop(0)[1].split()
         return True
@@ -120,7 +123,7 @@ def watch(keys: tuple[tuple[str, str], ...], monkeypatch: pytest.MonkeyPatch) ->
     """Run a session while these keys are pressed."""
     monkeypatch.setattr(sessions, "MeshWindow", Keyboard)
     monkeypatch.setattr(Keyboard, "keys", keys)
-    Session(Options(source=str(CLIP), view="window")).run()
+    Session(Options(source=str(CLIP), view="window", quality="live", persons=1)).run()
 
 
 def test_keys_save_and_record_what_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, remarks: Remarks) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from common.arrays import ImageArray
 from common.errors import UserError
-from realtime.sources import FileSource, FrameTimestamp, Source, open_source
+from realtime.sources import FrameTimestamp, Source, open_source
 from realtime.sources.pixels import fit_into
 from realtime.sources.timing import FileClock, believable_fps, nominal_fps
 from tests.conftest import Remarks
@@ -393,7 +393,7 @@ def test_close_from_another_thread_while_reading(tmp_path: Path) -> None:
 def test_file_addresses_and_notice_about_the_size(tmp_path: Path, remarks: Remarks) -> None:
     path = write_video(tmp_path / "with space.mp4", 2)
     with open_source(path.as_uri(), width=1280) as source:
-        assert isinstance(source, FileSource)
+        assert not source.live
         assert "keeps its size of 64x48" in remarks[0]
 
 

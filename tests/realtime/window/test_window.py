@@ -17,17 +17,26 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.arrays import FloatArray
 from common.camera import Camera
 from common.errors import UserError
+from realtime.draw.mannequin import Mannequin
 from realtime.draw.painter import Figures
 from realtime.window.controller import MeshWindow
-from realtime.window.process import COMMAND, FAILED, READY, _grid_points, advice
-from realtime.window.shared_memory import Layout, SceneMemory, WindowScene
+from realtime.window.process import COMMAND, FAILED, LAYOUT, READY, advice
+from realtime.window.shared_memory import Layout, SceneBody, SceneMemory, WindowScene
+from realtime.window.viewer import grid_points, window_size
 from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, person, result, sphere
 
 BALL, FACES = sphere((0, 0, 2), 0.35, rings=12)
+LOOK = Mannequin(FACES)
 IMAGE = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
 PATIENCE_S = 20.0
+
+
+def scene_body(number: int, vertices: FloatArray) -> SceneBody:
+    joints, keypoints = np.full((24, 3), number, np.float32), np.full((17, 3), -number, np.float32)
+    return SceneBody(number, joints, vertices, keypoints)
 
 
 def _soon(condition: Any) -> bool:
@@ -45,19 +54,24 @@ def test_a_scene_comes_out_as_it_went_in() -> None:
     try:
         assert reader.read(0) is None
         image = np.random.default_rng(0).integers(0, 255, IMAGE.shape, np.uint8)
-        bodies = [(number, np.full(3, number, np.float32), BALL + np.float32(number)) for number in (4, 9, 11)]
-        assert writer.write(image, CAMERA, bodies, "30 meshes/s — ok") == 1
+        bodies = [scene_body(number, BALL + np.float32(number)) for number in (4, 9, 11)]
+        world = np.arange(16, dtype=np.float32).reshape(4, 4)
+        assert writer.write(image, CAMERA, bodies, "30 meshes/s — ok", "REC 0:01\npaused", "flow 3 ms", 77, world) == 1
         scene = reader.read(0)
         assert scene is not None
         assert (scene.number, scene.camera, scene.text) == (1, CAMERA, "30 meshes/s ? ok")
         np.testing.assert_array_equal(scene.image, image)
-        assert [body[0] for body in scene.bodies] == [4, 9]  # the layout has room for two
-        np.testing.assert_array_equal(scene.bodies[1][2], BALL + np.float32(9))
+        assert (scene.state, scene.details, scene.captured_ns) == ("REC 0:01\npaused", "flow 3 ms", 77)
+        np.testing.assert_array_equal(scene.world, world)
+        assert [body.person for body in scene.bodies] == [4, 9]  # the layout has room for two
+        for name in ("joints", "vertices", "keypoints"):
+            np.testing.assert_array_equal(getattr(scene.bodies[1], name), getattr(bodies[1], name))
         assert reader.read(1) is None
         writer.write(image, CAMERA, [], "x" * 500)
         second = reader.read(1)
         assert second is not None
         assert (second.bodies, len(second.text)) == ((), 120)
+        assert (second.world, second.state, second.captured_ns) == (None, "", 0)
         with pytest.raises(ValueError, match="made for images"):
             writer.write(image[1:], CAMERA, [])
     finally:
@@ -115,7 +129,7 @@ def test_no_scene_is_ever_mixed_under_a_fast_writer() -> None:
             writer.write(
                 np.full((60, 80, 3), value, np.uint8),
                 Camera(value, value, value, value),
-                [(value, np.full(3, value, np.float32), np.full((300, 3), value, np.float32))] * (1 + number % 3),
+                [scene_body(value, np.full((300, 3), value, np.float32))] * (1 + number % 3),
                 str(value),
             )
 
@@ -135,13 +149,13 @@ def test_no_scene_is_ever_mixed_under_a_fast_writer() -> None:
             assert scene.camera.cy == value
             assert scene.text == str(value)
             assert len(scene.bodies) == 1 + seen % 3
-            assert all((body[2] == value).all() and body[0] == value for body in scene.bodies)
+            assert all((body.vertices == value).all() and body.person == value for body in scene.bodies)
     finally:
         stop.set()
         thread.join()
         reader.close()
         writer.close()
-    assert whole > 20
+    assert whole > 3
 
 
 def _failing(*arguments: Any) -> None:
@@ -162,6 +176,24 @@ def _obedient(*arguments: Any) -> None:
     assert scene is not None
     for key in ("space", f"{len(scene.bodies)} {scene.text}"):
         link.send((COMMAND, key))
+    link.recv()
+    memory.close()
+
+
+def _resized(*arguments: Any) -> None:
+    link: Connection = arguments[-1]
+    memory = SceneMemory(arguments[1], arguments[0])
+    link.send((READY, ""))
+    arguments[-2].acquire()
+    first = memory.read(0)
+    assert first is not None
+    memory.close()
+    kind, (name, layout, _) = link.recv()
+    arguments[-2].acquire()
+    memory = SceneMemory(layout, name)
+    second = memory.read(0)
+    assert second is not None
+    link.send((COMMAND, f"{first.state} {first.image.shape} {kind == LAYOUT} {second.image.shape} {second.state}"))
     link.recv()
     memory.close()
 
@@ -189,7 +221,7 @@ def _memories() -> set[str]:
 def test_a_window_that_cannot_open_says_why_in_one_line(target: Any, line: str) -> None:
     before = _memories()
     with pytest.raises(UserError) as caught:
-        MeshWindow(FACES, (WIDTH, HEIGHT), target=target)
+        MeshWindow(LOOK, (WIDTH, HEIGHT), target=target)
     assert str(caught.value) == line
     assert _memories() == before
 
@@ -202,7 +234,7 @@ def test_results_go_in_and_commands_come_out() -> None:
         heard.extend(window.events())
         return len(heard)
 
-    with MeshWindow(FACES, (WIDTH, HEIGHT), target=_obedient) as window:
+    with MeshWindow(LOOK, (WIDTH, HEIGHT), target=_obedient) as window:
         assert list(window.events()) == []
         assert window.show(result(IMAGE, person(BALL), person(BALL, 1)), Figures(30, 50, 2))
         assert _soon(lambda: listen() == 2)
@@ -215,9 +247,34 @@ def test_results_go_in_and_commands_come_out() -> None:
     assert _memories() == before
 
 
+def test_the_window_speaks_before_the_source_is_there_and_fits_it_then() -> None:
+    before = _memories()
+    heard: list[str] = []
+    with MeshWindow(LOOK, (64, 48), target=_resized) as window:
+        window.say("connecting")
+        window.fit((WIDTH, HEIGHT), CAMERA)
+        window.show(result(IMAGE, person(BALL)), Figures(30, 50, 1), "looking")
+
+        def listen() -> int:
+            heard.extend(window.events())
+            return len(heard)
+
+        assert _soon(lambda: listen() == 1)
+    assert heard == [f"connecting (48, 64, 3) True ({HEIGHT}, {WIDTH}, 3) looking"]
+    assert _memories() == before
+
+
+@pytest.mark.parametrize(
+    ("image", "wanted"),
+    [((1280, 720), (1280, 720)), ((3840, 2160), (1632, 918)), ((320, 240), (640, 480)), ((1080, 1920), (516, 918))],
+)
+def test_the_window_fits_the_screen(image: tuple[int, int], wanted: tuple[int, int]) -> None:
+    assert window_size(*image, (1920, 1080)) == wanted
+
+
 def test_a_killed_window_only_becomes_closed() -> None:
     before = _memories()
-    window = MeshWindow(FACES, (WIDTH, HEIGHT), target=_stubborn)
+    window = MeshWindow(LOOK, (WIDTH, HEIGHT), target=_stubborn)
     pid = window._process.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -235,10 +292,11 @@ def test_a_forgotten_window_leaves_nothing_behind(tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(
         "import numpy as np\n"
+        "from realtime.draw.mannequin import Mannequin\n"
         "from realtime.window.controller import MeshWindow\n"
         "from tests.realtime.window.test_window import _obedient\n"
         "if __name__ == '__main__':\n"
-        "    window = MeshWindow(np.array([[0, 1, 2]]), (64, 48), target=_obedient)\n"
+        "    window = MeshWindow(Mannequin(np.array([[0, 1, 2]])), (64, 48), target=_obedient)\n"
     )
     root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": str(root)}
@@ -271,11 +329,11 @@ def test_no_display_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(UserError, match="there is no display"):
-        MeshWindow(FACES, (WIDTH, HEIGHT))
+        MeshWindow(LOOK, (WIDTH, HEIGHT))
 
 
 def test_floor_grid_comes_in_pairs_one_step_long() -> None:
-    ends = _grid_points(17).reshape(-1, 2, 3)
+    ends = grid_points(17).reshape(-1, 2, 3)
     np.testing.assert_allclose(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=-1), 0.5)
 
 
@@ -283,7 +341,9 @@ def test_floor_grid_comes_in_pairs_one_step_long() -> None:
 @pytest.mark.skipif(importlib.util.find_spec("open3d") is None, reason="Open3D is not installed")
 def test_a_real_window_opens_shows_and_closes() -> None:
     before = _memories()
-    with MeshWindow(FACES, (WIDTH, HEIGHT), CAMERA) as window:
+    with MeshWindow(LOOK, (64, 48), CAMERA) as window:
+        window.say("connecting")
+        window.fit((WIDTH, HEIGHT), CAMERA)
         for step in range(20):
             people = [person(BALL + np.array([0.01 * step, 0, 0], np.float32), i) for i in range(step % 3)]
             assert window.show(result(IMAGE, *people), Figures(30, 50, len(people)))

@@ -1,0 +1,77 @@
+"""A clip that can be played again and again, and wound back and on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from typing_extensions import override
+
+from common.arrays import ImageArray
+from realtime.sources.clip import ClipSource
+
+
+class ClipPlayer(ClipSource):
+    """Plays the clip that ``make`` opens anew each time; with ``loop``, from its beginning again after its end.
+
+    Indexes and times go on over a jump as if the next frame had simply followed, so that they stay increasing for
+    everything that measures motion with them; the tracker sees the jump as a scene cut. Winding back decodes the clip
+    from its beginning.
+    """
+
+    def __init__(self, make: Callable[[], ClipSource], loop: bool = False) -> None:
+        self._make, self._loop = make, loop
+        self._clip = make()
+        super().__init__(self._clip.name)
+        self._wound_s: float | None = None
+        self._place_s = self._last_s = 0.0  # of the clip and of this source
+        self._offset_s, self._offset = 0.0, 0
+        self._last_index = -1
+
+    @override
+    def wind(self, seconds: float) -> bool:
+        self._wound_s = (self._wound_s or 0.0) + seconds
+        return True
+
+    @override
+    def _open(self) -> None:
+        self._clip.open()
+        self.size, self.fps = self._clip.size, self._clip.fps
+        self.frame_count = None if self._loop else self._clip.frame_count
+
+    @override
+    def _release(self) -> None:
+        self._clip.close()
+
+    @override
+    def _advance(self) -> tuple[int, float] | None:
+        stamp = None
+        jumped = self._wound_s is not None
+        if self._wound_s is not None:
+            wanted_s, self._wound_s = max(self._place_s + self._wound_s, 0.0), None
+            if wanted_s < self._place_s:
+                self._begin_again()
+            stamp = self._clip.advance()
+            while stamp is not None and stamp.time_s < wanted_s and not self._closed:
+                stamp = self._clip.advance()
+        else:
+            stamp = self._clip.advance()
+        if stamp is None and self._loop and not self._closed and self._last_index >= 0:
+            self._begin_again()
+            stamp, jumped = self._clip.advance(), True
+        if stamp is None:
+            return None
+        if jumped:
+            self._offset_s = self._last_s + 1.0 / self.fps - stamp.time_s
+            self._offset = self._last_index + 1 - stamp.index
+        self._place_s, self._last_s = stamp.time_s, stamp.time_s + self._offset_s
+        self._last_index = stamp.index + self._offset
+        return self._last_index, self._last_s
+
+    @override
+    def _render(self, buffer: ImageArray) -> None:
+        self._clip.render(buffer)
+
+    def _begin_again(self) -> None:
+        self._clip.close()
+        self._clip = self._make()
+        self._clip.open()

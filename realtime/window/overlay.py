@@ -1,0 +1,104 @@
+"""The window's image without the window: the video with what is drawn on it, and the block of text of both views."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+from body.joints import PARENTS
+from common.arrays import FloatArray, ImageArray
+from common.camera import Camera
+from realtime.draw.mannequin import Mannequin
+from realtime.draw.painter import MeshPainter, skeleton
+from realtime.draw.suit import Colour, colour_of
+from realtime.records import Keypoints
+from realtime.window.shared_memory import WindowScene
+from realtime.window.view_state import HELP, ViewState
+
+_PLAIN: Final[Colour] = (240, 240, 240)
+_ALARM: Final[Colour] = (90, 110, 255)
+_NOTICE: Final[Colour] = (90, 210, 255)
+_FAINT: Final[Colour] = (190, 190, 190)
+_ALARMS: Final = ("REC", "signal", "stalled")
+_FAR: Final = 1 << 14
+_FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
+
+
+class VideoPainter:
+    """Paints scenes as the video view shows them. One thread at a time may use it."""
+
+    def __init__(self, solid: Mannequin, wire: Mannequin) -> None:
+        """``solid`` and ``wire``: how bodies look in these two modes."""
+        self._solid, self._wire = MeshPainter(solid), MeshPainter(wire)
+        self._looks = solid, wire
+
+    def paint(self, scene: WindowScene, state: ViewState) -> None:
+        """Paint bodies and keypoints over the scene's own image, in place."""
+        image = scene.image
+        if state.mode in ("solid", "wire"):
+            wire = state.mode == "wire"
+            look = self._looks[wire]
+            bodies = [(body.vertices, look.colours(body.person)) for body in scene.bodies]
+            (self._wire if wire else self._solid).paint_all(image, bodies, scene.camera)
+        elif state.mode == "skeleton":
+            for body in scene.bodies:
+                paint_joints(image, body.joints, scene.camera, colour_of(body.person))
+        if state.keypoints:
+            for body in scene.bodies:
+                found = Keypoints(0, body.person, body.keypoints[:, :2], body.keypoints[:, 2])
+                skeleton(image, found)
+
+
+def paint_joints(image: ImageArray, joints: FloatArray, camera: Camera, colour: Colour) -> None:
+    """Draw the bones between ``joints`` (24, 3), camera frame, metres, over ``image`` (H, W, 3) uint8 BGR, in place."""
+    points = camera.project(joints)
+    shown: list[bool] = np.less(np.abs(points), _FAR).all(axis=1).tolist()  # false for NaN
+    fixed = np.round(np.where(np.array(shown)[:, None], points, 0) * 16).astype(int).tolist()
+    thick = max(round(image.shape[0] / 240), 2)
+    for joint, parent in enumerate(PARENTS):
+        if parent >= 0 and shown[joint] and shown[parent]:
+            cv2.line(image, fixed[parent], fixed[joint], colour, thick, cv2.LINE_AA, 4)
+    for joint in (joint for joint, is_shown in enumerate(shown) if is_shown):
+        cv2.circle(image, fixed[joint], (thick + 1) * 16, _PLAIN, -1, cv2.LINE_AA, 4)
+
+
+def text_lines(scene: WindowScene, state: ViewState, screen_ms: float) -> list[tuple[str, Colour]]:
+    """All lines of the moment with their colours. ``screen_ms``: how old the last image was when it reached the screen; not
+    finite where that is not known."""
+    lines: list[tuple[str, Colour]] = []
+    if scene.text:
+        lines.append((scene.text + (f"    {screen_ms:.0f} ms to screen" if np.isfinite(screen_ms) else ""), _PLAIN))
+    lines += [(line, _ALARM if line.startswith(_ALARMS) else _NOTICE) for line in scene.state.splitlines()]
+    if state.followed >= 0 and not state.video:
+        lines.append((f"following person {state.followed}", _FAINT))
+    if state.details:
+        lines += [(line, _FAINT) for line in scene.details.splitlines()]
+    lines += [(line, _PLAIN) for line in (HELP if state.help else ())]
+    if not state.help and not scene.bodies:
+        lines.append(("h: keys", _FAINT))
+    return lines
+
+
+def text_block(lines: list[tuple[str, Colour]], size: float) -> ImageArray:
+    """An image (h, w, 3) uint8 BGR of ``lines`` (ASCII) on a dark ground; ``size`` 1 is letters of about 20 pixels."""
+    boxes = [cv2.getTextSize(line, _FONT, size, 1)[0] for line, _ in lines]
+    step, pad = round(34 * size), round(12 * size)
+    height, width = step * len(lines) + pad, max((wide for wide, _ in boxes), default=0) + 2 * pad
+    block = np.full((height, width, 3), 24, np.uint8)
+    for row, (line, colour) in enumerate(lines):
+        at = (pad, pad // 2 + step * row + round(25 * size))
+        cv2.putText(block, line, at, _FONT, size, colour, 1, cv2.LINE_AA)
+    return block
+
+
+def paint_text(image: ImageArray, lines: list[tuple[str, Colour]]) -> None:
+    """Lay the block of ``lines`` over the top left corner of ``image`` (H, W, 3) uint8 BGR, in place."""
+    if not lines:
+        return
+    block = text_block(lines, max(image.shape[0] / 1100, 0.4))
+    part = image[: block.shape[0], : block.shape[1]]
+    block = block[: part.shape[0], : part.shape[1]]
+    ink = block.max(2, keepdims=True) > 60
+    part[...] = np.where(ink, block, (part * np.float32(0.35)).astype(np.uint8))

@@ -1,0 +1,62 @@
+"""What the keys of the window change in the picture itself, and the lines that describe keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+Mode = Literal["solid", "wire", "skeleton", "off"]
+
+MODES: Final[tuple[Mode, ...]] = ("solid", "wire", "skeleton", "off")
+"""What key ``m`` goes through."""
+
+SENT_KEYS: Final[dict[str, str]] = {"Q": "q", " ": "space", "R": "r", "S": "s", "F": "f"}
+"""Keys that are sent to the pipeline, and their names in the window's events."""
+ARROW_KEYS: Final[dict[int, str]] = {262: "right", 263: "left"}
+"""The same for keys without a character, by GLFW's numbers."""
+VIEW_KEYS: Final = "VMKHI0123456789"
+"""Keys that change the view alone."""
+
+HELP: Final = (
+    "v  video / bodies alone",
+    "m  solid, wire frame, skeleton, off",
+    "k  keypoints    f  optical flow",
+    "i  stage times  1-9  follow a person  0  all",
+    "space  pause    left, right  5 s back, on",
+    "r  record       s  snapshot",
+    "h  these keys   q  quit",
+)
+"""The lines that key ``h`` shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewState:
+    """What is shown, and how."""
+
+    video: bool = True
+    """The video with the bodies on it; else the bodies alone, to look at from all sides."""
+    mode: Mode = "solid"
+    keypoints: bool = True
+    help: bool = False
+    details: bool = False
+    """The times of the stages."""
+    followed: int = -1
+    """The person that the free view follows; -1: everybody."""
+
+    def pressed(self, key: str, persons: tuple[int, ...] = ()) -> ViewState:
+        """The state after ``key`` (upper case), one of `VIEW_KEYS`. Digits count ``persons`` from 1, in the order of their
+        numbers; one that nobody stands for changes nothing."""
+        if key == "V":
+            return replace(self, video=not self.video)
+        if key == "M":
+            return replace(self, mode=MODES[(MODES.index(self.mode) + 1) % len(MODES)])
+        if key == "K":
+            return replace(self, keypoints=not self.keypoints)
+        if key == "H":
+            return replace(self, help=not self.help)
+        if key == "I":
+            return replace(self, details=not self.details)
+        if key == "0":
+            return replace(self, followed=-1)
+        place = int(key) - 1 if key.isdigit() else len(persons)
+        return replace(self, followed=sorted(persons)[place]) if place < len(persons) else self

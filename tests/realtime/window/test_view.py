@@ -1,0 +1,151 @@
+"""What the window shows, without a window: keys, words for the state of a run, the painted video, the block of text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from realtime.draw.flow_field import flow_colours, paint_flow
+from realtime.draw.mannequin import Mannequin
+from realtime.records import Box, Flow
+from realtime.window.overlay import VideoPainter, paint_text, text_block, text_lines
+from realtime.window.shared_memory import SceneBody, WindowScene
+from realtime.window.status import Status, stage_lines
+from realtime.window.view_state import ViewState
+from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, sphere
+
+BALL, FACES = sphere((0, 0, 2), 0.35, rings=12)
+LOOKS = Mannequin(FACES), Mannequin(FACES, edges=np.ones(FACES.shape, np.uint8))
+JOINTS = np.linspace((-0.3, -0.3, 2), (0.3, 0.3, 2), 24).astype(np.float32)
+POINTS = np.concatenate([np.full((17, 2), 8.0), np.ones((17, 1))], 1).astype(np.float32)
+
+
+def scene(*persons: int, state: str = "", details: str = "") -> WindowScene:
+    bodies = tuple(SceneBody(person, JOINTS, BALL, POINTS) for person in persons)
+    return WindowScene(1, np.full((HEIGHT, WIDTH, 3), 100, np.uint8), CAMERA, bodies, "30 meshes/s", state, details)
+
+
+def painted(state: ViewState) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    one = scene(0)
+    VideoPainter(*LOOKS).paint(one, state)
+    return one.image
+
+
+def test_keys_change_the_view() -> None:
+    state = ViewState()
+    assert [(state := state.pressed("M")).mode for _ in range(4)] == ["wire", "skeleton", "off", "solid"]
+    assert not state.pressed("V").video
+    assert not state.pressed("K").keypoints
+    assert state.pressed("H").help
+    assert state.pressed("I").details
+    assert state.pressed("2", (7, 4)).followed == 7  # in the order of their numbers
+    assert state.pressed("3", (7, 4)).followed == -1
+    assert state.pressed("2", (7, 4)).pressed("0").followed == -1
+    for key in "VKHI":
+        assert state.pressed(key).pressed(key) == state
+
+
+def test_each_mode_paints_what_it_says() -> None:
+    bare = ViewState(keypoints=False)
+    solid, wire, skeleton, off = (painted(replace(bare, mode=mode)) for mode in ("solid", "wire", "skeleton", "off"))
+    assert (off == 100).all()
+    middle = slice(HEIGHT // 2 - 10, HEIGHT // 2 + 10), slice(WIDTH // 2 - 10, WIDTH // 2 + 10)
+    assert (solid[middle] != 100).any(-1).all()
+    changed = [(image != 100).any(-1).sum() for image in (solid, wire, skeleton)]
+    assert changed[0] == changed[1] > changed[2] > 50
+    assert solid[middle].std() < wire[middle].std()  # lines, and what is seen between them
+    keypoints = painted(ViewState(mode="off"))
+    assert (keypoints[4:13, 4:13] != 100).any()
+    assert (keypoints[20:] == 100).all()
+
+
+def test_text_tells_figures_state_and_keys() -> None:
+    some = scene(0, state="REC 0:12\nframe dropped", details="flow  3.0 ms")
+    lines = [line for line, _ in text_lines(some, ViewState(), 41.2)]
+    assert lines == ["30 meshes/s    41 ms to screen", "REC 0:12", "frame dropped"]
+    assert "flow  3.0 ms" in [line for line, _ in text_lines(some, ViewState(details=True), 41)]
+    assert any("quit" in line for line, _ in text_lines(some, ViewState(help=True), 41))
+    assert "screen" not in text_lines(some, ViewState(), float("nan"))[0][0]
+    alarm, notice = (colour for _, colour in text_lines(some, ViewState(), 41)[1:])
+    assert alarm[2] > alarm[0] + 100  # red
+    assert notice != alarm
+    assert text_lines(scene(), ViewState(), 41)[-1][0] == "h: keys"
+
+
+def test_text_stays_in_its_block() -> None:
+    lines = text_lines(scene(0, state="paused"), ViewState(help=True), 41)
+    block = text_block(lines, 0.4)
+    image = np.full((480, 640, 3), 200, np.uint8)
+    paint_text(image, lines)
+    height, width = text_block(lines, 480 / 1100).shape[:2]
+    assert (image[height:] == 200).all()
+    assert (image[:, width:] == 200).all()
+    assert (image[:height, :width] != 200).all(-1).mean() > 0.9
+    assert block.max() > 200
+    paint_text(np.zeros((5, 5, 3), np.uint8), lines)  # an image that is too small
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("about", "line"),
+    [
+        ({"state": "connecting", "people": None}, "connecting"),
+        ({"state": "lost", "people": 2}, "signal lost: trying again"),
+        ({"state": "stalled", "people": 2}, "stalled: no frames are coming"),
+        ({"state": "live", "people": None}, "starting"),
+        ({"state": "live", "people": 0}, "looking for a person"),
+        ({"state": "live", "people": 1}, ""),
+        ({"state": "live", "people": 1, "paused": True}, "paused: space goes on"),
+        ({"state": "live", "people": 0, "ended": True}, "the end: q closes, --loop plays it again"),
+    ],
+)
+def test_every_state_has_words(about: dict[str, object], line: str) -> None:
+    assert Status().lines(**about) == line  # type: ignore[arg-type]
+
+
+def test_recordings_are_timed_and_dropped_frames_are_told_for_a_second() -> None:
+    clock = Clock()
+    status = Status(clock)
+    assert status.lines("live", people=1, recording=True) == "REC 0:00"
+    clock.now += 75
+    assert status.lines("live", people=1, recording=True, dropped=1) == "REC 1:15\nframe dropped"
+    clock.now += 0.5
+    assert status.lines("live", people=1, recording=True, dropped=2) == "REC 1:15\n2 frames dropped"
+    clock.now += 1.5
+    assert status.lines("live", people=1, recording=True, dropped=2) == "REC 1:17"
+    assert status.lines("live", people=1, dropped=2) == ""
+    assert status.lines("live", people=1, recording=True, dropped=2) == "REC 0:00"
+
+
+def test_stage_lines_are_sorted_by_cost() -> None:
+    assert stage_lines({"flow": 2.0, "keypoints": 20.0}, 11.0).split("\n") == [
+        "keypoints    20.0 ms",
+        "flow          2.0 ms",
+        "a person     11.0 ms",
+    ]
+
+
+def test_flow_has_the_hue_of_its_direction_and_stays_in_its_box() -> None:
+    field = np.zeros((32, 32, 2), np.float32)
+    field[..., 0] = 5
+    right, strength = flow_colours(field, 10)
+    np.testing.assert_allclose(strength, 0.5)
+    assert (right[0, 0] == (0, 0, 255)).all()  # red: to the right
+    left, _ = flow_colours(-field, 10)
+    assert np.abs(left[0, 0].astype(int) - (255, 255, 0)).max() < 10  # cyan, the opposite hue
+    image = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
+    paint_flow(image, [Flow(1, 0, 0.1, Box(20, 50, 60), field)])
+    assert (image[25:75, :45, 2] > 120).all()
+    assert (image[:15] == 100).all()
+    assert (image[25:75, 55:100] == 100).all()
+    still = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
+    paint_flow(still, [Flow(1, 0, 0.1, Box(20, 50, 60), 0 * field)])
+    assert (still[25:75, :45] == 100).all()

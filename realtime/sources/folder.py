@@ -70,7 +70,9 @@ class ImageSource(ClipSource):
         self.frame_count = len(self._files)
         self._waiting = self._read_next()
         if self._waiting is None:
-            raise UserError(f"no image in {self.name} can be read: the files are damaged or not images")
+            raise UserError(
+                f"no image in {self.name} can be read: the files are damaged, no images, or larger than 67 million pixels"
+            )
         self.size = (self._waiting.shape[1], self._waiting.shape[0])
 
     def _release(self) -> None:

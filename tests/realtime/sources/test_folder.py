@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import struct
+import subprocess
+import sys
+import zlib
 from pathlib import Path
 
 import cv2
@@ -61,6 +65,36 @@ def test_photo_of_a_phone_stands_upright(tmp_path: Path) -> None:
         buffer = source.new_buffer()
         source.read_into(buffer)
         assert blue_corner(buffer) == "upper right"
+
+
+def test_a_small_file_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
+    """In a process of its own: OpenCV reads the limit when it is loaded."""
+    side = 12_000
+    packed = zlib.compress(bytes((side + 1) * side), 1)
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    (tmp_path / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", packed) + chunk(b"IEND", b""))
+    assert (tmp_path / "large.png").stat().st_size < 1_500_000
+    program = (
+        "import resource, sys\nfrom realtime.sources import open_source\nfrom common.errors import UserError\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try:\n    open_source(sys.argv[1])\nexcept UserError as error:\n"
+        "    print(error)\n    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "large.png")],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said, grown_kb = done.stdout.strip().splitlines()
+    assert "can be read" in said
+    assert int(grown_kb) < 100_000
 
 
 def test_a_folder_without_images(tmp_path: Path) -> None:

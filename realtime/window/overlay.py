@@ -54,7 +54,7 @@ class VideoPainter:
 def paint_joints(image: ImageArray, joints: FloatArray, camera: Camera, colour: Colour) -> None:
     """Draw the bones between ``joints`` (24, 3), camera frame, metres, over ``image`` (H, W, 3) uint8 BGR, in place."""
     points = camera.project(joints)
-    shown: list[bool] = np.less(np.abs(points), _FAR).all(axis=1).tolist()  # false for NaN
+    shown = [bool(np.all(np.abs(point) < _FAR)) for point in points]  # not where it is NaN, behind the camera
     fixed = np.round(np.where(np.array(shown)[:, None], points, 0) * 16).astype(int).tolist()
     thick = max(round(image.shape[0] / 240), 2)
     for joint, parent in enumerate(PARENTS):

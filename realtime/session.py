@@ -49,7 +49,7 @@ Progress = Callable[[int, int | None, float, float], None]
 
 SILENT_S: Final = 5.0
 """The user is warned of a stage that has not answered for so long."""
-_LEFT_S: Final = 3.0  # nobody has looked on for so long: whoever loads the page anew is back sooner
+_LEFT_S: Final = 10.0  # nobody has looked on for so long: whoever loads the page anew is back sooner
 _STOP_S: Final = 20.0  # how long stages may take to finish what they have begun
 _HUNG_S: Final = 10.0  # a stage that has not answered for so long is not waited for
 _HELD_S: Final = 0.05  # between two looks at the keys while the last image is held

@@ -23,7 +23,7 @@ CLIP = ROOT / "assets" / "synthetic_walk.mp4"
 
 pytestmark = [
     pytest.mark.skipif(PROGRAM is None, reason="needs Chromium: apt install chromium"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
 ]
 
 
@@ -73,7 +73,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    with Chromium(tmp_path_factory.mktemp("chromium"), 720, 480) as opened:
+    with Chromium(tmp_path_factory.mktemp("chromium"), 640, 420) as opened:
         yield opened
 
 

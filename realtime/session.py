@@ -275,7 +275,7 @@ class Session:
     def _serve_browser(self, view: BrowserView, pipeline: Pipeline, source: Source, mannequin: Mannequin) -> None:
         """The main thread's part with a browser. A clip begins when somebody looks on, and its last frame stays for as long
         as somebody does."""
-        from realtime.browser.view import ViewState
+        from realtime.browser.view import BrowserState
 
         commands = WindowCommands(pipeline, lambda: Annotator(mannequin, self._meter))
         meter, options = self._meter, self._options
@@ -287,7 +287,7 @@ class Session:
         def go_on(state: str, timeout: float = 0.0) -> None:
             rate, _ = meter.recent()
             counts = rate, meter.frames_in, meter.frames_dropped, meter.recent_stages()
-            view.tell(ViewState(state, commands.paused, commands.recording, *counts))
+            view.tell(BrowserState(state, commands.paused, commands.recording, *counts))
             for command in view.events(timeout):
                 commands.obey(command)
 

@@ -30,7 +30,7 @@ _WAITING: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class ViewState:
+class BrowserState:
     """What a page says of the run, beside the bodies."""
 
     source: str
@@ -80,7 +80,7 @@ class BrowserView:
         self._encoder = VideoEncoder()
         self._remarks = _RemarkForwarder(self._server)
         logging.getLogger("realtime").addHandler(self._remarks)
-        self._state: ViewState | None = None
+        self._state: BrowserState | None = None
         self._state_due_s = 0.0
         self._seen_s = time.monotonic()
 
@@ -117,7 +117,7 @@ class BrowserView:
         if server.wants_video and self._encoder.due:
             server.send("video", video_message(result, pose, *self._encoder.encode(result.frame.image)))
 
-    def tell(self, state: ViewState) -> None:
+    def tell(self, state: BrowserState) -> None:
         """Send ``state`` to all viewers: at once where something has begun or ended, else a few times a second."""
         last, now = self._state, time.monotonic()
         new = last is None or (last.source, last.paused, last.recording) != (
@@ -155,7 +155,7 @@ class BrowserView:
         self.close()
 
 
-def _plain(state: ViewState) -> dict[str, Any]:
+def _plain(state: BrowserState) -> dict[str, Any]:
     """As JSON can hold it."""
     fields = asdict(state)
     fields["mesh_rate"] = round(state.mesh_rate, 1) if state.mesh_rate > 0 else None

@@ -52,7 +52,7 @@ class Chromium:
             found = re.search(r"ws://[^/]+", line) if "DevTools listening" in line else None
         with urllib.request.urlopen(f"http{found.group()[2:]}/json") as answer:
             (tab,) = (tab for tab in json.load(answer) if tab["type"] == "page")
-        self._socket = connect(tab["webSocketDebuggerUrl"], max_size=None, compression=None)
+        self._socket = connect(tab["webSocketDebuggerUrl"], max_size=None, compression=None, ping_interval=None)
         self._numbers = itertools.count(1)
         self.requests: list[str] = []
         """Every address that the page has asked for."""

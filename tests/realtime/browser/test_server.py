@@ -31,7 +31,7 @@ from realtime.browser.protocol import POSE, VIDEO
 from realtime.browser.qr import qr_text
 from realtime.browser.server import Viewer, ViewerServer
 from realtime.browser.video import FRAMES_PER_S, LONGEST, VideoEncoder
-from realtime.browser.view import BrowserView, ViewState
+from realtime.browser.view import BrowserState, BrowserView
 from realtime.draw.mannequin import mannequin_for
 from tests.realtime.browser.people import result_of
 
@@ -155,7 +155,7 @@ def test_four_viewers_get_poses_video_and_state(arrays: BodyArrays, view: Browse
         viewers = [stack.enter_context(look(view)) for _ in range(4)]
         result = result_of(arrays, 5, 2)
         view.show(result)
-        view.tell(ViewState("live", mesh_rate=24.0, frames=9, stages={"flow": 2.5}))
+        view.tell(BrowserState("live", mesh_rate=24.0, frames=9, stages={"flow": 2.5}))
         poses = {next_of(viewer, POSE) for viewer in viewers}
         (pose,) = poses
         assert struct.unpack_from("<3I", pose) == (POSE, 5, 2)
@@ -247,7 +247,7 @@ def test_a_page_that_does_not_draw_gets_no_more_than_it_can_hold(arrays: BodyArr
             object.__setattr__(result.frame, "sequence", sequence)
             view.show(result)
             next_of(shown, POSE)
-        view.tell(ViewState("ended"))
+        view.tell(BrowserState("ended"))
         got = []
         while (message := hidden.recv(10)) is not None and isinstance(message, bytes):
             got.append(struct.unpack_from("<2I", message)[1])
@@ -329,7 +329,7 @@ def test_closing_ends_viewers_in_order_and_may_be_done_twice(arrays: BodyArrays)
                 viewer.recv(10)
     view.close()
     view.show(result_of(arrays, 1, 1))
-    view.tell(ViewState("live"))
+    view.tell(BrowserState("live"))
     assert threading.active_count() <= threads
 
 

@@ -127,7 +127,7 @@ def figures(reports: dict[str, list[dict[str, Any]]]) -> list[tuple[str, list[st
     return found
 
 
-def markdown(results: dict[str, dict[str, list[dict[str, Any]]]], about: str) -> str:
+def bench_page(results: dict[str, dict[str, list[dict[str, Any]]]], about: str) -> str:
     """All tables as a page."""
     lines = ["# Bench", "", about]
     for title, reports in results.items():
@@ -187,7 +187,7 @@ def main(
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "bench.json").write_text(json.dumps(results, indent=2) + "\n")
-        (output / "bench.md").write_text(markdown(results, about))
+        (output / "bench.md").write_text(bench_page(results, about))
         timeline = results[str(settings[0])]["live"][0]["timeline"]
         save_timeline([(name, begin, end) for name, begin, end in timeline], output / "timeline.png")
         console.print(f"written: {output}/bench.json, bench.md, timeline.png")

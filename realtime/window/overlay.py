@@ -15,7 +15,7 @@ from realtime.draw.painter import MeshPainter, skeleton
 from realtime.draw.suit import Colour, colour_of
 from realtime.records import Keypoints
 from realtime.window.shared_memory import WindowScene
-from realtime.window.view_state import HELP, ViewState
+from realtime.window.view_state import HELP, WindowState
 
 _PLAIN: Final[Colour] = (240, 240, 240)
 _ALARM: Final[Colour] = (90, 110, 255)
@@ -34,7 +34,7 @@ class VideoPainter:
         self._solid, self._wire = MeshPainter(solid), MeshPainter(wire)
         self._looks = solid, wire
 
-    def paint(self, scene: WindowScene, state: ViewState) -> None:
+    def paint(self, scene: WindowScene, state: WindowState) -> None:
         """Paint bodies and keypoints over the scene's own image, in place."""
         image = scene.image
         if state.mode in ("solid", "wire"):
@@ -64,7 +64,7 @@ def paint_joints(image: ImageArray, joints: FloatArray, camera: Camera, colour: 
         cv2.circle(image, fixed[joint], (thick + 1) * 16, _PLAIN, -1, cv2.LINE_AA, 4)
 
 
-def text_lines(scene: WindowScene, state: ViewState, screen_ms: float) -> list[tuple[str, Colour]]:
+def text_lines(scene: WindowScene, state: WindowState, screen_ms: float) -> list[tuple[str, Colour]]:
     """All lines of the moment with their colours. ``screen_ms``: how old the last image was when it reached the screen; not
     finite where that is not known."""
     lines: list[tuple[str, Colour]] = []

@@ -30,7 +30,7 @@ HELP: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class ViewState:
+class WindowState:
     """What is shown, and how."""
 
     video: bool = True
@@ -43,7 +43,7 @@ class ViewState:
     followed: int = -1
     """The person that the free view follows; -1: everybody."""
 
-    def pressed(self, key: str, persons: tuple[int, ...] = ()) -> ViewState:
+    def pressed(self, key: str, persons: tuple[int, ...] = ()) -> WindowState:
         """The state after ``key`` (upper case), one of `VIEW_KEYS`. Digits count ``persons`` from 1, in the order of their
         numbers; one that nobody stands for changes nothing."""
         if key == "V":

@@ -23,7 +23,7 @@ from realtime.draw.mannequin import Mannequin
 from realtime.draw.suit import colour_of
 from realtime.window.overlay import VideoPainter, paint_text, text_block, text_lines
 from realtime.window.shared_memory import Layout, SceneBody, WindowScene
-from realtime.window.view_state import ARROW_KEYS, SENT_KEYS, VIEW_KEYS, ViewState
+from realtime.window.view_state import ARROW_KEYS, SENT_KEYS, VIEW_KEYS, WindowState
 
 DEFAULT_SCREEN: Final = (1600, 900)
 """Width and height, pixels, of a screen that does not say its own."""
@@ -93,7 +93,7 @@ class Window:
         control.set_constant_z_far(3 * _BOARD)
         self._bodies: list[Any] = []
         self._drawn = ("", 0)
-        self._state = ViewState()
+        self._state = WindowState()
         self._scene: WindowScene | None = None
         self._size = layout.height, layout.width
         self._camera = camera

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from realtime.options import Options
-from tools.bench import Setting, figures, markdown, run_once
+from tools.bench import Setting, bench_page, figures, run_once
 from tools.timeline import draw_timeline, save_timeline, way_of_a_frame
 
 CLIP = Path(__file__).resolve().parents[2] / "assets" / "synthetic_walk.mp4"
@@ -64,6 +64,6 @@ def test_a_run_names_its_device_and_holds_a_timeline() -> None:
     assert all(begin <= end for _, begin, end in report["timeline"])
     rows = dict(figures({"file": [report]}))
     assert float(rows["unique meshes a second"][0]) > 0
-    page = markdown({"--keypoints fast": {"file": [report]}}, "about")
+    page = bench_page({"--keypoints fast": {"file": [report]}}, "about")
     assert report["device"] in page
     assert json.dumps(report)

@@ -27,7 +27,7 @@ FULL: Final = 0.04
 """Flow magnitude drawn at full brightness, in crop sides per frame."""
 
 
-def flow_colours(field: NDArray[np.floating], full: float = FULL) -> ImageArray:
+def flow_hues(field: NDArray[np.floating], full: float = FULL) -> ImageArray:
     """Colour-coded flow: (H, W, 2) to a BGR image (H, W, 3) uint8; ``full`` is the magnitude of full brightness."""
     x, y = field[..., 0].astype(np.float32), field[..., 1].astype(np.float32)
     hsv = np.empty((*x.shape, 3), np.uint8)
@@ -65,7 +65,7 @@ def window_strip(sample: dict[str, Any]) -> ImageArray:
         draw_keypoints(image, points, sample["state"][frame])
         parts.append(image)
     for frame in (length // 3, length - 1):
-        parts += [tile(flow_colours(sample[name][frame])) for name in ("flow", "exact")]
+        parts += [tile(flow_hues(sample[name][frame])) for name in ("flow", "exact")]
     return np.concatenate(parts, 1)
 
 
@@ -85,7 +85,7 @@ def frame_strip(sample: dict[str, Any]) -> ImageArray:
     colours[parts == 0], colours[parts == OTHER_LABEL] = 40, 160
     near = (2.0 / np.maximum(decode_image(sample["depth.png"]) / 1000, 1e-3)).clip(0, 1)
     field, hidden = decode_flow(sample["flow.png"])
-    flow = flow_colours(field / len(field))
+    flow = flow_hues(field / len(field))
     flow[hidden] = 255
     depth = cv2.applyColorMap((near * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
     rest = (decode_image(sample["crop.jpg"]), colours, np.asarray(depth, np.uint8), flow)
@@ -94,7 +94,7 @@ def frame_strip(sample: dict[str, Any]) -> ImageArray:
 
 def motion_strip(sample: dict[str, Any]) -> ImageArray:
     """Exact flow with the keypoints, the silhouette, and the mask of points hidden in the next frame."""
-    flow = tile(flow_colours(sample["flow"] / TILE))
+    flow = tile(flow_hues(sample["flow"] / TILE))
     draw_keypoints(flow, sample["points"][0], sample["state"])
     masks = [
         np.repeat(sample[name][..., None] * np.uint8(255), 3, -1).astype(np.uint8) for name in ("silhouette", "hidden")

@@ -13,7 +13,7 @@ from realtime.records import Box, Flow
 from realtime.window.overlay import VideoPainter, paint_text, text_block, text_lines
 from realtime.window.shared_memory import SceneBody, WindowScene
 from realtime.window.status import Status, stage_lines
-from realtime.window.view_state import ViewState
+from realtime.window.view_state import WindowState
 from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, sphere
 
 BALL, FACES = sphere((0, 0, 2), 0.35, rings=12)
@@ -27,14 +27,14 @@ def scene(*persons: int, state: str = "", details: str = "") -> WindowScene:
     return WindowScene(1, np.full((HEIGHT, WIDTH, 3), 100, np.uint8), CAMERA, bodies, "30 meshes/s", state, details)
 
 
-def painted(state: ViewState) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def painted(state: WindowState) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     one = scene(0)
     VideoPainter(*LOOKS).paint(one, state)
     return one.image
 
 
 def test_keys_change_the_view() -> None:
-    state = ViewState()
+    state = WindowState()
     assert [(state := state.pressed("M")).mode for _ in range(4)] == ["wire", "skeleton", "off", "solid"]
     assert not state.pressed("V").video
     assert not state.pressed("K").keypoints
@@ -48,7 +48,7 @@ def test_keys_change_the_view() -> None:
 
 
 def test_each_mode_paints_what_it_says() -> None:
-    bare = ViewState(keypoints=False)
+    bare = WindowState(keypoints=False)
     solid, wire, skeleton, off = (painted(replace(bare, mode=mode)) for mode in ("solid", "wire", "skeleton", "off"))
     assert (off == 100).all()
     middle = slice(HEIGHT // 2 - 10, HEIGHT // 2 + 10), slice(WIDTH // 2 - 10, WIDTH // 2 + 10)
@@ -56,26 +56,26 @@ def test_each_mode_paints_what_it_says() -> None:
     changed = [(image != 100).any(-1).sum() for image in (solid, wire, skeleton)]
     assert changed[0] == changed[1] > changed[2] > 50
     assert solid[middle].std() < wire[middle].std()  # lines, and what is seen between them
-    keypoints = painted(ViewState(mode="off"))
+    keypoints = painted(WindowState(mode="off"))
     assert (keypoints[4:13, 4:13] != 100).any()
     assert (keypoints[20:] == 100).all()
 
 
 def test_text_tells_figures_state_and_keys() -> None:
     some = scene(0, state="REC 0:12\nframe dropped", details="flow  3.0 ms")
-    lines = [line for line, _ in text_lines(some, ViewState(), 41.2)]
+    lines = [line for line, _ in text_lines(some, WindowState(), 41.2)]
     assert lines == ["30 meshes/s    41 ms to screen", "REC 0:12", "frame dropped"]
-    assert "flow  3.0 ms" in [line for line, _ in text_lines(some, ViewState(details=True), 41)]
-    assert any("quit" in line for line, _ in text_lines(some, ViewState(help=True), 41))
-    assert "screen" not in text_lines(some, ViewState(), float("nan"))[0][0]
-    alarm, notice = (colour for _, colour in text_lines(some, ViewState(), 41)[1:])
+    assert "flow  3.0 ms" in [line for line, _ in text_lines(some, WindowState(details=True), 41)]
+    assert any("quit" in line for line, _ in text_lines(some, WindowState(help=True), 41))
+    assert "screen" not in text_lines(some, WindowState(), float("nan"))[0][0]
+    alarm, notice = (colour for _, colour in text_lines(some, WindowState(), 41)[1:])
     assert alarm[2] > alarm[0] + 100  # red
     assert notice != alarm
-    assert text_lines(scene(), ViewState(), 41)[-1][0] == "h: keys"
+    assert text_lines(scene(), WindowState(), 41)[-1][0] == "h: keys"
 
 
 def test_text_stays_in_its_block() -> None:
-    lines = text_lines(scene(0, state="paused"), ViewState(help=True), 41)
+    lines = text_lines(scene(0, state="paused"), WindowState(help=True), 41)
     block = text_block(lines, 0.4)
     image = np.full((480, 640, 3), 200, np.uint8)
     paint_text(image, lines)

@@ -24,12 +24,15 @@ MOST_ALONG: Final = 0.08
 """And along it by no more than this share of its distance."""
 _TIE, _FLOOR = 0.012, 0.03  # m: standard deviations of a standing foot's place, and of its height over the floor
 _ACROSS, _ALONG = 0.012, 0.05  # of the network's pelvis across the line of sight, m, and along it, as a share
-_CHANGE = 0.03  # m by which the shift may change in 1/30 s
+_CHANGE = 0.02  # m by which the shift may change in 1/30 s
 _SURE, _UNSURE = 0.6, 0.4  # contact from which on a foot is tied, and down to which it stays so
 _BROKEN_M: Final = 0.07  # a foot so far aside of its place has moved, whatever the contact says
 _CREEP, _CREEP_FIRST = 0.02, 0.05
 """m/s by which a place follows the network's foot, so that a person's distance becomes an average; the second at first."""
 _FIRST_S: Final = 1.0
+_SOFT_S: Final = 0.12  # a foot is tied by degrees
+_FAST, _SPEED_SHARE = 0.3, 0.5  # m/s, and how much of a speed is the last frame's
+_SURE_FLOOR_M: Final = 0.15  # deviation of the floor's height up to which tied feet sink or rise onto it
 _NEAR_FLOOR_M: Final = 0.2  # feet further from the floor than this stand on something else
 
 
@@ -39,6 +42,8 @@ class _Tied:
     is_tied: BoolArray = field(default_factory=lambda: np.zeros(4, np.bool_))
     since_s: DoubleArray = field(default_factory=lambda: np.zeros(4))
     shift: DoubleArray = field(default_factory=lambda: np.zeros(3))
+    feet: DoubleArray = field(default_factory=lambda: np.zeros((4, 3)))
+    speed: DoubleArray = field(default_factory=lambda: np.zeros(4))
     time_s: float = -math.inf
 
 
@@ -60,7 +65,7 @@ class FootLock:
         feet: DoubleArray,
         contact: FloatArray,
         time_s: float,
-        floor: tuple[DoubleArray, float] | None,
+        floor: tuple[DoubleArray, float, float] | None,
     ) -> tuple[DoubleArray, DoubleArray]:
         """Where a person should be instead.
 
@@ -70,7 +75,7 @@ class FootLock:
             feet: (4, 3) `body.soles.CONTACTS`.
             contact: (4,) 0..1.
             time_s: of the frame.
-            floor: up (3,) and the height of the origin over the floor, m; None where it is not known.
+            floor: up (3,), the height of the origin over the floor and its deviation, m; None where it is not known.
 
         Returns:
             The shift (3,) of the whole body, and the shift (2, 3) of the left and the right foot that is left after it.
@@ -78,10 +83,16 @@ class FootLock:
         tied = self._people.setdefault(person, _Tied())
         dt_s = time_s - tied.time_s
         if not 0 < dt_s < 0.5:
-            tied.is_tied[:], tied.shift[:], dt_s = False, 0.0, 1 / 30
+            tied.is_tied[:], tied.shift[:], tied.speed[:], dt_s = False, 0.0, 0.0, 1 / 30
+            tied.feet = feet
         tied.time_s = time_s
         distance = max(float(np.linalg.norm(pelvis)), 0.1)
         ray = pelvis / distance
+        # Across the line of sight a foot's motion is seen well: one that moves does not stand, whatever the contact says.
+        step = feet - tied.feet
+        tied.speed += (np.linalg.norm(step - (step @ ray)[:, None] * ray, axis=1) / dt_s - tied.speed) * _SPEED_SHARE
+        tied.feet = feet
+        contact = contact / (1 + (tied.speed / _FAST) ** 4)
         apart = feet - tied.places
         along = apart @ ray
         across = np.linalg.norm(apart - along[:, None] * ray, axis=1)
@@ -90,12 +101,13 @@ class FootLock:
         begins = holds & ~stays
         tied.places[begins], tied.since_s[begins] = feet[begins] + tied.shift, time_s
         tied.is_tied = holds
-        weight = np.where(holds, contact, 0.0).astype(np.float64)
+        soft = np.minimum((time_s - tied.since_s + dt_s) / _SOFT_S, 1.0)
+        weight = np.where(holds, contact * soft, 0.0).astype(np.float64)
         tied.shift = self._shift(tied, pelvis, feet, weight, dt_s, floor)
         if floor is not None:
-            up, height = floor
+            up, height, sigma = floor
             over = tied.places @ up + height
-            down = np.where(holds & (np.abs(over) < _NEAR_FLOOR_M), over, 0.0)
+            down = np.where(holds & (np.abs(over) < _NEAR_FLOOR_M) & (sigma < _SURE_FLOOR_M), over, 0.0)
             tied.places -= np.clip(down, -_CREEP * dt_s, _CREEP * dt_s)[:, None] * up
         creep = np.where(time_s - tied.since_s < _FIRST_S, _CREEP_FIRST, _CREEP)[:, None] * dt_s
         toward = feet - tied.places
@@ -112,7 +124,7 @@ class FootLock:
         feet: DoubleArray,
         weight: DoubleArray,
         dt_s: float,
-        floor: tuple[DoubleArray, float] | None,
+        floor: tuple[DoubleArray, float, float] | None,
     ) -> DoubleArray:
         """The most likely shift (3,) of the body."""
         distance = max(float(np.linalg.norm(pelvis)), 0.1)
@@ -125,9 +137,9 @@ class FootLock:
         normal += tie.sum() * np.eye(3)
         side = side + tie @ (tied.places - feet)
         if floor is not None:
-            up, height = floor
+            up, height, sigma = floor
             over = feet @ up + height
-            near = weight / (_FLOOR**2 * (1 + (over / _NEAR_FLOOR_M) ** 4))
+            near = weight / ((_FLOOR**2 + sigma**2) * (1 + (over / _NEAR_FLOOR_M) ** 4))
             normal += near.sum() * np.outer(up, up)
             side = side - float(near @ over) * up
         shift = np.linalg.solve(normal, side)

@@ -27,6 +27,8 @@ PITCH_MEAN, PITCH_SPREAD = math.radians(8.0), math.radians(15.0)
 ROLL_SPREAD: Final = math.radians(7.0)
 """How cameras of the training people look down and are turned: mean and standard deviations of
 `training.simulation.cameras.draw_views`, printed by ``python -m training.evaluation vertical``; the mean roll is 0."""
+USED_PITCH_SPREAD, USED_ROLL_SPREAD = math.radians(20.0), math.radians(12.0)
+"""The same of the cameras of users, of whom less is known."""
 PITCH_SHARE, ROLL_SHARE = 0.9, 0.5
 """The error of the network's pitch and of its roll over the ``up_sigma`` it gives (same command)."""
 _MOST_PULL: Final = 0.6
@@ -74,7 +76,7 @@ class Vertical:
         self._past = np.zeros((3, 3)), np.zeros(3)
         self.up: DoubleArray = up_of(PITCH_MEAN if pitch is None else pitch, roll or 0.0)
         """(3,) unit vector: the present answer; `solve` renews it."""
-        self.sigma = PITCH_SPREAD if pitch is None else _KNOWN
+        self.sigma = USED_PITCH_SPREAD if pitch is None else _KNOWN
         """Its standard deviation, radians."""
 
     @property
@@ -152,10 +154,10 @@ class Vertical:
             matrix += precision * np.outer(down, down)
             vector += precision * math.sin(pitch) * down
         else:
-            down, precision = np.array([0.0, 0.0, -1.0]), (PITCH_SPREAD * math.cos(PITCH_MEAN)) ** -2
+            down, precision = np.array([0.0, 0.0, -1.0]), (USED_PITCH_SPREAD * math.cos(PITCH_MEAN)) ** -2
             matrix += precision * np.outer(down, down)
             vector += precision * math.sin(PITCH_MEAN) * down
-        turn, spread = (roll, _KNOWN) if roll is not None else (0.0, ROLL_SPREAD)
+        turn, spread = (roll, _KNOWN) if roll is not None else (0.0, USED_ROLL_SPREAD)
         side = np.array([math.cos(turn), -math.sin(turn), 0.0])
         matrix += spread**-2 * np.outer(side, side)
         return matrix, vector

@@ -138,11 +138,12 @@ class World:
             return people
         self._lock.forget({body.person for body in people})
         rotation = self.motion.rotation
-        floor = (self._up, self._height) if self._with_floor and self._floor_sigma < _FLOOR_KNOWN_M else None
+        known = self._with_floor and self._floor_sigma < _FLOOR_KNOWN_M
+        floor = (self._up, self._height, self._floor_sigma) if known else None
         return tuple(self._locked(body, time_s, rotation, floor) for body in people)
 
     def _locked(
-        self, body: BodyEstimate, time_s: float, rotation: DoubleArray, floor: tuple[DoubleArray, float] | None
+        self, body: BodyEstimate, time_s: float, rotation: DoubleArray, floor: tuple[DoubleArray, float, float] | None
     ) -> BodyEstimate:
         assert self._legs is not None
         feet = self._soles(body.vertices) @ rotation.T

@@ -1,4 +1,4 @@
-"""Command line: ``python -m training.evaluation synthetic | datasets | reference | tracking``."""
+"""Command line: ``python -m training.evaluation synthetic | datasets | reference | tracking | vertical | world``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from training.evaluation.datasets import score_dataset
 from training.evaluation.reference import score_against_reference
 from training.evaluation.synthetic import score_synthetic
 from training.evaluation.tracking import score_tracking
+from training.evaluation.world import score_world
 
 app = typer.Typer(help="Scores of regressors and of saved motions.", add_completion=False, no_args_is_help=True)
 app.command("synthetic")(score_synthetic)
 app.command("datasets")(score_dataset)
 app.command("reference")(score_against_reference)
 app.command("tracking")(score_tracking)
+app.command("world")(score_world)
 
 if __name__ == "__main__":
     with exit_with_one_line():

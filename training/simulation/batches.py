@@ -12,7 +12,7 @@ from torch import Tensor
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs_torch import TorchBody
 from body.model import load_body
-from training.motion.bank import Augmentation, MotionBank
+from training.motion.bank import Augmentation, MotionBank, MotionWindow
 from training.networks.inputs import Observation
 from training.simulation.cameras import Views, draw_views
 from training.simulation.detector_noise import NoiseSampler, extent
@@ -186,7 +186,12 @@ class BatchMaker:
         rates = draw_rates(batch, length, self.generator) if fps is None else torch.full((batch, length), fps)
         window = self.bank.sample(batch, length, self.augmentation, rates)
         betas = draw_betas(batch, self.generator)
-        views = draw_views(window, self.generator)
+        return self.observe(window, betas, draw_views(window, self.generator))
+
+    @torch.no_grad()
+    def observe(self, window: MotionWindow, betas: Tensor, views: Views) -> Batch:
+        """What a detector would report of people of ``betas`` (B, 10) who move as in ``window``, before the cameras ``views``."""
+        batch, length = window.dt.shape
         root = views.rotation @ window.rotations[:, :, 0]
         rotations = torch.cat([root[:, :, None], window.rotations[:, :, 1:]], 2)
         turned, joints, coco = self.body.frames(rotations, betas[:, None].expand(batch, length, 10))

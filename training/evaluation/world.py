@@ -1,0 +1,180 @@
+"""The motion in the world's frame against an exact truth.
+
+``python -m training.evaluation world`` lets the program's own stages (regressor, smoothing, translation fit, world) follow
+simulated people before level, tilted, rolled, hand-held and panning cameras. Keypoints and flow are simulated with the measured noise
+and the camera's rotation is given to the world's stage as it is; how well that rotation is measured is scored on
+images, by turning a photograph (`score_camera_motion`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import torch
+import typer
+
+from body.lbs_torch import TorchBody
+from body.model import load_body
+from body.soles import Soles
+from common.arrays import DoubleArray
+from realtime.networks import Networks
+from realtime.options import Options
+from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints
+from realtime.stages.camera_motion import CameraMotion
+from realtime.stages.regressor import BodyRegressor
+from realtime.stages.world import World
+from training.evaluation.metrics import pa_distances
+from training.evaluation.world_scenes import HEIGHT, KINDS, SCENE_FPS, WIDTH, WorldScene, draw_scene
+from training.evaluation.world_scores import (
+    foot_sliding,
+    height_error,
+    jitter,
+    root_translation_error,
+    segment_errors,
+)
+from training.motion.bank import NONE, MotionBank
+from training.motion.opening import open_clips
+from training.simulation.batches import BatchMaker, FlowSource
+from training.simulation.detector_noise import NoiseSampler, load_noise
+from training.simulation.flow_grid import CELLS, FlowGrid
+from training.simulation.flow_noise import FlowDegrader, load_flow_noise
+
+KNOWN_S: Final = 3.0
+"""How long people have been seen when the vertical and the floor are first scored."""
+_ROWS: Final = ("camera's frame", "world", "world, feet locked")
+_NOTHING: Final = np.zeros((8, 8, 3), np.uint8)
+_SCORES: Final = (
+    "up °",
+    "floor cm",
+    "feet over floor cm",
+    "W-MPJPE100 mm",
+    "WA-MPJPE100 mm",
+    "RTE %",
+    "sliding mm/frame",
+    "jitter 10 m/s³",
+    "PA-MPJPE mm",
+)
+
+
+class GivenMotion(CameraMotion):
+    """A camera whose rotation is known."""
+
+    def give(self, rotation: DoubleArray) -> None:
+        """Say (3, 3) how the camera stands against the first frame's."""
+        angle = float(np.arccos(np.clip((np.sum(self.rotation * rotation) - 1) / 2, -1, 1)))
+        self.turned = angle if angle > 1e-6 else 0.0
+        self.has_moved = self.has_moved or angle > 1e-6
+        if self.turned:
+            self.rotation = rotation
+
+    def __call__(self, *image: object) -> DoubleArray:
+        """`rotation`, without looking."""
+        return self.rotation
+
+
+def follow(scene: WorldScene, regressor: BodyRegressor) -> list[tuple[BodyEstimate, ...]]:
+    """What the regressor's stage says of everybody in each frame."""
+    seen, found = scene.batch.seen, []
+    for t in range(seen.dt.shape[1]):
+        people = []
+        for who in range(len(seen.dt)):
+            points, confidence = seen.points[who, t].numpy(), seen.confidence[who, t].numpy()
+            flow = None
+            if seen.flow_valid[who, t]:
+                box = Box(*seen.box[who, t].tolist())
+                field = seen.flow[who, t].numpy() * CELLS
+                flow = Flow(t, t - 1, 1 / SCENE_FPS, box, field.astype(np.float32), who)
+            people.append(regressor(Keypoints(t, who, points, confidence), scene.camera, t / SCENE_FPS, flow))
+        found.append(tuple(people))
+    return found
+
+
+def score_scene(scene: WorldScene, found: list[tuple[BodyEstimate, ...]]) -> dict[str, dict[str, list[float]]]:
+    """The numbers of `_SCORES` for each of `_ROWS`, one for each person or scene."""
+    arrays = load_body()
+    soles_of = Soles(arrays)
+    world = World(scene.camera, arrays)
+    world.motion = motion = GivenMotion(scene.camera)
+    scores: dict[str, dict[str, list[float]]] = {row: defaultdict(list) for row in _ROWS}
+    joints: dict[str, list[DoubleArray]] = {row: [] for row in _ROWS}
+    soles: dict[str, list[DoubleArray]] = {row: [] for row in _ROWS}
+    level = np.diag([1.0, -1.0, -1.0])
+    ups: dict[str, list[float]] = {row: [] for row in _ROWS[:2]}
+    floors = []
+    for t, people in enumerate(found):
+        camera = scene.world_from_camera[t]
+        motion.give(scene.world_from_camera[0, :3, :3].T @ camera[:3, :3])
+        answer = world(Frame(t, 0, t / SCENE_FPS, _NOTHING), people)
+        assert answer is not None
+        place = answer.world_from_camera.astype(np.float64)
+        locked = world.with_feet_locked(people, t / SCENE_FPS)
+        for row, bodies in zip(_ROWS, (people, people, locked), strict=True):
+            turn, shift = (level, np.zeros(3)) if row == _ROWS[0] else (place[:3, :3], place[:3, 3])
+            joints[row].append(np.stack([body.joints for body in bodies]) @ turn.T + shift)
+            soles[row].append(np.stack([soles_of(body.vertices) for body in bodies]) @ turn.T + shift)
+        if t >= KNOWN_S * SCENE_FPS:
+            up = camera[1, :3]
+            for row, mine in zip(ups, (level[1], place[1, :3]), strict=True):
+                ups[row].append(math.degrees(math.acos(min(1.0, float(mine @ up)))))
+            true = (scene.soles[:, t].reshape(-1, 3) - camera[:3, 3]) @ camera[:3, :3]
+            stands = scene.contact[:, t].reshape(-1) > 0
+            if stands.any() and math.isfinite(answer.floor_sigma):
+                floors.append(100 * float(np.abs((true @ place[1, :3] + place[1, 3])[stands]).mean()))
+    for row in _ROWS:
+        if row in ups:
+            scores[row]["up °"].append(float(np.median(ups[row])))
+        if row == _ROWS[1] and floors:
+            scores[row]["floor cm"].append(float(np.median(floors)))
+        mine, feet = np.stack(joints[row], 1), np.stack(soles[row], 1)
+        for who in range(len(mine)):
+            first, whole = segment_errors(mine[who], scene.joints[who])
+            one = scores[row]
+            one["W-MPJPE100 mm"].append(first)
+            one["WA-MPJPE100 mm"].append(whole)
+            moved = np.linalg.norm(np.diff(scene.joints[who, :, 0], axis=0), axis=-1).sum()
+            if moved > 1.0:  # of somebody who stays in his place it says nothing
+                one["RTE %"].append(root_translation_error(mine[who, :, 0], scene.joints[who, :, 0]))
+            one["sliding mm/frame"].append(foot_sliding(feet[who], scene.soles[who]))
+            one["jitter 10 m/s³"].append(jitter(mine[who], SCENE_FPS))
+            later = slice(int(KNOWN_S * SCENE_FPS), None)
+            if row != _ROWS[0]:
+                one["feet over floor cm"].append(height_error(feet[who, later], scene.contact[who, later] > 0))
+            exact = pa_distances(torch.from_numpy(mine[who]), torch.from_numpy(scene.joints[who]))
+            one["PA-MPJPE mm"].append(1000 * float(exact.mean()))
+    return scores
+
+
+def score_world(
+    motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
+    scenes: Annotated[int, typer.Option(min=1, help="scenes of each kind of camera")] = 3,
+    frames: Annotated[int, typer.Option(min=100, help="frames of a scene, at 30 frames/s")] = 180,
+    split: Annotated[str, typer.Option(help="of the motion")] = "val2",
+    seed: Annotated[int, typer.Option(help="of people, cameras and noise")] = 1,
+) -> None:
+    """Print how right vertical, floor, tracks and feet are in the world's frame, before each part and after it."""
+    arrays = load_body()
+    body = TorchBody(arrays)
+    bank = MotionBank(open_clips(motion, split), seed=seed)
+    flow = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), seed + 2), dropout=0.0)
+    maker = BatchMaker(bank, body, NoiseSampler(load_noise(), seed + 1, 0.0), NONE, occluders=0.0, flow=flow)
+    print("| camera | motion in | " + " | ".join(_SCORES) + " |")
+    print("| --- | --- |" + " --- |" * len(_SCORES))
+    with Networks(Options(source="", engine="onnxruntime")) as networks:
+        for kind in KINDS:
+            rows: dict[str, dict[str, list[float]]] = {row: defaultdict(list) for row in _ROWS}
+            for number in range(scenes):
+                scene = draw_scene(kind, 1 + number % 3, frames, maker, body)
+                regressor = networks.open_regressor(arrays)
+                for row, values in score_scene(scene, follow(scene, regressor)).items():
+                    for name, more in values.items():
+                        rows[row][name] += more
+            for row, values in rows.items():
+                cells = [f"{np.nanmedian(values[name]):.1f}" if values.get(name) else "" for name in _SCORES]
+                print(f"| {kind} | {row} | " + " | ".join(cells) + " |", flush=True)
+    print(
+        f"\nMedians over people; images of {WIDTH:.0f}x{HEIGHT:.0f}, the first {KNOWN_S:.0f} s do not count for up and floor."
+    )

@@ -69,6 +69,6 @@ class AnnotatedFramePainter:
             panel = image[:, width:]
             if self._side is None:
                 self._side = SideView(self._mannequin, *panel.shape[:2])
-            self._side.paint(panel, people)
+            self._side.paint(panel, people, result.world)
             text_line(panel, "from the side")
         return image

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import cv2
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 
 from common.arrays import FloatArray, ImageArray
 from common.camera import Camera
+from realtime.draw.birds_eye import BirdsEye
 from realtime.draw.mannequin import Mannequin
 from realtime.draw.raster import Rasteriser
-from realtime.records import BodyEstimate
+from realtime.records import BodyEstimate, WorldFrame
 
 DISTANCE: Final = 5.0
 """Metres from the virtual camera to the person it shows, where nobody stands in between."""
@@ -38,14 +40,17 @@ _JUMP: Final = 1.0  # metres: a person that moves this far between two images is
 _PAN: Final = np.float32(0.12)  # part of the way to the person that the virtual camera goes at each image
 _SINK: Final = 0.3
 _RISE: Final = 0.02  # of the way: the floor follows feet down fast, and a jump up hardly
+_BESIDE: Final = 1.4  # metres of room beside people who stand at different distances
+_MAP, _MAP_EDGE = 0.28, 6  # side of the map over the panel's shorter side, and its distance from the corner, px
 _SHADOW: Final = 4  # the shadow is drawn at this part of the panel's size
 
 
 class SideView:
     """Paints one panel. Keeps its target from frame to frame; one thread at a time may use it.
 
-    Takes the image's vertical for the true one, as if the camera were level. The virtual camera stands on the real
-    camera's right and looks to its left, so what is far away is on the right of the panel.
+    Where the world is known, people stand upright on its floor, and a map of their ways is in the corner. Where it is not, the
+    image's vertical is taken for the true one. The virtual camera stands on the real camera's right and looks to its left, so
+    what is far away is on the right of the panel.
     """
 
     def __init__(self, mannequin: Mannequin, height: int, width: int) -> None:
@@ -61,15 +66,26 @@ class SideView:
         self._ground = _ground(height, width)
         self._target = np.zeros(3, np.float32)
         self._looking = False
+        self._span = SPAN
+        self._map = BirdsEye()
+        self._in_world = False
 
-    def paint(self, image: ImageArray, people: Sequence[BodyEstimate]) -> None:
-        """Paint the panel over all of ``image`` (height, width, 3) uint8 BGR. It shows the first of ``people``, and
-        the place where that one was while there is nobody. Raises ``ValueError`` when ``image`` is not of the panel's size."""
+    def paint(self, image: ImageArray, people: Sequence[BodyEstimate], world: WorldFrame | None = None) -> None:
+        """Paint the panel over all of ``image`` (height, width, 3) uint8 BGR. It shows all ``people``, and the place where
+        they were while there is nobody. ``people`` are in the camera frame; ``world`` says where that is.
+
+        Raises ``ValueError`` when ``image`` is not of the panel's size.
+        """
         if image.shape != self._ground.shape:
             raise ValueError(f"the panel is {self._ground.shape}, the image {image.shape}")
         image[...] = self._ground
+        seen = people
+        if (world is not None) != self._in_world:
+            self._in_world, self._looking = world is not None, False
+        if world is not None:
+            people = [_levelled(body, world) for body in people]
         if people:
-            self._follow(people[0])
+            self._follow(people)
             self._make_room(people)
         if not self._looking:
             return
@@ -79,20 +95,28 @@ class SideView:
             self._shadow(image, body.vertices)
             self._raster.add(self._turned(body.vertices), self._camera(), *self._looks(body.person))
         self._raster.blend(image, 1.0, 0.45)
+        if world is not None:
+            side = round(_MAP * min(image.shape[:2]))
+            self._map.paint(image[_MAP_EDGE : _MAP_EDGE + side, -side - _MAP_EDGE : -_MAP_EDGE], seen, world)
 
     def _looks(self, person: int) -> tuple[FloatArray, NDArray[np.uint8] | None]:
         return self._mannequin.colours(person), self._mannequin.edges
 
-    def _follow(self, body: BodyEstimate) -> None:
-        floor = float(body.vertices[:, 1].max())
-        wanted = np.array([body.transl[0], floor - _PELVIS_HEIGHT, body.transl[2]], np.float32)
+    def _follow(self, people: Sequence[BodyEstimate]) -> None:
+        body = people[0]
+        floor = 0.0 if self._in_world else float(body.vertices[:, 1].max())
+        away = np.array([one.transl[2] for one in people])
+        middle = (away.min() + away.max()) / 2
+        wanted = np.array([body.transl[0], floor - _PELVIS_HEIGHT, middle], np.float32)
         if not np.isfinite(wanted).all():
             return
+        span = max(SPAN, (float(np.ptp(away)) + _BESIDE) * self._height / self._width)
         if not self._looking or np.abs(wanted - self._target).max() > _JUMP:
-            self._target, self._looking = wanted, True
+            self._target, self._looking, self._span = wanted, True, span
             return
         step = wanted - self._target
         self._target = self._target + step * np.array([_PAN, _SINK if step[1] > 0 else _RISE, _PAN], np.float32)
+        self._span += float(_PAN) * (span - self._span)
 
     def _make_room(self, people: Sequence[BodyEstimate]) -> None:
         nearer = max(float(body.transl[0]) for body in people) - float(self._target[0])
@@ -101,7 +125,7 @@ class SideView:
             self._distance = max(self._distance + step, nearer + _NOT_INSIDE)
 
     def _camera(self) -> Camera:
-        focal = self._height * self._distance / SPAN
+        focal = self._height * self._distance / self._span
         return Camera(focal, focal, (self._width - 1) / 2, self._height * 0.47)
 
     def _turned(self, points: FloatArray) -> FloatArray:
@@ -158,6 +182,13 @@ class SideView:
         dark = cv2.resize(small[top : top + down, left : left + across], size, interpolation=cv2.INTER_LINEAR)
         keep = 255 - dark[: patch.shape[0], : patch.shape[1], None].astype(np.uint16) * 3 // 5
         patch[...] = (patch * keep // 255).astype(np.uint8)
+
+
+def _levelled(body: BodyEstimate, world: WorldFrame) -> BodyEstimate:
+    """``body`` in the world's frame, but x right, y down and z away from the camera, the floor at y = 0."""
+    level = np.array([1.0, -1.0, -1.0], np.float32)
+    turn, shift = level[:, None] * world.world_from_camera[:3, :3], level * world.world_from_camera[:3, 3]
+    return replace(body, transl=turn @ body.transl + shift, vertices=body.vertices @ turn.T + shift)
 
 
 def _ground(height: int, width: int) -> ImageArray:

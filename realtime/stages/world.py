@@ -34,7 +34,7 @@ _UP_DEAD, _UP_DONE = math.radians(0.6), math.radians(0.02)
 _HEIGHT_DEAD, _HEIGHT_DONE = 0.015, 0.001
 """The answer begins to follow the filter where they differ by more than the first, rad and m, and stops at the second."""
 _GLIDE_S: Final = 0.4
-_AT_ONCE_S: Final = 0.5  # how long after the first person has come the answer follows at once
+_GLIDE_FIRST_S, _FIRST_S = 0.12, 1.0  # how fast, and for how long, the answer follows once the first person has come
 _SOLVE_S, _SOLVE_LATER_S = 0.1, 0.4
 """The filters are asked so often at first, and once the answer follows no longer at once: they hardly change between frames."""
 _SOLVED_OFTEN_S: Final = 2.0
@@ -189,14 +189,15 @@ class World:
         off = math.acos(min(1.0, float(up @ self._up)))
         # Of the floor under people, not under the camera: a small turn moves it far away from them.
         rise = abs(height - self._height + float(self._origin @ (up - self._up)))
-        if self._answer is None or time_s - self._first_s < _AT_ONCE_S:
+        if self._answer is None:
             self._up, self._height = up, height
         else:
-            self._gliding |= off > _UP_DEAD or rise > _HEIGHT_DEAD
+            is_new = time_s - self._first_s < _FIRST_S
+            self._gliding |= is_new or off > _UP_DEAD or rise > _HEIGHT_DEAD
             self._gliding &= off > _UP_DONE or rise > _HEIGHT_DONE
             if not self._gliding:
                 return
-            share = -math.expm1(-dt_s / _GLIDE_S)
+            share = -math.expm1(-dt_s / (_GLIDE_FIRST_S if is_new else _GLIDE_S))
             mixed = self._up + share * (up - self._up)
             self._up = mixed / np.linalg.norm(mixed)
             self._height += share * (height - self._height)

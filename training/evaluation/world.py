@@ -1,9 +1,9 @@
 """The motion in the world's frame against an exact truth.
 
 ``python -m training.evaluation world`` lets the program's own stages (regressor, smoothing, translation fit, world) follow
-simulated people before level, tilted, rolled, hand-held and panning cameras. Keypoints and flow are simulated with the measured noise
-and the camera's rotation is given to the world's stage as it is; how well that rotation is measured is scored on
-images, by turning a photograph (`score_camera_motion`).
+simulated people before level, tilted, rolled, hand-held and panning cameras. Keypoints and flow are simulated with the measured
+noise, and the camera's rotation is given to the world's stage as it is: `tests/realtime/stages/test_camera_motion.py` bounds
+the error of its measurement, on images of a turning camera.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def _aligned(mine: torch.Tensor, theirs: torch.Tensor, moved: torch.Tensor) -> t
 
 
 def root_translation_error(found: DoubleArray, truth: DoubleArray) -> float:
-    """RTE, %: the mean distance of the pelvis' tracks (T, 3) after the best rigid alignment, over the length of the true one."""
+    """RTE, %: the mean distance of the pelvis' tracks (T, 3) after the best rigid alignment, over the true one's length."""
     length = float(np.linalg.norm(np.diff(truth, axis=0), axis=-1).sum())
     mine, theirs = found - found.mean(0), truth - truth.mean(0)
     left, _, right = np.linalg.svd(mine.T @ theirs)
@@ -47,7 +47,7 @@ def root_translation_error(found: DoubleArray, truth: DoubleArray) -> float:
 
 
 def foot_sliding(found: DoubleArray, truth: DoubleArray) -> float:
-    """mm a frame that sole points (T, 4, 3) move while they truly stand; NaN where none does."""
+    """Millimetres a frame that sole points (T, 4, 3) move while they truly stand; NaN where none does."""
     still = np.linalg.norm(np.diff(truth, axis=0), axis=-1) < STILL_M
     steps = np.linalg.norm(np.diff(found, axis=0), axis=-1)
     return 1000 * float(steps[still].mean()) if still.any() else float("nan")

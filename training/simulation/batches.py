@@ -190,7 +190,7 @@ class BatchMaker:
 
     @torch.no_grad()
     def observe(self, window: MotionWindow, betas: Tensor, views: Views) -> Batch:
-        """What a detector would report of people of ``betas`` (B, 10) who move as in ``window``, before the cameras ``views``."""
+        """What a detector would report of people of ``betas`` (B, 10) who move as in ``window`` before ``views``."""
         batch, length = window.dt.shape
         root = views.rotation @ window.rotations[:, :, 0]
         rotations = torch.cat([root[:, :, None], window.rotations[:, :, 1:]], 2)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from realtime.draw.birds_eye import BirdsEye
+from realtime.draw.mannequin import Mannequin
+from realtime.draw.side_view import SideView
+from realtime.records import WorldFrame
+from tests.realtime.stages.world_scene import ARRAYS, Person, camera_from_world
+
+PLAIN = Mannequin(ARRAYS.faces)
+
+
+def known(view: np.ndarray, shot: int = 0) -> WorldFrame:
+    return WorldFrame(np.linalg.inv(view).astype(np.float32), 0.02, 0.02, shot)
+
+
+@pytest.mark.parametrize(("pitch", "roll"), [(0.0, 0.0), (0.4, 0.0), (-0.2, 0.4)])
+def test_people_stand_upright_on_the_floor_of_the_panel_whatever_the_camera_does(pitch: float, roll: float) -> None:
+    """The panel is the same for every camera that looks at the same place."""
+    panels = []
+    for view in (camera_from_world(0.0, 0.0, 1.5), camera_from_world(pitch, roll, 1.5)):
+        side, panel = SideView(PLAIN, 240, 200), np.zeros((240, 200, 3), np.uint8)
+        bodies = [Person(who).at((0, 0, -3.0 - who), view) for who in (0, 1)]
+        side.paint(panel, bodies, known(view))
+        panels.append(panel[80:].astype(int))  # the map above shows the camera as well
+    assert np.abs(panels[0] - panels[1]).mean() < 0.5
+
+
+def test_everybody_fits_into_the_panel() -> None:
+    view = camera_from_world(0.2, 0.0, 1.5)
+    side, panel = SideView(PLAIN, 240, 200), np.zeros((240, 200, 3), np.uint8)
+    side.paint(panel, [Person(0).at((0, 0, -2.5), view), Person(1).at((0, 0, -7.0), view)], known(view))
+    bright = panel[80:].max(2) > 120
+    columns = np.flatnonzero(bright.any(0))
+    assert columns[0] > 3
+    assert columns[-1] < 197
+    assert (np.diff(columns) > 20).any(), "two people far apart"
+
+
+def test_the_map_shows_ways_from_above_and_begins_anew_after_a_cut() -> None:
+    view = camera_from_world(0.3, 0.0, 1.5)
+    eye = BirdsEye()
+    image = np.zeros((100, 100, 3), np.uint8)
+    for step in range(40):
+        image[:] = 0
+        eye.paint(image, [Person().at((0.05 * step - 1, 0, -4.0), view)], known(view))
+    rows, columns = np.nonzero(image[3:-3, 3:-3].max(2) > 60)
+    upper = rows < np.median(rows)
+    assert columns[upper].max() - columns[upper].min() > 25, "a way to the right, before the camera"
+    image[:] = 0
+    eye.paint(image, [], known(view, shot=1))
+    assert image[3:-3, 3:-3].max() == 0
+    lost = Person().at((0, 0, -4.0), view)
+    eye.paint(image, [replace(lost, transl=np.full(3, math.nan, np.float32))], known(view, shot=1))

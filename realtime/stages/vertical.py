@@ -23,14 +23,14 @@ import numpy as np
 from common.arrays import DoubleArray, FloatArray
 from realtime.stages.plane_fit import tangents
 
-PITCH_MEAN, PITCH_SPREAD = math.radians(8.0), math.radians(14.0)
-ROLL_SPREAD: Final = math.radians(6.0)
-"""How cameras of the training people look down and are turned: mean and standard deviations that explain how far the network's
-answers are drawn towards them (0.77 of a true pitch and 0.57 of a true roll are left; ``python -m training.evaluation
-vertical``). Close to those of `training.simulation.cameras.draw_views`; the mean roll is 0."""
+PITCH_MEAN, PITCH_SPREAD = math.radians(6.0), math.radians(15.0)
+ROLL_SPREAD: Final = math.radians(8.0)
+"""How cameras of the training people look down and are turned: mean and standard deviations that explain how far the
+network's answers are drawn towards them (0.70 to 0.78 of a true pitch and 0.65 to 0.81 of a true roll are left: ``python -m
+training.evaluation vertical``). Close to those of `training.simulation.cameras.draw_views`; the mean roll is 0."""
 USED_PITCH_SPREAD, USED_ROLL_SPREAD = math.radians(20.0), math.radians(15.0)
 """The same of the cameras of users, of whom less is known."""
-PITCH_SHARE, ROLL_SHARE = 1.0, 0.6
+PITCH_SHARE, ROLL_SHARE = 0.9, 0.5
 """The error of the network's pitch and of its roll over the ``up_sigma`` it gives (same command)."""
 _MOST_PULL: Final = 0.6
 """Most of the way to the training cameras' mean that an answer is taken to have been drawn."""

@@ -30,8 +30,8 @@ from realtime.stages.foot_lock import FootLock
 from realtime.stages.leg_reach import LegReach
 from realtime.stages.vertical import Vertical
 
-_UP_DEAD, _UP_DONE = math.radians(0.6), math.radians(0.02)
-_HEIGHT_DEAD, _HEIGHT_DONE = 0.015, 0.001
+_UP_DEAD, _UP_DONE = math.radians(0.6), math.radians(0.12)
+_HEIGHT_DEAD, _HEIGHT_DONE = 0.015, 0.004
 """The answer begins to follow the filter where they differ by more than the first, rad and m, and stops at the second."""
 _GLIDE_S: Final = 0.4
 _GLIDE_FIRST_S, _FIRST_S = 0.12, 1.0  # how fast, and for how long, the answer follows once the first person has come

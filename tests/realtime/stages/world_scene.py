@@ -48,7 +48,7 @@ class Person:
         contact: float = 0.99,
         sequence: int = 0,
         up_error: DoubleArray | None = None,
-        sigma: float = 0.1,
+        sigma: float = 0.03,
     ) -> BodyEstimate:
         """The estimate of a body whose soles are at ``place``, world, m. ``size`` is the factor by which the distance is taken
         for too large. ``up_error`` (3, 3) turns what the network would say of up."""

@@ -92,7 +92,7 @@ class FootLock:
         step = feet - tied.feet
         tied.speed += (np.linalg.norm(step - (step @ ray)[:, None] * ray, axis=1) / dt_s - tied.speed) * _SPEED_SHARE
         tied.feet = feet
-        contact = contact / (1 + (tied.speed / _FAST) ** 4)
+        contact = np.asarray(contact / (1 + (tied.speed / _FAST) ** 4), np.float32)
         apart = feet - tied.places
         along = apart @ ray
         across = np.linalg.norm(apart - along[:, None] * ray, axis=1)

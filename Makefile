@@ -23,7 +23,7 @@ export HASHES ?= yes
 
 demo: app
 	@mkdir -p $(OUT)
-	$(BIN)/python run_camera.py --source demo --record $(OUT)/demo.mp4 --save $(OUT)/demo.npz --report $(OUT)/demo.json --verbose
+	$(BIN)/python run_camera.py --source demo --record $(OUT)/demo.mp4 --save $(OUT)/demo.npz --save $(OUT)/demo.glb --report $(OUT)/demo.json --verbose
 
 test: dev
 	$(BIN)/python -m pytest

@@ -56,7 +56,7 @@ def _angles(ups: DoubleArray) -> DoubleArray:
     return np.degrees([[pitch_and_roll(up) for up in window] for window in ups])
 
 
-def describe(found: DoubleArray, truth: DoubleArray, sigma: DoubleArray, rows: NDArray[np.bool_]) -> str:
+def describe_vertical(found: DoubleArray, truth: DoubleArray, sigma: DoubleArray, rows: NDArray[np.bool_]) -> str:
     """One line a angle of windows ``rows`` (B,): how much of a true angle is left, where the pull goes, and errors."""
     mine, theirs = _angles(found[rows]), _angles(truth[rows])
     stated = float(np.degrees(np.sqrt((sigma[rows] ** 2).mean())))
@@ -102,4 +102,4 @@ def score_vertical(
     print("| --- |" + " --- |" * 8)
     for name, rows in (("whole person in the frame", flat & full), ("all", flat)):
         print(f"| {name} |" + " |" * 8)
-        print(describe(ups, true, sigmas, rows))
+        print(describe_vertical(ups, true, sigmas, rows))

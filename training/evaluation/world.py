@@ -76,7 +76,7 @@ class GivenMotion(CameraMotion):
         return self.rotation
 
 
-def follow(scene: WorldScene, regressor: BodyRegressor) -> list[tuple[BodyEstimate, ...]]:
+def follow_scene(scene: WorldScene, regressor: BodyRegressor) -> list[tuple[BodyEstimate, ...]]:
     """What the regressor's stage says of everybody in each frame."""
     seen, found = scene.batch.seen, []
     for t in range(seen.dt.shape[1]):
@@ -169,7 +169,7 @@ def score_world(
             for number in range(scenes):
                 scene = draw_scene(kind, 1 + number % 3, frames, maker, body)
                 regressor = networks.open_regressor(arrays)
-                for row, values in score_scene(scene, follow(scene, regressor)).items():
+                for row, values in score_scene(scene, follow_scene(scene, regressor)).items():
                     for name, more in values.items():
                         rows[row][name] += more
             for row, values in rows.items():

@@ -115,6 +115,9 @@ class Options:
         "times.",
         group=OUTPUT,
     )
+    virtual_camera: bool = option(
+        False, "Show the annotated image as a webcam, for OBS and video calls (needs pyvirtualcam).", group=OUTPUT
+    )
     report: Path | None = option(None, "Write what was measured (.json).", group=OUTPUT)
 
     quality: Quality = option(

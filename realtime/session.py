@@ -29,6 +29,7 @@ from realtime.outputs.live import check_send, open_sender
 from realtime.outputs.motion_files import MotionFiles, check_paths
 from realtime.outputs.upright_hint import UprightHint
 from realtime.outputs.video import VideoRecorder
+from realtime.outputs.virtual_camera import VirtualCamera, check_virtual_camera
 from realtime.pipeline import Pipeline, StageError
 from realtime.quality import look_ahead_frames
 from realtime.records import Result
@@ -144,6 +145,10 @@ class Session:
             about = camera, source.fps, source.name, arrays
             writer = MotionFiles(options.save, *about) if options.save else None
             senders = {url: stack.enter_context(open_sender(url, *about)) for url in options.send}
+            webcam = None
+            if options.virtual_camera:
+                annotate = Annotator(mannequin, self._meter)
+                webcam = stack.enter_context(VirtualCamera(annotate, source.size, source.fps))
             window = early
             if window is not None:
                 window.fit(source.size, camera)
@@ -163,6 +168,8 @@ class Session:
                 pipeline.add_backlog("save", writer.write)
             for url, sender in senders.items():
                 pipeline.add_sink(f"send {url}", sender.send, every=False)
+            if webcam is not None:
+                pipeline.add_sink("virtual camera", webcam.send, every=False)
             hint = UprightHint(options.rotate)
             pipeline.add_backlog("hint", hint.see)
             self.has_begun = True
@@ -370,6 +377,8 @@ def _check_endings(options: Options) -> None:
     check_paths(options.save)
     for url in options.send:
         check_send(url)
+    if options.virtual_camera:
+        check_virtual_camera()
 
 
 def _are_one(path: Path, source: str) -> bool:

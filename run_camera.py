@@ -25,8 +25,9 @@ if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "motionmesh":
 
 import logging
 import traceback
+from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -35,7 +36,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from common.command_line import run_command, with_options
 from common.errors import UserError, one_line
 from common.remarks import show_remarks
-from realtime.options import Options
+from realtime.options import Look, Options
 
 # The pipeline takes seconds to import: --help and mistyped options must not wait for it.
 if TYPE_CHECKING:
@@ -47,12 +48,71 @@ Examples:
   motionmesh                                        # the first webcam, in a window
   motionmesh --source demo --record demo.mp4        # a video to try it with
   motionmesh --source squats.mp4 --save squats.npz  # everybody in it, at best quality
+  motionmesh replay squats.npz --source squats.mp4  # that motion again, without networks
 """
 
 
 def main() -> None:
     """The program's entry, also of the installed command ``motionmesh``."""
-    run_command(with_options(Options, run), examples=EXAMPLES)
+    run_command(with_options(Options, run), examples=EXAMPLES, others=(replay, compare))
+
+
+def replay(
+    motion: Annotated[Path, typer.Argument(help="A motion file (.npz) of --save.")],
+    source: Annotated[
+        str | None, typer.Option(help="The video it was made from. Default: the bodies alone, on the floor.")
+    ] = None,
+    record: Annotated[Path | None, typer.Option(help="Write the annotated video (.mp4).")] = None,
+    look: Annotated[Look, typer.Option(help="How bodies are drawn, as of the program itself.")] = "suit",
+    view: Annotated[
+        Literal["auto", "window", "none"], typer.Option(help="auto: a window, unless --record is given.")
+    ] = "auto",
+    body: Annotated[Path | None, typer.Option(help="The licensed SMPL file that it was made with.")] = None,
+    fps: Annotated[float | None, typer.Option(help="As it was when the motion was made.")] = None,
+    rotate: Annotated[int, typer.Option(help="As it was when the motion was made.")] = 0,
+    mirror: Annotated[bool, typer.Option("--mirror", help="As it was when the motion was made.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+) -> None:
+    """Show a motion file, or render it as a video, without networks."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a recording is finished then
+        signal.signal(number, signal.default_int_handler)
+    show = view == "window" or (view == "auto" and record is None)
+    if not show and record is None:
+        raise UserError("nothing to do: give --record OUT.mp4, --view window, or both")
+    from realtime.replay import replay_motion
+
+    console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
+    video = None if source is None else Options(source=source, fps=fps, rotate=rotate, mirror=mirror)
+    columns = (TextColumn("{task.description}"), TimeElapsedColumn())
+    with show_remarks(console), Progress(*columns, console=console, transient=True, disable=show) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def shown(count: int) -> None:
+            bar.update(task, description=f"frame {count}")
+
+        done = replay_motion(motion, video, record=record, look=look, window=show, body=body, shown=shown)
+    console.print(f"{done.frames} frames, {done.matched} of them in the motion")
+    if record is not None:
+        console.print(f"annotated video: {record}, {done.recorded} frames")
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="A motion file (.npz).")],
+    second: Annotated[Path, typer.Argument(help="Another one of the same video.")],
+    plot: Annotated[Path | None, typer.Option(help="Draw the errors over time (.png).")] = None,
+) -> None:
+    """Print how far two motion files of one video are apart."""
+    from formats.compare import differences
+    from formats.motion import load_motion
+    from realtime.comparison import plot_differences, tables
+
+    found = differences(load_motion(first), load_motion(second))
+    console = Console(highlight=False)
+    for table in tables(found):
+        console.print(table)
+    if plot is not None:
+        plot_differences(plot, found)
+        console.print(f"plot: {plot}", markup=False, soft_wrap=True)
 
 
 def _print_version(wanted: bool) -> None:

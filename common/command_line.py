@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 import typer
@@ -112,7 +113,12 @@ def with_options(kind: type[Any], run: Callable[..., Any]) -> Callable[..., Any]
 
 
 def run_command(
-    function: Callable[..., Any], *, name: str | None = None, examples: str = "", arguments: Sequence[str] | None = None
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    examples: str = "",
+    arguments: Sequence[str] | None = None,
+    others: Sequence[Callable[..., Any]] = (),
 ) -> NoReturn:
     """Run ``function`` with the options of the command line and end the program.
 
@@ -121,15 +127,26 @@ def run_command(
         name: of the program in its help page.
         examples: lines under the help page.
         arguments: None: the program's own.
+        others: further commands. Each is run instead of ``function`` where the first argument is its name, and the help page
+            lists it with its docstring's first line.
 
     Exit codes: 0, 2 with one line on stderr for wrong options and for a `UserError`, 130 after Ctrl-C, or what
     ``function`` ends with.
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = next((other for other in others if given[:1] == [other.__name__]), None)
+    if chosen is not None:
+        name = f"{name or Path(sys.argv[0]).name} {given.pop(0)}"
+        function, examples = chosen, ""
+    elif others:
+        listed = (f"{other.__name__}: {(other.__doc__ or '').strip().splitlines()[0]}" for other in others)
+        examples = "\n".join([examples, "Other commands (each has its own --help):", *listed])
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(epilog="\n\n".join(" ".join(line.split()) for line in examples.strip().splitlines()) or None)(function)
+    lines = (" ".join(line.split()) for line in examples.strip().splitlines())
+    app.command(epilog="\n\n".join(line for line in lines if line) or None)(function)
     command: Any = typer.main.get_command(app)
     try:
-        ended = command.main(args=arguments, prog_name=name, standalone_mode=False)
+        ended = command.main(args=given, prog_name=name, standalone_mode=False)
     except UserError as error:
         _end(one_line(error))
     except typer.Abort:

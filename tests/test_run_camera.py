@@ -15,12 +15,15 @@ import av
 import numpy as np
 import pytest
 
+from body.model import load_body
 from engines.cuda.packages import ENVIRONMENT as CUDA_ENVIRONMENT
 from engines.machine_files import ENVIRONMENT as PLANS_ENVIRONMENT
+from formats.motion import save_motion
 from realtime.options import Options
 from realtime.outputs.video import VideoRecorder
 from realtime.sources import open_source
 from realtime.sources.camera_list import describe_cameras
+from tests.formats.motions import example
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIP = ROOT / "assets" / "synthetic_walk.mp4"
@@ -61,6 +64,27 @@ def test_a_walk_becomes_a_video_a_motion_and_a_report(tmp_path: Path) -> None:
     assert numbers["latency_ms"]["p50"] <= numbers["latency_ms"]["p99"]
     with av.open(str(video)) as recorded:
         assert sum(1 for _ in recorded.decode(video=0)) == 40
+
+
+def test_replay_and_compare_are_commands_of_their_own(tmp_path: Path) -> None:
+    motion, video, plot = tmp_path / "out.npz", tmp_path / "out.mp4", tmp_path / "plot.png"
+    save_motion(motion, example(load_body(), {0: np.arange(5)}).arrays())
+
+    def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, str(ROOT / "run_camera.py"), *map(str, arguments)]
+        return subprocess.run(words, capture_output=True, text=True, timeout=100, cwd=ROOT)
+
+    done = command("replay", motion, "--record", video, "--look", "clay")
+    assert done.returncode == 0, done.stderr
+    with av.open(str(video)) as recorded:
+        assert sum(1 for _ in recorded.decode(video=0)) == 5
+    done = command("compare", motion, motion, "--plot", plot)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "PA-MPJPE" in done.stdout
+    assert plot.stat().st_size > 1000
+    done = command("replay", motion, "--view", "none")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--record" in done.stderr
 
 
 def test_the_mesh_lies_on_the_person(tmp_path: Path) -> None:

@@ -53,9 +53,11 @@ class SideView:
     what is far away is on the right of the panel.
     """
 
-    def __init__(self, mannequin: Mannequin, height: int, width: int) -> None:
-        """``mannequin``: how bodies look; ``height`` and ``width`` of the panel, pixels."""
+    def __init__(self, mannequin: Mannequin, height: int, width: int, *, front: bool = False) -> None:
+        """``mannequin``: how bodies look; ``height`` and ``width`` of the panel, pixels. ``front``: where the world is known,
+        look from where the camera first stood instead."""
         self._mannequin = mannequin
+        self._front = front
         self._raster = Rasteriser(mannequin.faces)
         self._height, self._width = height, width
         self._distance = DISTANCE
@@ -83,7 +85,8 @@ class SideView:
         if (world is not None) != self._in_world:
             self._in_world, self._looking = world is not None, False
         if world is not None:
-            people = [_levelled(body, world) for body in people]
+            around = _from_the_front(world) if self._front else world
+            people = [_levelled(body, around) for body in people]
         if people:
             self._follow(people)
             self._make_room(people)
@@ -189,6 +192,12 @@ def _levelled(body: BodyEstimate, world: WorldFrame) -> BodyEstimate:
     level = np.array([1.0, -1.0, -1.0], np.float32)
     turn, shift = level[:, None] * world.world_from_camera[:3, :3], level * world.world_from_camera[:3, 3]
     return replace(body, transl=turn @ body.transl + shift, vertices=body.vertices @ turn.T + shift)
+
+
+def _from_the_front(world: WorldFrame) -> WorldFrame:
+    """``world`` turned by a quarter about the vertical, so that a view of it from the side is one from the front."""
+    quarter = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]], np.float32)
+    return replace(world, world_from_camera=quarter @ world.world_from_camera)
 
 
 def _ground(height: int, width: int) -> ImageArray:

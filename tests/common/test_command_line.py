@@ -80,6 +80,39 @@ def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == ("error: no disk\n" if code == 2 else "")
 
 
+def test_the_first_argument_can_name_another_command(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[object] = []
+
+    def collect(number: int = 3) -> None:
+        """Collect."""
+        seen.append(number)
+
+    def tell(what: Annotated[str, typer.Argument()], loud: bool = False) -> None:
+        """Tell a thing.
+
+        Not in the list.
+        """
+        seen.append((what, loud))
+
+    def ended(*arguments: str) -> object:
+        with pytest.raises(SystemExit) as end:
+            run_command(collect, name="program", arguments=arguments, examples="Examples:", others=(tell,))
+        return end.value.code
+
+    assert [ended(), ended("--number", "4"), ended("tell", "tell", "--loud")] == [0, 0, 0]
+    assert seen == [3, 4, ("tell", True)]
+    assert capsys.readouterr() == ("", "")
+    assert ended("--help") == 0
+    page = capsys.readouterr().out
+    assert "tell: Tell a thing." in page
+    assert "Not in the list" not in page
+    assert ended("tell", "--help") == 0
+    assert "program tell" in capsys.readouterr().out
+    assert [ended("tel"), ended("--number", "4", "tell"), ended("tell")] == [2, 2, 2]
+    assert capsys.readouterr().err.count("\n") == 3
+    assert len(seen) == 3
+
+
 def test_other_errors_are_not_hidden() -> None:
     def run() -> None:
         raise ZeroDivisionError

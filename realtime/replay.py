@@ -1,0 +1,268 @@
+"""Motion files shown or rendered again, without networks: over their video, or the bodies alone on the world's floor."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from body.lbs import NumpyBody
+from common.arrays import ImageArray
+from common.camera import Camera
+from common.errors import UserError
+from formats.motion import Motion, body_of, load_motion
+from realtime.draw.annotated_frame import AnnotatedFramePainter
+from realtime.draw.mannequin import Mannequin, mannequin_for
+from realtime.draw.side_view import SideView
+from realtime.options import Look, Options
+from realtime.outputs.video import VideoRecorder
+from realtime.records import BodyEstimate, Frame, Keypoints, Result, WorldFrame
+from realtime.sources import Source, is_live_source, open_source_of
+from realtime.sources.source import FrameTimestamp
+from realtime.window.commands import QUIT
+from realtime.window.controller import MeshWindow
+
+SIZE_ALONE: Final = (1280, 720)
+"""Width and height, pixels, of images without a video."""
+_SOLE_M: Final = 0.08  # the lowest joint of a standing person is so far over the ground
+_SAME_SHAPE: Final = 0.02  # a video may be smaller or larger than the motion's, but not of another shape
+
+Shown = Callable[[int], None]
+"""Is told after each image how many there were."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What was shown: ``frames`` images, ``matched`` of them with rows of the motion, ``recorded`` written to a video."""
+
+    frames: int
+    matched: int
+    recorded: int
+
+
+class MotionReplay:
+    """The rows of a motion as results, frame by frame. One thread may use it."""
+
+    def __init__(self, motion: Motion, body: Path | None = None) -> None:
+        """``body``: the file of the body it was made with, where no shipped one is. Raises `UserError`."""
+        self.motion = motion
+        self.arrays = body_of(motion, body)
+        self._body = NumpyBody(self.arrays)
+        self.frames, self._starts = np.unique(motion.frame, return_index=True)
+        self.times_s = motion.time_s[self._starts]
+        self._world: WorldFrame | None = None  # the last one that was known: rows of nobody have none
+        self._half_step_s = 0.5 / motion.fps if motion.fps > 0 else 0.02
+
+    def place_of(self, index: int, time_s: float) -> int | None:
+        """Which of the motion's frames was taken of the video's frame ``index`` at ``time_s`` seconds: the one with that index,
+        and where its time is another one (a recording of a live source leaves frames out), the one with that time; else None.
+        """
+        place = int(np.searchsorted(self.frames, index))
+        if place < len(self.frames) and self.frames[place] == index and self._is_at(place, time_s):
+            return place
+        nearest = int(np.abs(self.times_s - time_s).argmin())
+        return nearest if self._is_at(nearest, time_s) else None
+
+    def _is_at(self, place: int, time_s: float) -> bool:
+        return bool(abs(self.times_s[place] - time_s) <= self._half_step_s)
+
+    def result(self, place: int | None, frame: Frame, camera: Camera, scale: float = 1.0) -> Result:
+        """Everybody in the motion's frame number ``place`` as a result on ``frame``; nobody for None.
+
+        ``scale`` is the size of the video's images over those that the motion's pixels are of.
+        """
+        rows: NDArray[np.int64] = np.empty(0, np.int64)
+        if place is not None:
+            end = self._starts[place + 1] if place + 1 < len(self._starts) else len(self.motion.frame)
+            rows = np.arange(self._starts[place], end)
+            rows = rows[self.motion.person[rows] >= 0]
+        people = tuple(self._person(row, frame.sequence, scale) for row in rows.tolist())
+        self._world = next((known for row in rows.tolist() if (known := self._world_of(row)) is not None), self._world)
+        return Result(frame, camera, people, frame.captured_ns, world=self._world)
+
+    def floor(self) -> WorldFrame:
+        """The world of a motion that has none: the image's vertical is upright, and the lowest feet are on the floor."""
+        turn = np.diag(np.array([1, -1, -1, 1], np.float32))
+        seen = self.motion.joints_m[self.motion.person >= 0]
+        if len(seen):
+            turn[1, 3] = np.percentile(seen[..., 1].max(1), 90) + _SOLE_M
+        return WorldFrame(turn, float("nan"), float("nan"))
+
+    def _person(self, row: int, sequence: int, scale: float) -> BodyEstimate:
+        motion, person = self.motion, int(self.motion.person[row])
+        orient, pose, transl = motion.global_orient[row], motion.body_pose[row], motion.transl[row]
+        self._body.set_shape(motion.betas[row])
+        vertices, joints = self._body.pose(orient, pose, transl)
+        points = np.asarray((motion.keypoints_px[row] + 0.5) * scale - 0.5, np.float32)
+        keypoints = Keypoints(sequence, person, points, motion.keypoint_confidence[row])
+        betas, coco = motion.betas[row], self._body.coco(vertices)
+        return BodyEstimate(sequence, person, orient, pose, betas, transl, joints, coco, vertices, keypoints)
+
+    def _world_of(self, row: int) -> WorldFrame | None:
+        known = self.motion.world_from_camera
+        if known is None or not np.isfinite(known[row]).all():
+            return None
+        return WorldFrame(known[row], float("nan"), float("nan"))
+
+
+class FloorPainter:
+    """Paints the bodies of a motion alone: upright on the floor, seen from where the camera first looked from."""
+
+    def __init__(self, mannequin: Mannequin, floor: WorldFrame | None) -> None:
+        """``floor`` is the world of results that have none; None: of those nobody is shown."""
+        self._mannequin, self._floor = mannequin, floor
+        self._side = SideView(mannequin, SIZE_ALONE[1], SIZE_ALONE[0], front=True)
+        self._image: ImageArray = np.empty((SIZE_ALONE[1], SIZE_ALONE[0], 3), np.uint8)
+
+    def paint(self, result: Result) -> ImageArray:
+        """The image, uint8 (720, 1280, 3) BGR; the next call overwrites it."""
+        world = result.world or self._floor
+        people = self._mannequin.dress(result.people) if world is not None else []
+        self._side.paint(self._image, people, world)
+        return self._image
+
+
+def replay_motion(
+    path: Path,
+    source: Options | None = None,
+    *,
+    record: Path | None = None,
+    look: Look = "suit",
+    window: bool = False,
+    body: Path | None = None,
+    shown: Shown = lambda count: None,
+) -> Replayed:
+    """Show a motion file in a window, write it as an annotated video, or both.
+
+    Args:
+        path: the motion file.
+        source: says which video to show it on, the one that it was made from; None: the bodies alone.
+        record: the video to write.
+        look: how bodies are drawn.
+        window: whether to show it on the screen, at the speed it was taken.
+        body: the body's file, where it was made with a licensed one.
+        shown: is told after each image.
+
+    Raises:
+        UserError: for files that cannot be read or written, and for a video that the motion is not of.
+    """
+    motion = load_motion(path)
+    if not motion.people:
+        raise UserError(f"nobody is in the motion of {motion.source}: there is nothing to show")
+    if source is not None and is_live_source(source):
+        raise UserError(f"--source {source.source} is live: give the video that the motion was made from")
+    replay = MotionReplay(motion, body)
+    mannequin = mannequin_for(replay.arrays, look)
+    frames = matched = 0
+    with ExitStack() as stack:
+        video = None if source is None else stack.enter_context(open_source_of(source))
+        camera, scale = _camera(motion, SIZE_ALONE if video is None else video.size, video is not None)
+        screen = None
+        if window:
+            size = SIZE_ALONE if video is None else video.size
+            screen = stack.enter_context(MeshWindow(mannequin, size, camera, wire=mannequin_for(replay.arrays, "wire")))
+        recorder = None
+        if record is not None:
+            zero_s = 0.0 if video is not None else float(replay.times_s[0])
+            recorder = stack.enter_context(VideoRecorder(record, motion.fps if motion.fps > 0 else 30.0, zero_s))
+        painter = AnnotatedFramePainter(mannequin, side_view=True) if video is not None else None
+        alone = FloorPainter(mannequin, None if motion.has_world else replay.floor())
+        pace = _Pace(screen) if screen is not None else None
+        for place, frame in _video_frames(video, replay) if video is not None else _own_frames(replay):
+            result = replay.result(place, frame, camera, scale)
+            if painter is None:
+                image = alone.paint(result)
+                result = Result(replace(frame, image=image), camera, (), frame.captured_ns)
+            elif recorder is not None:
+                image = painter.paint(result)
+            if recorder is not None:
+                recorder.write(image, frame.time_s)
+            frames, matched = frames + 1, matched + (place is not None)
+            shown(frames)
+            if pace is not None and not pace.show(result):
+                break
+        if pace is not None:
+            pace.wait_for_the_end()
+        written = 0 if recorder is None else recorder.frames
+    if not matched:
+        raise UserError(f"{path} fits no frame of the video: give the one it was made from, with the same --fps")
+    return Replayed(frames, matched, written)
+
+
+def _camera(motion: Motion, size: tuple[int, int], is_video: bool) -> tuple[Camera, float]:
+    """The camera of images of ``size`` (width, height), and how much larger they are than those of the motion."""
+    width, height = size
+    if not is_video:
+        return Camera(width, width, (width - 1) / 2, (height - 1) / 2), 1.0
+    if not np.isfinite(motion.camera_matrix).all():
+        raise UserError(f"no camera took the motion of {motion.source}: replay it without --source")
+    taken = Camera.from_matrix(motion.camera_matrix)
+    own = 2 * taken.cx + 1, 2 * taken.cy + 1  # the principal point is in the middle
+    scale = width / own[0]
+    if abs(height / own[1] / scale - 1) > _SAME_SHAPE:
+        raise UserError(
+            f"the motion is of images of {own[0]:.0f}x{own[1]:.0f}, the video has {width}x{height}: give the one it was made "
+            "from, with the same --rotate"
+        )
+    return Camera(taken.fx * scale, taken.fy * scale, (width - 1) / 2, (height - 1) / 2), scale
+
+
+def _video_frames(video: Source, replay: MotionReplay) -> Iterator[tuple[int | None, Frame]]:
+    buffer = video.new_buffer()
+    while (stamp := video.read_into(buffer)) is not None:
+        yield replay.place_of(stamp.index, stamp.time_s), _frame(stamp, buffer)
+
+
+def _own_frames(replay: MotionReplay) -> Iterator[tuple[int, Frame]]:
+    empty = np.empty((SIZE_ALONE[1], SIZE_ALONE[0], 3), np.uint8)
+    for place, (index, time_s) in enumerate(zip(replay.frames.tolist(), replay.times_s.tolist(), strict=True)):
+        yield place, _frame(FrameTimestamp(index, time.monotonic_ns(), time_s), empty)
+
+
+def _frame(stamp: FrameTimestamp, image: ImageArray) -> Frame:
+    return Frame(stamp.index, stamp.captured_ns, stamp.time_s, image)
+
+
+class _Pace:
+    """Shows results in a window at the speed they were taken."""
+
+    def __init__(self, screen: MeshWindow) -> None:
+        self._screen = screen
+        self._start_s: float | None = None
+        self._paused = False
+        self._tick = threading.Event()
+
+    def show(self, result: Result) -> bool:
+        """Wait for the result's time and show it. False once the window is closed."""
+        now = time.monotonic()
+        if self._start_s is None:
+            self._start_s = now - result.frame.time_s
+        while (wait := self._start_s + result.frame.time_s - time.monotonic()) > 0 or self._paused:
+            before = time.monotonic()
+            self._tick.wait(0.05 if self._paused else min(wait, 0.05))
+            if not self._handle_keys():
+                return False
+            if self._paused:
+                self._start_s += time.monotonic() - before
+        self._start_s -= min(wait, 0.0) if wait < -0.5 else 0.0  # far behind: go on from here instead of racing
+        return self._handle_keys() and self._screen.show(result, again=True)
+
+    def wait_for_the_end(self) -> None:
+        """The last image stays until the window is closed."""
+        while self._handle_keys():
+            self._tick.wait(0.05)
+
+    def _handle_keys(self) -> bool:
+        for command in self._screen.events():
+            if command == QUIT:
+                return False
+            if command == "space":
+                self._paused = not self._paused
+        return not self._screen.closed

@@ -29,7 +29,14 @@ CLIP = Path(__file__).parents[2] / "assets" / "synthetic_walk.mp4"
 
 def session_with(fault: Fault, tmp_path: Path, **more: object) -> Session:
     outputs: dict[str, object] = {"save": (tmp_path / "out.npz",), "report": tmp_path / "out.json"}
-    options: dict[str, object] = {"source": str(CLIP), "view": "none", "frames": 40, **outputs, **more}
+    options: dict[str, object] = {
+        "source": str(CLIP),
+        "view": "none",
+        "frames": 40,
+        "quality": "live",
+        **outputs,
+        **more,
+    }
     return Session(Options(**options), opener=opener(fault))  # type: ignore[arg-type]
 
 

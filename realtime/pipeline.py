@@ -375,10 +375,12 @@ class Pipeline:
 
     def _regress(self) -> None:
         try:
-            for seen, people in self._answers():
-                self._publish(seen, people)
-            for seen, people in self._held_back():
-                self._publish(seen, people, wait=True)
+            try:
+                for seen, people in self._answers():
+                    self._publish(seen, people)
+            finally:  # also where a network has failed: what was predicted until then is kept
+                for seen, people in self._held_back():
+                    self._publish(seen, people, wait=True)
         finally:
             self._close_results()
 

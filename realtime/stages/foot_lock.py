@@ -24,7 +24,9 @@ MOST_ALONG: Final = 0.08
 """And along it by no more than this share of its distance."""
 _TIE, _FLOOR = 0.012, 0.03  # m: standard deviations of a standing foot's place, and of its height over the floor
 _ACROSS, _ALONG = 0.012, 0.05  # of the network's pelvis across the line of sight, m, and along it, as a share
-_CHANGE = 0.02  # m by which the shift may change in 1/30 s
+_CHANGE, _LEAST_CHANGE = 0.02, 0.002
+"""m by which the shift may change in 1/30 s while all four points stand, and while none does. Of somebody who walks, one foot
+stands at a time and rolls; to follow it at once would make the whole body shake."""
 _SURE, _UNSURE = 0.6, 0.4  # contact from which on a foot is tied, and down to which it stays so
 _BROKEN_M: Final = 0.07  # a foot so far aside of its place has moved, whatever the contact says
 _CREEP, _CREEP_FIRST = 0.02, 0.05
@@ -130,7 +132,8 @@ class FootLock:
         distance = max(float(np.linalg.norm(pelvis)), 0.1)
         ray = pelvis / distance
         along = np.outer(ray, ray)
-        slack = (_CHANGE * dt_s * 30) ** -2
+        change = _LEAST_CHANGE + (_CHANGE - _LEAST_CHANGE) * float(weight.mean()) ** 3
+        slack = (change * dt_s * 30) ** -2
         normal = along / (_ALONG * distance) ** 2 + (np.eye(3) - along) / _ACROSS**2 + slack * np.eye(3)
         side = slack * tied.shift
         tie = weight / _TIE**2

@@ -178,11 +178,10 @@ def test_no_look_ahead_is_none() -> None:
 
 
 def test_a_recording_is_steadier_and_lies_no_worse_on_the_person(tmp_path: Path) -> None:
-    def run(frames: int) -> Motion:
+    def run(frames: int, foot_lock: bool = False) -> Motion:
         path = tmp_path / f"{frames}.npz"
-        report = Session(
-            Options(source=str(CLIP), view="none", save=(path,), look_ahead=frames, no_foot_lock=True)
-        ).run()
+        options = Options(source=str(CLIP), view="none", save=(path,), look_ahead=frames, no_foot_lock=not foot_lock)
+        report = Session(options).run()
         assert report.look_ahead_frames == frames
         assert (report.look_ahead_ms > 0) == (frames > 0)
         assert report.latency_ms.p50 >= report.look_ahead_ms
@@ -195,6 +194,7 @@ def test_a_recording_is_steadier_and_lies_no_worse_on_the_person(tmp_path: Path)
     np.testing.assert_array_equal(later.frame, live.frame)
     np.testing.assert_array_equal(later.keypoints_px, live.keypoints_px)
     assert shake(later) < 0.5 * shake(live)
+    assert shake(run(8, foot_lock=True)) < shake(live), "feet that stand do not make the body shake"
     body = NumpyBody(load_body())
     assert keypoint_distances(later, body).mean() < 1.02 * keypoint_distances(live, body).mean()
     assert not limb_lag_ms(later) > limb_lag_ms(live) + 1  # NaN where no limb moves far enough to lag

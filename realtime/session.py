@@ -35,7 +35,6 @@ from realtime.quality import look_ahead_frames
 from realtime.records import Result
 from realtime.sources import Source, State, check_source, is_live_source, open_source_of
 from realtime.stream import build_pipeline
-from realtime.terminal_view import TerminalView, check_terminal
 from realtime.window.commands import QUIT, WindowCommands
 from realtime.window.controller import MeshWindow
 from realtime.window.loop import WindowLoop
@@ -120,7 +119,11 @@ class Session:
         """
         options = self._options
         _check_endings(options)
-        console = check_terminal(self._console) if options.view == "terminal" else None
+        console = None
+        if options.view == "terminal":
+            from realtime.terminal_view import check_terminal  # with SciPy, which no other view needs
+
+            console = check_terminal(self._console)
         with contextlib.ExitStack() as stack:
             # Outputs first: a path that cannot be written is known before the camera starts.
             recorder = None
@@ -129,7 +132,9 @@ class Session:
             if options.report:
                 check_writable(options.report)
             arrays = load_body(options.body)
-            mannequin = mannequin_for(arrays, options.look)
+            # Smooth forms take a second to find, which a run that draws nobody does not spend.
+            unseen = options.view in ("none", "terminal") and not options.record and not options.virtual_camera
+            mannequin = mannequin_for(arrays, "clay" if unseen else options.look)
             check_source(options.source)
             # Before the camera streams and a window shows nothing: the first time, building engines takes minutes.
             stack.enter_context(self.networks).prepare(arrays)
@@ -317,6 +322,8 @@ class Session:
 
     def _serve_terminal(self, console: Console, pipeline: Pipeline, source: Source) -> None:
         """The main thread's part with a table in the terminal."""
+        from realtime.terminal_view import TerminalView
+
         with TerminalView(console, self._meter, source) as view:
             pipeline.add_sink("view", view.show, every=False)
             pipeline.start()

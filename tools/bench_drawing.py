@@ -26,7 +26,7 @@ CAMERA = Camera(600, 600, 319.5, 239.5)
 
 
 def standing(body: NumpyBody, x: float, z: float, turn: float = 0.4) -> tuple[FloatArray, FloatArray]:
-    """Vertices and joints of a person at ease, pelvis at (``x``, 0, ``z``) metres, turned by ``turn`` radians."""
+    """Vertices and joints of a person who stands, pelvis at (``x``, 0, ``z``) metres, turned by ``turn`` radians."""
     pose = np.zeros((23, 3), np.float32)
     pose[15, 2], pose[16, 2] = -1.1, 1.1  # upper arms down
     pose[17, 1], pose[18, 1] = -0.5, 0.9  # elbows

@@ -26,7 +26,7 @@ demo: app
 	$(BIN)/python run_camera.py --source demo --record $(OUT)/demo.mp4 --save $(OUT)/demo.npz --save $(OUT)/demo.glb --report $(OUT)/demo.json --verbose
 
 test: dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 simulate: $(VENV)/simulated/libcuda.so.1
 	SIMULATED_DEVICE=required LD_LIBRARY_PATH=$(VENV)/simulated $(BIN)/python -m pytest tests/simulated

@@ -94,7 +94,10 @@ def test_ctrl_c_leaves_the_motion_and_the_report(tmp_path: Path) -> None:
 
 
 class Keyboard:
-    """A window without a screen. ``keys``: what to press next, and which files of the working folder to wait for before."""
+    """A window without a screen. ``keys``: what to press next, and which files of the working folder to wait for before.
+
+    Keys that wait for a file are pressed two frames after it is seen, so that a recording that has begun holds a frame.
+    """
 
     keys: tuple[tuple[str, str], ...] = ()
 
@@ -102,13 +105,19 @@ class Keyboard:
         self.closed = self.crashed = False
         self._left = list(self.keys)
         self._pressed: list[str] = []
+        self._seen = 0
 
     def say(self, state: str) -> None:
         assert state
 
     def show(self, result: Result, *arguments: object, flow: bool, again: bool) -> bool:
-        if self._left and result.people and (self._left[0][0] == "" or any(Path().glob(self._left[0][0]))):
-            self._pressed += self._left.pop(0)[1].split()
+        if self._left and result.people:
+            wanted, keys = self._left[0]
+            self._seen += wanted != "" and any(Path().glob(wanted))
+            if wanted == "" or self._seen > 2:
+                self._left.pop(0)
+                self._seen = 0
+                self._pressed += keys.split()
         return True
 
     def events(self) -> list[str]:

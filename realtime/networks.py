@@ -11,6 +11,7 @@ from typing import Final
 from body.conversion import BodyConversion
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
+from body.stature import Stature
 from engines.engine import Engine, EngineError
 from engines.finite import FiniteEngine
 from engines.plans import PlanPolicy
@@ -135,7 +136,8 @@ class Networks(contextlib.ExitStack):
         network = self.open(self._options.regressor, None)
         # The network answers in the default body's betas and rest pose, which are not those of another body.
         conversion = BodyConversion.where_needed(load_body(), arrays) if self._options.body else None
-        return BodyRegressor(network, self._open_body(arrays, network), conversion=conversion)
+        stature = _stature(arrays, self._options)
+        return BodyRegressor(network, self._open_body(arrays, network), conversion=conversion, stature=stature)
 
     def _open_body(self, arrays: BodyArrays, regressor: Engine) -> Poser:
         """The body where the regressor runs."""
@@ -154,6 +156,7 @@ class Networks(contextlib.ExitStack):
             self._has_own_opener
             or look_ahead_frames(options, 30.0)
             or options.body
+            or options.body_height
             or options.engine not in ("auto", "tensorrt")
         ):
             return
@@ -202,3 +205,17 @@ class Networks(contextlib.ExitStack):
         _LOG.info(f"networks run on {self.runtimes}, {self.device}")
         if self._options.engine == "auto" and (missing := why_no_tensorrt()):
             _LOG.debug(missing)
+
+
+def _stature(arrays: BodyArrays, options: Options) -> Stature | None:
+    """What makes everybody as high as the user says, and a warning where no body of ``arrays`` is."""
+    if options.body_height is None:
+        return None
+    stature = Stature(arrays, options.body_height / 100)
+    low, high = (100 * reach for reach in stature.reach_m)
+    if not low <= options.body_height <= high:
+        _LOG.warning(
+            f"--body-height {options.body_height:g}: this body is {low:.0f} to {high:.0f} cm tall; people are made as tall as "
+            "that allows, and placed accordingly"
+        )
+    return stature

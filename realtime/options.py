@@ -143,6 +143,13 @@ class Options:
     )
     regressor: str = option("motion", "A shipped regressor's name, or an .onnx file.", group=MODELS)
     body: Path | None = option(None, "A licensed SMPL .pkl or .npz, or another SMPL-layout file.", group=MODELS)
+    body_height: float | None = option(
+        None,
+        "How tall the people are, centimetres, which also says how far away they are. Default: as their proportions suggest.",
+        group=MODELS,
+        low=50,
+        high=250,
+    )
     look_ahead: int | Literal["auto"] = option(
         "auto",
         "Frames to wait for before a frame is answered, which steadies it without lag: for recordings. auto: as --quality "

@@ -11,6 +11,7 @@ import numpy as np
 
 from body.conversion import BodyConversion
 from body.kernels import to_axis_angles
+from body.stature import Stature
 from common.arrays import FloatArray
 from common.camera import Camera
 from engines.engine import Engine, EngineError
@@ -61,6 +62,7 @@ class BodyRegressor:
         smooth: False gives the network's prediction as it is.
         conversion: from the body that the network was trained with to ``body``, where they differ.
         filters: False where ``engine`` filters the rotations itself.
+        stature: makes everybody as high as the user says; None: as high as the network says.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class BodyRegressor:
         smooth: bool = True,
         conversion: BodyConversion | None = None,
         filters: bool = True,
+        stature: Stature | None = None,
     ) -> None:
         inputs = {spec.name: spec for spec in engine.inputs}
         self._answers = {spec.name for spec in engine.outputs}
@@ -79,7 +82,7 @@ class BodyRegressor:
                 f"wanted {', '.join(sorted(_INPUTS))} and {', '.join(sorted(_OUTPUTS))}; choose one with --regressor"
             )
         self._engine, self._body, self._smooth, self._conversion = engine, body, smooth, conversion
-        self._filters = smooth and filters
+        self._filters, self._stature = smooth and filters, stature
         self._state_size = inputs["state"].shape[-1]
         self._cells = inputs["flow"].shape[1] if "flow" in inputs else 0
         # TensorRT engines are built for one person at a time.
@@ -176,19 +179,24 @@ class BodyRegressor:
         def given(name: str) -> FloatArray | None:
             return out[name][0] if name in self._answers else None
 
-        up_sigma = given("up_sigma")
+        pelvis, up_sigma, velocity = out["pelvis"][0], given("up_sigma"), given("root_velocity")
+        if self._stature is not None:
+            betas, growth = self._stature(betas)
+            # The same image: whoever is larger is farther away, and faster.
+            pelvis = pelvis * np.float32(growth)
+            velocity = None if velocity is None else velocity * np.float32(growth)
         return PosePrediction(
             keypoints,
             memory.time_s,
             rotations,
             betas,
-            out["pelvis"][0],
+            pelvis,
             points,
             given("joint_error"),
             given("contact"),
             given("up"),
             None if up_sigma is None else float(up_sigma),
-            given("root_velocity"),
+            velocity,
         )
 
     def _shape(self, memory: _Memory, betas: FloatArray) -> FloatArray:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from formats.motion import load_motion
+from formats.motion import body_of, load_motion
 from realtime import networks
 from realtime import session as sessions
 from realtime.intrinsics import camera_for
@@ -91,6 +91,22 @@ def test_ctrl_c_leaves_the_motion_and_the_report(tmp_path: Path) -> None:
     assert session.report.meshes >= 2
     assert report.exists()
     assert len(load_motion(motion).frame) >= 2
+
+
+def test_people_of_a_known_height_are_saved_with_it(tmp_path: Path, remarks: Remarks) -> None:
+    shaped = {}
+    for height_cm in (165.0, 240.0):
+        path = tmp_path / "walk.npz"
+        options = Options(source=str(CLIP), view="none", quality="live", frames=4, save=(path,), body_height=height_cm)
+        Session(options).run()
+        motion = load_motion(path)
+        body = body_of(motion)
+        betas = motion.betas[motion.person >= 0]
+        assert len(betas)
+        shaped[height_cm] = np.ptp((body.v_template + body.shapedirs @ betas[-1])[:, 1])
+    assert shaped[165.0] == pytest.approx(1.65, abs=1e-3)
+    assert shaped[240.0] < 1.9
+    assert [line for line in remarks.warnings if "--body-height 240: this body is 152 to 187 cm tall" in line]
 
 
 class Keyboard:

@@ -88,10 +88,11 @@ def motion(path: Path, session: Session) -> dict[str, np.ndarray]:
         return dict(data)
 
 
-@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(("fails", "height_cm"), [(False, None), (True, None), (False, 175.0)])
 def test_the_program_gives_the_same_bodies_with_it_and_without(
-    fake_gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: bool
+    fake_gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: bool, height_cm: float | None
 ) -> None:
+    """Where people's height is known, the CPU has a word between the network and the body: they run one after the other."""
     if fails:
 
         def refuse(*arguments: object) -> None:
@@ -110,10 +111,11 @@ def test_the_program_gives_the_same_bodies_with_it_and_without(
             flow="dis",
             precision="fp32",
             quality="live",
+            body_height=height_cm,
         )
         session = Session(options)
         runs[engine] = motion(path, session)
     np.testing.assert_allclose(runs["tensorrt"]["joints_m"], runs["onnxruntime"]["joints_m"], atol=2e-4)
-    assert len(session.networks.engines) == (4 if fails else 3), "keypoints, people, regressor (and body)"
+    assert len(session.networks.engines) == (4 if fails or height_cm else 3), "keypoints, people, regressor (and body)"
     assert session.report is not None
     assert session.report.graph_replays > 6

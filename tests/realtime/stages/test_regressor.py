@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from body.lbs import NumpyBody
 from body.model import load_body
+from body.stature import Stature
 from common.camera import Camera
 from engines.engine import Arrays, Engine, EngineError, TensorSpec
 from engines.finite import FiniteEngine
@@ -220,3 +221,25 @@ def test_an_answer_that_cannot_be_costs_nobody_else_a_frame() -> None:
         for one, wanted in zip(left, [sound.predict(*walkers(4)[person]) for person in (0, 2)], strict=True):
             np.testing.assert_allclose(one.rotations, wanted.rotations, atol=1e-3)
         assert [one.keypoints.person for one in spoilt.predict_all(walkers(5))] == [0, 1, 2]
+
+
+def test_people_of_a_known_height_look_the_same_from_farther_away() -> None:
+    body = NumpyBody(load_body("body_1722"))
+    with open_engine("motion", "onnxruntime") as engine:
+        free = BodyRegressor(engine, body)
+        for height_m in (1.6, 1.8):
+            held = BodyRegressor(engine, body, stature=Stature(body.arrays, height_m))
+            for frame in range(3):
+                before, after = free(*walkers(frame)[0]), held(*walkers(frame)[0])
+            rest = [body.arrays.v_template + body.arrays.shapedirs @ one.betas for one in (before, after)]
+            heights = [float(np.ptp(vertices[:, 1])) for vertices in rest]
+            assert heights[1] == pytest.approx(height_m, abs=1e-3)
+            growth = heights[1] / heights[0]
+            assert after.transl[2] / before.transl[2] == pytest.approx(growth, rel=0.02)
+            off = np.linalg.norm(CAMERA.project(after.joints) - CAMERA.project(before.joints), axis=1)
+            assert off.mean() < 0.7
+            assert off.max() < 2
+            assert before.root_velocity is not None
+            assert after.root_velocity is not None
+            np.testing.assert_allclose(after.root_velocity, before.root_velocity * np.float32(growth), rtol=1e-3)
+            free = BodyRegressor(engine, body)

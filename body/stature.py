@@ -1,0 +1,93 @@
+"""A body of a given height: the same person, larger or smaller.
+
+One image shows a person's proportions and hides his size. Where the size is known, betas are changed so that the body in its
+rest pose is as high as that, and as little as possible of what the image shows: joints and keypoints are to keep their places
+but for one common factor. A shape space has no exact scaling, so this is a compromise with small changes of the betas.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from body.model import BodyArrays
+from body.packed import BETAS
+from common.arrays import DoubleArray, FloatArray
+
+_CLOSE_M: Final = 0.005
+"""A beta of 1 costs as much as joints and keypoints that are off by this in the mean, metres."""
+_WIDEST: Final = 5.0
+"""Betas of bodies that have no limit of their own stay within this, standard deviations."""
+_EXACT_M: Final = 1e-5
+_ROUNDS: Final = 12
+_HARDLY: Final = 0.05
+"""Betas at their limits leave the others this share of the whole effect on the height, or it is given up."""
+
+
+class Stature:
+    """Makes bodies of one height.
+
+    Args:
+        arrays: the body that betas belong to.
+        height_m: from sole to crown in the rest pose, metres; what the body cannot reach is brought as near as it can.
+    """
+
+    def __init__(self, arrays: BodyArrays, height_m: float) -> None:
+        self.height_m: Final = height_m
+        self._limit = min(arrays.beta_limit, _WIDEST)
+        surface = np.concatenate([arrays.v_template[:, 1:2], arrays.shapedirs[:, 1]], 1).astype(np.float64)
+        spread = self._limit * np.abs(surface[:, 1:]).sum(1)
+        level = surface[:, 0]
+        self._crown = surface[level + spread >= (level - spread).max()]
+        """(K, 11) height of vertices that may be the highest, for the mean shape and for one unit of each beta."""
+        self._sole = surface[level - spread <= (level + spread).min()]
+        joints, coco = arrays.at_rest(arrays.joint_regressor), arrays.at_rest(arrays.coco_regressor)
+        points = np.concatenate([joints[1:], coco]) - joints[:1]
+        self._points = points.reshape(-1, 1 + BETAS) / np.sqrt(len(points))
+        slopes = self._points[:, 1:]
+        self._cheap: DoubleArray = np.linalg.inv(slopes.T @ slopes + _CLOSE_M**2 * np.eye(BETAS))
+        """(10, 10): by how much betas change at the least cost where their effect on something is wanted."""
+        self._scale: DoubleArray = self._cheap @ slopes.T
+
+    @property
+    def reach_m(self) -> tuple[float, float]:
+        """The least and the greatest height of an average body that is made smaller and larger, metres."""
+        average = np.zeros(BETAS)
+        return self.height(self._moved(average, 0.0)), self.height(self._moved(average, 10.0))
+
+    def __call__(self, betas: FloatArray) -> tuple[FloatArray, float]:
+        """Betas (10,) float32 of the person with ``betas`` (10,) at the wanted height, and by which factor he has grown: in the
+        same image he is farther away by it."""
+        given = np.clip(betas.astype(np.float64), -self._limit, self._limit)
+        moved = self._moved(given, self.height_m)
+        return moved.astype(np.float32), self.height(moved) / self.height(given)
+
+    def height(self, betas: FloatArray | DoubleArray) -> float:
+        """From sole to crown in the rest pose, metres."""
+        features = np.append(1.0, betas)
+        return float((self._crown @ features).max() - (self._sole @ features).min())
+
+    def _moved(self, betas: DoubleArray, height_m: float) -> DoubleArray:
+        step = (height_m / self.height(betas) - 1) * (self._scale @ (self._points @ np.append(1.0, betas)))
+        main = int(np.abs(step).argmax())  # where this beta is at its limit, the others go no farther
+        room = self._limit - float(np.sign(step[main]) * betas[main])
+        step *= min(1.0, room / max(abs(float(step[main])), 1e-9))
+        moved: DoubleArray = np.clip(betas + step, -self._limit, self._limit)
+        # The scaled body is nearly as high as wanted; Newton's steps do the rest, within the limits.
+        for _ in range(_ROUNDS):
+            features = np.append(1.0, moved)
+            crown, sole = self._crown @ features, self._sole @ features
+            high, low = int(crown.argmax()), int(sole.argmin())
+            miss = height_m - float(crown[high] - sole[low])
+            if abs(miss) < _EXACT_M:
+                break
+            slope = self._crown[high, 1:] - self._sole[low, 1:]
+            step = self._cheap @ slope
+            whole = float(slope @ step)
+            step[np.where(miss * step > 0, moved >= self._limit, moved <= -self._limit)] = 0.0
+            effect = float(slope @ step)
+            if effect < _HARDLY * whole:
+                break
+            moved = np.clip(moved + miss / effect * step, -self._limit, self._limit)
+        return moved

@@ -36,7 +36,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from common.command_line import run_command, with_options
 from common.errors import UserError, one_line
 from common.remarks import show_remarks
-from realtime.options import Look, Options
+from realtime.options import Look, Options, PaneLayout
 
 # The pipeline takes seconds to import: --help and mistyped options must not wait for it.
 if TYPE_CHECKING:
@@ -58,12 +58,13 @@ def main() -> None:
 
 
 def replay(
-    motion: Annotated[Path, typer.Argument(help="A motion file (.npz) of --save.")],
+    motion: Annotated[Path, typer.Argument(help="A motion file: .npz of --save, .jsonl, .bvh or .amass.npz.")],
     source: Annotated[
         str | None, typer.Option(help="The video it was made from. Default: the bodies alone, on the floor.")
     ] = None,
     record: Annotated[Path | None, typer.Option(help="Write the annotated video (.mp4).")] = None,
     look: Annotated[Look, typer.Option(help="How bodies are drawn, as of the program itself.")] = "suit",
+    layout: Annotated[PaneLayout, typer.Option(help="Of the annotated video, as of the program itself.")] = "overlay",
     view: Annotated[
         Literal["auto", "window", "none"], typer.Option(help="auto: a window, unless --record is given.")
     ] = "auto",
@@ -90,7 +91,9 @@ def replay(
         def shown(count: int) -> None:
             bar.update(task, description=f"frame {count}")
 
-        done = replay_motion(motion, video, record=record, look=look, window=show, body=body, shown=shown)
+        done = replay_motion(
+            motion, video, record=record, look=look, layout=layout, window=show, body=body, shown=shown
+        )
     console.print(f"{done.frames} frames, {done.matched} of them in the motion")
     if record is not None:
         console.print(f"annotated video: {record}, {done.recorded} frames")

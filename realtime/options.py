@@ -20,6 +20,7 @@ Quality = Literal["auto", "best", "live"]
 DecoderChoice = Literal["cpu", "gpu"]
 EncoderChoice = Literal["auto", "x264", "nvenc", "gst"]
 Look = Literal["suit", "clay", "wire"]
+PaneLayout = Literal["overlay", "side", "grid"]
 FloorMethod = Literal["auto", "none"]
 FlowMethod = Literal["auto", "dis", "raft", "none"]
 
@@ -97,6 +98,12 @@ class Options:
     verbose: bool = option(False, "Print more remarks, and the time of every stage at the end.", group=VIEW, short="-v")
 
     record: Path | None = option(None, "Write the annotated video (.mp4).", group=OUTPUT)
+    layout: PaneLayout = option(
+        "overlay",
+        "Of --record, snapshots and --virtual-camera: overlay, bodies on the video; side, the video beside it; grid, the "
+        "video, its flow, the keypoints and the bodies.",
+        group=OUTPUT,
+    )
     encoder: EncoderChoice = option(
         "auto",
         "Of --record: x264 (CPU), nvenc (NVIDIA cards), gst (a board's, through GStreamer). auto: the hardware's where it "

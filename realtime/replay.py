@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +18,18 @@ from body.lbs import NumpyBody
 from common.arrays import ImageArray
 from common.camera import Camera
 from common.errors import UserError
-from formats.motion import Motion, body_of, load_motion
+from formats.motion import Motion, body_of
+from formats.save import open_motion
 from realtime.draw.annotated_frame import AnnotatedFramePainter
 from realtime.draw.mannequin import Mannequin, mannequin_for
 from realtime.draw.side_view import SideView
-from realtime.options import Look, Options
+from realtime.options import Look, Options, PaneLayout
 from realtime.outputs.video import VideoRecorder
-from realtime.records import BodyEstimate, Frame, Keypoints, Result, WorldFrame
+from realtime.records import BodyEstimate, Flow, Frame, Keypoints, Result, WorldFrame
 from realtime.sources import Source, is_live_source, open_source_of
 from realtime.sources.source import FrameTimestamp
+from realtime.stages.flow import DisFlow
+from realtime.stages.regions import region_of
 from realtime.window.commands import QUIT
 from realtime.window.controller import MeshWindow
 
@@ -135,6 +139,7 @@ def replay_motion(
     *,
     record: Path | None = None,
     look: Look = "suit",
+    layout: PaneLayout = "overlay",
     window: bool = False,
     body: Path | None = None,
     shown: Shown = lambda count: None,
@@ -142,10 +147,11 @@ def replay_motion(
     """Show a motion file in a window, write it as an annotated video, or both.
 
     Args:
-        path: the motion file.
+        path: the motion file, of any format that `formats.save.open_motion` reads.
         source: says which video to show it on, the one that it was made from; None: the bodies alone.
         record: the video to write.
         look: how bodies are drawn.
+        layout: of the video that is written.
         window: whether to show it on the screen, at the speed it was taken.
         body: the body's file, where it was made with a licensed one.
         shown: is told after each image.
@@ -153,11 +159,13 @@ def replay_motion(
     Raises:
         UserError: for files that cannot be read or written, and for a video that the motion is not of.
     """
-    motion = load_motion(path)
+    motion = open_motion(path, body)
     if not motion.people:
         raise UserError(f"nobody is in the motion of {motion.source}: there is nothing to show")
     if source is not None and is_live_source(source):
         raise UserError(f"--source {source.source} is live: give the video that the motion was made from")
+    if source is None and layout != "overlay":
+        raise UserError(f"--layout {layout} shows the video, too: give it with --source")
     replay = MotionReplay(motion, body)
     mannequin = mannequin_for(replay.arrays, look)
     frames = matched = 0
@@ -172,7 +180,8 @@ def replay_motion(
         if record is not None:
             zero_s = 0.0 if video is not None else float(replay.times_s[0])
             recorder = stack.enter_context(VideoRecorder(record, motion.fps if motion.fps > 0 else 30.0, zero_s))
-        painter = AnnotatedFramePainter(mannequin, side_view=True) if video is not None else None
+        painter = AnnotatedFramePainter(mannequin, layout, side_view=True) if video is not None else None
+        flow = _FlowBetween() if layout == "grid" else None
         alone = FloorPainter(mannequin, None if motion.has_world else replay.floor())
         pace = _Pace(screen) if screen is not None else None
         for place, frame in _video_frames(video, replay) if video is not None else _own_frames(replay):
@@ -181,7 +190,7 @@ def replay_motion(
                 image = alone.paint(result)
                 result = Result(replace(frame, image=image), camera, (), frame.captured_ns)
             elif recorder is not None:
-                image = painter.paint(result)
+                image = painter.paint(result if flow is None else replace(result, flows=flow(result)))
             if recorder is not None:
                 recorder.write(image, frame.time_s)
             frames, matched = frames + 1, matched + (place is not None)
@@ -215,8 +224,9 @@ def _camera(motion: Motion, size: tuple[int, int], is_video: bool) -> tuple[Came
 
 
 def _video_frames(video: Source, replay: MotionReplay) -> Iterator[tuple[int | None, Frame]]:
-    buffer = video.new_buffer()
-    while (stamp := video.read_into(buffer)) is not None:
+    """Frame by frame; each one's image stays until the next but one is asked for."""
+    buffers = cycle((video.new_buffer(), video.new_buffer()))
+    while (stamp := video.read_into(buffer := next(buffers))) is not None:
         yield replay.place_of(stamp.index, stamp.time_s), _frame(stamp, buffer)
 
 
@@ -228,6 +238,26 @@ def _own_frames(replay: MotionReplay) -> Iterator[tuple[int, Frame]]:
 
 def _frame(stamp: FrameTimestamp, image: ImageArray) -> Frame:
     return Frame(stamp.index, stamp.captured_ns, stamp.time_s, image)
+
+
+class _FlowBetween:
+    """The optical flow of everybody since the frame before, which motion files do not keep: found again in the video."""
+
+    def __init__(self) -> None:
+        self._flow = DisFlow()
+        self._last: Result | None = None
+
+    def __call__(self, result: Result) -> tuple[Flow, ...]:
+        last, self._last = self._last, result
+        if last is None:
+            return ()
+        height, width = result.frame.image.shape[:2]
+        found = []
+        for body in last.people:
+            box = region_of(body.keypoints.points, body.keypoints.confidence, width, height)
+            if box is not None:
+                found.append(self._flow(last.frame, result.frame, box))
+        return tuple(found)
 
 
 class _Pace:

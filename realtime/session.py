@@ -152,8 +152,8 @@ class Session:
             senders = {url: stack.enter_context(open_sender(url, *about)) for url in options.send}
             webcam = None
             if options.virtual_camera:
-                annotate = Annotator(mannequin, self._meter)
-                webcam = stack.enter_context(VirtualCamera(annotate, source.size, source.fps))
+                annotate = Annotator(mannequin, self._meter, options.layout)
+                webcam = stack.enter_context(VirtualCamera(annotate, annotate.size(*source.size), source.fps))
             window = early
             if window is not None:
                 window.fit(source.size, camera)
@@ -166,7 +166,7 @@ class Session:
                 stack.callback(browser.close)
             watched = window is not None or browser is not None
             pipeline = build_pipeline(options, arrays, self.networks, source, self._meter, watched=watched)
-            annotator = Annotator(mannequin, self._meter, side_view=True)
+            annotator = Annotator(mannequin, self._meter, options.layout, side_view=True)
             if recorder is not None:
                 pipeline.add_sink("record", lambda result: recorder.write(annotator(result), result.frame.time_s), True)
             if writer is not None:
@@ -289,7 +289,7 @@ class Session:
         as somebody does."""
         from realtime.browser.view import BrowserState
 
-        commands = WindowCommands(pipeline, lambda: Annotator(mannequin, self._meter))
+        commands = WindowCommands(pipeline, lambda: Annotator(mannequin, self._meter, self._options.layout))
         meter, options = self._meter, self._options
 
         def show(result: Result) -> None:
@@ -342,7 +342,9 @@ class Session:
 
     def _serve(self, window: MeshWindow, pipeline: Pipeline, source: Source, mannequin: Mannequin) -> None:
         """The main thread's part with a window: handle its keys until it is closed. The last image of a clip stays."""
-        commands = WindowCommands(pipeline, lambda: Annotator(mannequin, self._meter), source.wind)
+        commands = WindowCommands(
+            pipeline, lambda: Annotator(mannequin, self._meter, self._options.layout), source.wind
+        )
         loop, options = WindowLoop(window, source, commands, self._meter), self._options
         try:
             pipeline.add_sink("window", loop.show, every=False)

@@ -22,6 +22,7 @@ LEFT_COLOUR: Final[Colour] = (90, 200, 255)
 RIGHT_COLOUR: Final[Colour] = (255, 200, 90)
 MIDDLE_COLOUR: Final[Colour] = (235, 235, 235)
 
+_LEAST_TEXT: Final = 0.4  # letters of 8 pixels
 _SHIFT: Final = 4  # OpenCV draws at 1/16 of a pixel
 _FAR: Final = 1 << 14  # beyond this many pixels OpenCV's fixed point would overflow
 
@@ -108,8 +109,8 @@ class MeshPainter:
             skeleton(image, body.keypoints, min_confidence)
 
 
-def skeleton(image: ImageArray, keypoints: Keypoints, min_confidence: float = 0.3) -> None:
-    """Draw detected keypoints and limbs over ``image`` (H, W, 3) uint8 BGR, in place: thin smooth lines.
+def skeleton(image: ImageArray, keypoints: Keypoints, min_confidence: float = 0.3, thick: int = 1) -> None:
+    """Draw detected keypoints and limbs over ``image`` (H, W, 3) uint8 BGR, in place: smooth lines, ``thick`` pixels wide.
 
     Keypoints under ``min_confidence`` (0..1), not finite or far outside are left out, and limbs that end at one. The
     person's left is amber, the right is blue.
@@ -120,9 +121,9 @@ def skeleton(image: ImageArray, keypoints: Keypoints, min_confidence: float = 0.
     for one, other in COCO_EDGES:
         if shown[one] and shown[other]:
             colour = _side(one) if _side(one) == _side(other) else MIDDLE_COLOUR
-            cv2.line(image, fixed[one], fixed[other], colour, 1, cv2.LINE_AA, _SHIFT)
+            cv2.line(image, fixed[one], fixed[other], colour, thick, cv2.LINE_AA, _SHIFT)
     for joint in np.flatnonzero(shown).tolist():
-        cv2.circle(image, fixed[joint], 5 << (_SHIFT - 1), _side(joint), -1, cv2.LINE_AA, _SHIFT)
+        cv2.circle(image, fixed[joint], (4 + thick) << (_SHIFT - 1), _side(joint), -1, cv2.LINE_AA, _SHIFT)
 
 
 def _side(keypoint: int) -> Colour:
@@ -132,11 +133,16 @@ def _side(keypoint: int) -> Colour:
 
 def text_line(image: ImageArray, text: str) -> None:
     """Write one line of ASCII ``text`` on a darkened strip at the top of ``image`` (H, W, 3) uint8, in
-    place. Its size follows the image's height; what does not fit is cut."""
+    place. Its size follows the image's height, and is smaller where it would not fit; what does not fit at the smallest is cut.
+    """
     height, width = image.shape[:2]
-    size = max(height / 960, 0.4)
-    (wide, tall), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
-    pad = max(tall // 2, 4)
+    size = max(height / 960, _LEAST_TEXT)
+    while True:
+        (wide, tall), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+        pad = max(tall // 2, 4)
+        if wide + 3 * pad <= width or size <= _LEAST_TEXT:
+            break
+        size = max(0.9 * size, _LEAST_TEXT)
     strip_height = min(tall + base + 2 * pad, height)
     strip = image[:strip_height, : min(wide + 3 * pad, width)]
     strip[...] = (strip * np.float32(0.42)).astype(np.uint8)

@@ -13,7 +13,9 @@ from body.model import load_body
 from common.arrays import ImageArray
 from common.errors import UserError
 from formats.motion import Motion, save_motion
+from formats.save import save_as
 from realtime.options import Options
+from realtime.outputs.video import VideoRecorder
 from realtime.replay import SIZE_ALONE, MotionReplay, replay_motion
 from tests.formats.motions import example, two_people
 from tests.realtime.clips import number, write_video
@@ -127,3 +129,49 @@ def test_a_smaller_video_gets_a_smaller_body(saved: Path, motion: Motion, tmp_pa
     joints = motion.joints_m[0]
     x, y = (joints[3, :2] / joints[3, 2] * FOCAL / 2 + [WIDTH / 4, HEIGHT / 4]).astype(int)
     assert np.abs(before[y, x].astype(int) - after[y, x]).max() > 30
+
+
+def test_the_grid_finds_the_flow_again(motion: Motion, tmp_path: Path) -> None:
+    # Keypoints around a square that moves to the right over a still ground.
+    clip, out = tmp_path / "moving.mp4", tmp_path / "out.mp4"
+    ground = np.random.default_rng(5).integers(90, 160, (HEIGHT, WIDTH), np.uint8)
+    with VideoRecorder(clip) as video:
+        for index in range(6):
+            image = np.repeat(ground[..., None], 3, 2)
+            image[30:70, 40 + 3 * index : 70 + 3 * index] = (np.indices((40, 30)).sum(0) % 16 * 16)[..., None]
+            video.write(image, index / 30)
+    points = np.array([[44 + 3 * (i % 8), 32 + 4 * (i // 2)] for i in range(17)], np.float32)
+    count = len(motion.frame)
+    seen = replace(
+        motion,
+        keypoints_px=np.tile(points, (count, 1, 1)),
+        keypoint_confidence=np.ones((count, 17), np.float32),
+    )
+    save_motion(tmp_path / "seen.npz", seen.arrays())
+    replay_motion(tmp_path / "seen.npz", Options(source=str(clip)), record=out, layout="grid")
+    frames = images(out)
+    assert frames[0].shape == (2 * HEIGHT, 2 * WIDTH, 3)
+    blue, green, red = (frames[4][30:70, WIDTH + 55 : WIDTH + 75, channel].mean() for channel in range(3))
+    assert red > max(blue, green) + 15
+    with pytest.raises(UserError, match="--source"):
+        replay_motion(tmp_path / "seen.npz", record=out, layout="side")
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".bvh", ".amass.npz"])
+def test_other_formats_are_shown_alone(ending: str, tmp_path: Path) -> None:
+    """Upright on the floor, and like the motion that they were made of."""
+    whole = example(load_body(), {0: np.arange(4)})
+    save_motion(tmp_path / "walk.npz", whole.arrays())
+    other = save_as(whole, tmp_path / f"walk{ending}").paths[0]
+    done = replay_motion(other, record=tmp_path / "other.mp4")
+    assert (done.frames, done.matched) == (4, 4)
+    replay_motion(tmp_path / "walk.npz", record=tmp_path / "own.mp4")
+    own, shown = images(tmp_path / "own.mp4")[2], images(tmp_path / "other.mp4")[2]
+
+    def body(image: ImageArray) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        view = image[:, : SIZE_ALONE[0] * 3 // 4].max(-1) > 130  # a map is in the corner
+        assert view.mean() > 0.005
+        return view
+
+    one, two = body(own), body(shown)
+    assert (one & two).sum() / (one | two).sum() > 0.9

@@ -12,9 +12,8 @@ from typing import Annotated
 import typer
 
 from common.errors import UserError, exit_with_one_line
-from formats.endings import ending_of
+from formats.endings import ReferenceFrame, ending_of
 from formats.save import Gaps, open_motion, save_as
-from formats.tracks import ReferenceFrame
 
 
 def main(
@@ -26,7 +25,10 @@ def main(
     person: Annotated[int | None, typer.Option(help="this person alone (by default everyone)")] = None,
     frame: Annotated[
         ReferenceFrame | None,
-        typer.Option(help="axes to write in, y up: the camera's or the world's (by default the world's, where known)"),
+        typer.Option(
+            help="axes to write in: the camera's or the world's (by default the world's, where known); .jsonl has both by "
+            "default, .npz always"
+        ),
     ] = None,
     gaps: Annotated[
         Gaps,

@@ -1,12 +1,14 @@
-"""Which endings of file names stand for a format of motion."""
+"""What a user says of a motion file: its format, by the ending of its name, and its frame of reference."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from common.errors import UserError
 
+ReferenceFrame = Literal["camera", "world"]
+"""Whose axes a motion is exported in, both with y up: the camera's (x right, y up, z towards it) or the world's."""
 READABLE: Final = (".npz", ".jsonl", ".bvh", ".amass.npz")
 """Endings that `formats.save.open_motion` reads."""
 WRITABLE: Final = (".npz", ".bvh", ".glb", ".trc", ".csv", ".jsonl", ".amass.npz")

@@ -25,8 +25,9 @@ from body.model import BodyArrays
 from body.rotations import matrix_to_axis_angle
 from common.arrays import FloatArray
 from formats.axes import Y_UP, quaternions
+from formats.endings import ReferenceFrame
 from formats.motion import Motion
-from formats.tracks import LOST_S, MotionTrack, MotionTracks, ReferenceFrame, rate_of, tracks_of
+from formats.tracks import LOST_S, MotionTrack, MotionTracks, rate_of, tracks_of
 
 _JOINTS: Final = len(JOINT_NAMES)
 _INFLUENCES: Final = 4

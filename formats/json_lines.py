@@ -53,7 +53,7 @@ def to_json_values(values: AnyArray, decimals: int | None = None) -> Any:
     exact = values.astype(str) if values.dtype == np.float32 and decimals is None else values
     numbers = exact.astype(np.float64)
     if decimals is not None:
-        numbers = numbers.round(decimals)
+        numbers = np.round(numbers, decimals, out=numbers)
     if np.isfinite(numbers).all():
         return numbers.tolist()
     holed = numbers.astype(object)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,12 +15,12 @@ from common.files import check_writable, reason_of, write_bytes_atomically
 from common.npz import names_in
 from formats.amass import from_amass, to_amass
 from formats.bvh import from_bvh, to_bvh
-from formats.endings import READABLE, ending_of
+from formats.endings import READABLE, ReferenceFrame, ending_of
 from formats.gltf import to_glb
 from formats.joint_angles import to_csv
 from formats.json_lines import from_jsonl, to_jsonl
-from formats.motion import Motion, body_of, load_motion, save_motion
-from formats.tracks import MotionTrack, ReferenceFrame, at_constant_rate, motion_of, rate_of, tracks_of
+from formats.motion import WORLD_SHAPES, Motion, body_of, load_motion, save_motion
+from formats.tracks import MotionTrack, at_constant_rate, frame_of_reference, motion_of, rate_of, tracks_of
 from formats.trc import to_trc
 
 Gaps = Literal["hold", "split"]
@@ -75,8 +76,8 @@ def save_as(
     """Write a motion in the format that the ending of ``path`` names, one of `formats.endings.WRITABLE`.
 
     ``body`` is the one that the motion was made with, where it is not one that ships with the project. ``frame`` None takes
-    the world's where the motion has it. ``person`` keeps one alone. Formats that hold one person get a file for each, named
-    like ``NAME.person-2.bvh``, where there are several.
+    the world's where the motion has it; a .jsonl file has both then, and an .npz file always. ``person`` keeps one alone.
+    Formats that hold one person get a file for each, named like ``NAME.person-2.bvh``, where there are several.
 
     Raises `UserError` where nobody is in the motion, for another body, and where a file cannot be written; then none is.
     """
@@ -91,7 +92,8 @@ def save_as(
             except OSError as error:
                 raise UserError(f"cannot write {path} ({reason_of(error, path)})") from None
         else:
-            _write(path, to_jsonl(chosen))
+            in_camera = frame is not None and frame_of_reference(motion, frame) == "camera"
+            _write(path, to_jsonl(_without_world(chosen) if in_camera else chosen))
         return Saved([path], [f"{path}: {_people(len(chosen.people))}, {len(chosen.frame)} rows"])
     arrays = body if isinstance(body, BodyArrays) else body_of(motion, body)
     found = tracks_of(motion, frame, person)
@@ -136,6 +138,11 @@ def _alone(motion: Motion, person: int) -> Motion:
         raise UserError(f"person {person} is not in the motion of {motion.source}: these are: {there}")
     rows = motion.person == person
     return motion.rows(rows)
+
+
+def _without_world(motion: Motion) -> Motion:
+    nothing: dict[str, Any] = dict.fromkeys(WORLD_SHAPES)
+    return replace(motion, **nothing)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -15,10 +15,8 @@ from body.model import BodyArrays
 from common.arrays import AnyArray, AnyFloatArray, BoolArray, DoubleArray, FloatArray, Int64Array
 from common.errors import UserError
 from formats.axes import Y_UP
+from formats.endings import ReferenceFrame
 from formats.motion import VERSION, Motion
-
-ReferenceFrame = Literal["camera", "world"]
-"""Whose axes a motion is exported in, both with y up: the camera's (x right, y up, z towards it) or the world's."""
 
 LOST_S: Final = 0.25
 """Somebody who has not been seen for longer was lost: nothing is interpolated in between."""
@@ -87,9 +85,7 @@ def tracks_of(motion: Motion, frame: ReferenceFrame | None = None, person: int |
 
     Raises `UserError` when nobody is in the motion, ``person`` is not, or the world's frame is asked for and not known.
     """
-    if frame == "world" and not motion.has_world:
-        raise UserError(f"the motion of {motion.source} has no world frame: take the camera's (--frame camera)")
-    frame = frame or ("world" if motion.has_world else "camera")
+    frame = frame_of_reference(motion, frame)
     if not motion.people:
         raise UserError(f"nobody is in the motion of {motion.source}: there is nothing to write")
     if person is not None and person not in motion.people:
@@ -125,6 +121,16 @@ def tracks_of(motion: Motion, frame: ReferenceFrame | None = None, person: int |
     if not found:
         raise UserError(f"no row of the motion of {motion.source} has finite values: there is nothing to write")
     return MotionTracks(found, frame, remarks)
+
+
+def frame_of_reference(motion: Motion, wanted: ReferenceFrame | None) -> ReferenceFrame:
+    """The frame to export a motion in: the ``wanted`` one, or the world's where the motion has it.
+
+    Raises `UserError` when the world's is wanted and not known.
+    """
+    if wanted == "world" and not motion.has_world:
+        raise UserError(f"the motion of {motion.source} has no world frame: take the camera's (--frame camera)")
+    return wanted or ("world" if motion.has_world else "camera")
 
 
 def _ascending(time_s: DoubleArray, rows: Int64Array) -> Int64Array:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from common.command_line import check_limits, option
+from formats.endings import ReferenceFrame
 
 View = Literal["auto", "window", "browser", "terminal", "none"]
 RuntimeChoice = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
@@ -120,6 +121,12 @@ class Options:
         (),
         "Send the motion live: vmc://HOST:PORT (avatars), udp://HOST:PORT or ws://HOST:PORT (JSON). May be given several "
         "times.",
+        group=OUTPUT,
+    )
+    frame: ReferenceFrame | None = option(
+        None,
+        "Axes of --save and --send: camera, or world (upright on the floor). Default: the world's where it is known; .npz, "
+        ".jsonl and JSON messages have both then.",
         group=OUTPUT,
     )
     virtual_camera: bool = option(

@@ -148,8 +148,8 @@ class Session:
                 raise UserError(f"--record {options.record} would write over the source: give another name")
             camera = camera_for(source.size, options.fov, options.focal)
             about = camera, source.fps, source.name, arrays
-            writer = MotionFiles(options.save, *about) if options.save else None
-            senders = {url: stack.enter_context(open_sender(url, *about)) for url in options.send}
+            writer = MotionFiles(options.save, *about, options.frame) if options.save else None
+            senders = {url: stack.enter_context(open_sender(url, *about, options.frame)) for url in options.send}
             webcam = None
             if options.virtual_camera:
                 annotate = Annotator(mannequin, self._meter, options.layout)

@@ -1,7 +1,7 @@
 """Live output: motion to other programs while it is estimated, ``--send vmc://``, ``udp://`` and ``ws://`` ``HOST:PORT``.
 
 Each sender is a sink that takes the newest result and leaves the rest out (``add_sink(every=False)``): one that is slow sends
-less, and holds nobody up. JSON messages are those of `formats.json_lines`, in the camera frame; VMC is `formats.vmc`.
+less, and holds nobody up. JSON messages are those of `formats.json_lines`; VMC is `formats.vmc`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ import numpy as np
 
 from body.model import BodyArrays
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from common.arrays import DoubleArray
+from common.arrays import DoubleArray, FloatArray
 from common.camera import Camera
 from common.errors import UserError
 from formats.axes import Y_UP
+from formats.endings import ReferenceFrame
 from formats.json_lines import frame_of, header_of, line_of, to_json_values
 from formats.skeleton import rest_offsets
 from formats.vmc import vmc_bundles
-from realtime.records import BodyEstimate, Result
+from formats.world import in_world
+from realtime.records import BodyEstimate, Result, WorldFrame
 
 _LOG = logging.getLogger(__name__)
 
@@ -70,7 +72,9 @@ class ClosingSender(ABC):
         self.close()
 
 
-def open_sender(url: str, camera: Camera, fps: float, source: str, arrays: BodyArrays) -> Sender:
+def open_sender(
+    url: str, camera: Camera, fps: float, source: str, arrays: BodyArrays, frame: ReferenceFrame | None = None
+) -> Sender:
     """A sender to ``url``, one of `SCHEMES`.
 
     Args:
@@ -79,18 +83,19 @@ def open_sender(url: str, camera: Camera, fps: float, source: str, arrays: BodyA
         fps: nominal rate of the source.
         source: the name it is told by.
         arrays: the body that is estimated.
+        frame: of reference. None: JSON has the world's beside the camera's, and VMC is in the world's, where it is known.
 
     Raises `UserError` for a URL that is none of these, a host that is not known and a port that is taken.
     """
     scheme, host, port, person = _parts_of(url)
     if scheme == "vmc":
-        return VmcSender(_address_of(url, host, port), arrays, person)
+        return VmcSender(_address_of(url, host, port), arrays, person, frame)
     header = header_of(source, fps, camera.matrix, arrays.sha256)
     if scheme == "udp":
-        return UdpSender(_address_of(url, host, port), header)
+        return UdpSender(_address_of(url, host, port), header, frame != "camera")
     from realtime.outputs.live_websocket import WebSocketSender  # asyncio is loaded for those alone who want it
 
-    return WebSocketSender(host, port, header)
+    return WebSocketSender(host, port, header, frame != "camera")
 
 
 def check_send(url: str) -> None:
@@ -120,11 +125,36 @@ def _address_of(url: str, host: str, port: int) -> tuple[socket.AddressFamily, A
     return family, address
 
 
-def frame_message(result: Result) -> dict[str, Any]:
-    """What is known of one frame, as a message of `formats.json_lines`; ``latency_ms`` is how long ago it was captured."""
+def frame_message(result: Result, world: bool = True) -> dict[str, Any]:
+    """What is known of one frame, as a message of `formats.json_lines`; ``latency_ms`` is how long ago it was captured.
+    ``world``: with the world's frame beside the camera's, where it is known."""
     people = [_person_of(body, result.camera) for body in result.people]
+    shared: dict[str, Any] = {}
+    if world and result.world is not None:
+        shared = _camera_of(result.world)
+        for person, body in zip(people, result.people, strict=True):
+            person |= {
+                name: to_json_values(values, _RADIANS if name == "world_global_orient" else _METRES)
+                for name, values in _in_world(body, result.world).items()
+            }
     latency = round((time.monotonic_ns() - result.frame.captured_ns) / 1e6, 2)
-    return frame_of(result.frame.sequence, result.frame.time_s, people, latency_ms=latency)
+    return frame_of(result.frame.sequence, result.frame.time_s, people, latency_ms=latency, **shared)
+
+
+def _camera_of(world: WorldFrame) -> dict[str, Any]:
+    camera = world.world_from_camera
+    return {
+        "world_from_camera": to_json_values(camera, _RADIANS),
+        "up": to_json_values(camera[1, :3], _RADIANS),
+        "up_sigma_deg": to_json_values(np.asarray(np.degrees(world.up_sigma)), 3),
+        "floor_sigma_m": to_json_values(np.asarray(world.floor_sigma), _METRES),
+    }
+
+
+def _in_world(body: BodyEstimate, world: WorldFrame) -> dict[str, FloatArray]:
+    """Orientation, pelvis and joints of one person in the world's frame, named as in `formats.motion.WORLD_SHAPES`."""
+    rows = in_world(world.world_from_camera[None], body.global_orient[None], body.transl[None], body.joints[None])
+    return {name: values[0] for name, values in rows.items() if name != "world_from_camera"}
 
 
 def _person_of(body: BodyEstimate, camera: Camera) -> dict[str, Any]:
@@ -166,10 +196,11 @@ class _Datagrams(ClosingSender):
 
 
 class UdpSender(_Datagrams):
-    """One datagram a frame, and the header once a second."""
+    """One datagram a frame, and the header once a second. ``world``: whether messages have the world's frame, too."""
 
-    def __init__(self, address: tuple[socket.AddressFamily, Any], header: dict[str, Any]) -> None:
+    def __init__(self, address: tuple[socket.AddressFamily, Any], header: dict[str, Any], world: bool = True) -> None:
         super().__init__(address)
+        self._world = world
         self._header = line_of(header).encode()
         self._header_due = 0.0
 
@@ -179,41 +210,62 @@ class UdpSender(_Datagrams):
         if now >= self._header_due:
             self._header_due = now + _HEADER_EVERY_S
             self._send(self._header)
-        self._send(line_of(frame_message(result)).encode())
+        self._send(line_of(frame_message(result, self._world)).encode())
 
 
 class VmcSender(_Datagrams):
     """One person as a humanoid avatar: ``person``, or whoever is seen first, until that one is lost.
 
-    The camera's frame has no floor: the avatar stands where the person is first seen, and moves from there.
+    In the world's ``frame`` the avatar stands upright on the floor, and nobody is shown before that is known. The camera's has
+    neither: the avatar stands where the person is first seen, and moves from there. None takes the world's if it is known when
+    the first person is seen. Avatars begin in the middle, and again after a cut of the video.
     """
 
     def __init__(
-        self, address: tuple[socket.AddressFamily, Any], arrays: BodyArrays, person: int | None = None
+        self,
+        address: tuple[socket.AddressFamily, Any],
+        arrays: BodyArrays,
+        person: int | None = None,
+        frame: ReferenceFrame | None = None,
     ) -> None:
         super().__init__(address)
-        self._arrays, self._wanted = arrays, person
+        self._arrays, self._wanted, self._frame = arrays, person, frame
         self._shown: int | None = person
         self._seen_s = -np.inf
         self._offsets: DoubleArray = rest_offsets(arrays, np.zeros(10, np.float32))
         self._origin: DoubleArray | None = None
+        self._shot = -1
 
     def send(self, result: Result) -> None:
         """See `Sender`."""
         body = self._choose(result)
-        if body is None:
+        if body is not None and self._frame is None:
+            self._frame = "camera" if result.world is None else "world"
+        if body is None or (self._frame == "world" and result.world is None):
             bundles = vmc_bundles(result.frame.time_s, None, None, self._offsets)
         else:
-            rotations = np.concatenate([body.global_orient[None], body.body_pose]).astype(np.float64)
-            rotations[0] = matrix_to_axis_angle(Y_UP @ axis_angle_to_matrix(rotations[0]))
-            pelvis = Y_UP @ body.transl
-            if self._origin is None:
-                self._offsets = rest_offsets(self._arrays, body.betas)
-                ankles = Y_UP @ body.joints[[7, 8]].T
-                self._origin = np.array([pelvis[0], float(ankles[1].min()) + self._ankle_height(), pelvis[2]])
-            bundles = vmc_bundles(result.frame.time_s, rotations, pelvis - self._origin, self._offsets)
+            rotations, pelvis = self._placed(body, result.world)
+            bundles = vmc_bundles(result.frame.time_s, rotations, pelvis, self._offsets)
         for bundle in bundles:
             self._send(bundle)
+
+    def _placed(self, body: BodyEstimate, world: WorldFrame | None) -> tuple[DoubleArray, DoubleArray]:
+        """Rotations (24, 3), the root's to y up, and the pelvis (3,) from where the avatar began, on the floor."""
+        rotations = np.concatenate([body.global_orient[None], body.body_pose]).astype(np.float64)
+        if self._frame == "world" and world is not None:
+            known = _in_world(body, world)
+            rotations[0], pelvis = known["world_global_orient"], known["world_transl"].astype(np.float64)
+            if world.shot != self._shot:
+                self._shot, self._origin = world.shot, None
+            floor = 0.0
+        else:
+            rotations[0] = matrix_to_axis_angle(Y_UP @ axis_angle_to_matrix(rotations[0]))
+            pelvis = Y_UP @ body.transl
+            floor = float((Y_UP @ body.joints[[7, 8]].T)[1].min()) + self._ankle_height()
+        if self._origin is None:
+            self._offsets = rest_offsets(self._arrays, body.betas)
+            self._origin = np.array([pelvis[0], floor, pelvis[2]])
+        return rotations, pelvis - self._origin
 
     def _ankle_height(self) -> float:
         """Of the ankles over the ground, negative: metres from the ankles down to the soles of the rest body."""

@@ -41,13 +41,13 @@ class _Client:
 
 class WebSocketSender(ClosingSender):
     """Listens on ``host:port`` in a thread of its own. A client gets ``header`` first, then one message a frame; one that
-    reads too slowly gets fewer frames, and delays no other.
+    reads too slowly gets fewer frames, and delays no other. ``world``: whether messages have the world's frame, too.
 
     Raises `UserError` when it cannot listen there.
     """
 
-    def __init__(self, host: str, port: int, header: dict[str, Any]) -> None:
-        self._host, self._port, self._header = host, port, line_of(header)
+    def __init__(self, host: str, port: int, header: dict[str, Any], world: bool = True) -> None:
+        self._host, self._port, self._header, self._world = host, port, line_of(header), world
         self._loop = asyncio.new_event_loop()
         self._clients: set[_Client] = set()
         self._ended = asyncio.Event()
@@ -71,7 +71,7 @@ class WebSocketSender(ClosingSender):
         """See `realtime.outputs.live.Sender`."""
         if not self._clients or self._closed:  # nobody listens: nothing to do
             return
-        message = line_of(frame_message(result))
+        message = line_of(frame_message(result, self._world))
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             self._loop.call_soon_threadsafe(self._hand_out, message)
 

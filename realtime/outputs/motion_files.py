@@ -10,7 +10,7 @@ from body.model import BodyArrays
 from common.camera import Camera
 from common.errors import UserError
 from common.files import check_writable
-from formats.endings import ending_of
+from formats.endings import ReferenceFrame, ending_of
 from formats.motion import load_motion
 from realtime.outputs.motion_writer import MotionWriter
 from realtime.records import Result
@@ -40,9 +40,18 @@ class MotionFiles:
         fps: nominal rate of the source.
         source: its name.
         arrays: the body that is estimated.
+        frame: of reference of the other formats, see `formats.save.save_as`.
     """
 
-    def __init__(self, paths: Sequence[Path], camera: Camera, fps: float, source: str, arrays: BodyArrays) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        camera: Camera,
+        fps: float,
+        source: str,
+        arrays: BodyArrays,
+        frame: ReferenceFrame | None = None,
+    ) -> None:
         check_paths(paths)
         for path in paths:
             check_writable(path)
@@ -50,7 +59,7 @@ class MotionFiles:
         self._own = own[0] if own else paths[0].with_name(f".{paths[0].name}.motion.npz")
         self._hidden = not own
         self._others = [path for path in paths if path != self._own]
-        self._arrays = arrays
+        self._arrays, self._frame = arrays, frame
         self.writer = MotionWriter(self._own, camera, fps, source, arrays.sha256)
 
     @property
@@ -87,7 +96,7 @@ class MotionFiles:
                 _LOG.warning(f"nobody was seen: {path} is not written")
                 continue
             try:
-                for line in save_as(motion, path, self._arrays).lines:
+                for line in save_as(motion, path, self._arrays, self._frame).lines:
                     _LOG.info(line)
             except UserError as error:
                 failures.append(str(error))

@@ -7,10 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from common.arrays import AnyArray, BoolArray, FloatArray
+from common.arrays import AnyArray
 from formats.motion import MORE_SHAPES, ROW_SHAPES
 from formats.motion import ROW as MOTION_ROW
+from formats.world import in_world
 from realtime.records import BodyEstimate, Result, WorldFrame
 
 _FRAME: Final[dict[str, tuple[int, ...]]] = {"world_from_camera": (4, 4), **MORE_SHAPES}
@@ -72,21 +72,6 @@ def columns(rows: AnyArray) -> dict[str, AnyArray]:
                 frames[name][mine] = frames[name][last[0]]
     known = np.isfinite(frames["world_from_camera"]).all((1, 2))
     if known.any():
-        out |= _in_world(out, frames["world_from_camera"], known)
+        out |= in_world(frames["world_from_camera"], out["global_orient"], out["transl"], out["joints_m"])
     out |= {name: frames[name] for name in MORE_SHAPES if np.isfinite(frames[name]).any()}
     return out
-
-
-def _in_world(arrays: dict[str, AnyArray], cameras: FloatArray, known: BoolArray) -> dict[str, AnyArray]:
-    """The arrays of `formats.motion.WORLD_SHAPES`, from those in the camera frame and ``cameras`` (N, 4, 4)."""
-    turn, shift = cameras[:, :3, :3].astype(np.float64), cameras[:, None, :3, 3].astype(np.float64)
-    joints = arrays["joints_m"] @ turn.transpose(0, 2, 1) + shift
-    transl = arrays["transl"][:, None] @ turn.transpose(0, 2, 1) + shift
-    orient = np.full_like(arrays["global_orient"], np.nan)
-    orient[known] = matrix_to_axis_angle(turn[known] @ axis_angle_to_matrix(arrays["global_orient"][known]))
-    return {
-        "world_from_camera": cameras,
-        "world_global_orient": orient,
-        "world_transl": transl[:, 0].astype(np.float32),
-        "world_joints_m": joints.astype(np.float32),
-    }

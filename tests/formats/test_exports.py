@@ -300,6 +300,16 @@ def test_the_cameras_frame_stands_on_the_cameras_axes(motion: Motion, body: Body
         tracks_of(old, "world")
 
 
+def test_json_lines_leave_the_worlds_frame_out_where_the_cameras_is_asked_for(motion: Motion, tmp_path: Path) -> None:
+    for name, frame in (("both", None), ("world", "world"), ("camera", "camera")):
+        save_as(motion, tmp_path / f"{name}.jsonl", frame=frame)
+        assert open_motion(tmp_path / f"{name}.jsonl").has_world == (name != "camera")
+    save_as(motion, tmp_path / "all.npz", frame="camera")
+    assert open_motion(tmp_path / "all.npz").has_world, "the archive always has all"
+    with pytest.raises(UserError, match="no world frame"):
+        save_as(open_motion(tmp_path / "camera.jsonl"), tmp_path / "none.jsonl", frame="world")
+
+
 def test_wrong_names_are_told(motion: Motion, tmp_path: Path) -> None:
     for name in ("walk.fbx", ".bvh", "walk"):
         with pytest.raises(UserError, match="ending chooses"):

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from common.camera import Camera
 from common.errors import UserError
+from formats.endings import ReferenceFrame
 from formats.json_lines import from_jsonl
 from formats.vmc import BONES
 from realtime.outputs.live import Sender, check_send, open_sender
-from realtime.records import BodyEstimate, Frame, Keypoints, Result
+from realtime.records import BodyEstimate, Frame, Keypoints, Result, WorldFrame
 
 CAMERA = Camera(500.0, 500.0, 319.5, 239.5)
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "live-output.md"
@@ -61,8 +63,8 @@ def result(arrays: BodyArrays, sequence: int, *people: int, time_s: float | None
     return Result(frame, CAMERA, tuple(bodies), time.monotonic_ns())
 
 
-def open_to(scheme: str, port: int, arrays: BodyArrays, query: str = "") -> Sender:
-    return open_sender(f"{scheme}://127.0.0.1:{port}{query}", CAMERA, 30.0, "camera 0", arrays)
+def open_to(scheme: str, port: int, arrays: BodyArrays, query: str = "", frame: ReferenceFrame | None = None) -> Sender:
+    return open_sender(f"{scheme}://127.0.0.1:{port}{query}", CAMERA, 30.0, "camera 0", arrays, frame)
 
 
 @pytest.fixture
@@ -96,6 +98,36 @@ def test_udp_sends_the_header_and_each_frame(arrays: BodyArrays, listener: socke
     assert motion.person.tolist() == [4, -1, 4, 7]
     np.testing.assert_allclose(motion.joints_m[3], sent[2].people[1].joints, atol=1e-5)
     np.testing.assert_allclose(motion.body_pose[0], sent[0].people[0].body_pose, atol=1e-6)
+
+
+def tilted(one: Result, shot: int = 0) -> Result:
+    """The same seen by a camera 1.4 m over the floor that looks down by 20 degrees."""
+    matrix = np.eye(4, dtype=np.float32)
+    matrix[:3, :3] = Rotation.from_euler("x", 160, degrees=True).as_matrix()
+    matrix[1, 3] = 1.4
+    return replace(one, world=WorldFrame(matrix, 0.02, np.inf, shot))
+
+
+@pytest.mark.parametrize("frame", [None, "world", "camera"])
+def test_json_has_the_worlds_frame_beside_the_cameras(
+    arrays: BodyArrays, listener: socket.socket, tmp_path: Path, frame: ReferenceFrame | None
+) -> None:
+    one = tilted(result(arrays, 0, 4, 7))
+    with open_to("udp", listener.getsockname()[1], arrays, frame=frame) as sender:
+        sender.send(one)
+        sender.send(result(arrays, 1, 4))  # the world is not known
+        lines = [listener.recv(65535).decode() for _ in range(3)]
+    (tmp_path / "stream.jsonl").write_text("\n".join(lines))
+    motion = from_jsonl(tmp_path / "stream.jsonl")
+    np.testing.assert_allclose(motion.joints_m[1], one.people[1].joints, atol=1e-5)
+    assert motion.has_world == (frame != "camera")
+    if motion.world_joints_m is not None:
+        assert one.world is not None
+        turn, shift = one.world.world_from_camera[:3, :3], one.world.world_from_camera[:3, 3]
+        np.testing.assert_allclose(motion.world_joints_m[1], one.people[1].joints @ turn.T + shift, atol=2e-5)
+        assert np.isnan(motion.world_joints_m[2]).all()
+        assert motion.up_sigma_deg is not None
+        assert motion.up_sigma_deg[0] == pytest.approx(np.degrees(0.02), abs=1e-3)
 
 
 def test_a_joint_without_a_pixel_is_null(arrays: BodyArrays, listener: socket.socket) -> None:
@@ -260,6 +292,29 @@ def test_vmc_is_the_person_mirrored_into_unitys_axes(arrays: BodyArrays, listene
     assert places["LeftUpperArm"][0] < places["RightUpperArm"][0]
     assert 0.03 < min(places["LeftFoot"][1], places["RightFoot"][1]) < 0.15
     assert abs(places["Hips"][0]) < 1e-6
+
+
+@pytest.mark.parametrize("frame", [None, "world", "camera"])
+def test_vmc_stands_upright_on_the_floor_where_it_is_known(
+    arrays: BodyArrays, listener: socket.socket, frame: ReferenceFrame | None
+) -> None:
+    one = tilted(result(arrays, 3, 0))
+    assert one.world is not None
+    world = one.world.world_from_camera if frame != "camera" else np.diag([1.0, -1.0, -1.0, 1.0])
+    wanted = (one.people[0].joints @ world[:3, :3].T + world[:3, 3]) * [-1, 1, 1]
+    with open_to("vmc", listener.getsockname()[1], arrays, frame=frame) as sender:
+        sender.send(one)
+        places = unity_joints(heard(listener))
+        shift = places["Hips"] - wanted[0]
+        for bone, joint in BONES.items():
+            np.testing.assert_allclose(places[bone], wanted[joint] + shift, atol=1e-4, err_msg=bone)
+        assert places["Hips"][[0, 2]] == pytest.approx([0, 0], abs=1e-6)
+        assert (abs(shift[1]) < 1e-5) == (frame != "camera"), "heights are those over the world's floor"
+        sender.send(tilted(result(arrays, 4, 0), shot=1))
+        moved = unity_joints(heard(listener))["Hips"][0]
+        assert moved == pytest.approx(-0.01 if frame == "camera" else 0.0, abs=1e-6), "a cut begins a new world"
+        sender.send(result(arrays, 5, 0))
+        assert heard(listener)["/VMC/Ext/OK"][3] == (frame == "camera")
 
 
 def test_vmc_keeps_to_one_person(arrays: BodyArrays, listener: socket.socket) -> None:

@@ -14,7 +14,7 @@ from common.errors import UserError
 from formats.motion import load_motion
 from formats.save import open_motion
 from realtime.outputs.motion_files import MotionFiles, check_paths
-from tests.realtime.outputs.test_live import CAMERA, result
+from tests.realtime.outputs.test_live import CAMERA, result, tilted
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,22 @@ def test_without_an_npz_none_is_left(arrays: BodyArrays, tmp_path: Path) -> None
     write(arrays, tmp_path / "a.jsonl", tmp_path / "a.csv")
     assert names(tmp_path) == ["a.csv", "a.jsonl"]
     assert open_motion(tmp_path / "a.jsonl").people == [0, 2]
+
+
+def test_all_take_the_frame_of_reference_that_is_asked_for(arrays: BodyArrays, tmp_path: Path) -> None:
+    found = {}
+    for frame in (None, "camera"):
+        path = tmp_path / "a.bvh"
+        files = MotionFiles([path], CAMERA, 30.0, "walk.mp4", arrays, frame)
+        for sequence in range(3):
+            files.write(tilted(result(arrays, sequence, 0)))
+        files.close()
+        found[frame] = open_motion(path).world_transl
+    camera, upright = found["camera"], found[None]
+    assert camera is not None
+    assert upright is not None
+    matrix = np.asarray(tilted(result(arrays, 0, 0)).world.world_from_camera)
+    np.testing.assert_allclose((camera * [1, -1, -1]) @ matrix[:3, :3].T + matrix[:3, 3], upright, atol=1e-4)
 
 
 def test_a_format_that_fails_costs_no_other(

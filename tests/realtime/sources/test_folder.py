@@ -53,18 +53,26 @@ def test_grey_and_transparent_images(tmp_path: Path) -> None:
         assert [seen[2] for seen in numbers(source)] == [3, 4]
 
 
-def test_photo_of_a_phone_stands_upright(tmp_path: Path) -> None:
+CORNERS = ["upper left", "upper right", "lower right", "lower left"] * 2
+"""Where the upper left corner of the sensor belongs by EXIF's orientations 1 to 8; the last four are turned by a quarter."""
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photo_of_a_phone_stands_upright(tmp_path: Path, orientation: int) -> None:
     jpeg = cv2.imencode(".jpg", numbered_image(0))[1].tobytes()
-    tag = b"MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
+    tag = (
+        b"MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00%c\x00\x00\x00\x00\x00\x00"
+        % orientation
+    )
     body = b"Exif\x00\x00" + tag
     exif = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(jpeg[:2] + exif + jpeg[2:])
-    with open_source(str(path)) as source:
-        assert source.size == (48, 64)
-        buffer = source.new_buffer()
-        source.read_into(buffer)
-        assert blue_corner(buffer) == "upper right"
+    (tmp_path / "photo.jpg").write_bytes(jpeg[:2] + exif + jpeg[2:])
+    for path in (tmp_path, tmp_path / "photo.jpg"):
+        with open_source(str(path)) as source:
+            assert source.size == ((64, 48) if orientation < 5 else (48, 64))
+            buffer = source.new_buffer()
+            source.read_into(buffer)
+            assert blue_corner(buffer) == CORNERS[orientation - 1]
 
 
 def test_a_small_file_of_too_many_pixels_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from common.camera import Camera
 from common.errors import UserError
+from realtime.capture import Capture
 from realtime.frame_ring import FrameRing
 from realtime.measure import Meter
 from realtime.queues import Backlog, Closed, DropPolicy, ResultReader, ResultRing, SingleSlotQueue
@@ -104,10 +105,9 @@ class Pipeline:
         finder: FinderThread | None = None,
         world: World | None = None,
     ) -> None:
-        self._source, self._camera, self._meter = source, camera, meter
+        self._camera, self._meter = camera, meter
         self._tracker, self._flow, self._regressor = tracker, flow, regressor
         self._policy, self._world = policy, world
-        self._most_frames, self._most_seconds, self._paced = most_frames, most_seconds, paced
         width, height = source.size
         self._ahead: LookAhead[_Observation] | None = look_ahead
         self.frames = FrameRing(SLOTS + (look_ahead.frames if look_ahead else 0), height, width)
@@ -117,13 +117,10 @@ class Pipeline:
         self.results = ResultRing(
             2, policy, lambda result: self.frames.hold(result.frame), lambda result: self.frames.release(result.frame)
         )
-        self._waiting: SingleSlotQueue[Frame] = SingleSlotQueue()
+        self._capture = Capture(source, self.frames, meter, policy, most_frames, most_seconds, paced)
         self._flow_request: SingleSlotQueue[_FlowRequest] = SingleSlotQueue()
         self._flow_answer: SingleSlotQueue[tuple[Flow, ...]] = SingleSlotQueue()
         self._observed: SingleSlotQueue[_Observation] = SingleSlotQueue()
-        self._running = threading.Event()
-        self._running.set()
-        self._stop = threading.Event()
         self._error: StageError | None = None
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -138,7 +135,7 @@ class Pipeline:
     def start(self) -> None:
         """Start all stages. Add the sinks that must see the first result before."""
         stages: tuple[tuple[str, Callable[[], None]], ...] = (
-            ("capture", self._capture),
+            ("capture", self._capture.run),
             ("flow", self._track_motion),
             ("detector", self._find_people),
             ("keypoints", self._find_keypoints),
@@ -204,23 +201,17 @@ class Pipeline:
 
     def pause(self, paused: bool) -> None:
         """Stop processing new frames, or go on. A live source keeps being read, so that it does not fall behind."""
-        if paused:
-            self._running.clear()
-        else:
-            self._running.set()
+        self._capture.pause(paused)
 
     @property
     def paused(self) -> bool:
         """Whether new frames are not processed."""
-        return not self._running.is_set()
+        return self._capture.paused
 
     def stop(self) -> None:
         """End early. Frames that are being processed and results that are ready still reach the sinks."""
-        self._stop.set()
-        self._running.set()
-        self._source.close()
-        self.frames.close()
-        for queue in (self._waiting, self._flow_request, self._flow_answer, self._observed):
+        self._capture.stop()
+        for queue in (self._flow_request, self._flow_answer, self._observed):
             queue.close()
         self._close_finder()
         if not self._threads:  # the regressor's closes them, after its last result
@@ -273,55 +264,11 @@ class Pipeline:
 
     # The stages, one thread each
 
-    def _capture(self) -> None:
-        taken, began_ns = 0, 0
-        first_s: float | None = None
-        try:
-            while not self._stop.is_set():
-                if self._policy is DropPolicy.WAIT:
-                    self._running.wait()
-                with self._meter.stage("capture"):
-                    frame, ended = self.frames.capture(self._source.read_into, self._policy)
-                if ended:
-                    break
-                self._meter.frames_in += 1
-                # A file that is paused stops before it reads; what it has read by then must not be lost.
-                if frame is None or (self.paused and self._policy is DropPolicy.NEWEST):
-                    self._meter.frames_dropped += 1
-                    if frame is not None:
-                        self.frames.release(frame)
-                    continue
-                if first_s is None:
-                    first_s, began_ns = frame.time_s, frame.captured_ns
-                if self._most_seconds is not None and frame.time_s - first_s >= self._most_seconds:
-                    self._meter.frames_in -= 1
-                    self.frames.release(frame)
-                    break
-                if self._paced:
-                    early_s = frame.time_s - first_s - (time.monotonic_ns() - began_ns) * 1e-9
-                    if early_s > 0:
-                        self._stop.wait(early_s)
-                    else:  # slower than it plays: go on from here instead of playing faster to catch up
-                        began_ns -= round(early_s * 1e9)
-                    frame = replace(frame, captured_ns=time.monotonic_ns())
-                if self._policy is DropPolicy.WAIT:
-                    self._waiting.put(frame)
-                else:
-                    dropped = self._waiting.replace(frame)
-                    if dropped is not None:
-                        self._meter.frames_dropped += 1
-                        self.frames.release(dropped)
-                taken += 1
-                if self._most_frames is not None and taken >= self._most_frames:
-                    break
-        finally:
-            self._waiting.close()
-
     def _find_keypoints(self) -> None:
         previous: Frame | None = None
         try:
             while True:
-                frame = self._waiting.get()
+                frame = self._capture.waiting.get()
                 boxes = tuple(self._tracker.regions(frame))
                 asked = previous is not None and bool(boxes) and self._flow is not None
                 if asked and previous is not None:

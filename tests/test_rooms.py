@@ -41,8 +41,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "training/distributed": set(),
     "training/losses": {"common", "body", "training/networks", "training/simulation"},
+    "training/config": {"training/losses", "training/motion", "training/networks"},
     "training/train": {
-        *("common", "body", "training/distributed", "training/losses", "training/evaluation"),
+        *("common", "body", "training/config", "training/distributed", "training/losses", "training/evaluation"),
         *("training/motion", "training/networks", "training/simulation"),
     },
     "training/ablation": {

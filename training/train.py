@@ -18,7 +18,7 @@ import copy
 import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,14 +32,15 @@ from body.lbs_torch import TorchBody
 from body.model import load_body
 from common.arrays import ImageArray
 from common.errors import UserError, exit_with_one_line
+from training.config import EXPERIMENTS, TrainConfig
 from training.distributed import ProcessGroup, init_distributed
 from training.evaluation.people_sheet import draw_validation
 from training.evaluation.synthetic import CheckpointError, SyntheticScores, checkpoint_errors, evaluate
-from training.losses import LossWeights, regression_loss
-from training.motion.bank import Augmentation, MotionBank
+from training.losses import regression_loss
+from training.motion.bank import MotionBank
 from training.motion.clip import MotionError
 from training.motion.opening import open_clips
-from training.networks.lifter import Lifter, LifterConfig
+from training.networks.lifter import Lifter
 from training.simulation.batches import Batch, BatchMaker, FlowSource
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import FlowGrid
@@ -53,54 +54,6 @@ _DRAWS_APART = 1_000_003
 
 class TrainingError(UserError, ValueError):
     """A run cannot go on as asked. The message is one line that says what to do."""
-
-
-@dataclass(slots=True)
-class Stage:
-    """``steps`` of ``batch`` windows (on each process) of ``length`` frames at the learning rate ``rate``, to which it rises
-    over the first ``warm_up`` steps, and from which it falls after ``settle`` steps with the inverse square root of the steps.
-
-    ``chunks`` windows in a row show the same people: the state goes on from one to the next, gradients do not (truncated
-    backpropagation through time). A live stream is minutes long; without that, memory drifts after the seconds it knows.
-    In each step ``answered`` frames in a row of each window are answered and judged, the first or the last ones; the others
-    are only remembered, which costs half.
-    """
-
-    steps: int
-    batch: int
-    length: int
-    rate: float
-    chunks: int = 1
-    answered: int = 0
-    warm_up: int = 200
-    settle: int = 1_000_000_000
-
-
-@dataclass(slots=True)
-class TrainConfig:
-    """All that defines a run; kept in its checkpoints."""
-
-    network: LifterConfig = field(default_factory=LifterConfig)
-    single: Stage = field(default_factory=lambda: Stage(3000, 1024, 1, 1.5e-3))
-    windows: Stage = field(default_factory=lambda: Stage(20000, 128, 16, 8e-4, chunks=6, answered=8, settle=1000))
-    weights: LossWeights = field(default_factory=LossWeights)
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    weight_decay: float = 0.01
-    average: float = 0.999
-    rendered: float = 0.1
-    """Share of the windows whose keypoints are as hard to detect as rendered people's: real video has its hard moments."""
-    without_flow: float = 0.7
-    """Share of the windows that have no flow at all."""
-    cool_down: float = 0.4
-    """Share of the windows' steps, the last ones, over which the learning rate falls to nothing."""
-    seed: int = 0
-
-
-EXPERIMENTS: dict[str, TrainConfig] = {
-    "motion": TrainConfig(network=LifterConfig(rounds=3)),
-    "keypoints": TrainConfig(network=LifterConfig(flow=False, rounds=3)),
-}
-"""The shipped regressors: with flow, and with keypoints alone."""
 
 
 class Trainer:
@@ -161,7 +114,7 @@ class Trainer:
 
     def _start_drawing(self, step: int) -> Future[Batch]:
         """Begin to draw the people that are met at ``step``: they follow from the seed and the number of the draw alone."""
-        stage = self._stage(step)
+        stage = self.config.stage(step)
         number = (2 * self.group.rank + 1) * _DRAWS_APART * (self.config.seed + 1) + self.draws
 
         def draw() -> Batch:
@@ -173,7 +126,7 @@ class Trainer:
 
     def _draw(self) -> None:
         """Meet new people."""
-        stage = self._stage(self.step)
+        stage = self.config.stage(self.step)
         whole = (self._next or self._start_drawing(self.step)).result()
         self._chunks = [whole.frames(i * stage.length, (i + 1) * stage.length) for i in range(stage.chunks)]
         self._state = self.network.start_state(stage.batch)
@@ -219,7 +172,7 @@ class Trainer:
         # Another number of processes meets new people.
         if state["chunks"] and len(state["states"]) == self.group.size:
             self.draws -= 1
-            stage = self._stage(self.step - 1)
+            stage = self.config.stage(self.step - 1)
             self._next = self._start_drawing(self.step - 1)
             whole = self._next.result()
             self._chunks = [whole.frames(i * stage.length, (i + 1) * stage.length) for i in range(stage.chunks)]
@@ -247,31 +200,9 @@ class Trainer:
         self.averaged.load_state_dict(mine)
         return fresh
 
-    def _stage(self, step: int) -> Stage:
-        """The stage that ``step`` belongs to."""
-        return self.config.single if step < self.config.single.steps else self.config.windows
-
-    @property
-    def _steady_steps(self) -> int:
-        """Steps before the learning rate begins to fall."""
-        return self.config.single.steps + round(self.config.windows.steps * (1 - self.config.cool_down))
-
-    def _rate(self) -> float:
-        """The learning rate of the current step.
-
-        A function of the step instead of torch's ``LambdaLR``, which counts steps itself: its counter and the rates would have
-        to be set by hand wherever a run is resumed, or continued with more steps.
-        """
-        stage = self._stage(self.step)
-        done = self.step - (0 if stage is self.config.single else self.config.single.steps)
-        total = self.config.single.steps + self.config.windows.steps
-        left = (total - self.step) / max(total - self._steady_steps, 1)
-        rise, settled = min(1.0, (done + 1) / max(stage.warm_up, 1)), min(1.0, (stage.settle / max(done, 1)) ** 0.5)
-        return stage.rate * rise * settled * min(1.0, left)
-
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns the loss terms."""
-        stage, rate = self._stage(self.step), self._rate()
+        stage, rate = self.config.stage(self.step), self.config.rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         if not self._chunks:
@@ -313,11 +244,11 @@ class Trainer:
 
     def run(self, minutes: float, every: int = 500) -> None:
         """Train until the stages are done or ``minutes`` are over; validate every ``every`` steps, save every five minutes."""
-        total = self.config.single.steps + self.config.windows.steps
+        total = self.config.steps
         start = last = saved = time.monotonic()
         frames = 0
         while self.step < total and not self.group.broadcast(time.monotonic() - start >= minutes * 60):
-            stage = self._stage(self.step)
+            stage = self.config.stage(self.step)
             terms = self.train_step()
             frames += stage.batch * stage.length * self.group.size
             if self.step % 50 == 0 and self.writer is not None:
@@ -334,7 +265,7 @@ class Trainer:
                     flush=True,
                 )
                 last, frames = time.monotonic(), 0
-            if self.step == self._steady_steps:
+            if self.step == self.config.steady_steps:
                 self.save()
                 if self.group.is_main:
                     shutil.copyfile(self.checkpoint, self.stable)

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
 from training import train  # noqa: E402
+from training.config import Stage, TrainConfig  # noqa: E402
 from training.evaluation.synthetic import SyntheticScores  # noqa: E402
 from training.losses import LossWeights  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
@@ -18,11 +19,11 @@ from training.networks.inputs import Observation  # noqa: E402
 from training.networks.lifter import Lifted, LifterConfig  # noqa: E402
 
 
-def config() -> train.TrainConfig:
-    return train.TrainConfig(
+def config() -> TrainConfig:
+    return TrainConfig(
         LifterConfig(48, 1, 24),
-        train.Stage(6, 32, 1, 2e-3, warm_up=2),
-        train.Stage(6, 4, 8, 1e-3, answered=4, warm_up=2),
+        Stage(6, 32, 1, 2e-3, warm_up=2),
+        Stage(6, 4, 8, 1e-3, answered=4, warm_up=2),
         LossWeights(),
         seed=3,
     )
@@ -56,7 +57,7 @@ def test_an_interruption_between_the_chunks_of_a_window_changes_nothing(
     trainer: type[train.Trainer], tmp_path: Path
 ) -> None:
     long = config()
-    long.single.steps, long.windows = 0, train.Stage(8, 4, 6, 1e-3, chunks=3)
+    long.single.steps, long.windows = 0, Stage(8, 4, 6, 1e-3, chunks=3)
     whole = trainer(tmp_path, tmp_path / "whole", long)
     for _ in range(8):
         last = whole.train_step()
@@ -75,7 +76,7 @@ def test_chunks_of_one_window_share_their_people_and_hand_the_state_on(
     trainer: type[train.Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = config()
-    long.single.steps, long.windows = 0, train.Stage(6, 4, 6, 1e-3, chunks=3)
+    long.single.steps, long.windows = 0, Stage(6, 4, 6, 1e-3, chunks=3)
     run = trainer(tmp_path, tmp_path / "run", long)
     met, states = [], []
     forward = run.network.forward
@@ -107,7 +108,7 @@ def test_a_longer_run_goes_on_from_before_the_rate_fell_as_if_it_had_always_been
     first = trainer(tmp_path, tmp_path / "parts", short)
     first.run(minutes=1, every=100)
     assert first.step == 12
-    assert first._rate() == 0
+    assert first.config.rate(first.step) == 0
     second = trainer(tmp_path, tmp_path / "parts", long)
     assert second.resume()
     assert second.step == 10  # two of six steps had been taken at a lower rate
@@ -118,11 +119,11 @@ def test_a_longer_run_goes_on_from_before_the_rate_fell_as_if_it_had_always_been
 
 def test_the_rate_rises_stays_and_falls(trainer: type[train.Trainer], tmp_path: Path) -> None:
     how = config()
-    how.single, how.windows = train.Stage(10, 8, 1, 2e-3, warm_up=4), train.Stage(40, 4, 8, 1e-3, warm_up=4, settle=16)
+    how.single, how.windows = Stage(10, 8, 1, 2e-3, warm_up=4), Stage(40, 4, 8, 1e-3, warm_up=4, settle=16)
     run = trainer(tmp_path, tmp_path / "run", how)
     rates = []
     for run.step in range(51):
-        rates.append(run._rate())
+        rates.append(run.config.rate(run.step))
     assert rates[:5] == pytest.approx([5e-4, 1e-3, 1.5e-3, 2e-3, 2e-3])
     assert rates[10] == pytest.approx(2.5e-4)
     assert rates[14:27] == pytest.approx([1e-3] * 13)
@@ -142,7 +143,7 @@ def test_another_network_is_not_gone_on_with(trainer: type[train.Trainer], tmp_p
 
 def test_it_learns(trainer: type[train.Trainer], tmp_path: Path) -> None:
     longer = config()
-    longer.single = train.Stage(60, 64, 1, 3e-3, warm_up=5)
+    longer.single = Stage(60, 64, 1, 3e-3, warm_up=5)
     run = trainer(tmp_path, tmp_path / "run", longer)
     losses = [run.train_step()["joints"] for _ in range(60)]
     assert sum(losses[-10:]) < 0.75 * sum(losses[:10])

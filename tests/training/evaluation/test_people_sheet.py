@@ -17,6 +17,7 @@ from body.joints import JOINT_NAMES  # noqa: E402
 from body.lbs_torch import TorchBody  # noqa: E402
 from body.model import load_body  # noqa: E402
 from training import train  # noqa: E402
+from training.config import Stage, TrainConfig  # noqa: E402
 from training.evaluation.people_sheet import DETECTED, PREDICTED, SPAN_M, TILE, TRUE, draw_people, draw_validation  # noqa: E402
 from training.evaluation.synthetic import unseen_people  # noqa: E402
 from training.losses import LossWeights  # noqa: E402
@@ -100,9 +101,7 @@ def test_the_same_people_every_time(clips: list[Clip], network: Lifter) -> None:
 
 def test_training_writes_them(clips: list[Clip], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(train, "open_clips", lambda motion, split: clips)
-    config = train.TrainConfig(
-        LifterConfig(32, 1, 16, flow=False), train.Stage(2, 8, 1, 1e-3), train.Stage(2, 2, 4, 1e-3), LossWeights()
-    )
+    config = TrainConfig(LifterConfig(32, 1, 16, flow=False), Stage(2, 8, 1, 1e-3), Stage(2, 2, 4, 1e-3), LossWeights())
     train.Trainer(tmp_path, tmp_path, config).run(minutes=1, every=2)
     events = EventAccumulator(str(tmp_path), {"images": 0})
     events.Reload()

@@ -1,0 +1,83 @@
+"""What defines a training run: its stages, its learning rate at every step, and the runs that gave the shipped weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from training.losses import LossWeights
+from training.motion.bank import Augmentation
+from training.networks.lifter import LifterConfig
+
+
+@dataclass(slots=True)
+class Stage:
+    """``steps`` of ``batch`` windows (on each process) of ``length`` frames at the learning rate ``rate``, to which it rises
+    over the first ``warm_up`` steps, and from which it falls after ``settle`` steps with the inverse square root of the steps.
+
+    ``chunks`` windows in a row show the same people: the state goes on from one to the next, gradients do not (truncated
+    backpropagation through time). A live stream is minutes long; without that, memory drifts after the seconds it knows.
+    In each step ``answered`` frames in a row of each window are answered and judged, the first or the last ones; the others
+    are only remembered, which costs half.
+    """
+
+    steps: int
+    batch: int
+    length: int
+    rate: float
+    chunks: int = 1
+    answered: int = 0
+    warm_up: int = 200
+    settle: int = 1_000_000_000
+
+
+@dataclass(slots=True)
+class TrainConfig:
+    """All that defines a run; kept in its checkpoints."""
+
+    network: LifterConfig = field(default_factory=LifterConfig)
+    single: Stage = field(default_factory=lambda: Stage(3000, 1024, 1, 1.5e-3))
+    windows: Stage = field(default_factory=lambda: Stage(20000, 128, 16, 8e-4, chunks=6, answered=8, settle=1000))
+    weights: LossWeights = field(default_factory=LossWeights)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    weight_decay: float = 0.01
+    average: float = 0.999
+    rendered: float = 0.1
+    """Share of the windows whose keypoints are as hard to detect as rendered people's: real video has its hard moments."""
+    without_flow: float = 0.7
+    """Share of the windows that have no flow at all."""
+    cool_down: float = 0.4
+    """Share of the windows' steps, the last ones, over which the learning rate falls to nothing."""
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Of both stages together."""
+        return self.single.steps + self.windows.steps
+
+    @property
+    def steady_steps(self) -> int:
+        """Steps before the learning rate begins to fall to nothing."""
+        return self.single.steps + round(self.windows.steps * (1 - self.cool_down))
+
+    def stage(self, step: int) -> Stage:
+        """The stage that ``step`` belongs to."""
+        return self.single if step < self.single.steps else self.windows
+
+    def rate(self, step: int) -> float:
+        """The learning rate of ``step``.
+
+        A function of the step instead of torch's ``LambdaLR``, which counts steps itself: its counter and the rates would have
+        to be set by hand wherever a run is resumed, or continued with more steps.
+        """
+        stage = self.stage(step)
+        done = step - (0 if stage is self.single else self.single.steps)
+        left = (self.steps - step) / max(self.steps - self.steady_steps, 1)
+        rise, settled = min(1.0, (done + 1) / max(stage.warm_up, 1)), min(1.0, (stage.settle / max(done, 1)) ** 0.5)
+        return stage.rate * rise * settled * min(1.0, left)
+
+
+EXPERIMENTS: dict[str, TrainConfig] = {
+    "motion": TrainConfig(network=LifterConfig(rounds=3)),
+    "keypoints": TrainConfig(network=LifterConfig(flow=False, rounds=3)),
+}
+"""The shipped regressors: with flow, and with keypoints alone."""

@@ -1,18 +1,13 @@
 from __future__ import annotations
 
-import contextlib
 import gc
-import http.server
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import av
-import cv2
 import pytest
 from av import VideoFrame
 from av.container import InputContainer
@@ -22,79 +17,11 @@ from common.errors import UserError
 from realtime.errors import SourceLost
 from realtime.sources import FrameTimestamp, Source, UrlSource, open_source, threaded_capture
 from realtime.sources import url as url_module
-from realtime.sources.packets import PacketReader
 from realtime.sources.pixels import FrameConverter
 from realtime.sources.timing import StreamClock
 from tests.conftest import Remarks
-from tests.realtime.clips import number, numbered_image, write_video
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """A network camera at /stream, which breaks off after ``frames``, and video files by their names in ``files``, as a server
-    without ranges sends them; those in ``unsized`` without their length."""
-
-    daemon_threads = True
-    frames = 10**9
-    connections = 10**9
-    interval_s = 0.01
-    stalls = False
-    asked = 0
-
-    def __init__(self, port: int = 0) -> None:
-        self.files: dict[str, bytes] = {}
-        self.unsized: set[str] = set()
-        super().__init__(("127.0.0.1", port), Handler)
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def stop(self) -> None:
-        self.stalls, self.frames = False, 0
-        self.shutdown()
-        self.server_close()
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        self.server.asked += 1
-        data = self.server.files.get(self.path)
-        if data is not None:
-            self.send_response(200)
-            if self.path not in self.server.unsized:
-                self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            with contextlib.suppress(OSError):
-                self.wfile.write(data)
-            return
-        if self.path == "/private":
-            self.send_error(401)
-            return
-        if not self.path.startswith("/stream") or self.server.connections <= 0:
-            self.send_error(404)
-            return
-        self.server.connections -= 1
-        self.send_response(200)
-        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-        self.end_headers()
-        try:
-            for index in range(10**9):
-                if index >= self.server.frames:
-                    break
-                data = cv2.imencode(".jpg", numbered_image(index % 256, 160, 120))[1].tobytes()
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-                self.wfile.write(head.encode() + data + b"\r\n")
-                time.sleep(self.server.interval_s)
-            while self.server.stalls:
-                time.sleep(0.05)
-        except OSError:
-            pass
+from tests.realtime.clips import number, write_video
+from tests.realtime.sources.camera_server import Server
 
 
 @pytest.fixture
@@ -335,55 +262,6 @@ def test_passwords_are_not_shown(server: Server) -> None:
     assert "secret" not in str(caught.value)
     with open_source(f"{server.url}/stream?pwd=secret".replace("http://", "http://me:secret@")) as source:
         assert source.name == f"{server.url}/stream"
-
-
-class FakeConnection:
-    """Packets at moments of the test's choice."""
-
-    def __init__(self, packets: list[Any]) -> None:
-        self._packets = packets
-        self.closed = threading.Event()
-
-    def demux(self, stream: object) -> Iterator[Any]:
-        yield from self._packets
-
-    def close(self) -> None:
-        self.closed.set()
-
-
-@pytest.mark.parametrize(
-    ("keys", "waits_s", "kept", "dropped"),
-    [
-        ("K..K..K...", 0.0, "K..K..K...", 0),
-        ("K..K..K...", 0.3, "K...", 6),  # to the newest key frame
-        ("...", 0.3, "...", 0),  # late, but nothing else to show
-        ("......", 0.7, "", 6),  # very late: the next key frame counts
-        ("KKKKK", 0.3, "K", 4),
-    ],
-)
-def test_what_is_late_is_dropped_before_it_is_decoded(keys: str, waits_s: float, kept: str, dropped: int) -> None:
-    packets = [SimpleNamespace(is_keyframe=key == "K", size=100, number=place) for place, key in enumerate(keys)]
-    connection: Any = FakeConnection(packets)
-    reader = PacketReader(connection, Any, live=True)  # type: ignore[arg-type]
-    time.sleep(waits_s + 0.02)
-    seen: list[Any] = []
-    while (arrival := reader.take()) is not None:
-        seen.append(arrival.packet)
-    reader.close()
-    assert "".join("K" if packet.is_keyframe else "." for packet in seen) == kept
-    assert reader.dropped == dropped
-    assert connection.closed.wait(1)
-
-
-def test_a_film_is_not_read_ahead_of_its_player() -> None:
-    packets = [SimpleNamespace(is_keyframe=False, size=100) for _ in range(500)]
-    connection: Any = FakeConnection(packets)
-    reader = PacketReader(connection, Any, live=False)  # type: ignore[arg-type]
-    time.sleep(0.3)
-    assert len(reader._waiting) == 64
-    assert sum(1 for _ in iter(reader.take, None)) == 500
-    reader.close()
-    assert reader.dropped == 0
 
 
 def test_a_stream_too_large_to_decode_stays_young(

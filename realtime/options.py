@@ -98,7 +98,9 @@ class Options:
     quiet: bool = option(False, "Print errors only.", group=VIEW, short="-q")
     verbose: bool = option(False, "Print more remarks, and the time of every stage at the end.", group=VIEW, short="-v")
 
-    record: Path | None = option(None, "Write the annotated video (.mp4).", group=OUTPUT)
+    record: Path | None = option(
+        None, "Write the annotated video (.mp4), with the sound of a file or stream.", group=OUTPUT
+    )
     layout: PaneLayout = option(
         "overlay",
         "Of --record, snapshots and --virtual-camera: overlay, bodies on the video; side, the video beside it; grid, the "

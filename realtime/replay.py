@@ -180,6 +180,7 @@ def replay_motion(
         if record is not None:
             zero_s = 0.0 if video is not None else float(replay.times_s[0])
             recorder = stack.enter_context(VideoRecorder(record, motion.fps if motion.fps > 0 else 30.0, zero_s))
+            recorder.add_audio(video.open_audio() if video is not None else None)
         painter = AnnotatedFramePainter(mannequin, layout, side_view=True) if video is not None else None
         flow = _FlowBetween() if layout == "grid" else None
         alone = FloorPainter(mannequin, None if motion.has_world else replay.floor())

@@ -146,6 +146,8 @@ class Session:
                 source = self._source = stack.enter_context(open_source_of(options))
             if options.record and _are_one(options.record, options.source):
                 raise UserError(f"--record {options.record} would write over the source: give another name")
+            if recorder is not None:
+                recorder.add_audio(source.open_audio())
             camera = camera_for(source.size, options.fov, options.focal)
             about = camera, source.fps, source.name, arrays
             writer = MotionFiles(options.save, *about, options.frame) if options.save else None

@@ -23,7 +23,9 @@ from common.arrays import ImageArray
 from common.errors import UserError
 from common.files import check_writable, reason_of
 from realtime.options import EncoderChoice
+from realtime.outputs.audio_copy import AUDIO_CONTAINER_OPTIONS, AudioCopy
 from realtime.outputs.encoders import TIME_BASE, choose_encoder, software_encoder
+from realtime.sources.audio import AudioTrack
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,6 +65,8 @@ class VideoRecorder:
         self._padded: ImageArray | None = None
         self._first_s = zero_s
         self._last_pts = -1
+        self._audio: AudioCopy | None = None
+        self._last_s, self._step_s = 0.0, float(1 / self._fps)
         self.frames = 0
         """Frames written so far."""
         self._closed = False
@@ -74,6 +78,13 @@ class VideoRecorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def add_audio(self, audio: AudioTrack | None) -> None:
+        """Copy the packets of ``audio``, whose clock is that of the images, into the file; before the first image.
+
+        They begin with the video and end with its last image. Sound that begins more than a second later is left out.
+        """
+        self._audio = None if audio is None else AudioCopy(audio)
 
     def write(self, image: ImageArray, time_s: float) -> None:
         """Append ``image``, uint8 (H, W, 3) BGR, shown from ``time_s`` seconds (of any clock; the first one is 0).
@@ -97,6 +108,10 @@ class VideoRecorder:
                 if not self.frames and self._first_s < time_s:  # players, and the format, begin at 0
                     self._mux(self._encoder.encode(self._frame(image, self._first_s)))
                 self._mux(self._encoder.encode(self._frame(image, time_s)))
+                self._mux_audio(time_s)
+                if self.frames:
+                    self._step_s = time_s - self._last_s
+                self._last_s = time_s
                 self.frames += 1
             except (av.FFmpegError, OSError) as error:
                 raise self._broken(error) from None
@@ -109,8 +124,10 @@ class VideoRecorder:
             self._closed = True
             container = self._container
             if container is None:
+                self._stop_audio()
                 return
             try:
+                self._mux_audio(self._last_s + self._step_s)
                 self._mux(self._encoder.encode(None))
                 container.close()
             except (av.FFmpegError, OSError) as error:
@@ -118,11 +135,15 @@ class VideoRecorder:
             finally:
                 self._container = None
                 self._encoder.close()
+                self._stop_audio()
 
     def _start(self) -> None:
         width, height = (length + length % 2 for length in self._size)  # colour is stored for 2x2 pixels
         if (width, height) != self._size:
             self._padded = np.empty((height, width, 3), np.uint8)
+        assert self._first_s is not None  # set by `write`
+        if self._audio is not None and not self._audio.begins_at(self._first_s):
+            self._audio = None
         self._container = self._new_container()
         try:
             self._encoder.open(self._container, width, height, self._fps)
@@ -136,10 +157,13 @@ class VideoRecorder:
             self._encoder.close()
             self._encoder, self._container = software, self._new_container()
             software.open(self._container, width, height, self._fps)
+        if self._audio is not None:
+            self._audio.open(self._container)
 
     def _new_container(self) -> OutputContainer:
         # A relative name with a colon in it would be taken for an address.
-        return av.open(os.path.abspath(self.path), "w", format="mp4", options=_CONTAINER_OPTIONS)
+        options = _CONTAINER_OPTIONS if self._audio is None else _CONTAINER_OPTIONS | AUDIO_CONTAINER_OPTIONS
+        return av.open(os.path.abspath(self.path), "w", format="mp4", options=options)
 
     def _frame(self, image: ImageArray, time_s: float) -> av.VideoFrame:
         if self._padded is not None:
@@ -167,11 +191,20 @@ class VideoRecorder:
         for packet in packets:
             self._container.mux(packet)
 
+    def _mux_audio(self, until_s: float) -> None:
+        if self._audio is not None and self._container is not None and self._first_s is not None:
+            self._audio.mux(self._container, self._first_s, until_s)
+
+    def _stop_audio(self) -> None:
+        if self._audio is not None:
+            self._audio.stop()
+
     def _broken(self, error: Exception) -> UserError:
         """Stop recording; the fragments that are on the disk stay as they are."""
         self._closed = True
         container, self._container = self._container, None
         self._encoder.close()
+        self._stop_audio()
         if container is not None:
             with contextlib.suppress(av.FFmpegError, OSError):
                 container.close()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing_extensions import override
 
 from common.arrays import ImageArray
+from realtime.sources.audio import AudioTrack
 from realtime.sources.clip import ClipSource
 
 
@@ -26,6 +27,13 @@ class ClipPlayer(ClipSource):
         self._place_s = self._last_s = 0.0  # of the clip and of this source
         self._offset_s, self._offset = 0.0, 0
         self._last_index = -1
+        self._audio: AudioTrack | None = None
+
+    @override
+    def open_audio(self) -> AudioTrack | None:
+        """The clip's sound, up to the first jump; none where it is played again and again."""
+        self._audio = None if self._loop else self._clip.open_audio()
+        return self._audio
 
     @override
     def wind(self, seconds: float) -> bool:
@@ -60,6 +68,8 @@ class ClipPlayer(ClipSource):
             stamp, jumped = self._clip.advance(), True
         if stamp is None:
             return None
+        if jumped and self._audio is not None:
+            self._audio.stop()
         if jumped:
             self._offset_s = self._last_s + 1.0 / self.fps - stamp.time_s
             self._offset = self._last_index + 1 - stamp.index

@@ -13,11 +13,13 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
+from typing_extensions import override
 
 from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.options import DecoderChoice
 from realtime.sources.address import public_name
+from realtime.sources.audio import AudioTrack, file_audio
 from realtime.sources.clip import ClipSource
 from realtime.sources.decoding import open_video
 from realtime.sources.pixels import FrameConverter
@@ -57,7 +59,7 @@ class FileSource(ClipSource):
         self._waiting: av.VideoFrame | None = None
         self._present: av.VideoFrame | None = None
         self._next_index = 0
-        self._last_s = 0.0
+        self._zero_s = self._last_s = 0.0
         self._bad_packets = 0
         self._duration_s: float | None = None
         self._size_noticed = False
@@ -91,7 +93,17 @@ class FileSource(ClipSource):
         self._waiting = next(self._frames, None)  # the decoder knows size and rotation better than the header
         if self._waiting is None:
             raise UserError(f"{self.name} has no frame that can be decoded: the file is damaged or cut short")
+        self._zero_s = _seconds_of(self._waiting) or 0.0
         self.size = self._converter.size_of(self._waiting)
+
+    @override
+    def open_audio(self) -> AudioTrack | None:
+        if self._scale != 1:
+            _LOG.info(
+                f"the sound of {self.name} is not recorded: --fps says that it plays at another speed than was taken"
+            )
+            return None
+        return file_audio(self._path, self._zero_s, self.name)
 
     def _release(self) -> None:
         self._frames = iter(())
@@ -107,8 +119,7 @@ class FileSource(ClipSource):
             self._notice_the_end()
             return None
         self._present = frame
-        pts_s = None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
-        self._last_s = self._clock.time_of(pts_s)
+        self._last_s = self._clock.time_of(_seconds_of(frame))
         index = self._next_index
         self._next_index += 1
         return index, self._last_s * self._scale
@@ -209,6 +220,10 @@ def _peek(packets: Iterator[Packet[VideoStream]]) -> tuple[list[Packet[VideoStre
             break
     stamped = [packet for packet in first if packet.pts is not None and packet.time_base is not None]
     return first, [float(packet.pts * packet.time_base) for packet in stamped if packet.pts is not None]
+
+
+def _seconds_of(frame: av.VideoFrame) -> float | None:
+    return None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
 
 
 def pixel_aspect(stream: VideoStream) -> float:

@@ -6,12 +6,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import Final, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
+
+from realtime.sources.audio import StreamAudio
 
 _FILE_PACKETS: Final = 64
 _FILE_BYTES: Final = 32_000_000
@@ -31,14 +35,17 @@ class Arrival(NamedTuple):
 
 
 class PacketReader:
-    """Reads ``stream`` of ``container`` in a thread, which also closes the container.
+    """Reads ``stream`` of ``container`` in a thread, which also closes the container. The sound beside it goes to ``audio``.
 
     A file (``live`` false) is read ahead no further than a few packets. A live stream is always read, and `take` drops what
     is too old: to the newest key frame that is there, else to the next one. ``dropped`` counts packets.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, live: bool) -> None:
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, live: bool, audio: StreamAudio | None = None
+    ) -> None:
         self._container, self._stream, self._live = container, stream, live
+        self._audio = audio
         self._changed = threading.Condition()
         self._waiting: deque[Arrival] = deque()
         self._bytes = 0
@@ -118,7 +125,11 @@ class PacketReader:
 
     def _read(self) -> None:
         try:
-            for packet in self._container.demux(self._stream):
+            packets: Iterator[Any] = self._container.demux(self._stream, *self._sounds())
+            for packet in packets:
+                if self._audio is not None and isinstance(packet.stream, AudioStream):
+                    self._audio.put(packet)
+                    continue
                 arrival = Arrival(packet, time.monotonic_ns())
                 with self._changed:
                     while self._is_full() and not self._closing:
@@ -136,6 +147,9 @@ class PacketReader:
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._closing)  # whose packets are still being decoded
             self._container.close()
+
+    def _sounds(self) -> tuple[AudioStream, ...]:
+        return () if self._audio is None else self._container.streams.audio[:1]
 
     def _is_full(self) -> bool:
         return not self._live and (len(self._waiting) >= _FILE_PACKETS or self._bytes >= _FILE_BYTES)

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 
 from common.arrays import ImageArray
+from realtime.sources.audio import AudioTrack
 
 S = TypeVar("S", bound="Source")
 
@@ -61,6 +62,10 @@ class Source(ABC):
         """Go ``seconds`` on, or back where negative, before the next frame; False where the source cannot. May be called from
         any thread. Indexes and times go on increasing."""
         return False
+
+    def open_audio(self) -> AudioTrack | None:
+        """The sound that belongs to the frames, for recordings; None where there is none. Ask once, after ``open``."""
+        return None
 
     @abstractmethod
     def open(self) -> None:

@@ -113,6 +113,10 @@ class StreamClock:
         self._last_s = max(time_s, self._last_s + 1e-3)
         return self._last_s
 
+    def place_of(self, pts_s: float) -> float | None:
+        """Seconds since the first frame of what the sender stamped ``pts_s``; None while no frame has said."""
+        return None if self._offset_s is None else pts_s + self._offset_s
+
     def early_by(self, time_s: float, now_ns: int) -> float:
         """Seconds to hold a frame back: streams in segments and files behind a URL arrive in bursts. Below zero: how late
         it is."""

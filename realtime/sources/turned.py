@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from common.arrays import ImageArray
 from common.errors import UserError
+from realtime.sources.audio import AudioTrack
 from realtime.sources.source import FrameTimestamp, Source, State
 
 TURNS: Final[dict[int, int | None]] = {
@@ -58,6 +59,10 @@ class TurnedSource(Source):
     @override
     def wind(self, seconds: float) -> bool:
         return self._source.wind(seconds)
+
+    @override
+    def open_audio(self) -> AudioTrack | None:
+        return self._source.open_audio()
 
     @override
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:

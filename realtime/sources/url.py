@@ -16,12 +16,14 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
+from typing_extensions import override
 
 from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.errors import SourceLost
 from realtime.options import DecoderChoice
 from realtime.sources.address import public_name
+from realtime.sources.audio import AudioTrack, StreamAudio, stream_audio
 from realtime.sources.decoding import open_video
 from realtime.sources.file import pixel_aspect
 from realtime.sources.packets import LATE_S, PacketReader
@@ -95,6 +97,16 @@ class UrlSource(ThreadedCapture):
         self._seen = 0
         self._opening: tuple[int | None, bytes] | None = None
         self._says_late = True
+        self._audio: StreamAudio | None = None
+
+    @override
+    def open_audio(self) -> AudioTrack | None:
+        if self._scale != 1:
+            _LOG.info(
+                f"the sound of {self.name} is not recorded: --fps says that it plays at another speed than was taken"
+            )
+            return None
+        return self._audio
 
     def _deliver(self) -> None:
         container = self._first_connection()
@@ -137,6 +149,8 @@ class UrlSource(ThreadedCapture):
                 continue
             _LOG.warning(f"{self.name}: connected again after {lost_s:.1f} s")
             self._clock.reset()
+            if self._audio is not None:
+                self._audio.restart()
             return container
         if self._closing:
             return None
@@ -169,6 +183,7 @@ class UrlSource(ThreadedCapture):
         if first:
             self._is_file = self._has_an_end(container)
             self.fps = nominal_fps(stream.average_rate, stream.guessed_rate)
+            self._audio = stream_audio(container, self._clock.place_of, self.name)
             if container.duration is not None:
                 self._length_s = container.duration / av.time_base
             if self._wished_fps and self._is_file:
@@ -197,7 +212,7 @@ class UrlSource(ThreadedCapture):
     def _play(self, container: InputContainer) -> bool:
         """Publish the frames of one connection. Returns whether that was all: the end of a file, or `close`."""
         in_bursts = self._is_file or container.format.name in ("hls", "dash")
-        packets = PacketReader(container, container.streams.video[0], live=not in_bursts)
+        packets = PacketReader(container, container.streams.video[0], live=not in_bursts, audio=self._audio)
         self._seen = 0
         try:
             began_again = self._publish_all(packets, container, in_bursts)
@@ -221,7 +236,7 @@ class UrlSource(ThreadedCapture):
             raise _Hopeless(f"{self.name} cannot be played from there: copy the file to this machine")
         with Spool(self._url, self.name, self._timeout_s, lambda: self._closing) as spool:
             container = open_spooled(spool, self.name)
-            packets = PacketReader(container, container.streams.video[0], live=False)
+            packets = PacketReader(container, container.streams.video[0], live=False, audio=self._audio)
             try:
                 self._publish_all(packets, container, in_bursts=True)
             except (av.FFmpegError, OSError):

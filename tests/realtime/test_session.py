@@ -23,6 +23,7 @@ from realtime.options import DEFAULT_FOCAL, Options
 from realtime.records import Result
 from realtime.session import Session
 from tests.conftest import Remarks
+from tests.realtime.sound import sound_of, times_of, with_sound_of, write_tone_video
 
 CLIP = Path(__file__).parents[2] / "assets" / "synthetic_walk.mp4"
 
@@ -260,3 +261,25 @@ def test_a_somersault_is_followed_or_found_again_within_a_third_of_a_second(tmp_
     heads = motion.joints_px[(motion.frame >= end + 9) & (motion.person >= 0), 15]
     hips = motion.joints_px[(motion.frame >= end + 9) & (motion.person >= 0), 0]
     assert (heads[:, 1] < hips[:, 1]).all(), "upright again"
+
+
+def test_video_sound_and_motion_begin_at_one_zero(tmp_path: Path) -> None:
+    """Also where the source's frames begin later than its sound, with a look-ahead, and when it ends early."""
+    tone = write_tone_video(tmp_path / "tone.mp4", 90)
+    clip = with_sound_of(CLIP, tone, tmp_path / "clip.mkv", later_s=0.5)
+    recorded, saved = tmp_path / "out.mp4", tmp_path / "out.npz"
+    Session(
+        Options(
+            source=str(clip), view="none", record=recorded, save=(saved,), frames=20, look_ahead=4, keypoints="fast"
+        )
+    ).run()
+    zero_s, times_s = times_of(clip)[0], times_of(recorded)
+    assert zero_s >= 0.5
+    np.testing.assert_allclose(times_s, np.array(times_of(clip)[:20]) - zero_s, atol=1e-4)
+    motion = load_motion(saved)
+    np.testing.assert_allclose(np.unique(motion.time_s), times_s, atol=1e-4)
+    found, source = sound_of(recorded), {data: time_s for time_s, data in sound_of(clip)}
+    assert 25 < len(found) < 35
+    np.testing.assert_allclose([time_s for time_s, _ in found], [source[data] - zero_s for _, data in found], atol=2e-3)
+    assert found[0][0] <= 0.0
+    assert found[-1][0] < times_s[-1] + 1 / 30

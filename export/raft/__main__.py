@@ -20,7 +20,7 @@ from torch.nn import functional
 from common.errors import exit_with_one_line
 from engines.manifest import MODELS_FOLDER
 from engines.ort import OnnxRuntimeEngine
-from export.conversion.onnx_tools import OnnxError, check, store_fp16
+from export.conversion.onnx_tools import OnnxError, check, store_fp16, take_uint8
 from export.conversion.tracing import trace
 from export.manifest import ModelCard, ship
 from export.pretrained.parity import sample_images
@@ -39,10 +39,12 @@ _SHIFTS = ((1, 2), (-3, 5), (4, -2), (-7, 9))
 
 
 def raft_to_onnx(network: RaftSmall) -> onnx.ModelProto:
-    """The network as an ONNX model for any number of pairs of images of its side (see `RaftSmall`)."""
+    """The network as an ONNX model for any number of pairs of uint8 images of its side (see `RaftSmall`)."""
     side, field = network.side, network.side // network.shrink
     example = (torch.zeros(2, side, side, 3), torch.zeros(2, side, side, 3))
-    return trace(network, example, ("previous", "current"), ("flow",), ((field, field, 2),))
+    model = trace(network, example, ("previous", "current"), ("flow",), ((field, field, 2),))
+    take_uint8(model, "previous", "current")
+    return model
 
 
 def round_weights_to_fp16(network: RaftSmall) -> RaftSmall:
@@ -54,7 +56,7 @@ def round_weights_to_fp16(network: RaftSmall) -> RaftSmall:
 
 
 def sample_pairs(side: int) -> dict[str, tuple[Tensor, Tensor]]:
-    """Pairs of images (1, side, side, 3) float32 RGB 0..255 by name, shifted sideways, with a camera's noise.
+    """Pairs of images (1, side, side, 3) uint8 RGB by name, shifted sideways, with a camera's noise.
 
     In a perfectly flat image the network divides by nearly nothing, and rounding alone decides what comes out.
     """
@@ -63,8 +65,11 @@ def sample_pairs(side: int) -> dict[str, tuple[Tensor, Tensor]]:
     images = {name: image for name, image in sample_images(side).items() if name != "black"}
     for (name, image), shift in zip(images.items(), _SHIFTS, strict=True):
         moved = np.roll(image, shift, (0, 1))
-        one, other = (np.clip(each + random.normal(0, 2, each.shape), 0, 255) for each in (image, moved))
-        pairs[name] = torch.from_numpy(one.astype(np.float32))[None], torch.from_numpy(other.astype(np.float32))[None]
+        one, other = (
+            torch.from_numpy(np.clip(np.rint(each + random.normal(0, 2, each.shape)), 0, 255).astype(np.uint8))
+            for each in (image, moved)
+        )
+        pairs[name] = one[None], other[None]
     return pairs
 
 
@@ -76,7 +81,8 @@ def raft_parity(model: bytes, original: FlowFunction, network: RaftSmall) -> dic
     found = {}
     with OnnxRuntimeEngine(model, label=f"{NAME}.onnx") as engine:
         for name, (previous, current) in sample_pairs(network.side).items():
-            truth = original(previous.permute(0, 3, 1, 2), current.permute(0, 3, 1, 2), network.iterations)
+            before, after = (image.float().permute(0, 3, 1, 2) for image in (previous, current))
+            truth = original(before, after, network.iterations)
             truth = functional.avg_pool2d(truth, network.shrink) / network.shrink
             flow = engine.infer({"previous": previous.numpy(), "current": current.numpy()})["flow"]
             gap = np.linalg.norm(flow - truth.permute(0, 2, 3, 1).numpy(), axis=-1)
@@ -117,7 +123,7 @@ def main(
             if not max(mean for _, mean in differences.values()) <= tolerance:
                 raise OnnxError(f"the exported graph differs from the published program by more than {tolerance} px")
     notes = (
-        f"float32 RGB crops previous and current (N, {network.side}, {network.side}, 3) of 0..255 to flow "
+        f"uint8 RGB crops previous and current (N, {network.side}, {network.side}, 3) to flow "
         f"(N, {size}, {size}, 2) in px of a {size} px crop, {iterations} iterations; weights by the authors of RAFT, trained "
         "on the synthetic FlyingChairs and FlyingThings"
     )

@@ -71,8 +71,8 @@ class DisFlow(CropFlow):
 
 
 class RaftFlow(CropFlow):
-    """RAFT-small in an engine, as ``export.raft`` makes it: float32 ``previous`` and ``current`` (N, P, P, 3), RGB in
-    0..255, to ``flow`` (N, S, S, 2) in pixels of a crop of S². P is more than S: the network works on cells of 8 px, which
+    """RAFT-small in an engine, as ``export.raft`` makes it: uint8 ``previous`` and ``current`` (N, P, P, 3), RGB, to
+    ``flow`` (N, S, S, 2) in pixels of a crop of S². P is more than S: the network works on cells of 8 px, which
     are wider than a forearm in a crop of S². Raises `EngineError` for another network."""
 
     def __init__(self, engine: Engine) -> None:
@@ -84,12 +84,10 @@ class RaftFlow(CropFlow):
             raise EngineError(f"not an optical flow network of this project: it reads {reads} and gives {gives}")
         super().__init__(field[1], shape[1])
         self._engine = engine
-        self._crops = {name: np.zeros((1, *shape[1:]), np.float32) for name in ("previous", "current")}
-        self._rgb: ImageArray = np.empty(shape[1:], np.uint8)
+        self._crops: dict[str, ImageArray] = {name: np.zeros((1, *shape[1:]), np.uint8) for name in reads}
 
     def _keep(self, place: int, crop: ImageArray) -> None:
-        cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, self._rgb)
-        self._crops[("previous", "current")[place]][0] = self._rgb
+        cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, self._crops[("previous", "current")[place]][0])
 
     def _measure(self, goes_on: bool) -> FloatArray:
         return np.asarray(self._engine.infer(self._crops)["flow"][0], np.float32)

@@ -19,7 +19,7 @@ def feeds_for(engine: Engine, seed: int) -> Arrays:
     feeds: dict[str, NDArray[np.generic]] = {}
     for spec in engine.inputs:
         shape = tuple(1 if size == -1 else size for size in spec.shape)
-        noise = random.uniform(0, 255, shape) if spec.dtype == np.int32 else random.uniform(0.1, 1, shape)
+        noise = random.uniform(0, 255, shape) if spec.dtype == np.uint8 else random.uniform(0.1, 1, shape)
         feeds[spec.name] = noise.astype(spec.dtype)
     if "previous" in feeds:
         feeds |= _moving_image(feeds["previous"].shape, random)
@@ -29,5 +29,5 @@ def feeds_for(engine: Engine, seed: int) -> Arrays:
 def _moving_image(shape: tuple[int, ...], random: np.random.Generator) -> Arrays:
     """Coloured blocks, and the same 3 px further right: between unrelated images, rounding decides what flow is found."""
     size = shape[1] // 16
-    blocks = np.kron(random.uniform(0, 255, (size, size, 3)), np.ones((16, 16, 1))).astype(np.float32)
+    blocks = np.kron(random.uniform(0, 255, (size, size, 3)), np.ones((16, 16, 1))).astype(np.uint8)
     return {"previous": blocks[None], "current": np.roll(blocks, 3, 1)[None]}

@@ -24,7 +24,15 @@ from tests.engines.tensorrt_double_network import INetworkDefinition, OnnxParser
 
 onnxruntime = load_onnxruntime()
 
-_NUMPY = {"FLOAT": "float32", "HALF": "float16", "INT8": "int8", "INT32": "int32", "INT64": "int64", "BOOL": "bool"}
+_NUMPY = {
+    "FLOAT": "float32",
+    "HALF": "float16",
+    "INT8": "int8",
+    "UINT8": "uint8",
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+}
 
 
 class Device(Protocol):
@@ -43,9 +51,9 @@ def tensorrt_double(device: Device, version: str = "10.3.0", dla_cores: int = 0)
     ``built`` on it lists what was built, as `_Build` records; ``while_building`` is called in the middle of a build.
     """
     major = int(version.split(".")[0])
-    data_type = enum.Enum("DataType", [*_NUMPY, "UINT8"])  # type: ignore[misc]
+    data_type = enum.Enum("DataType", [*_NUMPY])  # type: ignore[misc]
     if major < 10:
-        data_type = enum.Enum("DataType", [name for name in (*_NUMPY, "UINT8") if name != "INT64"])  # type: ignore[misc]
+        data_type = enum.Enum("DataType", [name for name in _NUMPY if name != "INT64"])  # type: ignore[misc]
     flags = ["GPU_FALLBACK", "TF32"] + (["FP16", "INT8", "PREFER_PRECISION_CONSTRAINTS"] if major < 11 else [])
     network_flags = (["EXPLICIT_BATCH"] if major < 11 else []) + (["STRONGLY_TYPED"] if major >= 10 else [])
 
@@ -268,6 +276,7 @@ class ICudaEngine:
             "float": "FLOAT",
             "float16": "HALF",
             "int8": "INT8",
+            "uint8": "UINT8",
             "int32": "INT32",
             "int64": "INT64",
             "bool": "BOOL",

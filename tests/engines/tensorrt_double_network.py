@@ -16,6 +16,7 @@ _ONNX = {
     TensorProto.FLOAT: "FLOAT",
     TensorProto.FLOAT16: "HALF",
     TensorProto.INT8: "INT8",
+    TensorProto.UINT8: "UINT8",
     TensorProto.INT32: "INT32",
     TensorProto.INT64: "INT64",
     TensorProto.BOOL: "BOOL",

@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def feed(model: str, image: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
     if model == "movenet-lightning":
-        return {"input:0": image[32:224, 32:224].astype(np.int32)[None]}
-    return {"input:0": image.astype(np.int32)[None]}
+        return {"input:0": image[32:224, 32:224][None]}
+    return {"input:0": image[None]}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 COUNTERS = (
     "device_blocks", "pinned_blocks", "device_bytes", "streams", "events", "graphs", "copies", "pageable_copies",
-    "illegal", "left_contexts", "waits", "replays", "urgent_streams",
+    "illegal", "left_contexts", "waits", "replays", "urgent_streams", "bytes_in",
+    "bytes_out",
 )  # fmt: skip
 ALIVE = COUNTERS[:6]
 

@@ -23,6 +23,7 @@ require_simulated()
 ROOT = Path(__file__).resolve().parents[2]
 CLIP = ROOT / "assets" / "synthetic_walk.mp4"
 TOLERANCE = 1e-4
+COUNTED = ("copies", "waits", "replays", "bytes_in", "bytes_out")
 
 
 def motion(engine: str, path: Path, flow: str, frames: int, precision: str = "fp32") -> dict[str, np.ndarray]:
@@ -57,19 +58,30 @@ def test_same_bodies_as_with_onnx_runtime(
     assert simulated.statistics()["pageable_copies"] == 0
 
 
-@pytest.mark.parametrize(("flow", "copies", "waits"), [("dis", 4, 2), ("raft", 6, 3)])
-def test_a_frame_of_one_person_is_few_copies_and_waits(
-    port: Cuda, simulated: SimulatedDevice, tmp_path: Path, flow: str, copies: int, waits: int
+@pytest.mark.parametrize(
+    ("flow", "copies", "waits", "kb_in", "kb_out"), [("dis", 4, 2, 127, 92), ("raft", 6, 3, 1012, 223)]
+)
+def test_a_frame_of_one_person_is_few_copies_waits_and_bytes(
+    port: Cuda,
+    simulated: SimulatedDevice,
+    tmp_path: Path,
+    flow: str,
+    copies: int,
+    waits: int,
+    kb_in: int,
+    kb_out: int,
 ) -> None:
-    """Keypoints, then regressor, filter and body in one; RAFT beside the keypoints. Counted between two runs of unlike
-    lengths, so that starting and the first search for people do not count."""
+    """Keypoints, then regressor, filter and body in one; RAFT beside the keypoints. Crops go there as bytes. Counted between
+    two runs of unlike lengths, so that starting and the first search for people do not count."""
     counts, lengths = [], (3, 9)
     for frames in lengths:
         before = simulated.statistics()
         motion("tensorrt", tmp_path / f"{frames}.npz", flow, frames)
         after = simulated.statistics()
-        counts.append({name: after[name] - before[name] for name in ("copies", "waits", "replays")})
+        counts.append({name: after[name] - before[name] for name in COUNTED})
     more = lengths[1] - lengths[0]
+    for name, most in (("bytes_in", kb_in), ("bytes_out", kb_out)):
+        assert counts[1][name] - counts[0][name] <= 1000 * most * more
     assert counts[1]["copies"] - counts[0]["copies"] <= copies * more
     assert counts[1]["waits"] - counts[0]["waits"] <= waits * more
     assert counts[1]["replays"] - counts[0]["replays"] >= waits * more, "every run is the replay of a graph"

@@ -23,7 +23,8 @@ def test_a_user_gets_a_report(simulated: SimulatedDevice, monkeypatch: pytest.Mo
     assert test.passed, markdown(test)
     assert [(result.name, result.precision) for result in test.networks] == [("motion", "fp16"), ("body", "fp32")]
     assert {report.engine for report in test.runs.values()} == {"tensorrt"}
-    assert all(report.meshes > 0 for report in test.runs.values())
+    assert test.runs["as fast as it can"].meshes > 0
+    assert test.runs["live"].results > 0, "whether somebody is found in its four frames depends on this machine's speed"
     text = write(test, tmp_path)[1].read_text()
     assert text.startswith("# Self-test: passed")
     assert "simulated device" in text

@@ -63,7 +63,7 @@ API cuGraphLaunch(CUgraphExec graph, CUstream stream)
     REQUIRE_CONTEXT;
     count(REPLAYS, 1);
     for (Work *work = ((Graph *)graph)->first; work; work = work->next) {
-        if (work->kind == COPY) count(COPIES, 1);
+        if (work->kind == COPY) count_copy(work);
         append((Stream *)stream, *work);
     }
     return CUDA_SUCCESS;

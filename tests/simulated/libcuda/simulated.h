@@ -8,7 +8,7 @@
      or is too short, makes every later wait fail with an illegal address, as on a GPU.
    - Without a current context in the calling thread nothing works.
    - It counts: blocks, streams, events and graphs alive, copies and those from memory that is not pinned (also those that a
-     graph repeats), waits of the host, replays of graphs, streams of the greatest priority that were made, threads that ended
+     graph repeats), waits of the host, replays of graphs, bytes copied to the device and from it, streams of the greatest priority that were made, threads that ended
      with a context still pushed. `simulated_statistics` tells.
 
    Built against NVIDIA's cuda.h by tests/simulated/build.py. Functions that pycuda links to and nobody calls are added
@@ -29,7 +29,7 @@
 
 enum {
     DEVICE_BLOCKS, PINNED_BLOCKS, DEVICE_BYTES, STREAMS, EVENTS, GRAPHS, COPIES, PAGEABLE_COPIES, ILLEGAL, LEFT_CONTEXTS,
-    WAITS, REPLAYS, URGENT_STREAMS,
+    WAITS, REPLAYS, URGENT_STREAMS, BYTES_IN, BYTES_OUT,
     COUNTERS
 };
 
@@ -76,6 +76,9 @@ typedef struct Stream {
     Graph *recording; /* while it is captured */
     int recording_broken;
 } Stream;
+
+/* Count a copy that is queued, and its bytes. */
+void count_copy(const Work *work);
 
 /* Queue a copy of `work`, or record it where the stream is captured. */
 void append(Stream *stream, Work work);

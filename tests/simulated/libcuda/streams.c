@@ -57,6 +57,12 @@ static void *run_stream(void *argument)
     return NULL;
 }
 
+void count_copy(const Work *work)
+{
+    count(COPIES, 1);
+    count(work->to_device ? BYTES_IN : BYTES_OUT, work->size);
+}
+
 void drain(Stream *stream)
 {
     pthread_mutex_lock(&stream->lock);
@@ -200,8 +206,8 @@ API cuMemcpyHtoDAsync(CUdeviceptr to, const void *from, size_t size, CUstream st
 {
     REQUIRE_CONTEXT;
     REQUIRE(alive(host(to), size, 0), CUDA_ERROR_INVALID_VALUE);
-    if (!((Stream *)stream)->recording) count(COPIES, 1);
     Work work = {COPY, .to = host(to), .from = from, .size = size, .to_device = 1};
+    if (!((Stream *)stream)->recording) count_copy(&work);
     if (!alive(from, size, 1)) { /* the driver takes a copy of such memory first */
         count(PAGEABLE_COPIES, 1);
         work.from = memcpy(malloc(size), from, size);
@@ -215,9 +221,9 @@ API cuMemcpyDtoHAsync(void *to, CUdeviceptr from, size_t size, CUstream stream)
 {
     REQUIRE_CONTEXT;
     REQUIRE(alive(host(from), size, 0), CUDA_ERROR_INVALID_VALUE);
-    if (!((Stream *)stream)->recording) count(COPIES, 1);
     int pinned = alive(to, size, 1);
     Work work = {COPY, .to = to, .from = host(from), .size = size, .from_pinned_or_device = pinned};
+    if (!((Stream *)stream)->recording) count_copy(&work);
     append((Stream *)stream, work);
     if (!pinned) { /* the driver waits where it cannot write by itself */
         count(PAGEABLE_COPIES, 1);

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from platformdirs import user_cache_path
 
@@ -16,6 +16,9 @@ from common.errors import UserError
 
 APPLICATION = "motionmesh"
 """Name of the cache folder."""
+JSON_ERRORS: Final = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What parsing a JSON text raises, and taking it for something that it is not: it may be cut, of another shape, nested without
+end, or hold infinity where a whole number belongs."""
 
 
 def cache_folder() -> Path:

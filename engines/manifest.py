@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from common.files import JSON_ERRORS
 from engines.engine import EngineError
 
 MODELS_FOLDER = Path(__file__).resolve().parent / "models"
@@ -71,7 +72,7 @@ def shipped_models(manifest: Path = MANIFEST_FILE) -> dict[str, ModelFile]:
         models = [_model(row, manifest.parent) for row in rows]
     except OSError as error:
         raise EngineError(f"cannot read {manifest}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except JSON_ERRORS as error:
         raise EngineError(f"{manifest.name} is damaged: restore it with `git checkout -- engines/models`") from error
     return {model.name: model for model in models}
 

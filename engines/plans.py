@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from common.files import JSON_ERRORS
 from engines.cuda.driver import probe_gpu
 from engines.engine import EngineError
 from engines.machine_files import machine_signature, plans_folder, write_whole
@@ -132,7 +133,7 @@ class Plan:
                 float(row["seconds"]),
                 str(row["signature"]),
             )
-        except (ValueError, KeyError, TypeError) as error:
+        except JSON_ERRORS as error:
             raise EngineError(f"{manifest.name} is damaged") from error
 
     def _manifest(self) -> dict[str, Any]:

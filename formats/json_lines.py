@@ -29,6 +29,7 @@ import numpy as np
 from body.joints import COCO_NAMES, JOINT_NAMES, PARENTS
 from common.arrays import AnyArray, DoubleArray
 from common.errors import UserError, one_line
+from common.files import JSON_ERRORS
 from formats.motion import MORE_SHAPES, ROW_SHAPES, VERSION, WORLD_SHAPES, Motion
 
 SCHEMA_VERSION: Final = 1
@@ -125,7 +126,7 @@ def from_jsonl(path: Path) -> Motion:
         return _motion(header, rows)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except JSON_ERRORS as error:
         raise UserError(f"{path} is damaged or no motion in JSON lines ({one_line(error)})") from None
 
 

@@ -10,7 +10,7 @@ import typer
 
 from common.command_line import run_command
 from common.errors import UserError
-from common.files import check_writable
+from common.files import JSON_ERRORS, check_writable
 from formats.motion import load_motion, save_motion
 from realtime.outputs.journal import SUFFIX, read_journal
 from realtime.outputs.motion_rows import columns
@@ -40,7 +40,7 @@ def main(
             "body_sha256": np.str_(about["body_sha256"]),
             "version": np.int64(about["version"]),
         }
-    except (KeyError, ValueError, TypeError, OverflowError):
+    except JSON_ERRORS:
         raise UserError(f"{unfinished} is damaged: its head does not say what it holds") from None
     try:
         save_motion(target, {**columns(rows), **arrays})

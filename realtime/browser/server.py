@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from common.errors import UserError
+from common.files import JSON_ERRORS
 from realtime.browser.access import Access
 from realtime.browser.files import Answer, Files, text_answer
 
@@ -246,7 +247,7 @@ class ViewerServer:
             async for text in connection:
                 try:
                     said = json.loads(text)
-                except ValueError:
+                except JSON_ERRORS:
                     continue
                 if not isinstance(said, dict):
                     continue

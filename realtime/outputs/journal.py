@@ -19,6 +19,7 @@ import numpy as np
 
 from common.arrays import AnyArray
 from common.errors import UserError
+from common.files import JSON_ERRORS
 from realtime.outputs.motion_rows import ROW
 
 MAGIC: Final = b"MOTIONMESH-JOURNAL-2\n"
@@ -75,7 +76,7 @@ def read_journal(path: Path) -> tuple[AnyArray, dict[str, Any]]:
             return _read_rows(file, path.stat().st_size), about
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, RecursionError):
+    except JSON_ERRORS:
         raise UserError(f"{path} is damaged: nothing can be read of it") from None
 
 

@@ -1,6 +1,6 @@
 """Runs every case against the real program: python -m tests.faults [--jobs 2] [--only TEXT]
 
-Writes the table in docs/reliability.md when all cases were run. Exit code 1 where one failed.
+Writes the rows of what was run into the table in docs/reliability.md. Exit code 1 where one failed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from pathlib import Path
 from tests.faults.cases import CASES, Case, Skipped
 from tests.faults.program import ROOT, Failed
 
+Key = tuple[str, str, str]
+"""Group, row and what must be, of a row of the table."""
+NOT_RUN = "not run"
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
 
@@ -33,14 +36,48 @@ def run_case(case: Case, folder: Path) -> tuple[str, float]:
     return outcome, time.monotonic() - begin
 
 
-def table(outcomes: list[tuple[Case, str]]) -> str:
-    """The cases as a table."""
-    lines = ["| | what happens | what must be | outcome |", "| --- | --- | --- | --- |"]
-    lines += [f"| {case.group} | {case.happens} | {case.must_be} | {outcome} |" for case, outcome in outcomes]
-    passed = sum(outcome == "ok" for _, outcome in outcomes)
-    skipped = sum(outcome.startswith("skipped") for _, outcome in outcomes)
-    lines.append(f"\n{passed} of {len(outcomes)} cases hold, {skipped} could not be tried.")
+def rows_of(outcomes: list[tuple[Case, str]]) -> dict[Key, tuple[int, str]]:
+    """Rows of the table: how many cases each stands for, and "ok" or what went wrong in one of them."""
+    rows: dict[Key, tuple[int, str]] = {}
+    for case, outcome in outcomes:
+        key = (case.group, case.row, case.must_be)
+        count, before = rows.get(key, (0, "ok"))
+        wrong = outcome if outcome == "ok" or case.happens == case.row else f"{case.happens}: {outcome}"
+        rows[key] = (count + 1, before if before != "ok" else wrong)
+    return rows
+
+
+def rows_in(text: str) -> dict[Key, tuple[int, str]]:
+    """The rows of the table ``text``, as `rows_of` made them."""
+    lines = [[part.strip() for part in line.strip("|").split("|")] for line in text.splitlines()]
+    return {
+        (line[0], line[1], line[2]): (int(line[3]), line[4]) for line in lines if len(line) == 5 and line[3].isdigit()
+    }
+
+
+def table(rows: dict[Key, tuple[int, str]]) -> str:
+    """The rows as Markdown."""
+    lines = ["| | what happens | what must be | cases | outcome |", "| --- | --- | --- | --- | --- |"]
+    lines += [f"| {' | '.join(key)} | {count} | {outcome} |" for key, (count, outcome) in rows.items()]
+    tried = [(count, outcome) for count, outcome in rows.values() if not outcome.startswith(("skipped", NOT_RUN))]
+    held = sum(count for count, outcome in tried if outcome == "ok")
+    everything = sum(count for count, _ in rows.values())
+    lines.append(
+        f"\n{held} of {everything} cases hold, {everything - sum(count for count, _ in tried)} could not be tried."
+    )
     return "\n".join(lines)
+
+
+def renew(page: str, outcomes: list[tuple[Case, str]]) -> str:
+    """``page`` with the rows that were run written anew. The other rows stay; those of which only some cases were run, too."""
+    before, rest = page.split(BEGIN)
+    old, after = rest.split(END)
+    known, now = rows_in(old), rows_of(outcomes)
+    rows = {}
+    for key, (count, _) in rows_of([(case, NOT_RUN) for case in CASES]).items():
+        whole = key in now and now[key][0] == count
+        rows[key] = now[key] if whole else known.get(key, (count, NOT_RUN))
+    return f"{before}{BEGIN}\n{table(rows)}\n{END}{after}"
 
 
 def main() -> int:
@@ -64,10 +101,7 @@ def main() -> int:
 
         list(pool.map(work, range(len(chosen))))
     rows = [(case, outcomes[number]) for number, case in enumerate(chosen)]
-    if not given.only:
-        text = PAGE.read_text(encoding="utf-8")
-        before, after = text.split(BEGIN)[0], text.split(END)[1]
-        PAGE.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}", encoding="utf-8")
+    PAGE.write_text(renew(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
     return int(any(outcome.startswith("FAILED") for outcome in outcomes.values()))
 
 

@@ -58,7 +58,7 @@ def break_network(fault: Fault) -> None:
 
     def open_faulty(model: str | Path, *arguments: Any, **more: Any) -> Engine:
         engine = real(model, *arguments, **more)
-        return FaultyEngine(engine, fault) if fault.model in str(model) else engine
+        return FaultyEngine(engine, fault) if fault.model in Path(model).name else engine
 
     networks.open_engine = open_faulty  # type: ignore[assignment]
 

@@ -74,6 +74,6 @@ def opener(fault: Fault, runtime: str = "onnxruntime") -> EngineOpener:
 
     def open_faulty(model: str | Path) -> Engine:
         engine = open_engine(model, runtime)
-        return FaultyEngine(engine, fault) if fault.model in str(model) else engine
+        return FaultyEngine(engine, fault) if fault.model in Path(model).name else engine
 
     return open_faulty

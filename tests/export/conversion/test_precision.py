@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from body.model import load_body
 from engines.engine import Engine, TensorSpec
-from engines.manifest import resolve
+from engines.manifest import resolve, shipped_models
 from engines.ort import OnnxRuntimeEngine
 from engines.precision.fp16 import HEAVY, to_fp16
 from engines.precision.graphs import fold_constants, shapes
@@ -226,6 +226,12 @@ def test_an_int8_graph_has_no_float32_product_but_named_ones(name: str, kept: se
     assert "convolutions (8" in converted.remark, "most of the arithmetic is in int8"
     for gap in compare_models(network.data, converted.twin, [feeds]):
         assert np.isfinite(gap.most)
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_float16_graph_has_no_float32_product(name: str) -> None:
+    graph = to_fp16(fold_constants(resolve(name).read())).model
+    assert float32_products(graph) == set()
 
 
 def test_where_int8_cannot_win_fp16_is_taken_and_that_is_said(remarks: Remarks) -> None:

@@ -43,6 +43,7 @@ _RISE: Final = 0.02  # of the way: the floor follows feet down fast, and a jump 
 _BESIDE: Final = 1.4  # metres of room beside people who stand at different distances
 _MAP, _MAP_EDGE = 0.28, 6  # side of the map over the panel's shorter side, and its distance from the corner, px
 _SHADOW: Final = 4  # the shadow is drawn at this part of the panel's size
+_DARKEST: Final = 0.6  # part of the floor's light that a shadow takes away
 
 
 class SideView:
@@ -182,9 +183,9 @@ class SideView:
             return
         patch = image[top * _SHADOW : (top + down) * _SHADOW, left * _SHADOW : (left + across) * _SHADOW]
         size = (across * _SHADOW, down * _SHADOW)
-        dark = cv2.resize(small[top : top + down, left : left + across], size, interpolation=cv2.INTER_LINEAR)
-        keep = 255 - dark[: patch.shape[0], : patch.shape[1], None].astype(np.uint16) * 3 // 5
-        patch[...] = (patch * keep // 255).astype(np.uint8)
+        light = cv2.convertScaleAbs(small[top : top + down, left : left + across], alpha=-_DARKEST, beta=255)
+        light = cv2.resize(light, size, interpolation=cv2.INTER_LINEAR)[: patch.shape[0], : patch.shape[1]]
+        cv2.multiply(patch, cv2.merge([light, light, light]), dst=patch, scale=1 / 255)
 
 
 def _levelled(body: BodyEstimate, world: WorldFrame) -> BodyEstimate:

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 from av.container import OutputContainer
 from av.packet import Packet
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
 from common.arrays import ImageArray
@@ -25,6 +24,7 @@ from common.files import check_writable, reason_of
 from realtime.options import EncoderChoice
 from realtime.outputs.audio_copy import AUDIO_CONTAINER_OPTIONS, AudioCopy
 from realtime.outputs.encoders import TIME_BASE, choose_encoder, software_encoder
+from realtime.outputs.yuv import YuvFrame
 from realtime.sources.audio import AudioTrack
 
 _LOG = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class VideoRecorder:
         self._fps = Fraction(fps).limit_denominator(1001)
         self._lock = threading.Lock()
         self._container: OutputContainer | None = None
-        self._reformatter = VideoReformatter()
+        self._yuv: YuvFrame | None = None
         self._size = (0, 0)
         self._padded: ImageArray | None = None
         self._first_s = zero_s
@@ -141,6 +141,7 @@ class VideoRecorder:
         width, height = (length + length % 2 for length in self._size)  # colour is stored for 2x2 pixels
         if (width, height) != self._size:
             self._padded = np.empty((height, width, 3), np.uint8)
+        self._yuv = YuvFrame(width, height)
         assert self._first_s is not None  # set by `write`
         if self._audio is not None and not self._audio.begins_at(self._first_s):
             self._audio = None
@@ -171,11 +172,9 @@ class VideoRecorder:
             down, right = height - image.shape[0], width - image.shape[1]
             cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE, dst=self._padded)
             image = self._padded
-        rows_are_whole = image.strides[1:] == (3, 1)
-        wrapped = av.VideoFrame.from_numpy_buffer(image if rows_are_whole else np.ascontiguousarray(image), "bgr24")
-        frame = self._reformatter.reformat(
-            wrapped, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-        )
+        assert self._yuv is not None  # made by `_start`
+        self._yuv.fill(image)
+        frame = self._yuv.frame
         assert self._first_s is not None  # set by `write`
         pts = round((time_s - self._first_s) / TIME_BASE)
         if self._last_pts >= 0 and pts - self._last_pts > _LONGEST_FRAME:

@@ -164,7 +164,8 @@ def download(requirement: str, target: InstallTarget, folder: Path) -> tuple[str
     """
     wheel = [f"--platform={tag}" for tag in target.platforms]
     wheel += ["--only-binary=:all:", f"--python-version={target.python}", "--implementation=cp", "--no-deps"]
-    source = ["--no-binary=:all:", "--no-deps"]
+    # Of this package alone: what its build needs would be compiled, too, from pip's tools upwards.
+    source = [f"--no-binary={Requirement(requirement).name}", "--no-deps"]
     reason = ""
     for options in (wheel, source):
         command = [

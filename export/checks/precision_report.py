@@ -6,7 +6,7 @@ float32 arithmetic that rounds wherever the GPU's graph does; a GPU's own order 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -14,9 +14,13 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from body.lbs import NumpyBody
+from body.model import load_body
+from body.rotations import matrix_to_axis_angle
+from common.arrays import FloatArray
 from common.errors import exit_with_one_line
 from engines.device import describe_device
-from engines.engine import Engine
+from engines.engine import Arrays, Engine
 from engines.manifest import resolve
 from engines.ort import OnnxRuntimeEngine
 from engines.tensorrt_builder import Precision
@@ -26,6 +30,30 @@ from realtime.options import FlowMethod, KeypointModel, Options
 from realtime.stages.keypoints import CONFIDENT
 
 _LOWER: tuple[Precision, ...] = ("fp16", "int8")
+
+
+def stream_joints(engine: Engine, frames: Sequence[Arrays]) -> FloatArray:
+    """Joints (frames, 24, 3), m in the camera frame, of bodies that a regressor gives for a stream of its inputs. Each frame
+    takes the state that this engine left."""
+    body = NumpyBody(load_body())
+    state = np.zeros_like(frames[0]["state"])
+    found = []
+    for feeds in frames:
+        out = engine.infer({**feeds, "state": state})
+        state = out["next_state"]
+        pose = matrix_to_axis_angle(out["rotations"][0])
+        body.set_shape(out["betas"][0])
+        found.append(body.joints_only(pose[0], pose[1:], out["pelvis"][0]))
+    return np.array(found, np.float32)
+
+
+def stream_row(name: str, float32: bytes, twin: bytes, frames: Sequence[Arrays]) -> str:
+    """A table's row: how far bodies of a regressor's ``twin`` are from those in float32, joints pelvis-aligned, and pelvis."""
+    with OnnxRuntimeEngine(float32, label="fp32") as one, OnnxRuntimeEngine(twin, label="twin") as two:
+        full, rounded = stream_joints(one, frames), stream_joints(two, frames)
+    aligned = np.linalg.norm((full - full[:, :1]) - (rounded - rounded[:, :1]), axis=-1).mean(1) * 1e3
+    pelvis = np.linalg.norm(full[:, 0] - rounded[:, 0], axis=-1) * 1e3
+    return f"| {name} | {len(full)} | {aligned.mean():.2f} / {aligned.max():.2f} | {pelvis.mean():.2f} |"
 
 
 def pipeline_table(float32: PipelineOutput, others: Mapping[str, PipelineOutput]) -> list[str]:
@@ -84,6 +112,13 @@ def main(
                     f"{gap.mean:.2e} |",
                     flush=True,
                 )
+
+    regressors = [name for name, network in chosen.items() if network.kind == "regressor" and samples[name]]
+    if regressors:
+        print("\nBodies of a stream, the same inputs, each precision with its own state, fp16 against fp32:\n")
+        print("| regressor | frames | joints mean / worst frame mm | pelvis mean mm |\n| --- | --- | --- | --- |")
+        for name in regressors:
+            print(stream_row(name, chosen[name].data, converted["fp16"][name].twin, samples[name]))
 
     def run(precision: Precision) -> PipelineOutput:
         graphs = converted.get(precision, {})

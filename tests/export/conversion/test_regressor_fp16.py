@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 
-from body.lbs import NumpyBody
-from body.model import load_body
-from body.rotations import matrix_to_axis_angle
-from common.arrays import FloatArray
-from engines.engine import Arrays, Engine
+from engines.engine import Arrays
 from engines.ort import OnnxRuntimeEngine
+from export.checks.precision_report import stream_joints, stream_row
 from export.conversion.precision import convert
 from export.networks import CLIP, load_networks, record_samples
 
@@ -32,29 +27,18 @@ def twin() -> bytes:
     return convert(network, "fp16", ()).twin
 
 
-def joints(engine: Engine, frames: Sequence[Arrays]) -> FloatArray:
-    """(frames, 24, 3) m: the bodies of a stream, each frame with the state that this engine left."""
-    body = NumpyBody(load_body())
-    state = np.zeros_like(frames[0]["state"])
-    found = []
-    for feeds in frames:
-        out = engine.infer({**feeds, "state": state})
-        state = out["next_state"]
-        pose = matrix_to_axis_angle(out["rotations"][0])
-        body.set_shape(out["betas"][0])
-        found.append(body.joints_only(pose[0], pose[1:], out["pelvis"][0]))
-    return np.array(found, np.float32)
-
-
 def test_bodies_are_within_a_millimetre_over_a_stream(frames: list[Arrays], twin: bytes) -> None:
     (network,) = load_networks(["motion"]).values()
     with OnnxRuntimeEngine(network.data, label="fp32") as one, OnnxRuntimeEngine(twin, label="fp16") as two:
-        full, rounded = joints(one, frames), joints(two, frames)
+        full, rounded = stream_joints(one, frames), stream_joints(two, frames)
     gap = np.linalg.norm(full - rounded, axis=-1)
     relative = np.linalg.norm((full - full[:, :1]) - (rounded - rounded[:, :1]), axis=-1)
     assert 0 < relative.mean() < 1e-3
     assert gap.mean() < 2e-3, "with the pelvis' distance of some metres"
     assert len(full) >= FRAMES // 2
+    assert stream_row("motion", network.data, twin, frames).startswith(
+        f"| motion | {len(full)} | {1e3 * relative.mean():.2f} / "
+    )
 
 
 @pytest.mark.parametrize("size", [1e3, 1e5])

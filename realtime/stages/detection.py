@@ -16,7 +16,7 @@ from realtime.stages.similarity import oks, pixels_per_metre
 
 MOST = 6
 """People that the network names at once."""
-_SCORE = 0.2
+_SCORE = 0.15  # people half hidden score little more; MoveNet looks at everybody new
 _MOST_ALONG = 12
 """Squares along the longer side that a search looks at; up to 8:1 they are as high as the image."""
 _DUPLICATE = 0.5

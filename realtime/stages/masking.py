@@ -16,7 +16,9 @@ from realtime.stages.similarity import pixels_per_metre
 _LIMBS = ((5, 7), (7, 9), (6, 8), (8, 10), (11, 13), (13, 15), (12, 14), (14, 16), (5, 6), (11, 12), (5, 11), (6, 12))
 _LIMB_M, _HEAD_M = 0.17, 0.16
 """How thick a limb is drawn, and a head's radius, metres."""
-_OWN = 1.3  # the own outline is drawn so much thicker: what may be the person's stays
+_OWN_BEFORE, _OWN_BEHIND = 1.3, 0.8
+"""So thick the own outline is drawn, as a factor: what may be the person's stays where others stand behind; of who stands in
+front, no more than the own limbs would cover."""
 _SEEN = 0.15
 
 
@@ -28,15 +30,19 @@ class Outline(NamedTuple):
 
 
 def hide(crop: ImageArray, box: Box, own: Outline, others: tuple[Outline, ...]) -> None:
-    """Blur ``others`` in the square ``crop`` of ``box``, in place, but for what ``own`` covers."""
+    """Blur ``others`` in the square ``crop`` of ``box``, in place, but for what ``own`` covers. Who is larger stands in front."""
     size = len(crop)
     mask: ImageArray = np.zeros((size, size), np.uint8)
     matrix = crop_matrix(box, size)
-    for other in others:
-        _draw(mask, matrix, other, 255, 1.0)
+    scale = pixels_per_metre(*own)
+    in_front = [pixels_per_metre(*other) > scale for other in others]
+    for nearer, thickness in ((False, _OWN_BEFORE), (True, _OWN_BEHIND)):
+        for other, is_nearer in zip(others, in_front, strict=True):
+            if is_nearer == nearer:
+                _draw(mask, matrix, other, 255, 1.0)
+        _draw(mask, matrix, own, 0, thickness)
     if not mask.any():
         return
-    _draw(mask, matrix, own, 0, _OWN)
     blurred = cv2.blur(crop, (size // 4, size // 4))
     np.copyto(crop, blurred, where=mask[..., None] > 0)
 

@@ -15,10 +15,13 @@ _EVERY_S = 0.09  # while somebody is followed and more may come: one search in s
 _OVERDUE_S = 0.12  # the longest time without one
 _STILL_S = 0.5  # the same two, where nothing has changed but the people who are tracked
 _URGENT_LIVE_S = 0.06  # live, while people occlude one another
+_ONE_GROUP = 1.4
+"""So much larger than the largest person's region may be one that holds several: the network reads 256x256 pixels of it."""
+_AROUND = 1.15  # of a group's size, so that who comes out from behind it is in the region
 
 
 class Search:
-    """Plans the regions that the detector reads: at most one a frame while anybody is followed.
+    """Plans the regions that the detector reads: live at most one a frame while anybody is followed.
 
     Args:
         width, height: of the frame, px.
@@ -29,7 +32,7 @@ class Search:
         self._all = list(search_regions(width, height))
         self._largest = MOST * max(width, height)
         self._thorough = thorough
-        self._turn, self._tiles = 0, -1
+        self._turn, self._tiles, self._groups = 0, -1, -1
         self._last_s = self._urgent_s = -math.inf
         self._swept = self._was_still = False
 
@@ -42,14 +45,17 @@ class Search:
         self._was_still = still
         # A crowd is always in doubt; it must not keep the search for newcomers from running.
         overdue = room and not 0 <= time_s - self._last_s < (_STILL_S if still else _OVERDUE_S)
-        if urgent and not overdue and (self._thorough or not 0 <= time_s - self._urgent_s < _URGENT_LIVE_S):
+        doubtful: list[Box] = []
+        if urgent and (self._thorough or not (overdue or 0 <= time_s - self._urgent_s < _URGENT_LIVE_S)):
             self._urgent_s = time_s
-            return [self._around(urgent)]
+            doubtful = self._by_groups(urgent)
+            if not overdue:
+                return doubtful
         wait_s = _SCOUT_S if not room else _STILL_S if still else _EVERY_S
         if 0 <= time_s - self._last_s < wait_s:
-            return []
+            return doubtful
         self._last_s = time_s
-        return [self._next()] if room else self._all[:1]
+        return [*doubtful, self._next() if room else self._all[0]]
 
     def plan_for_anybody(self, time_s: float, wanted: int) -> tuple[list[Box], int]:
         """Regions to search now, while nobody is followed, and the number of people after which to stop. A file is searched
@@ -72,6 +78,23 @@ class Search:
         tiles = self._all[1:] or self._all
         self._tiles += 1
         return tiles[self._tiles % len(tiles)]
+
+    def _by_groups(self, boxes: Sequence[Box]) -> list[Box]:
+        """A region for each group of people who stand together, all for a file, live one of them in turn."""
+        groups: list[list[Box]] = []
+        for box in sorted(boxes, key=lambda one: -one.size):
+            for group in groups:
+                if self._around([*group, box]).size <= _ONE_GROUP * group[0].size:
+                    group.append(box)
+                    break
+            else:
+                groups.append([box])
+        regions = [self._around(group) for group in groups]
+        regions = [Box(one.x, one.y, min(_AROUND * one.size, self._largest)) for one in regions]
+        if self._thorough:
+            return regions
+        self._groups += 1
+        return [regions[self._groups % len(regions)]]
 
     def _around(self, boxes: Sequence[Box]) -> Box:
         left, right = min(b.x - b.size / 2 for b in boxes), max(b.x + b.size / 2 for b in boxes)

@@ -295,18 +295,22 @@ class Tracker:
                 self._tracks[-1].learn(image, time_s)
 
     def _acquire(self, image: ImageArray, coarse: Sighting, time_s: float) -> Sighting | None:
-        """MoveNet's keypoints of a detection, in two passes: the second region comes from the first pass's keypoints. None
-        where it sees nobody, or somebody who is tracked already."""
+        """MoveNet's keypoints of a detection, in two passes: the second region comes from the first pass's keypoints. The
+        detector's own where MoveNet sees only who stands in front. None where it sees nobody, or somebody who is tracked
+        already."""
         box, own = coarse.box, coarse.outline
         crowd = tuple(_others_near(own, (track.expected(time_s) for track in self._tracks)))
-        sighting = None
+        fine: Sighting | None = None
         for _ in range(2):
             points, confidence = self._movenet(image, box, 0, own, crowd)
-            sighting = self._believed(points, confidence, None, strict=True)
-            if sighting is None:
-                return None
-            box, own = sighting.box, sighting.outline
-        return None if sighting is None or self._stands_in(sighting, time_s) else sighting
+            fine = self._believed(points, confidence, None, strict=True)
+            if fine is None:
+                break
+            box, own = fine.box, fine.outline
+        if fine is not None and not self._stands_in(fine, time_s):
+            return fine
+        hidden = bool(crowd) and is_believable(coarse.confidence, strict=True)
+        return coarse if hidden and not self._stands_in(coarse, time_s) else None
 
     def _stands_in(self, sighting: Sighting, time_s: float) -> bool:
         """Whether a track was seen in the same place, so that a new one would follow the same person twice."""

@@ -30,7 +30,7 @@ class Outline(NamedTuple):
 
 
 def hide(crop: ImageArray, box: Box, own: Outline, others: tuple[Outline, ...]) -> None:
-    """Blur ``others`` in the square ``crop`` of ``box``, in place, but for what ``own`` covers. Who is larger stands in front."""
+    """Blur ``others`` in the square ``crop`` of ``box``, in place, but for what ``own`` covers. Larger people are in front."""
     size = len(crop)
     mask: ImageArray = np.zeros((size, size), np.uint8)
     matrix = crop_matrix(box, size)

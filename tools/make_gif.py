@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,9 @@ import av
 import cv2
 import numpy as np
 import typer
+
+from common.arrays import ImageArray
+from tools.gif import write_gif
 
 
 def main(
@@ -23,24 +27,21 @@ def main(
 ) -> None:
     """Cut, scale and join the video's part and the side view of some frames."""
     left, top, wide, high = crop
-    with av.open(str(recording)) as source, av.open(str(output), "w", format="gif") as target:
-        stream = None
-        for number, frame in enumerate(source.decode(video=0)):
-            if number < start or (number - start) % step or number >= start + frames * step:
-                continue
-            image = frame.to_ndarray(format="bgr24")
-            parts = [image[top : top + high, left : left + wide], image[:, panel:]]
-            scaled = [
-                cv2.resize(part, (part.shape[1] * height // part.shape[0], height), interpolation=cv2.INTER_AREA)
-                for part in parts
-            ]
-            image = np.hstack(scaled).astype(np.uint8, copy=False)
-            if stream is None:
-                stream = target.add_stream("gif", rate=30 // step)
-                stream.width, stream.height, stream.pix_fmt = image.shape[1], image.shape[0], "rgb8"
-            target.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
-        if stream is not None:
-            target.mux(stream.encode(None))
+
+    def images() -> Iterator[ImageArray]:
+        with av.open(str(recording)) as source:
+            for number, frame in enumerate(source.decode(video=0)):
+                if number < start or (number - start) % step or number >= start + frames * step:
+                    continue
+                image = frame.to_ndarray(format="bgr24")
+                parts = [image[top : top + high, left : left + wide], image[:, panel:]]
+                scaled = [
+                    cv2.resize(part, (part.shape[1] * height // part.shape[0], height), interpolation=cv2.INTER_AREA)
+                    for part in parts
+                ]
+                yield np.asarray(np.hstack(scaled), np.uint8)
+
+    write_gif(output, images(), 30 / step)
 
 
 if __name__ == "__main__":

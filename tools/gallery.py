@@ -1,0 +1,113 @@
+"""Makes the animations of docs/gallery.md: python -m tools.gallery
+
+From clips that everybody has: this repository's own, and the demo clip, which is fetched. Each clip goes through the networks
+once; what is shown is rendered from its motion file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import av
+import cv2
+import numpy as np
+import typer
+
+from common.arrays import ImageArray
+from common.command_line import run_command
+from realtime.options import Look, Options, PaneLayout
+from realtime.replay import replay_motion
+from realtime.session import Session
+from tools.gif import write_gif
+
+ASSETS: Final = Path(__file__).resolve().parents[1] / "assets"
+_WALK: Final = str(ASSETS / "synthetic_walk.mp4")
+_DEMO: Final = {
+    "origin": "frames of Demo/demo.mp4 of the package sports2d 0.8.34, painted over",
+    "licence": "BSD-3-Clause (Copyright (c) 2022, perfanalytics; LICENSE.sports2d.txt), painting Apache-2.0",
+}
+_OWN: Final = {"origin": "rendered by this project", "licence": "Apache-2.0"}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One animation."""
+
+    name: str
+    clip: str
+    about: dict[str, str]
+    """Origin and licence, for the manifest."""
+    layout: PaneLayout = "overlay"
+    look: Look = "suit"
+    alone: bool = False
+    """Without the video."""
+    width: int = 480
+    """Pixels."""
+    start: int = 0
+    """First frame."""
+    frames: int = 30
+    """Shown."""
+    step: int = 3
+    """Every so many frames."""
+
+
+PIECES: Final = (
+    Piece("panes", "demo", _DEMO, layout="grid", width=640, start=60, frames=24),
+    Piece("floor", _WALK, _OWN, alone=True, frames=30),
+    Piece("walk", _WALK, _OWN, width=520, frames=30),
+    Piece("wire", _WALK, _OWN, layout="side", look="wire", width=520, frames=30),
+)
+
+
+def main() -> None:
+    """The program's entry."""
+    run_command(gallery)
+
+
+def gallery(
+    folder: Annotated[Path, typer.Option(help="where the animations go")] = ASSETS / "gallery",
+) -> None:
+    """Make all animations and their rows in the manifest beside the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = {}
+    with tempfile.TemporaryDirectory() as work:
+        for clip in dict.fromkeys(piece.clip for piece in PIECES):
+            motion = Path(work) / "motion.npz"
+            Session(Options(source=clip, view="none", save=(motion,))).run()
+            for piece in (piece for piece in PIECES if piece.clip == clip):
+                video, target = Path(work) / "video.mp4", folder / f"{piece.name}.gif"
+                source = None if piece.alone else Options(source=clip)
+                replay_motion(motion, source, record=video, look=piece.look, layout=piece.layout)
+                write_gif(target, _images(video, piece), 30 / piece.step)
+                content = target.read_bytes()
+                print(f"{target}: {len(content) / 1e6:.2f} MB")
+                digest = hashlib.sha256(content).hexdigest()
+                rows[f"{folder.name}/{target.name}"] = {
+                    **piece.about,
+                    "sha256": digest,
+                    "command": "python -m tools.gallery",
+                }
+    manifest = folder.parent / "manifest.json"
+    known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
+    manifest.write_text(json.dumps(dict(sorted((known | rows).items())), indent=2) + "\n", encoding="utf-8")
+
+
+def _images(video: Path, piece: Piece) -> Iterator[ImageArray]:
+    with av.open(str(video)) as container:
+        for number, frame in enumerate(container.decode(video=0)):
+            place, left = divmod(number - piece.start, piece.step)
+            if left or not 0 <= place < piece.frames:
+                continue
+            image = frame.to_ndarray(format="bgr24")
+            size = piece.width, round(image.shape[0] * piece.width / image.shape[1])
+            yield np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+if __name__ == "__main__":
+    main()

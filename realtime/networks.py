@@ -21,6 +21,7 @@ from realtime.quality import MOST_PERSONS, keypoint_model, look_ahead_frames
 from realtime.stages.detection import PersonDetector
 from realtime.stages.engine_body import Poser, open_engine_body
 from realtime.stages.engine_regressor import PosingRegressor, open_posing_regressor
+from realtime.stages.ensemble import MemoryEnsemble
 from realtime.stages.finder import FinderThread
 from realtime.stages.flow import CropFlow, DisFlow, RaftFlow
 from realtime.stages.flow_choice import choose_flow, median_ms
@@ -137,7 +138,10 @@ class Networks(contextlib.ExitStack):
         # The network answers in the default body's betas and rest pose, which are not those of another body.
         conversion = BodyConversion.where_needed(load_body(), arrays) if self._options.body else None
         stature = _stature(arrays, self._options)
-        return BodyRegressor(network, self._open_body(arrays, network), conversion=conversion, stature=stature)
+        body = self._open_body(arrays, network)
+        if look_ahead_frames(self._options, 30.0):
+            network = MemoryEnsemble(network)
+        return BodyRegressor(network, body, conversion=conversion, stature=stature)
 
     def _open_body(self, arrays: BodyArrays, regressor: Engine) -> Poser:
         """The body where the regressor runs."""

@@ -1,0 +1,52 @@
+"""The mean of two answers of the regressor: one from all that it remembers of a person, one from the frame alone.
+
+Memory steadies poses and delays them: knees that straighten stay bent for some 50 ms, and what was once misjudged is believed
+for seconds. Without its memory, as for somebody never seen before, the network is on time and about as right, but shakes. The
+two err in different ways, and their mean is nearer to the person than either (docs/results/look-ahead.md). A look-ahead
+takes its shaking away; live sources, which have none, do without the mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from body.rotations import nearest_rotation
+from engines.engine import Arrays, Engine
+
+
+class MemoryEnsemble(Engine):
+    """A regressor like the one it wraps, whose ``rotations`` and ``pelvis`` are means with and without memory.
+
+    All else (betas, state, steadied keypoints, gravity, contacts) is the remembering network's, and so is the whole answer for
+    a person whose two answers face different ways. Where ``engine`` takes batches, both come from one run. Does not own
+    ``engine``.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """``engine``: a regressor, for which a state of zeros is a person never seen before."""
+        self._engine, self.runtime, self.device = engine, engine.runtime, engine.device
+        self.inputs, self.outputs = engine.inputs, engine.outputs
+        self._takes_batches = all(spec.shape[0] == -1 for spec in engine.inputs)
+
+    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        """See `engines.engine.Engine.infer`. Raises what the wrapped engine raises."""
+        anew = {**feeds, "state": np.zeros_like(feeds["state"])}
+        if self._takes_batches:
+            people = len(feeds["state"])
+            both = self._engine.infer({name: np.concatenate([feeds[name], anew[name]]) for name in feeds})
+            remembering = {name: array[:people] for name, array in both.items()}
+            forgetful = {name: array[people:] for name, array in both.items()}
+        else:
+            remembering, forgetful = self._engine.infer(feeds), self._engine.infer(anew)
+        one, other = remembering["rotations"], forgetful["rotations"]
+        # The trace of a rotation is 1 + 2 cos: which way people face is told within a right angle, or only remembered.
+        agree = (one[:, 0] * other[:, 0]).sum((1, 2)) > 1
+        rotations = np.where(agree[:, None, None, None], nearest_rotation(one + other), one)
+        pelvis = np.where(agree[:, None], (remembering["pelvis"] + forgetful["pelvis"]) / 2, remembering["pelvis"])
+        return {**remembering, "rotations": rotations.astype(np.float32), "pelvis": pelvis.astype(np.float32)}
+
+    def close(self) -> None:
+        """Free nothing: whoever opened the wrapped engine closes it."""

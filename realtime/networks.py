@@ -128,8 +128,9 @@ class Networks(contextlib.ExitStack):
         most = persons if persons != "auto" else MOST_PERSONS if thorough else 1
         return Tracker(movenet, finder, most, thorough)
 
-    def open_regressor(self, arrays: BodyArrays) -> BodyRegressor:
-        """The regressor, and the body ``arrays`` that it poses."""
+    def open_regressor(self, arrays: BodyArrays, steadied: bool = False) -> BodyRegressor:
+        """The regressor, and the body ``arrays`` that it poses. ``steadied``: later frames take away what its answers shake, so
+        that they may be the means of a `MemoryEnsemble`."""
         if self._posing is not None:
             posing = FiniteEngine(self._posing, str(self._options.regressor), None)
             self.engines.append(posing)
@@ -139,7 +140,7 @@ class Networks(contextlib.ExitStack):
         conversion = BodyConversion.where_needed(load_body(), arrays) if self._options.body else None
         stature = _stature(arrays, self._options)
         body = self._open_body(arrays, network)
-        if look_ahead_frames(self._options, 30.0):
+        if steadied:
             network = MemoryEnsemble(network)
         return BodyRegressor(network, body, conversion=conversion, stature=stature)
 

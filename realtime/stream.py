@@ -25,7 +25,7 @@ from realtime.queues import Closed, DropPolicy
 from realtime.records import Result
 from realtime.sources import Source, open_source_of
 from realtime.stages.finder import FinderThread
-from realtime.stages.look_ahead import LookAhead
+from realtime.stages.look_ahead import LookAhead, averages_shaking
 from realtime.stages.world import World
 
 
@@ -47,9 +47,9 @@ def build_pipeline(
     camera = camera_for(source.size, options.fov, options.focal)
     policy = DropPolicy.NEWEST if source.live else DropPolicy.WAIT
     tracker = networks.open_tracker(thorough=policy is DropPolicy.WAIT)
-    regressor = networks.open_regressor(arrays)
-    networks.log()
     look_ahead = look_ahead_frames(options, source.fps)
+    regressor = networks.open_regressor(arrays, steadied=averages_shaking(look_ahead, source.fps))
+    networks.log()
     pipeline = Pipeline(
         source,
         camera,

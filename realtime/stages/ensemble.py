@@ -1,14 +1,14 @@
-"""The mean of two answers of the regressor: one from all that it remembers of a person, one from the frame alone.
+"""A weighted mean of two answers of the regressor: one from all that it remembers of a person, one from the frame alone.
 
 Memory steadies poses and delays them: knees that straighten stay bent for some 50 ms, and what was once misjudged is believed
 for seconds. Without its memory, as for somebody never seen before, the network is on time and about as right, but shakes. The
 two err in different ways, and their mean is nearer to the person than either (docs/results/look-ahead.md). A look-ahead
-takes its shaking away; live sources, which have none, do without the mean.
+over enough frames takes its shaking away; live sources, which have none, do without the mean.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 from body.rotations import nearest_rotation
 from engines.engine import Arrays, Engine
 
+FORGETFUL: Final = np.float32(1 / 3)
+"""Weight of the answer without memory. With a half, unseen synthetic people who move every day are no nearer and shake more."""
+
 
 class MemoryEnsemble(Engine):
-    """A regressor like the one it wraps, whose ``rotations`` and ``pelvis`` are means with and without memory.
+    """A regressor like the one it wraps, whose ``rotations`` and ``pelvis`` are means of those with and without memory.
 
     All else (betas, state, steadied keypoints, gravity, contacts) is the remembering network's, and so is the whole answer for
     a person whose two answers face different ways. Where ``engine`` takes batches, both come from one run. Does not own
@@ -44,8 +47,10 @@ class MemoryEnsemble(Engine):
         one, other = remembering["rotations"], forgetful["rotations"]
         # The trace of a rotation is 1 + 2 cos: which way people face is told within a right angle, or only remembered.
         agree = (one[:, 0] * other[:, 0]).sum((1, 2)) > 1
-        rotations = np.where(agree[:, None, None, None], nearest_rotation(one + other), one)
-        pelvis = np.where(agree[:, None], (remembering["pelvis"] + forgetful["pelvis"]) / 2, remembering["pelvis"])
+        mean = nearest_rotation(one + FORGETFUL * (other - one))
+        rotations = np.where(agree[:, None, None, None], mean, one)
+        here, there = remembering["pelvis"], forgetful["pelvis"]
+        pelvis = np.where(agree[:, None], here + FORGETFUL * (there - here), here)
         return {**remembering, "rotations": rotations.astype(np.float32), "pelvis": pelvis.astype(np.float32)}
 
     def close(self) -> None:

@@ -32,6 +32,8 @@ WIDEST_S: Final = 0.3
 """Seconds beyond which frames have no weight, even with a longer look-ahead: limbs reverse in less time."""
 NARROW_S: Final = 0.12
 """The same for the narrow fit, for fast motion."""
+STEADYING: Final = 4
+"""Later frames within `WIDEST_S` from which on a frame's own shaking averages out."""
 BEND: Final = 0.05
 """Weight of the prior on a parabola's curvature, in frames. With these values, 8 frames at 30 frames/s jitter a third as much
 as the One-Euro filters and lie nearer to the person (docs/results/look-ahead.md)."""
@@ -42,6 +44,11 @@ _STRAIGHT: Final = 1e-6  # on the slope: two frames must not make the equations 
 _COHERENT: Final = (
     1.6  # sum of the singular values of a mean of rotations below which it is meaningless; 3 for equal rotations
 )
+
+
+def averages_shaking(frames: int, fps: float) -> bool:
+    """Whether a look-ahead of ``frames`` of a source of ``fps`` frames/s takes away what shakes from frame to frame."""
+    return min(frames, WIDEST_S * fps) >= STEADYING
 
 
 def fit_weights(offsets_s: NDArray[np.float64], half_width_s: float, bend: float = BEND) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from formats.motion import Motion, load_motion
 from realtime.options import Options
 from realtime.records import Keypoints, PosePrediction
 from realtime.session import Session
-from realtime.stages.look_ahead import LookAhead, fit_weights
+from realtime.stages.look_ahead import LookAhead, averages_shaking, fit_weights
 from tools.motion_quality import keypoint_distances, limb_lag_ms
 
 CLIP = Path(__file__).resolve().parents[3] / "assets" / "synthetic_walk.mp4"
@@ -198,3 +198,10 @@ def test_a_recording_is_steadier_and_lies_no_worse_on_the_person(tmp_path: Path)
     body = NumpyBody(load_body())
     assert keypoint_distances(later, body).mean() < 1.02 * keypoint_distances(live, body).mean()
     assert not limb_lag_ms(later) > limb_lag_ms(live) + 1  # NaN where no limb moves far enough to lag
+
+
+@pytest.mark.parametrize(
+    ("frames", "fps", "enough"), [(8, 30, True), (0, 30, False), (2, 30, False), (2, 6, False), (8, 6, False)]
+)
+def test_shaking_averages_out_over_enough_frames_that_are_near(frames: int, fps: float, enough: bool) -> None:
+    assert averages_shaking(frames, fps) is enough

@@ -18,6 +18,7 @@ from body.lbs_onnx import OUTPUTS, body_to_onnx
 from body.model import BodyArrays, load_body
 from body.packed import BETAS
 from body.rotations import axis_angle_to_matrix
+from common.command_line import run_command
 from common.errors import exit_with_one_line
 from common.files import write_bytes_atomically
 from engines.device import describe_device
@@ -116,4 +117,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main, examples="Example: python -m export.body_graph --body SMPL_NEUTRAL.pkl --output out/body.onnx")

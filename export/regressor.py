@@ -17,16 +17,15 @@ from torch import Tensor, nn
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
-from common.errors import exit_with_one_line
+from common.command_line import run_command
 from engines.manifest import MODELS_FOLDER
 from engines.ort import load_onnxruntime
 from export.conversion.kinematics import SkeletonGraph
 from export.conversion.onnx_tools import check, store_fp16
 from export.conversion.tracing import trace
 from export.manifest import ModelCard, ship
-from training.evaluation.synthetic import CheckpointError, load_checkpoint
+from training.evaluation.synthetic import load_checkpoint
 from training.motion.bank import NONE, MotionBank
-from training.motion.clip import MotionError
 from training.motion.opening import open_clips
 from training.networks.inputs import FLOW_CELLS, Observation
 from training.networks.keypoint_filter import sample_flow
@@ -187,5 +186,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_with_one_line(CheckpointError, MotionError):
-        typer.run(main)
+    run_command(
+        main,
+        examples="Example: python -m export.regressor --checkpoint runs/motion/checkpoint.pt --motion motion.npz",
+    )

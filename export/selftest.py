@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from common.command_line import run_command
 from common.errors import UserError, exit_with_one_line
 from engines.tensorrt_builder import Precision
 from export.checks.selftest import TestedRuntime, run_selftest
@@ -45,4 +46,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main, examples="Example: python -m export.selftest --engine onnxruntime")

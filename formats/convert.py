@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from common.errors import UserError, exit_with_one_line
+from common.command_line import run_command
+from common.errors import UserError
 from formats.endings import ReferenceFrame, ending_of
 from formats.save import Gaps, open_motion, save_as
 
@@ -47,5 +48,4 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_with_one_line():
-        typer.run(main)
+    run_command(main, examples="Example: python -m formats.convert out/demo.npz out/demo.glb")

@@ -49,7 +49,10 @@ def run_tool(command: list[Path | str]) -> subprocess.CompletedProcess[str]:
 
 def main() -> int:
     """Audit."""
-    parser = argparse.ArgumentParser(description="Look for known weaknesses of the packages that are installed.")
+    parser = argparse.ArgumentParser(
+        description="Look for known weaknesses of the packages that are installed.",
+        epilog="Example: python -m tools.audit --strict",
+    )
     parser.add_argument("--strict", action="store_true", help="exit code 1 where one is known")
     parser.add_argument("--environment", type=Path, default=ROOT / ".venv" / "audit", help="where pip-audit is kept")
     given = parser.parse_args()

@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common.arrays import ImageArray
+from common.command_line import run_command
 from engines.device import describe_device
 from realtime.outputs.video import VideoRecorder
 from realtime.sources import open_source
@@ -238,4 +239,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main, examples="Example: python -m tools.bench")

@@ -51,7 +51,7 @@ _CAMERA = Camera(1000.0, 1000.0, 639.5, 359.5)
 
 def main() -> None:
     """The program's entry."""
-    run_command(bench_browser)
+    run_command(bench_browser, examples="Example: python -m tools.bench_browser --viewers 4 --people 2")
 
 
 def bench_browser(

@@ -15,6 +15,7 @@ from body.lbs import NumpyBody
 from body.model import load_body
 from common.arrays import FloatArray, ImageArray
 from common.camera import Camera
+from common.command_line import run_command
 from realtime.draw.annotated_frame import AnnotatedFramePainter
 from realtime.draw.mannequin import mannequin_for
 from realtime.draw.painter import Figures, MeshPainter, skeleton, text_line, warm_up
@@ -119,4 +120,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main, examples="Example: python -m tools.bench_drawing out/drawn.png")

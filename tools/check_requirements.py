@@ -22,6 +22,7 @@ from typing import Annotated
 import typer
 from packaging.requirements import Requirement
 
+from common.command_line import run_command
 from common.errors import UserError, exit_with_one_line
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -213,4 +214,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main, examples="Example: python -m tools.check_requirements --only numpy")

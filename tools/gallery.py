@@ -67,7 +67,7 @@ PIECES: Final = (
 
 def main() -> None:
     """The program's entry."""
-    run_command(gallery)
+    run_command(gallery, examples="Example: python -m tools.gallery")
 
 
 def gallery(

@@ -51,8 +51,10 @@ def by_version(name: str) -> int:
 
 def main() -> int:
     """Install."""
-    parser = argparse.ArgumentParser(description="Install what the program, or its tests, need.")
-    parser.add_argument("name", choices=sorted(EXTRAS))
+    parser = argparse.ArgumentParser(
+        description="Install what the program, or its tests, need.", epilog="Example: python tools/install.py dev"
+    )
+    parser.add_argument("name", choices=sorted(EXTRAS), help="app: the program; dev: also its tests")
     name = parser.parse_args().name
     if os.environ.get("HASHES", "yes") == "no":
         return by_version(name)

@@ -6,6 +6,7 @@ whoever passes the program on than this project's own does.
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from importlib import metadata
@@ -64,6 +65,11 @@ def ffmpeg_licence() -> str:
 
 def main() -> int:
     """Print the report."""
+    argparse.ArgumentParser(
+        prog="python -m tools.licences",
+        description="Print the licence of every package that the program needs.",
+        epilog="Example: python -m tools.licences",
+    ).parse_args()
     table = Table("package", "version", "licence", "")
     worst = 0
     for name in locked_names():

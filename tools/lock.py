@@ -7,6 +7,7 @@ only torch needs: its file for a CPU does not come from the same index as its fi
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -48,6 +49,11 @@ def without_torch(lock: str) -> str:
 
 def main() -> None:
     """Write both locks."""
+    argparse.ArgumentParser(
+        prog="python -m tools.lock",
+        description="Write both files of locks anew with uv.",
+        epilog="Example: make locks, which runs python -m tools.lock",
+    ).parse_args()
     for name, command, extras in (("app", "demo", ()), ("dev", "test", ("dev",))):
         content = _HEAD.format(command=command) + without_torch(compiled(extras))
         (LOCKS / f"{name}.txt").write_text(content, encoding="utf-8")

@@ -12,6 +12,7 @@ import numpy as np
 import typer
 
 from common.arrays import ImageArray
+from common.command_line import run_command
 from tools.gif import write_gif
 
 
@@ -45,4 +46,6 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(
+        main, examples="Example: python -m tools.make_gif out/demo.mp4 out/demo.gif --crop 0 0 640 480 --panel 640"
+    )

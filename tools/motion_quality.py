@@ -14,12 +14,11 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from body.errors import BodyError
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs import NumpyBody
 from body.model import load_body
 from common.camera import Camera
-from common.errors import UserError, exit_with_one_line
+from common.command_line import run_command
 from formats.motion import Motion, load_motion
 
 CONFIDENT = 0.4
@@ -98,5 +97,4 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_with_one_line(UserError, BodyError):
-        typer.run(main)
+    run_command(main, examples="Example: python -m tools.motion_quality out/demo.npz")

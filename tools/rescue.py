@@ -52,4 +52,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, examples="Example: python -m tools.rescue out.npz.part")

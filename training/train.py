@@ -31,14 +31,14 @@ from torch.utils.tensorboard import SummaryWriter
 from body.lbs_torch import TorchBody
 from body.model import load_body
 from common.arrays import ImageArray
-from common.errors import UserError, exit_with_one_line
+from common.command_line import run_command
+from common.errors import UserError
 from training.config import EXPERIMENTS, TrainConfig
 from training.distributed import ProcessGroup, init_distributed
 from training.evaluation.people_sheet import draw_validation
-from training.evaluation.synthetic import CheckpointError, SyntheticScores, checkpoint_errors, evaluate
+from training.evaluation.synthetic import SyntheticScores, checkpoint_errors, evaluate
 from training.losses import regression_loss
 from training.motion.bank import MotionBank
-from training.motion.clip import MotionError
 from training.motion.opening import open_clips
 from training.networks.lifter import Lifter
 from training.simulation.batches import Batch, BatchMaker, FlowSource
@@ -298,7 +298,7 @@ def main(
         int | None, typer.Option(help="steps of the window stage; more than before goes on with a finished run")
     ] = None,
     init: Annotated[Path | None, typer.Option(help="checkpoint of another run to take the weights from")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="of the first weights and of all that is drawn")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads (0: all)")] = 0,
     compiled: Annotated[
         bool,
@@ -335,5 +335,4 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_with_one_line(CheckpointError, MotionError, TrainingError):
-        typer.run(main)
+    run_command(main, examples="Example: python -m training.train --motion motion.npz --budget-minutes 60")

@@ -14,7 +14,11 @@ from common.errors import exit_with_one_line
 
 def main() -> None:
     """Build the free default body from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m body.fitting", description="Build the free default body.")
+    parser = argparse.ArgumentParser(
+        prog="python -m body.fitting",
+        description="Build the free default body.",
+        epilog="Example: python -m body.fitting --output out/body",
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("body/data"), help="folder to write to (default: %(default)s)"
     )

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from common.command_line import run_command
 from common.errors import exit_with_one_line
 from engines.engine import EngineError, RuntimeMissingError
 from export.conversion.precision import convert, distinct
@@ -123,4 +124,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main, examples="Example: python -m export.checks.ahead_of_time --networks motion")

@@ -17,6 +17,7 @@ import onnx
 import typer
 from onnx import helper
 
+from common.command_line import run_command
 from common.errors import exit_with_one_line
 from engines.precision.fp16 import HEAVY
 from engines.precision.graphs import fold_constants, shapes
@@ -177,4 +178,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main, examples="Example: python -m export.checks.budget --start-us 4")

@@ -18,6 +18,7 @@ from body.lbs import NumpyBody
 from body.model import load_body
 from body.rotations import matrix_to_axis_angle
 from common.arrays import FloatArray
+from common.command_line import run_command
 from common.errors import exit_with_one_line
 from engines.device import describe_device
 from engines.engine import Arrays, Engine
@@ -145,4 +146,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main, examples="Example: python -m export.checks.precision_report --frames 20")

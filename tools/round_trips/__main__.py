@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from common.errors import exit_with_one_line
+from common.command_line import run_command
 from formats.motion import body_of, load_motion
 from tools.round_trips.comparisons import COMPARISONS, exported
 from tools.round_trips.programs import NotInstalled
@@ -41,5 +41,4 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_with_one_line():
-        typer.run(main)
+    run_command(main, examples="Example: python -m tools.round_trips out/demo.npz")

@@ -75,7 +75,12 @@ _HELP: Final = (
     "What each input is worth: the same network, people and training budget with different inputs. "
     "Run train, then test, then report; the data are pairs and windows made by training.synth."
 )
-app = typer.Typer(help=_HELP, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help=_HELP,
+    epilog="Example: python -m training.ablation report --runs runs/ablation",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 Data = Annotated[Path, typer.Option(help="folder of pairs and windows made by training.synth")]
 Runs = Annotated[Path, typer.Option(help="folder of the trained networks and their errors")]
 

@@ -12,7 +12,12 @@ from training.evaluation.tracking import score_tracking
 from training.evaluation.vertical import score_vertical
 from training.evaluation.world import score_world
 
-app = typer.Typer(help="Scores of regressors and of saved motions.", add_completion=False, no_args_is_help=True)
+app = typer.Typer(
+    help="Scores of regressors and of saved motions.",
+    epilog="Example: python -m training.evaluation synthetic --motion motion.npz",
+    add_completion=False,
+    no_args_is_help=True,
+)
 app.command("synthetic")(score_synthetic)
 app.command("datasets")(score_dataset)
 app.command("reference")(score_against_reference)

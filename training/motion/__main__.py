@@ -21,7 +21,12 @@ from training.motion.clip import Clip, MotionError
 from training.motion.knees import straighten_clips
 from training.motion.pack import SplitRule, find_motions, load_motion_pack, read_motions, save_motion_pack
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Human motion for training.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Human motion for training: read, packed and described.",
+    epilog="Example: python -m training.motion pack recordings --output motion.npz",
+)
 
 
 @app.command()

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from body.lbs_torch import TorchBody
 from body.model import load_body
 from common.camera import Camera
-from common.errors import exit_with_one_line
+from common.command_line import run_command
 from engines.registry import open_engine
 from realtime.draw.raster import Rasteriser
 from realtime.records import Box
@@ -142,5 +142,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_with_one_line():
-        typer.run(main)
+    run_command(
+        main,
+        examples="Example: python -m training.noise_measurement.detector --motion motion.npz --output out/detector_noise.json",
+    )

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from body.lbs_torch import TorchBody
 from body.model import load_body
 from common.arrays import FloatArray
-from common.errors import exit_with_one_line
+from common.command_line import run_command
 from engines.registry import open_engine
 from realtime.records import Box
 from realtime.stages.flow import SIZE, CropFlow, RaftFlow
@@ -159,5 +159,7 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_with_one_line():
-        typer.run(main)
+    run_command(
+        main,
+        examples="Example: python -m training.noise_measurement.flow --motion motion.npz --output out/flow_noise.json",
+    )

@@ -32,7 +32,8 @@ from body.joints import COCO_NAMES
 from body.lbs_torch import TorchBody
 from body.rotations import axis_angle_to_matrix
 from common.arrays import DoubleArray
-from common.errors import UserError, exit_with_one_line
+from common.command_line import run_command
+from common.errors import UserError
 from formats.motion import Motion, body_of, load_motion
 from training.evaluation.reference import Reference, load_reference
 from training.simulation.batches import keypoint_visibility
@@ -303,5 +304,4 @@ def _print_people(noise: DetectorNoise, people: list[PersonDetections]) -> None:
 
 
 if __name__ == "__main__":
-    with exit_with_one_line():
-        typer.run(main)
+    run_command(main, examples="Example: python -m training.noise_measurement.real_video out/demo.npz")

@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from common.errors import exit_with_one_line
+from common.command_line import run_command
 from training.synth.cluster import LOCAL_CLUSTER, run_ray
 from training.synth.factory import KINDS, SPLITS, ShardJob, make_shard
 from training.synth.shards import ShardRow
@@ -94,5 +94,4 @@ def main(
 
 if __name__ == "__main__":
     sys.argv[1:] = with_address(sys.argv[1:])
-    with exit_with_one_line():
-        typer.run(main)
+    run_command(main, examples="Example: python -m training.synth --motion motion.npz --output shards --shards 0-9")

@@ -21,7 +21,7 @@ import typer
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
-from common.errors import exit_with_one_line
+from common.command_line import run_command
 from training.motion.bank import MotionBank
 from training.motion.opening import open_clips
 from training.simulation.detector_noise import NoiseSampler, load_noise
@@ -89,5 +89,4 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_with_one_line():
-        typer.run(main)
+    run_command(main, examples="Example: python -m training.synth.bench --motion motion.npz")

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from body.joints import COCO_EDGES
 from common.arrays import ImageArray
-from common.errors import UserError, exit_with_one_line
+from common.command_line import run_command
+from common.errors import UserError
 from training.synth.frames import OTHER_LABEL, decode_flow
 from training.synth.shards import find_shards, read_shard
 
@@ -140,5 +141,4 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_with_one_line():
-        typer.run(main)
+    run_command(main, examples="Example: python -m training.synth.contact_sheet shards --output out/contact.png")

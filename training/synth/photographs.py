@@ -25,7 +25,8 @@ import typer
 from numpy.typing import NDArray
 
 from common.arrays import FloatArray, ImageArray
-from common.errors import UserError, exit_with_one_line
+from common.command_line import run_command
+from common.errors import UserError
 
 PHOTOGRAPHS: Final = Path(__file__).with_name("photographs")
 MANIFEST: Final = Path(__file__).parents[1] / "manifest.json"
@@ -185,5 +186,7 @@ def _write(path: Path, image: ImageArray, quality: int) -> None:
 
 
 if __name__ == "__main__":
-    with exit_with_one_line():
-        typer.run(main)
+    run_command(
+        main,
+        examples="Example: python -m training.synth.photographs --panoramas ASSETS.tgz --wheel SCIKIT_IMAGE.whl",
+    )

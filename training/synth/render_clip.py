@@ -18,7 +18,7 @@ import typer
 from body.lbs_torch import TorchBody
 from body.model import load_body
 from common.camera import Camera
-from common.errors import exit_with_one_line
+from common.command_line import run_command
 from realtime.draw.raster import Rasteriser
 from realtime.outputs.video import VideoRecorder
 from training.motion.opening import open_clips
@@ -56,5 +56,6 @@ def main(
 
 
 if __name__ == "__main__":
-    with exit_with_one_line():
-        typer.run(main)
+    run_command(
+        main, examples="Example: python -m training.synth.render_clip --motion motion.npz --output out/walk.mp4"
+    )

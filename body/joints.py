@@ -14,6 +14,7 @@ JOINT_NAMES: Final[tuple[str, ...]] = (
     "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hand", "right_hand",
 )  # fmt: skip
 """The 24 joints of SMPL (Loper et al. 2015), in its order."""
+JOINTS: Final = len(JOINT_NAMES)
 
 PARENTS: Final[tuple[int, ...]] = (
     -1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21,
@@ -45,6 +46,7 @@ COCO_NAMES: Final[tuple[str, ...]] = (
     "right_ankle",
 )  # fmt: skip
 """The 17 keypoints of COCO (Lin et al. 2014), in its order."""
+KEYPOINTS: Final = len(COCO_NAMES)
 
 COCO_EDGES: Final[tuple[tuple[int, int], ...]] = (
     (0, 1), (0, 2), (1, 3), (2, 4), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13),

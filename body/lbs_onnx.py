@@ -11,15 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from body.joints import ANCESTORS, COCO_NAMES, JOINT_NAMES, PARENTS
+from body.joints import ANCESTORS, COCO_NAMES, JOINTS, PARENTS
 from body.model import BodyArrays
 from body.onnx_graph import GraphBuilder
 from body.packed import BETAS, POSE_FEATURES
 
-INPUTS: Final = ("betas", "rotations", "translation")
-OUTPUTS: Final = ("vertices", "joints", "keypoints")
-
-_JOINTS = len(JOINT_NAMES)
+BODY_INPUTS: Final = ("betas", "rotations", "translation")
+BODY_OUTPUTS: Final = ("vertices", "joints", "keypoints")
 
 
 def body_to_onnx(arrays: BodyArrays) -> bytes:
@@ -38,20 +36,20 @@ def body_to_onnx(arrays: BodyArrays) -> bytes:
     rest = graph(
         "Gemm", betas, graph.weight(joints[..., 1:].reshape(-1, BETAS).T), graph.weight(joints[..., 0].ravel())
     )
-    rest = graph("Reshape", rest, graph.shape(-1, _JOINTS, 3, 1))
+    rest = graph("Reshape", rest, graph.shape(-1, JOINTS, 3, 1))
     frames = graph.part(_walk(graph, betas, joints), 2, 0, 3)
     turns, places = graph.part(frames, 3, 0, 3), graph.part(frames, 3, 3, 4)
 
     # A rest vertex is linear in the betas and in each joint's rotation minus the identity.
     eye = np.eye(3, dtype=np.float32)
-    bent = graph("Sub", graph.part("rotations", 1, 1, _JOINTS), graph.weight(eye))
+    bent = graph("Sub", graph.part("rotations", 1, 1, JOINTS), graph.weight(eye))
     feature = graph("Concat", betas, graph("Reshape", bent, graph.shape(-1, POSE_FEATURES)), axis=1)
     moves = np.concatenate([arrays.shapedirs, arrays.posedirs], 2).reshape(-1, BETAS + POSE_FEATURES).T
     shaped = graph("Gemm", feature, graph.weight(moves), graph.weight(arrays.v_template.ravel()))
 
     # Skinning blends each joint's rigid motion from the rest body: p ↦ turn · (p - rest) + place.
     shifts = graph("Sub", places, graph("MatMul", turns, rest))
-    motions = graph("Reshape", graph("Concat", turns, shifts, axis=3), graph.shape(-1, _JOINTS, 12))
+    motions = graph("Reshape", graph("Concat", turns, shifts, axis=3), graph.shape(-1, JOINTS, 12))
     blend = graph("MatMul", graph.weight(arrays.weights), motions)
     blend = graph("Reshape", blend, graph.shape(-1, arrays.vertex_count, 3, 4))
     point = graph("Reshape", shaped, graph.shape(-1, arrays.vertex_count, 1, 3))
@@ -63,8 +61,8 @@ def body_to_onnx(arrays: BodyArrays) -> bytes:
     graph("Add", graph("Squeeze", places, graph.shape(3)), root, into="joints")
     graph("Add", graph("MatMul", graph.weight(arrays.coco_regressor), skin), root, into="keypoints")
     return graph.model(
-        {"betas": (BETAS,), "rotations": (_JOINTS, 3, 3), "translation": (3,)},
-        {"vertices": (arrays.vertex_count, 3), "joints": (_JOINTS, 3), "keypoints": (len(COCO_NAMES), 3)},
+        {"betas": (BETAS,), "rotations": (JOINTS, 3, 3), "translation": (3,)},
+        {"vertices": (arrays.vertex_count, 3), "joints": (JOINTS, 3), "keypoints": (len(COCO_NAMES), 3)},
     )
 
 
@@ -77,17 +75,17 @@ def _walk(graph: GraphBuilder, betas: str, joints: NDArray[np.float64]) -> str:
     growth = np.concatenate([change[..., 1:].reshape(-1, BETAS), np.zeros((2, BETAS))])
     entries = graph(
         "Concat",
-        graph("Reshape", "rotations", graph.shape(-1, _JOINTS * 9)),
+        graph("Reshape", "rotations", graph.shape(-1, JOINTS * 9)),
         graph("Gemm", betas, graph.weight(growth.T), graph.weight(bones)),
         axis=1,
     )
-    zero, one = _JOINTS * 12, _JOINTS * 12 + 1
-    layout = np.full((_JOINTS + 1, 4, 4), zero)
+    zero, one = JOINTS * 12, JOINTS * 12 + 1
+    layout = np.full((JOINTS + 1, 4, 4), zero)
     layout[:, range(4), range(4)] = one
-    layout[:_JOINTS, :3, :3] = np.arange(_JOINTS * 9).reshape(-1, 3, 3)
-    layout[:_JOINTS, :3, 3] = np.arange(_JOINTS * 9, _JOINTS * 12).reshape(-1, 3)
+    layout[:JOINTS, :3, :3] = np.arange(JOINTS * 9).reshape(-1, 3, 3)
+    layout[:JOINTS, :3, 3] = np.arange(JOINTS * 9, JOINTS * 12).reshape(-1, 3)
     frames = graph("Gather", entries, graph.shape(*layout.ravel()), axis=1)
-    frames = graph("Reshape", frames, graph.shape(-1, _JOINTS + 1, 4, 4))
+    frames = graph("Reshape", frames, graph.shape(-1, JOINTS + 1, 4, 4))
     for ancestors in ANCESTORS:
         frames = graph("MatMul", graph("Gather", frames, graph.shape(*ancestors), axis=1), frames)
-    return graph.part(frames, 1, 0, _JOINTS)
+    return graph.part(frames, 1, 0, JOINTS)

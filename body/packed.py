@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from body.joints import JOINTS, KEYPOINTS
 from common.arrays import AnyArray
 
 FORMAT: Final = "motionmesh-body/1"
@@ -20,7 +21,7 @@ FORMAT: Final = "motionmesh-body/1"
 POSEDIRS_STEP: Final = 1e-4
 """Metres of one integer step of a stored corrective."""
 
-JOINTS, KEYPOINTS, BETAS, POSE_FEATURES = 24, 17, 10, 207
+BETAS, POSE_FEATURES = 10, 207
 _MOST_VERTICES: Final = 30_000
 """So many may a packed file have: unpacked correctives take 2.5 kB each."""
 

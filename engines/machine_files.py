@@ -11,15 +11,15 @@ from pathlib import Path
 from common.files import cache_folder, write_bytes_atomically
 from engines.engine import EngineError
 
-ENVIRONMENT = "MOTIONMESH_ENGINES"
+ENGINES_ENVIRONMENT = "MOTIONMESH_ENGINES"
 """The environment variable that names another folder for TensorRT plans."""
 
 _SECRET_BYTES = 32
 
 
 def plans_folder() -> Path:
-    """Where TensorRT plans are kept: the folder that `ENVIRONMENT` names, else ``engines`` in the user's cache folder."""
-    named = os.environ.get(ENVIRONMENT)
+    """Where TensorRT plans are kept: the folder that `ENGINES_ENVIRONMENT` names, or ``engines`` in the user's cache."""
+    named = os.environ.get(ENGINES_ENVIRONMENT)
     return Path(named).expanduser() if named else cache_folder() / "engines"
 
 
@@ -33,7 +33,7 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
         write_bytes_atomically(path, data, mode)
     except OSError as error:
         raise EngineError(
-            f"cannot write {path}: {error.strerror or error}; set {ENVIRONMENT} to a folder that can be written"
+            f"cannot write {path}: {error.strerror or error}; set {ENGINES_ENVIRONMENT} to a folder that can be written"
         ) from error
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from body.joints import JOINT_NAMES
 from body.lbs import NumpyBody
-from body.lbs_onnx import OUTPUTS, body_to_onnx
+from body.lbs_onnx import BODY_OUTPUTS, body_to_onnx
 from body.model import BodyArrays, load_body
 from body.packed import BETAS
 from body.rotations import axis_angle_to_matrix
@@ -51,7 +51,7 @@ def body_parity(model: bytes, arrays: BodyArrays, people: int = 16) -> dict[str,
     poses = sample_poses(people)
     pose = poses.pop("pose")
     body = NumpyBody(arrays)
-    worst = dict.fromkeys(OUTPUTS, 0.0)
+    worst = dict.fromkeys(BODY_OUTPUTS, 0.0)
     with OnnxRuntimeEngine(model, label="body") as engine:
         together = engine.infer(poses)
         for person in range(people):
@@ -59,7 +59,7 @@ def body_parity(model: bytes, arrays: BodyArrays, people: int = 16) -> dict[str,
             vertices, joints = body.pose(pose[person, 0], pose[person, 1:], poses["translation"][person])
             truth = vertices, joints, body.coco(vertices)
             alone = engine.infer({name: array[person : person + 1] for name, array in poses.items()})
-            for name, expected in zip(OUTPUTS, truth, strict=True):
+            for name, expected in zip(BODY_OUTPUTS, truth, strict=True):
                 for found in (alone[name][0], together[name][person]):
                     gap = np.linalg.norm(found - expected, axis=-1).max() * 1e3
                     worst[name] = max(worst[name], float(gap))

@@ -15,8 +15,11 @@ import torch
 import typer
 from torch import Tensor, nn
 
+from body.joints import JOINTS, KEYPOINTS
 from body.lbs_torch import TorchBody
 from body.model import load_body
+from body.packed import BETAS
+from body.soles import CONTACTS
 from common.command_line import run_command
 from engines.manifest import MODELS_FOLDER
 from engines.ort import load_onnxruntime
@@ -29,22 +32,22 @@ from training.motion.bank import NONE, MotionBank
 from training.motion.opening import open_clips
 from training.networks.inputs import FLOW_CELLS, Observation
 from training.networks.keypoint_filter import sample_flow
-from training.networks.lifter import BETAS, CONTACTS, JOINTS, KEYPOINTS, Lifter, LifterConfig
+from training.networks.lifter import Lifter, LifterConfig
 from training.simulation.batches import Batch, BatchMaker, FlowSource
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import FlowGrid
 from training.simulation.flow_noise import FlowDegrader, load_flow_noise
 
-INPUTS = ("points", "confidence", "camera", "dt", "state")
-FLOW_INPUTS = ("flow", "box", "flow_valid")
-OUTPUTS = (
+REGRESSOR_INPUTS = ("points", "confidence", "camera", "dt", "state")
+REGRESSOR_FLOW_INPUTS = ("flow", "box", "flow_valid")
+REGRESSOR_OUTPUTS = (
     *("rotations", "betas", "pelvis", "steady_points", "joint_error", "contact"),
     *("betas_sigma", "up", "up_sigma", "root_velocity", "next_state"),
 )
-FRAMES = 100
+_FRAMES = 100
 """Length of the stream on which graph and network are compared."""
 TOLERANCE = 5e-3
-"""Largest difference allowed after `FRAMES` frames: rotation entries, betas, share of the pelvis' distance, rays."""
+"""Largest difference allowed after `_FRAMES` frames: rotation entries, betas, share of the pelvis' distance, rays."""
 
 
 class _Streaming(Lifter):
@@ -106,7 +109,7 @@ class LifterStep(nn.Module):
 
 def inputs_of(lifter: Lifter) -> tuple[str, ...]:
     """Names of the inputs that the network's graph has."""
-    return (*INPUTS, *FLOW_INPUTS) if lifter.config.flow else INPUTS
+    return (*REGRESSOR_INPUTS, *REGRESSOR_FLOW_INPUTS) if lifter.config.flow else REGRESSOR_INPUTS
 
 
 def round_to_fp16(lifter: Lifter) -> Lifter:
@@ -130,7 +133,7 @@ def regressor_to_onnx(lifter: Lifter) -> onnx.ModelProto:
             torch.ones(2),
         )
     sizes = ((JOINTS, 3, 3), (BETAS,), (3,), (KEYPOINTS, 2), (JOINTS,), (len(CONTACTS),), (BETAS,), (3,), (), (3,))
-    return trace(LifterStep(lifter), example, names, OUTPUTS, (*sizes, (lifter.state_size,)))
+    return trace(LifterStep(lifter), example, names, REGRESSOR_OUTPUTS, (*sizes, (lifter.state_size,)))
 
 
 @torch.no_grad()
@@ -148,7 +151,7 @@ def regressor_parity(model: onnx.ModelProto, lifter: Lifter, batch: Batch) -> di
     names = [name for name in inputs_of(lifter) if name != "state"]
     for t in range(frames):
         feeds = {name: getattr(batch.seen, name)[:, t].numpy() for name in names} | {"state": state}
-        answers = dict(zip(OUTPUTS, session.run(list(OUTPUTS), feeds), strict=True))
+        answers = dict(zip(REGRESSOR_OUTPUTS, session.run(list(REGRESSOR_OUTPUTS), feeds), strict=True))
         state = answers["next_state"]
         answers["steady_points"] = (answers["steady_points"] - centre) / focal
         for name, wanted in truth.items():
@@ -170,13 +173,13 @@ def main(
     bank, noise = MotionBank(open_clips(motion, "val"), seed=5), NoiseSampler(load_noise(), 6)
     flow = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), 7)) if lifter.config.flow else None
     maker = BatchMaker(bank, TorchBody(load_body()), noise, NONE, flow=flow)
-    batch = maker.draw(4, FRAMES, 30.0)
+    batch = maker.draw(4, _FRAMES, 30.0)
     model = regressor_to_onnx(round_to_fp16(lifter))
     store_fp16(model)
     check(model)
     differences = regressor_parity(model, load_checkpoint(checkpoint), batch)
     for key, value in differences.items():
-        print(f"{key:10s} differs by {value:.2e} at most over {FRAMES} frames")
+        print(f"{key:10s} differs by {value:.2e} at most over {_FRAMES} frames")
     if not max(differences.values()) < TOLERANCE:
         raise SystemExit(f"the exported graph differs from the network by more than {TOLERANCE}")
     command = "python -m training.train, then python -m export.regressor"

@@ -22,7 +22,7 @@ from common.errors import UserError, one_line
 from common.npz import ERRORS as NPZ_ERRORS
 from common.npz import read_npz
 from formats.axes import Z_UP
-from formats.motion import MOST
+from formats.motion import TOO_LARGE
 from formats.skeleton import rest_joints
 from formats.tracks import MotionTrack
 
@@ -77,7 +77,9 @@ def from_amass(path: Path, arrays: BodyArrays) -> tuple[MotionTrack, float]:
         raise UserError(f"{path} is damaged or no AMASS file ({one_line(error)})") from None
     if poses.ndim != 2 or poses.shape[1] < 3 * _BODY or trans.shape != (len(poses), 3) or not len(poses):
         raise UserError(f"{path} is no AMASS file: poses {poses.shape} and trans {trans.shape} do not fit")
-    if not (1 / MOST < rate < MOST and all((np.abs(values) < MOST).all() for values in (poses, trans, betas))):
+    if not (
+        1 / TOO_LARGE < rate < TOO_LARGE and all((np.abs(values) < TOO_LARGE).all() for values in (poses, trans, betas))
+    ):
         raise UserError(f"{path} holds numbers that are not finite or cannot be, or no frame rate")
     rotations = np.zeros((len(poses), 24, 3))
     rotations[:, :_BODY] = poses[:, : 3 * _BODY].reshape(-1, _BODY, 3)

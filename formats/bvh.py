@@ -19,7 +19,7 @@ from body.model import BodyArrays
 from common.arrays import DoubleArray, FloatArray
 from common.errors import UserError
 from formats.euler import euler_degrees
-from formats.motion import MOST
+from formats.motion import TOO_LARGE
 from formats.skeleton import rest_joints, rest_offsets
 from formats.tracks import MotionTrack
 
@@ -156,7 +156,7 @@ def from_bvh(path: Path, arrays: BodyArrays) -> tuple[MotionTrack, float]:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged or no .bvh file ({error})") from None
-    if not all((np.abs(numbers) < MOST).all() for numbers in (table, *offsets)):
+    if not all((np.abs(numbers) < TOO_LARGE).all() for numbers in (table, *offsets)):
         raise UserError(f"{path} holds numbers that are not finite or cannot be: export it again")
     if sorted(names) != sorted(JOINT_NAMES):
         raise UserError(f"{path} has another skeleton than SMPL's 24 joints with their names: retarget it first")

@@ -15,7 +15,7 @@ from formats.joint_angles import COLUMNS, angles_of
 from formats.motion import Motion
 from formats.tracks import LOST_S, MotionTrack
 
-ANGLES: Final = {
+FLEXIONS: Final = {
     "lumbar": ("lumbar_extension",),
     "hip": ("hip_flexion_r", "hip_flexion_l"),
     "knee": ("knee_angle_r", "knee_angle_l"),
@@ -34,7 +34,7 @@ class PersonDifference:
     one value a frame, means over the 24 joints: ``distance_mm`` in the camera frame; ``mpjpe_mm`` with the pelvises at one
     place; ``pa_mpjpe_mm`` after the similarity (rotation, scale, shift) that fits best in that frame; ``acceleration`` m/s²
     in the camera frame, NaN where a frame has no neighbour on a side; ``rotation_deg``, the angle between the rotations of
-    each joint but the pelvis against its parent. ``angles_deg`` has the mean difference of each of `ANGLES`.
+    each joint but the pelvis against its parent. ``angles_deg`` has the mean difference of each of `FLEXIONS`.
     """
 
     people: tuple[int, int]
@@ -136,7 +136,7 @@ def _angles(first: Motion, mine: Int64Array, second: Motion, theirs: Int64Array)
     apart = np.abs((tables[0] - tables[1] + 180) % 360 - 180)
     columns = COLUMNS[-apart.shape[1] :]
     return {
-        name: float(apart[:, [columns.index(column) for column in wanted]].mean()) for name, wanted in ANGLES.items()
+        name: float(apart[:, [columns.index(column) for column in wanted]].mean()) for name, wanted in FLEXIONS.items()
     }
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from body.joints import JOINT_NAMES, PARENTS
+from body.joints import JOINT_NAMES, JOINTS, PARENTS
 from body.model import BodyArrays
 from body.rotations import matrix_to_axis_angle
 from common.arrays import FloatArray
@@ -29,7 +29,6 @@ from formats.endings import ReferenceFrame
 from formats.motion import Motion
 from formats.tracks import LOST_S, MotionTrack, MotionTracks, rate_of, tracks_of
 
-_JOINTS: Final = len(JOINT_NAMES)
 _INFLUENCES: Final = 4
 """Joints that move one vertex, the format's number."""
 _STILL: Final = 1e-5
@@ -148,7 +147,7 @@ def _add_person(
     for joint, name in enumerate(JOINT_NAMES):
         parent = PARENTS[joint]
         offset = joints[joint] - joints[parent] if parent >= 0 else joints[joint]
-        children = [first + child for child in range(_JOINTS) if PARENTS[child] == joint]
+        children = [first + child for child in range(JOINTS) if PARENTS[child] == joint]
         node: dict[str, Any] = {"name": name, "translation": offset.tolist()}
         _add_node(document, {**node, "children": children} if children else node)
     _add_node(document, {"name": f"body {track.person}", "mesh": mesh, "skin": skin}, in_scene=True)
@@ -165,13 +164,13 @@ def _add_person(
     }
     primitive = {"attributes": attributes, "indices": file.add(faces, "SCALAR", _FACE_DATA), "material": 0}
     document["meshes"].append({"primitives": [primitive]})
-    unbind = np.tile(np.eye(4, dtype=np.float32), (_JOINTS, 1, 1))
+    unbind = np.tile(np.eye(4, dtype=np.float32), (JOINTS, 1, 1))
     unbind[:, 3, :3] = -joints  # column-major: the last column is the last row in memory
     document["skins"].append(
         {
-            "joints": list(range(first, first + _JOINTS)),
+            "joints": list(range(first, first + JOINTS)),
             "skeleton": first,
-            "inverseBindMatrices": file.add(unbind.reshape(_JOINTS, 16), "MAT4"),
+            "inverseBindMatrices": file.add(unbind.reshape(JOINTS, 16), "MAT4"),
         }
     )
     _animate(document, file, track, first, start, end, frame_s)
@@ -185,7 +184,7 @@ def _animate(
     keys = file.add(seconds, "SCALAR", bounds=True)
     turns = quaternions(track.rotations[rows])
     _add_channel(document, file, first, "translation", track.pelvis[rows].astype(np.float32), "VEC3", keys)
-    for joint in range(_JOINTS):
+    for joint in range(JOINTS):
         _add_channel(document, file, first + joint, "rotation", turns[:, joint], "VEC4", keys)
     shown = _shown(seconds, end - start, frame_s)
     if len(shown) > 1:

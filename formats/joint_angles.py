@@ -62,7 +62,7 @@ def _sided(side: str) -> tuple[_Joint, ...]:
     )
 
 
-JOINTS: Final = (
+_JOINTS: Final = (
     _Joint(("lumbar_extension", "lumbar_bending", "lumbar_rotation"), ("spine1", "spine2", "spine3")),
     _Joint(("neck_extension", "neck_bending", "neck_rotation"), ("neck", "head")),
     *_sided("right"),
@@ -74,7 +74,7 @@ COLUMNS: Final = (
     *("person", "time_s"),
     *PELVIS,
     *PLACE,
-    *(column for joint in JOINTS for column in joint.columns),
+    *(column for joint in _JOINTS for column in joint.columns),
 )
 """Of the file: angles in degrees, the pelvis' place in metres."""
 
@@ -84,7 +84,7 @@ def angles_of(track: MotionTrack) -> DoubleArray:
     root = Rotation.from_rotvec(track.rotations[:, 0]).as_matrix()
     turned = TO_OPENSIM @ root @ TO_OPENSIM.T
     parts = [euler_degrees(Rotation.from_matrix(turned).as_rotvec(), "ZXY"), track.pelvis @ TO_OPENSIM.T]
-    for joint in JOINTS:
+    for joint in _JOINTS:
         local = Rotation.identity(len(track.time_s))
         for name in joint.joints:
             local = local * Rotation.from_rotvec(track.rotations[:, JOINT_NAMES.index(name)])

@@ -30,7 +30,7 @@ from body.joints import COCO_NAMES, JOINT_NAMES, PARENTS
 from common.arrays import AnyArray, DoubleArray
 from common.errors import UserError, one_line
 from common.files import JSON_ERRORS
-from formats.motion import MORE_SHAPES, ROW_SHAPES, VERSION, WORLD_SHAPES, Motion
+from formats.motion import MORE_SHAPES, MOTION_VERSION, ROW_SHAPES, WORLD_SHAPES, Motion
 
 SCHEMA_VERSION: Final = 1
 SCHEMA_NAME: Final = "motionmesh"
@@ -164,6 +164,6 @@ def _motion(header: dict[str, Any], rows: list[tuple[dict[str, Any], dict[str, A
         fps=float("nan") if header["fps"] is None else float(header["fps"]),
         source=str(header["source"]),
         body_sha256=str(header["body_sha256"]),
-        version=VERSION,
+        version=MOTION_VERSION,
         **arrays,
     )

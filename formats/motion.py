@@ -21,7 +21,7 @@ from common.npz import read_npz
 
 _LOG = logging.getLogger(__name__)
 
-VERSION = 2
+MOTION_VERSION = 2
 """What is written. Version 1 lacks everything in `WORLD_SHAPES` and `MORE_SHAPES`; both are read."""
 _READABLE: Final = (1, 2)
 _UNIT: Final = 1e-3
@@ -53,11 +53,11 @@ MORE_SHAPES: Final[dict[str, tuple[int, ...]]] = {
 }
 """Shape of one row of each float32 array that a version 2 file may have, each one by itself."""
 ROW_HEAD = np.dtype([("frame", np.int64), ("time_s", np.float64), ("person", np.int64)])
-ROW = np.dtype(ROW_HEAD.descr + [(name, np.float32, shape) for name, shape in ROW_SHAPES.items()])
+MOTION_ROW = np.dtype(ROW_HEAD.descr + [(name, np.float32, shape) for name, shape in ROW_SHAPES.items()])
 """One person in one frame."""
 
 
-MOST: Final = 1e6
+TOO_LARGE: Final = 1e6
 """No metre, radian or degree of anybody is so far from zero: what is comes from a damaged file."""
 
 
@@ -172,7 +172,7 @@ def _without_absurd_rows(arrays: dict[str, AnyArray], path: Path) -> dict[str, A
     """``arrays`` without the rows that say where somebody is with numbers that are not finite, and a warning about them."""
     sound = np.ones(len(arrays["frame"]), np.bool_)
     for name in ("joints_m", "global_orient", "body_pose", "betas", "transl"):
-        sound &= (np.abs(arrays[name]) < MOST).reshape(len(sound), -1).all(1)  # not so for NaN
+        sound &= (np.abs(arrays[name]) < TOO_LARGE).reshape(len(sound), -1).all(1)  # not so for NaN
     bad = (arrays["person"] >= 0) & ~sound
     if not bad.any():
         return arrays
@@ -210,7 +210,7 @@ def _validate(arrays: Mapping[str, AnyArray], path: Path) -> None:
         )
     count = len(arrays["frame"]) if arrays["frame"].ndim == 1 else -1
     want: dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]] = {
-        name: ((count, *ROW[name].shape), ROW[name].base) for name in ROW.names or ()
+        name: ((count, *MOTION_ROW[name].shape), MOTION_ROW[name].base) for name in MOTION_ROW.names or ()
     }
     want |= {"camera_matrix": ((3, 3), np.dtype(np.float64)), "fps": ((), np.dtype(np.float64))}
     want |= {name: ((count, *shape), np.dtype(np.float32)) for name, shape in optional.items() if name in arrays}

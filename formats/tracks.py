@@ -16,7 +16,7 @@ from common.arrays import AnyArray, AnyFloatArray, BoolArray, DoubleArray, Float
 from common.errors import UserError
 from formats.axes import Y_UP
 from formats.endings import ReferenceFrame
-from formats.motion import VERSION, Motion
+from formats.motion import MOTION_VERSION, Motion
 
 LOST_S: Final = 0.25
 """Somebody who has not been seen for longer was lost: nothing is interpolated in between."""
@@ -232,7 +232,7 @@ def motion_of(tracks: Sequence[MotionTrack], arrays: BodyArrays, fps: float, sou
         fps=fps,
         source=source,
         body_sha256=arrays.sha256,
-        version=VERSION,
+        version=MOTION_VERSION,
         world_from_camera=np.tile(camera, (count, 1, 1)),
         world_global_orient=rotations[:, 0].astype(np.float32),
         world_transl=pelvis.astype(np.float32),

@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from common.arrays import DoubleArray
-from formats.compare import ANGLES, PersonDifference
+from formats.compare import FLEXIONS, PersonDifference
 from realtime.draw.error_plot import Curve, draw_curves, save_plot
 from realtime.draw.suit import colour_of
 
@@ -20,12 +20,12 @@ def tables(found: Sequence[PersonDifference]) -> list[Table]:
     for name in ("people", "frames", "distance\nmm", "MPJPE\nmm", "PA-MPJPE\nmm", "acceleration\nm/s²", "rotations\n°"):
         errors.add_column(name, justify="left" if name == "people" else "right")
     angles = Table(title="flexion and extension, mean difference, °")
-    for name in ("people", *ANGLES):
+    for name in ("people", *FLEXIONS):
         angles.add_column(name, justify="left" if name == "people" else "right")
     for one in found:
         values = (one.distance_mm, one.mpjpe_mm, one.pa_mpjpe_mm, one.acceleration, one.rotation_deg)
         errors.add_row(_people(one), str(len(one.frame)), *map(_mean, values))
-        angles.add_row(_people(one), *(f"{one.angles_deg[name]:.1f}" for name in ANGLES))
+        angles.add_row(_people(one), *(f"{one.angles_deg[name]:.1f}" for name in FLEXIONS))
     return [errors, angles]
 
 

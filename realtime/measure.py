@@ -21,7 +21,7 @@ from common.errors import UserError
 from common.files import reason_of, write_bytes_atomically
 from common.version import version
 
-WARM_UP = 5
+_WARM_UP = 5
 """First measurements of each kind that are left out: compilers, caches and CPU clocks are still warming up."""
 _RECENT = 30  # meshes
 _TIMELINE = 60  # runs of stages
@@ -54,8 +54,8 @@ class Samples:
     def percentiles(self) -> tuple[float, float, float]:
         """p50, p95 and p99 in ms without the warm-up (with it, where there is nothing else); NaN where empty."""
         values = self.values
-        if len(values) > WARM_UP:
-            values = values[WARM_UP:]
+        if len(values) > _WARM_UP:
+            values = values[_WARM_UP:]
         if not len(values):
             return (float("nan"),) * 3
         p50, p95, p99 = np.percentile(values, [50, 95, 99])
@@ -199,7 +199,7 @@ class Meter:
     def mesh_rate(self) -> float:
         """New meshes a second, from the first after the warm-up to the last."""
         times = self._mesh_times.values.astype(np.float64)
-        times = times[WARM_UP:] if len(times) > 2 * WARM_UP else times
+        times = times[_WARM_UP:] if len(times) > 2 * _WARM_UP else times
         return float((len(times) - 1) / (times[-1] - times[0]) * 1e3) if len(times) > 1 else float("nan")
 
     def recent(self) -> tuple[float, float]:

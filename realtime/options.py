@@ -28,7 +28,7 @@ FlowMethod = Literal["auto", "dis", "raft", "none"]
 DEFAULT_FOCAL: Final = 0.85
 """Focal length over the longer side of the image where it is not known: a 61° field of view, between webcam and phone."""
 
-SOURCE, VIEW, OUTPUT, MODELS, CAMERA, TENSORRT = "Source", "View", "Output", "Models", "Camera", "TensorRT"
+SOURCE, VIEW, OUTPUT, MODELS, _CAMERA, TENSORRT = "Source", "View", "Output", "Models", "Camera", "TensorRT"
 """The groups of the help page, in its order."""
 
 
@@ -178,27 +178,27 @@ class Options:
         "auto", "What runs the networks. auto: TensorRT on a GPU, else the fastest that is installed.", group=MODELS
     )
 
-    fov: float | None = option(None, "Horizontal field of view, degrees.", group=CAMERA)
+    fov: float | None = option(None, "Horizontal field of view, degrees.", group=_CAMERA)
     focal: float | None = option(
-        None, f"Focal length, pixels. Default: {DEFAULT_FOCAL:g} times the image's longer side.", group=CAMERA
+        None, f"Focal length, pixels. Default: {DEFAULT_FOCAL:g} times the image's longer side.", group=_CAMERA
     )
     tilt: float | None = option(
-        None, "How far the camera looks down, degrees. Default: found from the people.", group=CAMERA, low=-89, high=89
+        None, "How far the camera looks down, degrees. Default: found from the people.", group=_CAMERA, low=-89, high=89
     )
     roll: float | None = option(
         None,
         "How far the camera is turned clockwise, seen from behind it, degrees. Default: found from the people.",
-        group=CAMERA,
+        group=_CAMERA,
         low=-180,
         high=180,
     )
     floor: FloorMethod = option(
-        "auto", "auto: where feet stand is the floor; none: people climb, and no floor is found.", group=CAMERA
+        "auto", "auto: where feet stand is the floor; none: people climb, and no floor is found.", group=_CAMERA
     )
     no_foot_lock: bool = option(
         False,
         "Do not keep standing feet in their places, which shifts bodies along the line of sight and bends legs a little.",
-        group=CAMERA,
+        group=_CAMERA,
     )
 
     precision: PrecisionChoice = option(

@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 
-SLOTS = 11
+FRAME_SLOTS = 11
 """Images in memory: being written, waiting, current, previous, searched, two around the regressor, two results, two sinks.
 One more for each frame of look-ahead."""
 
@@ -110,7 +110,7 @@ class Pipeline:
         self._policy, self._world = policy, world
         width, height = source.size
         self._ahead: LookAhead[_Observation] | None = look_ahead
-        self.frames = FrameRing(SLOTS + (look_ahead.frames if look_ahead else 0), height, width)
+        self.frames = FrameRing(FRAME_SLOTS + (look_ahead.frames if look_ahead else 0), height, width)
         self._finder = finder
         if finder is not None:
             finder.hold = self.frames.hold

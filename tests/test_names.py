@@ -1,4 +1,5 @@
-"""No two public classes, functions or types of the project share a name, so that a name alone says which one is meant."""
+"""No two public classes, functions, types or constants of the project share a name, so that a name alone says which one is
+meant."""
 
 from __future__ import annotations
 
@@ -11,23 +12,22 @@ ROOMS = ("common", "body", "engines", "formats", "realtime", "training", "export
 ALLOWED = {
     "main": "the entry of each command line",
     "app": "the Typer application of a command line with several commands",
+    "T": "a type variable",
+    "ROOT": "the folder of the project, for programs that work on its files",
 }
 
 
 def public_names(file: Path) -> set[str]:
-    """Classes, functions and aliases of types that a module defines at its top level, without an underscore."""
+    """Classes, functions, aliases of types and constants that a module defines at its top level, without an underscore."""
     found = set()
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             found.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            # An alias of a type is written as classes are; FPS and T are constants and type variables.
-            found |= {
-                target.id
-                for target in targets
-                if isinstance(target, ast.Name) and target.id[0].isupper() and not target.id.isupper()
-            }
+            names = (name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name))
+            # Aliases of types are written as classes are, constants in capitals; anything else is a module's own variable.
+            found |= {name for name in names if name[0].isupper()}
     return {name for name in found if not name.startswith("_")}
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from body.model import load_body
-from engines.cuda.packages import ENVIRONMENT as CUDA_ENVIRONMENT
-from engines.machine_files import ENVIRONMENT as PLANS_ENVIRONMENT
+from engines.cuda.packages import CUDA_ENVIRONMENT
+from engines.machine_files import ENGINES_ENVIRONMENT as PLANS_ENVIRONMENT
 from formats.motion import save_motion
 from realtime.options import Options
 from realtime.outputs.video import VideoRecorder

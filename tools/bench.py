@@ -34,7 +34,7 @@ from realtime.sources.demo_clip import fetch_demo_clip
 from tools.peers import PEERS, PeerRun, run_peer, why_no_peer
 from tools.timeline import save_timeline
 
-WIDTH, HEIGHT = 640, 480
+_WIDTH, _HEIGHT = 640, 480
 PEER_TITLE = "peers on the clip of file, as fast as they can"
 PEER_COLUMNS = ("peer", "results a second", "first after, s", "frames without", "processor time, s")
 
@@ -52,7 +52,8 @@ def standard_clip(source: Path, target: Path, frames: int) -> None:
                 break
             part = image[top : top + down, left : left + across]
             out.write(
-                np.asarray(cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8), timestamp.time_s
+                np.asarray(cv2.resize(part, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA), np.uint8),
+                timestamp.time_s,
             )
 
 

@@ -22,8 +22,8 @@ from realtime.draw.painter import Figures, MeshPainter, skeleton, text_line, war
 from realtime.draw.side_view import SideView
 from realtime.records import BodyEstimate, Frame, Keypoints, Result
 
-RUNS = 200
-CAMERA = Camera(600, 600, 319.5, 239.5)
+_RUNS = 200
+_CAMERA = Camera(600, 600, 319.5, 239.5)
 
 
 def standing(body: NumpyBody, x: float, z: float, turn: float = 0.4) -> tuple[FloatArray, FloatArray]:
@@ -37,7 +37,7 @@ def standing(body: NumpyBody, x: float, z: float, turn: float = 0.4) -> tuple[Fl
     return body.pose(orient, pose, np.array([x, 0, z], np.float32))
 
 
-def estimate(body: NumpyBody, person: int, x: float, z: float, camera: Camera = CAMERA) -> BodyEstimate:
+def estimate(body: NumpyBody, person: int, x: float, z: float, camera: Camera = _CAMERA) -> BodyEstimate:
     """A person as the pipeline would report it, its keypoints seen without error."""
     vertices, joints = standing(body, x, z, 0.4 + 0.5 * person)
     coco = body.coco(vertices)
@@ -56,7 +56,7 @@ def backdrop(height: int = 480, width: int = 640) -> ImageArray:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
-def milliseconds(work: Callable[[], object], runs: int = RUNS) -> tuple[float, float]:
+def milliseconds(work: Callable[[], object], runs: int = _RUNS) -> tuple[float, float]:
     """Median and 95th percentile of the CPU time of ``work`` in ms, without its first run."""
     work()
     spent = []
@@ -75,7 +75,7 @@ def main(
     """Print how long the parts of an annotated frame take to draw."""
     cv2.setNumThreads(1)
     print(f"loops ready after {warm_up():.1f} s (seconds only when there was no cache)\n")
-    print(f"{'640x480, ' + str(RUNS) + ' runs':34} {'body on %':>9} {'median ms':>10} {'p95 ms':>8}")
+    print(f"{'640x480, ' + str(_RUNS) + ' runs':34} {'body on %':>9} {'median ms':>10} {'p95 ms':>8}")
     image = backdrop()
     for name in ("body_6890", "body_1722"):
         body = NumpyBody(load_body(name))
@@ -94,7 +94,7 @@ def main(
                 canvas: ImageArray = canvas,
                 bodies: list[tuple[FloatArray, tuple[int, int, int]]] = bodies,
             ) -> None:
-                painter.paint_all(canvas, bodies, CAMERA)
+                painter.paint_all(canvas, bodies, _CAMERA)
 
             median, high = milliseconds(paint)
             covered = 100 * float((painter.raster.inverse_depth > 0).mean())
@@ -102,7 +102,7 @@ def main(
     body = NumpyBody(load_body())
     mannequin = mannequin_for(body.arrays)
     people = (estimate(body, 0, -0.35, 2.6), estimate(body, 1, 0.55, 3.4))
-    result = Result(Frame(0, 0, 0.0, image), CAMERA, people, 0)
+    result = Result(Frame(0, 0, 0.0, image), _CAMERA, people, 0)
     figures = Figures(29.7, 68, len(people))
     side, panel = SideView(mannequin, 480, 360), np.empty((480, 360, 3), np.uint8)
     whole = AnnotatedFramePainter(mannequin, side_view=True)

@@ -21,8 +21,8 @@ from common.camera import Camera
 from common.command_line import run_command
 from formats.motion import Motion, load_motion
 
-CONFIDENT = 0.4
-MOVING = 0.012
+_CONFIDENT = 0.4
+_MOVING = 0.012
 """Share of the box height that a keypoint moves between two frames from which on it counts as moving."""
 _LIMBS = [
     (JOINT_NAMES.index(name), COCO_NAMES.index(name))
@@ -39,7 +39,7 @@ def keypoint_distances(motion: Motion, body: NumpyBody, beyond: bool = False) ->
     camera, centre = Camera.from_matrix(motion.camera_matrix), motion.camera_matrix[:2, 2]
     inside = np.all((motion.keypoints_px >= 0) & (motion.keypoints_px <= 2 * centre), axis=-1)
     for row in np.flatnonzero(motion.person >= 0):
-        seen = (motion.keypoint_confidence[row] > CONFIDENT) & (inside[row] | beyond)
+        seen = (motion.keypoint_confidence[row] > _CONFIDENT) & (inside[row] | beyond)
         if seen.sum() < 4:
             continue
         body.set_shape(motion.betas[row])
@@ -55,19 +55,19 @@ def limb_lag_ms(motion: Motion) -> float:
     """How late moving wrists and elbows are behind their detections, ms; NaN where none moves.
 
     The detection's lead over the drawn joint along its motion, by least squares over all frames in which it moves by more
-    than `MOVING` of the box height. A limb that moves too little counts as late, too.
+    than `_MOVING` of the box height. A limb that moves too little counts as late, too.
     """
     along = moved = 0.0
     for person in np.unique(motion.person[motion.person >= 0]):
         rows = np.flatnonzero(motion.person == person)
         height = float(np.nanmean(np.ptp(motion.keypoints_px[rows, :, 1], axis=1)))
         near = rows[2:-2][motion.frame[rows[4:]] - motion.frame[rows[:-4]] == 4]
-        sure = np.stack([motion.keypoint_confidence[near + step] for step in range(-2, 3)]).min(0) > CONFIDENT
+        sure = np.stack([motion.keypoint_confidence[near + step] for step in range(-2, 3)]).min(0) > _CONFIDENT
         speed = (motion.keypoints_px[near + 1] - motion.keypoints_px[near - 1]).astype(np.float64) / 2
         for joint, keypoint in _LIMBS:
             lead = (motion.keypoints_px[near, keypoint] - motion.joints_px[near, joint]).astype(np.float64)
             pace = speed[:, keypoint]
-            used = sure[:, keypoint] & (np.linalg.norm(pace, axis=-1) > MOVING * height)
+            used = sure[:, keypoint] & (np.linalg.norm(pace, axis=-1) > _MOVING * height)
             along += float((lead * pace)[used].sum())
             moved += float((pace * pace)[used].sum())
     return along / moved * 1000 / motion.fps if moved > 0 else float("nan")

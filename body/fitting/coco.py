@@ -23,7 +23,7 @@ from body.joints import COCO_JOINT, COCO_MIRROR, COCO_NAMES, JOINT_NAMES, PARENT
 from body.rotations import axis_angle_to_matrix
 from common.arrays import DoubleArray, Int64Array
 
-FACE: Final = {"nose": "nose", "left_eye": "leye", "right_eye": "reye", "left_ear": "lear", "right_ear": "rear"}
+_FACE: Final = {"nose": "nose", "left_eye": "leye", "right_eye": "reye", "left_ear": "lear", "right_ear": "rear"}
 """Landmark of each facial keypoint."""
 
 OFFSET: Final[Mapping[str, tuple[float, float, float]]] = {
@@ -48,7 +48,7 @@ def coco_targets(joints: DoubleArray, vertices: DoubleArray, landmarks: Mapping[
     """
     targets = np.zeros((len(COCO_NAMES), 3, vertices.shape[2]))
     for index, name in enumerate(COCO_NAMES):
-        targets[index] = vertices[landmarks[FACE[name]]] if name in FACE else joints[JOINT_NAMES.index(name)]
+        targets[index] = vertices[landmarks[_FACE[name]]] if name in _FACE else joints[JOINT_NAMES.index(name)]
         left = name.replace("right_", "left_")
         outward = -1.0 if name.startswith("right_") else 1.0
         targets[index, :, 0] += np.array(OFFSET.get(left, (0.0, 0.0, 0.0))) * [outward, 1, 1]

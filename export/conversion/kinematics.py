@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from body.joints import ANCESTORS, COCO_JOINT, JOINT_NAMES
+from body.joints import ANCESTORS, COCO_JOINT, JOINTS
 from body.lbs_torch import TorchBody
-
-_JOINTS = len(JOINT_NAMES)
 
 
 class SkeletonGraph(nn.Module):
@@ -28,7 +26,7 @@ class SkeletonGraph(nn.Module):
         self.register_buffer("last_row", torch.tensor([0.0, 0.0, 0.0, 1.0]), persistent=False)
         self.register_buffer("identity", torch.eye(4), persistent=False)
         for number, ancestors in enumerate(ANCESTORS):
-            self.register_buffer(f"ancestor{number}", torch.tensor(ancestors[:_JOINTS]), persistent=False)
+            self.register_buffer(f"ancestor{number}", torch.tensor(ancestors[:JOINTS]), persistent=False)
 
     def features(self, betas: Tensor) -> Tensor:
         """(N, 11) what bones are linear in: one, and the clamped ``betas`` (N, 10)."""
@@ -40,7 +38,7 @@ class SkeletonGraph(nn.Module):
 
         Computed in the rounds of `body.joints.ANCESTORS`.
         """
-        bones = (features @ self.get_buffer("offsets")).reshape(-1, _JOINTS, 3, 1)
+        bones = (features @ self.get_buffer("offsets")).reshape(-1, JOINTS, 3, 1)
         upper = torch.cat([rotations, bones], 3)
         lower = upper[:, :, :1] * 0 + self.get_buffer("last_row")
         frames = torch.cat([upper, lower], 2)

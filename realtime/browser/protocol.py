@@ -27,7 +27,7 @@ from realtime.draw.mannequin import Mannequin
 from realtime.draw.suit import PALETTE, SuitPart, part_colours
 from realtime.records import Flow, Result
 
-VERSION: Final = 1
+_VERSION: Final = 1
 """Grows when a message changes: a page that was loaded from an older program reloads itself."""
 POSE: Final = 1
 """Kind of a message with everybody's pose."""
@@ -56,7 +56,7 @@ one of the source's."""
 _FLOW_HEAD: Final = struct.Struct("<i4f")
 """Person, the box' centre and side in pixels of the source, and pixels for one step of the field."""
 
-FLOW_CELLS: Final = 16
+_FLOW_CELLS: Final = 16
 """A flow field is sent as the means over so many cells along each side: 532 bytes."""
 
 MOST_CORRECTIVES: Final = 160_000
@@ -103,7 +103,7 @@ def video_message(result: Result, pose: bytes, jpeg: bytes, width: int, height: 
 
 def _flow(flow: Flow) -> bytes:
     """Means over cells, in steps of a 127th of the largest: pixels of the source's frame."""
-    means = cv2.resize(flow.field, (FLOW_CELLS, FLOW_CELLS), interpolation=cv2.INTER_AREA)
+    means = cv2.resize(flow.field, (_FLOW_CELLS, _FLOW_CELLS), interpolation=cv2.INTER_AREA)
     means = np.nan_to_num(means) * (flow.box.size / len(flow.field))
     step = max(float(np.abs(means).max()), 1e-6) / 127
     steps: bytes = np.rint(means / step).astype(np.int8).tobytes()
@@ -155,7 +155,7 @@ def _pack(fields: Mapping[str, AnyArray], constants: Mapping[str, object]) -> by
         listed.append({"name": name, "dtype": array.dtype.name, "shape": array.shape, "offset": offset})
         blocks.append(block + bytes(-len(block) % 4))
         offset += len(blocks[-1])
-    text = json.dumps({"version": VERSION, "arrays": listed, **constants}).encode()
+    text = json.dumps({"version": _VERSION, "arrays": listed, **constants}).encode()
     text += b" " * (-len(text) % 4)
     return b"".join((struct.pack("<I", len(text)), text, *blocks))
 
@@ -186,7 +186,7 @@ def hello_message(
     """What a page is told first, as text: names and tables that never change. ``sha256`` is the body's hash."""
     return {
         "type": "hello",
-        "version": VERSION,
+        "version": _VERSION,
         "source": source,
         "fps": fps,
         "live": live,

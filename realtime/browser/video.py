@@ -10,7 +10,7 @@ import cv2
 
 from common.arrays import ImageArray
 
-LONGEST: Final = 640
+LONGEST_PX: Final = 640
 """The longer side of a frame that is sent, pixels at most."""
 FRAMES_PER_S: Final = 15.0
 """So many frames a second at most."""
@@ -39,7 +39,7 @@ class VideoEncoder:
         now = self._clock()
         self._due_s = max(self._due_s + 1 / FRAMES_PER_S, now + 0.5 / FRAMES_PER_S)
         height, width = image.shape[:2]
-        scale = min(1.0, LONGEST / max(height, width))
+        scale = min(1.0, LONGEST_PX / max(height, width))
         if scale < 1:
             size = max(1, round(width * scale)), max(1, round(height * scale))
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]

@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.files import write_atomically
 from realtime.draw.suit import Colour
 
-SIZE: Final = (1280, 640)
+PLOT_SIZE: Final = (1280, 640)
 """Width and height of the plot, pixels."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 30, 60, 60  # margins, px
 _INK: Final[Colour] = (60, 60, 60)
@@ -35,7 +35,7 @@ class Curve:
 
 
 def draw_curves(curves: Sequence[Curve], title: str) -> ImageArray:
-    """The plot, uint8 (H, W, 3) BGR of `SIZE`: ``title`` in ASCII, seconds to the right, values upwards from 0.
+    """The plot, uint8 (H, W, 3) BGR of `PLOT_SIZE`: ``title`` in ASCII, seconds to the right, values upwards from 0.
 
     Values that are not finite are left out. Raises ``ValueError`` without any that is.
     """
@@ -48,7 +48,7 @@ def draw_curves(curves: Sequence[Curve], title: str) -> ImageArray:
     start = np.floor(times.min() / x_step) * x_step
     end = max(np.ceil(times.max() / x_step) * x_step, start + x_step)
     top = max(np.ceil(high / y_step), 1) * y_step
-    width, height = SIZE
+    width, height = PLOT_SIZE
     image = np.full((height, width, 3), 255, np.uint8)
 
     def place(time_s: DoubleArray, values: DoubleArray) -> DoubleArray:

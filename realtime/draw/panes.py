@@ -12,7 +12,7 @@ from common.camera import Camera
 from realtime.options import PaneLayout
 from realtime.records import BodyEstimate, Box, Flow, Result
 
-MOST: Final = (1920, 1080)
+LARGEST_PANES: Final = (1920, 1080)
 """Width and height, pixels, that panes side by side take at most: larger ones would be scaled down on the screen, and cost
 the encoder's time."""
 
@@ -45,11 +45,11 @@ class PaneGrid:
 
 def pane_grid(layout: PaneLayout, height: int, width: int) -> PaneGrid:
     """The panes of ``layout`` for frames of ``height`` x ``width`` pixels: one keeps their size, several are scaled down until
-    all fit into `MOST`."""
+    all fit into `LARGEST_PANES`."""
     columns, rows = _COLUMNS_ROWS[layout]
     if columns == rows == 1:
         return PaneGrid(1, 1, width, height)
-    scale = min(1.0, MOST[0] / (columns * width), MOST[1] / (rows * height))
+    scale = min(1.0, LARGEST_PANES[0] / (columns * width), LARGEST_PANES[1] / (rows * height))
     return PaneGrid(columns, rows, max(round(width * scale), 1), max(round(height * scale), 1))
 
 

@@ -21,7 +21,7 @@ from realtime.draw.mannequin import Mannequin
 from realtime.draw.raster import Rasteriser
 from realtime.records import BodyEstimate, WorldFrame
 
-DISTANCE: Final = 5.0
+_DISTANCE: Final = 5.0
 """Metres from the virtual camera to the person it shows, where nobody stands in between."""
 BEHIND: Final = 4.0
 """Where somebody stands nearer to it, it goes back to this many times his distance from the person it shows, and zooms in."""
@@ -61,7 +61,7 @@ class SideView:
         self._front = front
         self._raster = Rasteriser(mannequin.faces)
         self._height, self._width = height, width
-        self._distance = DISTANCE
+        self._distance = _DISTANCE
         sine, cosine = math.sin(_PITCH), math.cos(_PITCH)
         quarter = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]])
         tilt = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
@@ -125,7 +125,7 @@ class SideView:
     def _make_room(self, people: Sequence[BodyEstimate]) -> None:
         nearer = max(float(body.transl[0]) for body in people) - float(self._target[0])
         if math.isfinite(nearer):
-            step = float(_PAN) * (max(DISTANCE, BEHIND * nearer) - self._distance)
+            step = float(_PAN) * (max(_DISTANCE, BEHIND * nearer) - self._distance)
             self._distance = max(self._distance + step, nearer + _NOT_INSIDE)
 
     def _camera(self) -> Camera:

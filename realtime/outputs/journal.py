@@ -20,7 +20,7 @@ import numpy as np
 from common.arrays import AnyArray
 from common.errors import UserError
 from common.files import JSON_ERRORS
-from realtime.outputs.motion_rows import ROW
+from realtime.outputs.motion_rows import RESULT_ROW
 
 MAGIC: Final = b"MOTIONMESH-JOURNAL-2\n"
 SUFFIX: Final = ".part"
@@ -40,7 +40,7 @@ class Journal:
         self._put(MAGIC + struct.pack("<I", len(head)) + head)
 
     def append(self, rows: AnyArray) -> None:
-        """Write ``rows`` (N,) of dtype `ROW` so that they are on the disk when this returns, or none of them."""
+        """Write ``rows`` (N,) of dtype `RESULT_ROW` so that they are on the disk when this returns, or none of them."""
         data = rows.tobytes()
         self._put(_COUNTS.pack(len(rows), zlib.crc32(data)) + data)
 
@@ -81,13 +81,13 @@ def read_journal(path: Path) -> tuple[AnyArray, dict[str, Any]]:
 
 
 def _read_rows(file: IO[bytes], file_bytes: int) -> AnyArray:
-    chunks = [np.zeros(0, ROW)]
+    chunks = [np.zeros(0, RESULT_ROW)]
     while len(counts := file.read(_COUNTS.size)) == _COUNTS.size:
         count, checksum = _COUNTS.unpack(counts)
-        if not 0 < count <= _MOST_ROWS or count * ROW.itemsize > file_bytes - file.tell():
+        if not 0 < count <= _MOST_ROWS or count * RESULT_ROW.itemsize > file_bytes - file.tell():
             break
-        data = file.read(count * ROW.itemsize)
+        data = file.read(count * RESULT_ROW.itemsize)
         if zlib.crc32(data) != checksum:
             break
-        chunks.append(np.frombuffer(data, ROW))
+        chunks.append(np.frombuffer(data, RESULT_ROW))
     return np.concatenate(chunks)

@@ -31,7 +31,7 @@ from realtime.records import BodyEstimate, Result, WorldFrame
 
 _LOG = logging.getLogger(__name__)
 
-SCHEMES: Final = ("vmc", "udp", "ws")
+_SCHEMES: Final = ("vmc", "udp", "ws")
 _HEADER_EVERY_S: Final = 1.0
 """A UDP client that begins to listen late learns the joints' names after this long at most."""
 _STAY_S: Final = 1.0
@@ -75,7 +75,7 @@ class ClosingSender(ABC):
 def open_sender(
     url: str, camera: Camera, fps: float, source: str, arrays: BodyArrays, frame: ReferenceFrame | None = None
 ) -> Sender:
-    """A sender to ``url``, one of `SCHEMES`.
+    """A sender to ``url``, one of `_SCHEMES`.
 
     Args:
         url: ``vmc://HOST:PORT[?person=N]`` and ``udp://HOST:PORT`` send there; ``ws://HOST:PORT`` listens there for clients.
@@ -112,7 +112,7 @@ def _parts_of(url: str) -> tuple[str, str, int, int | None]:
         person = int(query.pop("person")[0]) if parts.scheme == "vmc" and "person" in query else None
     except ValueError:
         raise UserError(f"--send {url}: give it as vmc://HOST:PORT, udp://HOST:PORT or ws://HOST:PORT") from None
-    if parts.scheme not in SCHEMES or not parts.hostname or not port or query or parts.path.strip("/"):
+    if parts.scheme not in _SCHEMES or not parts.hostname or not port or query or parts.path.strip("/"):
         raise UserError(f"--send {url}: give it as vmc://HOST:PORT, udp://HOST:PORT or ws://HOST:PORT")
     return parts.scheme, parts.hostname, port, person
 

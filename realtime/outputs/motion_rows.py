@@ -8,13 +8,12 @@ from typing import Final
 import numpy as np
 
 from common.arrays import AnyArray
-from formats.motion import MORE_SHAPES, ROW_SHAPES
-from formats.motion import ROW as MOTION_ROW
+from formats.motion import MORE_SHAPES, MOTION_ROW, ROW_SHAPES
 from formats.world import in_world
 from realtime.records import BodyEstimate, Result, WorldFrame
 
 _FRAME: Final[dict[str, tuple[int, ...]]] = {"world_from_camera": (4, 4), **MORE_SHAPES}
-ROW: Final = np.dtype(
+RESULT_ROW: Final = np.dtype(
     [
         *((name, MOTION_ROW[name]) for name in MOTION_ROW.names or ()),
         *((name, np.dtype((np.float32, shape))) for name, shape in _FRAME.items()),
@@ -22,12 +21,12 @@ ROW: Final = np.dtype(
         ("camera_turned", np.dtype(np.bool_)),
     ]
 )
-"""`formats.motion.ROW`, the world frame of that frame, and which shot of the video it is: in one, a camera that never turned
+"""`formats.motion.MOTION_ROW`, the world frame of that frame, and which shot of the video it is: in one, a camera that never turned
 stands in one place of the world."""
 
 
 def fill_rows(row: np.void, result: Result, body: BodyEstimate | None) -> None:
-    """Write one person of ``result``, or that there was nobody, into a row of dtype `ROW`."""
+    """Write one person of ``result``, or that there was nobody, into a row of dtype `RESULT_ROW`."""
     row["frame"], row["time_s"] = result.frame.sequence, result.frame.time_s
     row["shot"], row["camera_turned"] = -1, True
     for name in _FRAME:
@@ -56,7 +55,7 @@ def _fill_world(row: np.void, world: WorldFrame) -> None:
 
 
 def columns(rows: AnyArray) -> dict[str, AnyArray]:
-    """Rows (N,) of dtype `ROW` as the arrays of a motion file.
+    """Rows (N,) of dtype `RESULT_ROW` as the arrays of a motion file.
 
     Where the camera of a shot never turned, all of its rows get the last world frame, which knows most. Arrays in which nothing
     is known are left out.

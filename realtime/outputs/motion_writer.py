@@ -19,9 +19,9 @@ from common.arrays import AnyArray
 from common.camera import Camera
 from common.errors import UserError
 from common.files import check_writable, reason_of
-from formats.motion import VERSION, save_motion
+from formats.motion import MOTION_VERSION, save_motion
 from realtime.outputs.journal import SUFFIX, Journal
-from realtime.outputs.motion_rows import ROW, columns, fill_rows
+from realtime.outputs.motion_rows import RESULT_ROW, columns, fill_rows
 from realtime.records import Result
 
 _LOG = logging.getLogger(__name__)
@@ -51,10 +51,10 @@ class MotionWriter:
             "camera_matrix": camera.matrix,
             "source": np.str_(source),
             "body_sha256": np.str_(body_sha256),
-            "version": np.int64(VERSION),
+            "version": np.int64(MOTION_VERSION),
         }
         self._lock = threading.Lock()
-        self._rows = np.empty(_CHUNK_ROWS, ROW)
+        self._rows = np.empty(_CHUNK_ROWS, RESULT_ROW)
         self._count = 0
         self._kept: list[AnyArray] = []  # what could not be written
         self._journal: Journal | None = None
@@ -113,7 +113,7 @@ class MotionWriter:
         raise UserError(f"{why}, nor anywhere else: the motion is lost")
 
     def _all_rows(self) -> AnyArray:
-        written = np.zeros(0, ROW)
+        written = np.zeros(0, RESULT_ROW)
         if self._journal is not None:
             written = self._journal.close()
         return np.concatenate([written, *self._kept])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-SCHEMES: Final = ("rtsp", "rtsps", "rtspt", "rtmp", "rtmps", "http", "https", "hls", "mms", "mmsh", "mmst", "srt", "rist",
+_SCHEMES: Final = ("rtsp", "rtsps", "rtspt", "rtmp", "rtmps", "http", "https", "hls", "mms", "mmsh", "mmst", "srt", "rist",
                   "udp", "tcp", "tls", "rtp", "ftp", "ftps", "sftp", "unix")  # fmt: skip
 """What counts as an address although its slashes are mistyped."""
 
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.\-]*):(//|\\\\)")
-_MISTYPED = re.compile(rf"\s*({'|'.join(SCHEMES)})(:[/\\]*|[/\\]{{2,}})", re.IGNORECASE)
+_MISTYPED = re.compile(rf"\s*({'|'.join(_SCHEMES)})(:[/\\]*|[/\\]{{2,}})", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\s]*)(:\d+)?")
 _QUERY = re.compile(r"([^?#]*)(.*)", re.DOTALL)
 _PARAMETER = re.compile(r"\?[\w.\-]+=")

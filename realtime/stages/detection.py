@@ -14,7 +14,7 @@ from realtime.records import Box
 from realtime.stages.crops import Cropper
 from realtime.stages.similarity import oks, pixels_per_metre
 
-MOST = 6
+MOST_DETECTED = 6
 """People that the network names at once."""
 _SCORE = 0.15  # people half hidden score little more; MoveNet looks at everybody new
 _MOST_ALONG = 12

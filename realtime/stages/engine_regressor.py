@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from body.joints import JOINTS
 from body.lbs import NumpyBody
 from body.model import BodyArrays
 from body.rotations import axis_angle_to_matrix
@@ -20,7 +21,6 @@ from engines.plans import PlanPolicy
 from engines.registry import ChainLink, open_chain
 from realtime.stages.engine_body import exact_policy
 
-JOINTS: Final = 24
 _VALUES: Final = JOINTS * 9
 _FILTER: Final = _VALUES + JOINTS * 3 + 1
 """Numbers of the filter's memory: the last rotations, their speeds, and whether there were any."""

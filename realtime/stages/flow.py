@@ -13,7 +13,7 @@ from engines.engine import Engine, EngineError
 from realtime.records import Box, Flow, Frame
 from realtime.stages.crops import Cropper
 
-SIZE = 128
+FLOW_SIZE = 128
 """Side of the flow field, px."""
 
 
@@ -53,7 +53,7 @@ class CropFlow(ABC):
 class DisFlow(CropFlow):
     """DIS tuned for small crops: its fast preset, one scale finer, without variational refinement."""
 
-    def __init__(self, size: int = SIZE) -> None:
+    def __init__(self, size: int = FLOW_SIZE) -> None:
         super().__init__(size, size)
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._dis.setFinestScale(1)

@@ -21,7 +21,7 @@ VISIBLE: Final = 0.2
 """Confidence from which on a keypoint may shape the region, though not yet the body."""
 LEAST_PX: Final = 32.0
 """Least side of a region, pixels."""
-MOST: Final = 1.25
+MOST_OF_IMAGE: Final = 1.25
 """Greatest side of a region over the image's longer side."""
 
 SHOULDERS: Final = [5, 6]

@@ -11,7 +11,7 @@ from realtime.stages.region_limits import (
     HEAD_ROOM,
     LEAST_PX,
     MARGIN,
-    MOST,
+    MOST_OF_IMAGE,
     SHOULDER_ROOM,
     SHOULDERS,
     SHRINK,
@@ -70,7 +70,7 @@ def region_of(
     if last is not None:
         size = max(size, SHRINK * last.size)
     size = max(size, LEAST_PX)
-    return Box(float(centre[0]), float(centre[1]), min(size, MOST * max(width, height)))
+    return Box(float(centre[0]), float(centre[1]), min(size, MOST_OF_IMAGE * max(width, height)))
 
 
 def same_place(a: Box, b: Box, share: float) -> bool:
@@ -81,4 +81,4 @@ def same_place(a: Box, b: Box, share: float) -> bool:
 
 def widened(box: Box, width: int, height: int, factor: float = 1.15) -> Box:
     """A wider region at the same place, for a person who was not seen, in a frame of ``width`` and ``height`` px."""
-    return Box(box.x, box.y, min(box.size * factor, MOST * max(width, height)))
+    return Box(box.x, box.y, min(box.size * factor, MOST_OF_IMAGE * max(width, height)))

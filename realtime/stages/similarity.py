@@ -32,7 +32,7 @@ SIGMAS: Final = np.array(
     np.float32,
 )
 """COCO's deviations of annotators for each keypoint, as a share of the root of the person's area (cocodataset.org)."""
-VISIBLE: Final = 0.2
+COMPARABLE: Final = 0.2
 """Confidence from which on a keypoint is compared."""
 _AREA_M: Final = 0.7  # root of a person's area in an image, in metres of the person
 _BONES: Final = np.array(
@@ -57,7 +57,7 @@ def oks(
     what was found, not two annotations of one image. Keypoints that only one of them sees do not count; 0 where fewer than
     three are seen by both.
     """
-    both = (sure_a > VISIBLE) & (sure_b > VISIBLE)
+    both = (sure_a > COMPARABLE) & (sure_b > COMPARABLE)
     if both.sum() < 3:
         return 0.0
     reach = 2 * SIGMAS[both] * (tolerance * _AREA_M * max(scale, 1.0))
@@ -67,7 +67,7 @@ def oks(
 
 def pixels_per_metre(points: FloatArray, confidence: FloatArray) -> float:
     """The size of a person in the image, from the bones that are longest in it: 1 / depth, but for the focal length."""
-    seen = (confidence[_BONES] > VISIBLE).all(1)
+    seen = (confidence[_BONES] > COMPARABLE).all(1)
     if not seen.any():
         return 1.0
     ends = points[_BONES[seen]]
@@ -119,7 +119,7 @@ def appearance_of(image: ImageArray, points: FloatArray, confidence: FloatArray)
 
 
 def _torso(points: FloatArray, confidence: FloatArray) -> FloatArray | None:
-    if (confidence[[5, 6, 11, 12]] < VISIBLE).any():
+    if (confidence[[5, 6, 11, 12]] < COMPARABLE).any():
         return None
     across, down = _TORSO_GRID[:, :1], _TORSO_GRID[:, 1:]
     upper = points[5] * (1 - across) + points[6] * across
@@ -131,7 +131,7 @@ def _legs(points: FloatArray, confidence: FloatArray) -> FloatArray | None:
     lines = [
         points[a] + (points[b] - points[a]) * _ALONG[:, None]
         for a, b in ((11, 13), (13, 15), (12, 14), (14, 16))
-        if confidence[a] > VISIBLE and confidence[b] > VISIBLE
+        if confidence[a] > COMPARABLE and confidence[b] > COMPARABLE
     ]
     return np.concatenate(lines).astype(np.float32) if lines else None
 

@@ -11,11 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from body.joints import JOINT_NAMES
+from body.joints import JOINTS
 from body.onnx_graph import GraphBuilder
 from realtime.stages.smoothing import ROTATION, OneEuro
 
-JOINTS: Final = len(JOINT_NAMES)
 _TINY: Final = 1e-14  # under the roots: the angle over its sine stays 1 at zero
 
 # Columns of (9, 3): half of what a flattened matrix differs from its transpose, as a vector; and its inverse.

@@ -12,7 +12,7 @@ from common.arrays import FloatArray, ImageArray
 from realtime.records import Box
 from realtime.stages.masking import Outline
 from realtime.stages.regions import same_place
-from realtime.stages.similarity import VISIBLE, Appearance, oks, pixels_per_metre, size_fit
+from realtime.stages.similarity import COMPARABLE, Appearance, oks, pixels_per_metre, size_fit
 
 BYSTANDER = -1
 """The ``person`` number of somebody who is noted, so that nobody is mistaken for them, but not followed."""
@@ -104,7 +104,7 @@ class Track:
     def found(self, sighting: Sighting, time_s: float) -> None:
         """Update the track with the person's sighting at ``time_s``."""
         dt = time_s - self.last_seen_s
-        common = (self.confidence[_BODY] > VISIBLE) & (sighting.confidence[_BODY] > VISIBLE)
+        common = (self.confidence[_BODY] > COMPARABLE) & (sighting.confidence[_BODY] > COMPARABLE)
         if 0 < dt < _LONGEST_S and common.any():
             moved = (sighting.points[_BODY] - self.points[_BODY])[common].mean(0) / np.float32(dt)
             self.velocity = np.asarray(0.5 * self.velocity + 0.5 * moved, np.float32)
@@ -213,7 +213,7 @@ def _upright_turn(sighting: Sighting) -> int:
 def turn_of(points: FloatArray, confidence: FloatArray) -> int:
     """Quarter turns of the crop to try when the present turn shows nobody: those that bring the trunk upright, or half a turn
     if it is upright already or not seen."""
-    if (confidence[[5, 6, 11, 12]] < VISIBLE).any():
+    if (confidence[[5, 6, 11, 12]] < COMPARABLE).any():
         return 2
     best = _upright_turn(Sighting(points, confidence, Box(0, 0, 1), 1.0, 0))
     return best or 2

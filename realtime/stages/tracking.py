@@ -20,14 +20,14 @@ from common.arrays import FloatArray, ImageArray
 from realtime.records import Box, Frame, Keypoints
 from realtime.stages.association import associate
 from realtime.stages.background import BackgroundWatch
-from realtime.stages.detection import MOST
+from realtime.stages.detection import MOST_DETECTED
 from realtime.stages.finder import Finder, SearchAnswer, SearchRequest
 from realtime.stages.keypoints import MoveNet
 from realtime.stages.masking import Outline
 from realtime.stages.regions import is_believable, mean_confidence, region_of, widened
 from realtime.stages.scene_cut import SceneCut
 from realtime.stages.search import Search
-from realtime.stages.similarity import VISIBLE, Appearance, appearance_of, oks, pixels_per_metre, size_fit
+from realtime.stages.similarity import COMPARABLE, Appearance, appearance_of, oks, pixels_per_metre, size_fit
 from realtime.stages.track import BYSTANDER, Sighting, Track, same_body, sighting_of, turn_of
 
 _DOUBT = 0.46  # mean confidence below which the detector runs, too
@@ -198,7 +198,7 @@ class Tracker:
                 self._background.settle()
             return SearchRequest(frame, *self._search.plan_for_anybody(frame.time_s, self.most))
         regions = self._search.plan(frame.time_s, followed < self.most, doubtful, self._still)
-        return SearchRequest(frame, regions, MOST * len(regions)) if regions else None
+        return SearchRequest(frame, regions, MOST_DETECTED * len(regions)) if regions else None
 
     def _ask(self, frame: Frame, doubtful: list[Box]) -> None:
         request = self._plan(frame, doubtful)
@@ -386,7 +386,7 @@ def _others_near(own: Outline, others: Iterable[Outline]) -> list[Outline]:
 
 def _extent(outline: Outline, margin: float = 0.15) -> tuple[FloatArray, FloatArray]:
     """The lower and upper corner of the box around the seen keypoints, a little wider."""
-    seen = outline.points[outline.confidence > VISIBLE]
+    seen = outline.points[outline.confidence > COMPARABLE]
     if not len(seen):
         return np.zeros(2, np.float32), np.zeros(2, np.float32)
     low, high = seen.min(0), seen.max(0)

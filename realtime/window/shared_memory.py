@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from common.arrays import FloatArray, ImageArray
 from common.camera import Camera
 
-SLOTS: Final = 3
+_SLOTS: Final = 3
 TEXT_BYTES: Final = 120
 STATE_BYTES: Final = 240
 DETAIL_BYTES: Final = 600
@@ -110,11 +110,11 @@ class SceneMemory:
         self.layout = layout
         self._owner = name is None
         slot = layout.slot
-        size = 64 + SLOTS * slot.itemsize
+        size = 64 + _SLOTS * slot.itemsize
         self._memory = shared_memory.SharedMemory(name=name, create=self._owner, size=size if self._owner else 0)
         # Fresh shared memory is zero: scene 0 means that nothing was written yet.
         self._newest: NDArray[np.int64] | None = np.ndarray((1,), np.int64, self._memory.buf)
-        self._slots: NDArray[Any] | None = np.ndarray((SLOTS,), slot, self._memory.buf, offset=64)
+        self._slots: NDArray[Any] | None = np.ndarray((_SLOTS,), slot, self._memory.buf, offset=64)
 
     @property
     def name(self) -> str:
@@ -139,7 +139,7 @@ class SceneMemory:
         """
         newest, slots = self._open()
         number = int(newest[0]) + 1
-        slot = slots[number % SLOTS]
+        slot = slots[number % _SLOTS]
         bodies = bodies[: self.layout.people]
         if image.shape != slot["image"].shape:
             raise ValueError(f"the window was made for images {slot['image'].shape}, got {image.shape}")
@@ -171,7 +171,7 @@ class SceneMemory:
             number = int(newest[0])
             if number <= seen:
                 return None
-            slot = slots[number % SLOTS]
+            slot = slots[number % _SLOTS]
             _fence()
             scene = self._copy(number, slot)
             _fence()

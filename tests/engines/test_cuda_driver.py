@@ -83,16 +83,16 @@ def refuse(name: str) -> Callable[[], Any]:
 
 
 def test_the_first_package_that_starts_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(packages.ENVIRONMENT, raising=False)
+    monkeypatch.delenv(packages.CUDA_ENVIRONMENT, raising=False)
     second = object()
     monkeypatch.setattr(packages, "_PORTS", {"pycuda": refuse("pycuda"), "cuda-bindings": lambda: second})
     assert packages.open_cuda() is second
     with pytest.raises(RuntimeMissingError, match="pycuda does not start"):
         packages.open_cuda("pycuda")
-    monkeypatch.setenv(packages.ENVIRONMENT, "cupy")
+    monkeypatch.setenv(packages.CUDA_ENVIRONMENT, "cupy")
     with pytest.raises(EngineError, match="MOTIONMESH_CUDA=cupy is unknown: choose pycuda or cuda-bindings"):
         packages.open_cuda()
-    monkeypatch.delenv(packages.ENVIRONMENT)
+    monkeypatch.delenv(packages.CUDA_ENVIRONMENT)
     monkeypatch.setattr(packages, "_PORTS", {"pycuda": refuse("pycuda"), "cuda-bindings": refuse("cuda-bindings")})
     with pytest.raises(RuntimeMissingError, match="needs cuda-bindings or pycuda: pycuda does not start; cuda-bind"):
         packages.open_cuda()

@@ -14,9 +14,9 @@ from body.model import load_body  # noqa: E402
 from engines.registry import open_engine  # noqa: E402
 from export.conversion.onnx_tools import check, store_fp16  # noqa: E402
 from export.regressor import (  # noqa: E402
-    FLOW_INPUTS,
-    INPUTS,
-    OUTPUTS,
+    REGRESSOR_FLOW_INPUTS,
+    REGRESSOR_INPUTS,
+    REGRESSOR_OUTPUTS,
     TOLERANCE,
     inputs_of,
     regressor_parity,
@@ -69,12 +69,12 @@ def test_a_changed_network_is_noticed(clips: list[Clip]) -> None:
 
 def test_engines_read_what_the_program_feeds(tmp_path: Path) -> None:
     network = talkative(LifterConfig(48, 1, 24, 16))
-    assert inputs_of(network) == (*INPUTS, *FLOW_INPUTS)
+    assert inputs_of(network) == (*REGRESSOR_INPUTS, *REGRESSOR_FLOW_INPUTS)
     path = tmp_path / "regressor.onnx"
     path.write_bytes(regressor_to_onnx(network).SerializeToString())
     with open_engine(path, "onnxruntime") as engine:
-        assert {spec.name for spec in engine.inputs} == {*INPUTS, *FLOW_INPUTS}
-        assert tuple(spec.name for spec in engine.outputs) == OUTPUTS
+        assert {spec.name for spec in engine.inputs} == {*REGRESSOR_INPUTS, *REGRESSOR_FLOW_INPUTS}
+        assert tuple(spec.name for spec in engine.outputs) == REGRESSOR_OUTPUTS
         feeds = {
             spec.name: np.full([2 if size < 0 else size for size in spec.shape], 0.5, np.float32)
             for spec in engine.inputs

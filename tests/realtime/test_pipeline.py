@@ -14,7 +14,7 @@ from body.model import load_body
 from body.skeleton import Skeleton
 from common.arrays import ImageArray
 from realtime.measure import Meter
-from realtime.pipeline import SLOTS, Pipeline, StageError
+from realtime.pipeline import FRAME_SLOTS, Pipeline, StageError
 from realtime.queues import DropPolicy
 from realtime.records import Box, Frame, Keypoints, Result
 from realtime.stages.detection import Detection
@@ -271,7 +271,7 @@ def test_all_frames_are_given_back_at_the_end() -> None:
     pipeline.start()
     assert pipeline.wait(10)
     # The last frame is still "previous", and the ring of results keeps two.
-    assert pipeline.frames.held <= 3 < SLOTS
+    assert pipeline.frames.held <= 3 < FRAME_SLOTS
 
 
 def look_ahead(frames: int) -> LookAhead[Any]:

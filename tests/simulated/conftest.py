@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engines import tensorrt_api
-from engines.cuda.packages import ENVIRONMENT, open_cuda
+from engines.cuda.packages import CUDA_ENVIRONMENT, open_cuda
 from engines.cuda.port import Cuda
 from tests.simulated.device import SimulatedDevice
 
@@ -50,7 +50,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Simul
 @pytest.fixture(params=["pycuda", "cuda-bindings"])
 def port(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, simulated: SimulatedDevice) -> Cuda:
     """Each way to the driver, chosen as a user chooses it."""
-    monkeypatch.setenv(ENVIRONMENT, request.param)
+    monkeypatch.setenv(CUDA_ENVIRONMENT, request.param)
     found = open_cuda()
     assert found.name == request.param
     return found

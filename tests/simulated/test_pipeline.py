@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.cuda.packages import ENVIRONMENT
+from engines.cuda.packages import CUDA_ENVIRONMENT
 from engines.cuda.port import Cuda
 from realtime.options import Options
 from realtime.session import Session
@@ -127,7 +127,7 @@ def run_program(cache: Path, *arguments: str, **variables: str) -> str:
 
 @pytest.mark.parametrize("package", ["pycuda", "cuda-bindings"])
 def test_the_program_builds_once_runs_and_ends_cleanly(tmp_path: Path, package: str) -> None:
-    first, second = (run_program(tmp_path, **{ENVIRONMENT: package}) for _ in range(2))
+    first, second = (run_program(tmp_path, **{CUDA_ENVIRONMENT: package}) for _ in range(2))
     assert first.count("built ") == 5
     assert "built " not in second
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.cuda.packages import ENVIRONMENT
+from engines.cuda.packages import CUDA_ENVIRONMENT
 from export.checks.selftest import run_selftest
 from export.checks.selftest_report import markdown, write
 from export.networks import load_networks
@@ -16,7 +16,7 @@ require_simulated()
 
 
 def test_a_user_gets_a_report(simulated: SimulatedDevice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(ENVIRONMENT, "cuda-bindings")
+    monkeypatch.setenv(CUDA_ENVIRONMENT, "cuda-bindings")
     before = simulated.alive()
     test = run_selftest("tensorrt", "fp16", load_networks(["motion", "body"]), frames=4, repeats=5)
     assert simulated.alive() == before

@@ -65,7 +65,7 @@ VARIANTS: Final[dict[str, LifterConfig]] = {
 """Inputs of each variant. Those called raw keep the camera's own motion in the flow."""
 BASELINE: Final = "nothing"
 """Name of the constant prediction among the results."""
-RUNS: Final = Path("runs/ablation")
+_RUNS: Final = Path("runs/ablation")
 _FIELDS: Final = {
     *("points", "confidence", "camera", "true_camera", "dt", "flow", "box", "extent", "state"),
     *("rotations", "betas", "joints", "coco", "pelvis"),
@@ -108,7 +108,7 @@ def _trained_encoder(runs: Path, name: str, frames: Windows, schedule: Schedule)
 @app.command()
 def train(
     data: Data,
-    runs: Runs = RUNS,
+    runs: Runs = _RUNS,
     steps: Annotated[float, typer.Option(help="factor on the number of optimiser steps of every stage")] = 1.0,
     seeds: Annotated[int, typer.Option(help="number of seeds of each variant")] = 2,
     variants: Annotated[str, typer.Option(help="names of variants, separated by commas")] = ",".join(VARIANTS),
@@ -153,7 +153,7 @@ def _trained(runs: Path) -> Iterator[tuple[str, int, Regressor]]:
 @app.command("test")
 def evaluate_networks(
     data: Data,
-    runs: Runs = RUNS,
+    runs: Runs = _RUNS,
     reference: Annotated[
         Path | None, typer.Option(help="multi-camera reference, format: see training.evaluation.reference")
     ] = None,
@@ -188,7 +188,7 @@ def evaluate_networks(
 
 @app.command()
 def report(
-    runs: Runs = RUNS,
+    runs: Runs = _RUNS,
     plot: Annotated[Path, typer.Option(help="image file of the plot")] = Path("docs/results/sim2real.png"),
 ) -> None:
     """Print the tables of all evaluated networks in Markdown (mean ± half the range over seeds), and draw the plot."""

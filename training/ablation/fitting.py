@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from body.joints import COCO_MIRROR, JOINT_MIRROR
+from body.joints import COCO_MIRROR, JOINT_MIRROR, JOINTS
 from body.lbs_torch import TorchBody
 from body.model import load_body
 from training.losses import LossWeights, regression_loss
 from training.networks.encoders import HEAT, ResidualFlowEncoder, ResidualImageEncoder
 from training.networks.inputs import Observation
-from training.networks.lifter import JOINTS, Lifter, LifterConfig
+from training.networks.lifter import Lifter, LifterConfig
 from training.simulation.batches import Batch
 from training.synth.dataset import Windows
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from training.datasets.sequence import DatasetError, Entries, Gender, PersonSequence, rotate_axis_angle
 
-HOME: Final = "fill in the form at emdb.ait.ethz.ch and unpack P0 to P9"
+_HOME: Final = "fill in the form at emdb.ait.ethz.ch and unpack P0 to P9"
 EMDB_FPS: Final = 30.0
 
 EmdbSubset = Literal["emdb1", "emdb2", "all"]
@@ -26,7 +26,7 @@ def find_emdb(root: Path) -> list[Path]:
     """All sequence files, sorted by name. Raises `DatasetError` if there are none."""
     found = sorted(root.glob("P*/*/*_data.pkl"))
     if not found:
-        raise DatasetError(f"there are no EMDB sequences (P0/NAME/P0_NAME_data.pkl) in {root}: {HOME}")
+        raise DatasetError(f"there are no EMDB sequences (P0/NAME/P0_NAME_data.pkl) in {root}: {_HOME}")
     return found
 
 
@@ -39,12 +39,12 @@ def read_emdb(path: Path, part: EmdbSubset = "all") -> PersonSequence | None:
     Raises:
         DatasetError: The file is missing, damaged, refused (a pickle of more than arrays), or lacks an entry.
     """
-    entries = Entries.read(path, HOME)
+    entries = Entries.read(path, _HOME)
     if part != "all" and not bool(entries[part]):
         return None
     gender = entries["gender"]
     if gender not in _GENDERS:
-        raise DatasetError(f"{path}: 'gender' is {gender!r}, should be {', '.join(_GENDERS)}: {HOME}")
+        raise DatasetError(f"{path}: 'gender' is {gender!r}, should be {', '.join(_GENDERS)}: {_HOME}")
     camera, smpl = entries.inner("camera"), entries.inner("smpl")
     extrinsics = camera.array("extrinsics", (None, 4, 4))
     count = len(extrinsics)

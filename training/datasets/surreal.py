@@ -29,7 +29,7 @@ from common.arrays import DoubleArray, FloatArray
 from training.datasets.sequence import DatasetError, PersonSequence
 from training.motion.archive import ARCHIVE_ERRORS
 
-HOME: Final = "ask for access at di.ens.fr/willow/research/surreal/data"
+_HOME: Final = "ask for access at di.ens.fr/willow/research/surreal/data"
 IMAGE_SIZE: Final = (320, 240)
 """Width and height of the videos, px."""
 SURREAL_FPS: Final = 30.0
@@ -102,7 +102,7 @@ def read_parts(info: Path) -> NDArray[np.uint8]:
     path = info.with_name(f"{_stem(info)}_segm.mat")
     labels = _frames(path, "segm", IMAGE_SIZE[::-1]).astype(np.int64)
     if labels.min() < 0 or labels.max() > len(JOINT_NAMES):
-        raise DatasetError(f"{path} has labels from {labels.min()} to {labels.max()}, should be 0 to 24: {HOME}")
+        raise DatasetError(f"{path} has labels from {labels.min()} to {labels.max()}, should be 0 to 24: {_HOME}")
     return np.array([0, *(1 + joint for joint in JOINT_MIRROR)], np.uint8)[labels]
 
 
@@ -117,7 +117,7 @@ def read_flow(info: Path) -> SurrealFlow:
     points = read_surreal(info).joints_px
     parts = read_parts(info)
     if points is None or len(stored) != len(points) or len(parts) != len(points):
-        raise DatasetError(f"{path}: flow, parts and poses are not of the same frames: {HOME}")
+        raise DatasetError(f"{path}: flow, parts and poses are not of the same frames: {_HOME}")
     step, signs = _convention(stored, np.asarray(points, np.float64), parts, path)
     # Flow from frame t back to t - 1 is the opposite of the motion from t - 1 to t.
     fields = stored[:-1] * signs if step > 0 else -stored[1:] * signs
@@ -163,15 +163,15 @@ def _load(path: Path) -> Mapping[str, Any]:
         with path.open("rb") as file:
             fields: Mapping[str, Any] = loadmat(file)
     except FileNotFoundError:
-        raise DatasetError(f"there is no {path}: {HOME}") from None
+        raise DatasetError(f"there is no {path}: {_HOME}") from None
     except (*ARCHIVE_ERRORS, MatReadError) as error:
-        raise DatasetError(f"{path} is no readable .mat file ({' '.join(str(error).split())}): {HOME}") from error
+        raise DatasetError(f"{path} is no readable .mat file ({' '.join(str(error).split())}): {_HOME}") from error
     return fields
 
 
 def _get(fields: Mapping[str, Any], path: Path, name: str) -> NDArray[Any]:
     if name not in fields:
-        raise DatasetError(f"{path} lacks {name!r}: {HOME}")
+        raise DatasetError(f"{path} lacks {name!r}: {_HOME}")
     return np.asarray(fields[name])
 
 
@@ -182,7 +182,7 @@ def _entry(fields: Mapping[str, Any], path: Path, name: str, shape: tuple[int, .
         array = array[..., None]
     if array.shape[:-1] != shape or array.dtype.kind not in "fiu":
         wanted = ", ".join(map(str, shape))
-        raise DatasetError(f"{path}: {name!r} is {array.dtype} {array.shape}, should be numbers ({wanted}, T): {HOME}")
+        raise DatasetError(f"{path}: {name!r} is {array.dtype} {array.shape}, should be numbers ({wanted}, T): {_HOME}")
     return np.moveaxis(array, -1, 0).astype(np.float64)
 
 
@@ -191,9 +191,9 @@ def _frames(path: Path, prefix: str, shape: tuple[int, ...]) -> NDArray[Any]:
     fields = _load(path)
     count = sum(name.startswith(f"{prefix}_") for name in fields)
     if not count:
-        raise DatasetError(f"{path} lacks '{prefix}_1': {HOME}")
+        raise DatasetError(f"{path} lacks '{prefix}_1': {_HOME}")
     frames = [_get(fields, path, f"{prefix}_{index + 1}") for index in range(count)]
     for index, frame in enumerate(frames):
         if frame.shape != shape:
-            raise DatasetError(f"{path}: '{prefix}_{index + 1}' is {frame.shape}, should be {shape}: {HOME}")
+            raise DatasetError(f"{path}: '{prefix}_{index + 1}' is {frame.shape}, should be {shape}: {_HOME}")
     return np.stack(frames)

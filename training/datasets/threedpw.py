@@ -20,8 +20,8 @@ from training.datasets.sequence import (
     transform_points,
 )
 
-HOME: Final = "register at virtualhumans.mpi-inf.mpg.de/3DPW and unpack sequenceFiles.zip and imageFiles.zip there"
-SPLITS: Final = ("train", "validation", "test")
+_HOME: Final = "register at virtualhumans.mpi-inf.mpg.de/3DPW and unpack sequenceFiles.zip and imageFiles.zip there"
+_SPLITS: Final = ("train", "validation", "test")
 THREEDPW_FPS: Final = 30.0
 """Frame rate of ``poses``, which are aligned with the images (``poses_60Hz`` are at the sensors' own rate)."""
 
@@ -37,12 +37,12 @@ _GENDERS: Final[dict[str, Gender]] = {"f": "female", "m": "male"}
 
 def find_threedpw(root: Path, split: str = "test") -> list[Path]:
     """The sequence files of one split, sorted by name. Raises `DatasetError` if there are none."""
-    if split not in SPLITS:
-        raise DatasetError(f"3DPW has no split {split!r}: choose {', '.join(SPLITS)}")
+    if split not in _SPLITS:
+        raise DatasetError(f"3DPW has no split {split!r}: choose {', '.join(_SPLITS)}")
     folder = root / "sequenceFiles" / split
     found = sorted(folder.glob("*.pkl"))
     if not found:
-        raise DatasetError(f"there are no 3DPW sequences (*.pkl) in {folder}: {HOME}")
+        raise DatasetError(f"there are no 3DPW sequences (*.pkl) in {folder}: {_HOME}")
     return found
 
 
@@ -55,7 +55,7 @@ def read_threedpw(path: Path) -> list[PersonSequence]:
     Raises:
         DatasetError: The file is missing, damaged, refused (a pickle of more than arrays), or lacks an entry.
     """
-    entries = Entries.read(path, HOME)
+    entries = Entries.read(path, _HOME)
     name, people = str(entries["sequence"]), entries["genders"]
     cameras = entries.array("cam_poses", (None, 4, 4))
     count = len(cameras)
@@ -63,7 +63,7 @@ def read_threedpw(path: Path) -> list[PersonSequence]:
     sequences = []
     for person, letter in enumerate(people):
         if letter not in _GENDERS:
-            raise DatasetError(f"{path}: 'genders' of person {person} is {letter!r}, should be 'f' or 'm': {HOME}")
+            raise DatasetError(f"{path}: 'genders' of person {person} is {letter!r}, should be 'f' or 'm': {_HOME}")
         pose = entries.array("poses", (count, 72), person).reshape(count, 24, 3)
         joints = entries.array("jointPositions", (count, 72), person).reshape(count, 24, 3)
         keypoints = entries.array("poses2d", (count, 3, len(OPENPOSE_KEYPOINTS)), person)[:, :, columns]

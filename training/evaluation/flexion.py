@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from common.arrays import DoubleArray
 
 LEGS: Final = tuple(f"{side}_{joint}" for joint in ("hip", "knee", "ankle") for side in ("left", "right"))
-SHOULDERS: Final = ("left_shoulder", "right_shoulder")
+_SHOULDERS: Final = ("left_shoulder", "right_shoulder")
 
 LONGEST_LAG_S: Final = 0.4
 LAG_STEP_S: Final = 0.002
@@ -63,7 +63,7 @@ def hip_flexion(points: NDArray[np.floating[Any]], names: Sequence[str]) -> Doub
     along the line of the hips; forward is positive, 0 in line with the trunk."""
     hips, shoulders = (
         np.asarray(points[:, [names.index(name) for name in pair]], np.float64)
-        for pair in (("left_hip", "right_hip"), SHOULDERS)
+        for pair in (("left_hip", "right_hip"), _SHOULDERS)
     )
     trunk = shoulders.mean(1) - hips.mean(1)
     left = _unit(hips[:, 0] - hips[:, 1])

@@ -36,7 +36,7 @@ from training.evaluation.metrics import PoseErrors, mean_of_known, pose_errors
 from training.evaluation.predictions import rows_of_people
 
 TRUTH: Final = "mocap_m"
-HIPS: Final = ("left_hip", "right_hip")
+_HIPS: Final = ("left_hip", "right_hip")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +129,7 @@ def score_joints(reference: MocapReference, joints: DoubleArray) -> MocapScores:
     known = np.asarray(np.isfinite(joints).all((1, 2)) & np.isfinite(truth).all((1, 2)))
     if not known.any():
         raise ValueError("no frame has both the person and the motion capture: is it the same video?")
-    hips = [names.index(name) for name in HIPS]
+    hips = [names.index(name) for name in _HIPS]
     mine, theirs = (part - part[:, hips].mean(1, keepdims=True) for part in (joints, truth))
     rotation, _ = Rotation.align_vectors(theirs[known].reshape(-1, 3), mine[known].reshape(-1, 3))
     turned = mine @ rotation.as_matrix().T

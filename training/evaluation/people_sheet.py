@@ -23,7 +23,7 @@ from training.motion.clip import Clip
 from training.networks.lifter import Lifted, Lifter
 from training.simulation.batches import Batch
 
-TILE: Final = 192
+PEOPLE_TILE: Final = 192
 """Side of one view, pixels."""
 SPAN_M: Final = 2.2
 """What fits into the view from the side, metres."""
@@ -41,8 +41,8 @@ def draw_validation(
     single_frames: bool = False,
     seed: int = 4321,
 ) -> ImageArray:
-    """The last frames of ``people`` windows of ``clips``, uint8 RGB (2 `TILE`, people x `TILE`, 3): the same people at
-    every call. ``single_frames`` shows the network's per-frame part alone."""
+    """The last frames of ``people`` windows of ``clips``, RGB (2 tiles, people tiles of `PEOPLE_TILE` pixels, 3): the same
+    people at every call. ``single_frames`` shows the network's per-frame part alone."""
     batch = unseen_people(network, body, clips, seed).draw(people, LENGTH, EVALUATION_FPS)
     was_training = network.training
     network.eval()
@@ -52,7 +52,7 @@ def draw_validation(
 
 
 def draw_people(batch: Batch, lifted: Lifted, body: TorchBody) -> ImageArray:
-    """The last frame of each window of ``batch`` and what was ``lifted`` from it, uint8 RGB (2 `TILE`, B x `TILE`, 3)."""
+    """The last frame of each window of ``batch`` and what was ``lifted`` from it, uint8 RGB (2 tiles, B tiles, 3)."""
     found, _ = body.skeleton(lifted.rotations[:, -1], lifted.betas[:, -1])
     skeletons = (
         (_numpy(batch.joints[:, -1]), _numpy(batch.pelvis[:, -1]), TRUE),
@@ -64,17 +64,17 @@ def draw_people(batch: Batch, lifted: Lifted, body: TorchBody) -> ImageArray:
     )
     columns = []
     for row, (x, y, side) in enumerate(boxes):
-        corner, scale = np.array([x, y]) - side / 2, TILE / side
-        front, aside = (np.full((TILE, TILE, 3), _GROUND, np.uint8) for _ in range(2))
+        corner, scale = np.array([x, y]) - side / 2, PEOPLE_TILE / side
+        front, aside = (np.full((PEOPLE_TILE, PEOPLE_TILE, 3), _GROUND, np.uint8) for _ in range(2))
         for point, sure in zip(points[row], confidence[row], strict=True):
             _dot(front, (point - corner) * scale, 1 + 2 * float(sure))
         for joints, pelvis, colour in skeletons:
             place = joints[row] + pelvis[row]
             pixels = Camera.from_array(cameras[row]).project_clamped(place)
             _skeleton(front, (pixels - corner) * scale, colour)
-            _skeleton(aside, joints[row][:, [2, 1]] / SPAN_M * TILE + TILE / 2, colour)
+            _skeleton(aside, joints[row][:, [2, 1]] / SPAN_M * PEOPLE_TILE + PEOPLE_TILE / 2, colour)
         column = np.concatenate([front, aside])
-        column[:, -1] = column[TILE] = _LINE
+        column[:, -1] = column[PEOPLE_TILE] = _LINE
         columns.append(column)
     return np.concatenate(columns, 1)
 
@@ -85,7 +85,7 @@ def _numpy(values: torch.Tensor) -> NDArray[np.float64]:
 
 def _fixed(point: NDArray[np.float64]) -> tuple[int, int]:
     """Within OpenCV's range, whatever an untrained network says."""
-    x, y = np.nan_to_num(point).clip(-4 * TILE, 4 * TILE) * (1 << _SHIFT)
+    x, y = np.nan_to_num(point).clip(-4 * PEOPLE_TILE, 4 * PEOPLE_TILE) * (1 << _SHIFT)
     return round(float(x)), round(float(y))
 
 

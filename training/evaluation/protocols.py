@@ -44,7 +44,7 @@ SURE: Final = 0.3
 LEAST_SEEN: Final = 6
 """A frame of 3DPW is counted with more limb keypoints than this."""
 
-LIMBS: Final = list(range(5, len(COCO_NAMES)))
+_LIMBS: Final = list(range(5, len(COCO_NAMES)))
 """COCO's shoulders, elbows, wrists, hips, knees and ankles."""
 
 SMPL_14: Final = [JOINT_NAMES.index("head" if name == "head top" else name.replace(" ", "_")) for name in NAMES_14]
@@ -71,7 +71,7 @@ class ProtocolScores:
 def counted_frames(sequence: PersonSequence) -> NDArray[np.bool_]:
     """(T,) the frames of 3DPW that its protocol counts."""
     assert sequence.keypoint_confidence is not None, "3DPW has detections"
-    seen = (sequence.keypoint_confidence[:, LIMBS] > SURE).sum(1) > LEAST_SEEN
+    seen = (sequence.keypoint_confidence[:, _LIMBS] > SURE).sum(1) > LEAST_SEEN
     counted: NDArray[np.bool_] = seen & sequence.valid
     return counted
 

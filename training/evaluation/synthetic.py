@@ -52,7 +52,7 @@ JOINTS_14 = [
         *("right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head"),
     )
 ]
-HIPS = [JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip")]
+_HIPS = [JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip")]
 WARM_UP, LENGTH, EVALUATION_FPS = 8, 40, 30.0
 LONG_WARM_UP = 120
 LEAST_JOINTS = 4
@@ -138,7 +138,7 @@ def score_batch(lifted: Lifted, body: TorchBody, batch: Batch, warm_up: int = WA
     counted = batch.joints_in_frame[:, warm_up:, JOINTS_14] if visible else torch.ones_like(mine[..., 0]).bool()
     enough = counted & (counted.sum(-1, keepdim=True) >= LEAST_JOINTS)
     exact = pa_distances(mine, theirs, counted.float())[enough].mean()
-    aligned = pelvis_aligned(mine, theirs, joints[:, :, HIPS].mean(2), truth[:, :, HIPS].mean(2))[counted].mean()
+    aligned = pelvis_aligned(mine, theirs, joints[:, :, _HIPS].mean(2), truth[:, :, _HIPS].mean(2))[counted].mean()
     three = (counted[:, 2:] & counted[:, 1:-1] & counted[:, :-2]).transpose(0, 1)
     jerk = acceleration_error(mine.transpose(0, 1), theirs.transpose(0, 1), EVALUATION_FPS)[three].mean()
     turn = lifted.rotations[:, warm_up:, 0].transpose(-1, -2) @ batch.rotations[:, warm_up:, 0]

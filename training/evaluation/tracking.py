@@ -25,7 +25,7 @@ from realtime.outputs.video import VideoRecorder
 from realtime.session import Session
 from training.synth.crowd import CROWD_FPS, CrowdLabels, render_crowd, sample_crowd
 
-LEAST_PX = 80
+_LEAST_PX = 80
 """Height in the image from which on a person must be found."""
 LEAST_VISIBLE = 0.5
 """Share of the keypoints that must be in the image and not behind somebody else."""
@@ -99,7 +99,7 @@ def distances(truth: FloatArray, points: FloatArray, confidence: FloatArray) -> 
 def must_be_seen(labels: CrowdLabels) -> NDArray[np.bool_]:
     """(T, P) whether a person must be found: tall enough in the image, and at least half visible."""
     height = np.ptp(labels.points[..., 1], axis=-1)
-    return np.asarray((height >= LEAST_PX) & (labels.visible.mean(-1) >= LEAST_VISIBLE))
+    return np.asarray((height >= _LEAST_PX) & (labels.visible.mean(-1) >= LEAST_VISIBLE))
 
 
 def accumulate(labels: CrowdLabels, tracks: TrackRows) -> object:
@@ -186,7 +186,7 @@ def score_tracking(
             print(describe(path, follow(path, persons, live)), flush=True)
         return
     print(
-        f"Visible: at least {LEAST_PX} px tall, half of the keypoints in the image and not behind somebody else.\n\n"
+        f"Visible: at least {_LEAST_PX} px tall, half of the keypoints in the image and not behind somebody else.\n\n"
         "| people | scenes | visible person-frames | recall | precision | IDF1 | id switches | mostly lost | ids given |\n"
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     )

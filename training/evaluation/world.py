@@ -28,7 +28,7 @@ from realtime.stages.camera_motion import CameraMotion
 from realtime.stages.regressor import BodyRegressor
 from realtime.stages.world import World
 from training.evaluation.metrics import pa_distances
-from training.evaluation.world_scenes import HEIGHT, KINDS, SCENE_FPS, WIDTH, WorldScene, draw_scene
+from training.evaluation.world_scenes import SCENE_FPS, SCENE_HEIGHT, SCENE_KINDS, SCENE_WIDTH, WorldScene, draw_scene
 from training.evaluation.world_scores import (
     foot_sliding,
     height_error,
@@ -164,7 +164,7 @@ def score_world(
     print("| camera | motion in | " + " | ".join(_SCORES) + " |")
     print("| --- | --- |" + " --- |" * len(_SCORES))
     with Networks(Options(source="", engine="onnxruntime")) as networks:
-        for kind in KINDS:
+        for kind in SCENE_KINDS:
             rows: dict[str, dict[str, list[float]]] = {row: defaultdict(list) for row in _ROWS}
             for number in range(scenes):
                 scene = draw_scene(kind, 1 + number % 3, frames, maker, body)
@@ -176,5 +176,6 @@ def score_world(
                 cells = [f"{np.nanmedian(values[name]):.1f}" if values.get(name) else "" for name in _SCORES]
                 print(f"| {kind} | {row} | " + " | ".join(cells) + " |", flush=True)
     print(
-        f"\nMedians over people; images of {WIDTH:.0f}x{HEIGHT:.0f}, the first {KNOWN_S:.0f} s do not count for up and floor."
+        f"\nMedians over people; images of {SCENE_WIDTH:.0f}x{SCENE_HEIGHT:.0f}, "
+        f"the first {KNOWN_S:.0f} s do not count for up and floor."
     )

@@ -23,9 +23,9 @@ from training.simulation.cameras import Views
 from training.simulation.shapes import draw_betas
 
 Kind = Literal["level", "tilted", "rolled", "hand-held", "panning"]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+SCENE_KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 SCENE_FPS: Final = 30.0
-WIDTH, HEIGHT, FOCAL = 1280.0, 720.0, 1000.0
+SCENE_WIDTH, SCENE_HEIGHT, SCENE_FOCAL = 1280.0, 720.0, 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,13 @@ def draw_scene(kind: Kind, people: int, frames: int, maker: BatchMaker, body: To
     turn, centre = _camera(kind, pelvis, window.dt[0], generator)
     rotation = turn.expand(people, -1, -1, -1).contiguous()
     placed = torch.einsum("tij,ptj->pti", turn, pelvis - centre)
-    told = torch.tensor([FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2]).expand(people, 4).contiguous()
+    told = torch.tensor([SCENE_FOCAL, SCENE_FOCAL, SCENE_WIDTH / 2, SCENE_HEIGHT / 2]).expand(people, 4).contiguous()
     views = Views(
         rotation,
         placed,
         told,
-        torch.full((people,), FOCAL),
-        torch.tensor([[WIDTH, HEIGHT]]).expand(people, 2).contiguous(),
+        torch.full((people,), SCENE_FOCAL),
+        torch.tensor([[SCENE_WIDTH, SCENE_HEIGHT]]).expand(people, 2).contiguous(),
     )
     batch = maker.observe(window, betas, views)
     out = np.tile(np.eye(4), (frames, 1, 1))
@@ -87,7 +87,7 @@ def draw_scene(kind: Kind, people: int, frames: int, maker: BatchMaker, body: To
     world = pelvis[:, :, None]
     return WorldScene(
         kind,
-        Camera(FOCAL, FOCAL, WIDTH / 2, HEIGHT / 2),
+        Camera(SCENE_FOCAL, SCENE_FOCAL, SCENE_WIDTH / 2, SCENE_HEIGHT / 2),
         batch,
         out,
         (relative + world).double().numpy(),
@@ -107,7 +107,7 @@ def _camera(kind: Kind, pelvis: Tensor, dt: Tensor, generator: torch.Generator) 
     roll = uniform(8, 25) * math.copysign(1, uniform(-1, 1)) if kind == "rolled" else uniform(-2, 2)
     low, high = pelvis.amin((0, 1)), pelvis.amax((0, 1))
     reach = float((high - low)[[0, 2]].max()) / 2 + 1.1
-    distance = max(reach * FOCAL / (HEIGHT / 2) * 0.9, 3.5)
+    distance = max(reach * SCENE_FOCAL / (SCENE_HEIGHT / 2) * 0.9, 3.5)
     middle = (low + high) / 2
     aim = torch.tensor([float(middle[0]), 0.95, float(middle[2])])
     pitch, lean = math.radians(tilt), math.radians(roll)

@@ -11,10 +11,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from body.joints import JOINTS
 from common.npz import read_npz
 from training.motion import rotations as rot
 from training.motion.archive import ARCHIVE_ERRORS
-from training.motion.clip import JOINTS, LEG_LENGTH, Clip, MotionError, canonical_rotations, leg_length
+from training.motion.clip import LEG_LENGTH, Clip, MotionError, canonical_rotations, leg_length
 from training.motion.retarget import subject_of
 
 REST_PELVIS: Final = (0.0, -0.22, 0.03)

@@ -19,12 +19,10 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from body.joints import JOINT_NAMES, PARENTS
+from body.joints import JOINT_NAMES, JOINTS, PARENTS
 from common.arrays import DoubleArray
 from common.errors import UserError
 from training.motion import rotations as rot
-
-JOINTS: Final = len(JOINT_NAMES)
 
 LEG_LENGTH: Final = 0.815
 """Hip to knee to ankle in metres: the legs that the pelvis track of a canonical clip belongs to."""

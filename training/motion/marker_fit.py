@@ -27,12 +27,12 @@ from torch import Tensor
 from body.joints import JOINT_NAMES, PARENTS
 from training.motion.clip import LEG_LENGTH, Clip, MotionError
 from training.motion.marker_model import (
-    ANGLES,
+    ANGLE_COUNT,
     BALLS,
+    BONE_GROUPS,
     CARRIERS,
     FOREARMS,
     KIND,
-    KINDS,
     MARKER_SIGMA,
     PARAMETERS,
     PLACE_SIGMA,
@@ -140,9 +140,9 @@ def _solve(
         gradient += (of_up.transpose(1, 2) @ (lean / tilt[:, None])[..., None])[..., 0]
         diagonal = torch.zeros(len(points), PARAMETERS)
         diagonal[:, 3:] = sigmas**-2
-        diagonal[:, -ANGLES:] += (beyond != 0) / _LIMIT_SIGMA**2
+        diagonal[:, -ANGLE_COUNT:] += (beyond != 0) / _LIMIT_SIGMA**2
         gradient[:, 3:] += prior / sigmas
-        gradient[:, -ANGLES:] += beyond / _LIMIT_SIGMA
+        gradient[:, -ANGLE_COUNT:] += beyond / _LIMIT_SIGMA
         scale = torch.diagonal(normal, dim1=1, dim2=2) + diagonal + 1
         step = -torch.linalg.solve(normal + torch.diag_embed(diagonal + damping[:, None] * scale), gradient[..., None])[
             ..., 0
@@ -150,8 +150,8 @@ def _solve(
         step = torch.nan_to_num(step * (0.8 / step[:, 3:].abs().amax(1, keepdim=True).clamp_min(1e-9)).clamp_max(1.0))
         tried = Poses(
             poses.place + step[:, :3],
-            exp(step[:, 3:-ANGLES].reshape(-1, len(BALLS), 3)) @ poses.balls,
-            poses.angles + step[:, -ANGLES:],
+            exp(step[:, 3:-ANGLE_COUNT].reshape(-1, len(BALLS), 3)) @ poses.balls,
+            poses.angles + step[:, -ANGLE_COUNT:],
         )
         found = terms(tried)
         better = found[-1] <= cost
@@ -197,7 +197,7 @@ def start_poses(points: Tensor, seen: Tensor, skeleton: MarkerSkeleton) -> Poses
 
 def calibrate(points: Tensor, seen: Tensor, rest: Sequence[str], size: float, rounds: int = 12) -> MarkerSkeleton:
     """Find a subject's skeleton from sample frames (N, M, 3); ``size`` over the mean person's is where lengths start."""
-    wanted = torch.full((len(KINDS),), size)
+    wanted = torch.full((len(BONE_GROUPS),), size)
     lengths, places = wanted.clone(), PLACES * size
     poses = start_poses(points, seen, MarkerSkeleton(bone_offsets(lengths), places))
     for number in range(rounds):
@@ -215,7 +215,7 @@ def _fit_skeleton(
 ) -> tuple[Tensor, Tensor]:
     """Lengths of bones (9,) and places of markers (M, 3) that fit best while the rotations stay."""
     turned, _ = frames_of(torch.zeros(len(points), PARAMETERS), poses, skeleton.offsets)
-    count, kinds = len(MARKERS), len(KINDS)
+    count, kinds = len(MARKERS), len(BONE_GROUPS)
     design = torch.zeros(len(points), count, 3, kinds + 3 * count)
     for marker, carrier in enumerate(CARRIERS.tolist()):
         design[:, marker, :, kinds + 3 * marker : kinds + 3 * marker + 3] = turned[:, carrier]

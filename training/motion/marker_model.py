@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from body.joints import JOINT_NAMES, PARENTS
-from training.motion.clip import JOINTS
+from body.joints import JOINT_NAMES, JOINTS, PARENTS
 from training.motion.markers import MARKERS
 
 _AT: Final = {name: index for index, name in enumerate(JOINT_NAMES)}
@@ -50,7 +49,7 @@ FOREARMS: Final = {"left": JOINTS, "right": JOINTS + 1}
 """Frames of reference beside the joints': at the wrists, after all of the pronation and before the wrist bends."""
 
 BALLS: Final = ("pelvis", "left_hip", "right_hip", "left_shoulder", "right_shoulder", "left_ankle", "right_ankle")
-KINDS: Final = ("hip", "thigh", "shin", "spine", "neck", "collar", "upper arm", "forearm", "foot")
+BONE_GROUPS: Final = ("hip", "thigh", "shin", "spine", "neck", "collar", "upper arm", "forearm", "foot")
 """Groups of bones whose lengths are fitted for each subject."""
 _KIND_OF: Final = {
     "hip": 0, "knee": 1, "ankle": 2, "spine1": 3, "spine2": 3, "spine3": 3, "neck": 4, "head": 4, "collar": 5, "shoulder": 5,
@@ -60,9 +59,9 @@ _KIND_OF: Final = {
 SOFT: Final = {"THI": 1.6, "UPA": 1.6, "FRM": 1.6, "TIB": 1.6, "RBAK": 1.6, "SHO": 1.3, "FHD": 0.7, "BHD": 0.7}
 """How far markers wander over the bones, cm; others 1."""
 
-ANGLES: Final = 20
+ANGLE_COUNT: Final = 20
 """Angles that are not balls': spine 3, neck 3, and for each side collar 2, elbow, pronation, wrist 2, knee."""
-PARAMETERS: Final = 3 + 3 * len(BALLS) + ANGLES
+PARAMETERS: Final = 3 + 3 * len(BALLS) + ANGLE_COUNT
 
 
 def _steps() -> Tensor:
@@ -122,8 +121,8 @@ def prior_sigmas(rest: str) -> tuple[Tensor, float]:
 
 
 def limits() -> tuple[Tensor, Tensor]:
-    """Smallest and largest of the `ANGLES`, radians: elbows, pronation and knees have some."""
-    low, high = torch.full((ANGLES,), -99.0), torch.full((ANGLES,), 99.0)
+    """Smallest and largest of the `ANGLE_COUNT`, radians: elbows, pronation and knees have some."""
+    low, high = torch.full((ANGLE_COUNT,), -99.0), torch.full((ANGLE_COUNT,), 99.0)
     for start in (6, 13):
         for number, least, most in ((2, -0.03, 2.7), (3, -1.9, 1.9), (6, -0.05, 2.75)):
             low[start + number], high[start + number] = least, most
@@ -133,7 +132,7 @@ def limits() -> tuple[Tensor, Tensor]:
 @dataclass
 class Poses:
     """Poses of N frames: ``place`` (N, 3) of the pelvis, metres; ``balls`` (N, 7, 3, 3) local rotations of the `BALLS`;
-    ``angles`` (N, `ANGLES`) radians."""
+    ``angles`` (N, `ANGLE_COUNT`) radians."""
 
     place: Tensor
     balls: Tensor
@@ -142,7 +141,7 @@ class Poses:
     @staticmethod
     def rest(count: int) -> Poses:
         """T-poses at the origin, elbows and knees a little bent."""
-        angles = torch.zeros(count, ANGLES)
+        angles = torch.zeros(count, ANGLE_COUNT)
         angles[:, [8, 15, 12, 19]] = 0.15
         return Poses(torch.zeros(count, 3), torch.eye(3).repeat(count, len(BALLS), 1, 1), angles)
 

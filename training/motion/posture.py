@@ -13,7 +13,7 @@ from torch import Tensor
 
 from body.joints import JOINT_NAMES
 
-ANGLES: Final = (
+POSTURE_ANGLES: Final = (
     "knee flexion", "hip flexion", "hip abduction", "ankle", "elbow flexion", "arm elevation", "collar lift", "trunk lean",
     "pelvis pitch", "chest pitch", "head pitch",
 )  # fmt: skip
@@ -32,7 +32,7 @@ _PELVIS, _CHEST, _NECK, _HEAD = (_INDEX[name] for name in ("pelvis", "spine3", "
 
 
 def joint_angles(joints: Tensor, turned: Tensor) -> dict[str, Tensor]:
-    """Angles in degrees (..., S) by the names of `ANGLES`; S is 2 (left, right) for limbs and 1 for the trunk.
+    """Angles in degrees (..., S) by the names of `POSTURE_ANGLES`; S is 2 (left, right) for limbs and 1 for the trunk.
 
     - "knee flexion", "elbow flexion": between the two bones of a limb, 0 where it is straight, whatever the direction.
     - "hip flexion": of the thigh against the trunk, seen along the line of the hips; forward is positive.
@@ -71,7 +71,7 @@ def joint_angles(joints: Tensor, turned: Tensor) -> dict[str, Tensor]:
         "chest pitch": _pitch(between[..., _PELVIS, :, :] @ turned[..., _CHEST, :, :])[..., None],
         "head pitch": _pitch(between[..., _CHEST, :, :] @ turned[..., _HEAD, :, :])[..., None],
     }
-    return {name: found[name] for name in ANGLES}
+    return {name: found[name] for name in POSTURE_ANGLES}
 
 
 def _unit(joints: Tensor, start: list[int], end: list[int]) -> Tensor:

@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from body.joints import JOINT_NAMES, PARENTS
+from body.joints import JOINT_NAMES, JOINTS, PARENTS
 from common.arrays import DoubleArray
 from training.motion import rotations as rot
-from training.motion.clip import ANKLE_HEIGHT, JOINTS, LEG_LENGTH, Clip, MotionError
+from training.motion.clip import ANKLE_HEIGHT, LEG_LENGTH, Clip, MotionError
 from training.motion.collars import collar_turns
 from training.motion.dialects import Dialect, recognise
 from training.motion.source import SourceMotion

@@ -21,7 +21,7 @@ from body.lbs_torch import TorchBody
 from body.packed import BETAS
 from training.motion.bank import Augmentation, MotionBank
 from training.motion.clip import Clip
-from training.motion.posture import ANGLES, joint_angles
+from training.motion.posture import POSTURE_ANGLES, joint_angles
 
 SECONDS: Final = 3.0
 WINDOW_FPS: Final = 15.0
@@ -138,7 +138,7 @@ def sources_table(clips: Sequence[Clip], body: TorchBody, title: str) -> Table:
     ]
     table = Table("degrees: median (5 % to 95 %)", *headings, title=title)
     measured = [clip_angles(part, body) for part in groups.values()]
-    for name in ANGLES:
+    for name in POSTURE_ANGLES:
         cells = [np.percentile(angles[name], (50, 5, 95)) for angles in measured]
         table.add_row(name, *(f"{middle:.0f} ({low:.0f} to {high:.0f})" for middle, low, high in cells))
     return table

@@ -11,8 +11,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from body.joints import KEYPOINTS
 from training.networks.inputs import FLOW_CELLS, IMAGE_SIDE
-from training.networks.keypoint_filter import KEYPOINTS
 
 HEAT = 16
 """Cells along each side of the maps of where keypoints are."""

@@ -12,10 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from body.joints import COCO_NAMES
+from body.joints import KEYPOINTS
 from training.networks.inputs import FLOW_CELLS
 
-KEYPOINTS = len(COCO_NAMES)
 _FORGET_S = 0.4  # trust in a keypoint that is no longer seen fades over this time
 
 

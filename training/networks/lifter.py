@@ -15,16 +15,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from body.joints import JOINT_NAMES
+from body.joints import JOINTS, KEYPOINTS
+from body.soles import CONTACTS
 from training.networks.encoders import FlowEncoder, ImageEncoder, ResidualFlowEncoder, ResidualImageEncoder
 from training.networks.geometry import look_at
 from training.networks.inputs import Observation
-from training.networks.keypoint_filter import KEYPOINTS, KeypointFilter, KeypointTrack, reliability, spread
+from training.networks.keypoint_filter import KeypointFilter, KeypointTrack, reliability
 from training.networks.memory import Memory, ShapeEvidence
-from training.networks.refinement import POSE, PREDICTION, Mechanics, Refinement, Sight, rotations_from_axes
+from training.networks.refinement import POSE_NUMBERS, PREDICTION, Mechanics, Refinement, Sight, rotations_from_axes
 
-JOINTS, BETAS = len(JOINT_NAMES), 10
-CONTACTS = ("left_heel", "left_toes", "right_heel", "right_toes")
 _MEAN_DEPTH = 1.2
 """Depth in metres of a person whose keypoints spread over a unit angle: what the predicted log-depth is relative to."""
 _BOX_SPREAD = 0.22
@@ -144,7 +143,7 @@ class Lifter(nn.Module):
         with torch.no_grad():
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()
-            self.head.bias[:POSE] = torch.tensor([1.0, 0, 0, 0, 1.0, 0]).repeat(JOINTS)
+            self.head.bias[:POSE_NUMBERS] = torch.tensor([1.0, 0, 0, 0, 1.0, 0]).repeat(JOINTS)
             # An upright person facing the camera: half a turn about x.
             self.head.bias[:6] = torch.tensor([1.0, 0, 0, 0, -1.0, 0])
             extras = self.head.bias[PREDICTION:]
@@ -266,8 +265,8 @@ class Lifter(nn.Module):
 
     def _decode(self, raw: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
         """Rotations (24, 3, 3, N) and pelvis (3, N) in the frame of the virtual camera, of a prediction (`PREDICTION`, N)."""
-        rotations = rotations_from_axes(raw[:POSE].reshape(JOINTS, 2, 3, -1))
-        place = raw[POSE:]
+        rotations = rotations_from_axes(raw[:POSE_NUMBERS].reshape(JOINTS, 2, 3, -1))
+        place = raw[POSE_NUMBERS:]
         depth = _MEAN_DEPTH / 4.0 / size * place[2].clamp(-3, 3).exp()
         return rotations, torch.cat([place[:2] * size, torch.ones_like(size)[None]]) * depth
 
@@ -350,17 +349,3 @@ class Lifter(nn.Module):
             x.reshape(batch, length, *x.shape[1:]) for x in flat_parts
         )
         return Lifted(rotations, betas, pelvis, rays, joint_error, contact, deviation, up, up_error, velocity, state)
-
-
-__all__ = [
-    "BETAS",
-    "CONTACTS",
-    "JOINTS",
-    "KEYPOINTS",
-    "Lifted",
-    "Lifter",
-    "LifterConfig",
-    "Observation",
-    "reliability",
-    "spread",
-]

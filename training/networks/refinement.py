@@ -18,13 +18,12 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from body.joints import COCO_JOINT, COCO_NAMES, JOINT_NAMES, PARENTS
+from body.joints import COCO_JOINT, JOINTS, KEYPOINTS, PARENTS
 from body.lbs_torch import TorchBody
 from body.model import load_body
 
-_JOINTS, _KEYPOINTS = len(JOINT_NAMES), len(COCO_NAMES)
-POSE = _JOINTS * 6
-PREDICTION = POSE + 3
+POSE_NUMBERS = JOINTS * 6
+PREDICTION = POSE_NUMBERS + 3
 """Numbers of a prediction: 24 rotations as their first two columns, and the pelvis' place."""
 _FAR = 3.0
 """Sizes of the person beyond which a keypoint does not pull harder."""
@@ -63,7 +62,7 @@ class Posed(NamedTuple):
 
 def _moved_by() -> Tensor:
     """(24, 17): 1 where turning the joint moves the keypoint."""
-    moved = torch.zeros(_JOINTS, _KEYPOINTS)
+    moved = torch.zeros(JOINTS, KEYPOINTS)
     for keypoint, rides_on in enumerate(COCO_JOINT):
         joint = rides_on
         while joint >= 0:
@@ -133,7 +132,7 @@ class Mechanics(nn.Module):
             [cross(coco, force), force, heavy, weight[:, None], (heavy * coco).sum(1, keepdim=True)], 1
         )
         # Sums over the keypoints beyond each joint, moments about the joint.
-        sums = (self.moved_by @ of_keypoints.flatten(1)).reshape(_JOINTS, 11, -1)
+        sums = (self.moved_by @ of_keypoints.flatten(1)).reshape(JOINTS, 11, -1)
         torque, pull, moment, mass, square = torch.split(sums, [3, 3, 3, 1, 1], 1)
         torque = torque - cross(joints, pull)
         inertia = square + (joints * (mass * joints - 2 * moment)).sum(1, keepdim=True)
@@ -161,14 +160,14 @@ class Refinement(nn.Module):
 
     def __init__(self, context: int, width: int) -> None:
         super().__init__()
-        self.sizes = [_KEYPOINTS, _JOINTS * 3, _JOINTS * 3, 3, 3]
-        self.into = nn.Linear(context + PREDICTION + _KEYPOINTS * 4, width)
+        self.sizes = [KEYPOINTS, JOINTS * 3, JOINTS * 3, 3, 3]
+        self.into = nn.Linear(context + PREDICTION + KEYPOINTS * 4, width)
         self.inner = nn.Linear(width, width)
         self.change = nn.Linear(width, sum(self.sizes))
         with torch.no_grad():
             self.change.weight.zero_()
             self.change.bias.zero_()
-            self.change.bias[_KEYPOINTS : _KEYPOINTS + _JOINTS * 3] = _FOLLOW
+            self.change.bias[KEYPOINTS : KEYPOINTS + JOINTS * 3] = _FOLLOW
 
     def forward(self, context: Tensor, raw: Tensor, posed: Posed, mechanics: Mechanics, sight: Sight) -> Tensor:
         """The prediction ``raw`` (`PREDICTION`, N) corrected. ``context`` (C, N) is what is known of the person."""
@@ -180,9 +179,9 @@ class Refinement(nn.Module):
         belief, follow, free, follow_place, place = torch.split(change, self.sizes)
         weight = sight.weight * torch.sigmoid(belief)
         with torch.autocast(raw.device.type, enabled=False):
-            turn = free.reshape(_JOINTS, 3, -1)
-            turn = turn + follow.reshape(_JOINTS, 3, -1) * mechanics.turns(posed, weight, size)
-            axes = raw[:POSE].reshape(_JOINTS, 2, 3, -1)
+            turn = free.reshape(JOINTS, 3, -1)
+            turn = turn + follow.reshape(JOINTS, 3, -1) * mechanics.turns(posed, weight, size)
+            axes = raw[:POSE_NUMBERS].reshape(JOINTS, 2, 3, -1)
             axes = axes + cross(turn[:, None].expand_as(axes), axes)
-            place = raw[POSE:] + place + follow_place * mechanics.shift(posed, weight, size)
+            place = raw[POSE_NUMBERS:] + place + follow_place * mechanics.shift(posed, weight, size)
         return torch.cat([axes.flatten(0, 2), place])

@@ -33,12 +33,12 @@ from training.motion.opening import open_clips
 from training.noise_measurement.fit_detector import Observations, fit_detector_noise
 from training.simulation.batches import keypoint_visibility
 from training.simulation.cameras import draw_views
-from training.simulation.detector_noise import TABLES, extent, load_noise
+from training.simulation.detector_noise import DETECTOR_NOISE_FILE, extent, load_noise
 from training.simulation.shapes import draw_betas
 from training.synth.appearance import sample_vertex_colours
 from training.synth.backgrounds import sample_background
 
-FRAMES, DETECTOR_FPS, LONGEST = 6, 30.0, 640
+_FRAMES, DETECTOR_FPS, LONGEST = 6, 30.0, 640
 NETWORKS = ("movenet-lightning", "movenet-thunder")
 
 
@@ -53,7 +53,7 @@ class _Record:
     def observations(self) -> Observations:
         def windows(rows: list[NDArray[np.float32]] | list[NDArray[np.int64]] | list[float]) -> NDArray[np.float64]:
             values = np.array(rows, np.float64)
-            return values.reshape(-1, FRAMES, *values.shape[1:])
+            return values.reshape(-1, _FRAMES, *values.shape[1:])
 
         states = windows(self.state).astype(np.int64)
         return Observations(
@@ -67,7 +67,7 @@ class _Record:
 
 
 def measure_rendered(motion: Path, people: int, seed: int) -> dict[str, Observations]:
-    """Run each network of `NETWORKS` on ``people`` rendered people of `FRAMES` frames."""
+    """Run each network of `NETWORKS` on ``people`` rendered people of `_FRAMES` frames."""
     arrays = load_body()
     body, raster, rng = TorchBody(arrays), Rasteriser(arrays.faces), np.random.default_rng(seed)
     bank = MotionBank(open_clips(motion, "train"), seed=seed)
@@ -75,11 +75,11 @@ def measure_rendered(motion: Path, people: int, seed: int) -> dict[str, Observat
     records = {name: _Record() for name in NETWORKS}
     done = 0
     while done < people:
-        window = bank.sample(1, FRAMES, Augmentation(offset_deg=5.0, tumble=0.03), torch.tensor([DETECTOR_FPS]))
+        window = bank.sample(1, _FRAMES, Augmentation(offset_deg=5.0, tumble=0.03), torch.tensor([DETECTOR_FPS]))
         views = draw_views(window, bank.generator)
         root = views.rotation @ window.rotations[:, :, 0]
         rotations = torch.cat([root[:, :, None], window.rotations[:, :, 1:]], 2)
-        betas = draw_betas(1, bank.generator)[:, None].expand(1, FRAMES, 10)
+        betas = draw_betas(1, bank.generator)[:, None].expand(1, _FRAMES, 10)
         joints, coco = body.skeleton(rotations, betas)
         place = views.pelvis[:, :, None]
         points = views.project(coco + place)
@@ -98,7 +98,7 @@ def measure_rendered(motion: Path, people: int, seed: int) -> dict[str, Observat
             rng.uniform(0, 6),
         )
         scale = (extent(points, state < 2)[0] * shrink).tolist()
-        for t in range(FRAMES):
+        for t in range(_FRAMES):
             image = scene.copy()
             raster.begin(height, width)
             raster.add(vertices[t], camera, 255 * colour)
@@ -124,7 +124,7 @@ def measure_rendered(motion: Path, people: int, seed: int) -> dict[str, Observat
 def main(
     motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
     people: Annotated[int, typer.Option(help="number of rendered people")] = 240,
-    output: Annotated[Path, typer.Option(help="JSON file of the tables")] = TABLES,
+    output: Annotated[Path, typer.Option(help="JSON file of the tables")] = DETECTOR_NOISE_FILE,
     seed: Annotated[int, typer.Option(help="seed of people, cameras and backgrounds")] = 21,
 ) -> None:
     """Run the keypoint networks on rendered people and write the noise tables used in training."""

@@ -28,19 +28,19 @@ from common.arrays import FloatArray
 from common.command_line import run_command
 from engines.registry import open_engine
 from realtime.records import Box
-from realtime.stages.flow import SIZE, CropFlow, RaftFlow
+from realtime.stages.flow import FLOW_SIZE, CropFlow, RaftFlow
 from training.motion.bank import MotionBank
 from training.motion.opening import open_clips
 from training.noise_measurement.fit_flow import CellPairs, fit_flow_noise
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import CELLS
-from training.simulation.flow_noise import TABLES
+from training.simulation.flow_noise import FLOW_NOISE_FILE
 from training.synth.observations import render_frames, simulate_tracking
 from training.synth.render import Renderer, crop_viewport
 from training.synth.scene import SceneSampler
 from training.synth.windows import field_cell_means
 
-FRAMES, FLOW_FPS = 6, 30.0
+_FRAMES, FLOW_FPS = 6, 30.0
 SPEED_BINS: Final = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, float("inf"))
 """Edges of the speed bins of the report, px of the 128 px crop per frame."""
 
@@ -72,7 +72,7 @@ def simulate_pairs(motion: Path, windows: int, seed: int, engine: CropFlow | Non
     noise, rng = NoiseSampler(load_noise(), seed + 2), np.random.default_rng(seed + 3)
     done = 0
     while done < windows:
-        renderers = [Renderer(scene) for scene in maker.sample(min(8, windows - done), FRAMES, FLOW_FPS)]
+        renderers = [Renderer(scene) for scene in maker.sample(min(8, windows - done), _FRAMES, FLOW_FPS)]
         for renderer, found in zip(renderers, simulate_tracking(renderers, noise), strict=True):
             if found is None:
                 continue
@@ -84,10 +84,10 @@ def simulate_pairs(motion: Path, windows: int, seed: int, engine: CropFlow | Non
 
 def _compare(renderer: Renderer, frame: int, window: int, box: Box, field: FloatArray) -> FlowPair:
     scene = renderer.scene
-    fine, coarse = crop_viewport(scene, box, SIZE), crop_viewport(scene, box, CELLS)
+    fine, coarse = crop_viewport(scene, box, FLOW_SIZE), crop_viewport(scene, box, CELLS)
     owner = np.append(scene.mesh.owner, -1)
     flow = renderer.flow(frame, fine)
-    seen = (owner[flow.ids] == 0) & ~flow.hidden & _inside_image(renderer, box, SIZE)
+    seen = (owner[flow.ids] == 0) & ~flow.hidden & _inside_image(renderer, box, FLOW_SIZE)
     small = renderer.flow(frame, coarse)
     return FlowPair(
         window,
@@ -122,7 +122,7 @@ def stack_pairs(pairs: list[FlowPair]) -> CellPairs:
 def error_table(pairs: list[FlowPair]) -> str:
     """End-point error of the 128² field on the person by speed, as text."""
     error, speed = np.concatenate([p.error for p in pairs]), np.concatenate([p.speed for p in pairs])
-    lines = [f"end-point error on the person, px of a {SIZE} px crop ({len(pairs)} pairs of frames)"]
+    lines = [f"end-point error on the person, px of a {FLOW_SIZE} px crop ({len(pairs)} pairs of frames)"]
     for low, high in itertools.pairwise(SPEED_BINS):
         chosen = error[(speed >= low) & (speed < high)]
         if len(chosen):
@@ -138,7 +138,7 @@ def error_table(pairs: list[FlowPair]) -> str:
 def main(
     motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
     windows: Annotated[int, typer.Option(help="people rendered, six frames each")] = 300,
-    output: Annotated[Path, typer.Option(help="JSON file of the fitted models")] = TABLES,
+    output: Annotated[Path, typer.Option(help="JSON file of the fitted models")] = FLOW_NOISE_FILE,
     engine: Annotated[str, typer.Option(help="dis or raft; raft takes about a second per pair on a CPU")] = "dis",
     seed: Annotated[int, typer.Option(help="seed of people, cameras and surroundings")] = 31,
 ) -> None:
@@ -150,7 +150,7 @@ def main(
         simulate_pairs(motion, windows, seed, RaftFlow(open_engine("raft-small")) if engine == "raft" else None)
     )
     print(error_table(pairs))
-    row = {**fit_flow_noise(stack_pairs(pairs)), "pairs": len(pairs), "fps": FLOW_FPS, "crop": SIZE}
+    row = {**fit_flow_noise(stack_pairs(pairs)), "pairs": len(pairs), "fps": FLOW_FPS, "crop": FLOW_SIZE}
     for name, value in row.items():
         print(f"{name:14s} {value}")
     known = json.loads(output.read_text())["engines"] if output.exists() else {}

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from body.joints import COCO_MIRROR, COCO_NAMES
 
-TABLES = Path(__file__).with_name("detector_noise.json")
+DETECTOR_NOISE_FILE = Path(__file__).with_name("detector_noise.json")
 STATES = ("visible", "hidden", "outside")
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(name.split("_")[-1] for name in COCO_NAMES))
 """Keypoints whose left and right share one table: nose, eye, ear, shoulder, elbow, wrist, hip, knee, ankle."""
@@ -76,7 +76,7 @@ class DetectorNoise:
     real: RealVideo
 
 
-def load_noise(path: Path = TABLES) -> list[DetectorNoise]:
+def load_noise(path: Path = DETECTOR_NOISE_FILE) -> list[DetectorNoise]:
     """Read the measured tables. Raises ``FileNotFoundError`` or ``ValueError`` when the file is missing or not ours."""
     return [
         DetectorNoise(

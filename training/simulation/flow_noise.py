@@ -17,7 +17,7 @@ from torch import Tensor
 
 from common.arrays import FloatArray
 
-TABLES = Path(__file__).with_name("flow_noise.json")
+FLOW_NOISE_FILE = Path(__file__).with_name("flow_noise.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class FlowNoise:
     outside: float = 0.0
 
 
-def load_flow_noise(path: Path = TABLES) -> FlowNoise:
+def load_flow_noise(path: Path = FLOW_NOISE_FILE) -> FlowNoise:
     """Read the measured numbers. Raises ``ValueError`` when the file is not ours."""
     row = json.loads(path.read_text())["engines"]["dis"]
     try:

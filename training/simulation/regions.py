@@ -10,7 +10,7 @@ from realtime.stages.region_limits import (
     HEAD_ROOM,
     LEAST_PX,
     MARGIN,
-    MOST,
+    MOST_OF_IMAGE,
     SHOULDER_ROOM,
     SHOULDERS,
     SHRINK,
@@ -45,7 +45,7 @@ def regions(points: Tensor, confidence: Tensor, size: Tensor) -> Tensor:
     side, head = widen(FACE, 3, HEAD_ROOM)
     alone = (seen[:, :, FACE].sum(-1) >= 3) & (seen[:, :, TORSO].sum(-1) < 2)
     middle = torch.where(alone[..., None], middle + torch.stack([torch.zeros_like(head), 1.5 * head], -1), middle)
-    most = MOST * size.amax(1)
+    most = MOST_OF_IMAGE * size.amax(1)
     whole = torch.cat([size / 2, size.amax(1, keepdim=True)], 1)
     now = torch.cat([middle[:, 0], side[:, :1]], 1)
     now = torch.where(enough[:, :1], now, whole)

@@ -20,7 +20,7 @@ import typer
 
 from common.command_line import run_command
 from training.synth.cluster import LOCAL_CLUSTER, run_ray
-from training.synth.factory import KINDS, SPLITS, ShardJob, make_shard
+from training.synth.factory import SHARD_KINDS, SPLITS, ShardJob, make_shard
 from training.synth.shards import ShardRow
 
 
@@ -65,7 +65,7 @@ def main(
     motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
     output: Annotated[Path, typer.Option(help="folder of the shards and their index")],
     shards: Annotated[str, typer.Option(help="numbers of the shards: 7 or 0-9")] = "0",
-    kind: Annotated[str, typer.Option(help="what to make: " + ", ".join(KINDS))] = "windows",
+    kind: Annotated[str, typer.Option(help="what to make: " + ", ".join(SHARD_KINDS))] = "windows",
     split: Annotated[str, typer.Option(help="split of the motion: train, val or test")] = "train",
     samples: Annotated[int, typer.Option(min=1, help="samples in a shard")] = 50,
     seed: Annotated[
@@ -77,8 +77,8 @@ def main(
     ] = "",
 ) -> None:
     """Render synthetic people into shards: only those that are missing or damaged are made."""
-    if kind not in KINDS:
-        raise typer.BadParameter(f"--kind is one of {', '.join(KINDS)}, not {kind!r}")
+    if kind not in SHARD_KINDS:
+        raise typer.BadParameter(f"--kind is one of {', '.join(SHARD_KINDS)}, not {kind!r}")
     if split not in SPLITS:
         raise typer.BadParameter(f"--split is one of {', '.join(SPLITS)}, not {split!r}")
     # Workers may run elsewhere: paths must not depend on where this one was started.

@@ -20,7 +20,7 @@ from common.arrays import FloatArray
 PATTERN_SIDE: Final = 128
 """Side of a cloth pattern in texels, a power of two. Patterns tile without a seam."""
 
-SKIN, HAIR, TOP, BOTTOM, SHOES = range(5)
+_SKIN, _HAIR, _TOP, _BOTTOM, _SHOES = range(5)
 GARMENTS: Final = 5
 
 
@@ -51,21 +51,21 @@ def _assign_garments(arrays: BodyArrays, rng: np.random.Generator) -> NDArray[np
     """(V,) int32 garment of each vertex: short or long sleeves and legs, sometimes bare feet or shoulders."""
     part = np.array(JOINT_NAMES)[vertex_parts(arrays)]
     place = arrays.v_template
-    garments = np.full(len(part), SKIN, np.int32)
+    garments = np.full(len(part), _SKIN, np.int32)
 
     def assign(garment: int, *joints: str) -> None:
         garments[np.isin(part, [side + joint for joint in joints for side in ("", "left_", "right_")])] = garment
 
     sleeves, legs = ("elbow",) if rng.random() < 0.6 else (), ("knee",) if rng.random() < 0.7 else ()
-    assign(TOP, "spine1", "spine2", "spine3", "collar", *(("shoulder",) if rng.random() < 0.85 else ()), *sleeves)
-    assign(BOTTOM, "pelvis", "hip", *legs)
+    assign(_TOP, "spine1", "spine2", "spine3", "collar", *(("shoulder",) if rng.random() < 0.85 else ()), *sleeves)
+    assign(_BOTTOM, "pelvis", "hip", *legs)
     if rng.random() < 0.85:
-        assign(SHOES, "ankle", "foot")
+        assign(_SHOES, "ankle", "foot")
     head = part == "head"
     top, middle = place[head, 1].max(), np.median(place[head, 2])
     cut = rng.uniform(0.10, 0.22)
     hair = (place[:, 1] > top - 0.055) | ((place[:, 2] < middle - 0.005) & (place[:, 1] > top - cut))
-    garments[head & hair] = HAIR
+    garments[head & hair] = _HAIR
     return garments
 
 
@@ -74,13 +74,13 @@ def _colours(arrays: BodyArrays, garments: NDArray[np.int32], rng: np.random.Gen
     place = arrays.v_template
     skin = np.array([0.55, 0.65, 0.85]) * rng.uniform(0.25, 1.1)
     table = np.empty((GARMENTS, 3))
-    table[SKIN], table[HAIR] = skin, np.array([0.6, 0.8, 1.0]) * rng.uniform(0.04, 0.45)
-    for garment in (TOP, BOTTOM, SHOES):
+    table[_SKIN], table[_HAIR] = skin, np.array([0.6, 0.8, 1.0]) * rng.uniform(0.04, 0.45)
+    for garment in (_TOP, _BOTTOM, _SHOES):
         vivid, grey = rng.uniform(0.08, 0.95, 3), rng.uniform(0.1, 1.0)
         # Most wardrobes hold more black, grey, white and navy than every colour alike.
         table[garment] = (vivid + (grey - vivid) * rng.random()) * rng.uniform(0.45, 1.0)
     if rng.random() < 0.12:
-        table[BOTTOM] = table[TOP]  # dress, overall
+        table[_BOTTOM] = table[_TOP]  # dress, overall
     colour = table[garments]
     head = np.array(JOINT_NAMES)[vertex_parts(arrays)] == "head"
     for number, keypoint in enumerate(arrays.coco_regressor[:3] @ place):
@@ -97,7 +97,7 @@ def sample_vertex_colours(arrays: BodyArrays, rng: np.random.Generator) -> Float
     """Random skin, hair, shirt, trousers and shoes as vertex colours only: (V, 3) float32 BGR, 0..1."""
     garments = _assign_garments(arrays, rng)
     colour = _colours(arrays, garments, rng)
-    for garment in (TOP, BOTTOM, SHOES):
+    for garment in (_TOP, _BOTTOM, _SHOES):
         if rng.random() < 0.4:
             chosen = garments == garment
             colour[chosen] *= 1 - 0.3 * (np.sin(arrays.v_template[chosen, 1:2] * rng.uniform(20, 120)) > 0)
@@ -109,16 +109,16 @@ def sample_appearance(arrays: BodyArrays, rng: np.random.Generator) -> SurfaceAp
     garments = _assign_garments(arrays, rng)
     colour = _colours(arrays, garments, rng)
     loose = np.zeros(GARMENTS)
-    loose[HAIR] = rng.uniform(0.0, 0.03)
-    loose[[TOP, BOTTOM]] = np.maximum(rng.normal(0.006, 0.008, 2), 0.001)
-    loose[SHOES] = rng.uniform(0.002, 0.01)
+    loose[_HAIR] = rng.uniform(0.0, 0.03)
+    loose[[_TOP, _BOTTOM]] = np.maximum(rng.normal(0.006, 0.008, 2), 0.001)
+    loose[_SHOES] = rng.uniform(0.002, 0.01)
     offset = _smooth(arrays, loose[garments] * (1 + rng.uniform(0, 0.5) * rng.normal(size=len(garments))))
     faces = arrays.faces
     corner = arrays.v_template[faces]
     normal = np.abs(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]))
     patterns = np.empty((GARMENTS, PATTERN_SIDE, PATTERN_SIDE, 3), np.uint8)
-    patterns[SKIN], patterns[HAIR] = _shades(rng, 0.06, 1.2)[..., None], _shades(rng, 0.35, 0.5)[..., None]
-    for garment in (TOP, BOTTOM, SHOES):
+    patterns[_SKIN], patterns[_HAIR] = _shades(rng, 0.06, 1.2)[..., None], _shades(rng, 0.35, 0.5)[..., None]
+    for garment in (_TOP, _BOTTOM, _SHOES):
         patterns[garment] = sample_cloth_pattern(rng)
     density = (PATTERN_SIDE / rng.uniform(0.15, 0.7, GARMENTS)).astype(np.float32)
     return SurfaceAppearance(

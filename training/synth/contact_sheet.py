@@ -23,7 +23,7 @@ from common.errors import UserError
 from training.synth.frames import OTHER_LABEL, decode_flow
 from training.synth.shards import find_shards, read_shard
 
-TILE: Final = 128
+SHEET_TILE: Final = 128
 FULL: Final = 0.04
 """Flow magnitude drawn at full brightness, in crop sides per frame."""
 
@@ -40,8 +40,8 @@ def flow_hues(field: NDArray[np.floating], full: float = FULL) -> ImageArray:
 
 def tile(image: ImageArray) -> ImageArray:
     """``image`` scaled to the height of a tile, aspect ratio kept."""
-    width = max(round(image.shape[1] * TILE / image.shape[0]), 1)
-    return np.asarray(cv2.resize(image, (width, TILE), interpolation=cv2.INTER_NEAREST), np.uint8)
+    width = max(round(image.shape[1] * SHEET_TILE / image.shape[0]), 1)
+    return np.asarray(cv2.resize(image, (width, SHEET_TILE), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def draw_keypoints(image: ImageArray, points: NDArray[np.floating], states: NDArray[np.integer]) -> None:
@@ -62,7 +62,7 @@ def window_strip(sample: dict[str, Any]) -> ImageArray:
     for frame in np.linspace(0, length - 1, 4).astype(int):
         image = tile(np.ascontiguousarray(sample["rgb"][frame][..., ::-1]))
         x, y, size = sample["box"][frame]
-        points = ((sample["points"][frame] - [x, y]) / size + 0.5) * TILE
+        points = ((sample["points"][frame] - [x, y]) / size + 0.5) * SHEET_TILE
         draw_keypoints(image, points, sample["state"][frame])
         parts.append(image)
     for frame in (length // 3, length - 1):
@@ -78,7 +78,7 @@ def decode_image(data: bytes) -> ImageArray:
 def frame_strip(sample: dict[str, Any]) -> ImageArray:
     """The frame with its keypoints, the crop, parts, depth and flow; points hidden in the next frame are white."""
     frame = decode_image(sample["frame.jpg"])
-    scale = TILE / len(frame)
+    scale = SHEET_TILE / len(frame)
     image = tile(frame)
     draw_keypoints(image, sample["points"] * scale, sample["state"])
     parts = decode_image(sample["parts.png"])
@@ -95,7 +95,7 @@ def frame_strip(sample: dict[str, Any]) -> ImageArray:
 
 def motion_strip(sample: dict[str, Any]) -> ImageArray:
     """Exact flow with the keypoints, the silhouette, and the mask of points hidden in the next frame."""
-    flow = tile(flow_hues(sample["flow"] / TILE))
+    flow = tile(flow_hues(sample["flow"] / SHEET_TILE))
     draw_keypoints(flow, sample["points"][0], sample["state"])
     masks = [
         np.repeat(sample[name][..., None] * np.uint8(255), 3, -1).astype(np.uint8) for name in ("silhouette", "hidden")
@@ -110,10 +110,10 @@ def sheet(strips: list[ImageArray], columns: int) -> ImageArray:
     """Strips arranged in columns, padded with black."""
     width = max(strip.shape[1] for strip in strips)
     rows = -(-len(strips) // columns)
-    out = np.zeros((rows * (TILE + 4), columns * (width + 8), 3), np.uint8)
+    out = np.zeros((rows * (SHEET_TILE + 4), columns * (width + 8), 3), np.uint8)
     for number, strip in enumerate(strips):
-        top, left = number % rows * (TILE + 4), number // rows * (width + 8)
-        out[top : top + TILE, left : left + strip.shape[1]] = strip
+        top, left = number % rows * (SHEET_TILE + 4), number // rows * (width + 8)
+        out[top : top + SHEET_TILE, left : left + strip.shape[1]] = strip
     return out
 
 

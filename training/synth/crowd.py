@@ -24,7 +24,7 @@ from training.synth.render import Renderer, Sensor, Viewport
 from training.synth.room import TEXTURE_SIDE, Room, with_mipmaps
 from training.synth.scene import Scene, join_meshes, sample_light
 
-WIDTH, HEIGHT, FOCAL, CROWD_FPS = 640, 480, 544.0, 30.0
+_WIDTH, _HEIGHT, _FOCAL, CROWD_FPS = 640, 480, 544.0, 30.0
 _CAMERA_M = 1.5  # the camera's height over the floor
 _HIP_M = 0.93
 _TO_CAMERA = np.diag([1.0, -1.0, -1.0]).astype(np.float32)
@@ -69,9 +69,9 @@ def sample_crowd(people: int, frames: int, seed: int, body: str = "body_1722") -
         Occluder(one, arrays.faces, arrays.v_template, look) for one, look in zip(vertices[1:], looks[1:], strict=True)
     ]
     parts = vertex_parts(arrays)[arrays.faces[:, 0]].astype(np.int32)
-    camera = np.array([FOCAL, FOCAL, (WIDTH - 1) / 2, (HEIGHT - 1) / 2], np.float32)
+    camera = np.array([_FOCAL, _FOCAL, (_WIDTH - 1) / 2, (_HEIGHT - 1) / 2], np.float32)
     scene = Scene(
-        size=(WIDTH, HEIGHT),
+        size=(_WIDTH, _HEIGHT),
         camera=camera,
         assumed_camera=camera,
         dt=np.full(frames, 1 / CROWD_FPS, np.float32),
@@ -97,14 +97,14 @@ def render_crowd(scene: Scene, seed: int) -> list[ImageArray]:
     """All frames of a scene, as a camera of average quality delivers them."""
     rng = np.random.default_rng(seed)
     renderer, sensor = Renderer(scene), replace(Sensor.sample(rng), quality=0)
-    view = Viewport((FOCAL, FOCAL, (WIDTH - 1) / 2, (HEIGHT - 1) / 2), WIDTH, HEIGHT)
+    view = Viewport((_FOCAL, _FOCAL, (_WIDTH - 1) / 2, (_HEIGHT - 1) / 2), _WIDTH, _HEIGHT)
     return [sensor(renderer.render(frame, view, 2), rng) for frame in range(scene.frames)]
 
 
 def _sample_walker(place: int, people: int, seconds: float, rng: np.random.Generator) -> _Walker:
     depth = 2.6 + 3.6 * (place + rng.uniform(0, 0.6)) / max(people, 2)
     way = 1 if place % 2 else -1
-    half = 0.5 * WIDTH / FOCAL * depth
+    half = 0.5 * _WIDTH / _FOCAL * depth
     reach = rng.uniform(1.1, 1.5)  # of half widths
     start = -way * rng.uniform(0.55, 0.8)
     betas = rng.normal(0, 0.7, 10).clip(-1.5, 1.5).astype(np.float32)
@@ -131,7 +131,7 @@ def _walk(body: NumpyBody, walker: _Walker, frames: int) -> tuple[FloatArray, Fl
         pose = _gait(angle, walker.stride)
         place = np.array(
             [
-                walker.start * 0.5 * WIDTH / FOCAL * walker.depth + walker.speed * time_s,
+                walker.start * 0.5 * _WIDTH / _FOCAL * walker.depth + walker.speed * time_s,
                 _CAMERA_M - _HIP_M,
                 walker.depth - walker.toward * time_s,
             ],
@@ -159,9 +159,9 @@ def _gait(angle: float, stride: float) -> FloatArray:
 
 def _visible(scene: Scene, points: FloatArray, depth: FloatArray) -> NDArray[np.bool_]:
     renderer = Renderer(scene)
-    view = Viewport((FOCAL, FOCAL, (WIDTH - 1) / 2, (HEIGHT - 1) / 2), WIDTH, HEIGHT)
-    inside: NDArray[np.bool_] = np.all((points >= 0) & (points <= [WIDTH - 1, HEIGHT - 1]), axis=-1)
-    place = np.rint(points).astype(int).clip(0, [WIDTH - 1, HEIGHT - 1])
+    view = Viewport((_FOCAL, _FOCAL, (_WIDTH - 1) / 2, (_HEIGHT - 1) / 2), _WIDTH, _HEIGHT)
+    inside: NDArray[np.bool_] = np.all((points >= 0) & (points <= [_WIDTH - 1, _HEIGHT - 1]), axis=-1)
+    place = np.rint(points).astype(int).clip(0, [_WIDTH - 1, _HEIGHT - 1])
     for frame in range(scene.frames):
         seen = renderer.surface(frame, view)
         column, row = place[frame].transpose(2, 0, 1)

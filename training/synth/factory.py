@@ -42,7 +42,7 @@ class ShardJob:
 
 Drawer = Callable[[SceneSampler, NoiseSampler, np.random.Generator, int], Iterator[Sample]]
 
-KINDS: Final[dict[str, Drawer]] = {
+SHARD_KINDS: Final[dict[str, Drawer]] = {
     "frames": generate_frames,
     "motion": generate_motion,
     "windows": generate_windows,
@@ -77,7 +77,7 @@ def generate_samples(job: ShardJob) -> Iterator[Sample]:
     augmentation = Augmentation() if job.split == "train" else NONE
     maker = SceneSampler(bank, arrays, TorchBody(arrays), scenes, augmentation)
     noise = NoiseSampler(load_noise(), detector)
-    return KINDS[job.kind](maker, noise, np.random.default_rng(sensor_noise), job.count)
+    return SHARD_KINDS[job.kind](maker, noise, np.random.default_rng(sensor_noise), job.count)
 
 
 def make_shard(job: ShardJob) -> tuple[ShardRow, bool]:

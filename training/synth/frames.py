@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from common.camera import Camera
 from realtime.records import Box
 from realtime.stages.crops import Cropper
-from realtime.stages.flow import SIZE
+from realtime.stages.flow import FLOW_SIZE
 from training.simulation.detector_noise import NoiseSampler
 from training.synth.observations import RegionRenderer, rendered_visibility, simulate_tracking
 from training.synth.render import ExactFlow, Renderer, Sensor, Viewport, crop_viewport, region_viewport
 from training.synth.scene import SceneSampler
 from training.synth.shards import Sample
 
-LONGEST: Final = 640
+_LONGEST: Final = 640
 """Longer side of a full frame, px."""
 SCENE: Final = 5
 """Frames of a scene that become samples. The scene has one more, so that each has flow to the next."""
@@ -66,7 +66,7 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
 def generate_frames(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Generator, count: int) -> Iterator[Sample]:
     """Generate ``count`` fully annotated frames.
 
-    Of the full image, `LONGEST` px on its longer side: ``frame.jpg``; ``silhouette.png``, 255 on the person;
+    Of the full image, `_LONGEST` px on its longer side: ``frame.jpg``; ``silhouette.png``, 255 on the person;
     ``parts.png`` of `labels`; ``depth.png``, 16 bits, mm (65535: further away), room included; ``flow.png`` of
     `encode_flow`, to the next frame, which is ``dt`` (1,) s later. ``crop.jpg`` is the 128² crop of ``box`` (3,):
     centre x, y and side, px.
@@ -98,7 +98,7 @@ def _scenes(frames: int) -> int:
 def full_viewport(renderer: Renderer) -> tuple[Viewport, float]:
     """The viewport of the full image, and its scale."""
     scene = renderer.scene
-    scale = min(1.0, LONGEST / max(scene.size))
+    scale = min(1.0, _LONGEST / max(scene.size))
     return region_viewport(scene, 0, 0, round(scene.size[0] * scale), round(scene.size[1] * scale), scale), scale
 
 
@@ -112,7 +112,7 @@ def _frame(
     joints = scene.joints[frame] + scene.pelvis[frame]
     region_renderer = RegionRenderer(renderer, [box], sensor)
     part = region_renderer.render_region(frame, [box], rng)
-    crop = Cropper(SIZE)(part.image, part.to_region(region_renderer.scale_box(box)))
+    crop = Cropper(FLOW_SIZE)(part.image, part.to_region(region_renderer.scale_box(box)))
     camera = np.array(view.camera, np.float32)
     depth = np.rint(1000 / np.maximum(flow.inverse_depth, 1000 / 65535)).astype(np.uint16)
     world = np.concatenate([scene.rotation[frame], -(scene.rotation[frame] @ scene.centre[frame])[:, None]], 1)
@@ -166,7 +166,7 @@ def motion_crop(renderer: Renderer, frame: int, rng: np.random.Generator) -> dic
     low, high = seen.min(0), seen.max(0)
     side = max(float((high - low).max()) * rng.uniform(1.2, 1.45), 32.0)
     x, y = (low + high) / 2 + rng.normal(0, 0.03, 2) * side
-    view = crop_viewport(scene, Box(float(x), float(y), side), SIZE)
+    view = crop_viewport(scene, Box(float(x), float(y), side), FLOW_SIZE)
     flow = renderer.flow(frame, view)
     owner = np.append(scene.mesh.owner, -1)
     silhouette = owner[flow.ids] == 0
@@ -174,7 +174,7 @@ def motion_crop(renderer: Renderer, frame: int, rng: np.random.Generator) -> dic
         "flow": flow.field.astype(np.float16),
         "hidden": flow.hidden.astype(np.uint8),
         "silhouette": silhouette.astype(np.uint8),
-        "points": (((points - [x, y]) / side + 0.5) * SIZE - 0.5).astype(np.float32),
+        "points": (((points - [x, y]) / side + 0.5) * FLOW_SIZE - 0.5).astype(np.float32),
         "state": rendered_visibility(renderer, frame).astype(np.uint8),
         "dt": scene.dt[frame + 1 : frame + 2],
         "camera": np.array(view.camera, np.float32),

@@ -19,7 +19,7 @@ from body.joints import COCO_NAMES
 from common.arrays import FloatArray, ImageArray
 from realtime.records import Box, Flow, Frame
 from realtime.stages.crops import Cropper
-from realtime.stages.flow import SIZE, CropFlow, DisFlow
+from realtime.stages.flow import FLOW_SIZE, CropFlow, DisFlow
 from realtime.stages.regions import region_of
 from training.simulation.detector_noise import NoiseSampler
 from training.synth.render import BLOCK, Renderer, Sensor, crop_viewport, region_viewport
@@ -119,14 +119,14 @@ class RenderedFrame:
 class RegionRenderer:
     """Renders the image regions that the crops of ``boxes`` need.
 
-    The scale is reduced so that a typical box covers twice `SIZE` pixels, which is enough for its crop. Small people
+    The scale is reduced so that a typical box covers twice `FLOW_SIZE` pixels, which is enough for its crop. Small people
     are not enlarged: they keep the resolution that the camera gives them.
     """
 
     def __init__(self, renderer: Renderer, boxes: list[Box], sensor: Sensor) -> None:
         """Choose the scale from ``boxes``, px of the full image, and keep ``sensor`` for all frames."""
         self._renderer, self._sensor = renderer, sensor
-        self.scale = min(1.0, 2 * SIZE / float(np.median([box.size for box in boxes])))
+        self.scale = min(1.0, 2 * FLOW_SIZE / float(np.median([box.size for box in boxes])))
         width, height = renderer.scene.size
         self.size = max(round(width * self.scale), BLOCK), max(round(height * self.scale), BLOCK)
 

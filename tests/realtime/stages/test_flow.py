@@ -16,7 +16,7 @@ from engines.engine import EngineError
 from engines.registry import open_engine
 from realtime.records import Box, Frame
 from realtime.stages.crops import Cropper, crop_matrix
-from realtime.stages.flow import SIZE, DisFlow, RaftFlow
+from realtime.stages.flow import FLOW_SIZE, DisFlow, RaftFlow
 
 
 def texture(height: int, width: int, seed: int = 0) -> ImageArray:
@@ -99,10 +99,10 @@ def test_raft_speaks_of_the_same_field_as_dis(raft: RaftFlow, dx: float, dy: flo
     box = Box(320, 240, 320)
     fields = [flow(first, second, box).field for flow in (raft, DisFlow())]
     for field in fields:
-        assert field.shape == (SIZE, SIZE, 2)
+        assert field.shape == (FLOW_SIZE, FLOW_SIZE, 2)
         assert field.dtype == np.float32
         inner = field[20:-20, 20:-20].reshape(-1, 2)
-        np.testing.assert_allclose(np.median(inner, axis=0), np.array([dx, dy]) * SIZE / 320, atol=0.2)
+        np.testing.assert_allclose(np.median(inner, axis=0), np.array([dx, dy]) * FLOW_SIZE / 320, atol=0.2)
 
 
 def test_raft_keeps_no_field_for_itself(raft: RaftFlow) -> None:

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from common.arrays import FloatArray, ImageArray
 from realtime.stages import flow_choice
-from realtime.stages.flow import SIZE, CropFlow, DisFlow
+from realtime.stages.flow import FLOW_SIZE, CropFlow, DisFlow
 from realtime.stages.flow_choice import choose_flow, flow_ms, median_ms
 from tests.conftest import Remarks
 
@@ -19,7 +19,7 @@ class Moves(CropFlow):
     """Measures nothing; notes what it was shown."""
 
     def __init__(self) -> None:
-        super().__init__(SIZE, SIZE)
+        super().__init__(FLOW_SIZE, FLOW_SIZE)
         self.shown: list[ImageArray] = []
 
     @override
@@ -28,7 +28,7 @@ class Moves(CropFlow):
 
     @override
     def _measure(self, goes_on: bool) -> FloatArray:
-        return np.zeros((SIZE, SIZE, 2), np.float32)
+        return np.zeros((FLOW_SIZE, FLOW_SIZE, 2), np.float32)
 
 
 @pytest.mark.parametrize(

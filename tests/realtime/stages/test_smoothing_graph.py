@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
+from body.joints import JOINTS
 from body.rotations import axis_angle_to_matrix
 from common.arrays import FloatArray
 from engines.engine import Arrays
@@ -13,7 +14,7 @@ from engines.ort import OnnxRuntimeEngine
 from export.conversion.onnx_tools import check
 from export.conversion.operators import check_operators
 from realtime.stages.smoothing import RotationFilter
-from realtime.stages.smoothing_graph import JOINTS, rotation_filter_to_onnx
+from realtime.stages.smoothing_graph import rotation_filter_to_onnx
 
 NEAR = 2e-5
 PEOPLE = 2

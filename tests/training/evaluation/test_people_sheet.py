@@ -18,7 +18,15 @@ from body.lbs_torch import TorchBody  # noqa: E402
 from body.model import load_body  # noqa: E402
 from training import train  # noqa: E402
 from training.config import Stage, TrainConfig  # noqa: E402
-from training.evaluation.people_sheet import DETECTED, PREDICTED, SPAN_M, TILE, TRUE, draw_people, draw_validation  # noqa: E402
+from training.evaluation.people_sheet import (  # noqa: E402
+    DETECTED,
+    PEOPLE_TILE,
+    PREDICTED,
+    SPAN_M,
+    TRUE,
+    draw_people,
+    draw_validation,
+)
 from training.evaluation.synthetic import unseen_people  # noqa: E402
 from training.losses import LossWeights  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
@@ -54,19 +62,19 @@ def like(image: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.b
 
 def test_the_true_answer_hides_the_truth_and_lies_on_the_detections(batch: Batch) -> None:
     image = draw_people(batch, answer(batch), BODY)
-    assert (image.shape, image.dtype) == ((2 * TILE, PEOPLE * TILE, 3), np.uint8)
+    assert (image.shape, image.dtype) == ((2 * PEOPLE_TILE, PEOPLE * PEOPLE_TILE, 3), np.uint8)
     assert like(image, PREDICTED).sum() > 50 * PEOPLE
     assert like(image, TRUE).sum() < 0.02 * like(image, PREDICTED).sum()
     wrists = [JOINT_NAMES.index(name) for name in ("left_wrist", "right_wrist")]
     place = (batch.joints + batch.pelvis[:, :, None])[:, -1, wrists]
     camera, box = batch.seen.camera[:, -1, None], batch.seen.box[:, -1, None]
     pixels = place[..., :2] / place[..., 2:] * camera[..., :2] + camera[..., 2:]
-    tile = (pixels - box[..., :2] + box[..., 2:] / 2) / box[..., 2:] * TILE
+    tile = (pixels - box[..., :2] + box[..., 2:] / 2) / box[..., 2:] * PEOPLE_TILE
     checked = 0
     for person, ends in enumerate(tile.round().int().tolist()):
         for x, y in ends:
-            if 4 < x < TILE - 4 and 4 < y < TILE - 4:
-                around = image[y - 3 : y + 4, person * TILE + x - 3 : person * TILE + x + 4]
+            if 4 < x < PEOPLE_TILE - 4 and 4 < y < PEOPLE_TILE - 4:
+                around = image[y - 3 : y + 4, person * PEOPLE_TILE + x - 3 : person * PEOPLE_TILE + x + 4]
                 assert like(around, PREDICTED).any() or like(around, DETECTED).any()
                 checked += 1
     assert checked >= PEOPLE
@@ -75,8 +83,8 @@ def test_the_true_answer_hides_the_truth_and_lies_on_the_detections(batch: Batch
 def test_people_who_are_said_to_stand_nearer_are_larger_in_front_and_the_same_from_aside(batch: Batch) -> None:
     half = float(batch.pelvis[:, -1, 2].min()) / 2
     exact, nearer = (draw_people(batch, answer(batch, by), BODY) for by in (0.0, half))
-    np.testing.assert_array_equal(nearer[TILE:], exact[TILE:])
-    assert like(nearer[:TILE], TRUE).sum() > 20 * PEOPLE, "the truth is no longer hidden"
+    np.testing.assert_array_equal(nearer[PEOPLE_TILE:], exact[PEOPLE_TILE:])
+    assert like(nearer[:PEOPLE_TILE], TRUE).sum() > 20 * PEOPLE, "the truth is no longer hidden"
 
 
 def test_the_view_from_aside_shows_depth(batch: Batch) -> None:
@@ -86,8 +94,8 @@ def test_the_view_from_aside_shows_depth(batch: Batch) -> None:
     lying = upright @ torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # the head towards or away from the camera
     for root, across in ((upright, False), (lying, True)):
         image = draw_people(batch, turned._replace(rotations=torch.cat([root, still], 2)), BODY)
-        rows, columns = np.nonzero(like(image[TILE:, :TILE], PREDICTED))
-        size = 1.2 / SPAN_M * TILE
+        rows, columns = np.nonzero(like(image[PEOPLE_TILE:, :PEOPLE_TILE], PREDICTED))
+        size = 1.2 / SPAN_M * PEOPLE_TILE
         assert (np.ptp(columns) > size) == across
         assert (np.ptp(rows) > size) != across
 
@@ -106,4 +114,4 @@ def test_training_writes_them(clips: list[Clip], monkeypatch: pytest.MonkeyPatch
     events = EventAccumulator(str(tmp_path), {"images": 0})
     events.Reload()
     assert [image.step for image in events.Images("val/people")] == [2, 4]
-    assert events.Images("val/people")[0].width == 8 * TILE
+    assert events.Images("val/people")[0].width == 8 * PEOPLE_TILE

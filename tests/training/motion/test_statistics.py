@@ -18,7 +18,7 @@ from body.lbs_torch import TorchBody  # noqa: E402
 from training.motion.__main__ import app  # noqa: E402
 from training.motion.bank import NONE  # noqa: E402
 from training.motion.clip import Clip, adapt_clips  # noqa: E402
-from training.motion.posture import ANGLES, joint_angles  # noqa: E402
+from training.motion.posture import POSTURE_ANGLES, joint_angles  # noqa: E402
 from training.motion.rest import default_rest_joints, to_default_rest  # noqa: E402
 from training.motion.statistics import TRANSITIONS, largest_gap, measure_motion  # noqa: E402
 
@@ -37,7 +37,7 @@ def posed(body: TorchBody, **turns: Sequence[float]) -> dict[str, torch.Tensor]:
 
 def test_angles_of_known_poses(body: TorchBody) -> None:
     rest = posed(body)
-    assert set(rest) == set(ANGLES)
+    assert set(rest) == set(POSTURE_ANGLES)
     assert float(rest["knee flexion"].max()) < 0.1
     assert float(rest["elbow flexion"].max()) < 0.1
     assert float(rest["hip flexion"].abs().max()) < 8  # the neck is not exactly above the hips
@@ -103,6 +103,6 @@ def test_command_prints_every_angle_and_names_what_is_wrong(tmp_path: Path) -> N
         app, ["statistics", str(tmp_path / "packed"), "--windows", "8", "--split", "val2", "--histogram"]
     )
     assert shown.exit_code == 0, shown.output
-    assert all(name.split()[0] in shown.output for name in ANGLES)
+    assert all(name.split()[0] in shown.output for name in POSTURE_ANGLES)
     wrong = CliRunner().invoke(app, ["statistics", str(tmp_path / "packed"), "--split", "moon"])
     assert wrong.exit_code == 2

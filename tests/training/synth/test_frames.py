@@ -116,7 +116,7 @@ def test_a_contact_sheet_of_every_kind(maker: SceneSampler, frames: list[Sample]
         contact_sheet.main(tmp_path, sheet, kind, "train", 4, 1)
         image = cv2.imread(str(sheet))
         assert image is not None
-        assert image.shape[0] == len(samples) * (contact_sheet.TILE + 4)
+        assert image.shape[0] == len(samples) * (contact_sheet.SHEET_TILE + 4)
         assert image.std() > 10
     with pytest.raises(UserError, match="no finished"):
         contact_sheet.main(tmp_path / "nowhere", sheet, "frames", "train", 4, 1)

@@ -7,7 +7,7 @@ agree; rotations so that limbs keep their directions.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from body.errors import BodyError
 from body.joints import JOINT_NAMES, PARENTS
 from body.model import BodyArrays
-from common.arrays import DoubleArray, FloatArray
+from common.arrays import AnyFloatArray, DoubleArray, FloatArray
 
 CLOSE_M: Final = 0.005
 """Tolerance of lengths, metres: a beta of 1 costs as much as a length that is off by this."""
@@ -103,13 +103,13 @@ class BodyConversion:
         """A conversion, or None where both bodies have the same parameterisation: one body at two resolutions."""
         return None if float(np.abs(_bones(own) - _bones(target)).max()) < ALIKE_M else cls(own, target)
 
-    def betas(self, betas: NDArray[np.floating[Any]]) -> FloatArray:
+    def betas(self, betas: AnyFloatArray) -> FloatArray:
         """Convert betas (..., 10) of the own body to betas (..., 10) float32 of the target, clamped to both limits."""
         clamped = np.clip(betas, -self._own_limit, self._own_limit)
         wanted = clamped @ self._matrix.T + self._offset
         return np.asarray(np.clip(wanted, -self._target_limit, self._target_limit), np.float32)
 
-    def rotations(self, rotations: ArrayLike, betas: NDArray[np.floating[Any]]) -> FloatArray:
+    def rotations(self, rotations: ArrayLike, betas: AnyFloatArray) -> FloatArray:
         """Convert local rotations (..., 24, 3, 3), root included, of the own body with ``betas`` (10,) to the target.
 
         Returns:
@@ -146,7 +146,7 @@ def _bones(body: BodyArrays) -> DoubleArray:
     return bones
 
 
-def _with(joints: DoubleArray, betas: NDArray[np.floating[Any]]) -> DoubleArray:
+def _with(joints: DoubleArray, betas: AnyFloatArray) -> DoubleArray:
     """(24, 3) metres, of joints (24, 3, 11) as `BodyArrays.at_rest` gives them."""
     shaped: DoubleArray = joints @ np.append(1.0, betas)
     return shaped

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.joints import ANCESTORS, COCO_NAMES, JOINTS, PARENTS
 from body.model import BodyArrays
 from body.onnx_graph import GraphBuilder
 from body.packed import BETAS, POSE_FEATURES
+from common.arrays import DoubleArray
 
 BODY_INPUTS: Final = ("betas", "rotations", "translation")
 BODY_OUTPUTS: Final = ("vertices", "joints", "keypoints")
@@ -66,7 +66,7 @@ def body_to_onnx(arrays: BodyArrays) -> bytes:
     )
 
 
-def _walk(graph: GraphBuilder, betas: str, joints: NDArray[np.float64]) -> str:
+def _walk(graph: GraphBuilder, betas: str, joints: DoubleArray) -> str:
     """Frame (N, 24, 4, 4) of every joint relative to the pelvis' position, from the rest ``joints`` (24, 3, 11)."""
     above = [0, *PARENTS[1:]]  # the pelvis' bone has no length
     change = joints - joints[above]

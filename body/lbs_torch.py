@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from body.joints import COCO_JOINT, PARENTS
 from body.model import BodyArrays
 from body.packed import BETAS
+from common.arrays import DoubleArray, FloatArray, Int64Array
 
 
 def _levels() -> list[list[int]]:
@@ -64,7 +64,7 @@ class TorchBody(nn.Module):
             above = levels[depth - 1]
             self._constant(f"above{depth}", np.array([above.index(PARENTS[joint]) for joint in level]))
 
-    def _constant(self, name: str, values: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int64]) -> None:
+    def _constant(self, name: str, values: FloatArray | DoubleArray | Int64Array) -> None:
         dtype = np.int64 if np.issubdtype(values.dtype, np.integer) else np.float32
         self.register_buffer(name, torch.from_numpy(np.array(values, dtype, order="C")), persistent=False)
 

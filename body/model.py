@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.errors import BodyError
 from body.joints import COCO_NAMES, JOINT_NAMES, PARENTS
 from body.packed import BETAS, FORMAT, POSE_FEATURES, unpack
 from body.smpl_file import read_pickle, read_smpl_npz
+from common.arrays import AnyFloatArray, DoubleArray, FloatArray, Int32Array
 
 DATA: Final = Path(__file__).parent / "data"
 """Folder of the bodies that ship with the project."""
@@ -50,22 +50,22 @@ class BodyArrays:
     """The file's stem, as ``body_6890``."""
     sha256: str
     """Hash of the file that the arrays came from, in hex: the key for anything cached for this body."""
-    v_template: NDArray[np.float32]
+    v_template: FloatArray
     """(V, 3) vertices of the mean shape, metres."""
-    shapedirs: NDArray[np.float32]
+    shapedirs: FloatArray
     """(V, 3, 10) metres that a vertex moves for one unit of each beta."""
-    posedirs: NDArray[np.float32]
+    posedirs: FloatArray
     """(V, 3, 207) metres for one unit of the 23 x 9 entries of (local rotation - identity), joints 1..23, row-major."""
-    joint_regressor: NDArray[np.float32]
+    joint_regressor: FloatArray
     """(24, V): joints of the rest body = joint_regressor @ vertices. Rows sum to 1."""
-    weights: NDArray[np.float32]
+    weights: FloatArray
     """(V, 24) skinning weights. Rows sum to 1."""
-    faces: NDArray[np.int32]
+    faces: Int32Array
     """(F, 3) vertex indices, counter-clockwise seen from outside."""
-    coco_regressor: NDArray[np.float32]
+    coco_regressor: FloatArray
     """(17, V): COCO keypoints = coco_regressor @ posed vertices. Rows sum to 1; those of the default body are not
     negative."""
-    mirror: NDArray[np.int32] | None = None
+    mirror: Int32Array | None = None
     """(V,) index of every vertex's mirror image in x, or None where it is not known."""
     beta_limit: float = float("inf")
     """Posing clamps betas to plus or minus this. 2 for the default body, which stops looking human beyond it."""
@@ -77,18 +77,18 @@ class BodyArrays:
         """V."""
         return len(self.v_template)
 
-    def clamp_betas(self, betas: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    def clamp_betas(self, betas: AnyFloatArray) -> FloatArray:
         """(..., 10) betas, clamped to ``beta_limit``, as float32."""
         return np.clip(np.asarray(betas, np.float32), -self.beta_limit, self.beta_limit)
 
-    def at_rest(self, regressor: NDArray[np.float32]) -> NDArray[np.float64]:
+    def at_rest(self, regressor: FloatArray) -> DoubleArray:
         """Points of the rest body for the mean shape and for one unit of each beta, (K, 3, 11) float64, metres.
 
         ``regressor`` (K, V) computes the points from the vertices. Points are linear in the betas, so their product
         with (1, betas) replaces one with all vertices.
         """
         surface = np.concatenate([self.v_template[..., None], self.shapedirs], -1).astype(np.float64)
-        points: NDArray[np.float64] = np.einsum("kv,vab->kab", regressor, surface)
+        points: DoubleArray = np.einsum("kv,vab->kab", regressor, surface)
         return points
 
 
@@ -178,7 +178,7 @@ def _from_smpl(fields: Mapping[str, Any], file: Path) -> dict[str, Any]:
     return arrays
 
 
-def smpl_coco_regressor(joint_regressor: NDArray[np.float32]) -> NDArray[np.float32]:
+def smpl_coco_regressor(joint_regressor: FloatArray) -> FloatArray:
     """(17, 6890) COCO regressor for the official SMPL: face vertices, and the joints' own rows below the head."""
     regressor = np.zeros((len(COCO_NAMES), SMPL_VERTICES), np.float32)
     for row, name in enumerate(COCO_NAMES):

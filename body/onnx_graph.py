@@ -6,8 +6,10 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
+
+from common.arrays import AnyArray
 
 # What TensorRT 8.6 reads, the oldest that is supported.
 _OPSET: Final = 17
@@ -54,6 +56,6 @@ class GraphBuilder:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
         return bytes(model.SerializeToString(deterministic=True))
 
-    def _constant(self, values: NDArray[Any]) -> str:
+    def _constant(self, values: AnyArray) -> str:
         self._weights.append(numpy_helper.from_array(values, f"w{len(self._weights)}"))
         return self._weights[-1].name

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.joints import JOINTS, KEYPOINTS
-from common.arrays import AnyArray
+from common.arrays import AnyArray, FloatArray
 
 FORMAT: Final = "motionmesh-body/1"
 """Value of the ``format`` entry that identifies a packed file."""
@@ -102,8 +101,8 @@ def unpack(entries: Mapping[str, AnyArray]) -> dict[str, Any]:
     }
 
 
-def _rows(entries: Mapping[str, AnyArray], prefix: str, rows: int, columns: int) -> NDArray[np.float32]:
-    dense: NDArray[np.float32] = np.zeros((rows, columns), np.float32)
+def _rows(entries: Mapping[str, AnyArray], prefix: str, rows: int, columns: int) -> FloatArray:
+    dense: FloatArray = np.zeros((rows, columns), np.float32)
     dense[entries[f"{prefix}_row"], entries[f"{prefix}_column"]] = entries[f"{prefix}_value"]
     dense /= dense.sum(1, keepdims=True)
     return dense

@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.errors import BodyError
 from body.pickle_limits import RefusedPickle, check_expansion, check_opcodes
+from common.arrays import AnyArray
 from common.npz import check_declared_sizes
 
 _LARGEST_DENSE_BYTES: Final = 20_000_000
@@ -42,7 +42,7 @@ class StandIn:
             raise RefusedPickle(f"{type(self).__name__} with a state that is no mapping")
         self.state = state
 
-    def value(self) -> NDArray[Any]:
+    def value(self) -> AnyArray:
         """The array that the object represents. Raises ``ValueError`` or ``KeyError`` where the state is unknown."""
         raise ValueError("an object that holds no array")
 
@@ -50,7 +50,7 @@ class StandIn:
 class ChumpyArray(StandIn):
     """chumpy.ch.Ch: the array is its member ``x``."""
 
-    def value(self) -> NDArray[Any]:
+    def value(self) -> AnyArray:
         """The array."""
         return to_array(self.state["x"])
 
@@ -58,9 +58,9 @@ class ChumpyArray(StandIn):
 class ChumpySelect(StandIn):
     """chumpy.reordering.Select: entries ``idxs`` of the flattened ``a``, in ``preferred_shape`` where there is one."""
 
-    def value(self) -> NDArray[Any]:
+    def value(self) -> AnyArray:
         """The selected entries."""
-        chosen: NDArray[Any] = to_array(self.state["a"]).ravel()[np.asarray(self.state["idxs"])]
+        chosen: AnyArray = to_array(self.state["a"]).ravel()[np.asarray(self.state["idxs"])]
         shape = self.state.get("preferred_shape")
         return chosen if shape is None else chosen.reshape(shape)
 
@@ -70,7 +70,7 @@ class SparseColumns(StandIn):
 
     by_rows = False
 
-    def value(self) -> NDArray[Any]:
+    def value(self) -> AnyArray:
         """The dense matrix."""
         data, indices, pointers = (np.asarray(self.state[name]) for name in ("data", "indices", "indptr"))
         shape = self.state["_shape"] if "_shape" in self.state else self.state["shape"]
@@ -81,7 +81,7 @@ class SparseColumns(StandIn):
         if (steps < 0).any() or steps.sum() != len(indices):
             raise ValueError("a sparse matrix whose entries are not where it says")
         major = np.repeat(np.arange(len(steps)), steps)
-        dense: NDArray[Any] = np.zeros((rows, columns), data.dtype)
+        dense: AnyArray = np.zeros((rows, columns), data.dtype)
         # Duplicate entries are summed, as in scipy.
         np.add.at(dense, (major, indices) if self.by_rows else (indices, major), data)
         return dense
@@ -93,7 +93,7 @@ class SparseRows(SparseColumns):
     by_rows = True
 
 
-def to_array(value: object) -> NDArray[Any]:
+def to_array(value: object) -> AnyArray:
     """The array behind ``value``, which is a stand-in or anything that numpy accepts."""
     return value.value() if isinstance(value, StandIn) else np.asarray(value)
 
@@ -105,7 +105,7 @@ class _ArrayType:
         raise RefusedPickle("it makes an array of its own")
 
 
-def _reconstruct_array(kind: object, *shape_and_type: object) -> NDArray[Any]:
+def _reconstruct_array(kind: object, *shape_and_type: object) -> AnyArray:
     """Numpy's ``_reconstruct``: an empty array, whose contents follow."""
     if kind is not _ArrayType:
         raise RefusedPickle("an array of a class of its own")
@@ -129,7 +129,7 @@ def _numpy_names() -> dict[tuple[str, str], Callable[..., Any]]:
     return names
 
 
-def _from_buffer(buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> NDArray[Any]:
+def _from_buffer(buffer: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> AnyArray:
     """Equivalent of numpy's ``_frombuffer`` for pickles of protocol 5."""
     return np.frombuffer(buffer, dtype=dtype).reshape(shape, order=order)
 
@@ -236,7 +236,7 @@ def _readable(fields: Mapping[str, Any], origin: str) -> dict[str, Any]:
     return readable
 
 
-def _array_or_none(value: StandIn) -> NDArray[Any] | None:
+def _array_or_none(value: StandIn) -> AnyArray | None:
     try:
         return to_array(value)
     except (KeyError, ValueError, IndexError, TypeError, MemoryError, OverflowError, RecursionError):

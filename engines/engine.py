@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common.arrays import AnyArray
 from common.errors import UserError
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -65,7 +65,7 @@ class Engine(ABC):
         return 0
 
     @abstractmethod
-    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         """Run the network once; the result holds one array for each of `outputs`, by name.
 
         Raises `EngineError` when an input is missing, unknown or of another shape or dtype, when the runtime fails, and

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from common.arrays import AnyArray
 from engines.engine import Arrays, Engine, EngineError
 
 _LOG = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class FiniteEngine(Engine):
         self.runs_to_warm_up = engine.runs_to_warm_up
         self.bad_answers = 0
 
-    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         """As the engine's `infer`, with finite outputs. Raises `NonFiniteError` for others if ``instead`` is None."""
         answer = self._engine.infer(feeds)
         bad = [name for name, array in answer.items() if not _is_sound(array)]
@@ -63,6 +63,6 @@ class FiniteEngine(Engine):
         self._engine.close()
 
 
-def _is_sound(array: NDArray[Any]) -> bool:
+def _is_sound(array: AnyArray) -> bool:
     # Written so that NaN fails too; the maximum of an array with a NaN in it is NaN.
     return array.dtype.kind != "f" or not array.size or bool(np.abs(array).max() <= LARGEST)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from common.arrays import AnyArray
 from engines.device import describe_device
 from engines.engine import Arrays, Engine, EngineError, RuntimeMissingError, TensorSpec
 from engines.onnx_file import explain, open_onnx
@@ -63,7 +63,7 @@ class OnnxRuntimeEngine(Engine):
         self._names = [spec.name for spec in self.outputs]
         self._label = onnx.label
 
-    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         """See `engines.engine.Engine.infer`."""
         if self._session is None:
             raise EngineError("the engine is closed")

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from common.arrays import AnyArray
 from engines.cuda.driver import probe_gpu
 from engines.cuda.packages import open_cuda
 from engines.cuda.port import Cuda, Graph, Stream
@@ -91,7 +90,7 @@ class TensorRtEngine(Engine):
         """See `engines.engine.Engine.replays`: from the second run of the same shapes on, where that works."""
         return self._replay.count if self._replay is not None else 0
 
-    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         """See `engines.engine.Engine.infer`."""
         if not self._networks:
             raise EngineError("the engine is closed")

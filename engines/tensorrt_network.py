@@ -6,8 +6,7 @@ import math
 from contextlib import ExitStack
 from typing import Any, Final, NamedTuple
 
-from numpy.typing import NDArray
-
+from common.arrays import AnyArray
 from engines.cuda.port import Cuda, DeviceMemory, PinnedMemory, Stream
 from engines.engine import EngineError, TensorSpec
 from engines.tensorrt_api import DTYPES, ICudaEngine, IExecutionContext, Log, Shape, TensorRt
@@ -35,7 +34,7 @@ class Socket:
     """One input or output. ``shape`` is the current one. ``smallest`` and ``largest`` are the shapes that an input may have.
     ``view`` is its pinned memory in the current shape, where it has any."""
 
-    view: NDArray[Any]
+    view: AnyArray
 
     def __init__(self, spec: TensorSpec, smallest: Shape, largest: Shape) -> None:
         self.spec, self.smallest, self.largest = spec, smallest, largest

@@ -10,7 +10,6 @@ from typing import Annotated
 import numpy as np
 import onnx
 import typer
-from numpy.typing import NDArray
 
 from body.joints import JOINT_NAMES
 from body.lbs import NumpyBody
@@ -18,6 +17,7 @@ from body.lbs_onnx import BODY_OUTPUTS, body_to_onnx
 from body.model import BodyArrays, load_body
 from body.packed import BETAS
 from body.rotations import axis_angle_to_matrix
+from common.arrays import FloatArray
 from common.command_line import run_command
 from common.errors import exit_with_one_line
 from common.files import write_bytes_atomically
@@ -31,7 +31,7 @@ TOLERANCE_MM = 0.01
 """Largest distance from `NumpyBody` that is let pass."""
 
 
-def sample_poses(count: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+def sample_poses(count: int, seed: int = 0) -> dict[str, FloatArray]:
     """Inputs of ``count`` people in random poses and shapes, a few metres before the camera.
 
     ``pose`` (N, 24, 3) is the axis-angle pose that the rotations were made of.

@@ -6,13 +6,12 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.lbs_onnx import body_to_onnx
 from body.model import load_body
+from common.arrays import AnyArray, FloatArray, Int64Array
 from engines.engine import Arrays, Engine
 from engines.manifest import resolve, shipped_models
 from engines.ort import OnnxRuntimeEngine
@@ -59,12 +58,12 @@ class PipelineOutput:
     (N, 24, 3) in metres in the camera frame; NaN where nobody was found.
     """
 
-    frames: NDArray[np.int64]
-    keypoints: NDArray[np.float32]
-    confidence: NDArray[np.float32]
-    joints: NDArray[np.float32]
+    frames: Int64Array
+    keypoints: FloatArray
+    confidence: FloatArray
+    joints: FloatArray
 
-    def rows(self, frames: NDArray[np.int64]) -> PipelineOutput:
+    def rows(self, frames: Int64Array) -> PipelineOutput:
         """The rows of some ``frames``."""
         chosen = np.isin(self.frames, frames)
         return PipelineOutput(self.frames[chosen], self.keypoints[chosen], self.confidence[chosen], self.joints[chosen])
@@ -91,7 +90,7 @@ class Recorder(Engine):
         self.runtime, self.device = engine.runtime, engine.device
         self.inputs, self.outputs = engine.inputs, engine.outputs
 
-    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         """See `engines.engine.Engine.infer`."""
         if self._seen % self._every == 0:
             if len(self._samples) == self._most:

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.joints import JOINT_NAMES, JOINTS, PARENTS
 from body.model import BodyArrays
 from body.rotations import matrix_to_axis_angle
-from common.arrays import FloatArray
+from common.arrays import AnyArray, FloatArray, Int32Array
 from formats.axes import Y_UP, quaternions
 from formats.endings import ReferenceFrame
 from formats.motion import Motion
@@ -45,7 +44,7 @@ class _File:
         self.views: list[dict[str, Any]] = []
         self.accessors: list[dict[str, Any]] = []
 
-    def add(self, values: NDArray[Any], kind: str, target: int | None = None, bounds: bool = False) -> int:
+    def add(self, values: AnyArray, kind: str, target: int | None = None, bounds: bool = False) -> int:
         """An accessor's number. ``values`` (N,) or (N, K), of the dtype to be stored; ``bounds`` adds its least and largest
         values, which the format wants of positions and times."""
         content = np.ascontiguousarray(values)
@@ -210,7 +209,7 @@ def _add_channel(
     animation["channels"].append({"sampler": len(animation["samplers"]) - 1, "target": target})
 
 
-def _shown(seconds: NDArray[np.float32], end: float, frame_s: float) -> list[tuple[float, bool]]:
+def _shown(seconds: FloatArray, end: float, frame_s: float) -> list[tuple[float, bool]]:
     """When somebody who is seen at ``seconds`` appears (True) and vanishes (False); the first entry is for the start."""
     changes = [(0.0, True)] if seconds[0] <= 0 else [(0.0, False), (float(seconds[0]), True)]
     for before, after in pairwise(seconds.tolist()):
@@ -221,7 +220,7 @@ def _shown(seconds: NDArray[np.float32], end: float, frame_s: float) -> list[tup
     return changes
 
 
-def _normals(vertices: NDArray[np.float32], faces: NDArray[np.int32]) -> NDArray[np.float32]:
+def _normals(vertices: FloatArray, faces: Int32Array) -> FloatArray:
     corners = vertices[faces]
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals = np.zeros_like(vertices)

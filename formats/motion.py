@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.errors import BodyError
 from body.model import DATA, BodyArrays, load_body
-from common.arrays import AnyArray, BoolArray, FloatArray, Int64Array
+from common.arrays import AnyArray, BoolArray, DoubleArray, FloatArray, Int64Array
 from common.errors import UserError
 from common.files import write_atomically
 from common.npz import ERRORS as NPZ_ERRORS
@@ -86,9 +85,9 @@ class Motion:
     ``source`` its name; ``body_sha256`` of the body model that the pose parameters belong to; ``version`` of this format.
     """
 
-    frame: NDArray[np.int64]
-    time_s: NDArray[np.float64]
-    person: NDArray[np.int64]
+    frame: Int64Array
+    time_s: DoubleArray
+    person: Int64Array
     joints_m: FloatArray
     joints_px: FloatArray
     keypoints_px: FloatArray
@@ -97,7 +96,7 @@ class Motion:
     body_pose: FloatArray
     betas: FloatArray
     transl: FloatArray
-    camera_matrix: NDArray[np.float64]
+    camera_matrix: DoubleArray
     fps: float
     source: str
     body_sha256: str

@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from common.arrays import FloatArray
 from common.errors import UserError
 from common.files import reason_of, write_bytes_atomically
 from common.version import version
 
-_WARM_UP = 5
+WARM_UP = 5
 """First measurements of each kind that are left out: compilers, caches and CPU clocks are still warming up."""
 _RECENT = 30  # meshes
 _TIMELINE = 60  # runs of stages
@@ -31,7 +31,7 @@ class Samples:
     """Durations in ms of one kind, in an array that doubles when full. Written by one thread."""
 
     def __init__(self) -> None:
-        self._values: NDArray[np.float32] = np.empty(4096, np.float32)
+        self._values: FloatArray = np.empty(4096, np.float32)
         self._count = 0
 
     def add(self, ms: float) -> None:
@@ -42,7 +42,7 @@ class Samples:
         self._count += 1
 
     @property
-    def values(self) -> NDArray[np.float32]:
+    def values(self) -> FloatArray:
         """All of them, the warm-up included: a view that stays as it is while more are added."""
         return self._values[: self._count]
 
@@ -54,8 +54,8 @@ class Samples:
     def percentiles(self) -> tuple[float, float, float]:
         """p50, p95 and p99 in ms without the warm-up (with it, where there is nothing else); NaN where empty."""
         values = self.values
-        if len(values) > _WARM_UP:
-            values = values[_WARM_UP:]
+        if len(values) > WARM_UP:
+            values = values[WARM_UP:]
         if not len(values):
             return (float("nan"),) * 3
         p50, p95, p99 = np.percentile(values, [50, 95, 99])
@@ -199,7 +199,7 @@ class Meter:
     def mesh_rate(self) -> float:
         """New meshes a second, from the first after the warm-up to the last."""
         times = self._mesh_times.values.astype(np.float64)
-        times = times[_WARM_UP:] if len(times) > 2 * _WARM_UP else times
+        times = times[WARM_UP:] if len(times) > 2 * WARM_UP else times
         return float((len(times) - 1) / (times[-1] - times[0]) * 1e3) if len(times) > 1 else float("nan")
 
     def recent(self) -> tuple[float, float]:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.lbs import NumpyBody
-from common.arrays import ImageArray
+from common.arrays import ImageArray, Int64Array
 from common.camera import Camera
 from common.errors import UserError
 from formats.motion import Motion, body_of
@@ -82,7 +81,7 @@ class MotionReplay:
 
         ``scale`` is the size of the video's images over those that the motion's pixels are of.
         """
-        rows: NDArray[np.int64] = np.empty(0, np.int64)
+        rows: Int64Array = np.empty(0, np.int64)
         if place is not None:
             end = self._starts[place + 1] if place + 1 < len(self._starts) else len(self.motion.frame)
             rows = np.arange(self._starts[place], end)

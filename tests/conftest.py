@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from hypothesis import settings
-from numpy.typing import NDArray
 
 from body.joints import JOINT_NAMES
+from common.arrays import FloatArray
 from common.remarks import ROOMS
 from training.motion.clip import Clip
 
@@ -52,7 +52,7 @@ def remarks() -> Iterator[Remarks]:
         logger.setLevel(logging.NOTSET)
 
 
-def _waves(seed: int, frames: int) -> NDArray[np.float32]:
+def _waves(seed: int, frames: int) -> FloatArray:
     """Every joint swings about random axes at random rates: (frames, 24, 3) axis-angle."""
     rng = np.random.default_rng(seed)
     time = np.arange(frames)[:, None, None] / 30

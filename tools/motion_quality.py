@@ -12,11 +12,11 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs import NumpyBody
 from body.model import load_body
+from common.arrays import DoubleArray
 from common.camera import Camera
 from common.command_line import run_command
 from formats.motion import Motion, load_motion
@@ -30,7 +30,7 @@ _LIMBS = [
 ]
 
 
-def keypoint_distances(motion: Motion, body: NumpyBody, beyond: bool = False) -> NDArray[np.float64]:
+def keypoint_distances(motion: Motion, body: NumpyBody, beyond: bool = False) -> DoubleArray:
     """Mean distance of each frame with at least four confident keypoints, as a share of its box height (N,).
 
     ``beyond`` counts keypoints that were named outside of the image too. The image's middle is the principal point.

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.fitting.geometry import DeltaMush, blend_skin
 from body.joints import JOINT_MIRROR, JOINT_NAMES
 from body.packed import POSE_FEATURES
 from body.rotations import axis_angle_to_matrix
-from common.arrays import DoubleArray, Int64Array
+from common.arrays import DoubleArray, FloatArray, Int64Array
 
 RANGE: Final = {
     # joint: the largest rotation about each axis, radians, that the correctives are fitted for
@@ -59,7 +58,7 @@ def fit_correctives(
     mirror: Int64Array,
     iterations: int,
     seed: int = 1,
-) -> NDArray[np.float32]:
+) -> FloatArray:
     """Fit symmetric correctives (V, 3, 207) of the rest body ``vertices`` (V, 3), ``joints`` (24, 3).
 
     Each joint is bent alone, in ``POSES_PER_JOINT`` ways; ``iterations`` of smoothing set the reach of an effect.
@@ -83,14 +82,14 @@ def fit_correctives(
     for _ in range(2):
         found = (mush.step @ found.reshape(len(vertices), -1)).reshape(found.shape).astype(np.float32)
     found[np.abs(found) < NEGLIGIBLE] = 0
-    symmetric: NDArray[np.float32] = 0.5 * (found + _reflected(found, mirror))
+    symmetric: FloatArray = 0.5 * (found + _reflected(found, mirror))
     return symmetric
 
 
-def _reflected(correctives: NDArray[np.float32], mirror: Int64Array) -> NDArray[np.float32]:
+def _reflected(correctives: FloatArray, mirror: Int64Array) -> FloatArray:
     """The mirrored field: with S = diag(-1, 1, 1), the corrective of S v under S R S, reflected."""
     axes = np.array([-1.0, 1, 1], np.float32)
     swapped = (correctives[mirror] * axes[None, :, None]).reshape(len(correctives), 3, 23, 9)
     order = [joint - 1 for joint in JOINT_MIRROR[1:]]
-    reflected: NDArray[np.float32] = (swapped[:, :, order] * np.outer(axes, axes).ravel()).reshape(correctives.shape)
+    reflected: FloatArray = (swapped[:, :, order] * np.outer(axes, axes).ravel()).reshape(correctives.shape)
     return reflected

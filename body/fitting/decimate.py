@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.fitting.geometry import face_normals, unit
-from common.arrays import DoubleArray, Int64Array
+from common.arrays import BoolArray, DoubleArray, Int64Array
 
 LENGTH_WEIGHT: Final = 2e-3
 SEAM_WEIGHT: Final = 2.0
@@ -31,8 +30,8 @@ class Decimator:
         self,
         positions: DoubleArray,
         faces: Int64Array,
-        seam: NDArray[np.bool_],
-        locked: NDArray[np.bool_],
+        seam: BoolArray,
+        locked: BoolArray,
         importance: DoubleArray,
     ) -> None:
         """Compute the error quadrics and queue all collapses.

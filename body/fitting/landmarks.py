@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.fitting.geometry import unit
 from body.fitting.source import Rig
 from body.fitting.surface import SkinSurface
 from body.joints import JOINT_NAMES
-from common.arrays import DoubleArray, Int64Array
+from common.arrays import BoolArray, DoubleArray, Int64Array
 
 SMPLX_VERTEX: Final = {
     # where smplx looks for each landmark by default, on SMPL's 6890 vertices
@@ -33,7 +32,7 @@ def left_landmarks(surface: SkinSurface, mean: DoubleArray, weights: DoubleArray
         on_half: DoubleArray = (surface.matrix @ rig.weight(bone, base_count))[: surface.half]
         return on_half
 
-    def highest(mask: NDArray[np.bool_], score: DoubleArray) -> int:
+    def highest(mask: BoolArray, score: DoubleArray) -> int:
         return int(np.where(mask, score, -np.inf).argmax())
 
     found = {"leye": surface.eye}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from body.fitting.source import Assets, BaseMesh
-from common.arrays import DoubleArray
+from common.arrays import DoubleArray, FloatArray
 
 PersonFactors = Mapping[str, DoubleArray]
 """Weights (n,) of the factors, with ``stature`` (n,) in metres and ``local`` (n, 10) in -1..1."""
@@ -87,7 +87,7 @@ def slice_people(people: PersonFactors, part: slice) -> PersonFactors:
 class _Target:
     factors: tuple[str, ...]
     """Names whose product is the target's weight."""
-    displacement: NDArray[np.float32]
+    displacement: FloatArray
     """(N * 3,)."""
 
 
@@ -106,7 +106,7 @@ class PeopleSpace:
         names = [name for row in LOCAL_TARGETS for name in row[:2]]
         self._local = np.stack([assets.target(name, count).ravel() for name in names])
 
-    def meshes(self, people: PersonFactors) -> NDArray[np.float32]:
+    def meshes(self, people: PersonFactors) -> FloatArray:
         """A-pose meshes (n, N, 3). The weight of the height targets is solved so that all have the sampled stature."""
         count = len(people["male"])
         local = np.stack([np.clip(people["local"], 0, None), np.clip(-people["local"], 0, None)], -1).reshape(count, -1)
@@ -115,18 +115,18 @@ class PeopleSpace:
         short, tall = self._combined(self._short, people), self._combined(self._tall, people)
         least, most = self._stature(meshes + short), self._stature(meshes + tall)
         share = np.clip((people["stature"] - least) / (most - least), -0.15, 1.15)[:, None, None].astype(np.float32)
-        finished: NDArray[np.float32] = meshes + (1 - share) * short + share * tall
+        finished: FloatArray = meshes + (1 - share) * short + share * tall
         return finished
 
-    def _combined(self, targets: list[_Target], people: PersonFactors) -> NDArray[np.float32]:
+    def _combined(self, targets: list[_Target], people: PersonFactors) -> FloatArray:
         factors = ([name for name in target.factors if name not in HEIGHT_LEVELS] for target in targets)
         weights = np.stack([np.prod([people[name] for name in names], axis=0) for names in factors], 1)
         moved = weights.astype(np.float32) @ np.stack([target.displacement for target in targets])
         return moved.reshape(len(weights), -1, 3)
 
-    def _stature(self, meshes: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _stature(self, meshes: FloatArray) -> FloatArray:
         heights = meshes[:, self._skin, 1]
-        stature: NDArray[np.float32] = heights.max(1) - heights.min(1)
+        stature: FloatArray = heights.max(1) - heights.min(1)
         return stature
 
 

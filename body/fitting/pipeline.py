@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.fitting.coco import fit_coco_regressor
 from body.fitting.correctives import fit_correctives
@@ -26,7 +25,7 @@ from body.fitting.surface import SkinSurface, mirror_faces, outer_skin
 from body.fitting.tpose import pose_bones
 from body.joints import COCO_NAMES, JOINT_MIRROR, JOINT_NAMES
 from body.packed import packed_entries
-from common.arrays import DoubleArray, Int64Array
+from common.arrays import AnyArray, DoubleArray, FloatArray, Int64Array
 
 FACES: Final = (13776, 3440)
 """Faces of the two bodies that ship: SMPL's number, and one for fast rasterising."""
@@ -92,7 +91,7 @@ def _sampled_bodies(
     group_names: list[str],
     group_weights: DoubleArray,
     weights: DoubleArray,
-) -> tuple[NDArray[np.float32], DoubleArray]:
+) -> tuple[FloatArray, DoubleArray]:
     """Everyone in the T-pose: vertices (n, V, 3) and joints (n, 24, 3), symmetric, the pelvis' skin centred at 0."""
     count = len(people["male"])
     size = surface.matrix.shape[0]
@@ -120,7 +119,7 @@ def _symmetric(points: DoubleArray, mirror: Int64Array) -> DoubleArray:
 
 
 def _properties(
-    vertices: NDArray[np.float32], joints: DoubleArray, people: PersonFactors, faces: Int64Array
+    vertices: FloatArray, joints: DoubleArray, people: PersonFactors, faces: Int64Array
 ) -> Mapping[str, DoubleArray]:
     """Properties (n,) that the betas are aligned with."""
     stature = (vertices[..., 1].max(1) - vertices[..., 1].min(1)).astype(np.float64)
@@ -164,7 +163,7 @@ def _body(
     marks: Mapping[str, int],
     kept: Int64Array,
     half_faces: Int64Array,
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, AnyArray]:
     """The packed body whose left half is made of the surface's vertices ``kept``."""
     seam = surface.seam[kept]
     faces, right = mirror_faces(half_faces, seam)

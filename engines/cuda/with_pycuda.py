@@ -9,8 +9,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from common.arrays import AnyArray
 from engines.cuda.graphs import DriverGraphs
 from engines.cuda.port import CudaError, DeviceMemory, Graph, OutOfGpuMemoryError, PinnedMemory, Stream
 from engines.cuda.threads import OncePerThread
@@ -61,13 +61,13 @@ class PyCuda:
         with _cuda_errors(f"allocate {size / 1e6:.1f} MB of pinned memory"):
             return _PinnedMemory(self._cuda.pagelocked_empty(max(size, 1), np.uint8))
 
-    def copy_in(self, memory: DeviceMemory, pinned: NDArray[Any], stream: Stream) -> None:
+    def copy_in(self, memory: DeviceMemory, pinned: AnyArray, stream: Stream) -> None:
         """See `engines.cuda.port.Cuda.copy_in`."""
         assert isinstance(stream, _Stream)
         with _cuda_errors("copy to the GPU"):
             self._cuda.memcpy_htod_async(memory.address, pinned, stream.stream)
 
-    def copy_out(self, pinned: NDArray[Any], memory: DeviceMemory, stream: Stream) -> None:
+    def copy_out(self, pinned: AnyArray, memory: DeviceMemory, stream: Stream) -> None:
         """See `engines.cuda.port.Cuda.copy_out`."""
         assert isinstance(stream, _Stream)
         with _cuda_errors("copy from the GPU"):
@@ -115,7 +115,7 @@ class _DeviceMemory:
 
 
 class _PinnedMemory:
-    def __init__(self, array: NDArray[Any]) -> None:
+    def __init__(self, array: AnyArray) -> None:
         self.bytes = array
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from common.arrays import FloatArray
 from engines.engine import Arrays
 from engines.ort import OnnxRuntimeEngine
 from engines.precision.graphs import replace
@@ -107,7 +108,7 @@ def _calibrate(model: onnx.ModelProto, tensors: Iterable[str], samples: Sequence
     watched.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in wanted if name not in known
     )
-    seen: dict[str, list[NDArray[np.float32]]] = {name: [] for name in tensors}
+    seen: dict[str, list[FloatArray]] = {name: [] for name in tensors}
     random = np.random.default_rng(0)
     with OnnxRuntimeEngine(watched.SerializeToString(), label="the network under calibration") as engine:
         for feeds in samples:
@@ -119,7 +120,7 @@ def _calibrate(model: onnx.ModelProto, tensors: Iterable[str], samples: Sequence
     return {name: _scale(np.concatenate(kept)) for name, kept in seen.items()}
 
 
-def _scale(values: NDArray[np.float32]) -> float:
+def _scale(values: FloatArray) -> float:
     """The scale with the least squared error of the numbers whose absolute ``values`` are given."""
     most = float(values.max())
     if most == 0:

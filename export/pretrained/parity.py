@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common.arrays import AnyArray
+
 Image = NDArray[np.uint8]
-RunNetwork = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]
-Feed = Callable[[Image], dict[str, NDArray[Any]]]
+RunNetwork = Callable[[dict[str, AnyArray]], dict[str, AnyArray]]
+Feed = Callable[[Image], dict[str, AnyArray]]
 
 # Bones of a standing figure, (row, column) to (row, column) in parts of the image's side.
 _BONES = (

@@ -9,12 +9,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
+from common.arrays import AnyArray
 from engines.manifest import Origin
 from export.conversion.onnx_tools import IR_VERSION, MAX_OPSET, take_uint8
 from export.manifest import ModelCard
@@ -78,7 +77,7 @@ def _convert_tfjs(contents: tuple[bytes, ...], size: int | None = None) -> Sourc
         tf.import_graph_def(graph_def, name="")
     session = tf.compat.v1.Session(graph=graph)
 
-    def run(feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def run(feeds: dict[str, AnyArray]) -> dict[str, AnyArray]:
         wide = {name: array.astype(np.int32) for name, array in feeds.items()}
         return dict(zip(outputs, session.run(outputs, wide), strict=True))
 
@@ -88,7 +87,7 @@ def _convert_tfjs(contents: tuple[bytes, ...], size: int | None = None) -> Sourc
     return SourceAndModel(run, model)
 
 
-def _feed_movenet(image: Image) -> dict[str, NDArray[Any]]:
+def _feed_movenet(image: Image) -> dict[str, AnyArray]:
     return {"input:0": image[None]}
 
 

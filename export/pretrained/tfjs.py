@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from common.arrays import AnyArray
 from common.errors import UserError
 
 Node = dict[str, Any]
@@ -27,12 +27,12 @@ class TfjsError(UserError, ValueError):
     """The model holds something that this reader does not know."""
 
 
-def read_tfjs_weights(manifest: list[dict[str, Any]], data: bytes) -> dict[str, NDArray[Any]]:
+def read_tfjs_weights(manifest: list[dict[str, Any]], data: bytes) -> dict[str, AnyArray]:
     """Every weight by name, from the ``weightsManifest`` and the contents of its files, one after the other.
 
     Weights stored as float16 come back as float32. Raises `TfjsError` for other quantisations and for left-over bytes.
     """
-    weights: dict[str, NDArray[Any]] = {}
+    weights: dict[str, AnyArray] = {}
     at = 0
     for entry in (entry for group in manifest for entry in group["weights"]):
         shape = tuple(entry["shape"])

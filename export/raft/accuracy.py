@@ -16,11 +16,10 @@ import cv2
 import numpy as np
 import torch
 import typer
-from numpy.typing import NDArray
 
 from body.lbs import NumpyBody
 from body.model import load_body
-from common.arrays import FloatArray, ImageArray
+from common.arrays import BoolArray, FloatArray, ImageArray, Int32Array
 from common.camera import Camera
 from common.command_line import run_command
 from engines.device import describe_device
@@ -58,7 +57,7 @@ class ClipPair:
     previous: ImageArray
     current: ImageArray
     flow: FloatArray
-    person: NDArray[np.bool_]
+    person: BoolArray
 
 
 def draw_pairs(count: int, motion: float, seed: int = 0) -> Iterator[ClipPair]:
@@ -102,7 +101,7 @@ def _move(body: NumpyBody, motion: float, rng: np.random.Generator) -> tuple[Flo
     return first, posed(step)
 
 
-def _true_flow(first: FloatArray, second: FloatArray, faces: NDArray[np.int32], flow: FloatArray) -> NDArray[np.bool_]:
+def _true_flow(first: FloatArray, second: FloatArray, faces: Int32Array, flow: FloatArray) -> BoolArray:
     """Write the skin's motion into ``flow``, image px; returns where the skin is."""
     camera_view = (_CAMERA.fx, _CAMERA.fy, _CAMERA.cx, _CAMERA.cy)
     points = np.empty_like(first)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from body.model import BodyArrays
-from common.arrays import FloatArray
+from common.arrays import AnyIntArray, FloatArray
 from realtime.draw.smooth_forms import SmoothForms, smooth_forms
 from realtime.draw.suit import colour_of, part_colours, suit_shares
 from realtime.options import Look
@@ -23,7 +23,7 @@ _CLAY: Final = 0.45  # of the way from a person's colour to white
 class Mannequin:
     """How bodies of one topology are drawn. Small enough to be sent to another process, and safe in all threads."""
 
-    faces: NDArray[np.integer[Any]]
+    faces: AnyIntArray
     """(F, 3) vertex indices, counter-clockwise seen from outside."""
     shares: FloatArray | None = None
     """(V, 4) of `suit_shares`; None: one colour a person."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from common.arrays import FloatArray, ImageArray
+from common.arrays import AnyFloatArray, AnyIntArray, FloatArray, ImageArray
 from common.camera import NEAREST_M, Camera
 from realtime.draw.loading import kernels
 
@@ -31,7 +31,7 @@ class Rasteriser:
     are at whole numbers.
     """
 
-    def __init__(self, faces: NDArray[np.integer], *, near: float = NEAREST_M, cull: bool = True) -> None:
+    def __init__(self, faces: AnyIntArray, *, near: float = NEAREST_M, cull: bool = True) -> None:
         """``faces`` (F, 3): vertex indices, counter-clockwise seen from outside. ``near`` metres. ``cull`` leaves out
         triangles seen from behind: right for closed bodies.
 
@@ -85,7 +85,7 @@ class Rasteriser:
         self,
         vertices: FloatArray,
         camera: Camera,
-        colours: Sequence[float] | NDArray[np.floating],
+        colours: Sequence[float] | AnyFloatArray,
         edges: NDArray[np.uint8] | None = None,
     ) -> None:
         """Draw one mesh: ``vertices`` (V, 3) metres, camera frame; ``colours`` BGR 0..255 of its surface, (3,) or one for each

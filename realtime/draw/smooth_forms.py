@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.joints import JOINT_NAMES, PARENTS
 from body.model import BodyArrays
 from body.rotations import axis_angle_to_matrix
-from common.arrays import DoubleArray, FloatArray, Int32Array
+from common.arrays import DoubleArray, FloatArray, Int32Array, Int64Array
 from realtime.draw.loading import kernels
 from realtime.draw.suit import SuitPart, suit_shares
 from realtime.records import BodyEstimate
 
-Edges = tuple[NDArray[np.int64], NDArray[np.int64]]
+Edges = tuple[Int64Array, Int64Array]
 
 _ROUNDS: Final = 60
 _CHEST_ROUNDS: Final = 120  # more where it is strong: until nothing is left of a small and dense form
@@ -151,7 +150,7 @@ def _averaged(values: DoubleArray) -> DoubleArray:
     return np.asarray((padded[:-2] + padded[1:-1] + padded[2:]) / 3, np.float64)
 
 
-def _both_ways(faces: NDArray[np.int32]) -> Edges:
+def _both_ways(faces: Int32Array) -> Edges:
     """Both ends of every edge, in both directions, sorted by the first."""
     ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
     count = int(faces.max()) + 1

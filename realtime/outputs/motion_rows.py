@@ -21,8 +21,8 @@ RESULT_ROW: Final = np.dtype(
         ("camera_turned", np.dtype(np.bool_)),
     ]
 )
-"""`formats.motion.MOTION_ROW`, the world frame of that frame, and which shot of the video it is: in one, a camera that never turned
-stands in one place of the world."""
+"""`formats.motion.MOTION_ROW`, the world frame of that frame, and which shot of the video it is: in one, a camera that
+never turned stands in one place of the world."""
 
 
 def fill_rows(row: np.void, result: Result, body: BodyEstimate | None) -> None:

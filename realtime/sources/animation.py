@@ -6,9 +6,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from common.arrays import ImageArray
+from common.arrays import DoubleArray, ImageArray
 from common.errors import UserError
 from realtime.sources.clip import ClipSource
 from realtime.sources.pixels import fit_into
@@ -47,7 +46,7 @@ class WebpSource(ClipSource):
         self._path = Path(path)
         self._wished_fps = fps
         self._images: list[ImageArray] = []
-        self._times_s: NDArray[np.float64] = np.zeros(0)
+        self._times_s: DoubleArray = np.zeros(0)
         self._next = 0
 
     def _open(self) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from common.arrays import ImageArray
+from common.arrays import DoubleArray, ImageArray
 from realtime.records import Box
 
 
-def crop_matrix(box: Box, size: int) -> NDArray[np.float64]:
+def crop_matrix(box: Box, size: int) -> DoubleArray:
     """The (2, 3) affine map from image pixels to the pixels of a ``size``² crop of ``box`` (pixel centres at integers)."""
     scale = size / box.size
     shift = (size - 1) / 2

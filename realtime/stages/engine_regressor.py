@@ -6,16 +6,16 @@ numbers of 17 points. So two runs and two waits become one.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from body.joints import JOINTS
 from body.lbs import NumpyBody
 from body.model import BodyArrays
 from body.rotations import axis_angle_to_matrix
-from common.arrays import FloatArray
+from common.arrays import AnyArray, FloatArray
 from engines.engine import Arrays, Engine, EngineError, TensorSpec
 from engines.plans import PlanPolicy
 from engines.registry import ChainLink, open_chain
@@ -51,7 +51,7 @@ class PosingRegressor(Engine):
             for name, spec in given.items()
             if name not in _POSED
         )
-        self._answer: dict[str, NDArray[Any]] = {}
+        self._answer: dict[str, AnyArray] = {}
         self.poser = _AnsweredBody(self, arrays)
         """The body as this engine has posed it."""
 
@@ -65,7 +65,7 @@ class PosingRegressor(Engine):
         """See `engines.engine.Engine.replays`."""
         return self._chain.replays
 
-    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         """See `engines.engine.Engine.infer`."""
         self.check_feeds(feeds)
         state = feeds["state"]
@@ -90,7 +90,7 @@ class PosingRegressor(Engine):
         return answer
 
     @property
-    def answer(self) -> dict[str, NDArray[Any]]:
+    def answer(self) -> dict[str, AnyArray]:
         """All that the last run gave; empty before it."""
         return self._answer
 

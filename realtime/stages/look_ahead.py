@@ -17,11 +17,10 @@ from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.rotations import nearest_rotation
 from body.skeleton import Skeleton
-from common.arrays import FloatArray
+from common.arrays import DoubleArray, FloatArray
 from common.camera import Camera
 from realtime.records import PosePrediction
 from realtime.stages.translation_fit import fit_translation
@@ -51,7 +50,7 @@ def averages_shaking(frames: int, fps: float) -> bool:
     return min(frames, WIDEST_S * fps) >= STEADYING
 
 
-def fit_weights(offsets_s: NDArray[np.float64], half_width_s: float, bend: float = BEND) -> NDArray[np.float64]:
+def fit_weights(offsets_s: DoubleArray, half_width_s: float, bend: float = BEND) -> DoubleArray:
     """The weight (N,) of each neighbour in the value at offset 0 of a local parabola; their sum is 1.
 
     ``offsets_s`` (N,) seconds from the frame in question, of which one is 0; neighbours from ``half_width_s`` on have
@@ -62,7 +61,7 @@ def fit_weights(offsets_s: NDArray[np.float64], half_width_s: float, bend: float
     columns = [np.ones_like(x), x] if np.isinf(bend) else [np.ones_like(x), x, x**2]
     powers = np.stack(columns)
     normal = (near * powers) @ powers.T + np.diag([0.0, _STRAIGHT, bend][: len(columns)])
-    weights: NDArray[np.float64] = np.linalg.solve(normal, near * powers)[0]
+    weights: DoubleArray = np.linalg.solve(normal, near * powers)[0]
     return weights
 
 
@@ -71,7 +70,7 @@ class _Seen:
     """One person in one frame: its prediction, and ``place``, the pelvis's x/z, y/z and log z."""
 
     prediction: PosePrediction
-    place: NDArray[np.float64]
+    place: DoubleArray
 
 
 class LookAhead(Generic[Item]):
@@ -112,7 +111,7 @@ class LookAhead(Generic[Item]):
         steady = tuple(self._steady(person, centre) for person in self._known[centre][1])
         return self._held.popleft(), steady
 
-    def _place(self, prediction: PosePrediction) -> NDArray[np.float64]:
+    def _place(self, prediction: PosePrediction) -> DoubleArray:
         """The pelvis of ``prediction`` as (3,) x/z, y/z and log z. Direction and distance are smoothed separately, because
         an image determines the direction well and the distance badly."""
         _, coco = self._skeleton(prediction.rotations, prediction.betas)
@@ -148,14 +147,12 @@ class LookAhead(Generic[Item]):
         )
 
 
-def _share(apart: NDArray[np.float64], noise: float) -> NDArray[np.float64]:
+def _share(apart: DoubleArray, noise: float) -> DoubleArray:
     """The weight, 0..1, of the narrow fit where it is ``apart`` from the wide one and ``noise`` explains so much."""
     return apart**2 / (apart**2 + noise**2)
 
 
-def _mean_rotation(
-    rotations: NDArray[np.float64], wide: NDArray[np.float64], narrow: NDArray[np.float64], own: FloatArray
-) -> FloatArray:
+def _mean_rotation(rotations: DoubleArray, wide: DoubleArray, narrow: DoubleArray, own: FloatArray) -> FloatArray:
     """The weighted mean (J, 3, 3) of ``rotations`` (N, J, 3, 3); a joint that spins too fast for one keeps its ``own``."""
     calm, close = (np.tensordot(weights, rotations, 1) for weights in (wide, narrow))
     apart = np.linalg.norm(close - calm, axis=(-2, -1)) / np.sqrt(2)  # about the angle

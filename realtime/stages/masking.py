@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from common.arrays import FloatArray, ImageArray
+from common.arrays import DoubleArray, FloatArray, ImageArray
 from realtime.records import Box
 from realtime.stages.crops import crop_matrix
 from realtime.stages.similarity import pixels_per_metre
@@ -47,7 +46,7 @@ def hide(crop: ImageArray, box: Box, own: Outline, others: tuple[Outline, ...]) 
     np.copyto(crop, blurred, where=mask[..., None] > 0)
 
 
-def _draw(mask: ImageArray, matrix: NDArray[np.float64], outline: Outline, value: int, factor: float) -> None:
+def _draw(mask: ImageArray, matrix: DoubleArray, outline: Outline, value: int, factor: float) -> None:
     points = outline.points @ matrix[:, :2].T + matrix[:, 2]
     # Far outside of the crop the numbers mean nothing to OpenCV.
     points = np.clip(points, -4 * len(mask), 5 * len(mask))

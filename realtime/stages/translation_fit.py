@@ -8,9 +8,8 @@ joint outside of the image at the image's edge: such a detection only moves a bo
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from common.arrays import FloatArray
+from common.arrays import DoubleArray, FloatArray
 from common.camera import Camera
 from realtime.records import Keypoints
 from realtime.stages.kernels import solve_translation
@@ -57,11 +56,11 @@ def fit_translation(
     return np.array(solved, np.float32)
 
 
-def _error_of(confidence: FloatArray) -> NDArray[np.float64]:
+def _error_of(confidence: FloatArray) -> DoubleArray:
     return np.exp(np.interp(confidence, CONFIDENCE, np.log(ERROR)))
 
 
-def _edges(camera: Camera) -> NDArray[np.float64]:
+def _edges(camera: Camera) -> DoubleArray:
     """The rays (4,) of the left, upper, right and lower edge of the image, a little within it."""
     right, lower = 2 * camera.cx, 2 * camera.cy
     margin = _EDGE * max(right, lower)

@@ -15,9 +15,8 @@ from multiprocessing import shared_memory
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from common.arrays import FloatArray, ImageArray
+from common.arrays import AnyArray, FloatArray, ImageArray, Int64Array
 from common.camera import Camera
 
 _SLOTS: Final = 3
@@ -113,8 +112,8 @@ class SceneMemory:
         size = 64 + _SLOTS * slot.itemsize
         self._memory = shared_memory.SharedMemory(name=name, create=self._owner, size=size if self._owner else 0)
         # Fresh shared memory is zero: scene 0 means that nothing was written yet.
-        self._newest: NDArray[np.int64] | None = np.ndarray((1,), np.int64, self._memory.buf)
-        self._slots: NDArray[Any] | None = np.ndarray((_SLOTS,), slot, self._memory.buf, offset=64)
+        self._newest: Int64Array | None = np.ndarray((1,), np.int64, self._memory.buf)
+        self._slots: AnyArray | None = np.ndarray((_SLOTS,), slot, self._memory.buf, offset=64)
 
     @property
     def name(self) -> str:
@@ -210,7 +209,7 @@ class SceneMemory:
         if self._owner:
             self._memory.unlink()
 
-    def _open(self) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    def _open(self) -> tuple[Int64Array, AnyArray]:
         if self._newest is None or self._slots is None:
             raise ValueError("the shared memory is closed")
         return self._newest, self._slots

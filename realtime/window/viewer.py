@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from body.joints import PARENTS
-from common.arrays import DoubleArray, FloatArray
+from common.arrays import DoubleArray, FloatArray, Int32Array
 from common.camera import Camera
 from realtime.draw.loading import kernels
 from realtime.draw.mannequin import Mannequin
@@ -356,7 +356,7 @@ def grid_points(count: int) -> DoubleArray:
     return np.concatenate(pieces).reshape(-1, 3)
 
 
-def _line_ends(look: Mannequin) -> NDArray[np.int32]:
+def _line_ends(look: Mannequin) -> Int32Array:
     """(N, 2) vertices at the ends of each line of a wire frame."""
     faces = np.asarray(look.faces, np.int64)
     edges = np.ones(faces.shape, np.uint8) if look.edges is None else look.edges

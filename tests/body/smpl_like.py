@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.joints import PARENTS
 from body.model import BodyArrays
+from common.arrays import FloatArray
 
 
 def smpl_fields(body: BodyArrays) -> dict[str, Any]:
@@ -25,11 +25,11 @@ def smpl_fields(body: BodyArrays) -> dict[str, Any]:
     }
 
 
-def random_pose(seed: int, spread: float = 0.4) -> NDArray[np.float32]:
+def random_pose(seed: int, spread: float = 0.4) -> FloatArray:
     """(24, 3) axis-angle."""
     return np.random.default_rng(seed).normal(0, spread, (24, 3)).astype(np.float32)
 
 
-def random_betas(seed: int) -> NDArray[np.float32]:
+def random_betas(seed: int) -> FloatArray:
     """(10,) within the default body's limit."""
     return np.random.default_rng(seed + 1000).uniform(-2, 2, 10).astype(np.float32)

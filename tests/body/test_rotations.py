@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle, nearest_rotation
-from common.arrays import DoubleArray
+from common.arrays import DoubleArray, FloatArray
 
 vectors = arrays(np.float64, (4, 3), elements=st.floats(-10, 10, allow_subnormal=False))
 directions = arrays(np.float64, 3, elements=st.floats(-1, 1)).filter(lambda v: float(np.linalg.norm(v)) > 0.1)
@@ -72,7 +71,7 @@ def test_a_mean_of_rotations_is_the_chordal_one(vectors: DoubleArray, weights: D
 
 
 @given(arrays(np.float32, (3, 3, 3), elements=st.floats(-1, 1, width=32)))
-def test_the_nearest_rotation_is_one_and_none_tried_is_nearer(matrix: NDArray[np.float32]) -> None:
+def test_the_nearest_rotation_is_one_and_none_tried_is_nearer(matrix: FloatArray) -> None:
     found = nearest_rotation(matrix)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found @ np.swapaxes(found, -1, -2), np.broadcast_to(np.eye(3), (3, 3, 3)), atol=1e-5)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.arrays import AnyArray
 from engines.cuda.port import CudaError, OutOfGpuMemoryError
 from engines.cuda.threads import OncePerThread
 
@@ -70,14 +71,14 @@ class HostCuda:
         self.pinned.append(block)
         return _Pinned(self, block)
 
-    def copy_in(self, memory: Any, pinned: NDArray[Any], stream: Any) -> None:
+    def copy_in(self, memory: Any, pinned: AnyArray, stream: Any) -> None:
         self.need_context()
         self.copies += 1
         flat = pinned.reshape(-1).view(np.uint8)
         assert flat.base is not None, "a temporary would be gone before the copy"
         self.enqueue(stream.handle, lambda: np.copyto(self.view(memory.address, flat.size), flat))
 
-    def copy_out(self, pinned: NDArray[Any], memory: Any, stream: Any) -> None:
+    def copy_out(self, pinned: AnyArray, memory: Any, stream: Any) -> None:
         self.need_context()
         self.copies += 1
         flat = pinned.reshape(-1).view(np.uint8)

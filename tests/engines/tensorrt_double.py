@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from common.arrays import AnyArray
 from engines.ort import load_onnxruntime
 from tests.engines.tensorrt_double_network import INetworkDefinition, OnnxParser, Shape
 
@@ -322,7 +323,7 @@ class IExecutionContext:
             return False
         addresses = dict(self._addresses)
 
-        def memory(name: str) -> NDArray[Any]:
+        def memory(name: str) -> AnyArray:
             dtype = np.dtype(_NUMPY[engine._kind(name)])
             size = math.prod(shapes[name]) * dtype.itemsize
             return engine._device.view(addresses[name], size).view(dtype).reshape(shapes[name])

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 
 from body.lbs import NumpyBody
 from body.lbs_onnx import BODY_INPUTS, BODY_OUTPUTS, body_to_onnx
 from body.model import BodyArrays, load_body
+from common.arrays import FloatArray
 from engines.ort import OnnxRuntimeEngine
 from engines.precision.fp16 import to_fp16
 from engines.precision.graphs import fold_constants
@@ -28,7 +28,7 @@ def model(arrays: BodyArrays) -> bytes:
     return body_to_onnx(arrays)
 
 
-def infer(model: bytes, feeds: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+def infer(model: bytes, feeds: dict[str, FloatArray]) -> dict[str, FloatArray]:
     with OnnxRuntimeEngine(model) as engine:
         return engine.infer(feeds)
 

@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from common.arrays import AnyArray
 from engines.engine import Arrays, Engine, EngineError
 from engines.registry import open_engine
 from realtime.networks import EngineOpener
@@ -39,7 +38,7 @@ class FaultyEngine(Engine):
             engine.runtime, engine.device, engine.inputs, engine.outputs
         )  # fmt: skip
 
-    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         self.calls += 1
         fault = self._fault
         if not fault.at <= self.calls <= fault.until:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from body.lbs import NumpyBody
 from body.model import BodyArrays
+from common.arrays import DoubleArray, FloatArray, Int64Array
 from formats.motion import Motion
 
 TILT = Rotation.from_euler("x", 20, degrees=True)
 """The camera looks down by 20 degrees."""
 
 
-def world_from_camera() -> NDArray[np.float64]:
+def world_from_camera() -> DoubleArray:
     """(4, 4) a camera 1.5 m above the floor that looks down by 20 degrees: y down, z forward to y up, -z forward."""
     out = np.eye(4)
     out[:3, :3] = (TILT.inv() * Rotation.from_euler("x", 180, degrees=True)).as_matrix()
@@ -22,7 +22,7 @@ def world_from_camera() -> NDArray[np.float64]:
     return out
 
 
-def smooth(seed: int, seconds: NDArray[np.float64], size: float = 0.9) -> NDArray[np.float64]:
+def smooth(seed: int, seconds: DoubleArray, size: float = 0.9) -> DoubleArray:
     """(N, 24, 3) axis-angle: every joint swings about axes of its own, slowly."""
     rng = np.random.default_rng(seed)
     rates, starts = rng.uniform(1, 5, (24, 3)), rng.uniform(0, 6, (24, 3))
@@ -33,7 +33,7 @@ def smooth(seed: int, seconds: NDArray[np.float64], size: float = 0.9) -> NDArra
 
 def example(
     body: BodyArrays,
-    people: dict[int, NDArray[np.int64]],
+    people: dict[int, Int64Array],
     fps: float = 30.0,
     jitter_s: float = 0.0,
     world: bool = True,
@@ -53,7 +53,7 @@ def example(
     count = len(rows)
     to_world = world_from_camera()
     poser = NumpyBody(body)
-    arrays: dict[str, NDArray[np.float32]] = {
+    arrays: dict[str, FloatArray] = {
         name: np.full((count, *shape), np.nan, np.float32)
         for name, shape in {
             "joints_m": (24, 3), "joints_px": (24, 2), "keypoints_px": (17, 2), "keypoint_confidence": (17,),

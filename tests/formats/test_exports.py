@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from body.joints import JOINT_NAMES, PARENTS
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
+from common.arrays import AnyFloatArray, DoubleArray, FloatArray
 from common.errors import UserError
 from formats.axes import TO_OPENSIM
 from formats.motion import Motion
@@ -40,14 +40,14 @@ def motion(body: BodyArrays) -> Motion:
     return two_people(body)
 
 
-def wanted(motion: Motion, body: BodyArrays, person: int = 0) -> tuple[MotionTrack, NDArray[np.float32]]:
+def wanted(motion: Motion, body: BodyArrays, person: int = 0) -> tuple[MotionTrack, FloatArray]:
     """What a file of one person is to hold, and its joints (N, 24, 3), metres, y up."""
     (track,) = tracks_of(motion, person=person).people
     track, _ = at_constant_rate(track, motion.fps)
     return track, track.joints(body)
 
 
-def check_joints(found: NDArray[np.floating], want: NDArray[np.floating]) -> None:
+def check_joints(found: AnyFloatArray, want: AnyFloatArray) -> None:
     """(N, 24, 3) metres each: 0.1 mm and, bone by bone, 0.1 degrees."""
     np.testing.assert_allclose(found, want, rtol=0, atol=MM)
     parents = np.array(PARENTS[1:])
@@ -105,7 +105,7 @@ def test_smplx_finds_the_joints_of_an_amass_file(motion: Motion, body: BodyArray
     check_joints(found, z_up)
 
 
-def read_trc(path: Path) -> tuple[dict[str, str], NDArray[np.float64], list[str], NDArray[np.float64]]:
+def read_trc(path: Path) -> tuple[dict[str, str], DoubleArray, list[str], DoubleArray]:
     """Header, times (N,), marker names, places (N, M, 3) of a .trc file, by OpenSim's description of the format."""
     lines = path.read_text().split("\n")
     assert lines[0].split("\t")[:3] == ["PathFileType", "4", "(X/Y/Z)"]
@@ -141,7 +141,7 @@ def test_a_trc_file_has_the_markers_in_millimetres(motion: Motion, body: BodyArr
     np.testing.assert_allclose(found[-1, heel], vertices[body.landmarks["RHeel"]], atol=MM)
 
 
-def posed_by(angles: dict[str, float]) -> NDArray[np.float64]:
+def posed_by(angles: dict[str, float]) -> DoubleArray:
     """(24, 3) SMPL's rotations of a person whose OpenSim angles are given (the others 0), from the definitions: rotations
     about OpenSim's axes (x forward, y up, z right) of a body that hangs its arms, told in SMPL's (x left, y up, z forward)."""
     axes = {"x": np.array([0.0, 0, 1]), "y": np.array([0.0, 1, 0]), "z": np.array([-1.0, 0, 0])}
@@ -213,7 +213,7 @@ def test_bent_limbs_have_the_signs_of_opensim(body: BodyArrays) -> None:
     """Where the joints go when one angle is positive, whatever the formulas say."""
     poser = NumpyBody(body)
 
-    def joints(**angles: float) -> dict[str, NDArray[np.float32]]:
+    def joints(**angles: float) -> dict[str, FloatArray]:
         pose = posed_by(angles)
         return dict(zip(JOINT_NAMES, poser.joints_only(pose[0], pose[1:], np.zeros(3)), strict=True))
 

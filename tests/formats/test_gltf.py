@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as some_arrays
-from numpy.typing import NDArray
 
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from body.rotations import axis_angle_to_matrix
+from common.arrays import AnyArray, DoubleArray, FloatArray
 from common.errors import UserError
 from formats.axes import quaternions
 from formats.gltf import to_glb
@@ -79,7 +79,7 @@ class Reader:
         assert binary % 4 == size % 4 == 0
         self.nodes = self.document["nodes"]
 
-    def values(self, number: int) -> NDArray[Any]:
+    def values(self, number: int) -> AnyArray:
         accessor = self.document["accessors"][number]
         view = self.document["bufferViews"][accessor["bufferView"]]
         dtype = np.dtype(COMPONENTS[accessor["componentType"]])
@@ -92,7 +92,7 @@ class Reader:
             np.testing.assert_array_equal(values.max(0), np.array(accessor["max"], dtype))
         return values
 
-    def at(self, node: int, path: str, seconds: float) -> NDArray[np.float64] | None:
+    def at(self, node: int, path: str, seconds: float) -> DoubleArray | None:
         """The animated value of a node at the nearest keyframe (STEP: at any time), or None where it is not animated."""
         animation = self.document["animations"][0]
         for channel in animation["channels"]:
@@ -105,11 +105,11 @@ class Reader:
                 return values[int(np.argmin(np.abs(times - seconds)))].astype(np.float64)
         return None
 
-    def placed(self, seconds: float) -> dict[int, NDArray[np.float64]]:
+    def placed(self, seconds: float) -> dict[int, DoubleArray]:
         """The global transform (4, 4) of every node."""
-        found: dict[int, NDArray[np.float64]] = {}
+        found: dict[int, DoubleArray] = {}
 
-        def visit(node: int, above: NDArray[np.float64]) -> None:
+        def visit(node: int, above: DoubleArray) -> None:
             own = self.nodes[node]
             shift = self.at(node, "translation", seconds)
             turn = self.at(node, "rotation", seconds)
@@ -131,7 +131,7 @@ class Reader:
             visit(root, np.eye(4))
         return found
 
-    def skinned(self, person: int, seconds: float) -> NDArray[np.float64]:
+    def skinned(self, person: int, seconds: float) -> DoubleArray:
         """The vertices of one person's mesh, in the scene."""
         (node,) = [node for node in self.nodes if node.get("mesh") == person]
         attributes = self.document["meshes"][person]["primitives"][0]["attributes"]
@@ -189,7 +189,7 @@ def test_another_programs_reader_finds_the_same_surface(motion: Motion, body: Bo
 
 @settings(max_examples=50, deadline=None)
 @given(some_arrays(np.float32, (5, 2, 3), elements=st.floats(-3, 3, width=32)))
-def test_quaternions_are_the_rotations(axis_angle: NDArray[np.float32]) -> None:
+def test_quaternions_are_the_rotations(axis_angle: FloatArray) -> None:
     turns = quaternions(axis_angle).astype(np.float64)
     np.testing.assert_allclose(np.linalg.norm(turns, axis=-1), 1, atol=1e-5)
     assert ((turns[1:] * turns[:-1]).sum(-1) > -1e-6).all()

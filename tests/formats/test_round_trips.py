@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from body.model import BodyArrays, load_body
+from common.arrays import AnyFloatArray, DoubleArray, FloatArray
 from common.errors import UserError
 from formats.amass import from_amass, to_amass
 from formats.bvh import from_bvh, to_bvh
@@ -43,7 +43,7 @@ def tracks(draw: st.DrawFn) -> MotionTrack:
     )
 
 
-def check_turns(found: NDArray[np.floating], want: NDArray[np.floating], degrees: float) -> None:
+def check_turns(found: AnyFloatArray, want: AnyFloatArray, degrees: float) -> None:
     first, second = (Rotation.from_rotvec(values.reshape(-1, 3)) for values in (found, want))
     assert np.degrees((first.inv() * second).magnitude()).max() <= degrees
 
@@ -76,7 +76,7 @@ def test_amass(track: MotionTrack, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @settings(max_examples=25)
 @given(turns=arrays(np.float64, (5, 2, 3), elements=st.floats(-10, 10)), axes=st.sampled_from(["ZXY", "XZY", "YXZ"]))
-def test_euler_angles_are_the_rotations(turns: NDArray[np.float64], axes: str) -> None:
+def test_euler_angles_are_the_rotations(turns: DoubleArray, axes: str) -> None:
     angles = euler_degrees(turns, axes)
     back = Rotation.from_euler(axes, angles.reshape(-1, 3), degrees=True).as_rotvec()
     check_turns(back, turns, 1e-4)
@@ -85,7 +85,7 @@ def test_euler_angles_are_the_rotations(turns: NDArray[np.float64], axes: str) -
 
 @settings(max_examples=50)
 @given(arrays(np.float32, (3, 4), elements=st.floats(width=32)))
-def test_numbers_come_back_through_json(values: NDArray[np.float32]) -> None:
+def test_numbers_come_back_through_json(values: FloatArray) -> None:
     text = json.dumps(to_json_values(values), allow_nan=False)
     back = np.array(json.loads(text), np.float32)
     np.testing.assert_array_equal(back, np.where(np.isfinite(values), values, np.nan))

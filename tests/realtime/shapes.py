@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from common.arrays import FloatArray, ImageArray
+from common.arrays import FloatArray, ImageArray, Int32Array
 from common.camera import Camera
 from realtime.records import BodyEstimate, Frame, Keypoints, Result
 
@@ -13,7 +12,7 @@ CAMERA = Camera(200, 200, 79.5, 59.5)
 HEIGHT, WIDTH = 120, 160
 
 
-def sphere(centre: tuple[float, float, float], radius: float, rings: int = 48) -> tuple[FloatArray, NDArray[np.int32]]:
+def sphere(centre: tuple[float, float, float], radius: float, rings: int = 48) -> tuple[FloatArray, Int32Array]:
     """A sphere, camera frame: vertices (V, 3), faces (F, 3) counter-clockwise from outside."""
     around = 2 * rings
     theta, phi = np.meshgrid(np.linspace(0, np.pi, rings + 1), np.linspace(0, 2 * np.pi, around, False), indexing="ij")
@@ -26,7 +25,7 @@ def sphere(centre: tuple[float, float, float], radius: float, rings: int = 48) -
     return (np.array(centre) + radius * points).astype(np.float32), np.array(faces, np.int32)
 
 
-def plane(z: float, half: float = 50.0) -> tuple[FloatArray, NDArray[np.int32]]:
+def plane(z: float, half: float = 50.0) -> tuple[FloatArray, Int32Array]:
     """A square across the view at ``z`` metres, facing the camera."""
     corners = np.array([[-half, -half, z], [half, -half, z], [half, half, z], [-half, half, z]], np.float32)
     return corners, np.array([[0, 2, 1], [0, 3, 2]], np.int32)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from body.lbs import NumpyBody
 from body.model import load_body
-from common.arrays import FloatArray
+from common.arrays import AnyArray, FloatArray
 from formats.motion import Motion
 from tools.motion_quality import keypoint_distances, limb_lag_ms
 
@@ -26,10 +23,10 @@ def exact_motion(body: NumpyBody, pelvis: tuple[float, float, float]) -> Motion:
     vertices, joints = body.pose(ORIENT, np.zeros((23, 3), np.float32), transl)
     coco = body.coco(vertices)
 
-    def all_frames(array: NDArray[Any]) -> FloatArray:
+    def all_frames(array: AnyArray) -> FloatArray:
         return np.repeat(np.asarray(array, np.float32)[None], FRAMES, 0)
 
-    def pixels(points: NDArray[Any]) -> NDArray[Any]:
+    def pixels(points: AnyArray) -> AnyArray:
         return np.asarray(points[:, :2] / points[:, 2:] * FOCAL + centre)
 
     return Motion(

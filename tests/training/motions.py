@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.model import load_body
+from common.arrays import AnyArray, DoubleArray
 from formats.motion import Motion, save_motion
 
 
-def project(points: NDArray[Any], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def project(points: AnyArray, matrix: DoubleArray) -> DoubleArray:
     """(..., 3) metres in a camera's frame to (..., 2) pixels."""
     return (points @ matrix.T)[..., :2] / points[..., 2:]
 
 
-def motion_of(joints: NDArray[Any], matrix: NDArray[np.float64], fps: float = 30.0, **changes: Any) -> Motion:
+def motion_of(joints: AnyArray, matrix: DoubleArray, fps: float = 30.0, **changes: Any) -> Motion:
     """One person with ``joints`` (N, 24, 3) in the camera's frame, a row a frame; keypoints where the joints of their
     names are (the head for the face). ``changes`` replaces fields."""
     count = len(joints)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import roma
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs_torch import TorchBody
+from common.arrays import AnyArray, DoubleArray, FloatArray
 from formats.motion import Motion
 from realtime.records import Keypoints
 from realtime.stages.translation_fit import fit_translation
@@ -20,7 +20,7 @@ from training.ablation.fitting import make_batch, region_coordinates
 from training.ablation.real_clips import RealClip
 from training.evaluation.metrics import mean_of_known, pa_distances, pelvis_aligned
 from training.evaluation.reference import Comparison, Reference, compare_with_reference, join_comparisons
-from training.evaluation.synthetic import JOINTS_14, WARM_UP, score_batch
+from training.evaluation.synthetic import JOINTS_14, UNSCORED, score_batch
 from training.networks.geometry import look_at, rotation_from_6d
 from training.networks.inputs import Observation
 from training.networks.lifter import Lifted
@@ -172,7 +172,7 @@ def _rest_bones(body: TorchBody) -> dict[int, Tensor]:
 
 @torch.no_grad()
 def evaluate_synthetic(errors: NetworkErrors, network: Regressor, windows: Windows, body: TorchBody) -> NetworkErrors:
-    """``errors`` completed with those on ``windows`` of unseen subjects. The first `WARM_UP` frames do not count."""
+    """``errors`` completed with those on ``windows`` of unseen subjects. The first `UNSCORED` frames do not count."""
     totals, bones = [], _rest_bones(body)
     limbs: dict[str, list[Tensor]] = {"hidden": [], "fast": [], "misled": []}
     for start in range(0, len(windows), 64):
@@ -180,8 +180,12 @@ def evaluate_synthetic(errors: NetworkErrors, network: Regressor, windows: Windo
         sample = make_batch(windows, rows)
         lifted = network(sample.seen, network.start_state(len(rows)))
         joints, _ = body.skeleton(lifted.rotations, lifted.betas)
-        mine, before, truth = joints[:, WARM_UP:], sample.joints[:, WARM_UP - 1 : -1], sample.joints[:, WARM_UP:]
-        turns, true_turns = lifted.rotations[:, WARM_UP:], sample.rotations[:, WARM_UP:]
+        mine, before, truth = (
+            joints[:, UNSCORED:],
+            sample.joints[:, UNSCORED - 1 : -1],
+            sample.joints[:, UNSCORED:],
+        )
+        turns, true_turns = lifted.rotations[:, UNSCORED:], sample.rotations[:, UNSCORED:]
         arms, true_arms = mine[:, :, _ARMS], truth[:, :, _ARMS]
         shoulders, true_shoulders = (part[:, :, _SHOULDERS].mean(2) for part in (mine, truth))
         lines, true_lines = (part[:, :, _SHOULDERS[0]] - part[:, :, _SHOULDERS[1]] for part in (mine, truth))
@@ -195,11 +199,11 @@ def evaluate_synthetic(errors: NetworkErrors, network: Regressor, windows: Windo
         ]
         totals.append(torch.stack(means) * len(rows))
         error = (mine - truth)[:, :, _LIMB_JOINTS].norm(dim=-1) * 1000
-        speed = (truth - before)[:, :, _LIMB_JOINTS].norm(dim=-1) / sample.seen.dt[:, WARM_UP:, None]
-        state = torch.from_numpy(windows.take(rows)["state"])[:, WARM_UP:, _LIMBS]
+        speed = (truth - before)[:, :, _LIMB_JOINTS].norm(dim=-1) / sample.seen.dt[:, UNSCORED:, None]
+        state = torch.from_numpy(windows.take(rows)["state"])[:, UNSCORED:, _LIMBS]
         detected = (sample.seen.points - sample.seen.box[..., None, :2]) / sample.seen.box[..., None, 2:]
-        off = (detected - region_coordinates(sample)).norm(dim=-1)[:, WARM_UP:, _LIMBS]
-        sure = sample.seen.confidence[:, WARM_UP:, _LIMBS] > _CONFIDENT
+        off = (detected - region_coordinates(sample)).norm(dim=-1)[:, UNSCORED:, _LIMBS]
+        sure = sample.seen.confidence[:, UNSCORED:, _LIMBS] > _CONFIDENT
         limbs["hidden"].append(error[state == 1])
         limbs["fast"].append(error[(speed > FAST) & (state < 2)])
         limbs["misled"].append(error[(off > MISLED) & sure & (state < 2)])
@@ -241,11 +245,11 @@ def evaluate_reference(
     )
 
 
-def _rooted(comparison: Comparison) -> NDArray[np.float64]:
+def _rooted(comparison: Comparison) -> DoubleArray:
     return comparison.rooted["shoulder" if "shoulder" in comparison.rooted else "hip"]
 
 
-def facing_errors(reference: Reference, camera: int, motion: Motion) -> NDArray[np.float64]:
+def facing_errors(reference: Reference, camera: int, motion: Motion) -> DoubleArray:
     """Angles (N,) in degrees between the lines through both shoulders, of the frames in ``motion`` and ``reference``.
 
     NaN where a shoulder was not measured.
@@ -261,7 +265,7 @@ def facing_errors(reference: Reference, camera: int, motion: Motion) -> NDArray[
 
 def _motion(network: Regressor, clips: list[RealClip], body: TorchBody) -> Motion:
     """A network's predictions for all clips of one video, as the record that comparisons read."""
-    rows: dict[str, list[NDArray[Any]]] = {"frame": [], "joints": [], "points": [], "confidence": []}
+    rows: dict[str, list[AnyArray]] = {"frame": [], "joints": [], "points": [], "confidence": []}
     for clip in clips:
         lifted, joints, _ = _predict(network, clip, body)
         rows["frame"].append(clip.frames)
@@ -271,7 +275,7 @@ def _motion(network: Regressor, clips: list[RealClip], body: TorchBody) -> Motio
     merged = {name: np.concatenate(parts) for name, parts in rows.items()}
     count = len(merged["frame"])
 
-    def zeros(*shape: int) -> NDArray[np.float32]:
+    def zeros(*shape: int) -> FloatArray:
         return np.zeros((count, *shape), np.float32)
 
     return Motion(

@@ -14,12 +14,12 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from body.joints import COCO_MIRROR, JOINT_MIRROR, JOINTS
 from body.lbs_torch import TorchBody
 from body.model import load_body
+from common.arrays import Int64Array
 from training.losses import LossWeights, regression_loss
 from training.networks.encoders import HEAT, ResidualFlowEncoder, ResidualImageEncoder
 from training.networks.inputs import Observation
@@ -27,7 +27,6 @@ from training.networks.lifter import Lifter, LifterConfig
 from training.simulation.batches import Batch
 from training.synth.dataset import Windows
 
-Rows = NDArray[np.int64]
 FieldEncoder = ResidualFlowEncoder | ResidualImageEncoder
 
 _WEIGHTS: Final = LossWeights(contact=0.0, up=0.0, root_velocity=0.0)  # rendered windows have no such labels
@@ -67,7 +66,7 @@ class Schedule:
         )
 
 
-def make_batch(windows: Windows, rows: Rows) -> Batch:
+def make_batch(windows: Windows, rows: Int64Array) -> Batch:
     """The windows ``rows`` as the record that losses and scores read."""
     part = {name: torch.from_numpy(np.asarray(values)) for name, values in windows.take(rows).items()}
     batch, length = part["dt"].shape

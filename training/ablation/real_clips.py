@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from common.arrays import FloatArray, Int64Array
 from common.camera import Camera
 from engines.registry import open_engine
 from realtime.intrinsics import camera_for
@@ -40,7 +41,7 @@ class RealClip:
     """Intrinsics, px."""
     fps: float
     """Frames per second."""
-    frames: NDArray[np.int64]
+    frames: Int64Array
     """(T,) int64, indices in the video."""
     seen: Observation
     """Inputs of the network, B = 1."""
@@ -50,10 +51,10 @@ class RealClip:
 class _Row:
     frame: int
     time_s: float
-    points: NDArray[np.float32]
-    confidence: NDArray[np.float32]
+    points: FloatArray
+    confidence: FloatArray
     box: Box
-    flow: NDArray[np.float32] | None
+    flow: FloatArray | None
     image: NDArray[np.uint8]
 
 
@@ -121,7 +122,7 @@ def _clip(rows: list[_Row], name: str, camera: Camera, fps: float) -> RealClip:
     dt = np.diff(times, prepend=times[0] - 1 / fps)
     none = np.zeros((FLOW_CELLS, FLOW_CELLS, 2), np.float32)
 
-    def stack(values: list[NDArray[np.float32]]) -> torch.Tensor:
+    def stack(values: list[FloatArray]) -> torch.Tensor:
         return torch.from_numpy(np.stack(values).astype(np.float32))[None]
 
     images = np.stack([row.image for row in rows]).transpose(0, 3, 1, 2)

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.errors import BodyError
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from body.smpl_file import StandIn, to_array, unpickle_arrays
-from common.arrays import DoubleArray, FloatArray
+from common.arrays import AnyFloatArray, BoolArray, DoubleArray, FloatArray
 from common.camera import Camera
 from common.errors import UserError
 
@@ -53,7 +52,7 @@ class PersonSequence:
     """(T, 23, 3) axis-angle, radians."""
     betas: FloatArray
     """(10,) of that SMPL model."""
-    valid: NDArray[np.bool_]
+    valid: BoolArray
     """(T,) False where the data set marks the frame as unreliable."""
     source: Path | None = None
     """Video, or folder of images sorted by name, whose frame t belongs to row t."""
@@ -99,7 +98,7 @@ class PersonSequence:
             return None
         return Camera.from_matrix(self.camera_matrix).project(self.joints).astype(np.float32)
 
-    def pelvis(self, rest_pelvis: NDArray[np.floating[Any]] | None = None) -> FloatArray:
+    def pelvis(self, rest_pelvis: AnyFloatArray | None = None) -> FloatArray:
         """The pelvis joint in the camera frame, (T, 3) float32, metres.
 
         Args:
@@ -125,7 +124,7 @@ def transform_points(points: DoubleArray, transforms: DoubleArray) -> DoubleArra
     return moved.reshape(points.shape)
 
 
-def rotate_axis_angle(transforms: DoubleArray, axis_angle: NDArray[np.floating[Any]]) -> FloatArray:
+def rotate_axis_angle(transforms: DoubleArray, axis_angle: AnyFloatArray) -> FloatArray:
     """Axis-angle rotations (T, 3) followed by the rotations of the transforms (T, 4, 4)."""
     turned = transforms[:, :3, :3] @ axis_angle_to_matrix(np.asarray(axis_angle, np.float64))
     return np.asarray(matrix_to_axis_angle(turned), np.float32)

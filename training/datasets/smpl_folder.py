@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.model import SMPL_VERTICES, BodyArrays, load_body
+from common.arrays import AnyArray, FloatArray
 from common.npz import read_npy
 from training.datasets.sequence import DatasetError, Gender
 from training.motion.archive import ARCHIVE_ERRORS
@@ -74,14 +74,14 @@ class SmplFolder:
                 return arrays
         return None
 
-    def regressor_14(self) -> NDArray[np.float32]:
+    def regressor_14(self) -> FloatArray:
         """Regressor (14, 6890) float32 of the joints `NAMES_14` from vertices.
 
         Raises:
             DatasetError: The file is missing or has another shape.
         """
         try:
-            rows: NDArray[Any] = read_npy(self._regressor)
+            rows: AnyArray = read_npy(self._regressor)
         except FileNotFoundError:
             raise DatasetError(
                 f"there is no {self._regressor}: 3DPW is scored on joints that J_regressor_h36m.npy takes from SMPL's "

@@ -25,7 +25,7 @@ from scipy.io.matlab import MatReadError
 
 from body.joints import JOINT_MIRROR, JOINT_NAMES
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from common.arrays import DoubleArray, FloatArray
+from common.arrays import AnyArray, DoubleArray, FloatArray
 from training.datasets.sequence import DatasetError, PersonSequence
 from training.motion.archive import ARCHIVE_ERRORS
 
@@ -169,7 +169,7 @@ def _load(path: Path) -> Mapping[str, Any]:
     return fields
 
 
-def _get(fields: Mapping[str, Any], path: Path, name: str) -> NDArray[Any]:
+def _get(fields: Mapping[str, Any], path: Path, name: str) -> AnyArray:
     if name not in fields:
         raise DatasetError(f"{path} lacks {name!r}: {_HOME}")
     return np.asarray(fields[name])
@@ -186,7 +186,7 @@ def _entry(fields: Mapping[str, Any], path: Path, name: str, shape: tuple[int, .
     return np.moveaxis(array, -1, 0).astype(np.float64)
 
 
-def _frames(path: Path, prefix: str, shape: tuple[int, ...]) -> NDArray[Any]:
+def _frames(path: Path, prefix: str, shape: tuple[int, ...]) -> AnyArray:
     """The entries ``prefix_1``, ``prefix_2``, ... of a file, each of ``shape``, in order."""
     fields = _load(path)
     count = sum(name.startswith(f"{prefix}_") for name in fields)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from common.arrays import DoubleArray
+from common.arrays import AnyFloatArray, DoubleArray
 
 LEGS: Final = tuple(f"{side}_{joint}" for joint in ("hip", "knee", "ankle") for side in ("left", "right"))
 _SHOULDERS: Final = ("left_shoulder", "right_shoulder")
@@ -51,14 +50,14 @@ class FlexionScores:
     truly_standing: float
 
 
-def knee_flexion(points: NDArray[np.floating[Any]], names: Sequence[str]) -> DoubleArray:
+def knee_flexion(points: AnyFloatArray, names: Sequence[str]) -> DoubleArray:
     """Degrees (T, 2), left and right, between thigh and shank of ``points`` (T, K, 3); 0 is a straight leg."""
     thigh, shank = _bones(points, names, "hip", "knee"), _bones(points, names, "knee", "ankle")
     both = np.linalg.norm(thigh, axis=-1) * np.linalg.norm(shank, axis=-1)
     return np.asarray(np.degrees(np.arccos(np.clip((thigh * shank).sum(-1) / both, -1, 1))), np.float64)
 
 
-def hip_flexion(points: NDArray[np.floating[Any]], names: Sequence[str]) -> DoubleArray:
+def hip_flexion(points: AnyFloatArray, names: Sequence[str]) -> DoubleArray:
     """Degrees (T, 2), left and right, of the thighs against the trunk (middle of the hips to middle of the shoulders), seen
     along the line of the hips; forward is positive, 0 in line with the trunk."""
     hips, shoulders = (
@@ -129,7 +128,7 @@ def _lag_and_gain(predicted: DoubleArray, truth: DoubleArray, times: DoubleArray
     return best[1], best[2]
 
 
-def _bones(points: NDArray[np.floating[Any]], names: Sequence[str], start: str, end: str) -> DoubleArray:
+def _bones(points: AnyFloatArray, names: Sequence[str], start: str, end: str) -> DoubleArray:
     """(T, 2, 3), left and right, from one joint to another."""
     first, last = ([names.index(f"{side}_{joint}") for side in ("left", "right")] for joint in (start, end))
     return np.asarray(points[:, last] - points[:, first], np.float64)

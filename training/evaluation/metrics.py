@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+from common.arrays import AnyFloatArray, BoolArray, DoubleArray
 
 
 def pelvis_aligned(predicted: Tensor, truth: Tensor, root: Tensor, true_root: Tensor) -> Tensor:
@@ -60,18 +60,18 @@ def per_frame_squared(acceleration: float, fps: float) -> float:
 class PoseErrors:
     """Errors of T frames, float64 (T,); NaN where a frame has none."""
 
-    pa: NDArray[np.float64]
+    pa: DoubleArray
     """mm after the best similarity of the frame."""
-    mpjpe: NDArray[np.float64]
+    mpjpe: DoubleArray
     """mm with the roots moved together."""
-    acceleration: NDArray[np.float64]
+    acceleration: DoubleArray
     """m/s², of positions relative to the root."""
 
 
 def pose_errors(
-    predicted: NDArray[np.floating[Any]],
-    truth: NDArray[np.floating[Any]],
-    known: NDArray[np.bool_],
+    predicted: AnyFloatArray,
+    truth: AnyFloatArray,
+    known: BoolArray,
     root: list[int],
     fps: float,
     least_points: int = 1,
@@ -100,14 +100,14 @@ def pose_errors(
     return PoseErrors(pa * 1000, _frame_means((mine - theirs).norm(dim=-1), rooted) * 1000, acceleration)
 
 
-def _frame_means(values: Tensor, valid: Tensor) -> NDArray[np.float64]:
+def _frame_means(values: Tensor, valid: Tensor) -> DoubleArray:
     """Means (T,) over the valid ones of (T, K) values; NaN where there are none."""
     count = valid.sum(-1)
-    means: NDArray[np.float64] = torch.where(count > 0, (values * valid).sum(-1) / count, torch.nan).numpy()
+    means: DoubleArray = torch.where(count > 0, (values * valid).sum(-1) / count, torch.nan).numpy()
     return means
 
 
-def mean_of_known(values: NDArray[np.float64]) -> float:
+def mean_of_known(values: DoubleArray) -> float:
     """Mean of the values that are not NaN; NaN if all are."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else float("nan")

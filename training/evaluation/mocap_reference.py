@@ -20,15 +20,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 from scipy.spatial.transform import Rotation
 
 from body.joints import COCO_NAMES, JOINT_NAMES
-from common.arrays import DoubleArray
+from common.arrays import AnyArray, DoubleArray, Int64Array
 from common.camera import Camera
 from formats.motion import Motion
 from training.evaluation.flexion import LEGS, FlexionScores, hip_flexion, knee_flexion, score_flexion
@@ -51,7 +50,7 @@ class MocapReference:
     """(F, K, 2) where they are in the frame."""
     peers: dict[str, DoubleArray]
     """(F, K, 3) metres of other programs, by name."""
-    frames: NDArray[np.int64]
+    frames: Int64Array
     """(F,) indices in the video."""
     fps: float
 
@@ -66,12 +65,12 @@ class MocapScores:
     hip: FlexionScores
 
 
-def is_mocap_reference(arrays: dict[str, NDArray[Any]]) -> bool:
+def is_mocap_reference(arrays: dict[str, AnyArray]) -> bool:
     """Whether a reference file's arrays are of this kind."""
     return TRUTH in arrays
 
 
-def mocap_reference(path: Path, arrays: dict[str, NDArray[Any]]) -> MocapReference:
+def mocap_reference(path: Path, arrays: dict[str, AnyArray]) -> MocapReference:
     """Check a file's arrays. Raises `ValueError` where one is missing or of another shape."""
     missing = [name for name in ("joint_names", "camera_K", "camera_R", "camera_t", "fps") if name not in arrays]
     if missing:

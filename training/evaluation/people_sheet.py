@@ -12,11 +12,10 @@ from typing import Final
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from body.joints import PARENTS
 from body.lbs_torch import TorchBody
-from common.arrays import ImageArray
+from common.arrays import DoubleArray, ImageArray
 from common.camera import Camera
 from training.evaluation.synthetic import EVALUATION_FPS, LENGTH, unseen_people
 from training.motion.clip import Clip
@@ -79,21 +78,21 @@ def draw_people(batch: Batch, lifted: Lifted, body: TorchBody) -> ImageArray:
     return np.concatenate(columns, 1)
 
 
-def _numpy(values: torch.Tensor) -> NDArray[np.float64]:
+def _numpy(values: torch.Tensor) -> DoubleArray:
     return values.detach().cpu().double().numpy()
 
 
-def _fixed(point: NDArray[np.float64]) -> tuple[int, int]:
+def _fixed(point: DoubleArray) -> tuple[int, int]:
     """Within OpenCV's range, whatever an untrained network says."""
     x, y = np.nan_to_num(point).clip(-4 * PEOPLE_TILE, 4 * PEOPLE_TILE) * (1 << _SHIFT)
     return round(float(x)), round(float(y))
 
 
-def _skeleton(image: ImageArray, joints: NDArray[np.float64], colour: tuple[int, int, int]) -> None:
+def _skeleton(image: ImageArray, joints: DoubleArray, colour: tuple[int, int, int]) -> None:
     for joint, parent in enumerate(PARENTS):
         if parent >= 0:
             cv2.line(image, _fixed(joints[joint]), _fixed(joints[parent]), colour, 1, cv2.LINE_AA, _SHIFT)
 
 
-def _dot(image: ImageArray, point: NDArray[np.float64], radius: float) -> None:
+def _dot(image: ImageArray, point: DoubleArray, radius: float) -> None:
     cv2.circle(image, _fixed(point), round(radius * (1 << _SHIFT)), DETECTED, -1, cv2.LINE_AA, _SHIFT)

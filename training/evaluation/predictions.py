@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from body.lbs import NumpyBody
 from body.model import BodyArrays
-from common.arrays import DoubleArray
+from common.arrays import DoubleArray, FloatArray, Int64Array
 from formats.motion import Motion
 
 SAME_PERSON: Final = 1.0
@@ -19,13 +18,13 @@ SAME_PERSON: Final = 1.0
 
 def rows_of_people(
     motion: Motion,
-    frames: NDArray[np.int64],
+    frames: Int64Array,
     points: DoubleArray,
     columns: list[int],
     *,
     of_joints: bool = False,
     near: float = SAME_PERSON,
-) -> NDArray[np.int64]:
+) -> Int64Array:
     """The rows of ``motion`` that show each of P people: frame by frame, the pairing whose points lie nearest in all.
 
     Each row goes to at most one person and each person gets at most one row; rows that are too far off go to nobody. The
@@ -67,7 +66,7 @@ def _distance(seen: DoubleArray, truth: DoubleArray, columns: list[int]) -> floa
     return float(np.linalg.norm(seen[columns] - truth, axis=-1)[both].mean()) / max(size, 1.0)
 
 
-def posed(motion: Motion, rows: NDArray[np.int64], arrays: BodyArrays) -> NDArray[np.float32]:
+def posed(motion: Motion, rows: Int64Array, arrays: BodyArrays) -> FloatArray:
     """Vertices (len(rows), V, 3), metres, camera frame, of the motion's ``rows``; NaN where a row is -1."""
     body = NumpyBody(arrays)
     vertices = np.full((len(rows), arrays.vertex_count, 3), np.nan, np.float32)

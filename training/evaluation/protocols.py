@@ -24,13 +24,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.conversion import BodyConversion
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs import NumpyBody
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from common.arrays import DoubleArray
+from common.arrays import BoolArray, DoubleArray, FloatArray, Int64Array
 from common.camera import Camera
 from formats.motion import Motion, body_of
 from training.datasets.sequence import PersonSequence
@@ -59,20 +58,20 @@ class ProtocolScores:
 
     name: str
     frames: int
-    counted: NDArray[np.bool_]
+    counted: BoolArray
     """(T,) frames that the protocol counts."""
-    found: NDArray[np.bool_]
+    found: BoolArray
     """(T,) counted frames in which the motion has the person."""
     errors: PoseErrors
     pve: DoubleArray
     """(T,) mm; NaN without SMPL's vertices."""
 
 
-def counted_frames(sequence: PersonSequence) -> NDArray[np.bool_]:
+def counted_frames(sequence: PersonSequence) -> BoolArray:
     """(T,) the frames of 3DPW that its protocol counts."""
     assert sequence.keypoint_confidence is not None, "3DPW has detections"
     seen = (sequence.keypoint_confidence[:, _LIMBS] > SURE).sum(1) > LEAST_SEEN
-    counted: NDArray[np.bool_] = seen & sequence.valid
+    counted: BoolArray = seen & sequence.valid
     return counted
 
 
@@ -145,8 +144,8 @@ def join_scores(scores: Several[ProtocolScores]) -> ProtocolScores:
 
 def _scores(
     sequence: PersonSequence,
-    counted: NDArray[np.bool_],
-    found: NDArray[np.bool_],
+    counted: BoolArray,
+    found: BoolArray,
     predicted: DoubleArray,
     truth: DoubleArray,
     hips: list[int],
@@ -167,9 +166,9 @@ def _sure_keypoints(sequence: PersonSequence) -> DoubleArray:
 def _on_the_surface(
     sequence: PersonSequence,
     motion: Motion,
-    rows: NDArray[np.int64],
+    rows: Int64Array,
     smpl: SmplFolder,
-    regressor: NDArray[np.float32] | None,
+    regressor: FloatArray | None,
     hips: list[int],
 ) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
     """Joints (T, J, 3) of the prediction and of the truth, metres, and PVE (T,) mm; NaN where a row is -1.

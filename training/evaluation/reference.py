@@ -29,17 +29,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import cv2
 import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from body.joints import COCO_NAMES, JOINT_NAMES
-from common.arrays import DoubleArray
+from common.arrays import AnyArray, BoolArray, DoubleArray, FloatArray, Int64Array
 from common.errors import UserError
 from common.npz import read_npz
 from formats.motion import Motion, body_of, load_motion
@@ -81,7 +80,7 @@ class Reference:
     """The J points, by COCO's names."""
     points: DoubleArray
     """(T, J, 3) metres, world frame; NaN where not known."""
-    frames: NDArray[np.int64]
+    frames: Int64Array
     """(T,) indices in the videos, evenly spaced."""
     rotations: DoubleArray
     """(C, 3, 3), world to camera."""
@@ -115,15 +114,15 @@ class Comparison:
 
     names: tuple[str, ...]
     fps: float
-    found: NDArray[np.bool_]
-    known: NDArray[np.bool_]
+    found: BoolArray
+    known: BoolArray
     pa: DoubleArray
     rooted: dict[str, DoubleArray]
     """By the name of the root: ``shoulder``, ``hip``."""
     acceleration: DoubleArray
 
 
-def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def _read_arrays(path: Path) -> dict[str, AnyArray]:
     try:
         return read_npz(path)
     except ARCHIVE_ERRORS as error:
@@ -139,7 +138,7 @@ def load_reference(path: Path) -> Reference:
     return reference_of(path, _read_arrays(path))
 
 
-def reference_of(path: Path, arrays: dict[str, NDArray[Any]]) -> Reference:
+def reference_of(path: Path, arrays: dict[str, AnyArray]) -> Reference:
     """Check the arrays of the file ``path``. Raises `ValueError` where one is missing or of another shape."""
     missing = [name for name in ("joints3d", "joint_names", "K", "R", "t") if name not in arrays]
     if missing:
@@ -225,7 +224,7 @@ def compare_with_reference(
 
 
 def _errors(
-    names: tuple[str, ...], predicted: NDArray[np.float32], truth: DoubleArray, found: NDArray[np.bool_], fps: float
+    names: tuple[str, ...], predicted: FloatArray, truth: DoubleArray, found: BoolArray, fps: float
 ) -> Comparison:
     present = np.asarray(np.isfinite(truth).all(-1))
     errors = {
@@ -246,7 +245,7 @@ def join_comparisons(comparisons: Sequence[Comparison]) -> Comparison:
     """All frames of several comparisons of one set of points as one."""
     first = comparisons[0]
 
-    def joined(part: str) -> NDArray[Any]:
+    def joined(part: str) -> AnyArray:
         return np.concatenate([getattr(comparison, part) for comparison in comparisons])
 
     rooted = {root: np.concatenate([each.rooted[root] for each in comparisons]) for root in first.rooted}

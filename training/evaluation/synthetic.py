@@ -2,7 +2,7 @@
 
 Unseen subjects move before random cameras and the measured detector noise is laid over them. Errors are of 14 joints
 (ankles, knees, hips, wrists, elbows, shoulders, neck, head); MPJPE after moving the middle of the hips together,
-PA-MPJPE after the best similarity of each frame. The first `WARM_UP` frames of a window are left out: a live stream is
+PA-MPJPE after the best similarity of each frame. The first `UNSCORED` frames of a window are left out: a live stream is
 past them. Further scores are of those windows in which the whole person is in the frame (many cameras look at a part), of
 the joints in the frame alone, of people who have been seen for `LONG_WARM_UP` frames, and of detections as bad as
 rendered people's.
@@ -53,7 +53,7 @@ JOINTS_14 = [
     )
 ]
 _HIPS = [JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip")]
-WARM_UP, LENGTH, EVALUATION_FPS = 8, 40, 30.0
+UNSCORED, LENGTH, EVALUATION_FPS = 8, 40, 30.0
 LONG_WARM_UP = 120
 LEAST_JOINTS = 4
 """Fewer say too little about a pose once they may be turned, scaled and moved freely."""
@@ -101,7 +101,7 @@ def evaluate(
     clean: bool = False,
     blind: bool = False,
     rendered: bool = False,
-    warm_up: int = WARM_UP,
+    warm_up: int = UNSCORED,
     whole: bool = False,
     visible: bool = False,
 ) -> SyntheticScores:
@@ -116,7 +116,7 @@ def evaluate(
     network.eval()
     total, scored = torch.zeros(len(fields(SyntheticScores))), 0
     for start in range(0, windows, 64):
-        batch = maker.draw(min(64, windows - start), warm_up + LENGTH - WARM_UP, EVALUATION_FPS)
+        batch = maker.draw(min(64, windows - start), warm_up + LENGTH - UNSCORED, EVALUATION_FPS)
         seen = batch.seen.without_flow() if blind else batch.seen
         lifted = network(seen, network.start_state(len(batch.betas)), alone=single_frames)
         if whole:
@@ -129,7 +129,9 @@ def evaluate(
     return SyntheticScores(*(total / scored).tolist())
 
 
-def score_batch(lifted: Lifted, body: TorchBody, batch: Batch, warm_up: int = WARM_UP, visible: bool = False) -> Tensor:
+def score_batch(
+    lifted: Lifted, body: TorchBody, batch: Batch, warm_up: int = UNSCORED, visible: bool = False
+) -> Tensor:
     """The numbers of `SyntheticScores`, in their order, of one batch's answers. The first ``warm_up`` frames do not count.
     ``visible`` counts joints in the frame alone, and for PA-MPJPE frames with `LEAST_JOINTS` of these."""
     joints, _ = body.skeleton(lifted.rotations, lifted.betas)

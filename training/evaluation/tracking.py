@@ -16,9 +16,8 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from common.arrays import FloatArray, ImageArray
+from common.arrays import BoolArray, FloatArray, ImageArray, Int64Array
 from common.errors import UserError
 from realtime.options import Options
 from realtime.outputs.video import VideoRecorder
@@ -38,8 +37,8 @@ _SEEN = 0.2
 class TrackRows:
     """The program's output: a row is one person in one frame."""
 
-    frame: NDArray[np.int64]
-    person: NDArray[np.int64]
+    frame: Int64Array
+    person: Int64Array
     points: FloatArray
     """(N, 17, 2) image px."""
     confidence: FloatArray
@@ -96,7 +95,7 @@ def distances(truth: FloatArray, points: FloatArray, confidence: FloatArray) -> 
     return result
 
 
-def must_be_seen(labels: CrowdLabels) -> NDArray[np.bool_]:
+def must_be_seen(labels: CrowdLabels) -> BoolArray:
     """(T, P) whether a person must be found: tall enough in the image, and at least half visible."""
     height = np.ptp(labels.points[..., 1], axis=-1)
     return np.asarray((height >= _LEAST_PX) & (labels.visible.mean(-1) >= LEAST_VISIBLE))

@@ -11,11 +11,10 @@ from typing import Annotated, Final
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
-from common.arrays import DoubleArray
+from common.arrays import BoolArray, DoubleArray
 from realtime.networks import Networks
 from realtime.options import Options
 from realtime.stages.vertical import pitch_and_roll
@@ -56,7 +55,7 @@ def _angles(ups: DoubleArray) -> DoubleArray:
     return np.degrees([[pitch_and_roll(up) for up in window] for window in ups])
 
 
-def describe_vertical(found: DoubleArray, truth: DoubleArray, sigma: DoubleArray, rows: NDArray[np.bool_]) -> str:
+def describe_vertical(found: DoubleArray, truth: DoubleArray, sigma: DoubleArray, rows: BoolArray) -> str:
     """One line a angle of windows ``rows`` (B,): how much of a true angle is left, where the pull goes, and errors."""
     mine, theirs = _angles(found[rows]), _angles(truth[rows])
     stated = float(np.degrees(np.sqrt((sigma[rows] ** 2).mean())))

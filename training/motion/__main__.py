@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from body.joints import JOINT_NAMES
+from common.arrays import DoubleArray
 from common.errors import exit_with_one_line
 from common.npz import read_npy
 from training.motion.archive import ARCHIVE_ERRORS
@@ -150,7 +150,7 @@ def sources(
         Console().print(sources_table(chosen, TorchBody(load_body()), f"{category}: {len(chosen)} clips"))
 
 
-def _rest_joints(path: Path) -> npt.NDArray[np.float64]:
+def _rest_joints(path: Path) -> DoubleArray:
     try:
         joints = np.asarray(read_npy(path), np.float64)
     except ARCHIVE_ERRORS as error:

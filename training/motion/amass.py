@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from body.joints import JOINTS
+from common.arrays import DoubleArray
 from common.npz import read_npz
 from training.motion import rotations as rot
 from training.motion.archive import ARCHIVE_ERRORS
@@ -79,7 +80,7 @@ def read_amass(
     )
 
 
-def _read(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+def _read(path: Path) -> tuple[DoubleArray, DoubleArray, float]:
     try:
         archive = read_npz(path, {"poses", "root_orient", "pose_body", "trans", *_RATES})
         if "poses" in archive:

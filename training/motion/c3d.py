@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from common.arrays import DoubleArray
+from common.arrays import DoubleArray, FloatArray
 
 _BLOCK: Final = 512
 _KEY: Final = 0x50
@@ -34,7 +34,7 @@ class C3d:
     """Points of one file: ``points`` float32 (N, K, 3) in ``unit``, NaN where a point was not seen; K ``labels``, which may be
     fewer; ``fps`` frames a second."""
 
-    points: npt.NDArray[np.float32]
+    points: FloatArray
     labels: list[str]
     unit: str
     fps: float
@@ -53,7 +53,7 @@ class _Numbers:
         self._check(at, 2 * count)
         return np.frombuffer(self._data, f"{self._order}i2", count, at).astype(np.int16)
 
-    def floats(self, at: int, count: int) -> npt.NDArray[np.float32]:
+    def floats(self, at: int, count: int) -> FloatArray:
         self._check(at, 4 * count)
         if not self._is_dec:
             return np.frombuffer(self._data, f"{self._order}f4", count, at).astype(np.float32)
@@ -144,7 +144,7 @@ def _number(value: Value | None) -> float | None:
     return float(value[0]) if isinstance(value, np.ndarray) and len(value) else None
 
 
-def _points(data: bytes, numbers: _Numbers, groups: dict[str, dict[str, Value]]) -> npt.NDArray[np.float32]:
+def _points(data: bytes, numbers: _Numbers, groups: dict[str, dict[str, Value]]) -> FloatArray:
     count, channels, first, last = (numbers.word(at) for at in (2, 4, 6, 8))
     begin = (numbers.word(16) - 1) * _BLOCK
     scale = float(numbers.floats(12, 1)[0])

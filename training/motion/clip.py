@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from body.joints import JOINT_NAMES, JOINTS, PARENTS
-from common.arrays import DoubleArray
+from common.arrays import AnyArray, DoubleArray, FloatArray
 from common.errors import UserError
 from training.motion import rotations as rot
 
@@ -66,8 +66,8 @@ class Clip:
     licence: str
     split: str
     fps: float
-    rotations: npt.NDArray[np.float32]
-    pelvis: npt.NDArray[np.float32]
+    rotations: FloatArray
+    pelvis: FloatArray
     weight: float
     free: bool = False
     rest: RestPose = "canonical"
@@ -112,7 +112,7 @@ CANONICAL_BONES: Final[tuple[tuple[int, int, tuple[float, float, float]], ...]] 
 """Bones whose canonical rest direction is exact: (joint that turns the bone, joint at its end, unit direction)."""
 
 
-def adapt_rest_pose(rotations: npt.ArrayLike, rest_joints: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def adapt_rest_pose(rotations: npt.ArrayLike, rest_joints: npt.ArrayLike) -> FloatArray:
     """Re-express rotations made for the canonical T-pose for a body with another rest pose.
 
     Afterwards thighs, shins, upper arms, forearms and hands of that body point exactly where they pointed in the data;
@@ -145,7 +145,7 @@ def rest_turns(rest_joints: npt.ArrayLike) -> tuple[DoubleArray, DoubleArray]:
     return rot.inverse(_of_parents(correction)), correction
 
 
-def canonical_rotations(rotations: npt.ArrayLike, rest_joints: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def canonical_rotations(rotations: npt.ArrayLike, rest_joints: npt.ArrayLike) -> FloatArray:
     """Undo ``adapt_rest_pose``: rotations (..., 24, 3) of a body with ``rest_joints`` (24, 3) to the canonical T-pose.
 
     Raises:
@@ -157,7 +157,7 @@ def canonical_rotations(rotations: npt.ArrayLike, rest_joints: npt.ArrayLike) ->
     return rot.to_axis_angle(local).astype(np.float32)
 
 
-def _checked(rotations: npt.ArrayLike, rest_joints: npt.ArrayLike) -> tuple[npt.NDArray[Any], DoubleArray]:
+def _checked(rotations: npt.ArrayLike, rest_joints: npt.ArrayLike) -> tuple[AnyArray, DoubleArray]:
     aa, rest = np.asarray(rotations), np.asarray(rest_joints, np.float64)
     if aa.shape[-2:] != (JOINTS, 3) or rest.shape != (JOINTS, 3):
         raise ValueError(f"rotations {aa.shape} and rest_joints {rest.shape} should be (..., {JOINTS}, 3) and (24, 3)")
@@ -182,9 +182,7 @@ def _of_parents(correction: DoubleArray) -> DoubleArray:
     return before
 
 
-def joint_positions(
-    rotations: npt.ArrayLike, pelvis: npt.ArrayLike, rest_joints: npt.ArrayLike
-) -> npt.NDArray[np.float64]:
+def joint_positions(rotations: npt.ArrayLike, pelvis: npt.ArrayLike, rest_joints: npt.ArrayLike) -> DoubleArray:
     """Forward kinematics.
 
     Args:
@@ -206,7 +204,7 @@ def joint_positions(
     return positions
 
 
-def lowest_contact(joints: npt.NDArray[np.float64], ankle_height: float = ANKLE_HEIGHT) -> npt.NDArray[np.float64]:
+def lowest_contact(joints: DoubleArray, ankle_height: float = ANKLE_HEIGHT) -> DoubleArray:
     """Estimate the height of the body's lowest point from joints (..., 24, 3); metres (...), y up.
 
     A sole is ``ankle_height`` under its ankle and 2 cm under the ball of the foot; elsewhere flesh is 5 cm thick.
@@ -215,7 +213,7 @@ def lowest_contact(joints: npt.NDArray[np.float64], ankle_height: float = ANKLE_
     feet = np.min(joints[..., [10, 11], 1], axis=-1) - 0.02
     others = [joint for joint in range(JOINTS) if joint not in (7, 8, 10, 11)]
     rest = np.min(joints[..., others, 1], axis=-1) - 0.05
-    lowest: npt.NDArray[np.float64] = np.minimum(np.minimum(ankles, feet), rest)
+    lowest: DoubleArray = np.minimum(np.minimum(ankles, feet), rest)
     return lowest
 
 

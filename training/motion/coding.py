@@ -12,15 +12,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from common.arrays import FloatArray, Int32Array
 from training.motion import rotations as rot
 
 ANGLE_UNIT: Final = np.pi / 32767
 LENGTH_UNIT: Final = 1e-4
 
 
-def encode(
-    rotations: npt.NDArray[np.float32], pelvis: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]:
+def encode(rotations: FloatArray, pelvis: FloatArray) -> tuple[npt.NDArray[np.int16], Int32Array]:
     """Encode one clip.
 
     Args:
@@ -45,9 +44,7 @@ def encode(
     return np.ascontiguousarray(angle_steps), length_steps.astype(np.int32)
 
 
-def decode(
-    angle_steps: npt.NDArray[np.int16], length_steps: npt.NDArray[np.int32]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def decode(angle_steps: npt.NDArray[np.int16], length_steps: Int32Array) -> tuple[FloatArray, FloatArray]:
     """Undo ``encode``: int16 (24, 3, N) and int32 (3, N) to float32 rotations (N, 24, 3) and pelvis (N, 3)."""
     angles = np.cumsum(angle_steps, axis=-1, dtype=np.int16).transpose(2, 0, 1)
     lengths = np.cumsum(length_steps, axis=-1, dtype=np.int32).T

@@ -13,10 +13,10 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from body.joints import JOINT_NAMES
+from common.arrays import DoubleArray, FloatArray
 from training.motion.clip import Clip
 
 SIDES: Final = (("left", 1.0), ("right", -1.0))
@@ -45,7 +45,7 @@ def earlier_turns(arm: Rotation, sign: float) -> Rotation:
     return _turn(np.clip(0.25 * (elevation + 10.0), -6.0, 25.0), np.clip(0.15 * swing, -8.0, 15.0), sign)
 
 
-def _arm_angles(arm: Rotation, sign: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _arm_angles(arm: Rotation, sign: float) -> tuple[DoubleArray, DoubleArray]:
     direction = arm.apply([sign, 0.0, 0.0])
     height = np.clip(direction[:, 1], -1.0, 1.0)
     # An arm straight up or down has no front: the swing fades out, and its angle never jumps at the back.
@@ -53,7 +53,7 @@ def _arm_angles(arm: Rotation, sign: float) -> tuple[npt.NDArray[np.float64], np
     return np.degrees(np.arcsin(height)), swing * np.sqrt(1.0 - height**2)
 
 
-def _turn(lift: npt.NDArray[np.float64], front: npt.NDArray[np.float64], sign: float) -> Rotation:
+def _turn(lift: DoubleArray, front: DoubleArray, sign: float) -> Rotation:
     return Rotation.from_euler("YZ", np.stack([-sign * front, sign * lift], -1), degrees=True)
 
 
@@ -69,7 +69,7 @@ def follow_measured_law(clips: Sequence[Clip]) -> list[Clip]:
 
 
 def _corrected(clip: Clip) -> Clip:
-    rotations: npt.NDArray[np.float32] | None = None
+    rotations: FloatArray | None = None
     few = slice(None, None, max(clip.frames // 16, 1))
     for side, sign in SIDES:
         joints = [JOINT_NAMES.index(f"{side}_{part}") for part in ("collar", "shoulder")]
@@ -85,7 +85,7 @@ def _corrected(clip: Clip) -> Clip:
     return clip if rotations is None else replace(clip, rotations=rotations)
 
 
-def _follows_earlier_law(turns: npt.NDArray[np.float64], sign: float) -> bool:
+def _follows_earlier_law(turns: DoubleArray, sign: float) -> bool:
     """Whether the collars of ``turns`` (N, 2, 3), axis-angle of collar and shoulder, are what `earlier_turns` makes."""
     collar = Rotation.from_rotvec(turns[:, 0])
     off = (collar.inv() * earlier_turns(collar * Rotation.from_rotvec(turns[:, 1]), sign)).magnitude()

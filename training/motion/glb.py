@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy.spatial.transform import Rotation, Slerp
 
 from common.arrays import DoubleArray
@@ -276,7 +275,7 @@ def _bind_poses(glb: Glb, joint_of: dict[str, int], parent: dict[int, int]) -> d
     return {name: holder @ bound[node] for name, node in joint_of.items()}
 
 
-def _rotation(matrices: npt.NDArray[np.float64]) -> Rotation:
+def _rotation(matrices: DoubleArray) -> Rotation:
     """The rotations of matrices (..., 4, 4) without their scale."""
     turn = matrices[..., :3, :3]
     return Rotation.from_matrix(turn / np.linalg.norm(turn, axis=-2, keepdims=True))

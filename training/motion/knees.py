@@ -16,10 +16,10 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from body.joints import JOINT_NAMES
+from common.arrays import DoubleArray, FloatArray
 from training.motion.clip import Clip
 
 STRAIGHTEST_DEG: Final = 3.0
@@ -36,7 +36,7 @@ _WALKING: Final = (0.5, 5.0)
 _LEAST_FRAMES: Final = 20
 
 
-def flexion(rotations: npt.NDArray[np.float32], knee: int) -> npt.NDArray[np.float64]:
+def flexion(rotations: FloatArray, knee: int) -> DoubleArray:
     """Degrees (N,) between thigh and shank of a canonical clip's rotations (N, 24, 3)."""
     turned = Rotation.from_rotvec(rotations[:, knee].astype(np.float64)).apply([0.0, -1.0, 0.0])
     return np.asarray(np.degrees(np.arccos(np.clip(-turned[:, 1], -1.0, 1.0))))
@@ -72,7 +72,7 @@ def knee_biases(clips: Sequence[Clip]) -> list[float]:
     ]
 
 
-def straighten(rotations: npt.NDArray[np.float32], bias: float) -> npt.NDArray[np.float32]:
+def straighten(rotations: FloatArray, bias: float) -> FloatArray:
     """Canonical rotations (N, 24, 3), axis-angle, with knees ``bias`` degrees less bent. No knee bends backwards."""
     straight = rotations.copy()
     for hip, knee, ankle in _LEGS:

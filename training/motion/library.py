@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from body.joints import PARENTS
+from common.arrays import Int32Array
 from common.npz import read_npz
 from training.motion.archive import ARCHIVE_ERRORS
 from training.motion.clip import Clip, MotionError, adapt_clip, adapt_rest_pose
@@ -52,7 +53,7 @@ def load_packed(folder: str | Path, splits: Sequence[str] = ("train",), free_onl
         for entry in index["clips"]
         if entry["split"] in splits and (not free_only or entry["source"] in FREE_SOURCES)
     ]
-    shards: dict[str, tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]] = {}
+    shards: dict[str, tuple[npt.NDArray[np.int16], Int32Array]] = {}
     clips = []
     for entry in wanted:
         shard = str(entry["shard"])
@@ -100,7 +101,7 @@ def _read_index(path: Path) -> dict[str, Any]:
     return result
 
 
-def _read_shard(path: Path) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int32]]:
+def _read_shard(path: Path) -> tuple[npt.NDArray[np.int16], Int32Array]:
     try:
         archive = read_npz(path, ("d_aa", "d_trans"))
         angles, lengths = archive["d_aa"], archive["d_trans"]

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import roma
 import torch
 from scipy.spatial.transform import Rotation, Slerp
 from torch import Tensor
 
 from body.joints import JOINT_NAMES, PARENTS
+from common.arrays import Int64Array
 from training.motion.clip import LEG_LENGTH, Clip, MotionError
 from training.motion.marker_model import (
     ANGLE_COUNT,
@@ -285,7 +285,7 @@ def _retry(
     return poses, distance, cost
 
 
-def _between(poses: Poses, keys: npt.NDArray[np.int64], count: int) -> Poses:
+def _between(poses: Poses, keys: Int64Array, count: int) -> Poses:
     """Poses of all ``count`` frames from those of some."""
     if len(keys) == 1:
         return Poses(poses.place.repeat(count, 1), poses.balls.repeat(count, 1, 1, 1), poses.angles.repeat(count, 1))

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 
+from common.arrays import BoolArray, DoubleArray, FloatArray
 from training.motion.c3d import parse_c3d
 from training.motion.clip import MotionError
 
@@ -64,7 +64,7 @@ class MarkerTake:
 
     name: str
     subject: str
-    points: npt.NDArray[np.float32]
+    points: FloatArray
     fps: float
     rest: KnownPose = "free"
 
@@ -125,7 +125,7 @@ def read_vicon_text(path: str | Path, *, subject: str = "") -> MarkerTake:
     return MarkerTake(stem, who, close_gaps(upright, VICON_FPS), VICON_FPS, quiet)
 
 
-def _named(points: npt.NDArray[np.float64], labels: Sequence[str]) -> npt.NDArray[np.float64]:
+def _named(points: DoubleArray, labels: Sequence[str]) -> DoubleArray:
     """Columns of `MARKERS`, (N, M, 3); of several of one name the one that is seen most. Points at the origin are missing."""
     points = np.where((np.abs(points).sum(-1, keepdims=True) < 1e-9) | ~np.isfinite(points), np.nan, points)
     found = np.full((len(points), len(MARKERS), 3), np.nan)
@@ -139,8 +139,8 @@ def _named(points: npt.NDArray[np.float64], labels: Sequence[str]) -> npt.NDArra
     return found
 
 
-def _check(path: Path, points: npt.NDArray[np.float64], fps: float) -> None:
-    seen: npt.NDArray[np.bool_] = np.asarray(np.isfinite(points[..., 0]).any(0))
+def _check(path: Path, points: DoubleArray, fps: float) -> None:
+    seen: BoolArray = np.asarray(np.isfinite(points[..., 0]).any(0))
     if not (np.isfinite(fps) and fps > 0) or len(points) < 1:
         raise MotionError(f"{path}: no frames, or no frame rate")
     if seen.sum() < 0.8 * len(VICON_COLUMNS):
@@ -148,7 +148,7 @@ def _check(path: Path, points: npt.NDArray[np.float64], fps: float) -> None:
         raise MotionError(f"{path}: lacks the markers {missing}; they should be named as in Plug-in Gait")
 
 
-def close_gaps(points: npt.NDArray[np.float64], fps: float) -> npt.NDArray[np.float32]:
+def close_gaps(points: DoubleArray, fps: float) -> FloatArray:
     """Fill gaps of a quarter of a second with smooth curves (piecewise cubic Hermite). (N, M, 3), float32."""
     filled = points.copy()
     for marker in range(points.shape[1]):
@@ -165,7 +165,7 @@ def close_gaps(points: npt.NDArray[np.float64], fps: float) -> npt.NDArray[np.fl
     return filled.astype(np.float32)
 
 
-def resample_markers(take: MarkerTake, fps: float) -> npt.NDArray[np.float32]:
+def resample_markers(take: MarkerTake, fps: float) -> FloatArray:
     """Points (M, markers, 3) at another frame rate, along straight lines."""
     last = len(take.points) - 1
     count = int(last / take.fps * fps + 1e-3) + 1

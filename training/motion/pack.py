@@ -24,6 +24,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from common.arrays import Int32Array
 from common.npz import read_npz
 from training.motion.amass import read_amass
 from training.motion.archive import ARCHIVE_ERRORS
@@ -265,7 +266,7 @@ def load_motion_pack(path: str | Path) -> list[Clip]:
         raise MotionError(f"{path}: not a motion pack, or damaged ({error!r})") from error
 
 
-def _clip(entry: dict[str, Any], fps: float, angles: npt.NDArray[np.int16], lengths: npt.NDArray[np.int32]) -> Clip:
+def _clip(entry: dict[str, Any], fps: float, angles: npt.NDArray[np.int16], lengths: Int32Array) -> Clip:
     start, stop = int(entry["start"]), int(entry["start"]) + int(entry["frames"])
     if not 0 <= start < stop <= angles.shape[-1] or not fps > 0.0:
         raise ValueError(f"clip {entry['name']!r} lies outside of the arrays")

@@ -11,19 +11,19 @@ from functools import cache
 import numpy as np
 import roma
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from body.joints import JOINT_NAMES
 from body.model import load_body
+from common.arrays import DoubleArray
 from training.motion.clip import rest_turns
 
 
 @cache
-def default_rest_joints() -> NDArray[np.float64]:
+def default_rest_joints() -> DoubleArray:
     """Joints (24, 3) of the default body at rest, metres. Not to be written to."""
     arrays = load_body()
-    joints: NDArray[np.float64] = (arrays.joint_regressor @ arrays.v_template).astype(np.float64)
+    joints: DoubleArray = (arrays.joint_regressor @ arrays.v_template).astype(np.float64)
     joints.flags.writeable = False
     return joints
 

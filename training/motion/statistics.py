@@ -13,12 +13,12 @@ from typing import Final
 import numpy as np
 import roma
 import torch
-from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor
 
 from body.lbs_torch import TorchBody
 from body.packed import BETAS
+from common.arrays import FloatArray
 from training.motion.bank import Augmentation, MotionBank
 from training.motion.clip import Clip
 from training.motion.posture import POSTURE_ANGLES, joint_angles
@@ -48,7 +48,7 @@ class MotionStatistics:
         transitions: share of the windows in which it happens, by the names of `TRANSITIONS`.
     """
 
-    angles: dict[str, NDArray[np.float32]]
+    angles: dict[str, FloatArray]
     standing_straight: float
     transitions: dict[str, float]
 
@@ -104,7 +104,7 @@ def transitions(joints: Tensor, knees: Tensor) -> Tensor:
     return torch.stack([straight & bent, upright & level, straight & (low & one).any(1)], -1)
 
 
-def largest_gap(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+def largest_gap(first: FloatArray, second: FloatArray) -> float:
     """Largest difference of two samples' cumulative distributions (Kolmogorov and Smirnov's statistic), 0 to 1."""
     one, other = np.sort(first), np.sort(second)
     at = np.concatenate([one, other])
@@ -113,7 +113,7 @@ def largest_gap(first: NDArray[np.float32], second: NDArray[np.float32]) -> floa
 
 
 @torch.no_grad()
-def clip_angles(clips: Sequence[Clip], body: TorchBody) -> dict[str, NDArray[np.float32]]:
+def clip_angles(clips: Sequence[Clip], body: TorchBody) -> dict[str, FloatArray]:
     """Joint angles, degrees (M,), of all frames of ``clips`` on the mean body, left and right together, by the names of
     `posture.ANGLES`. The clips refer to the default body's rest pose."""
     vectors = torch.from_numpy(np.concatenate([clip.rotations for clip in clips])).float()

@@ -18,10 +18,10 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from numpy.typing import NDArray
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
+from common.arrays import DoubleArray, FloatArray, Int64Array
 from common.camera import Camera
 from common.command_line import run_command
 from engines.registry import open_engine
@@ -44,14 +44,14 @@ NETWORKS = ("movenet-lightning", "movenet-thunder")
 
 @dataclass(slots=True)
 class _Record:
-    detected: list[NDArray[np.float32]] = field(default_factory=list)
-    truth: list[NDArray[np.float32]] = field(default_factory=list)
-    confidence: list[NDArray[np.float32]] = field(default_factory=list)
-    state: list[NDArray[np.int64]] = field(default_factory=list)
+    detected: list[FloatArray] = field(default_factory=list)
+    truth: list[FloatArray] = field(default_factory=list)
+    confidence: list[FloatArray] = field(default_factory=list)
+    state: list[Int64Array] = field(default_factory=list)
     scale: list[float] = field(default_factory=list)
 
     def observations(self) -> Observations:
-        def windows(rows: list[NDArray[np.float32]] | list[NDArray[np.int64]] | list[float]) -> NDArray[np.float64]:
+        def windows(rows: list[FloatArray] | list[Int64Array] | list[float]) -> DoubleArray:
             values = np.array(rows, np.float64)
             return values.reshape(-1, _FRAMES, *values.shape[1:])
 

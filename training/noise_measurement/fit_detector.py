@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.joints import COCO_MIRROR, COCO_NAMES
-from common.arrays import DoubleArray
+from common.arrays import BoolArray, DoubleArray, Int64Array
 from training.simulation.detector_noise import BINS, GROUP_OF, GROUPS, STATES
 
 QUANTILES = np.linspace(0.0, 1.0, 33)
@@ -29,7 +28,7 @@ class Observations:
     """(N, T, 17, 2) true keypoints, px."""
     confidence: DoubleArray
     """(N, T, 17), 0..1."""
-    state: NDArray[np.int64]
+    state: Int64Array
     """(N, T, 17) int64, 0 visible, 1 hidden, 2 outside."""
     scale: DoubleArray
     """(N, T) extent of the person, px."""
@@ -37,7 +36,7 @@ class Observations:
     """Frames per second."""
 
 
-def swapped_limbs(seen: Observations, limb: list[int]) -> NDArray[np.bool_]:
+def swapped_limbs(seen: Observations, limb: list[int]) -> BoolArray:
     """Frames (N, T) bool whose ``limb`` keypoints fit the opposite side far better, although the sides are apart."""
     other = [COCO_MIRROR[i] for i in limb]
     visible = (seen.state[..., limb] == 0) & (seen.confidence[..., limb] > BINS[1])
@@ -91,13 +90,13 @@ def fit_detector_noise(seen: Observations) -> dict[str, object]:
     }
 
 
-def _correlation(values: DoubleArray, used: NDArray[np.bool_], lag: int) -> float:
+def _correlation(values: DoubleArray, used: BoolArray, lag: int) -> float:
     both = used[:, lag:] & used[:, : values.shape[1] - lag]
     a, b = values[:, lag:][both], values[:, : values.shape[1] - lag][both]
     return float((a * b).mean() / np.sqrt((a * a).mean() * (b * b).mean()))
 
 
-def _error_memory(error: DoubleArray, used: NDArray[np.bool_], fps: float) -> float:
+def _error_memory(error: DoubleArray, used: BoolArray, fps: float) -> float:
     """Time constant of the error in seconds: the exponential through its autocorrelation, from the central 95 %.
 
     Noise that is new in every frame is ignored, because regions cut from rendered frames jump more than the tracker's.

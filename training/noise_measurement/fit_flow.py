@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from common.arrays import BoolArray, FloatArray
+from common.arrays import BoolArray, DoubleArray, FloatArray, Int64Array
 
 SPEEDS: Final = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 """Speeds of the tables, crop sides per frame; linear interpolation between them."""
@@ -40,7 +39,7 @@ class CellPairs:
     """(N, 32, 32) bool, the cell's centre lies on the person in the first frame."""
     inside: BoolArray
     """(N, 32, 32) bool, the cell's centre lies inside the image."""
-    window: NDArray[np.int64]
+    window: Int64Array
     """(N,) int64, number of the window that a pair belongs to, ascending."""
 
 
@@ -107,8 +106,8 @@ def _gains(pairs: CellPairs, shares: FloatArray, blur: float) -> tuple[FloatArra
     seen = pairs.estimated[used].ravel().astype(np.float64)
     # The person covers a small part of the crop but carries most of the information.
     matters = np.where(pairs.body[used], 4.0, 1.0).repeat(2)
-    weights: NDArray[np.float64] = matters.copy()
-    gain: NDArray[np.float64] = np.ones(columns.shape[1])
+    weights: DoubleArray = matters.copy()
+    gain: DoubleArray = np.ones(columns.shape[1])
     off = matters
     for _ in range(_ROUNDS):
         weighted = columns * weights[:, None]

@@ -20,11 +20,10 @@ from typing import Annotated, Final
 import numpy as np
 import torch
 import typer
-from numpy.typing import NDArray
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
-from common.arrays import FloatArray
+from common.arrays import BoolArray, FloatArray
 from common.command_line import run_command
 from engines.registry import open_engine
 from realtime.records import Box
@@ -55,9 +54,9 @@ class FlowPair:
     """(32, 32, 2) float32, exact flow of the cells, crop sides."""
     estimated: FloatArray
     """(32, 32, 2) float32, estimated flow of the cells, crop sides."""
-    body: NDArray[np.bool_]
+    body: BoolArray
     """(32, 32) bool, the cell's centre lies on the person in the first frame."""
-    inside: NDArray[np.bool_]
+    inside: BoolArray
     """(32, 32) bool, the cell's centre lies inside the image."""
     error: FloatArray
     """(N,) end-point error, px of the 128² field, at the person's pixels that are visible in both frames."""
@@ -100,7 +99,7 @@ def _compare(renderer: Renderer, frame: int, window: int, box: Box, field: Float
     )
 
 
-def _inside_image(renderer: Renderer, box: Box, size: int) -> NDArray[np.bool_]:
+def _inside_image(renderer: Renderer, box: Box, size: int) -> BoolArray:
     """(size, size) bool, which pixels of the crop lie inside the image."""
     width, height = renderer.scene.size
     line = (np.arange(size) + 0.5) / size - 0.5

@@ -24,14 +24,13 @@ from typing import Annotated, Final
 import numpy as np
 import torch
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
 from body.joints import COCO_NAMES
 from body.lbs_torch import TorchBody
 from body.rotations import axis_angle_to_matrix
-from common.arrays import DoubleArray
+from common.arrays import BoolArray, DoubleArray, Int64Array
 from common.command_line import run_command
 from common.errors import UserError
 from formats.motion import Motion, body_of, load_motion
@@ -66,7 +65,7 @@ class PersonDetections:
     """(N, 17, 2) COCO keypoints, px."""
     confidence: DoubleArray
     """(N, 17), 0..1."""
-    visible: NDArray[np.bool_]
+    visible: BoolArray
     """(N, 17) bool."""
     size: DoubleArray
     """(N,) longer side of the box around the detected keypoints, px."""
@@ -88,7 +87,7 @@ def people_in(motion: Motion) -> list[PersonDetections]:
     return people
 
 
-def visible(motion: Motion, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+def visible(motion: Motion, rows: Int64Array) -> BoolArray:
     """Which keypoints of ``rows`` are inside the image and not occluded by the fitted trunk or head: (N, 17) bool."""
     body = TorchBody(body_of(motion))
     pose = np.concatenate([motion.global_orient[rows, None], motion.body_pose[rows]], 1)
@@ -102,7 +101,7 @@ def visible(motion: Motion, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.asarray(state.numpy() == 0)
 
 
-def _size(motion: Motion, rows: NDArray[np.int64]) -> DoubleArray:
+def _size(motion: Motion, rows: Int64Array) -> DoubleArray:
     points, edge = motion.keypoints_px[rows].astype(np.float64), 2 * motion.camera_matrix[:2, 2]
     seen = ((points >= 0) & (points < edge)).all(-1) & (motion.keypoint_confidence[rows] > 0.2)
     low = np.where(seen[..., None], points, np.inf).min(1)
@@ -187,9 +186,9 @@ class Errors:
 
     length: DoubleArray
     """(N,) error over the person's size."""
-    group: NDArray[np.int64]
+    group: Int64Array
     """(N,) int64, index into `GROUPS`."""
-    bin: NDArray[np.int64]
+    bin: Int64Array
     """(N,) int64, index into the confidence `BINS`."""
 
 

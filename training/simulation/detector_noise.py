@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from body.joints import COCO_MIRROR, COCO_NAMES
+from common.arrays import FloatArray
 
 DETECTOR_NOISE_FILE = Path(__file__).with_name("detector_noise.json")
 STATES = ("visible", "hidden", "outside")
@@ -68,8 +68,8 @@ class DetectorNoise:
     """
 
     name: str
-    confidence: NDArray[np.float32]
-    error: NDArray[np.float32]
+    confidence: FloatArray
+    error: FloatArray
     slow_s: float
     swap_rate: tuple[float, float]
     swap_s: float

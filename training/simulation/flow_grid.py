@@ -13,14 +13,13 @@ from typing import Final
 import numpy as np
 import torch
 from numba import njit
-from numpy.typing import NDArray
 from torch import Tensor
 
 from body.fitting.decimate import Decimator
 from body.joints import PARENTS
 from body.kernels import kinematics, skin
 from body.model import load_body
-from common.arrays import FloatArray, Int32Array
+from common.arrays import FloatArray, Int32Array, Int64Array
 from training.simulation.raster import background_flow, fill_triangles, project_vertices, surface_flow
 
 CELLS: Final = 32
@@ -29,7 +28,7 @@ _FACES: Final = 860
 
 
 @cache
-def _coarse() -> tuple[NDArray[np.int64], Int32Array]:
+def _coarse() -> tuple[Int64Array, Int32Array]:
     """The vertices of the smaller body that are left, and the faces between them. Takes some seconds once a process."""
     arrays = load_body("body_1722")
     free, alike = np.zeros(arrays.vertex_count, bool), np.ones(arrays.vertex_count)

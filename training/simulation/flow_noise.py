@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numba import njit
-from numpy.typing import NDArray
 from torch import Tensor
 
-from common.arrays import FloatArray
+from common.arrays import BoolArray, FloatArray
 
 FLOW_NOISE_FILE = Path(__file__).with_name("flow_noise.json")
 
@@ -115,7 +114,7 @@ def _degrade(
     body: FloatArray,
     inside: FloatArray,
     difficulty: FloatArray,
-    bare: NDArray[np.bool_],
+    bare: BoolArray,
     quality: FloatArray,
     rough: FloatArray,
     speeds: FloatArray,

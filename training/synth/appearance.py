@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from scipy.fft import irfft2
 
 from body.joints import JOINT_NAMES
 from body.model import BodyArrays
-from common.arrays import FloatArray
+from common.arrays import AnyArray, AnyFloatArray, DoubleArray, FloatArray, Int32Array, Int64Array
 
 PATTERN_SIDE: Final = 128
 """Side of a cloth pattern in texels, a power of two. Patterns tile without a seam."""
@@ -30,9 +30,9 @@ class SurfaceAppearance:
 
     colour: FloatArray
     """(V, 3) float32, BGR, 0..1."""
-    garment: NDArray[np.int32]
+    garment: Int32Array
     """(F,) int32, row of ``patterns`` of each face."""
-    axis: NDArray[np.int32]
+    axis: Int32Array
     """(F,) int32, the axis of the rest frame along which the pattern is projected onto the face."""
     patterns: NDArray[np.uint8]
     """(G, PATTERN_SIDE, PATTERN_SIDE, 3) uint8, multiplied with the colour; 255 leaves it unchanged."""
@@ -42,12 +42,12 @@ class SurfaceAppearance:
     """(V,) float32, metres that cloth and hair stand off the body along the vertex normal."""
 
 
-def vertex_parts(arrays: BodyArrays) -> NDArray[np.int64]:
+def vertex_parts(arrays: BodyArrays) -> Int64Array:
     """The joint with the largest skinning weight of each vertex, (V,) int64: the body part."""
     return np.asarray(arrays.weights.argmax(1), np.int64)
 
 
-def _assign_garments(arrays: BodyArrays, rng: np.random.Generator) -> NDArray[np.int32]:
+def _assign_garments(arrays: BodyArrays, rng: np.random.Generator) -> Int32Array:
     """(V,) int32 garment of each vertex: short or long sleeves and legs, sometimes bare feet or shoulders."""
     part = np.array(JOINT_NAMES)[vertex_parts(arrays)]
     place = arrays.v_template
@@ -69,7 +69,7 @@ def _assign_garments(arrays: BodyArrays, rng: np.random.Generator) -> NDArray[np
     return garments
 
 
-def _colours(arrays: BodyArrays, garments: NDArray[np.int32], rng: np.random.Generator) -> FloatArray:
+def _colours(arrays: BodyArrays, garments: Int32Array, rng: np.random.Generator) -> FloatArray:
     """(V, 3) float32 BGR 0..1 for ``garments`` (V,)."""
     place = arrays.v_template
     skin = np.array([0.55, 0.65, 0.85]) * rng.uniform(0.25, 1.1)
@@ -131,7 +131,7 @@ def sample_appearance(arrays: BodyArrays, rng: np.random.Generator) -> SurfaceAp
     )
 
 
-def _smooth(arrays: BodyArrays, values: NDArray[np.float64], rounds: int = 3) -> NDArray[np.float64]:
+def _smooth(arrays: BodyArrays, values: DoubleArray, rounds: int = 3) -> DoubleArray:
     """``values`` (V,) averaged over the mesh's edges, so that a hem becomes a slope instead of a step."""
     faces, count = arrays.faces, np.bincount(arrays.faces.ravel(), minlength=len(values)).clip(1)
     for _ in range(rounds):
@@ -159,7 +159,7 @@ def tiling_noise(rng: np.random.Generator, roughness: float, size: int = PATTERN
     return np.asarray(field / max(float(field.std()), 1e-12), np.float32)
 
 
-def _bytes(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+def _bytes(values: AnyFloatArray) -> NDArray[np.uint8]:
     return np.asarray((values * 255).clip(0, 255), np.uint8)
 
 
@@ -179,7 +179,7 @@ def sample_cloth_pattern(rng: np.random.Generator) -> NDArray[np.uint8]:
         np.broadcast_to(line[None], (PATTERN_SIDE, PATTERN_SIDE)),
         np.broadcast_to(line[:, None], (PATTERN_SIDE, PATTERN_SIDE)),
     )
-    mask: NDArray[Any] = np.zeros((PATTERN_SIDE, PATTERN_SIDE))
+    mask: AnyArray = np.zeros((PATTERN_SIDE, PATTERN_SIDE))
     bands, edge = int(rng.integers(1, 7)), rng.uniform(-0.6, 0.6)
     match rng.choice(
         ["plain", "stripes", "checks", "dots", "blotches", "print"], p=[0.4, 0.15, 0.12, 0.08, 0.12, 0.13]

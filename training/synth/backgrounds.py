@@ -6,9 +6,8 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from common.arrays import ImageArray
+from common.arrays import DoubleArray, ImageArray
 from training.synth.appearance import tiling_noise
 from training.synth.photographs import materials
 
@@ -60,13 +59,13 @@ def sample_wall_texture(rng: np.random.Generator, side: int) -> ImageArray:
     return np.asarray((image * grain[..., None]).clip(0, 255), np.uint8)
 
 
-def _paint(rng: np.random.Generator) -> NDArray[np.float64]:
+def _paint(rng: np.random.Generator) -> DoubleArray:
     """A wall colour (3,), 0..255, pale and grey more often than saturated."""
     grey = rng.uniform(30, 235)
     return np.asarray(grey + (rng.uniform(0, 255, 3) - grey) * rng.uniform(0, 0.7) ** 1.5)
 
 
-def _tiles(rng: np.random.Generator, side: int, rows: int, columns: int) -> NDArray[np.float64]:
+def _tiles(rng: np.random.Generator, side: int, rows: int, columns: int) -> DoubleArray:
     """Bricks, tiles or planks with joints: every other row shifted by half, each piece with its own shade."""
     y, x = np.mgrid[:side, :side] / side
     row = (y * rows).astype(int)
@@ -79,7 +78,7 @@ def _tiles(rng: np.random.Generator, side: int, rows: int, columns: int) -> NDAr
     return np.asarray(np.where(joint[..., None], _paint(rng), _paint(rng) * (shade * grain)[..., None]))
 
 
-def _material(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
+def _material(rng: np.random.Generator, side: int) -> DoubleArray:
     """A photographed material, tinted and scaled at random."""
     image = materials()[rng.integers(len(materials()))]
     part = int(len(image) * rng.uniform(0.4, 1.0))
@@ -89,7 +88,7 @@ def _material(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
     return np.asarray(_paint(rng) * (1 + (shade - 1) * rng.uniform(0.5, 1.2)).clip(0, 3))
 
 
-def _shelf(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
+def _shelf(rng: np.random.Generator, side: int) -> DoubleArray:
     """Rows of narrow upright boxes, like books: many sharp edges of many colours."""
     image = np.empty((side, side, 3))
     image[:] = _paint(rng) * 0.4

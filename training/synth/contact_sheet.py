@@ -14,10 +14,9 @@ from typing import Annotated, Any, Final
 import cv2
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from body.joints import COCO_EDGES
-from common.arrays import ImageArray
+from common.arrays import AnyFloatArray, AnyIntArray, ImageArray
 from common.command_line import run_command
 from common.errors import UserError
 from training.synth.frames import OTHER_LABEL, decode_flow
@@ -28,7 +27,7 @@ FULL: Final = 0.04
 """Flow magnitude drawn at full brightness, in crop sides per frame."""
 
 
-def flow_hues(field: NDArray[np.floating], full: float = FULL) -> ImageArray:
+def flow_hues(field: AnyFloatArray, full: float = FULL) -> ImageArray:
     """Colour-coded flow: (H, W, 2) to a BGR image (H, W, 3) uint8; ``full`` is the magnitude of full brightness."""
     x, y = field[..., 0].astype(np.float32), field[..., 1].astype(np.float32)
     hsv = np.empty((*x.shape, 3), np.uint8)
@@ -44,7 +43,7 @@ def tile(image: ImageArray) -> ImageArray:
     return np.asarray(cv2.resize(image, (width, SHEET_TILE), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
-def draw_keypoints(image: ImageArray, points: NDArray[np.floating], states: NDArray[np.integer]) -> None:
+def draw_keypoints(image: ImageArray, points: AnyFloatArray, states: AnyIntArray) -> None:
     """Draw COCO ``points`` (17, 2), pixels, into ``image``: green visible, red hidden, none outside the image."""
     for a, b in COCO_EDGES:
         if max(states[a], states[b]) < 2:

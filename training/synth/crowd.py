@@ -10,12 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from body.lbs import NumpyBody
 from body.model import load_body
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from common.arrays import FloatArray, ImageArray
+from common.arrays import BoolArray, FloatArray, ImageArray
 from common.camera import Camera
 from training.synth.appearance import sample_appearance, vertex_parts
 from training.synth.backgrounds import sample_wall_texture
@@ -36,7 +35,7 @@ class CrowdLabels:
 
     points: FloatArray
     """(T, P, 17, 2) float32, COCO keypoints, px."""
-    visible: NDArray[np.bool_]
+    visible: BoolArray
     """(T, P, 17) bool, inside the image and not behind somebody else."""
     depth: FloatArray
     """(T, P) float32, of the pelvis, m."""
@@ -157,10 +156,10 @@ def _gait(angle: float, stride: float) -> FloatArray:
     return pose
 
 
-def _visible(scene: Scene, points: FloatArray, depth: FloatArray) -> NDArray[np.bool_]:
+def _visible(scene: Scene, points: FloatArray, depth: FloatArray) -> BoolArray:
     renderer = Renderer(scene)
     view = Viewport((_FOCAL, _FOCAL, (_WIDTH - 1) / 2, (_HEIGHT - 1) / 2), _WIDTH, _HEIGHT)
-    inside: NDArray[np.bool_] = np.all((points >= 0) & (points <= [_WIDTH - 1, _HEIGHT - 1]), axis=-1)
+    inside: BoolArray = np.all((points >= 0) & (points <= [_WIDTH - 1, _HEIGHT - 1]), axis=-1)
     place = np.rint(points).astype(int).clip(0, [_WIDTH - 1, _HEIGHT - 1])
     for frame in range(scene.frames):
         seen = renderer.surface(frame, view)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from common.arrays import AnyArray, AnyIntArray
 from training.synth.shards import ShardError, find_shards, read_shard
 
 _PER_WINDOW: Final = ("betas", "camera", "true_camera", "size")
@@ -22,18 +22,18 @@ class Windows:
     ``arrays["rgb"]`` is (N, T, 64, 64, 3) uint8.
     """
 
-    arrays: dict[str, NDArray[Any]]
+    arrays: dict[str, AnyArray]
     """Array of every field, by name."""
 
     def __len__(self) -> int:
         """N."""
         return len(next(iter(self.arrays.values())))
 
-    def __getitem__(self, field: str) -> NDArray[Any]:
+    def __getitem__(self, field: str) -> AnyArray:
         """The array of ``field``. Raises ``KeyError`` if it was not loaded."""
         return self.arrays[field]
 
-    def take(self, rows: NDArray[np.integer] | slice) -> dict[str, NDArray[Any]]:
+    def take(self, rows: AnyIntArray | slice) -> dict[str, AnyArray]:
         """Some windows as a dictionary of arrays. Fields given per window have no time axis."""
         return {name: values[rows] for name, values in self.arrays.items()}
 
@@ -75,7 +75,7 @@ def load_windows(
     rows = find_shards(folder, kind, split)
     total = sum(row.samples for row in rows)
     count = total if most is None else min(most, total)
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, AnyArray] = {}
     done = 0
     for row in rows:
         for _, sample in read_shard(folder, row, fields):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from common.arrays import AnyArray, BoolArray, FloatArray, Int32Array, Int64Array
 from common.camera import Camera
 from realtime.records import Box
 from realtime.stages.crops import Cropper
@@ -30,7 +31,7 @@ _BATCH: Final = 8
 FLOW_SCALE, FLOW_ZERO = 64.0, 32768.0
 
 
-def labels(renderer: Renderer, ids: NDArray[np.int32]) -> NDArray[np.uint8]:
+def labels(renderer: Renderer, ids: Int32Array) -> NDArray[np.uint8]:
     """Part labels (H, W) uint8: 0 room, 1 + joint for the person, `OTHER_LABEL` for everything else."""
     mesh = renderer.scene.mesh
     table = np.where(mesh.owner == 0, mesh.parts + 1, OTHER_LABEL)
@@ -49,13 +50,13 @@ def encode_flow(flow: ExactFlow) -> bytes:
     return _png(packed)
 
 
-def decode_flow(data: bytes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def decode_flow(data: bytes) -> tuple[FloatArray, BoolArray]:
     """``field`` (H, W, 2) float32 px and ``hidden`` (H, W) bool, from `encode_flow`."""
     packed = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED))
     return ((packed[..., 2:0:-1] - FLOW_ZERO) / FLOW_SCALE).astype(np.float32), packed[..., 0] == 0
 
 
-def _png(image: NDArray[Any]) -> bytes:
+def _png(image: AnyArray) -> bytes:
     return bytes(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1])
 
 
@@ -103,7 +104,7 @@ def full_viewport(renderer: Renderer) -> tuple[Viewport, float]:
 
 
 def _frame(
-    renderer: Renderer, frame: int, box: Box, states: NDArray[np.int64], sensor: Sensor, rng: np.random.Generator
+    renderer: Renderer, frame: int, box: Box, states: Int64Array, sensor: Sensor, rng: np.random.Generator
 ) -> Sample:
     scene, (view, scale) = renderer.scene, full_viewport(renderer)
     shift = (scale - 1) / 2
@@ -158,7 +159,7 @@ def generate_motion(maker: SceneSampler, noise: NoiseSampler, rng: np.random.Gen
                     return
 
 
-def motion_crop(renderer: Renderer, frame: int, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+def motion_crop(renderer: Renderer, frame: int, rng: np.random.Generator) -> dict[str, AnyArray]:
     """One sample of `generate_motion`."""
     scene = renderer.scene
     points = scene.points[frame : frame + 2]

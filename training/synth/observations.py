@@ -13,10 +13,9 @@ from typing import Final
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from body.joints import COCO_NAMES
-from common.arrays import FloatArray, ImageArray
+from common.arrays import FloatArray, ImageArray, Int64Array
 from realtime.records import Box, Flow, Frame
 from realtime.stages.crops import Cropper
 from realtime.stages.flow import FLOW_SIZE, CropFlow, DisFlow
@@ -34,7 +33,7 @@ _VISIBILITY: Final = 128
 _WIDER: Final = 1.15  # the search region grows by this factor while the person is lost, as in realtime.stages.tracking
 
 
-def rendered_visibility(renderer: Renderer, frame: int) -> NDArray[np.int64]:
+def rendered_visibility(renderer: Renderer, frame: int) -> Int64Array:
     """State of each COCO keypoint, (17,) int64: 0 visible, 1 hidden by the body or an occluder, 2 outside the image."""
     scene = renderer.scene
     width, height = scene.size
@@ -63,7 +62,7 @@ class ObservedTrack:
     """(T, 17, 2) float32, detected COCO keypoints, image px."""
     confidence: FloatArray
     """(T, 17) float32, 0..1."""
-    states: NDArray[np.int64]
+    states: Int64Array
     """(T, 17) int64, true visibility, see `rendered_visibility`."""
     boxes: list[Box]
     """T boxes, each computed from the detections of the frame before."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from common.arrays import FloatArray
+from common.arrays import AnyFloatArray, FloatArray, Int32Array
 from training.synth.appearance import SurfaceAppearance, sample_cloth_pattern
 
 _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
@@ -19,7 +18,7 @@ class Occluder:
 
     vertices: FloatArray
     """(T, V, 3) float32, metres, camera frame."""
-    faces: NDArray[np.int32]
+    faces: Int32Array
     """(F, 3) int32, counter-clockwise seen from outside."""
     rest: FloatArray
     """(V, 3) float32, metres, where the pattern is fixed to the surface."""
@@ -27,12 +26,12 @@ class Occluder:
     """Its colours and pattern."""
 
 
-def box_mesh(half: NDArray[np.floating]) -> tuple[FloatArray, NDArray[np.int32]]:
+def box_mesh(half: AnyFloatArray) -> tuple[FloatArray, Int32Array]:
     """Vertices (24, 3) and faces (12, 3) of a box with half sides ``half`` (3,), metres.
 
     No two sides share a vertex, so that the vertex normals keep the edges sharp.
     """
-    vertices: list[NDArray[np.floating]] = []
+    vertices: list[AnyFloatArray] = []
     faces: list[list[int]] = []
     for axis in range(3):
         for sign in (-1, 1):
@@ -48,7 +47,7 @@ def box_mesh(half: NDArray[np.floating]) -> tuple[FloatArray, NDArray[np.int32]]
 
 
 def sample_box_occluder(
-    keypoints: FloatArray, world_to_camera: NDArray[np.float32], centre: NDArray[np.float32], rng: np.random.Generator
+    keypoints: FloatArray, world_to_camera: FloatArray, centre: FloatArray, rng: np.random.Generator
 ) -> Occluder:
     """A crate, a pillar or a table in front of one of the person's keypoints.
 

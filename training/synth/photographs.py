@@ -24,7 +24,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from common.arrays import FloatArray, ImageArray
+from common.arrays import AnyFloatArray, FloatArray, ImageArray
 from common.command_line import run_command
 from common.errors import UserError
 
@@ -89,7 +89,7 @@ def directions(width: int, height: int) -> FloatArray:
     return out.astype(np.float32)
 
 
-def sample_panorama(panorama: ImageArray, along: NDArray[np.floating]) -> ImageArray:
+def sample_panorama(panorama: ImageArray, along: AnyFloatArray) -> ImageArray:
     """Colours (H, W, 3) uint8 that a panorama shows in the directions ``along`` (H, W, 3) of any length, y up."""
     height, width = panorama.shape[:2]
     x = (np.arctan2(along[..., 0], along[..., 2]) / (2 * np.pi) + 0.5) * width - 0.5
@@ -101,7 +101,7 @@ def sample_panorama(panorama: ImageArray, along: NDArray[np.floating]) -> ImageA
     return np.asarray(seen, np.uint8)
 
 
-def irradiance(light: FloatArray, turn: NDArray[np.floating]) -> FloatArray:
+def irradiance(light: FloatArray, turn: AnyFloatArray) -> FloatArray:
     """Spherical harmonics (3, 9) of the light on a matt white surface (Ramamoorthi & Hanrahan 2001).
 
     Args:

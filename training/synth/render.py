@@ -8,9 +8,8 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from common.arrays import FloatArray, ImageArray
+from common.arrays import BoolArray, FloatArray, ImageArray, Int32Array
 from realtime.records import Box
 from realtime.stages.crops import crop_matrix
 from training.simulation.raster import fill_triangles, project_vertices, surface_flow
@@ -57,7 +56,7 @@ def crop_viewport(scene: Scene, box: Box, size: int) -> Viewport:
 class VisibleSurface:
     """The surface visible at the pixels of a `Viewport`."""
 
-    ids: NDArray[np.int32]
+    ids: Int32Array
     """(H, W) int32, face of the scene's mesh, -1 for the room."""
     inverse_depth: FloatArray
     """(H, W) float32, 1/m, 0 for the room."""
@@ -71,11 +70,11 @@ class ExactFlow:
 
     field: FloatArray
     """(H, W, 2) float32, px."""
-    hidden: NDArray[np.bool_]
+    hidden: BoolArray
     """(H, W) bool, the point is occluded or outside the image in the next frame."""
     inverse_depth: FloatArray
     """(H, W) float32, 1/m of the point in this frame, room included."""
-    ids: NDArray[np.int32]
+    ids: Int32Array
     """(H, W) int32, as in `VisibleSurface`."""
 
 

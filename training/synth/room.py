@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from common.arrays import FloatArray, ImageArray
+from common.arrays import FloatArray, ImageArray, Int32Array
 from training.synth.photographs import sample_panorama
 from training.synth.shading import is_covered
 
@@ -44,7 +44,7 @@ class Room:
     """(3,) float32, the world's origin in the room, metres."""
     atlas: ImageArray
     """(L, TEXTURE_SIDE, 3 TEXTURE_SIDE / 2, 3) uint8 BGR, textures made by `with_mipmaps`."""
-    layer: NDArray[np.int32]
+    layer: Int32Array
     """(6,) int32, row of ``atlas`` of each side."""
     density: FloatArray
     """(6,) float32, texels per metre of each side."""
@@ -114,10 +114,10 @@ def paint_room(
     low: FloatArray,
     high: FloatArray,
     atlas: ImageArray,
-    layer: NDArray[np.int32],
+    layer: Int32Array,
     density: FloatArray,
     light: FloatArray,
-    covered: NDArray[np.int32],
+    covered: Int32Array,
     image: ImageArray,
 ) -> None:
     """Paint ``image`` (H, W, 3) uint8 where ``covered`` (H, W) is negative.
@@ -189,7 +189,7 @@ def room_flow(
     camera: FloatArray,
     low: FloatArray,
     high: FloatArray,
-    covered: NDArray[np.int32],
+    covered: Int32Array,
     next_inverse_depth: FloatArray,
     field: FloatArray,
     hidden: NDArray[np.uint8],

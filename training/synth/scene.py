@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from body.lbs_torch import TorchBody
 from body.model import BodyArrays
-from common.arrays import FloatArray
+from common.arrays import FloatArray, Int32Array
 from common.camera import Camera
 from training.motion.bank import Augmentation, MotionBank
 from training.simulation.cameras import draw_views
@@ -40,11 +40,11 @@ class Mesh:
 
     vertices: FloatArray
     """(T, V, 3) float32, metres, camera frame; the person's vertices first."""
-    faces: NDArray[np.int32]
+    faces: Int32Array
     """(F, 3) int32; the person's faces first."""
-    owner: NDArray[np.int32]
+    owner: Int32Array
     """(F,) int32, 0 the person, then 1, 2, ... for the occluders."""
-    parts: NDArray[np.int32]
+    parts: Int32Array
     """(F,) int32, the joint with the largest weight, -1 for occluders."""
     rest: FloatArray
     """(V, 3) float32, metres, where the cloth's patterns are fixed."""
@@ -341,7 +341,7 @@ def join_meshes(
     arrays: BodyArrays,
     skin: FloatArray,
     appearance: SurfaceAppearance,
-    parts: NDArray[np.int32],
+    parts: Int32Array,
     occluders: list[Occluder],
 ) -> Mesh:
     """One mesh of the person and all occluders."""

@@ -10,16 +10,15 @@ from typing import Final
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from common.arrays import FloatArray, ImageArray
+from common.arrays import FloatArray, ImageArray, Int32Array
 from training.simulation.raster import NEAREST, barycentric
 
 _FAST: Final = {"contract", "nsz", "arcp", "reassoc"}
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
-def vertex_normals(vertices: FloatArray, faces: NDArray[np.int32], normals: FloatArray) -> None:
+def vertex_normals(vertices: FloatArray, faces: Int32Array, normals: FloatArray) -> None:
     """Smooth outward unit ``normals`` (V, 3) of ``vertices`` (V, 3) joined by ``faces`` (F, 3)."""
     normals[:, :] = np.float32(0)
     for f in range(faces.shape[0]):
@@ -56,12 +55,12 @@ def shade_vertices(normals: FloatArray, colour: FloatArray, harmonics: FloatArra
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def paint_mesh(
     points: FloatArray,
-    faces: NDArray[np.int32],
-    ids: NDArray[np.int32],
+    faces: Int32Array,
+    ids: Int32Array,
     lit: FloatArray,
     rest: FloatArray,
-    garment: NDArray[np.int32],
-    axis: NDArray[np.int32],
+    garment: Int32Array,
+    axis: Int32Array,
     patterns: ImageArray,
     density: FloatArray,
     image: ImageArray,
@@ -129,9 +128,9 @@ def is_covered(x: np.float32, y: np.float32, inverse: np.float32, inverse_depth:
 @njit(cache=True, nogil=True, fastmath=_FAST)
 def hidden_points(
     points: FloatArray,
-    faces: NDArray[np.int32],
+    faces: Int32Array,
     following: FloatArray,
-    ids: NDArray[np.int32],
+    ids: Int32Array,
     flow: FloatArray,
     next_inverse_depth: FloatArray,
     hidden: ImageArray,

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from common.arrays import AnyArray
 from common.errors import UserError
 from common.files import write_bytes_atomically
 
 INDEX: Final = "index"
 
-Sample = Mapping[str, NDArray[Any] | bytes]
+Sample = Mapping[str, AnyArray | bytes]
 """Arrays by field name. Bytes under a name with a suffix (``image.jpg``) are written unchanged."""
 
 
@@ -83,7 +83,7 @@ def write_shard(folder: Path, kind: str, split: str, seed: int, shard: int, samp
     return row
 
 
-def _add(tar: tarfile.TarFile, name: str, value: NDArray[Any] | bytes) -> None:
+def _add(tar: tarfile.TarFile, name: str, value: AnyArray | bytes) -> None:
     if isinstance(value, bytes):
         content = value
     else:

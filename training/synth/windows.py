@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from common.arrays import AnyArray, FloatArray
 from training.simulation.detector_noise import NoiseSampler, extent
 from training.simulation.flow_grid import CELLS
 from training.synth.observations import ObservedTrack, render_frames, simulate_tracking
@@ -22,7 +22,7 @@ CROP: Final = 64
 """Side of the crops, px."""
 _BATCH: Final = 8
 
-WindowArrays = dict[str, NDArray[Any]]
+WindowArrays = dict[str, AnyArray]
 
 
 def generate_windows(
@@ -62,7 +62,7 @@ def generate_pairs(
     return generate_windows(maker, noise, rng, count, frames=2)
 
 
-def field_cell_means(field: NDArray[np.float32]) -> NDArray[np.float32]:
+def field_cell_means(field: FloatArray) -> FloatArray:
     """Means of a square flow field (S, S, 2) px over 32 x 32 cells, in sides of the crop.
 
     Sums in another order than `realtime.stages.flow.cell_means`; stored shards depend on it to the last bit.

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from numpy.typing import NDArray
 
 import export.checks.selftest as module
+from common.arrays import AnyArray
 from engines.engine import Arrays, EngineError
 from engines.ort import OnnxRuntimeEngine
 from export.checks.selftest import examine, run_selftest
@@ -74,7 +74,7 @@ def test_on_a_gpu_engines_are_built_and_compared(
 class Wrong(OnnxRuntimeEngine):
     """An engine that is off by a tenth in one output."""
 
-    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         found = super().infer(feeds)
         found["pelvis"] *= np.float32(1.1)
         return found

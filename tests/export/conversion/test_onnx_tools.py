@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from common.arrays import FloatArray
 from engines.ort import OnnxRuntimeEngine
 from export.conversion.onnx_tools import OnnxError, check, drop_unused_domains, normalise, store_fp16
 
 
-def network(weight: NDArray[np.float32], opset: int = 17) -> onnx.ModelProto:
+def network(weight: FloatArray, opset: int = 17) -> onnx.ModelProto:
     """A 3x3 convolution with ``weight`` (16, 8, 3, 3) and a small bias that float16 does not hold."""
     graph = helper.make_graph(
         [helper.make_node("Conv", ["x", "w", "b"], ["y"])],
@@ -26,17 +26,17 @@ def network(weight: NDArray[np.float32], opset: int = 17) -> onnx.ModelProto:
     return model
 
 
-def half_weights() -> NDArray[np.float32]:
+def half_weights() -> FloatArray:
     weight = np.random.default_rng(3).normal(size=(16, 8, 3, 3)).astype(np.float16).astype(np.float32)
     # The corners of the format: negative zero, the smallest subnormal, the largest number.
     weight.flat[:3] = (-0.0, 2.0**-24, 65504.0)
     return weight
 
 
-def run(model: onnx.ModelProto) -> NDArray[np.float32]:
+def run(model: onnx.ModelProto) -> FloatArray:
     x = np.random.default_rng(4).normal(size=(1, 8, 12, 12)).astype(np.float32)
     with OnnxRuntimeEngine(model.SerializeToString()) as engine:
-        result: NDArray[np.float32] = engine.infer({"x": x})["y"]
+        result: FloatArray = engine.infer({"x": x})["y"]
         return result
 
 

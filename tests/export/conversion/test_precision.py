@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from body.model import load_body
+from common.arrays import AnyFloatArray, FloatArray
 from engines.engine import Engine, TensorSpec
 from engines.manifest import resolve, shipped_models
 from engines.ort import OnnxRuntimeEngine
@@ -28,14 +28,14 @@ from export.networks import CLIP, load_networks, record_samples, run_pipeline
 from realtime.options import Options
 from tests.conftest import Remarks
 
-Feeds = dict[str, NDArray[np.float32]]
+Feeds = dict[str, FloatArray]
 
 
 def small_network() -> onnx.ModelProto:
     """Four convolutions with a skip connection, a mean that must not be rounded, and an answer in large numbers."""
     rng = np.random.default_rng(1)
 
-    def weight(*shape: int) -> NDArray[np.float32]:
+    def weight(*shape: int) -> FloatArray:
         return (rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
 
     values = {
@@ -70,9 +70,9 @@ def sample(seed: int = 0) -> Feeds:
     return {"x": np.random.default_rng(seed).normal(size=(1, 3, 12, 12)).astype(np.float32)}
 
 
-def infer(model: onnx.ModelProto, feeds: Feeds) -> NDArray[np.float32]:
+def infer(model: onnx.ModelProto, feeds: Feeds) -> FloatArray:
     with OnnxRuntimeEngine(model.SerializeToString()) as engine:
-        answer: NDArray[np.float32] = engine.infer(feeds)["y"]
+        answer: FloatArray = engine.infer(feeds)["y"]
         return answer
 
 
@@ -102,10 +102,10 @@ def test_the_twin_rounds_where_the_graph_does() -> None:
     lower = to_fp16(small_network())
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in small_network().graph.initializer}
 
-    def rounded(x: NDArray[np.floating]) -> NDArray[np.float32]:
+    def rounded(x: AnyFloatArray) -> FloatArray:
         return x.astype(np.float16).astype(np.float32)
 
-    def conv(x: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    def conv(x: FloatArray, weight: FloatArray) -> FloatArray:
         reach = weight.shape[-1] // 2
         padded = np.pad(x, ((0, 0), (0, 0), (reach, reach), (reach, reach)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, weight.shape[2:], (2, 3))

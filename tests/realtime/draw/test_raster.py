@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from common.arrays import FloatArray
+from common.arrays import DoubleArray, FloatArray, Int32Array
 from common.camera import NEAREST_M, Camera
 from realtime.draw.raster import Rasteriser
 from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, plane, sphere
@@ -17,7 +16,7 @@ COLOUR = (200.0, 100.0, 50.0)
 
 
 def drawn(
-    mesh: tuple[FloatArray, NDArray[np.int32]],
+    mesh: tuple[FloatArray, Int32Array],
     camera: Camera = CAMERA,
     cull: bool = True,
     size: tuple[int, int] = (HEIGHT, WIDTH),
@@ -28,13 +27,13 @@ def drawn(
     return raster
 
 
-def rays(camera: Camera = CAMERA) -> NDArray[np.float64]:
+def rays(camera: Camera = CAMERA) -> DoubleArray:
     """(H, W, 3): the ray through each pixel's centre, z = 1."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     return np.stack([(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy, np.ones_like(x)], -1)
 
 
-def sphere_depth(centre: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
+def sphere_depth(centre: DoubleArray, radius: float) -> DoubleArray:
     """(H, W) z of the near surface along each pixel's ray, nan where it misses."""
     ray = rays()
     a, b, c = (ray**2).sum(-1), ray @ centre, centre @ centre - radius**2

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from pythonosc.osc_bundle import OscBundle
 from scipy.spatial.transform import Rotation
 from websockets.exceptions import InvalidStatus
@@ -26,6 +25,7 @@ from websockets.sync.client import ClientConnection, connect
 from body.joints import JOINT_NAMES
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
+from common.arrays import DoubleArray
 from common.camera import Camera
 from common.errors import UserError
 from formats.endings import ReferenceFrame
@@ -242,15 +242,15 @@ def heard(listener: socket.socket) -> dict[str, Any]:
     return found
 
 
-def unity_joints(messages: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
+def unity_joints(messages: dict[str, Any]) -> dict[str, DoubleArray]:
     """Where Unity puts each bone: local transforms down the humanoid's tree, left-handed, y up."""
     parents = {"Spine": "Hips", "Chest": "Spine", "UpperChest": "Chest", "Neck": "UpperChest", "Head": "Neck"}
     for side in ("Left", "Right"):
         chain = ["Hips", *(f"{side}{part}" for part in ("UpperLeg", "LowerLeg", "Foot", "Toes"))]
         arm = ["UpperChest", *(f"{side}{part}" for part in ("Shoulder", "UpperArm", "LowerArm", "Hand"))]
         parents |= dict(zip(chain[1:], chain, strict=False)) | dict(zip(arm[1:], arm, strict=False))
-    places: dict[str, NDArray[np.float64]] = {}
-    turns: dict[str, NDArray[np.float64]] = {}
+    places: dict[str, DoubleArray] = {}
+    turns: dict[str, DoubleArray] = {}
 
     def place(bone: str) -> None:
         if bone in places:
@@ -269,7 +269,7 @@ def unity_joints(messages: dict[str, Any]) -> dict[str, NDArray[np.float64]]:
     return places
 
 
-def quaternion_matrix(q: NDArray[np.float64]) -> NDArray[np.float64]:
+def quaternion_matrix(q: DoubleArray) -> DoubleArray:
     """Unity's matrix of a quaternion x, y, z, w: the same algebra whatever the hand of the axes."""
     return np.asarray(Rotation.from_quat(q).as_matrix())
 

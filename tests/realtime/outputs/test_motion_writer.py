@@ -140,7 +140,7 @@ def test_where_nothing_can_be_written_the_journal_stays(tmp_path: Path, monkeypa
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("journal") / "m.part"
-    rows = np.zeros(5, journals.ROW)
+    rows = np.zeros(5, journals.RESULT_ROW)
     rows["frame"] = np.arange(5)
     journal = Journal(path, {"fps": np.float64(30)})
     for row in range(5):
@@ -161,7 +161,7 @@ def test_a_journal_cut_anywhere_gives_what_is_whole(
     except UserError:
         assert length < 60
         return
-    chunk = (len(whole) - length) // (journals.ROW.itemsize + 8)
+    chunk = (len(whole) - length) // (journals.RESULT_ROW.itemsize + 8)
     assert list(rows["frame"]) == list(range(len(rows)))
     assert len(rows) >= 5 - chunk - 1
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from common.arrays import AnyArray
 from engines.engine import Arrays, Engine, EngineError, TensorSpec
 from engines.registry import open_engine
 from realtime.records import Box
@@ -25,7 +23,7 @@ class Spot(Engine):
         self.inputs = (TensorSpec("image", (1, size, size, 3), np.dtype(np.int32)),)
         self.outputs = (TensorSpec("points", (1, 1, 17, 3), np.dtype(np.float32)),)
 
-    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         grey = feeds["image"][0].sum(-1)
         row, column = np.unravel_index(int(grey.argmax()), grey.shape)
         place = [(row + 0.5) / len(grey), (column + 0.5) / len(grey), 0.8]
@@ -51,7 +49,7 @@ class Six(Engine):
         self.inputs = (TensorSpec("image", (1, 256, 256, 3), np.dtype(np.int32)),)
         self.outputs = (TensorSpec("people", (1, 6, 56), np.dtype(np.float32)),)
 
-    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         rows = np.zeros((6, 56), np.float32)
         for row, (x, score) in zip(rows, ((0.7, 0.3), (0.3, 0.6), (0.31, 0.5), (0.5, 0.1)), strict=False):
             keypoints = np.concatenate([STANDING[:, ::-1] * 0.3 + [0.5, x], np.full((17, 1), 0.8)], 1)

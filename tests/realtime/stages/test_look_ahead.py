@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from body.lbs import NumpyBody
 from body.model import load_body
 from body.skeleton import Skeleton
+from common.arrays import DoubleArray
 from common.camera import Camera
 from formats.motion import Motion, load_motion
 from realtime.options import Options
@@ -33,9 +33,7 @@ offsets = st.lists(st.floats(-0.29, 0.29), min_size=4, max_size=16).map(lambda f
 
 @given(offsets, st.floats(-3, 3), st.floats(-30, 30))
 @settings(deadline=None)
-def test_what_moves_evenly_is_left_as_it_is_at_any_times(
-    times: NDArray[np.float64], value: float, speed: float
-) -> None:
+def test_what_moves_evenly_is_left_as_it_is_at_any_times(times: DoubleArray, value: float, speed: float) -> None:
     for bend in (0.05, np.inf):
         # The slope's tiny prior stands for up to 1e-6 of speed over the window; next to nothing to see it by, for more.
         if np.ptp(times) > 0.1:
@@ -75,12 +73,12 @@ def steadied(predictions: list[PosePrediction], frames: int = 8) -> list[PosePre
     return [people[0] for _, people in out]
 
 
-def angles(predictions: list[PosePrediction], joint: int = 18) -> NDArray[np.float64]:
+def angles(predictions: list[PosePrediction], joint: int = 18) -> DoubleArray:
     """(N,) turn about x, rad."""
     return np.array([Rotation.from_matrix(one.rotations[joint]).as_rotvec()[0] for one in predictions])
 
 
-def times_of(fps: float, seconds: float, dropped: float = 0.0) -> NDArray[np.float64]:
+def times_of(fps: float, seconds: float, dropped: float = 0.0) -> DoubleArray:
     times = np.arange(round(fps * seconds)) / fps
     return times[np.random.default_rng(2).uniform(size=len(times)) >= dropped]
 

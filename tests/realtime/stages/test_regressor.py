@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from body.lbs import NumpyBody
 from body.model import load_body
 from body.stature import Stature
+from common.arrays import AnyArray
 from common.camera import Camera
 from engines.engine import Arrays, Engine, EngineError, TensorSpec
 from engines.finite import FiniteEngine
@@ -38,9 +36,9 @@ class Recorder(Engine):
         if world:
             answers |= {"up": (-1, 3), "up_sigma": (-1,), "root_velocity": (-1, 3), "betas_sigma": (-1, 10)}
         self.outputs = tuple(TensorSpec(name, shape, F) for name, shape in answers.items())
-        self.fed: list[dict[str, NDArray[Any]]] = []
+        self.fed: list[dict[str, AnyArray]] = []
 
-    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         self.check_feeds(feeds)
         self.fed.append({name: np.array(value) for name, value in feeds.items()})
         rotations = np.tile(np.eye(3, dtype=np.float32), (1, 24, 1, 1))
@@ -167,7 +165,7 @@ class Counter(Engine):
             engine.runtime, engine.device, engine.inputs, engine.outputs
         )  # fmt: skip
 
-    def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         self.runs += 1
         out = self._engine.infer(feeds)
         out["pelvis"][feeds["points"][:, 0, 0] == self._bad] = np.nan

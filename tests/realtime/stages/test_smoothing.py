@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from common.arrays import AnyArray, DoubleArray
 from realtime.stages.smoothing import PositionFilter, RotationFilter
 
 
-def angle_between(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+def angle_between(a: AnyArray, b: AnyArray) -> DoubleArray:
     return np.asarray(np.rad2deg((Rotation.from_matrix(a).inv() * Rotation.from_matrix(b)).magnitude()))
 
 
@@ -40,16 +38,14 @@ def test_a_still_person_does_not_shake() -> None:
         ]
     )
 
-    def shake(turns: NDArray[Any]) -> float:
+    def shake(turns: AnyArray) -> float:
         return float(np.linalg.norm(np.diff(turns[30:], 2, axis=0), axis=-1).mean())
 
     assert shake(steady) < 0.25 * shake(raw)
     assert np.abs(steady[30:]).mean() < 0.75 * np.abs(raw[30:]).mean()
 
 
-def swing(
-    speed: float, fps: float, seconds: float, stop_s: float | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def swing(speed: float, fps: float, seconds: float, stop_s: float | None = None) -> tuple[DoubleArray, DoubleArray]:
     """True and filtered angle, rad, of a joint that turns with ``speed`` rad/s from rest at 0 s, and stops at ``stop_s``."""
     smooth = RotationFilter(1)
     times = np.arange(-round(0.5 * fps), round(seconds * fps)) / fps

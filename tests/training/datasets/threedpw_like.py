@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from body.joints import COCO_NAMES, JOINT_NAMES
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
+from common.arrays import AnyArray, DoubleArray
 from tests.body.smpl_like import smpl_fields
 from tests.training.datasets.python2 import python2_pickle
 from tests.training.motions import project
@@ -40,7 +40,7 @@ def smpl_folder(folder: Path, neutral_scale: float = 1.0) -> Path:
     return folder
 
 
-def cameras() -> NDArray[np.float64]:
+def cameras() -> DoubleArray:
     """(COUNT, 4, 4): a camera that walks and turns about people at the origin, 3 m away."""
     poses = np.tile(np.eye(4), (COUNT, 1, 1))
     for t, pose in enumerate(poses):
@@ -69,7 +69,7 @@ def person(body: BodyArrays, seed: int) -> dict[str, Any]:
     }
 
 
-def detections(joints: NDArray[Any], extrinsics: NDArray[np.float64]) -> NDArray[np.float64]:
+def detections(joints: AnyArray, extrinsics: DoubleArray) -> DoubleArray:
     """``poses2d`` (COUNT, 3, 18): world joints seen by the cameras, all sure; the face where the head joint is."""
     place = joints.reshape(COUNT, 24, 3) @ extrinsics[:, :3, :3].transpose(0, 2, 1) + extrinsics[:, None, :3, 3]
     column = {name: JOINT_NAMES.index(name if name in JOINT_NAMES else "head") for name in (*COCO_NAMES, "neck")}

@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 import pytest
 import typer
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
+
+from common.arrays import DoubleArray
 
 torch = pytest.importorskip("torch")
 
@@ -72,7 +73,7 @@ def predicted(sequence: PersonSequence, sha256: str, **changes: Any) -> Motion:
     return motion_of(sequence.joints, MATRIX, 30.0, **{**truth, "body_sha256": sha256, **changes})
 
 
-def surface(smpl: SmplFolder, sequence: PersonSequence) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def surface(smpl: SmplFolder, sequence: PersonSequence) -> tuple[DoubleArray, DoubleArray]:
     """Vertices (T, V, 3) and the 14 joints (T, 14, 3) of the truth, relative to the middle of the hips."""
     body = NumpyBody(smpl.body(sequence.gender))
     body.set_shape(sequence.betas)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
+
+from common.arrays import DoubleArray
 
 torch = pytest.importorskip("torch")
 import typer  # noqa: E402
@@ -30,7 +31,7 @@ COLUMNS = [JOINT_NAMES.index(name) for name in LIMBS]
 
 
 @pytest.fixture(scope="module")
-def joints() -> NDArray[np.float64]:
+def joints() -> DoubleArray:
     """(90, 24, 3) metres, y up: one squat in 1.5 s."""
     body, pose = NumpyBody(load_body("body_1722")), np.zeros((23, 3))
     frames = []
@@ -41,7 +42,7 @@ def joints() -> NDArray[np.float64]:
     return np.array(frames, np.float64)
 
 
-def content(joints: NDArray[np.float64]) -> dict[str, Any]:
+def content(joints: DoubleArray) -> dict[str, Any]:
     truth = joints[:, COLUMNS].astype(np.float32)
     return {
         "mocap_m": truth,
@@ -54,11 +55,11 @@ def content(joints: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def seen(joints: NDArray[np.float64]) -> NDArray[np.float64]:
+def seen(joints: DoubleArray) -> DoubleArray:
     return joints @ CAMERA.T + PLACE
 
 
-def test_one_rotation_is_free_and_a_rotation_of_each_frame_is_not(joints: NDArray[np.float64]) -> None:
+def test_one_rotation_is_free_and_a_rotation_of_each_frame_is_not(joints: DoubleArray) -> None:
     reference = mocap_reference(Path("x.npz"), content(joints))
     assert reference.names == LIMBS
     tilted = Rotation.from_euler("xz", [20, 10], degrees=True).apply(seen(joints)[:, COLUMNS].reshape(-1, 3))
@@ -75,7 +76,7 @@ def test_one_rotation_is_free_and_a_rotation_of_each_frame_is_not(joints: NDArra
     assert mean_of_known(swaying.pose.mpjpe) > 20
 
 
-def test_size_counts_for_mpjpe_and_not_for_pa(joints: NDArray[np.float64]) -> None:
+def test_size_counts_for_mpjpe_and_not_for_pa(joints: DoubleArray) -> None:
     reference = mocap_reference(Path("x.npz"), content(joints))
     larger = score_joints(reference, 1.1 * seen(joints)[:, COLUMNS])
     truth = joints[:, COLUMNS] - joints[:, [1, 2]].mean(1, keepdims=True)
@@ -83,7 +84,7 @@ def test_size_counts_for_mpjpe_and_not_for_pa(joints: NDArray[np.float64]) -> No
     assert mean_of_known(larger.pose.mpjpe) == pytest.approx(100 * np.linalg.norm(truth, axis=-1).mean(), rel=1e-4)
 
 
-def test_unknown_frames_do_not_count_and_the_right_person_is_taken(joints: NDArray[np.float64]) -> None:
+def test_unknown_frames_do_not_count_and_the_right_person_is_taken(joints: DoubleArray) -> None:
     arrays = content(joints)
     arrays["mocap_m"][:5] = np.nan
     reference = mocap_reference(Path("x.npz"), arrays)
@@ -102,7 +103,7 @@ def run(*arguments: str) -> Any:
     return CliRunner().invoke(app, list(arguments))
 
 
-def test_command_scores_motions_beside_peers(joints: NDArray[np.float64], tmp_path: Path) -> None:
+def test_command_scores_motions_beside_peers(joints: DoubleArray, tmp_path: Path) -> None:
     np.savez(tmp_path / "reference.npz", **content(joints))
     saved = save(motion_of(seen(joints), MATRIX, FPS), tmp_path / "mine.npz")
     shown = run(str(tmp_path / "reference.npz"), str(saved), str(saved))
@@ -122,7 +123,7 @@ def test_command_scores_motions_beside_peers(joints: NDArray[np.float64], tmp_pa
         ({"frame": np.zeros(COUNT, np.int64)}, "rising"),
     ],
 )
-def test_damage_is_one_line(joints: NDArray[np.float64], tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_damage_is_one_line(joints: DoubleArray, tmp_path: Path, change: dict[str, Any], message: str) -> None:
     arrays = {name: value for name, value in {**content(joints), **change}.items() if value is not None}
     np.savez(tmp_path / "reference.npz", **arrays)
     shown = run(str(tmp_path / "reference.npz"), str(tmp_path / "mine.npz"))

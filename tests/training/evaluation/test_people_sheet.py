@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.arrays import BoolArray
+
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 
@@ -56,7 +58,7 @@ def answer(batch: Batch, nearer: float = 0.0) -> Lifted:
     return Lifted(batch.rotations, betas, pelvis, *[rest] * 8)
 
 
-def like(image: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.bool_]:
+def like(image: NDArray[np.uint8], colour: tuple[int, int, int]) -> BoolArray:
     return np.abs(image.astype(int) - colour).sum(-1) < 60
 
 

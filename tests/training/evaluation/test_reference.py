@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
+
+from common.arrays import DoubleArray
 
 torch = pytest.importorskip("torch")
 import typer  # noqa: E402
@@ -37,7 +38,7 @@ ARMS = LIMBS[:6]
 
 
 @pytest.fixture(scope="module")
-def joints() -> NDArray[np.float64]:
+def joints() -> DoubleArray:
     """(20, 24, 3) metres in the world: a body that wags, about the origin."""
     body = NumpyBody(load_body("body_1722"))
     pose = np.zeros((23, 3))
@@ -48,7 +49,7 @@ def joints() -> NDArray[np.float64]:
     return np.array(frames, np.float64)
 
 
-def arrays(joints: NDArray[np.float64], names: tuple[str, ...] = LIMBS) -> dict[str, Any]:
+def arrays(joints: DoubleArray, names: tuple[str, ...] = LIMBS) -> dict[str, Any]:
     """A reference file's contents: two cameras, 3 m away, one of them with lens distortion."""
     turns = Rotation.from_euler("yx", [[20, 180], [-50, 170]], degrees=True).as_matrix()
     return {
@@ -63,16 +64,16 @@ def arrays(joints: NDArray[np.float64], names: tuple[str, ...] = LIMBS) -> dict[
 
 
 @pytest.fixture
-def reference(joints: NDArray[np.float64], tmp_path: Path) -> Reference:
+def reference(joints: DoubleArray, tmp_path: Path) -> Reference:
     np.savez(tmp_path / "reference.npz", **arrays(joints))
     return load_reference(tmp_path / "reference.npz")
 
 
-def seen(reference: Reference, camera: int, joints: NDArray[np.float64]) -> NDArray[np.float64]:
+def seen(reference: Reference, camera: int, joints: DoubleArray) -> DoubleArray:
     return joints @ reference.rotations[camera].T + reference.translations[camera]
 
 
-def test_the_truth_scores_nothing(reference: Reference, joints: NDArray[np.float64]) -> None:
+def test_the_truth_scores_nothing(reference: Reference, joints: DoubleArray) -> None:
     for camera in (0, 1):
         scores = compare_with_reference(reference, camera, motion_of(seen(reference, camera, joints), MATRIX))
         assert scores.names == LIMBS
@@ -82,7 +83,7 @@ def test_the_truth_scores_nothing(reference: Reference, joints: NDArray[np.float
             assert mean_of_known(values) < 1e-2
 
 
-def test_a_similarity_is_free_for_pa_alone(reference: Reference, joints: NDArray[np.float64]) -> None:
+def test_a_similarity_is_free_for_pa_alone(reference: Reference, joints: DoubleArray) -> None:
     """Twice as large about the hips' middle: every point is as far off as it was from it."""
     place = seen(reference, 0, joints)
     hips = place[:, [1, 2]].mean(1, keepdims=True)
@@ -92,7 +93,7 @@ def test_a_similarity_is_free_for_pa_alone(reference: Reference, joints: NDArray
     assert mean_of_known(scores.rooted["hip"]) == pytest.approx(want, rel=1e-4)
 
 
-def test_one_displaced_point_costs_its_share(reference: Reference, joints: NDArray[np.float64]) -> None:
+def test_one_displaced_point_costs_its_share(reference: Reference, joints: DoubleArray) -> None:
     place = seen(reference, 0, joints)
     place[:, JOINT_NAMES.index("left_wrist")] += [0.0, 0.0, 0.12]
     scores = compare_with_reference(reference, 0, motion_of(place, MATRIX))
@@ -101,7 +102,7 @@ def test_one_displaced_point_costs_its_share(reference: Reference, joints: NDArr
     assert 0 < mean_of_known(scores.pa) < 120 / 6
 
 
-def test_a_known_acceleration_at_the_references_rate(reference: Reference, joints: NDArray[np.float64]) -> None:
+def test_a_known_acceleration_at_the_references_rate(reference: Reference, joints: DoubleArray) -> None:
     """One of twelve points falls, at the reference's 12 fps and not the motion's."""
     place = seen(reference, 1, joints)
     place[:, JOINT_NAMES.index("right_ankle"), 1] += 0.5 * 9.81 * (np.arange(COUNT) / FPS) ** 2
@@ -110,7 +111,7 @@ def test_a_known_acceleration_at_the_references_rate(reference: Reference, joint
     assert np.isnan(scores.acceleration[[0, -1]]).all()
 
 
-def test_unknown_points_and_frames_are_left_out(joints: NDArray[np.float64], tmp_path: Path) -> None:
+def test_unknown_points_and_frames_are_left_out(joints: DoubleArray, tmp_path: Path) -> None:
     content = arrays(joints, ARMS)
     content["joints3d"][3, :4] = np.nan  # two points are left: no pose, and no shoulders to hold it by
     content["n_views"] = np.full((COUNT, 6), 3)
@@ -133,14 +134,14 @@ def test_unknown_points_and_frames_are_left_out(joints: NDArray[np.float64], tmp
     assert len(both.found) == 2 * COUNT
 
 
-def test_of_several_people_the_one_at_the_place_is_scored(reference: Reference, joints: NDArray[np.float64]) -> None:
+def test_of_several_people_the_one_at_the_place_is_scored(reference: Reference, joints: DoubleArray) -> None:
     place = seen(reference, 0, joints)
     right, wrong = motion_of(place, MATRIX), motion_of(1.3 * place + [1.0, 0.2, 0.0], MATRIX)
     both = joined(replace(wrong, person=np.full(COUNT, 4)), replace(right, person=np.full(COUNT, 9)))
     assert mean_of_known(compare_with_reference(reference, 0, both).rooted["hip"]) < 1e-2
 
 
-def test_frames_of_the_video_between_those_of_the_reference(joints: NDArray[np.float64], tmp_path: Path) -> None:
+def test_frames_of_the_video_between_those_of_the_reference(joints: DoubleArray, tmp_path: Path) -> None:
     content = {**arrays(joints[::4]), "frame": np.arange(0, COUNT, 4)}
     del content["fps"]
     np.savez(tmp_path / "reference.npz", **content)
@@ -176,9 +177,7 @@ def test_coco_keypoints_are_those_of_the_posed_surface(tmp_path: Path) -> None:
         ({"joint_names": np.array([{}] * 12)}, "no readable reference file"),
     ],
 )
-def test_a_wrong_file_is_named(
-    joints: NDArray[np.float64], tmp_path: Path, change: dict[str, Any], message: str
-) -> None:
+def test_a_wrong_file_is_named(joints: DoubleArray, tmp_path: Path, change: dict[str, Any], message: str) -> None:
     content = {name: value for name, value in {**arrays(joints), **change}.items() if value is not None}
     np.savez(tmp_path / "reference.npz", **content)
     with pytest.raises(ValueError, match=message):
@@ -187,7 +186,7 @@ def test_a_wrong_file_is_named(
         )
 
 
-def test_the_command_prints_every_camera_and_all(joints: NDArray[np.float64], tmp_path: Path) -> None:
+def test_the_command_prints_every_camera_and_all(joints: DoubleArray, tmp_path: Path) -> None:
     np.savez(tmp_path / "reference.npz", **arrays(joints))
     reference = load_reference(tmp_path / "reference.npz")
     app = typer.Typer()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from common.arrays import AnyArray
 
 INTEL, DEC, MIPS = 84, 85, 86
 
 
 def c3d_file(
-    points: NDArray[Any], labels: Sequence[str], *, processor: int = INTEL, whole_numbers: bool = False,
+    points: AnyArray, labels: Sequence[str], *, processor: int = INTEL, whole_numbers: bool = False,
     fps: float = 120.0, channels: int = 0,
 ) -> bytes:  # fmt: skip
     """The bytes of a file with points (N, K, 3), NaN where one is not seen, and ``channels`` analogue values a frame."""

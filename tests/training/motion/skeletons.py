@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from body.joints import JOINT_NAMES, PARENTS
+from common.arrays import DoubleArray
 from training.motion import rotations as rot
 from training.motion.clip import Clip
 
 Vector = tuple[float, float, float]
-Floats = npt.NDArray[np.float64]
 
 _STEPS: dict[str, Vector] = {
     "pelvis": (0, 0, 0), "hip": (0.1, -0.085, 0), "spine1": (0, 0.1, 0), "knee": (0, -0.4, 0), "spine2": (0, 0.15, 0),
@@ -24,7 +23,7 @@ _STEPS: dict[str, Vector] = {
 }  # fmt: skip
 
 
-def canonical_rest() -> Floats:
+def canonical_rest() -> DoubleArray:
     """Return resting joints (24, 3) of a body in the exact canonical T-pose, pelvis at the origin, metres."""
     rest = np.zeros((len(JOINT_NAMES), 3))
     for joint, (name, parent) in enumerate(zip(JOINT_NAMES, PARENTS, strict=True)):

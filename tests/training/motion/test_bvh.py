@@ -10,15 +10,16 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from body.joints import JOINT_NAMES, PARENTS
+from common.arrays import DoubleArray
 from training.motion import rotations as rot
 from training.motion.bvh import UNITS, parse_bvh, read_bvh
 from training.motion.clip import LEG_LENGTH, Clip, MotionError, joint_positions
 from training.motion.retarget import retarget, subject_of
 
-from .skeletons import GENERIC, Floats, Vector, canonical_rest, cmu_as_bvh, write_bvh
+from .skeletons import GENERIC, Vector, canonical_rest, cmu_as_bvh, write_bvh
 
 
-def _bone(clip: Clip, joint: str, rest: Vector) -> Floats:
+def _bone(clip: Clip, joint: str, rest: Vector) -> DoubleArray:
     """Return the world directions (N, 3) of a joint's bone that rests along ``rest``."""
     world = rot.globals_from_locals(rot.from_axis_angle(clip.rotations), PARENTS)
     return rot.rotate(world[:, JOINT_NAMES.index(joint)], rest)
@@ -45,7 +46,7 @@ def test_a_bent_elbow(tmp_path: Path) -> None:
     clip = read_bvh(path)
     joints = joint_positions(clip.rotations, clip.pelvis, canonical_rest())[0]
 
-    def between(start: str, end: str) -> Floats:
+    def between(start: str, end: str) -> DoubleArray:
         return np.asarray(joints[JOINT_NAMES.index(end)] - joints[JOINT_NAMES.index(start)])
 
     s = np.sqrt(0.5)

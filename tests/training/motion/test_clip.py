@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from body.joints import JOINT_NAMES
+from common.arrays import DoubleArray
 from training.motion import rotations as rot
 from training.motion.clip import (
     CANONICAL_BONES,
@@ -21,15 +22,15 @@ from training.motion.clip import (
 )
 from training.motion.resample import resample
 
-from .skeletons import Floats, canonical_rest, random_clip
+from .skeletons import canonical_rest, random_clip
 
 
-def _other_body() -> Floats:
+def _other_body() -> DoubleArray:
     rng = np.random.default_rng(5)
     return canonical_rest() * 1.2 + rng.normal(scale=0.02, size=(24, 3))
 
 
-def _directions(rotations: object, rest: Floats) -> Floats:
+def _directions(rotations: object, rest: DoubleArray) -> DoubleArray:
     joints = joint_positions(np.asarray(rotations), np.zeros(3), rest)
     bones = np.stack([joints[..., child, :] - joints[..., joint, :] for joint, child, _ in CANONICAL_BONES], axis=-2)
     return np.asarray(bones / np.linalg.norm(bones, axis=-1, keepdims=True))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+
+from common.arrays import DoubleArray, FloatArray
 
 torch = pytest.importorskip("torch")
 
@@ -24,7 +25,7 @@ from training.simulation.detector_noise import NoiseSampler, load_noise  # noqa:
 FRAMES, FOCAL, WIDTH, HEIGHT, DISTANCE = 600, 800.0, 1280, 1000, 3.0
 
 
-def drawn_with(seed: int = 0, **real: object) -> tuple[Motion, NDArray[np.float64]]:
+def drawn_with(seed: int = 0, **real: object) -> tuple[Motion, DoubleArray]:
     """A recording of somebody who stands still, of 600 frames in windows of 40, and his keypoints in space (17, 3) m."""
     first = load_noise()[0]
     noise = NoiseSampler([replace(first, swap_rate=(0.0, 0.0), real=replace(first.real, **real))], seed)
@@ -42,7 +43,7 @@ def drawn_with(seed: int = 0, **real: object) -> tuple[Motion, NDArray[np.float6
         torch.full((windows, 40), 1 / 30),
     )
 
-    def repeat(value: NDArray[np.float32]) -> NDArray[np.float32]:
+    def repeat(value: FloatArray) -> FloatArray:
         return np.repeat(value[None].astype(np.float32), FRAMES, 0)
 
     motion = Motion(

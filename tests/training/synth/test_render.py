@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+
+from common.arrays import AnyFloatArray
 
 pytest.importorskip("torch")
 
@@ -25,7 +26,7 @@ def whole(scene: Scene, longest: int = 200) -> Viewport:
     return region_viewport(scene, 0, 0, round(scene.size[0] * scale), round(scene.size[1] * scale), scale)
 
 
-def moved(scene: Scene, shift: NDArray[np.floating]) -> Scene:
+def moved(scene: Scene, shift: AnyFloatArray) -> Scene:
     """The person moves by ``shift`` (3,) m a frame, nothing else does."""
     steps = np.arange(scene.frames)[:, None] * np.asarray(shift, np.float32)
     return replace(

@@ -1,8 +1,8 @@
 """Motion on the disk while it is made: what a killed program leaves can be saved afterwards, all but the last second.
 
 The file: `MAGIC`, the length of a JSON text (uint32), the text, then chunks. A chunk is the number of its rows and the CRC of
-their bytes (two uint32), and the rows as in memory (`realtime.outputs.motion_rows.ROW`). All numbers are little-endian. A chunk
-that is cut short, or was never really written when the power failed, ends the file.
+their bytes (two uint32), and the rows as in memory (`realtime.outputs.motion_rows.RESULT_ROW`). All numbers are little-endian.
+A chunk that is cut short, or was never really written when the power failed, ends the file.
 """
 
 from __future__ import annotations

@@ -64,6 +64,12 @@ class Engine(ABC):
         """How many runs replayed what an earlier one had recorded for the GPU (CUDA graphs); 0 where there is no such thing."""
         return 0
 
+    @property
+    def takes_batches(self) -> bool:
+        """Whether many rows can be run at once: the first axis of all inputs is free. Engines of TensorRT are built for
+        one row, whatever their model allows."""
+        return self.runtime != "tensorrt" and all(spec.shape[0] == -1 for spec in self.inputs)
+
     @abstractmethod
     def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         """Run the network once; the result holds one array for each of `outputs`, by name.

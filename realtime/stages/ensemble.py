@@ -32,12 +32,11 @@ class MemoryEnsemble(Engine):
         """``engine``: a regressor, for which a state of zeros is a person never seen before."""
         self._engine, self.runtime, self.device = engine, engine.runtime, engine.device
         self.inputs, self.outputs = engine.inputs, engine.outputs
-        self._takes_batches = all(spec.shape[0] == -1 for spec in engine.inputs)
 
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
         """See `engines.engine.Engine.infer`. Raises what the wrapped engine raises."""
         anew = {**feeds, "state": np.zeros_like(feeds["state"])}
-        if self._takes_batches:
+        if self.takes_batches:
             people = len(feeds["state"])
             both = self._engine.infer({name: np.concatenate([feeds[name], anew[name]]) for name in feeds})
             remembering = {name: array[:people] for name, array in both.items()}

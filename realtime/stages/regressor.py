@@ -85,8 +85,6 @@ class BodyRegressor:
         self._filters, self._stature = smooth and filters, stature
         self._state_size = inputs["state"].shape[-1]
         self._cells = inputs["flow"].shape[1] if "flow" in inputs else 0
-        # TensorRT engines are built for one person at a time.
-        self._takes_batches = engine.runtime != "tensorrt" and all(spec.shape[0] == -1 for spec in engine.inputs)
         self._memories: dict[int, _Memory] = {}
         _compile()
 
@@ -110,7 +108,7 @@ class BodyRegressor:
 
     def estimate_all(self, people: Sequence[Observed]) -> list[BodyEstimate]:
         """The bodies of several people in one frame, as `__call__` gives them one by one; see `predict_all`."""
-        if len(people) > 1 and self._takes_batches:
+        if len(people) > 1 and self._engine.takes_batches:
             return [self._smoothed(prediction, people[0].camera) for prediction in self.predict_all(people)]
         return list(_finite(self, people))
 
@@ -120,7 +118,7 @@ class BodyRegressor:
         On a CPU they go through the network in one batch: it is a thousand operators on a few numbers each, and a second
         person costs a fifth of the first.
         """
-        if len(people) < 2 or not self._takes_batches:
+        if len(people) < 2 or not self._engine.takes_batches:
             return list(_finite(self.predict, people))
         memories, feeds = zip(*(self._feeds(*one) for one in people), strict=True)
         try:

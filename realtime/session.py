@@ -291,19 +291,25 @@ class Session:
         as somebody does."""
         from realtime.browser.view import BrowserState
 
-        commands = WindowCommands(pipeline, lambda: Annotator(mannequin, self._meter, self._options.layout))
+        commands = WindowCommands(
+            pipeline, lambda: Annotator(mannequin, self._meter, self._options.layout), source.wind
+        )
         meter, options = self._meter, self._options
 
         def show(result: Result) -> None:
             view.show(result)
             commands.see(result)
 
-        def go_on(state: str, timeout: float = 0.0) -> None:
+        def go_on(state: str, timeout: float = 0.0) -> bool:
+            """Tell viewers the state and obey them. Returns whether one of them ends the program."""
             rate, _ = meter.recent()
             counts = rate, meter.frames_in, meter.frames_dropped, meter.recent_stages()
             view.tell(BrowserState(state, commands.paused, commands.recording, *counts))
             for command in view.events(timeout):
+                if command == QUIT:
+                    return True
                 commands.obey(command)
+            return False
 
         try:
             pipeline.add_sink("view", show, every=False)
@@ -313,10 +319,11 @@ class Session:
             pipeline.start()
             while not self._interrupts and not pipeline.wait(0.05):
                 self._tell(source)
-                go_on(source.state)
+                if go_on(source.state):
+                    return
             if not self._interrupts and options.frames is None and options.duration is None:
-                while not self._interrupts and view.left_for() < _LEFT_S:
-                    go_on("ended", timeout=0.1)
+                while not self._interrupts and view.left_for() < _LEFT_S and not go_on("ended", timeout=0.1):
+                    pass
                 self._interrupts = 0  # all has been shown: Ctrl-C only closes the page
         finally:
             pipeline.stop()

@@ -13,6 +13,7 @@ const LOOKS = ["solid", "wire", "skeleton"];
 const LOOK_NAMES = { solid: "Solid", wire: "Wire", skeleton: "Skeleton" };
 const TOAST_MS = 6000;
 const LOST_MS = 60_000; // older than this is no latency but another clock
+const DROPPED_MS = 1000; // how long dropped frames are told
 const SLOW_FRAME_MS = 55;
 const LEAST_SHARP = 0.5;
 const STAGES = ["capture", "keypoints", "flow", "regressor", "view"]; // in this order, others after them
@@ -24,6 +25,8 @@ let state = null;
 let hello = null;
 let person = null;
 let recordingSince = 0;
+let droppedAt = -Infinity, droppedLately = 0;
+let quitting = false;
 let screenMs = NaN, meshMs = NaN;
 
 function changed() {
@@ -60,6 +63,7 @@ async function takeHello(said) {
   $("video").height = Math.round((640 * said.size[1]) / said.size[0]);
   video.edges = said.edges;
   view.setSize(...said.size);
+  for (const name of ["back", "on"]) $(name).hidden = said.live;
   if (!first) return;
   setLook(said.look);
   const answer = await fetch(connection.address("/body.bin"));
@@ -84,11 +88,17 @@ function takePose(pose) {
 }
 
 function takeState(said) {
+  if (state && said.dropped > state.dropped) {
+    const now = performance.now();
+    droppedLately = said.dropped - state.dropped + (now - droppedAt < DROPPED_MS ? droppedLately : 0);
+    droppedAt = now;
+  }
   state = said;
   if (said.recording && !recordingSince) recordingSince = performance.now();
   if (!said.recording) recordingSince = 0;
   press("pause", said.paused, said.paused ? "Resume" : "Pause");
   press("record", said.recording, said.recording ? clock() : "Record");
+  for (const name of ["back", "on"]) $(name).disabled = said.source === "ended";
   $("rate").textContent = said.mesh_rate === null ? "–" : said.mesh_rate.toFixed(1);
   $("frames").textContent = `${said.frames} frames, ${said.dropped} dropped, ${said.viewers} watching`;
   showStages(said.stages);
@@ -121,9 +131,11 @@ let isUp = false;
 function showConnection(up) {
   isUp = up;
   document.body.classList.toggle("down", !up);
-  for (const name of ["pause", "record", "snapshot"]) $(name).disabled = !up;
-  if (!up) refusedBecause().then((reason) => !isUp && hint(reason || "Connecting again …"));
+  for (const name of ["pause", "record", "snapshot", "back", "on", "quit"]) $(name).disabled = !up;
+  if (!up && quitting) hint("The program has been stopped. This page goes on when it is started again.");
+  else if (!up) refusedBecause().then((reason) => !isUp && hint(reason || "Connecting again …"));
   else hint("");
+  if (up) quitting = false;
   showStatus();
 }
 
@@ -146,7 +158,8 @@ function showStatus() {
     else if (state.source !== "live") [name, text] = [state.source === "lost" ? "lost" : "connecting", { connecting: "Waiting for the source", stalled: "Signal stalled", lost: "Signal lost" }[state.source] ?? state.source];
     else if (state.paused) [name, text] = ["paused", "Paused"];
     else [name, text] = ["live", hello.live ? "Live" : "Playing"];
-    if (state.recording) [name, text] = ["recording", `REC ${clock()}`];
+    if (state.recording) [name, text] = ["recording", `REC ${clock()}${name === "live" ? "" : ` · ${text}`}`];
+    if (performance.now() - droppedAt < DROPPED_MS) text += ` · ${droppedLately} dropped`;
   }
   lamp.dataset.state = name;
   lamp.lastElementChild.textContent = text;
@@ -191,10 +204,23 @@ function listPeople(people) {
     dot.style.background = view.wardrobe?.css(id) ?? "";
     button.append(dot, String(id));
     button.setAttribute("aria-pressed", String(id === person));
-    button.onclick = () => choosePerson(id);
+    button.title = `Follow person ${id} (${id})`;
+    button.onclick = () => followPerson(id);
     button.dataset.person = id;
     return button;
   }));
+}
+
+function followPerson(id) {
+  if (!view.figures.has(id)) return;
+  view.followPerson(id);
+  choosePerson(id);
+  press("follow", true, `Follow ${id}`);
+}
+
+function frameEverybody() {
+  view.frameEverybody();
+  press("follow", view.follow, "Follow");
 }
 
 function choosePerson(id) {
@@ -278,21 +304,36 @@ function toggleLayer(name) {
   changed();
 }
 
+function toggleHelp() {
+  if ($("keys").open) $("keys").close();
+  else $("keys").showModal();
+}
+
+function quit() {
+  quitting = true;
+  connection.say({ command: "q" });
+  $("sure").close();
+}
+
 const ACTIONS = {
-  pause: say("space"), record: say("r"), snapshot: say("s"), look: cycleLook, follow: toggleFollow,
-  eye: () => view.lookFromCamera(), reset: () => view.reset(), showvideo: toggleVideo,
+  pause: say("space"), record: say("r"), snapshot: say("s"), back: say("left"), on: say("right"),
+  help: toggleHelp, closekeys: toggleHelp, quit: () => $("sure").showModal(), stop: quit, stay: () => $("sure").close(), look: cycleLook, follow: toggleFollow,
+  eye: () => view.lookFromCamera(), reset: frameEverybody, showvideo: toggleVideo,
   showmesh: () => toggleLayer("mesh"), showkeypoints: () => toggleLayer("keypoints"), showflow: () => toggleLayer("flow"),
 };
 const KEYS = {
   " ": "pause", r: "record", s: "snapshot", m: "look", f: "follow", c: "eye", 0: "reset", v: "showvideo", k: "showkeypoints", o: "showflow",
+  arrowleft: "back", arrowright: "on", h: "help", q: "quit",
 };
 for (const [id, action] of Object.entries(ACTIONS)) $(id).onclick = () => view && action();
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("select, input")) return;
+  if (!view || $("sure").open || ($("keys").open && event.key.toLowerCase() !== "h")) return;
+  if (/^[1-9]$/.test(event.key)) return followPerson([...view.figures.keys()].sort((a, b) => a - b)[event.key - 1]);
   const id = KEYS[event.key.toLowerCase()];
-  if (!id || !view) return;
+  if (!id) return;
   event.preventDefault();
-  if (!$(id).disabled) ACTIONS[id]();
+  if (!$(id).disabled && !$(id).hidden) ACTIONS[id]();
 });
 
 // Drawing: only when there is something new

@@ -34,6 +34,7 @@ export class View {
     this.wardrobe = null;
     this.pose = null;
     this.follow = true;
+    this.followed = null; // the person who is followed; null: everybody
     this.look = "solid";
     this.world = Y_UP.clone();
     this.hasWorld = null;
@@ -146,11 +147,13 @@ export class View {
   frame() {
     const centre = new Vector3(), joint = new Vector3();
     let lowest = Infinity;
+    const one = this.figures.has(this.followed);
     const box = { low: new Vector3(1e9, 1e9, 1e9), high: new Vector3(-1e9, -1e9, -1e9) };
-    for (const { poser } of this.figures.values()) {
+    for (const { person, poser } of this.figures.values()) {
       for (let index = 0; index < 24; index++) {
         joint.fromArray(poser.joints, 3 * index).applyMatrix4(this.world);
         lowest = Math.min(lowest, joint.y);
+        if (one && person !== this.followed) continue;
         box.low.min(joint);
         box.high.max(joint);
       }
@@ -174,7 +177,25 @@ export class View {
     }
   }
 
+  /** Turns to one person and goes along. */
+  followPerson(person) {
+    if (!this.figures.has(person)) return;
+    this.followed = person;
+    this.follow = true;
+    this.orbit.moved = this.orbit.zoomed = false;
+    this.frame();
+    this.orbit.wantedTarget.copy(this.centre); // also while paused, when no frames come
+    this.orbit.wanted.radius = this.distance();
+    this.changed();
+  }
+
   /** Looks at everybody from a little to the side of the camera. */
+  frameEverybody() {
+    this.followed = null;
+    if (this.figures.size) this.frame();
+    this.reset();
+  }
+
   reset() {
     this.needsLook = !this.figures.size;
     const from = new Vector3().setFromMatrixPosition(this.world).sub(this.centre);

@@ -57,6 +57,10 @@ class Program:
     def end(self) -> int:
         """Press Ctrl-C; returns the exit code."""
         self._process.send_signal(signal.SIGINT)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Its exit code, when it has ended by itself."""
         return self._process.wait(120)
 
     def kill(self) -> None:
@@ -146,6 +150,40 @@ def test_the_page_opens_moves_records_and_comes_back(program: Program, browser: 
         browser.wait_for("motionmesh.connected && motionmesh.people.length === 1", 120)
     finally:
         again.kill()
+
+
+def test_a_phone_follows_seeks_and_stops_the_program(tmp_path: Path, browser: Chromium) -> None:
+    program = Program(tmp_path, "--port", "0", "--loop")
+    try:
+        size = {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+        browser.call("Emulation.setDeviceMetricsOverride", **size)
+        browser.open(program.link())
+        browser.wait_for("window.motionmesh?.connected && motionmesh.people.length === 1", 120)
+        outside = "[...document.querySelectorAll('#dock button, #bar button')].map(b => b.getBoundingClientRect())"
+        assert browser.evaluate(f"{outside}.every(b => b.left >= 0 && b.right <= 390 && b.height >= 32)")
+
+        browser.press("1")
+        browser.wait_for("motionmesh.view.followed === motionmesh.people[0].person")
+        browser.click("#reset")
+        browser.wait_for("motionmesh.view.followed === null")
+
+        # The clip lasts 4 s: going back lands at its begin.
+        browser.wait_for("motionmesh.state.frames > 10")
+        browser.click("#back")
+        browser.press("h")
+        browser.wait_for("document.querySelector('#keys').open")
+        browser.click("#closekeys")
+
+        browser.click("#quit")
+        browser.click("#stay")
+        assert browser.evaluate("motionmesh.connected && !document.querySelector('#sure').open")
+        browser.press("q")
+        browser.click("#stop")
+        browser.wait_for("!motionmesh.connected && document.querySelector('#hint').textContent.includes('stopped')", 60)
+        assert program.wait() == 0, program.said
+    finally:
+        program.kill()
+        browser.call("Emulation.setDeviceMetricsOverride", width=640, height=420, deviceScaleFactor=1, mobile=False)
 
 
 def test_a_link_without_its_token_shows_nothing(tmp_path: Path, browser: Chromium) -> None:

@@ -175,9 +175,9 @@ def test_who_comes_later_sees_at_once_what_was_last(arrays: BodyArrays, view: Br
         assert struct.unpack_from("<2I", next_of(second, VIDEO)) == (VIDEO, 5)
 
 
-def test_viewers_command_what_a_window_does_but_cannot_end_the_program(view: BrowserView) -> None:
+def test_viewers_command_what_a_window_does_and_nothing_else(view: BrowserView) -> None:
     with look(view) as viewer:
-        for said in ("space", "q", "r", "s", "", "x" * 100):
+        for said in ("space", "left", "right", "v", "r", "s", "", "x" * 100, "q"):
             viewer.send(json.dumps({"command": said}))
         for nonsense in (
             "",
@@ -195,7 +195,7 @@ def test_viewers_command_what_a_window_does_but_cannot_end_the_program(view: Bro
         viewer.send(b"\x00\xff")
         viewer.send(json.dumps({"ping": 12.5}))
         assert next_of(viewer, "pong")["ping"] == 12.5
-        assert list(view.events()) == ["space", "r", "s"]
+        assert list(view.events()) == ["space", "left", "right", "r", "s", "q"]
         assert list(view.events(timeout=0.01)) == []
 
 

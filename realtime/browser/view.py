@@ -19,11 +19,10 @@ from realtime.browser.server import ViewerServer
 from realtime.browser.video import VideoEncoder
 from realtime.draw.mannequin import Mannequin
 from realtime.records import Result
-from realtime.window.commands import QUIT
 
 _LOG = logging.getLogger(__name__)
 
-COMMANDS: Final = ("space", "r", "s", "left", "right", QUIT)
+COMMANDS: Final = ("space", "r", "s", "left", "right", "q")
 """What whoever may look may also ask for: pause, record, snapshot, seek, end the program."""
 _STATE_EVERY_S: Final = 0.25
 _WAITING: Final = 32

@@ -13,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("body", "formats", "export", "training", "tools")
-OF_OTHER_PYTHONS = {"tools.round_trips.in_blender", "tools.round_trips.in_opensim"}
-"""Started by `tools.round_trips` with the Python of another program; nobody starts them by hand."""
+OF_OTHER_PYTHONS = {"tools.mediapipe_pose", "tools.round_trips.in_blender", "tools.round_trips.in_opensim"}
+"""Started by other tools with the Python of another program; nobody starts them by hand."""
 
 
 def programs() -> list[str]:

@@ -31,7 +31,7 @@ from realtime.sources import open_source
 
 def main() -> None:
     """The program's entry."""
-    run_command(bench_recording)
+    run_command(bench_recording, examples="Example: python -m tools.bench_recording out/demo.npz demo")
 
 
 def bench_recording(

@@ -197,25 +197,30 @@ function listPeople(people) {
   const shown = ids.join();
   if ($("persons").dataset.ids === shown) return;
   $("persons").dataset.ids = shown;
-  $("persons").replaceChildren(...(ids.length < 2 ? [] : ids).map((id) => {
+  $("persons").replaceChildren(...(ids.length < 2 ? [] : ids).sort((a, b) => a - b).map((id, place) => {
     const button = document.createElement("button");
     button.type = "button";
     const dot = document.createElement("i");
     dot.style.background = view.wardrobe?.css(id) ?? "";
-    button.append(dot, String(id));
+    button.append(dot, String(place + 1));
     button.setAttribute("aria-pressed", String(id === person));
-    button.title = `Follow person ${id} (${id})`;
+    button.title = `Follow person ${place + 1} (${place + 1})`;
     button.onclick = () => followPerson(id);
     button.dataset.person = id;
     return button;
   }));
 }
 
+/** The people there are, in the order of the keys 1 to 9. */
+function numbered() {
+  return [...view.figures.keys()].sort((a, b) => a - b);
+}
+
 function followPerson(id) {
   if (!view.figures.has(id)) return;
   view.followPerson(id);
   choosePerson(id);
-  press("follow", true, `Follow ${id}`);
+  press("follow", true, `Follow ${numbered().indexOf(id) + 1}`);
 }
 
 function frameEverybody() {
@@ -329,7 +334,7 @@ for (const [id, action] of Object.entries(ACTIONS)) $(id).onclick = () => view &
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("select, input")) return;
   if (!view || $("sure").open || ($("keys").open && event.key.toLowerCase() !== "h")) return;
-  if (/^[1-9]$/.test(event.key)) return followPerson([...view.figures.keys()].sort((a, b) => a - b)[event.key - 1]);
+  if (/^[1-9]$/.test(event.key)) return followPerson(numbered()[event.key - 1]);
   const id = KEYS[event.key.toLowerCase()];
   if (!id) return;
   event.preventDefault();

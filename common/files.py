@@ -16,7 +16,7 @@ from common.errors import UserError
 
 APPLICATION = "motionmesh"
 """Name of the cache folder."""
-JSON_ERRORS: Final = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+JSON_ERRORS: Final = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 """What parsing a JSON text raises, and taking it for something that it is not: it may be cut, of another shape, nested without
 end, or hold infinity where a whole number belongs."""
 

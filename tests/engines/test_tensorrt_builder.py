@@ -217,6 +217,7 @@ def test_a_signal_during_a_build_is_handled_after_it(fake_gpu: FakeGpu, version:
         ({"dla": 0}, "a DLA core computes in fp16 or int8 only"),
         ({"batch": (2, 1, 4)}, r"batch \(2, 1, 4\) must rise"),
         ({"batch": (0, 1, 4)}, r"batch \(0, 1, 4\) must rise"),
+        ({"batch": (1, 4)}, r"batch \(1, 4\) must rise"),
     ],
 )
 def test_options_that_cannot_be(values: dict[str, object], message: str) -> None:

@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "body/fitting": {"common", "body"},
     "formats": {"common", "body"},
     "realtime": {"common", "engines", "body", "formats"},
-    "realtime/browser": {"common", "body", "realtime/records", "realtime/draw"},
+    "realtime/browser": {"common", "body", "realtime/records", "realtime/server_thread", "realtime/draw"},
     "run_camera.py": {"common", "engines", "formats", "realtime"},
     "training/motion": {"common", "body"},
     "training/networks": {"common", "body"},

@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import http
 import json
-import logging
-import socket
 import threading
 import time
 from collections import deque
@@ -23,8 +21,7 @@ from common.errors import UserError
 from common.files import JSON_ERRORS
 from realtime.browser.access import Access
 from realtime.browser.files import Answer, Files, text_answer
-
-logging.getLogger("websockets").addHandler(logging.NullHandler())
+from realtime.server_thread import MOST_RECEIVED_BYTES, ServerThread, limit_send_buffer
 
 BODY_PATH: Final = "/body.bin"
 LIVE_PATH: Final = "/live"
@@ -32,13 +29,8 @@ MOST_VIEWERS: Final = 24
 """More are turned away: each costs a little, and nobody has so many screens."""
 AHEAD: Final = 5
 """Binary messages on their way to a viewer that it has not drawn yet."""
-_SAID_BYTES: Final = 1024
-"""Viewers say a word at a time: longer messages close the connection."""
 _WAITING_BYTES: Final = 16384
 """A viewer with more than this on its way gets nothing new."""
-_SYSTEM_BYTES: Final = 1 << 16
-"""Of a viewer's messages, the system keeps so much: left alone it takes megabytes, which are seconds of old motion."""
-_START_S: Final = 10.0
 _REMARKS: Final = 20
 """So many remarks wait for a viewer; older ones are forgotten."""
 
@@ -95,7 +87,7 @@ class ViewerServer:
 
     def __init__(self, host: str, port: int, body: bytes, hello: dict[str, Any], obey: Callable[[str], None]) -> None:
         self.access = Access(host)
-        self._host, self.port = host.strip("[]"), port
+        self._host = host.strip("[]")
         self._hello = json.dumps(hello)
         self._obey = obey
         self._files = Files()
@@ -103,23 +95,14 @@ class ViewerServer:
         self._viewers: frozenset[Viewer] = frozenset()
         self._last: dict[str, Message] = {}
         self._clock_ns = time.monotonic_ns()
-        self._loop = asyncio.new_event_loop()
-        self._ended = asyncio.Event()
-        self._started = threading.Event()
         self._someone = threading.Event()
-        self._error: OSError | None = None
-        self._closed = False
-        self._thread = threading.Thread(target=self._serve, name="browser", daemon=True)
-        self._thread.start()
-        self._started.wait(_START_S)
-        self._raise_failure()
-
-    def _raise_failure(self) -> None:
-        if self._error is not None:
-            self._thread.join()
-            where = f"--host {self._host} --port {self.port}"
-            reason = self._error.strerror or str(self._error)
-            raise UserError(f"{where}: cannot listen there ({reason}): choose another --port, or an own address")
+        try:
+            self._server = ServerThread("browser", lambda: self._listen(port))
+        except OSError as error:
+            raise UserError(
+                f"--host {self._host} --port {port}: cannot listen there ({error.strerror or error}): "
+                "choose another --port, or an own address"
+            ) from None
 
     # From other threads
 
@@ -127,6 +110,11 @@ class ViewerServer:
     def clock_ns(self) -> int:
         """The monotonic clock when this server's own was 0, nanoseconds."""
         return self._clock_ns
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._server.port
 
     @property
     def link(self) -> str:
@@ -150,25 +138,15 @@ class ViewerServer:
     def send(self, kind: str, message: Message) -> None:
         """Give every viewer ``message``, in place of an older one of its ``kind``. Never waits. Who comes later gets the
         last one of each kind first."""
-        self._call(self._hand_out, kind, message)
+        self._server.call(self._hand_out, kind, message)
 
     def remark(self, text: str) -> None:
         """Show every viewer one line."""
-        self._call(self._hand_out_remark, json.dumps({"type": "remark", "text": text}))
+        self._server.call(self._hand_out_remark, json.dumps({"type": "remark", "text": text}))
 
     def close(self) -> None:
         """End. Viewers see an ordinary end of the connection. Does nothing the second time."""
-        if self._closed:
-            return
-        self._closed = True
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(_START_S)
-
-    def _call(self, function: Callable[..., None], *arguments: object) -> None:
-        if not self._closed:
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                self._loop.call_soon_threadsafe(function, *arguments)
+        self._server.close()
 
     # In the server's own thread
 
@@ -182,23 +160,10 @@ class ViewerServer:
             viewer.remarks.append(message)
             viewer.fresh.set()
 
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._listen())
-        except OSError as error:
-            self._error = error
-        finally:
-            self._started.set()
-            self._loop.close()
-
-    async def _listen(self) -> None:
-        options: dict[str, Any] = {"compression": None, "max_size": _SAID_BYTES, "write_limit": _WAITING_BYTES}
+    def _listen(self, port: int) -> serve:
+        options: dict[str, Any] = {"compression": None, "max_size": MOST_RECEIVED_BYTES, "write_limit": _WAITING_BYTES}
         options |= {"close_timeout": 2, "open_timeout": 30, "server_header": None}
-        async with serve(self._attend, self._host, self.port, process_request=self._answer, **options) as server:
-            self.port = next(iter(server.sockets)).getsockname()[1]
-            self._started.set()
-            await self._ended.wait()
+        return serve(self._attend, self._host, port, process_request=self._answer, **options)
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer what is no WebSocket of somebody who may look."""
@@ -219,8 +184,7 @@ class ViewerServer:
 
     async def _attend(self, connection: ServerConnection) -> None:
         """One viewer, until it leaves."""
-        own: socket.socket = connection.transport.get_extra_info("socket")
-        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SYSTEM_BYTES)
+        limit_send_buffer(connection)
         viewer = Viewer()
         viewer.newest.update(self._last)
         viewer.fresh.set()

@@ -169,6 +169,13 @@ class StreamAudio(AudioTrack):
         return self._place_of(self._waiting[0][1]) if self._waiting else None
 
 
+def keeps_sound(name: str, speed: float) -> bool:
+    """Whether recordings of the source ``name`` get its sound: not at another ``speed`` than it was taken at (logged)."""
+    if speed != 1:
+        _LOG.info(f"the sound of {name} is not recorded: --fps says that it plays at another speed than was taken")
+    return speed == 1
+
+
 def file_audio(path: Path, zero_s: float, name: str) -> AudioTrack | None:
     """The sound of the video file at ``path``, see `FileAudio`; None where there is none that a recording can hold, which is
     said of the source ``name``."""

@@ -19,7 +19,7 @@ from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.options import DecoderChoice
 from realtime.sources.address import public_name
-from realtime.sources.audio import AudioTrack, file_audio
+from realtime.sources.audio import AudioTrack, file_audio, keeps_sound
 from realtime.sources.clip import ClipSource
 from realtime.sources.decoding import open_video
 from realtime.sources.pixels import FrameConverter
@@ -98,10 +98,7 @@ class FileSource(ClipSource):
 
     @override
     def open_audio(self) -> AudioTrack | None:
-        if self._scale != 1:
-            _LOG.info(
-                f"the sound of {self.name} is not recorded: --fps says that it plays at another speed than was taken"
-            )
+        if not keeps_sound(self.name, self._scale):
             return None
         return file_audio(self._path, self._zero_s, self.name)
 

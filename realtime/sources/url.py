@@ -23,7 +23,7 @@ from common.errors import UserError
 from realtime.errors import SourceLost
 from realtime.options import DecoderChoice
 from realtime.sources.address import public_name
-from realtime.sources.audio import AudioTrack, StreamAudio, stream_audio
+from realtime.sources.audio import AudioTrack, StreamAudio, keeps_sound, stream_audio
 from realtime.sources.decoding import open_video
 from realtime.sources.file import pixel_aspect
 from realtime.sources.packets import LATE_S, PacketReader
@@ -101,10 +101,7 @@ class UrlSource(ThreadedCapture):
 
     @override
     def open_audio(self) -> AudioTrack | None:
-        if self._scale != 1:
-            _LOG.info(
-                f"the sound of {self.name} is not recorded: --fps says that it plays at another speed than was taken"
-            )
+        if not keeps_sound(self.name, self._scale):
             return None
         return self._audio
 

@@ -14,7 +14,7 @@ from common.errors import UserError
 from formats.motion import load_motion
 from formats.save import open_motion
 from realtime.outputs.motion_files import MotionFiles, check_paths
-from tests.realtime.outputs.test_live import CAMERA, result, tilted
+from tests.realtime.outputs.live_results import CAMERA, result, tilted
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection
 
 logging.getLogger("websockets").addHandler(logging.NullHandler())
 
@@ -26,7 +27,7 @@ class ServerThread:
 
     Args:
         name: of the thread.
-        listen: called once in that thread; returns what `websockets.asyncio.server.serve` does.
+        listen: called once in that thread; returns a server (`websockets.asyncio.server.serve`) to enter.
 
     Raises OSError when the server cannot listen.
     """
@@ -34,7 +35,7 @@ class ServerThread:
     port: int
     """Where it listens, once it is constructed."""
 
-    def __init__(self, name: str, listen: Callable[[], serve]) -> None:
+    def __init__(self, name: str, listen: Callable[[], AbstractAsyncContextManager[Server]]) -> None:
         self._listen = listen
         self._loop = asyncio.new_event_loop()
         self._ended = asyncio.Event()
@@ -44,6 +45,9 @@ class ServerThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
         self._started.wait()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
         if self._error is not None:
             self._thread.join()
             raise self._error

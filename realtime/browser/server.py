@@ -10,9 +10,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
@@ -160,7 +161,7 @@ class ViewerServer:
             viewer.remarks.append(message)
             viewer.fresh.set()
 
-    def _listen(self, port: int) -> serve:
+    def _listen(self, port: int) -> AbstractAsyncContextManager[Server]:
         options: dict[str, Any] = {"compression": None, "max_size": MOST_RECEIVED_BYTES, "write_limit": _WAITING_BYTES}
         options |= {"close_timeout": 2, "open_timeout": 30, "server_header": None}
         return serve(self._attend, self._host, port, process_request=self._answer, **options)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from common.errors import UserError
@@ -61,7 +62,7 @@ class WebSocketSender(ClosingSender):
             client.message = message
             client.fresh.set()
 
-    def _listen(self) -> serve:
+    def _listen(self) -> AbstractAsyncContextManager[Server]:
         options: dict[str, Any] = {"compression": None, "max_size": MOST_RECEIVED_BYTES, "close_timeout": 1}
         options["write_limit"] = _WAITING_BYTES
         return serve(self._attend, self._host, self._port, origins=[None, _LOCAL_PAGE], **options)

@@ -30,6 +30,11 @@ def cache_folder() -> Path:
     return user_cache_path(APPLICATION, appauthor=False)
 
 
+def expanded(name: str | Path) -> Path:
+    """The path that a user calls ``name``: with the home folder in place of a tilde, where there is one of that name."""
+    return Path(os.path.expanduser(name))
+
+
 @contextmanager
 def write_atomically(path: Path, mode: int = 0o644) -> Iterator[IO[Any]]:
     """Open a binary file that replaces ``path``, with the permissions ``mode``, when the block ends without an error.
@@ -39,7 +44,8 @@ def write_atomically(path: Path, mode: int = 0o644) -> Iterator[IO[Any]]:
     Raises:
         OSError: The disk is full or the folder cannot be written.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    # A long name must not become one that is too long.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -61,17 +67,19 @@ def write_bytes_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 def check_writable(path: Path) -> None:
     """Raise `UserError` unless a file can be written at ``path``. An existing file is left unchanged."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: give the name of a file")
-    if not path.parent.is_dir():
-        raise UserError(f"there is no folder {path.parent} to write {path.name} into: create it first")
-    is_new = not path.exists()
     try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: give the name of a file")
+        if not path.parent.is_dir():
+            raise UserError(f"there is no folder {path.parent} to write {path.name} into: create it first")
+        if path.is_fifo() or path.is_socket():  # opening one waits until somebody reads
+            raise UserError(f"{path} is a pipe, which cannot be written as a file: choose another name")
+        is_new = not path.exists()
         with path.open("ab"):
             pass
         if is_new:
             path.unlink()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a zero byte
         raise UserError(f"cannot write {path} ({reason_of(error, path)}): choose another place") from None
 
 

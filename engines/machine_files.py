@@ -8,7 +8,7 @@ import os
 import secrets
 from pathlib import Path
 
-from common.files import cache_folder, write_bytes_atomically
+from common.files import cache_folder, expanded, write_bytes_atomically
 from engines.engine import EngineError
 
 ENGINES_ENVIRONMENT = "MOTIONMESH_ENGINES"
@@ -20,7 +20,7 @@ _SECRET_BYTES = 32
 def plans_folder() -> Path:
     """Where TensorRT plans are kept: the folder that `ENGINES_ENVIRONMENT` names, or ``engines`` in the user's cache."""
     named = os.environ.get(ENGINES_ENVIRONMENT)
-    return Path(named).expanduser() if named else cache_folder() / "engines"
+    return expanded(named) if named else cache_folder() / "engines"
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from common.files import JSON_ERRORS
+from common.files import JSON_ERRORS, expanded
 from engines.engine import EngineError
 
 MODELS_FOLDER = Path(__file__).resolve().parent / "models"
@@ -85,7 +85,7 @@ def resolve(model: str | Path) -> ModelFile:
     shipped = _shipped()
     if isinstance(model, str) and model in shipped:
         return shipped[model]
-    path = Path(model).expanduser()
+    path = expanded(model)
     if path.is_file():
         if path.suffix.lower() != ".onnx":
             raise EngineError(f"{path} does not end in .onnx: only ONNX models can be used")

@@ -8,8 +8,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from common.errors import UserError
+from common.files import expanded
 from realtime.options import DecoderChoice, Options
-from realtime.sources.address import is_address, looks_like_address, public_name
+from realtime.sources.address import check_address, is_address, looks_like_address, public_name
 from realtime.sources.animation import WebpSource, is_moving_png, is_moving_webp
 from realtime.sources.camera import CameraSource, is_camera
 from realtime.sources.clip import ClipSource
@@ -24,6 +25,8 @@ from realtime.sources.turned import TurnedSource
 from realtime.sources.url import UrlSource
 
 _LOG = logging.getLogger(__name__)
+
+_EMPTY = "--source is empty: give a camera number, a video file, an address or 'demo'"
 
 __all__ = [
     "CameraSource",
@@ -110,7 +113,12 @@ def check_source(spec: str) -> None:
     if is_pipeline(spec):
         check_pipeline(spec)
         return
-    if not spec or spec == "demo" or spec.isdecimal() or is_camera(spec) or is_address(spec):
+    if not spec:
+        raise UserError(_EMPTY)
+    if is_address(spec):
+        check_address(spec)
+        return
+    if spec == "demo" or spec.isdecimal() or is_camera(spec):
         return
     try:
         is_there = _path(spec).exists()
@@ -121,7 +129,7 @@ def check_source(spec: str) -> None:
 
 
 def _path(spec: str) -> Path:
-    return Path(unquote(urlsplit(spec).path) if "://" in spec else spec).expanduser()
+    return expanded(unquote(urlsplit(spec).path) if "://" in spec else spec)
 
 
 def _choose(
@@ -135,7 +143,7 @@ def _choose(
     loop: bool,
 ) -> Source:
     if not spec:
-        raise UserError("--source is empty: give a camera number, a video file, an address or 'demo'")
+        raise UserError(_EMPTY)
     if is_pipeline(spec):
         return PipelineSource(spec, width, height, fps, retry_s)
     if spec.isdecimal():

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import quote
+
+from common.errors import UserError
 
 _SCHEMES: Final = ("rtsp", "rtsps", "rtspt", "rtmp", "rtmps", "http", "https", "hls", "mms", "mmsh", "mmst", "srt", "rist",
                   "udp", "tcp", "tls", "rtp", "ftp", "ftps", "sftp", "unix")  # fmt: skip
 """What counts as an address although its slashes are mistyped."""
 
+_WITH_HOST: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "ftp", "ftps", "sftp"})
+"""Nobody listens at an address of these; of others, an empty host may mean this machine."""
+
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.\-]*):(//|\\\\)")
 _MISTYPED = re.compile(rf"\s*({'|'.join(_SCHEMES)})(:[/\\]*|[/\\]{{2,}})", re.IGNORECASE)
-_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^:\s]*)(:\d+)?")
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[\w.\-]+)?\]|[^:\s]*)(:\d+)?")
 _QUERY = re.compile(r"([^?#]*)(.*)", re.DOTALL)
 _PARAMETER = re.compile(r"\?[\w.\-]+=")
 _HIDDEN = "…"
@@ -26,6 +32,31 @@ def is_address(spec: str) -> bool:
 def looks_like_address(spec: str) -> bool:
     """Whether ``spec``, which is the name of no file, was meant as an address: "rtsp:/host/live"."""
     return _MISTYPED.match(spec) is not None
+
+
+def check_address(spec: str) -> None:
+    """Raise `UserError` for an address that can be none, which would be waited for in vain: no host, or no such port."""
+    found = _SCHEME.match(spec)
+    if found is None:
+        return
+    rest = spec[found.end() :]
+    shown = _without_secrets(rest)
+    if shown == _HIDDEN and "@" in rest:
+        return  # a password with such characters that nothing can be told
+    authority = None if shown == _HIDDEN else _AUTHORITY.fullmatch(re.split(r"[/\\;]", shown, maxsplit=1)[0])
+    scheme = found[1].lower()
+    is_one = authority is not None and (authority[1] or scheme not in _WITH_HOST)
+    if not is_one or (authority is not None and authority[2] and not _is_port(authority[2][1:])):
+        raise UserError(f"{public_name(spec)} is no address: write it as {scheme}://host:port/path")
+
+
+def _is_port(digits: str) -> bool:
+    return len(digits) < 10 and 0 < int(digits) < 65536
+
+
+def escaped(url: str) -> str:
+    """``url`` as HTTP wants it: what may not stand in a request, such as spaces, percent-escaped."""
+    return re.sub(r"[^\x21-\x7e]", lambda found: quote(found[0], errors="surrogateescape"), url.strip())
 
 
 def public_name(spec: str) -> str:

@@ -185,6 +185,8 @@ def _others(device: int | str) -> str:
     if not sys.platform.startswith("linux"):
         return "try another number, or --source demo to try without a camera"
     mine = f"/dev/video{device}" if isinstance(device, int) else device
+    if os.path.exists(mine) and os.path.realpath(mine) not in camera_devices():
+        return "it is no camera; give a camera's number, a video file, an address or 'demo'"
     others = [path for path in camera_devices() if path != mine]
     if others:
         return f"there is {', '.join(others)}; choose one by its number, or try without a camera: --source demo"

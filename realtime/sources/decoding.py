@@ -1,14 +1,19 @@
-"""Opening a video so that a GPU decodes it, where PyAV offers that and it works here."""
+"""Opening a video, decoded by a GPU where PyAV offers that and it works here, and what its format says of times."""
 
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Iterable
+from fractions import Fraction
 from functools import cache
 from typing import Any, Final
 
 import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
 
 from realtime.options import DecoderChoice
 
@@ -16,6 +21,9 @@ _LOG = logging.getLogger(__name__)
 
 _KINDS: Final = ("cuda", "vaapi", "videotoolbox", "d3d11va")
 """Decoders by FFmpeg's names; the first that works is taken. Frames come back into ordinary memory by themselves."""
+_CLOCKLESS: Final = re.compile(r"mpjpeg|image2.*|.*_pipe")
+_RAW_TIME_BASE: Final = Fraction(1, 1_200_000)
+"""Of all of FFmpeg's readers of bare codec data: .h264, .hevc, .mjpeg, .m2v, .obu."""
 
 
 def open_video(address: str, decoder: DecoderChoice, name: str, **arguments: Any) -> InputContainer:
@@ -31,6 +39,30 @@ def open_video(address: str, decoder: DecoderChoice, name: str, **arguments: Any
             _LOG.warning(f"{name}: no GPU decodes video here (--decoder gpu): the CPU does")
     container: InputContainer = av.open(address, **arguments)
     return container
+
+
+def best_stream(streams: Iterable[VideoStream]) -> VideoStream | None:
+    """The stream to play of ``streams``: the largest that is more than one image (an animated AVIF has a still one beside its
+    frames), no album cover, and has a decoder here; None where there is none."""
+    # Streams that no decoder is built in for have no codec context, whatever its type says.
+    known = [one for one in streams if getattr(one, "codec_context", None) is not None and not is_cover(one)]
+    return max(known, key=lambda one: (one.frames != 1, one.width * one.height), default=None)
+
+
+def is_cover(stream: VideoStream) -> bool:
+    """Whether ``stream`` is the cover image of an album."""
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def has_times(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the format of ``container`` stores times; else FFmpeg invents 25 frames a second."""
+    return _CLOCKLESS.fullmatch(container.format.name) is None and stream.time_base != _RAW_TIME_BASE
+
+
+def coded_fps(stream: VideoStream) -> float | None:
+    """The frame rate that the codec's own data say, None where they say none."""
+    rate = stream.codec_context.framerate
+    return float(rate) if rate and 0 < rate <= 1000 else None
 
 
 @cache

@@ -11,7 +11,6 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
 from av.video.stream import VideoStream
 from typing_extensions import override
 
@@ -21,9 +20,9 @@ from realtime.options import DecoderChoice
 from realtime.sources.address import public_name
 from realtime.sources.audio import AudioTrack, file_audio, keeps_sound
 from realtime.sources.clip import ClipSource
-from realtime.sources.decoding import open_video
+from realtime.sources.decoding import best_stream, coded_fps, has_times, is_cover, open_video
 from realtime.sources.pixels import FrameConverter
-from realtime.sources.timing import FileClock, believable_fps
+from realtime.sources.timing import UNTIMED_FPS, FileClock, believable_fps
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,6 +52,7 @@ class FileSource(ClipSource):
         self._decoder = decoder
         self._wished_fps = fps
         self._scale = 1.0
+        self._has_times = True
         self._container: InputContainer | None = None
         self._frames: Iterator[av.VideoFrame] = iter(())
         self._converter = FrameConverter()
@@ -84,7 +84,11 @@ class FileSource(ClipSource):
         self._duration_s = _duration(self._container, stream)
         packets = self._packets(self._container, stream)
         first, times_s = _peek(packets)
-        fps = believable_fps((stream.average_rate, stream.guessed_rate), times_s)
+        self._has_times = has_times(self._container, stream)
+        if self._has_times:
+            fps = believable_fps((stream.average_rate, stream.guessed_rate), times_s)
+        else:
+            fps = self._untimed_fps(stream)
         self.fps = self._wished_fps or fps
         self._scale = fps / self.fps
         self._clock = FileClock(fps, self._say_gap)
@@ -116,7 +120,7 @@ class FileSource(ClipSource):
             self._notice_the_end()
             return None
         self._present = frame
-        self._last_s = self._clock.time_of(_seconds_of(frame))
+        self._last_s = self._clock.time_of(_seconds_of(frame) if self._has_times else None)
         index = self._next_index
         self._next_index += 1
         return index, self._last_s * self._scale
@@ -165,6 +169,16 @@ class FileSource(ClipSource):
             except (av.FFmpegError, OSError):
                 return
 
+    def _untimed_fps(self, stream: VideoStream) -> float:
+        """Frames a second of a file that stores no times, such as a bare .h264 or .mjpeg."""
+        coded = coded_fps(stream)
+        if coded is None and self._wished_fps is None:
+            _LOG.warning(
+                f"{self.name} does not say its frame rate: {UNTIMED_FPS:.0f} frames a second are taken for granted; "
+                "--fps says it"
+            )
+        return coded or self._wished_fps or UNTIMED_FPS
+
     def _say_gap(self, gap_s: float) -> None:
         _LOG.warning(f"{self.name} has a gap of {gap_s:.0f} s in its timestamps, which is closed")
         if self._duration_s is not None:
@@ -192,18 +206,16 @@ def _is_file(path: Path) -> bool:
 
 
 def _video_stream(container: InputContainer, name: str) -> VideoStream:
-    """The stream to play, the largest, or UserError. Neither album covers nor text drawn as ANSI art count."""
+    """The stream to play, or UserError. Neither album covers nor text drawn as ANSI art count."""
     if container.format.name == "tty":
         raise UserError(f"{name} is a text file: give a video, an image, a folder of images or a camera number")
-    streams = [stream for stream in container.streams.video if not _is_cover(stream)]
-    if not streams:
-        kinds = sorted({str(stream.type) for stream in container.streams}) or ["nothing"]
+    stream = best_stream(container.streams.video)
+    if stream is None and all(is_cover(one) for one in container.streams.video):
+        kinds = sorted({str(one.type) for one in container.streams}) or ["nothing"]
         raise UserError(f"{name} has no video in it, only {' and '.join(kinds)}: give a file with a video stream")
-    # Streams that no decoder is built in for have no codec context, whatever its type says.
-    streams = [stream for stream in streams if getattr(stream, "codec_context", None) is not None]
-    if not streams:
+    if stream is None:
         raise UserError(f"{name} has a video that cannot be decoded here: convert it to H.264")
-    return max(streams, key=lambda stream: stream.width * stream.height)
+    return stream
 
 
 def _peek(packets: Iterator[Packet[VideoStream]]) -> tuple[list[Packet[VideoStream]], list[float]]:
@@ -227,10 +239,6 @@ def pixel_aspect(stream: VideoStream) -> float:
     """Width of a stored pixel over its height. The container's word comes before the codec's, as in players."""
     aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
     return float(aspect) if aspect else 1.0
-
-
-def _is_cover(stream: VideoStream) -> bool:
-    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float | None:

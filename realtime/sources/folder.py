@@ -17,7 +17,10 @@ from realtime.sources.timing import DEFAULT_FPS
 
 _LOG = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+_PAGED = frozenset({".tif", ".tiff"})
 
 
 def is_image(path: Path) -> bool:
@@ -37,7 +40,8 @@ def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
 
 
 class ImageSource(ClipSource):
-    """Still images at a stated rate: ``path`` is a folder (its images in natural order of names) or one image.
+    """Still images at a stated rate: ``path`` is a folder (its images in natural order of names) or one image. The pages of a
+    TIFF are images of their own.
 
     The first image gives the size; others are fitted into it. One that cannot be read is left out, with a warning, and
     leaves a gap in the indexes. 16-bit, grey and transparent images become 8-bit BGR, upright as their EXIF data say.
@@ -47,7 +51,8 @@ class ImageSource(ClipSource):
         super().__init__(str(path))
         self._path = Path(path)
         self.fps = DEFAULT_FPS if fps is None else fps
-        self._files: list[Path] = []
+        self._files: list[tuple[Path, int]] = []
+        """Each image, and its page."""
         self._position = 0
         self._waiting: ImageArray | None = None
         self._present: ImageArray | None = None
@@ -60,11 +65,12 @@ class ImageSource(ClipSource):
             found = list(self._path.iterdir()) if self._path.is_dir() else []
         except OSError as error:
             raise UserError(f"the folder {self.name} cannot be read: {error.strerror}") from None
-        self._files = sorted(
+        files = sorted(
             (path for path in found if is_image(path) and not _is_hidden(path) and path.is_file()), key=natural_key
         )
         if self._path.is_file():
-            self._files = [self._path]  # hidden or not, it was asked for
+            files = [self._path]  # hidden or not, it was asked for
+        self._files = [(path, page) for path in files for page in range(_pages(path))]
         if not self._files:
             raise UserError(f"there are no images in {self.name}: it needs {', '.join(sorted(IMAGE_SUFFIXES))} files")
         self.frame_count = len(self._files)
@@ -93,20 +99,36 @@ class ImageSource(ClipSource):
         if (width, height) != self.size and not self._size_noticed:
             self._size_noticed = True
             _LOG.warning(
-                f"{self._files[self._position - 1]} is {width}x{height}; images of other sizes than the first are "
+                f"{self._files[self._position - 1][0]} is {width}x{height}; images of other sizes than the first are "
                 f"fitted into {self.size[0]}x{self.size[1]}"
             )
         fit_into(self._present, buffer)
 
     def _read_next(self) -> ImageArray | None:
         while self._position < len(self._files) and not self._closed:
-            path = self._files[self._position]
+            path, page = self._files[self._position]
             self._position += 1
             try:
-                image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+                image = _read(path, page)
             except cv2.error:  # a header with an absurd size
                 image = None
             if image is not None:
                 return np.asarray(image, np.uint8)
             _LOG.warning(f"{path} cannot be read as an image and is left out")
         return None
+
+
+def _pages(path: Path) -> int:
+    if path.suffix.lower() not in _PAGED:
+        return 1
+    try:
+        return max(1, cv2.imcount(str(path)))
+    except cv2.error:
+        return 1
+
+
+def _read(path: Path, page: int) -> ImageArray | None:
+    if not page:
+        return cv2.imread(str(path), cv2.IMREAD_COLOR)  # type: ignore[return-value]  # 8 bits by its flag
+    _, images = cv2.imreadmulti(str(path), page, 1, flags=cv2.IMREAD_COLOR)
+    return images[0] if images else None  # type: ignore[return-value]

@@ -86,6 +86,14 @@ class PacketReader:
                 self.late_s = (time.monotonic_ns() - arrival.arrived_ns) * 1e-9
                 return arrival
 
+    def first_times(self, most: int, wait_s: float) -> list[float]:
+        """Timestamps, seconds, of up to ``most`` packets that none was taken of yet, which are waited for up to ``wait_s``
+        seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._waiting) >= most or self._ended or self._closing, wait_s)
+            packets = [arrival.packet for arrival in self._waiting]
+        return [float(one.pts * one.time_base) for one in packets if one.pts is not None and one.time_base is not None]
+
     def close(self) -> None:
         """Stop reading. The connection is closed by its own thread, as soon as that wakes up."""
         with self._changed:

@@ -20,6 +20,7 @@ import av
 from av.container import InputContainer
 
 from common.errors import UserError
+from realtime.sources.decoding import best_stream
 
 _LOG = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def open_spooled(spool: Spool, name: str) -> InputContainer:
     except (av.FFmpegError, OSError) as error:
         why = getattr(error, "strerror", None) or "damaged"
         raise UserError(f"{name} cannot be read as a video ({why}): check the address") from None
-    if not container.streams.video or getattr(container.streams.video[0], "codec_context", None) is None:
+    if best_stream(container.streams.video) is None:
         container.close()
         raise UserError(f"{name} has no video in it that can be decoded: give another address")
     return container

@@ -8,7 +8,11 @@ from fractions import Fraction
 import numpy as np
 
 DEFAULT_FPS = 30.0
+UNTIMED_FPS = 25.0
+"""Of a file that stores neither times nor a rate, as FFmpeg and the players that are made with it take it."""
 _BACKWARD_JUMP_S = 1.0
+_STRAY_FRAMES = 2.5  # so far back timestamps may be without starting over
+_STARTED_OVER = 2  # frames in a row that are further back
 _FORWARD_JUMP_S = 6 * 3600.0  # MP4 files cannot say that one frame lasts longer than 2³¹/90000 s, 6.6 hours
 _BURST_S = 0.25
 _BEHIND_S = 1.0
@@ -53,8 +57,9 @@ class FileClock:
     """Times of a file's frames in seconds: 0 at the first, strictly increasing, true where the file is.
 
     A frame without a timestamp comes one nominal frame after the one before; one with a repeated or slightly earlier
-    timestamp half a frame after it; where the timestamps start over (joined files) time goes on, and so it does over a gap of
-    more than six hours, which ``on_gap`` is told in seconds.
+    timestamp half a frame after it. Where the timestamps start over (joined files) time goes on: at once where they jump by a
+    second or more, else as soon as a second frame is as far back. Time also goes on over a gap of more than six hours, which
+    ``on_gap`` is told in seconds.
     """
 
     def __init__(self, fps: float, on_gap: Callable[[float], None] = lambda gap_s: None) -> None:
@@ -62,6 +67,7 @@ class FileClock:
         self._on_gap = on_gap
         self._offset_s: float | None = None
         self._last_s = 0.0
+        self._back = 0
 
     def time_of(self, pts_s: float | None) -> float:
         """Time of the next frame, whose timestamp is ``pts_s`` seconds or missing."""
@@ -75,9 +81,13 @@ class FileClock:
         is_gap = time_s >= self._last_s + _FORWARD_JUMP_S
         if is_gap:
             self._on_gap(time_s - self._last_s)
-        if is_gap or time_s <= self._last_s - _BACKWARD_JUMP_S:
+        self._back = self._back + 1 if time_s < self._last_s - _STRAY_FRAMES * self._frame_s else 0
+        if is_gap or self._back == _STARTED_OVER or time_s <= self._last_s - _BACKWARD_JUMP_S:
             time_s = self._last_s + self._frame_s
             self._offset_s = time_s - pts_s
+            self._back = 0
+        elif self._back:  # one stray frame, or the first of those that start over?
+            time_s = self._last_s + self._frame_s
         elif time_s <= self._last_s:
             time_s = self._last_s + 0.5 * self._frame_s
         self._last_s = time_s

@@ -22,15 +22,15 @@ from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.errors import SourceLost
 from realtime.options import DecoderChoice
-from realtime.sources.address import public_name
+from realtime.sources.address import check_address, escaped, public_name
 from realtime.sources.audio import AudioTrack, StreamAudio, keeps_sound, stream_audio
-from realtime.sources.decoding import open_video
+from realtime.sources.decoding import best_stream, coded_fps, has_times, open_video
 from realtime.sources.file import pixel_aspect
 from realtime.sources.packets import LATE_S, PacketReader
 from realtime.sources.pixels import FrameConverter
 from realtime.sources.spool import Spool, open_spooled
 from realtime.sources.threaded_capture import ThreadedCapture
-from realtime.sources.timing import RateMeter, StreamClock, nominal_fps
+from realtime.sources.timing import UNTIMED_FPS, RateMeter, StreamClock, believable_fps, nominal_fps
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,10 +44,10 @@ _OPTIONS = {
 # frames are worth having, and whose connection can be taken up again where it broke off.
 _LIVE_OPTIONS = {"fflags": "nobuffer"}
 _HTTP_OPTIONS = {"reconnect": "1", "reconnect_delay_max": "4"}
-# Formats without times: their readers invent 25 frames a second.
-_CLOCKLESS = re.compile(r"mpjpeg|mjpeg|h264|hevc|image2.*|.*_pipe")
 _STORED: Final = re.compile(r"(http|https|ftp|ftps|sftp)://", re.IGNORECASE)
 _RATE_S: Final = 2.0
+_PEEKED_PACKETS: Final = 32  # of a file, whose timestamps say its rate
+_PEEK_S: Final = 1.0
 _SAME_RATE: Final = 0.05
 _SHOW_ALTHOUGH_LATE_S: Final = 0.1
 _HOPELESS = (
@@ -82,7 +82,8 @@ class UrlSource(ThreadedCapture):
     ) -> None:
         waits_s = None if retry_s is None else retry_s + 3 * timeout_s
         super().__init__(public_name(url), waits_s, retry_s)
-        self._url = url
+        check_address(url)
+        self._url = escaped(url) if _STORED.match(url.strip()) else url.strip()
         self._decoder = decoder
         self._timeout_s = timeout_s
         self._wished_fps = fps
@@ -172,8 +173,8 @@ class UrlSource(ThreadedCapture):
         if not container.streams.video:
             container.close()
             raise _Hopeless(f"{self.name} has no video in it: give the address of a camera's video stream")
-        stream = container.streams.video[0]
-        if getattr(stream, "codec_context", None) is None:
+        stream = best_stream(container.streams.video)
+        if stream is None:
             container.close()
             raise _Hopeless(f"{self.name} has a video that cannot be decoded here: set the camera to H.264 or MJPEG")
         stream.thread_type = "SLICE"  # frame threads hold frames back, one for each thread
@@ -183,9 +184,7 @@ class UrlSource(ThreadedCapture):
             self._audio = stream_audio(container, self._clock.place_of, self.name)
             if container.duration is not None:
                 self._length_s = container.duration / av.time_base
-            if self._wished_fps and self._is_file:
-                self._scale, self.fps = self.fps / self._wished_fps, self._wished_fps
-            elif self._wished_fps:
+            if self._wished_fps and not self._is_file:
                 _LOG.warning(f"{self.name} keeps its rate: only cameras of this machine change it")
         return container
 
@@ -209,7 +208,7 @@ class UrlSource(ThreadedCapture):
     def _play(self, container: InputContainer) -> bool:
         """Publish the frames of one connection. Returns whether that was all: the end of a file, or `close`."""
         in_bursts = self._is_file or container.format.name in ("hls", "dash")
-        packets = PacketReader(container, container.streams.video[0], live=not in_bursts, audio=self._audio)
+        packets = PacketReader(container, _stream_of(container), live=not in_bursts, audio=self._audio)
         self._seen = 0
         try:
             began_again = self._publish_all(packets, container, in_bursts)
@@ -233,7 +232,7 @@ class UrlSource(ThreadedCapture):
             raise _Hopeless(f"{self.name} cannot be played from there: copy the file to this machine")
         with Spool(self._url, self.name, self._timeout_s, lambda: self._closing) as spool:
             container = open_spooled(spool, self.name)
-            packets = PacketReader(container, container.streams.video[0], live=False, audio=self._audio)
+            packets = PacketReader(container, _stream_of(container), live=False, audio=self._audio)
             try:
                 self._publish_all(packets, container, in_bursts=True)
             except (av.FFmpegError, OSError):
@@ -247,9 +246,11 @@ class UrlSource(ThreadedCapture):
 
     def _publish_all(self, packets: PacketReader, container: InputContainer, in_bursts: bool) -> bool:
         """Publish frame after frame, to the end or `close`. Returns True where a file of unknown length began again."""
-        stream = container.streams.video[0]
+        stream = _stream_of(container)
         converter = self._converter_for(pixel_aspect(stream))
-        has_clock = self._is_file or _CLOCKLESS.fullmatch(container.format.name) is None
+        has_clock = has_times(container, stream)
+        if self._is_file:
+            self._learn_rate(packets, stream, has_clock)
         rate = RateMeter(_RATE_S)
         dropped = skipped = 0
         last_shown_ns = 0
@@ -285,6 +286,16 @@ class UrlSource(ThreadedCapture):
                 self._say_late(stream)
             skipped, last_shown_ns = 0, time.monotonic_ns()
         return False
+
+    def _learn_rate(self, packets: PacketReader, stream: VideoStream, has_clock: bool) -> None:
+        """Of a file: the rate that its timestamps support, and how much faster or slower than that it was taken."""
+        if has_clock:
+            times_s = packets.first_times(_PEEKED_PACKETS, _PEEK_S)
+            fps = believable_fps((stream.average_rate, stream.guessed_rate), times_s)
+        else:
+            fps = coded_fps(stream) or self._wished_fps or UNTIMED_FPS
+        self.fps = self._wished_fps or fps
+        self._scale = fps / self.fps
 
     def _converter_for(self, aspect: float) -> FrameConverter:
         """The same one for every connection: the first frame that a new one sees stays in memory (see `FrameConverter`)."""
@@ -335,3 +346,9 @@ class UrlSource(ThreadedCapture):
                 f"{self.name}: {stream.width}x{stream.height} at {self.fps:.0f} fps is more than can be decoded here; "
                 "frames are left out: set the camera to a smaller size or rate"
             )
+
+
+def _stream_of(container: InputContainer) -> VideoStream:
+    stream = best_stream(container.streams.video)
+    assert stream is not None  # `_connect` looked
+    return stream

@@ -113,6 +113,22 @@ def test_checking_says_what_to_do(tmp_path: Path) -> None:
         check_writable(tmp_path)
     with pytest.raises(UserError, match="create it first"):
         check_writable(tmp_path / "nowhere" / "file.bin")
+    for name in ("x" * 300, "a\0b"):
+        with pytest.raises(UserError, match="cannot write"):
+            check_writable(tmp_path / name)
+
+
+def test_nobody_is_waited_for_at_the_other_end_of_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="is a pipe"):
+        check_writable(tmp_path / "pipe")
+
+
+def test_a_name_of_the_greatest_length_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("é" * 125 + ".json")
+    check_writable(path)
+    write_bytes_atomically(path, b"whole")
+    assert path.read_bytes() == b"whole"
 
 
 def test_the_reason_of_a_full_disk(tmp_path: Path) -> None:

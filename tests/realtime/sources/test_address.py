@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.sources.address import is_address, looks_like_address, public_name
+from common.errors import UserError
+from realtime.sources.address import check_address, escaped, is_address, looks_like_address, public_name
 
 
 @pytest.mark.parametrize(
@@ -71,3 +74,34 @@ def test_what_an_address_is() -> None:
     assert not is_address("a/b.mp4")
     assert looks_like_address("rtsp:/x")
     assert not looks_like_address("12:30:05.mp4")
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["http://", "rtsp:///live", "http://cam:99999/x", "http://cam:0/x", "rtsp://cam:554x/live", "rtsp://[::1/live",
+     "http://::1/x", "http://http://cam/x", "http://bob:pw@/x", "tcp://cam:" + "9" * 9000],
+)  # fmt: skip
+def test_what_can_be_no_address_is_not_waited_for(typed: str) -> None:
+    with pytest.raises(UserError, match="is no address") as caught:
+        check_address(typed)
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["http://cam", "rtsp://[::1]:554/live", "rtsp://[fe80::1%25eth0]/live", "udp://:1234", "udp://@239.0.0.1:1234",
+     "srt://:99?mode=listener", "tcp://:1234?listen", "rtsp://a:p@s/w#d@cam:554/x", "https://cam/my video.mp4",
+     "http://münchen.example/x"],
+)  # fmt: skip
+def test_what_may_be_an_address_is_tried(typed: str) -> None:
+    check_address(typed)
+
+
+@given(st.sampled_from(["http://", "rtsp://", "udp://", ""]), st.text(max_size=40))
+def test_any_text_is_checked(scheme: str, text: str) -> None:
+    with contextlib.suppress(UserError):
+        check_address(scheme + text)
+
+
+def test_what_may_not_stand_in_a_request_is_escaped() -> None:
+    assert escaped(" http://cam/my video é.mp4?a=%20+b ") == "http://cam/my%20video%20%C3%A9.mp4?a=%20+b"

@@ -179,6 +179,11 @@ def test_devices_by_all_their_names(fake: Any, tmp_path: Path, monkeypatch: pyte
     assert fake.made[0].device == name
 
 
+def test_a_device_that_is_no_camera_is_called_so() -> None:
+    with pytest.raises(UserError, match="/dev/null does not open: it is no camera"):
+        open_source("/dev/null")
+
+
 def test_close_ends_a_read_from_a_camera_that_hangs(fake: Any) -> None:
     source = open_source("0")
     buffer = source.new_buffer()

@@ -55,7 +55,7 @@ def test_frames_that_change_size_are_fitted(tmp_path: Path, remarks: Remarks) ->
     )
     path = tmp_path / "both.mjpeg"
     path.write_bytes(small.read_bytes() + large.read_bytes())
-    with open_source(str(path)) as source:
+    with open_source(str(path), fps=25) as source:
         _, images = read_all(source)
         assert len(remarks) == 1
         assert "change from 64x48 to 96x48" in remarks[0]

@@ -136,3 +136,11 @@ def test_hidden_files_are_no_images(tmp_path: Path, remarks: Remarks) -> None:
     assert not remarks
     with open_source(str(tmp_path / ".hidden.png")) as source:
         assert numbers(source) == [(0, 0.0, 9)]
+
+
+def test_the_pages_of_a_tiff_are_frames(tmp_path: Path) -> None:
+    path = tmp_path / "stack.tiff"
+    assert cv2.imwritemulti(str(path), [numbered_image(index) for index in range(5)])
+    with open_source(str(path), fps=10) as source:
+        assert source.frame_count == 5
+        assert numbers(source) == [(index, pytest.approx(index / 10), index) for index in range(5)]

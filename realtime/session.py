@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,27 +32,19 @@ from realtime.outputs.video import VideoRecorder
 from realtime.outputs.virtual_camera import VirtualCamera, check_virtual_camera
 from realtime.pipeline import Pipeline, StageError
 from realtime.quality import look_ahead_frames
-from realtime.records import Result
 from realtime.sources import Source, State, check_source, is_live_source, open_source_of
 from realtime.stream import build_pipeline
-from realtime.window.commands import QUIT, WindowCommands
+from realtime.view_loop import Interrupts, Progress, ViewLoop
+from realtime.window.commands import QUIT
 from realtime.window.controller import MeshWindow
-from realtime.window.loop import WindowLoop
 
 if TYPE_CHECKING:
     from realtime.browser.view import BrowserView
 
 _LOG = logging.getLogger(__name__)
 
-Progress = Callable[[int, int | None, float, float], None]
-"""Called a few times a second with frames so far, the source's frame count (if known), mesh rate in Hz and latency in ms."""
-
-SILENT_S: Final = 5.0
-"""The user is warned of a stage that has not answered for so long."""
-_LEFT_S: Final = 10.0  # nobody has looked on for so long: whoever loads the page anew is back sooner
 _STOP_S: Final = 20.0  # how long stages may take to finish what they have begun
 _HUNG_S: Final = 10.0  # a stage that has not answered for so long is not waited for
-_HELD_S: Final = 0.05  # between two looks at the keys while the last image is held
 _UNKNOWN_SIZE: Final = (640, 480)  # of the window until the camera tells
 _SINKS_S: Final = 5.0  # how long sinks may take once the stages are given up
 
@@ -67,7 +59,7 @@ class Session:
 
     Args:
         options: what to run.
-        progress: see `Progress`.
+        progress: see `realtime.view_loop.Progress`.
         start_ns: monotonic clock when the program began; None: now.
         opener: where the networks' engines come from; None: what ``options`` choose.
         console: where ``--view terminal`` draws.
@@ -90,10 +82,9 @@ class Session:
         """What was measured, from the end of the run on, however it ended; None where it did not begin."""
         self.has_hung = False
         """A stage never came to an end: its thread still runs, and the process must be ended with it (`os._exit`)."""
-        self._interrupts = 0
+        self._interrupts = Interrupts()
         self._source: Source | None = None
         self._window: MeshWindow | None = None
-        self._said: set[str] = set()
         self.has_begun = False
         """Whether there may be something to finish. Before that, ending the process loses nothing."""
 
@@ -104,7 +95,7 @@ class Session:
 
     def interrupt(self) -> None:
         """End the run, as Ctrl-C does. The second time stages that hang are not waited for. For signal handlers."""
-        self._interrupts += 1
+        self._interrupts.add()
 
     def close_window(self) -> None:
         """Close the window before the run has begun."""
@@ -180,15 +171,16 @@ class Session:
             hint = UprightHint(options.rotate)
             pipeline.add_backlog("hint", hint.see)
             self.has_begun = True
+            loop = ViewLoop(pipeline, source, self._meter, options, mannequin, self._interrupts, self._progress)
             try:
                 if browser is not None:
-                    self._serve_browser(browser, pipeline, source, mannequin)
+                    loop.serve_browser(browser)
                 elif window is not None:
-                    self._serve(window, pipeline, source, mannequin)
+                    loop.serve_window(window)
                 elif console is not None:
-                    self._serve_terminal(console, pipeline, source)
+                    loop.serve_terminal(console)
                 else:
-                    self._wait(pipeline, source)
+                    loop.serve_nothing()
                 if self._interrupts:
                     raise KeyboardInterrupt
             except StageError as error:
@@ -206,7 +198,7 @@ class Session:
     def _finish(self, pipeline: Pipeline) -> bool:
         """Let the stages end. Returns whether some never will."""
         pipeline.stop()
-        begin, interrupts, told = time.monotonic(), self._interrupts, False
+        begin, interrupts, told = time.monotonic(), self._interrupts.count, False
         while True:
             with contextlib.suppress(StageError):
                 if pipeline.wait(0.1):
@@ -215,7 +207,7 @@ class Session:
                 return False
             past_s = time.monotonic() - begin
             hung = self._meter.silent(_HUNG_S).keys() & set(waits_for)
-            if self._interrupts > interrupts or past_s > _STOP_S or hung:
+            if self._interrupts.count > interrupts or past_s > _STOP_S or hung:
                 break
             if past_s > 1.0 and not told:
                 told = True
@@ -280,107 +272,11 @@ class Session:
         options = self._options
         if options.view != "browser":
             return None
-        from realtime.browser.view import BrowserView  # asyncio and the page are loaded for those alone who want them
+        from realtime.browser.view import BrowserView  # loads asyncio, so only on demand
 
         name = source.name if "://" in source.name else Path(source.name).name
         about = arrays, mannequin, name, source.fps, source.live, source.size
         return BrowserView(options.host, options.port, *about)
-
-    def _serve_browser(self, view: BrowserView, pipeline: Pipeline, source: Source, mannequin: Mannequin) -> None:
-        """The main thread's part with a browser. A clip begins when somebody looks on, and its last frame stays for as long
-        as somebody does."""
-        from realtime.browser.view import BrowserState
-
-        commands = WindowCommands(
-            pipeline, lambda: Annotator(mannequin, self._meter, self._options.layout), source.wind
-        )
-        meter, options = self._meter, self._options
-
-        def show(result: Result) -> None:
-            view.show(result)
-            commands.see(result)
-
-        def go_on(state: str, timeout: float = 0.0) -> bool:
-            """Tell viewers the state and obey them. Returns whether one of them ends the program."""
-            rate, _ = meter.recent()
-            counts = rate, meter.frames_in, meter.frames_dropped, meter.recent_stages()
-            view.tell(BrowserState(state, commands.paused, commands.recording, *counts))
-            for command in view.events(timeout):
-                if command == QUIT:
-                    return True
-                commands.obey(command)
-            return False
-
-        try:
-            pipeline.add_sink("view", show, every=False)
-            view.announce()
-            while not source.live and not self._interrupts and not view.wait_for_viewer(0.1):
-                pass
-            pipeline.start()
-            while not self._interrupts and not pipeline.wait(0.05):
-                self._tell(source)
-                if go_on(source.state):
-                    return
-            if not self._interrupts and options.frames is None and options.duration is None:
-                while not self._interrupts and view.left_for() < _LEFT_S and not go_on("ended", timeout=0.1):
-                    pass
-                self._interrupts = 0  # all has been shown: Ctrl-C only closes the page
-        finally:
-            pipeline.stop()
-            commands.close()
-
-    def _serve_terminal(self, console: Console, pipeline: Pipeline, source: Source) -> None:
-        """The main thread's part with a table in the terminal."""
-        from realtime.terminal_view import TerminalView
-
-        with TerminalView(console, self._meter, source) as view:
-            pipeline.add_sink("view", view.show, every=False)
-            pipeline.start()
-            while not self._interrupts and not pipeline.wait(0.1):
-                self._tell(source)
-                view.draw()
-
-    def _wait(self, pipeline: Pipeline, source: Source) -> None:
-        """The main thread's part without a window: wait for the end and show progress."""
-        pipeline.start()
-        self._wait_on(pipeline, source)
-
-    def _wait_on(self, pipeline: Pipeline, source: Source) -> None:
-        while not pipeline.wait(0.1) and not self._interrupts:
-            self._tell(source)
-
-    def _serve(self, window: MeshWindow, pipeline: Pipeline, source: Source, mannequin: Mannequin) -> None:
-        """The main thread's part with a window: handle its keys until it is closed. The last image of a clip stays."""
-        commands = WindowCommands(
-            pipeline, lambda: Annotator(mannequin, self._meter, self._options.layout), source.wind
-        )
-        loop, options = WindowLoop(window, source, commands, self._meter), self._options
-        try:
-            pipeline.add_sink("window", loop.show, every=False)
-            pipeline.start()
-            while not pipeline.wait(0.05) and not window.closed and not self._interrupts:
-                self._tell(source)
-                if loop.go_on():
-                    return
-            if window.crashed and not self._interrupts:
-                _LOG.warning("the window's process died; going on without a window")
-                pipeline.pause(False)  # nobody is left who could end a pause
-                self._wait_on(pipeline, source)
-            elif not (self._interrupts or source.live) and options.frames is None and options.duration is None:
-                while not window.closed and not self._interrupts and not loop.go_on(ended=True):
-                    time.sleep(_HELD_S)
-                self._interrupts = 0  # all has been shown: Ctrl-C only closes the window
-        finally:
-            pipeline.stop()
-            commands.close()
-
-    def _tell(self, source: Source) -> None:
-        rate, latency = self._meter.recent()
-        self._progress(self._meter.frames_in, source.frame_count, rate, latency)
-        silent = self._meter.silent(SILENT_S)
-        for name in silent.keys() - self._said:
-            _LOG.warning(f"{name} has not answered for {SILENT_S:.0f} s")
-        self._said = set(silent)
 
 
 def _check_endings(options: Options) -> None:

@@ -13,6 +13,8 @@ import typer
 
 from common.errors import UserError, one_line
 
+_ROOT = Path(__file__).resolve().parent.parent
+
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
@@ -145,6 +147,9 @@ def run_command(
     lines = (" ".join(line.split()) for line in examples.strip().splitlines())
     app.command(epilog="\n\n".join(line for line in lines if line) or None)(function)
     command: Any = typer.main.get_command(app)
+    for parameter in command.params:
+        if isinstance(parameter.default, Path) and parameter.default.is_relative_to(_ROOT):
+            parameter.show_default = parameter.default.relative_to(_ROOT).as_posix()  # the same page on every machine
     try:
         ended = command.main(args=given, prog_name=name, standalone_mode=False)
     except UserError as error:

@@ -39,6 +39,7 @@ def test_a_program_says_what_it_does_and_gives_an_example(name: str, monkeypatch
         runpy.run_module(name, run_name="__main__", alter_sys=True)
     assert ended.value.code in (0, None)
     assert re.search(r"[A-Z][^.]{15,}\.", page.getvalue()), "a sentence"
+    assert str(ROOT) not in page.getvalue(), "defaults are the same on every machine"
     assert re.search(rf"Example: .*{re.escape(name)}|Example: .*{name.replace('.', '/')}\.py", page.getvalue())
 
 

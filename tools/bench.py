@@ -174,7 +174,9 @@ def main(
     persons: Annotated[str, typer.Option(help="as in run_camera.py")] = "1",
     engine: Annotated[str, typer.Option(help="as in run_camera.py")] = "auto",
     peers: Annotated[str, typer.Option(help=f"programs to compare with, with commas: {', '.join(PEERS)}")] = "",
-    peer_python: Annotated[str, typer.Option(help="the interpreter that has them")] = sys.executable,
+    peer_python: Annotated[
+        str, typer.Option(help="the interpreter that has them", show_default="this one")
+    ] = sys.executable,
     output: Annotated[Path | None, typer.Option(help="folder for bench.json, bench.md and timeline.png")] = None,
 ) -> None:
     """Print mesh rate, latency, memory and time per stage of the whole program, headless, for every combination of choices.

@@ -99,7 +99,8 @@ class Capture:
             self.waiting.close()
 
     def _in_its_time(self, frame: Frame, played_s: float) -> Frame:
-        """Wait until a player would show ``frame``, ``played_s`` after the first one; captured is it only then."""
+        """Wait until a player would show ``frame``, ``played_s`` after the first one, and set its capture time to that
+        moment."""
         early_s = played_s - (time.monotonic_ns() - self._began_ns) * 1e-9
         if early_s > 0:
             self._stop.wait(early_s)

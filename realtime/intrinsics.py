@@ -9,7 +9,7 @@ from common.errors import UserError
 from realtime.options import DEFAULT_FOCAL
 
 MIN_FOCAL, MAX_FOCAL = 0.1, 100.0
-"""Focal lengths over the longer side of the image that are believed: fields of view of 157 and of half a degree."""
+"""Limits of the focal length over the longer side of the image: fields of view of 157 and of half a degree."""
 
 
 def camera_for(size: tuple[int, int], fov: float | None, focal: float | None) -> Camera:

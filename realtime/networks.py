@@ -36,7 +36,7 @@ DETECTOR: Final = "movenet-multipose"
 FLOW_MODEL: Final = "raft-small"
 
 _NOBODY: Final = -100.0
-"""What stands in for a detector's answer that cannot be: as a logit it is a score of zero."""
+"""Replaces outputs of a detector that are not finite: as a logit it is a score of zero."""
 
 EngineOpener = Callable[[str | Path], Engine]
 """Opens the engine of a shipped model's name or of an .onnx file. Raises `engines.engine.EngineError`."""
@@ -57,7 +57,7 @@ class Networks(contextlib.ExitStack):
         self._options = options
         self._plans = PlanPolicy(options.precision, trust=options.trust_engine)
         self._has_own_opener = opener is not None
-        # A mesh that is nearly finished comes before the next frame's keypoints and flow.
+        # The GPU finishes a mesh before it begins the next frame's keypoints and flow.
         self._opener = opener or (
             lambda model: open_engine(model, options.engine, plans=self._plans, urgent=model == options.regressor)
         )
@@ -113,7 +113,8 @@ class Networks(contextlib.ExitStack):
         return engine
 
     def open(self, model: str | Path, instead: float | None = 0.0) -> Engine:
-        """One network, opened unless `prepare` has done so; ``instead`` of an answer that cannot be, see `FiniteEngine`."""
+        """One network, opened unless `prepare` has done so; ``instead`` replaces outputs that are not finite, see
+        `FiniteEngine`."""
         ready = self._ready.pop(model) if model in self._ready else self._open(model)
         engine = FiniteEngine(ready, str(model), instead)
         self.engines.append(engine)
@@ -129,8 +130,8 @@ class Networks(contextlib.ExitStack):
         return Tracker(movenet, finder, most, thorough)
 
     def open_regressor(self, arrays: BodyArrays, steadied: bool = False) -> BodyRegressor:
-        """The regressor, and the body ``arrays`` that it poses. ``steadied``: later frames take away what its answers shake, so
-        that they may be the means of a `MemoryEnsemble`."""
+        """The regressor, and the body ``arrays`` that it poses. ``steadied``: a look-ahead smooths its
+        predictions, so that they may be the less steady ones of a `MemoryEnsemble`."""
         if self._posing is not None:
             posing = FiniteEngine(self._posing, str(self._options.regressor), None)
             self.engines.append(posing)
@@ -187,9 +188,9 @@ class Networks(contextlib.ExitStack):
         self._body = engine, body
 
     def open_flow(self) -> CropFlow | None:
-        """The optical flow, None where none is wanted. Call it after `open_tracker`: it follows the first network.
+        """The optical flow, None where none is wanted. Call it after `open_tracker`: it runs on the first network's device.
 
-        RAFT pays on a GPU alone, a CPU takes most of a second for it; and there it is held against DIS by measurement.
+        RAFT is worth its time only on a GPU (a CPU takes most of a second for it), and there DIS is measured beside it.
         """
         wanted = self._options.flow
         if wanted == "none":
@@ -213,7 +214,7 @@ class Networks(contextlib.ExitStack):
 
 
 def _stature(arrays: BodyArrays, options: Options) -> Stature | None:
-    """What makes everybody as high as the user says, and a warning where no body of ``arrays`` is."""
+    """Scales people to the height that the user gives; warns where no shape of ``arrays`` has it."""
     if options.body_height is None:
         return None
     stature = Stature(arrays, options.body_height / 100)

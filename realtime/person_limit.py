@@ -9,9 +9,9 @@ from realtime.quality import MOST_PERSONS
 from realtime.records import Result
 from realtime.stages.tracking import Tracker
 
-_EVERY: Final = 15  # results between two looks
+_EVERY: Final = 15  # results between two decisions
 _FILLED: Final = 0.9  # of the time between two frames may be used
-_TOO_FULL: Final = 1.25  # of it, twice in a row, and somebody is let go
+_TOO_FULL: Final = 1.25  # of it, twice in a row: one person less is followed
 _STAGES: Final = (
     "keypoints",
     "regressor",
@@ -21,8 +21,8 @@ _STAGES: Final = (
 class PersonLimit:
     """Lets ``tracker`` follow as many people as are processed at the rate of the source, ``fps`` frames/s; for live sources.
 
-    The time that a stage takes is measured and taken to grow with the number of people. Nobody is let go before two
-    measurements in a row say so.
+    The time that a stage takes is measured and taken to be proportional to the number of people. Two measurements in
+    a row over the limit are needed before one person less is followed.
     """
 
     def __init__(self, tracker: Tracker, meter: Meter, fps: float) -> None:
@@ -31,7 +31,7 @@ class PersonLimit:
         self._seen = self._overfull = 0
 
     def see(self, result: Result) -> None:
-        """Take one result; every few, what the stages took is looked at."""
+        """Take one result; after every few the limit is set anew."""
         self._seen += 1
         if self._seen % _EVERY or not result.people:
             return

@@ -2,7 +2,7 @@
 
     capture ─▶ [one waiting] ─▶ keypoints ∥ flow ∥ detector ─▶ [one waiting] ─▶ regressor ─▶ results ─▶ sinks
 
-The keypoint thread leads: it takes a frame, asks the flow thread for the motion between the last frame IT took and this
+The keypoint thread sets the pace: it takes a frame, asks the flow thread for the motion between the last frame IT took and this
 one, finds the keypoints meanwhile, and hands both on together. So flow and keypoints always belong to the same pair of
 frames, no frame is processed twice, and a dropped frame shows as a longer dt, never as double speed.
 
@@ -86,7 +86,7 @@ class Pipeline:
         paced: a file is not read faster than it plays, because somebody is watching.
         look_ahead: holds frames back until later ones have been seen. None: each is answered at once.
         finder: the ``tracker``'s, where it is to ask the detector in a thread of its own.
-        world: says where the camera is in the world. None: nobody asks.
+        world: says where the camera is in the world. None: results have no world frame.
     """
 
     def __init__(
@@ -169,8 +169,8 @@ class Pipeline:
         return reader
 
     def add_backlog(self, name: str, sink: Callable[[Result], None]) -> None:
-        """Call ``sink`` in a thread of its own with every result, without images and vertices, however late it is: what
-        waits for it is kept."""
+        """Call ``sink`` in a thread of its own with every result, without images and vertices, however late it is: results
+        that wait are kept."""
         backlog = Backlog(64 if self._policy is DropPolicy.WAIT else None)
         self._backlogs.append(backlog)
 

@@ -35,10 +35,10 @@ from realtime.window.controller import MeshWindow
 SIZE_ALONE: Final = (1280, 720)
 """Width and height, pixels, of images without a video."""
 _SOLE_M: Final = 0.08  # the lowest joint of a standing person is so far over the ground
-_SAME_SHAPE: Final = 0.02  # a video may be smaller or larger than the motion's, but not of another shape
+_SAME_SHAPE: Final = 0.02  # a video may be of another size than the motion's, but not of another aspect ratio
 
 Shown = Callable[[int], None]
-"""Is told after each image how many there were."""
+"""Called after each image with the number so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +281,7 @@ class _Pace:
                 return False
             if self._paused:
                 self._start_s += time.monotonic() - before
-        self._start_s -= min(wait, 0.0) if wait < -0.5 else 0.0  # far behind: go on from here instead of racing
+        self._start_s -= min(wait, 0.0) if wait < -0.5 else 0.0  # far behind: go on from here instead of catching up
         return self._handle_keys() and self._screen.show(result, again=True)
 
     def wait_for_the_end(self) -> None:

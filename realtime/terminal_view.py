@@ -51,7 +51,7 @@ class TerminalView:
         self._live = Live(console=console, auto_refresh=False, transient=False, vertical_overflow="ellipsis")
 
     def show(self, result: Result) -> None:
-        """Take the newest result; its image is not looked at."""
+        """Take the newest result; its image is not used."""
         self._last = result
 
     def draw(self) -> None:

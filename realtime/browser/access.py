@@ -36,7 +36,7 @@ class Access:
     def link(self, port: int) -> str:
         """What to open in a browser. The token stands after the ``#``: no browser sends that part to anybody."""
         host = self._host
-        if host in ("0.0.0.0", "::"):  # everywhere: told by one address that others can reach
+        if host in ("0.0.0.0", "::"):  # all addresses: name one that others can reach
             host = _own_address()
         shown = f"[{host}]" if ":" in host else host
         return f"http://{shown}:{port}/" + ("" if self.token is None else f"#{self.token}")

@@ -119,7 +119,7 @@ def body_message(arrays: BodyArrays, mannequin: Mannequin) -> bytes:
     weights, bones = _strongest(arrays.weights)
     correctives = _correctives(arrays.posedirs)
     vertices, shape = arrays.v_template, arrays.shapedirs
-    if (forms := mannequin.forms) is not None:  # skinning turns what is added at rest just as the forms turn it
+    if (forms := mannequin.forms) is not None:  # skinning turns these offsets of the rest pose, too
         vertices, shape = vertices.copy(), shape.copy()
         vertices[forms.rows] += forms.mean
         shape[forms.rows] += forms.betas

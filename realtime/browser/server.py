@@ -27,9 +27,9 @@ from realtime.server_thread import MOST_RECEIVED_BYTES, ServerThread, limit_send
 BODY_PATH: Final = "/body.bin"
 LIVE_PATH: Final = "/live"
 MOST_VIEWERS: Final = 24
-"""More are turned away: each costs a little, and nobody has so many screens."""
+"""More are refused: each costs some processor time."""
 AHEAD: Final = 5
-"""Binary messages on their way to a viewer that it has not drawn yet."""
+"""So many binary messages may be on their way to a viewer, sent but not drawn yet."""
 _WAITING_BYTES: Final = 16384
 """A viewer with more than this on its way gets nothing new."""
 _REMARKS: Final = 20
@@ -39,7 +39,7 @@ Message = str | bytes
 
 
 class Viewer:
-    """What one viewer has not got yet: the newest of each kind, and remarks in their order.
+    """Messages that one viewer has not been sent yet: the newest of each kind, and remarks in their order.
 
     A page says how many of the binary messages it has drawn. `AHEAD` may be on their way; while a page draws more slowly than
     frames come, or is hidden, the newest waits here instead of behind older ones in the browser.
@@ -124,16 +124,16 @@ class ViewerServer:
 
     @property
     def viewers(self) -> int:
-        """How many look on."""
+        """Number of viewers."""
         return len(self._viewers)
 
     @property
     def wants_video(self) -> bool:
-        """Whether anybody looks at the video."""
+        """Whether a viewer shows the video."""
         return any(viewer.wants_video for viewer in self._viewers)
 
     def wait_for_viewer(self, timeout: float) -> bool:
-        """Wait until somebody has looked on, for at most ``timeout`` seconds. Returns whether somebody has."""
+        """Wait for the first viewer, for at most ``timeout`` seconds. Returns whether there has been one."""
         return self._someone.wait(timeout)
 
     def send(self, kind: str, message: Message) -> None:
@@ -167,9 +167,9 @@ class ViewerServer:
         return serve(self._attend, self._host, port, process_request=self._answer, **options)
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer what is no WebSocket of somebody who may look."""
+        """Answer requests that are refused or are for files; None lets a viewer's WebSocket through."""
         path = request.path.partition("?")[0]
-        # A header that is there twice tells two stories.
+        # Which of two equal headers counts is not defined.
         if any(len(request.headers.get_all(name)) > 1 for name in ("Host", "Origin")):
             return _response(text_answer(400, "A header is there twice.\n"))
         headers = dict(request.headers.raw_items())
@@ -207,7 +207,7 @@ class ViewerServer:
             self._viewers -= {viewer}
 
     async def _hear(self, connection: ServerConnection, viewer: Viewer) -> None:
-        """Obey what a viewer says; what is no message of the page's is left out."""
+        """Obey a viewer's messages; others than the page's are ignored."""
         with contextlib.suppress(ConnectionClosed):
             async for text in connection:
                 try:

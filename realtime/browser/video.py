@@ -1,4 +1,4 @@
-"""The video pane's frames: as small and as rare as a phone's network can bear."""
+"""The video pane's frames: small and rare enough for a phone's network."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class VideoEncoder:
 
     def encode(self, image: ImageArray) -> tuple[bytes, int, int]:
         """``image`` (H, W, 3) BGR as a JPEG, and its width and height in pixels."""
-        # Later frames are due on a raster, so that a source at 30 frames/s is halved evenly.
+        # Due times are multiples of one interval, so that every second frame of a source at 30 frames/s is sent.
         now = self._clock()
         self._due_s = max(self._due_s + 1 / FRAMES_PER_S, now + 0.5 / FRAMES_PER_S)
         height, width = image.shape[:2]

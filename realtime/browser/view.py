@@ -1,4 +1,4 @@
-"""The browser's counterpart of a window: results go to all viewers, and what they press comes back."""
+"""The browser's counterpart of a window: results go to all viewers, and their key presses come back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from realtime.records import Result
 _LOG = logging.getLogger(__name__)
 
 COMMANDS: Final = ("space", "r", "s", "left", "right", "q")
-"""What whoever may look may also ask for: pause, record, snapshot, seek, end the program."""
+"""Commands that every viewer may give: pause, record, snapshot, seek, end the program."""
 _STATE_EVERY_S: Final = 0.25
 _WAITING: Final = 32
 """So many commands wait to be obeyed; more are dropped."""
@@ -31,7 +31,7 @@ _WAITING: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class BrowserState:
-    """What a page says of the run, beside the bodies."""
+    """The state of the run, which the page shows beside the bodies."""
 
     source: str
     """How the source is doing, see `realtime.sources.Source.state`; "ended" after the last frame."""
@@ -96,15 +96,15 @@ class BrowserView:
 
     @property
     def viewers(self) -> int:
-        """How many look on."""
+        """Number of viewers."""
         return self._server.viewers
 
     def wait_for_viewer(self, timeout: float) -> bool:
-        """Wait until somebody has looked on, for at most ``timeout`` seconds. Returns whether somebody has."""
+        """Wait for the first viewer, for at most ``timeout`` seconds. Returns whether there has been one."""
         return self._server.wait_for_viewer(timeout)
 
     def left_for(self) -> float:
-        """For how many seconds nobody has looked on. One thread may ask."""
+        """Seconds since the last viewer left. One thread may ask."""
         if self.viewers:
             self._seen_s = time.monotonic()
         return time.monotonic() - self._seen_s

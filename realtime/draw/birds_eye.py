@@ -61,7 +61,7 @@ class BirdsEye:
             cv2.circle(image, line[-1].tolist(), max(side // 36, 2) << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
 
     def _look(self, points: DoubleArray) -> None:
-        """Let everything fit, calmly."""
+        """Move place and scale of the map smoothly to where everything fits."""
         low, high = points.min(0), points.max(0)
         wanted = np.array([*(low + high) / 2, max(float((high - low).max()) + 2 * _MARGIN_M, _LEAST_M)])
         self._view = wanted if self._view is None else self._view + _CALM * (wanted - self._view)

@@ -90,8 +90,8 @@ def light(vertices: FloatArray, faces: Int32Array, colours: FloatArray, normals:
     """Smooth ``normals`` (V, 3) of the mesh, and its lit colours ``lit`` (V, 3) for a surface of ``colours``, (V, 3) or one for
     all, (1, 3), 0..255.
 
-    Matte: a soft key light, sky and ground, a headlight, and no highlights, which would make cloth look wet. What is turned
-    away from all lights keeps half of its colour, so that a forearm that turns down does not go black. Lighting is per vertex:
+    Matte: a soft key light, sky and ground, a headlight, and no highlights, which would make cloth look wet. Surfaces that
+    are turned away from all lights keep half of their colour, so that nothing is black. Lighting is per vertex:
     the body's triangles are a few pixels large, so the eye sees no difference, and it costs ten times less than per pixel.
     """
     normals[:, :] = _ZERO
@@ -260,7 +260,7 @@ def fill(
             if not (low <= high and first <= last):
                 continue
             area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-            # Thinner than coordinates are round: its area, even its sign, is noise, and so would its depth be.
+            # Thinner than the rounding of coordinates: its area, even its sign, is noise, and so would its depth be.
             spread = max(x0, x1, x2) - min(x0, x1, x2) + max(y0, y1, y2) - min(y0, y1, y2)
             if abs(area) <= _THINNEST * spread or (cull and area > _ZERO):
                 continue

@@ -205,5 +205,5 @@ def _ground(height: int, width: int) -> ImageArray:
     """A dark plain ground, a little lighter in the middle."""
     y, x = np.mgrid[-1 : 1 : complex(0, height), -1 : 1 : complex(0, width)]
     glow = np.clip(1 - 0.55 * x**2 - 0.7 * (y - 0.1) ** 2, 0, 1)[..., None]
-    noise = np.random.default_rng(0).uniform(0, 1, (height, width, 1))  # hides the bands of so slow a ramp
+    noise = np.random.default_rng(0).uniform(0, 1, (height, width, 1))  # noise hides the bands of so slow a gradient
     return np.asarray(np.array([30, 26, 24]) + glow * np.array([30, 27, 24]) + noise, np.uint8)

@@ -45,7 +45,7 @@ class Journal:
         self._put(_COUNTS.pack(len(rows), zlib.crc32(data)) + data)
 
     def close(self) -> AnyArray:
-        """Stop writing; the file stays. Returns all that was written, also where somebody has removed the file meanwhile."""
+        """Stop writing; the file stays. Returns all that was written, even if the file was removed meanwhile."""
         with self._file as file:
             file.seek(len(MAGIC))
             file.seek(int.from_bytes(file.read(4), "little"), os.SEEK_CUR)

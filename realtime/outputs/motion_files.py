@@ -87,7 +87,7 @@ class MotionFiles:
         others, self._others = self._others, []
         if not others or not self.writer.frames:
             return
-        from formats.save import save_as  # scipy is loaded for those alone who export
+        from formats.save import save_as  # loads scipy, so only on demand
 
         motion = load_motion(self._own)
         failures: list[str] = []

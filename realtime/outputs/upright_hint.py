@@ -28,7 +28,7 @@ class UprightHint:
         self._votes: list[int] = []
 
     def see(self, result: Result) -> None:
-        """Take one result; only its keypoints are looked at."""
+        """Take one result; only its keypoints are used."""
         if len(self._votes) >= _FRAMES:
             return
         for body in result.people:

@@ -80,7 +80,7 @@ class VirtualCamera:
 
 def _package() -> ModuleType:
     try:
-        import pyvirtualcam  # an extra, and under the GPL: imported for those alone who ask for it
+        import pyvirtualcam  # an extra, and under the GPL: imported only with this option
     except ImportError:
         raise UserError(_PACKAGE) from None
     module: ModuleType = pyvirtualcam

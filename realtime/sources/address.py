@@ -13,7 +13,7 @@ _SCHEMES: Final = ("rtsp", "rtsps", "rtspt", "rtmp", "rtmps", "http", "https", "
 """What counts as an address although its slashes are mistyped."""
 
 _WITH_HOST: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "ftp", "ftps", "sftp"})
-"""Nobody listens at an address of these; of others, an empty host may mean this machine."""
+"""With these schemes an address needs a host; with others, an empty host may mean this machine."""
 
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.\-]*):(//|\\\\)")
 _MISTYPED = re.compile(rf"\s*({'|'.join(_SCHEMES)})(:[/\\]*|[/\\]{{2,}})", re.IGNORECASE)
@@ -42,7 +42,7 @@ def check_address(spec: str) -> None:
     rest = spec[found.end() :]
     shown = _without_secrets(rest)
     if shown == _HIDDEN and "@" in rest:
-        return  # a password with such characters that nothing can be told
+        return  # a password with characters that make the address ambiguous
     authority = None if shown == _HIDDEN else _AUTHORITY.fullmatch(re.split(r"[/\\;]", shown, maxsplit=1)[0])
     scheme = found[1].lower()
     is_one = authority is not None and (authority[1] or scheme not in _WITH_HOST)

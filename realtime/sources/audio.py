@@ -114,7 +114,7 @@ class FileAudio(AudioTrack):
                     return
                 for ready, pts_s in self._as_in_mp4(packet):
                     yield AudioPacket(ready, pts_s - self._zero_s)
-        except (av.FFmpegError, OSError):  # of a damaged file that is heard which can be read
+        except (av.FFmpegError, OSError):  # of a damaged file the readable part is copied
             return
         finally:
             self._container.close()

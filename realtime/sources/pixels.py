@@ -28,7 +28,7 @@ UPRIGHT: DisplayMatrix = (1, 0, 0, 1)
 def display_matrix_of(frame: av.VideoFrame) -> DisplayMatrix:
     """How ``frame`` has to be turned or mirrored to stand upright: a phone held on its side says so in its file.
 
-    A matrix that is no right angle counts as upright; such files exist only as jokes.
+    A matrix that is no multiple of a right angle counts as upright.
     """
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:

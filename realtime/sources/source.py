@@ -1,7 +1,7 @@
 """The contract of everything that delivers frames: cameras, streams, video files, folders.
 
 Two families. A clip (file, folder) is decoded when it is asked and loses nothing. A live source (camera, stream, paced
-clip) goes on whether it is asked or not: who asks late gets the newest frame and sees a gap in the indexes.
+clip) goes on whether it is asked or not: a late reader gets the newest frame and sees a gap in the indexes.
 """
 
 from __future__ import annotations

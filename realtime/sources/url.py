@@ -350,5 +350,5 @@ class UrlSource(ThreadedCapture):
 
 def _stream_of(container: InputContainer) -> VideoStream:
     stream = best_stream(container.streams.video)
-    assert stream is not None  # `_connect` looked
+    assert stream is not None  # `_connect` has checked
     return stream

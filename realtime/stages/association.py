@@ -1,6 +1,6 @@
 """Assigning the people found in a frame to the tracks that were known before it.
 
-Each track gets at most one body and each body goes to at most one track, so that the sum of the likenesses is greatest: the
+Each track gets at most one body and each body goes to at most one track, so that the sum of the similarities is greatest: the
 assignment problem (Kuhn 1955; scipy solves it). Sightings that lie on the same body are grouped first and count once.
 """
 
@@ -16,10 +16,10 @@ from realtime.stages.similarity import Appearance, appearance_of
 from realtime.stages.track import ONE_PERSON, Sighting, Track, alike
 
 _UNSEEN = 0.5
-"""Factor on the likeness of a track's own sighting that the detector, when it was asked, does not confirm: where people
-overlap such keypoints may be a mixture of two."""
+"""Factor on the similarity of a track's own sighting that the detector, where it ran, does not confirm: where people overlap,
+such keypoints may mix two of them."""
 _MUCH = 1.5
-_LEAST = 0.1  # likeness of a sighting that can be a person's
+_LEAST = 0.1  # least similarity of a sighting that can be a person's
 
 
 @dataclass(slots=True, eq=False)
@@ -110,7 +110,7 @@ def _assign(table: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> list[tu
     if 1 in table.shape:
         row, column = np.unravel_index(int(table.argmax()), table.shape)
         return [(int(row), int(column))]
-    from scipy.optimize import linear_sum_assignment  # takes long to load, and one person alone never needs it
+    from scipy.optimize import linear_sum_assignment  # takes long to load, and a single person never needs it
 
     rows, columns = linear_sum_assignment(table, maximize=True)
     return list(zip(rows.tolist(), columns.tolist(), strict=True))

@@ -35,7 +35,7 @@ class BackgroundWatch:
         self._until_s = self._since_s = -math.inf
 
     def forget(self) -> None:
-        """A new scene: all of it is new."""
+        """Start anew with a new scene."""
         self._reference = None
 
     def settle(self) -> None:

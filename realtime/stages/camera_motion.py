@@ -2,10 +2,10 @@
 
 Corners outside of the people are found in one image, the key image, and looked for again in each later one by sparse flow
 (Lucas & Kanade 1981, pyramidal: Bouguet 2001). Every frame is compared with its key image and not with the frame before, so
-that errors do not add up, and a camera that hardly moves is the same camera: a dead zone leaves its rotation as it is, to
-the last bit. A new key image is taken where too few of the old one's points are left.
+that errors do not add up, and a dead zone leaves the rotation of a camera that
+hardly moves exactly as it is. A new key image is taken where too few of the old one's points are left.
 
-A rotation is all that is measured. What a walking camera does to near things is left out as outliers.
+A rotation is all that is measured. The parallax of near things, where the camera walks, counts as outliers.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from realtime.stages.rotation_fit import fit_rotation
 
 _SIDE: Final = 320  # the longer side of the image that is searched, px
 _POINTS: Final = 60
-_LEAST: Final = 8  # points that a rotation is believed of
+_LEAST: Final = 8  # least points for a rotation
 _STILL_PX: Final = 0.5
 """A point that is not further than this from where it was in the key image has stayed: half a pixel of `_SIDE` is 0.12° at the
 usual field of view, four times the noise of a point."""
 _STILL_SHARE: Final = 0.35
-"""Of the points that must have stayed where the camera stands: no motion of the camera leaves so many in their places, and
-somebody whom nobody follows may cover most of the image."""
+"""Share of the points that stay where the camera stands: no motion of the camera leaves so many in place, and an untracked
+person may cover most of the image."""
 _CELL_PX, _PER_CELL = 40, 2  # no more points than these in a cell, or a patterned shirt would outvote a plain wall
 _AGREE: Final = 0.5  # of the points that must follow a rotation where it turns
 _FEWER: Final = 0.6  # of the key image's points: below, a new key image is taken
@@ -153,7 +153,7 @@ class CameraMotion:
         found, good = np.asarray(moved, np.float32), np.asarray(status[:, 0] > 0)
         height, width = grey.shape
         good &= (found > 1).all(1) & (found < (width - 2, height - 2)).all(1)
-        # A passer-by hides some points; whoever has gone shows others. Both are outliers of what is left.
+        # A passer-by hides some points and uncovers others. Both are outliers.
         for left, top, right, bottom in self._boxes(people):
             good &= ~((found > (left, top)) & (found < (right, bottom))).all(1)
         share = float(good.mean())

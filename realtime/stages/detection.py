@@ -15,8 +15,8 @@ from realtime.stages.crops import Cropper
 from realtime.stages.similarity import oks, pixels_per_metre
 
 MOST_DETECTED = 6
-"""People that the network names at once."""
-_SCORE = 0.15  # people half hidden score little more; MoveNet looks at everybody new
+"""People that the network finds in one image, at most."""
+_SCORE = 0.15  # half-hidden people score little more; MoveNet verifies everybody new
 _MOST_ALONG = 12
 """Squares along the longer side that a search looks at; up to 8:1 they are as high as the image."""
 _DUPLICATE = 0.5

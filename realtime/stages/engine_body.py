@@ -40,7 +40,7 @@ class EngineBody:
         self._engine = engine
         self._betas = np.zeros((1, BETAS), np.float32)
         self._vertices = self._keypoints = np.zeros((0, 3), np.float32)
-        # The first run is slower: it must not be the first frame's.
+        # The first run is slower, so it is done before the first frame.
         self.pose(np.zeros(3), np.zeros((23, 3)), np.zeros(3))
 
     def set_shape(self, betas: ArrayLike) -> None:

@@ -1,7 +1,7 @@
-"""Regressor, filter and body as one run on the GPU: only what the CPU decides goes there and comes back, in one copy each.
+"""Regressor, filter and body as one run on the GPU, with one copy to it and one back.
 
-The translation fit and the filter of the pelvis stay on the CPU: they weigh what was detected against what is posed, with
-numbers of 17 points. So two runs and two waits become one.
+The translation fit and the filter of the pelvis stay on the CPU: they work on
+17 points, detected and posed. So two runs and two waits become one.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _SAME: Final = 1e-3
 class PosingRegressor(Engine):
     """A regressor that has posed the body, too, when it answers. Its ``rotations`` are filtered already.
 
-    To its caller it is a regressor like any other, with a longer ``state``: the filter's memory goes with it, so that whoever
-    forgets a person forgets that as well. `poser` hands out the bodies of the last answer. ``chain`` is the engine of all
+    To its caller it is an ordinary regressor whose ``state`` is longer: it holds the filter's memory too, so that both are
+    forgotten together. `poser` hands out the bodies of the last answer. ``chain`` is the engine of all
     three graphs.
     """
 

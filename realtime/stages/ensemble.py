@@ -1,9 +1,9 @@
-"""A weighted mean of two answers of the regressor: one from all that it remembers of a person, one from the frame alone.
+"""A weighted mean of two predictions of the regressor: one with its recurrent state, one from the frame alone.
 
-Memory steadies poses and delays them: knees that straighten stay bent for some 50 ms, and what was once misjudged is believed
-for seconds. Without its memory, as for somebody never seen before, the network is on time and about as right, but shakes. The
-two err in different ways, and their mean is nearer to the person than either (docs/results/look-ahead.md). A look-ahead
-over enough frames takes its shaking away; live sources, which have none, do without the mean.
+The state steadies poses and delays them: knees that straighten stay bent for some 50 ms, and an error persists for seconds.
+Without its state, as for a person never seen before, the network has no delay and about the same error, but jitters. The
+errors of the two differ, and their mean is nearer to the person than either (docs/results/look-ahead.md). A look-ahead
+over enough frames smooths the jitter; live sources, which have none, do not use the mean.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from body.rotations import nearest_rotation
 from engines.engine import Arrays, Engine
 
 FORGETFUL: Final = np.float32(1 / 3)
-"""Weight of the answer without memory. With a half, unseen synthetic people who move every day are no nearer and shake more."""
+"""Weight of the prediction without memory. With a half, unseen synthetic people in everyday motion are no nearer and jitter
+more."""
 
 
 class MemoryEnsemble(Engine):
@@ -44,7 +45,7 @@ class MemoryEnsemble(Engine):
         else:
             remembering, forgetful = self._engine.infer(feeds), self._engine.infer(anew)
         one, other = remembering["rotations"], forgetful["rotations"]
-        # The trace of a rotation is 1 + 2 cos: which way people face is told within a right angle, or only remembered.
+        # The trace of a rotation is 1 + 2 cos(angle): beyond a right angle between the two, the one with memory counts alone.
         agree = (one[:, 0] * other[:, 0]).sum((1, 2)) > 1
         mean = nearest_rotation(one + FORGETFUL * (other - one))
         rotations = np.where(agree[:, None, None, None], mean, one)

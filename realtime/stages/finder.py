@@ -18,7 +18,7 @@ from realtime.stages.regions import is_believable, region_of
 from realtime.stages.track import Sighting, same_body, sighting_of
 
 Detector = Callable[[ImageArray, Box], list[Detection]]
-"""`realtime.stages.detection.PersonDetector`, or what stands in for it: the people in a region of a BGR image."""
+"""`realtime.stages.detection.PersonDetector`, or a replacement: finds the people in a region of a BGR image."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ A foot that stands for a while is one sample, its mean place, however long it st
 The plane is square to up. Where people walk towards the camera or away from it, or stand at different distances, their feet
 also say where up is, because a wrong one makes the floor a slope.
 
-One camera measures how far a person is off only as well as it knows his size. A wrong size moves the whole person along the
-line of sight by a factor that stays, so each person has an unknown factor, and the floor that people share ties them together.
+One camera measures a person's distance only as well as it knows the person's size. A wrong size moves the whole person along
+the line of sight by a constant factor, so each person has an unknown factor, and the common floor relates them.
 
 Places are in the axes of the shot's first camera.
 """
@@ -28,7 +28,7 @@ FOOT_SIGMA_M: Final = 0.03
 DEPTH_SIGMA: Final = 0.04
 """Standard deviation of a step's distance, as a share of it, beside the person's own factor."""
 _SURE, _UNSURE = 0.6, 0.4  # contact from which on a foot stands, and down to which it goes on standing
-_LEAST_S: Final = 0.12  # a foot that stood for less did not
+_LEAST_S: Final = 0.12  # one that stands for less is no sample
 _SLID_M: Final = 0.3  # a foot that is so far from where it began to stand stands elsewhere
 _MOST: Final = 96  # samples kept
 _FRESH_S: Final = 8.0  # how long a sample lasts once the camera moves
@@ -49,7 +49,7 @@ class _Step:
 
 @dataclass(slots=True)
 class Plane:
-    """The floor as the samples say it."""
+    """The floor that fits the samples."""
 
     up: DoubleArray
     """(3,) unit vector."""
@@ -106,12 +106,12 @@ class Floor:
             self._steps = self._steps[:half:2] + self._steps[half:]
 
     def forget(self, present: set[int]) -> None:
-        """People not in ``present`` stand no longer; where they stood counts on."""
+        """People not in ``present`` stand no longer; their samples stay."""
         for key in [key for key in self._standing if key[0] not in present]:
             del self._standing[key]
 
     def drifted(self, time_s: float) -> None:
-        """The camera has moved: steps taken long ago tell little now."""
+        """The camera has moved: steps taken long ago count less."""
         self._steps = [step for step in self._steps if time_s - step.seen_s < _FRESH_S]
 
     def fit(self, matrix: DoubleArray, vector: DoubleArray, up: DoubleArray) -> Plane | None:

@@ -1,4 +1,4 @@
-"""Which optical flow pays on this machine, by measurement: DIS on the CPU against RAFT on the GPU.
+"""Which optical flow is faster on this machine, by measurement: DIS on the CPU or RAFT on the GPU.
 
 The bodies differ by a millimetre, so time decides. Flow runs beside the keypoints, and the regressor waits for both: RAFT that
 is no slower than the keypoints delays nothing and leaves a core free; slower than both, it would cost every frame the

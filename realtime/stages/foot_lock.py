@@ -1,6 +1,6 @@
-"""Feet that stand stay where they are.
+"""Keeps standing feet in their places.
 
-The network's distance of a person wavers from frame to frame, and feet slide with it. A foot in contact is therefore tied to
+The network's distance of a person varies from frame to frame, and feet slide with it. A foot in contact is therefore tied to
 the place where it began to stand: the body is shifted as a whole, mostly along the line of sight, which the image determines
 badly, and what is left is taken up by the legs (`realtime.stages.leg_reach`). Where the floor is known, standing feet are
 drawn onto it, which also says how far away the person is.
@@ -25,17 +25,17 @@ MOST_ALONG: Final = 0.08
 _TIE, _FLOOR = 0.012, 0.03  # m: standard deviations of a standing foot's place, and of its height over the floor
 _ACROSS, _ALONG = 0.012, 0.05  # of the network's pelvis across the line of sight, m, and along it, as a share
 _CHANGE, _LEAST_CHANGE = 0.02, 0.002
-"""m by which the shift may change in 1/30 s while all four points stand, and while none does. Of somebody who walks, one foot
+"""m by which the shift may change in 1/30 s while all four points stand, and while none does. Of a walking person one foot
 stands at a time and rolls; to follow it at once would make the whole body shake."""
 _SURE, _UNSURE = 0.6, 0.4  # contact from which on a foot is tied, and down to which it stays so
-_BROKEN_M: Final = 0.07  # a foot so far aside of its place has moved, whatever the contact says
+_BROKEN_M: Final = 0.07  # a foot so far from its place has moved, whatever its contact
 _CREEP, _CREEP_FIRST = 0.02, 0.05
 """m/s by which a place follows the network's foot, so that a person's distance becomes an average; the second at first."""
 _FIRST_S: Final = 1.0
 _SOFT_S: Final = 0.12  # a foot is tied by degrees
 _FAST, _SPEED_SHARE = 0.3, 0.5  # m/s, and how much of a speed is the last frame's
 _SURE_FLOOR_M: Final = 0.15  # deviation of the floor's height up to which tied feet sink or rise onto it
-_NEAR_FLOOR_M: Final = 0.2  # feet further from the floor than this stand on something else
+_NEAR_FLOOR_M: Final = 0.2  # feet farther from the floor than this stand on something else
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class _Tied:
 
 
 class FootLock:
-    """Ties the feet of everybody. Used by one thread; frames come in order."""
+    """Ties everybody's feet to their places. Used by one thread; frames come in order."""
 
     def __init__(self) -> None:
         self._people: dict[int, _Tied] = {}
@@ -90,7 +90,7 @@ class FootLock:
         tied.time_s = time_s
         distance = max(float(np.linalg.norm(pelvis)), 0.1)
         ray = pelvis / distance
-        # Across the line of sight a foot's motion is seen well: one that moves does not stand, whatever the contact says.
+        # Motion across the line of sight is measured well: a foot that moves does not stand, whatever its contact.
         step = feet - tied.feet
         tied.speed += (np.linalg.norm(step - (step @ ray)[:, None] * ray, axis=1) / dt_s - tied.speed) * _SPEED_SHARE
         tied.feet = feet

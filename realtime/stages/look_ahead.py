@@ -32,7 +32,7 @@ WIDEST_S: Final = 0.3
 NARROW_S: Final = 0.12
 """The same for the narrow fit, for fast motion."""
 STEADYING: Final = 4
-"""Later frames within `WIDEST_S` from which on a frame's own shaking averages out."""
+"""Number of later frames within `WIDEST_S` from which on jitter averages out."""
 BEND: Final = 0.05
 """Weight of the prior on a parabola's curvature, in frames. With these values, 8 frames at 30 frames/s jitter a third as much
 as the One-Euro filters and lie nearer to the person (docs/results/look-ahead.md)."""
@@ -46,7 +46,7 @@ _COHERENT: Final = (
 
 
 def averages_shaking(frames: int, fps: float) -> bool:
-    """Whether a look-ahead of ``frames`` of a source of ``fps`` frames/s takes away what shakes from frame to frame."""
+    """Whether a look-ahead of ``frames`` of a source of ``fps`` frames/s smooths jitter away."""
     return min(frames, WIDEST_S * fps) >= STEADYING
 
 

@@ -16,8 +16,8 @@ _LIMBS = ((5, 7), (7, 9), (6, 8), (8, 10), (11, 13), (13, 15), (12, 14), (14, 16
 _LIMB_M, _HEAD_M = 0.17, 0.16
 """How thick a limb is drawn, and a head's radius, metres."""
 _OWN_BEFORE, _OWN_BEHIND = 1.3, 0.8
-"""So thick the own outline is drawn, as a factor: what may be the person's stays where others stand behind; of who stands in
-front, no more than the own limbs would cover."""
+"""Factors on the thickness of the person's own outline, inside which nothing is blurred: wide where others stand behind; where
+they stand in front, just the own limbs."""
 _SEEN = 0.15
 
 

@@ -92,10 +92,10 @@ def _real(
     depth_sigma: float,
     up: DoubleArray,
 ) -> DoubleArray:
-    """How much of the way (N,) from the mean of a person's places to each of them is believed.
+    """How much (N,) of each place's offset from the mean of its person's places counts, 0..1.
 
     Distances are wrong from step to step, which looks like a slope along the line of sight: places that hardly differ by more
-    than that say nothing of up.
+    than that tell nothing of up.
     """
     apart = places - means[people]
     spread = share.T @ ((apart**2).sum(1) - (apart @ up) ** 2)

@@ -24,7 +24,7 @@ _UPPER = [0, 1, 2, 3, 4, 5, 6]  # face and shoulders
 _KEEP, _ACCEPT = 0.38, 0.42
 """Least mean confidence of the six surest keypoints to stay on a person, and to believe a new one. Lightning reaches 0.29
 (99th percentile) in empty rooms, at most 0.40 on people who have gone behind something, and 0.44 and more on the hardest
-person of the clips that were looked at."""
+person of the clips that were examined."""
 _KEEP_HEAD, _ACCEPT_HEAD = 0.22, 0.30  # the same of the three surest of face and shoulders
 
 

@@ -123,7 +123,7 @@ class BodyRegressor:
         memories, feeds = zip(*(self._feeds(*one) for one in people), strict=True)
         try:
             out = self._engine.infer({name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]})
-        except NonFiniteError:  # one by one it shows whose answer it is
+        except NonFiniteError:  # one by one, to find the person whose output is not finite
             for memory in memories:
                 memory.time_s -= memory.dt
             return list(_finite(self.predict, people))
@@ -180,7 +180,7 @@ class BodyRegressor:
         pelvis, up_sigma, velocity = out["pelvis"][0], given("up_sigma"), given("root_velocity")
         if self._stature is not None:
             betas, growth = self._stature(betas)
-            # The same image: whoever is larger is farther away, and faster.
+            # A larger person with the same image is farther away, and faster.
             pelvis = pelvis * np.float32(growth)
             velocity = None if velocity is None else velocity * np.float32(growth)
         return PosePrediction(

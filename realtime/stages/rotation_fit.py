@@ -1,4 +1,4 @@
-"""The rotation between two bundles of rays, some of which belong to something else."""
+"""The rotation between two sets of rays, with outliers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Finding hard cuts in a video, as opposed to motion, a turning camera or a flash.
 
-A frame is compared with the one before it in two ways that fail apart. Where things are: phase correlation of thumbnails,
-which a moving camera shifts but does not change, and a flash brightens but does not move. Which colours there are, but for
-their brightness: a fast pan tears the first, not the second. Only where neither goes on is it a cut.
+A frame is compared with the one before it in two ways that fail in different cases. Structure: phase correlation of thumbnails
+withstands a moving camera, which shifts them, and a flash, which brightens them, but not a fast pan. Colours without their
+brightness withstand the pan. Only where both are unlike is it a cut.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class SceneCut:
         """The last frame, 64 px along its longer side; None before the first one."""
         self._colours: FloatArray | None = None
         self.structure, self.colours = 1.0, 1.0
-        """How alike the last two frames were, 0..1; the structure counts as 1 where the colours say enough."""
+        """Similarity of the last two frames, 0..1; the structure counts as 1 where the colours decide."""
 
     def __call__(self, image: ImageArray) -> bool:
         """Whether a new scene begins with this BGR ``image``."""
@@ -55,7 +55,7 @@ def _edges(thumbnail: ImageArray) -> FloatArray:
     """The size of the gradient, of zero mean and unit deviation."""
     grey = cv2.GaussianBlur(cv2.cvtColor(thumbnail, cv2.COLOR_BGR2GRAY), (3, 3), 0).astype(np.float32)
     edges = np.sqrt(cv2.Sobel(grey, cv2.CV_32F, 1, 0) ** 2 + cv2.Sobel(grey, cv2.CV_32F, 0, 1) ** 2)
-    # A few hard edges shall not decide alone, nor the noise of a flat wall.
+    # Neither a few hard edges nor the noise of a flat wall may decide alone.
     edges = np.sqrt(edges + 16)
     return np.asarray((edges - edges.mean()) / max(float(edges.std()), 1e-3), np.float32)
 

@@ -43,7 +43,7 @@ class Search:
         if self._was_still and not still:  # who comes in is most likely large enough to be seen in the whole frame
             self._turn = 0
         self._was_still = still
-        # A crowd is always in doubt; it must not keep the search for newcomers from running.
+        # Some of a crowd are always doubtful, which must not keep the search for newcomers from running.
         overdue = room and not 0 <= time_s - self._last_s < (_STILL_S if still else _OVERDUE_S)
         doubtful: list[Box] = []
         if urgent and (self._thorough or not (overdue or 0 <= time_s - self._urgent_s < _URGENT_LIVE_S)):

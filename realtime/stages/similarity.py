@@ -148,7 +148,7 @@ def _histogram(image: ImageArray, samples: FloatArray | None) -> FloatArray | No
     place = place[inside]
     colours = cv2.cvtColor(image[place[:, 1], place[:, 0]][None], cv2.COLOR_BGR2HSV)[0].astype(np.float32)
     hue, saturation, value = colours.T
-    # Dark cloth has no hue worth the name.
+    # The hue of dark cloth is noise.
     colourful = np.clip(saturation / 128, 0, 1) * np.clip(value / 64, 0, 1)
     result = np.zeros(_BINS, np.float32)
     # Each sample is shared by two neighbouring bins, so that a little less light does not move it from one to the other.

@@ -2,7 +2,7 @@
 
 The One-Euro filter (Casiez, Roussel & Vogel 2012) smooths slow motion strongly and fast motion weakly: its cutoff frequency
 rises with speed. By itself it still lags: at the cutoff that keeps people from jittering, limbs were a frame late (34 ms
-where they move faster than 1 m/s), visibly beside the real ones. So the value is first extrapolated with a speed that decays
+where they move faster than 1 m/s), visibly beside the real ones. So each value is first extrapolated with a speed that decays
 as a limb's does, and only the difference from that is filtered: as smooth at rest, with half the lag.
 """
 
@@ -84,7 +84,7 @@ class RotationFilter:
 
 
 class PositionFilter:
-    """One-Euro on the pelvis (3,) in the camera frame: its direction and, much calmer, its distance."""
+    """One-Euro on the pelvis (3,) in the camera frame: its direction and, with more smoothing, its distance."""
 
     def __init__(self, direction: OneEuro = DIRECTION, distance: OneEuro = DISTANCE) -> None:
         self._axes = _Axes((direction, direction, distance))
@@ -98,7 +98,7 @@ class PositionFilter:
 
 
 class _Axes:
-    """One-Euro on numbers that have nothing to do with each other. Plain floats: arrays of three would cost more."""
+    """One-Euro on independent numbers. Plain floats: arrays of three would cost more."""
 
     def __init__(self, settings: Sequence[OneEuro]) -> None:
         self._settings = settings

@@ -48,7 +48,7 @@ def rotation_filter_to_onnx(settings: OneEuro = ROTATION) -> bytes:
     )
     arc = graph("Mul", _log(graph, _between(graph, foreseen, "measured")), _alpha(graph, cutoff, dt))
     smooth = graph("MatMul", foreseen, _exp(graph, arc))
-    # Where nothing came before, what was measured. A blend, for what is blended away is finite.
+    # Where nothing came before, the measured value. A blend will do, as both values are finite.
     mask = graph("Reshape", goes_on, graph.shape(-1, 1, 1, 1))
     change = graph("Mul", graph("Sub", smooth, "measured"), mask)
     graph("Add", "measured", change, into="smooth_rotations")

@@ -16,10 +16,8 @@ from realtime.stages.similarity import COMPARABLE, Appearance, oks, pixels_per_m
 
 BYSTANDER = -1
 """The ``person`` number of somebody who is noted, so that nobody is mistaken for them, but not followed."""
-_STRAY = (
-    0.2,
-    0.4,
-)  # how far from the last region a person may reappear, in region sizes: at once, and more for each second
+_STRAY = 0.2, 0.4
+"""How far from the last region a person may reappear, in region sizes: at once, and more for each second."""
 _BODY = [0, 5, 6, 11, 12]  # the head and the trunk move as the person does; limbs do not
 _GLIDE_S = 0.15  # time constant with which an expected movement slows down
 _LONGEST_S = 0.5
@@ -182,8 +180,8 @@ def _glide(velocity: FloatArray, seconds: float) -> FloatArray:
 
 
 def alike(a: Sighting, b: Sighting) -> float:
-    """How alike two sightings in one frame are, 0..1."""
-    # By the smaller size: who stands far away is not one with the large person before him because his joints are near.
+    """Similarity of two sightings in one frame, 0..1."""
+    # By the smaller size: otherwise a far person's joints would match the large person in front.
     return oks(a.points, a.confidence, b.points, b.confidence, min(a.scale, b.scale), _TOLERANCE)
 
 

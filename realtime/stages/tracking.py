@@ -150,7 +150,7 @@ class Tracker:
             sighting = self._believed(points, confidence, box, turn, strict=turn != track.turn)
             if sighting is None or (again and turn == track.turn):
                 continue
-            # A region that was widened while its person was out of sight may hold somebody else.
+            # A region that was widened while its person was lost may hold somebody else.
             if not track.misses or track.may_be_in(sighting.box, time_s):
                 return sighting
         return None
@@ -190,7 +190,7 @@ class Tracker:
     # The detector
 
     def _plan(self, frame: Frame, doubtful: list[Box]) -> SearchRequest | None:
-        """The detector's next search, None where it is not its turn."""
+        """The detector's next search, None where none is due."""
         assert self._search is not None
         followed = len(self._followed)
         if not followed:

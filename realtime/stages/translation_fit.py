@@ -31,7 +31,7 @@ def fit_translation(
 ) -> FloatArray:
     """The pelvis for which the body's own keypoints lie on the detected ones.
 
-    The network's ``prediction`` decides what the image leaves open: where there are few keypoints, or all in one place.
+    The network's ``prediction`` is a prior: it counts where there are few keypoints, or all in one place.
 
     Args:
         coco: (17, 3) the posed body's keypoints relative to the pelvis, camera axes, m.

@@ -1,11 +1,11 @@
-"""Which way is up, from what the regressor network says of every person in every frame.
+"""Which way is up, from the regressor network's predictions for every person in every frame.
 
-The network's ``up`` is the mean of what it finds likely, given its keypoints AND the cameras it was trained with: it is drawn
-towards their mean tilt, the more so the less sure it is. Averaged over people and time that pull would stay. So each answer
-is divided by the training cameras' distribution first (in information form: its precision less theirs), and theirs, or what
-the user knows, is multiplied in once.
+The network's ``up`` is a posterior mean given its keypoints AND the training cameras: it is biased towards their mean tilt,
+the more so the less sure it is. Averaging over people and time would keep that bias. So each prediction is divided by the
+training cameras' distribution first (in information form: its precision less theirs), and theirs, or what the user knows, is
+multiplied in once.
 
-What the network says of one person in one pose is off by much the same from frame to frame (5 to 6 degrees between windows
+Its error for one person in one pose is much the same from frame to frame (5 to 6 degrees between windows
 of two seconds, 2 within; ``python -m training.evaluation vertical``). A second frame of the same person therefore says
 little more than the first: only time and other people do.
 
@@ -34,7 +34,7 @@ PITCH_SHARE, ROLL_SHARE = 0.9, 0.5
 """The error of the network's pitch and of its roll over the ``up_sigma`` it gives (same command)."""
 _MOST_PULL: Final = 0.6
 """Most of the way to the training cameras' mean that an answer is taken to have been drawn."""
-_NEWS_S: Final = 8.0  # of watching a person say as much anew as the first frame did
+_NEWS_S: Final = 8.0  # of watching a person count as one more independent frame
 _MOST_NEWS: Final = 4.0
 _KNOWN: Final = math.radians(0.3)  # standard deviation of what the user gives
 _TOP_DOWN: Final = 0.97  # sine of the pitch from which on there is no roll
@@ -53,7 +53,7 @@ def pitch_and_roll(up: DoubleArray | FloatArray) -> tuple[float, float]:
 
 @dataclass(slots=True)
 class _Witness:
-    """What has been said of one person: ``total`` of weighted unit vectors, and the weights."""
+    """Predictions for one person: ``total`` of weighted unit vectors, and the weights."""
 
     total: DoubleArray = field(default_factory=lambda: np.zeros(3))
     weight: float = 0.0
@@ -82,7 +82,7 @@ class Vertical:
 
     @property
     def is_known(self) -> bool:
-        """Whether anything but the prior speaks."""
+        """Whether there is anything but the prior."""
         return bool(self._witnesses) or bool(self._past[1].any()) or None not in self._known
 
     def see(self, person: int, up: FloatArray, sigma: float, dt_s: float, rotation: DoubleArray) -> None:
@@ -122,11 +122,11 @@ class Vertical:
         self._past = matrix * keep, vector * keep
 
     def forget(self, present: set[int]) -> None:
-        """People not in ``present`` will not be seen again: what was said of them stays."""
+        """People not in ``present`` will not be seen again: what is known from them stays."""
         for person in self._witnesses.keys() - present:
             matrix, vector = self._evidence(self._witnesses.pop(person))
             self._past = self._past[0] + matrix, self._past[1] + vector
-        # A busy street does not make the network's common errors smaller without end.
+        # The network's errors on many people are correlated: their average does not become exact.
         trace, most = float(np.trace(self._past[0])), 2 * _MOST_NEWS * 4 / math.radians(6.0) ** 2
         if trace > most:
             self._past = self._past[0] * (most / trace), self._past[1] * (most / trace)

@@ -6,8 +6,8 @@
 
 The world (y up, floor at y = 0, origin under the first person when first seen, -z the way the camera looked then, level) is
 fixed to the axes of the shot's first camera, and the present camera's rotation against that one is measured. A camera that
-stands still has exactly the same answer in every frame once the vertical and the floor are known well: small corrections wait
-until they are worth it, and then glide.
+stands still has exactly the same answer in every frame once the vertical and the floor are known well: corrections
+are applied once they are large enough, and then gradually.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from realtime.stages.vertical import Vertical
 
 _UP_DEAD, _UP_DONE = math.radians(0.6), math.radians(0.12)
 _HEIGHT_DEAD, _HEIGHT_DONE = 0.015, 0.004
-"""The answer begins to follow the filter where they differ by more than the first, rad and m, and stops at the second."""
+"""The result begins to follow the filters where they differ by more than the first, rad and m, and stops at the second."""
 _GLIDE_S: Final = 0.4
-_GLIDE_FIRST_S, _FIRST_S = 0.12, 1.0  # how fast, and for how long, the answer follows once the first person has come
+_GLIDE_FIRST_S, _FIRST_S = 0.12, 1.0  # time constant of the result at first, and for how long that is
 _SOLVE_S, _SOLVE_LATER_S = 0.1, 0.4
-"""The filters are asked so often at first, and once the answer follows no longer at once: they hardly change between frames."""
+"""Interval of solving the filters, for `_SOLVED_OFTEN_S` and later: they hardly change between frames."""
 _SOLVED_OFTEN_S: Final = 2.0
 _FLOOR_KNOWN_M: Final = 0.5  # deviation of the floor's height from which on feet are drawn onto it
 _LEAST_MOVE_M: Final = 1e-3
-_TURN_ERROR: Final = 0.03  # of a camera's turn that its measurement may be wrong
+_TURN_ERROR: Final = 0.03  # share of a camera's turn by which its measurement may be wrong
 _ANKLES: Final = slice(15, 17)  # COCO
 _SEEN: Final = 0.35  # confidence of an ankle from which on its foot is seen
-_LONGEST_S: Final = 0.2  # a frame speaks for no longer time than this
+_LONGEST_S: Final = 0.2  # a frame counts for no longer than this
 
 
 class World:
@@ -93,7 +93,7 @@ class World:
         self._solved_s = -math.inf
 
     def __call__(self, frame: Frame, people: Sequence[BodyEstimate]) -> WorldFrame | None:
-        """The world frame of ``frame``; None until a person who says something of the vertical has been seen."""
+        """The world frame of ``frame``; None until something is known of the vertical."""
         rotation = self.motion(frame.image, frame.time_s, [body.keypoints.points for body in people])
         if self.motion.shot != self._shot:
             self._begin()
@@ -163,7 +163,7 @@ class World:
         )
 
     def _solve(self, people: Sequence[BodyEstimate], rotation: DoubleArray) -> None:
-        """Ask the filters."""
+        """Solve the filters for the vertical and the floor."""
         vertical = self._vertical
         vertical.solve()
         up, self._up_sigma = vertical.up, vertical.sigma
@@ -183,7 +183,7 @@ class World:
         return body.vertices[::7]
 
     def _follow(self, dt_s: float, time_s: float) -> None:
-        """Let the answer follow the filters: at once at first, later only where it is worth it."""
+        """Let the result follow the filters: at once at first, later only over large differences."""
         up, height = self._wanted
         assert self._origin is not None
         off = math.acos(min(1.0, float(up @ self._up)))
@@ -221,8 +221,8 @@ class World:
 
 
 def _standing(body: BodyEstimate) -> FloatArray:
-    """How surely each of `body.soles.CONTACTS` (4,) stands on something, 0 where nothing tells; a foot that is not seen is not
-    believed."""
+    """Probability that each of `body.soles.CONTACTS` (4,) stands on something; 0 where it is not known, and for a foot that is
+    not seen."""
     contact = body.contact
     if contact is None or contact.shape not in ((4,), (2,)):
         return np.zeros(4, np.float32)

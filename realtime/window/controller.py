@@ -56,9 +56,8 @@ class MeshWindow:
 
         ``mannequin``: how bodies look, and ``wire``: as lines (all of them by default). ``image_size`` (width, height) of the
         frames in pixels, ``camera`` in these pixels (only until the first result brings its own), ``vertices`` of a body (by
-        default as many as the faces
-        name). ``target`` is the process's main function: another one is for
-        tests. Raises ``UserError``, one line that says what is missing, when there can be no window.
+        default as many as the faces name). ``target`` is the process's main function: another one is for tests. Raises
+        ``UserError``, one line that says what is missing, when there can be no window.
         """
         self._mannequin = mannequin
         looks = mannequin, wire or replace(mannequin, edges=np.ones(mannequin.faces.shape, np.uint8))
@@ -80,7 +79,7 @@ class MeshWindow:
         # Also runs when the program ends without close(), and then still removes the shared memory.
         self._finish = weakref.finalize(self, _release, self._process, self._link, self._memory)
         self._process.start()
-        theirs.close()  # ours is then the only other end, and reads end-of-file when the process dies, however it dies
+        theirs.close()  # the process then has the only other end: its death, of any kind, reads as end-of-file
         self._listener = _Listener(self._link)
         self._listener.start()
         self._open()
@@ -166,7 +165,7 @@ class MeshWindow:
         """Whether the window's process died, rather than being closed by the user or by `close`."""
         if not self.closed or self._listener.closing:
             return False
-        self._process.join(1.0)  # it has closed its end of the link: it is as good as gone
+        self._process.join(1.0)  # it has closed its end of the link
         return self._process.exitcode != 0
 
     def events(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Between a run and its window: results go to the window with words for the state of the run, its keys come back."""
+"""Between a run and its window: sends results and the run's state to the window, and carries out its keys."""
 
 from __future__ import annotations
 

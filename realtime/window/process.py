@@ -65,7 +65,7 @@ def run(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
     if hasattr(os, "nice"):
-        os.nice(5)  # where the CPU draws, the pipeline goes first: the window can skip scenes, the pipeline cannot
+        os.nice(5)  # where the CPU draws, the pipeline has priority: the window can skip scenes, the pipeline cannot
     try:
         screen = _find_display() if sys.platform.startswith("linux") else None
         window = Window(looks, layout, camera, title, link, screen or DEFAULT_SCREEN)

@@ -8,11 +8,11 @@ from typing import Final
 
 from realtime.sources.source import State
 
-_DROPPED_S: Final = 1.0  # how long a dropped frame is told
+_DROPPED_S: Final = 1.0  # how long a dropped frame is shown
 
 
 class Status:
-    """Words for the state of a run. ``clock`` gives seconds; it is another one in tests."""
+    """Describes the state of a run. ``clock`` gives seconds; tests replace it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

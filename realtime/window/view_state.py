@@ -1,4 +1,4 @@
-"""What the keys of the window change in the picture itself, and the lines that describe keys."""
+"""The window's view: what its keys change, and the lines that describe them."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ DEFAULT_SCREEN: Final = (1600, 900)
 
 _FILLED: Final = 0.85  # of the screen is taken, at most
 _LEAST: Final = 640  # pixels: a smaller image is enlarged to this width
-_BOARD: Final = 40.0  # metres: the video hangs this far away
+_BOARD: Final = 40.0  # metres from the eye to the video
 _FLOOR: Final = 4.0  # metres of grid around the people
 _STEP: Final = 0.5  # metres between its lines
 _FOLLOW: Final = 0.15  # part of the way to the people that the free view goes at each scene
@@ -68,7 +68,7 @@ class Window:
 
         Raises ``ImportError``, ``OSError`` or ``RuntimeError`` where no window can be had.
         """
-        import open3d  # late: seconds, and the parent process must never pay for it
+        import open3d  # takes seconds, which the parent process must not spend
 
         self._o3d: Any = open3d
         open3d.utility.set_verbosity_level(open3d.utility.VerbosityLevel.Error)

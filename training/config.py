@@ -14,10 +14,10 @@ class Stage:
     """``steps`` of ``batch`` windows (on each process) of ``length`` frames at the learning rate ``rate``, to which it rises
     over the first ``warm_up`` steps, and from which it falls after ``settle`` steps with the inverse square root of the steps.
 
-    ``chunks`` windows in a row show the same people: the state goes on from one to the next, gradients do not (truncated
-    backpropagation through time). A live stream is minutes long; without that, memory drifts after the seconds it knows.
-    In each step ``answered`` frames in a row of each window are answered and judged, the first or the last ones; the others
-    are only remembered, which costs half.
+    ``chunks`` windows in a row show the same people: the state is handed on from one to the next, gradients are not
+    (truncated backpropagation through time). Otherwise the state would drift in streams that are longer than a window. In
+    each step the loss covers ``answered`` consecutive frames of each window, the first or the last ones; the others only
+    update the state, which costs half.
     """
 
     steps: int
@@ -42,7 +42,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     average: float = 0.999
     rendered: float = 0.1
-    """Share of the windows whose keypoints are as hard to detect as rendered people's: real video has its hard moments."""
+    """Share of the windows whose keypoints are as hard to detect as rendered people's: real video also has hard frames."""
     without_flow: float = 0.7
     """Share of the windows that have no flow at all."""
     cool_down: float = 0.4

@@ -1,4 +1,4 @@
-"""One training run over several processes: what torchrun says of them, and the little they must tell each other."""
+"""One training run over several processes, as torchrun starts them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def gather(self, value: Any) -> list[Any]:
-        """Everybody's ``value``, by rank."""
+        """The ``value`` of every process, by rank."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size

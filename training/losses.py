@@ -1,4 +1,4 @@
-"""What the regressor is taught."""
+"""The loss that trains the regressor."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ _ROTATION_WEIGHTS /= _ROTATION_WEIGHTS.mean()
 _NEAREST_M = 0.2
 """Depth below which points count as that deep: the slope of a projection grows with the inverse square of the depth."""
 _USUAL_DT = 1 / 30
-"""Speeds and accelerations over shorter times count less, s: a millimetre's shake is no worse in a faster camera."""
+"""Time in seconds below which speeds and accelerations count less: a jitter of a millimetre is no worse at a higher frame
+rate."""
 
 
 def regression_loss(
@@ -55,8 +56,8 @@ def regression_loss(
     """Weighted sum of all terms, and each term's value. ``joints`` (B, T, 24, 3) and ``coco`` (B, T, 17, 3) are those of
     the ``lifted`` body, shaped as in `Batch`.
 
-    Lengths and rotations count by their absolute error, not by its square: where an image allows a straight and a bent
-    knee, squares would favour the mean of both, which is never right."""
+    Lengths and rotations count by their absolute error, not by its square: where an image is compatible with a straight and a
+    bent knee, squares would favour their mean, which is neither."""
     betas, pelvis, device = lifted.betas, lifted.pelvis, lifted.betas.device
     truth = batch.betas[:, None].expand_as(betas)
     distance = _length(joints - batch.joints)
@@ -66,7 +67,7 @@ def regression_loss(
         "joints": (distance * _JOINT_WEIGHTS.to(device)).mean(),
         "coco": _length(coco - batch.coco).mean(),
         "rotations": (turned * _ROTATION_WEIGHTS.to(device)).mean(),
-        # Gaussian likelihood of the shape, which deviations are learned from.
+        # Gaussian likelihood of the shape: it also trains the predicted deviations.
         "betas": (0.5 * ((betas - truth) / deviation) ** 2 + deviation.log()).mean()
         + 3 * (betas.abs() - 2.0).clamp_min(0).pow(2).mean(),
         "bones": (_bones(joints).log() - _bones(batch.joints).log()).abs().mean(),
@@ -79,7 +80,7 @@ def regression_loss(
     terms["depth"] = (pelvis[..., 2].clamp_min(0.05).log() - batch.pelvis[..., 2].log()).abs().mean()
     steadied = _length(lifted.rays - true_rays) / batch.size[..., None]
     terms["keypoints"] = steadied.clamp(max=0.5).mean()
-    # Laplace likelihood of the joints' errors, which it must not change: how wrong the network knows itself to be.
+    # Laplace likelihood of the joints' errors: it trains the predicted errors alone, not the joints.
     spread = lifted.joint_error.clamp(-7, 1)
     terms["joint_error"] = (distance.detach() * torch.exp(-spread) + spread).mean()
     terms["contact"] = nn.functional.binary_cross_entropy_with_logits(lifted.contact, batch.contact)

@@ -2,8 +2,8 @@
 
 Corners outside of the people are found in one image, the key image, and looked for again in each later one by sparse flow
 (Lucas & Kanade 1981, pyramidal: Bouguet 2001). Every frame is compared with its key image and not with the frame before, so
-that errors do not add up, and a dead zone leaves the rotation of a camera that
-hardly moves exactly as it is. A new key image is taken where too few of the old one's points are left.
+that errors do not add up, and a dead zone leaves the rotation of a camera that hardly moves exactly as it is. A new key image
+is taken where too few of the old one's points are left.
 
 A rotation is all that is measured. The parallax of near things, where the camera walks, counts as outliers.
 """

@@ -34,8 +34,7 @@ class PosingRegressor(Engine):
     """A regressor that has posed the body, too, when it answers. Its ``rotations`` are filtered already.
 
     To its caller it is an ordinary regressor whose ``state`` is longer: it holds the filter's memory too, so that both are
-    forgotten together. `poser` hands out the bodies of the last answer. ``chain`` is the engine of all
-    three graphs.
+    forgotten together. `poser` hands out the bodies of the last answer. ``chain`` is the engine of all three graphs.
     """
 
     def __init__(self, chain: Engine, arrays: BodyArrays) -> None:

@@ -1,10 +1,9 @@
 """Score motions on a real data set: python -m training.evaluation datasets threedpw ROOT
 
 The real-time pipeline runs over the frames of every sequence and saves NAME.npz, as ``run_camera.py --save`` does; what is
-saved already is not made again. ``--predictions FOLDER`` scores motions that lie elsewhere.
-`training.evaluation.protocols` says what
-is counted and how; 3DPW can be scored in part without licensed SMPL files, EMDB cannot. Frames in which somebody was not
-found are not in the means, and are printed.
+saved already is not made again. ``--predictions FOLDER`` scores motions that lie elsewhere. `training.evaluation.protocols`
+says what is counted and how; 3DPW can be scored in part without licensed SMPL files, EMDB cannot. Frames in which somebody
+was not found are not in the means, and are printed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How well the bending of knees and hips is followed: its size, its time, and whether it depends on the direction.
+"""How well the flexion of knees and hips is followed: amplitude, lag, and difference between bending and straightening.
 
 Measured on joint positions alone, so that skeletons with other bones and rest poses compare. A man who stands with knees bent
-by 8 degrees and is shown with 40 has a small error in millimetres and looks wrong.
+by 8 degrees and is estimated with 40 has a small error in millimetres and looks wrong.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _lag_and_gain(predicted: DoubleArray, truth: DoubleArray, times: DoubleArray
         mine, theirs = [], []
         for estimate, values in zip(predicted.T, truth.T, strict=True):
             known = np.isfinite(estimate)
-            # All lags are compared over the same times, or a long one would leave out what is hard.
+            # All lags are compared over the same times, or a long one would leave out difficult parts.
             inside = np.isfinite(values)
             inside &= (times >= times[0] + LONGEST_LAG_S) & (times <= times[-1] - LONGEST_LAG_S)
             if known.sum() < 3 or inside.sum() < 3:

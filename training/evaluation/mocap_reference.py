@@ -1,4 +1,4 @@
-"""Score saved motions against motion capture that was filmed by one camera.
+"""Score saved motions against motion capture that one camera recorded.
 
 The reference file is plain numpy (``np.savez``, no objects), one row for each of the video's F frames, NaN where a source has
 nothing:
@@ -7,9 +7,9 @@ nothing:
   ``left_shoulder``; shoulders, elbows, wrists, hips, knees and ankles count, hips and shoulders must be there;
 - ``camera_K`` (3, 3) pixels, ``camera_R`` (3, 3) and ``camera_t`` (3,) metres: x_camera = R x_mocap + t, OpenCV's axes;
 - ``fps``; ``frame`` (F,) indices in the video, 0, 1, ... where it is missing;
-- any other ``NAME_m`` (F, K, 3): what somebody else's program made of the same video. It is scored beside ours.
+- any other ``NAME_m`` (F, K, 3): another program's estimate from the same video. It is scored, too.
 
-The camera's orientation is less sure than the poses. Therefore each source is turned by ONE rotation for the clip, the one
+The camera's orientation is less certain than the poses. Therefore each source is turned by ONE rotation for the clip, the one
 that fits all its joints best with the middle of the hips at the origin; MPJPE and acceleration are measured after it, nothing
 is scaled. PA-MPJPE is after the best similarity of each frame. The joint centres of motion capture are not those of a skinned
 body: the same pose is some 25 mm off after the best similarity.
@@ -40,7 +40,7 @@ _HIPS: Final = ("left_hip", "right_hip")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MocapReference:
-    """Motion capture of one person, filmed by one camera; see the module for the file. F frames, K joints."""
+    """Motion capture of one person, recorded by one camera; see the module for the file. F frames, K joints."""
 
     names: tuple[str, ...]
     """The K joints, by COCO's names."""

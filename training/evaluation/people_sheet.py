@@ -1,4 +1,4 @@
-"""Unseen people as a network sees them, one column a person: what a curve does not tell.
+"""A sheet of unseen people with a network's predictions, one column a person.
 
 Above, the image: detected keypoints (white, the surer the larger), the true skeleton (green) and the network's (orange),
 each where it stands. Below, the same two from the camera's right, far away on the right, pelvis on pelvis: depth is what one
@@ -83,7 +83,7 @@ def _numpy(values: torch.Tensor) -> DoubleArray:
 
 
 def _fixed(point: DoubleArray) -> tuple[int, int]:
-    """Within OpenCV's range, whatever an untrained network says."""
+    """Points within OpenCV's range, also from an untrained network."""
     x, y = np.nan_to_num(point).clip(-4 * PEOPLE_TILE, 4 * PEOPLE_TILE) * (1 << _SHIFT)
     return round(float(x)), round(float(y))
 

@@ -50,7 +50,7 @@ def rows_of_people(
         if not found:
             continue
         distance = np.array([[_distance(seen[row], truth, columns) for row in found] for truth in points[:, t]])
-        people, chosen = linear_sum_assignment(np.minimum(distance, 1e6))  # it takes no infinities
+        people, chosen = linear_sum_assignment(np.minimum(distance, 1e6))  # the assignment takes no infinities
         for person, place in zip(people, chosen, strict=True):
             if distance[person, place] <= min(near, 1e6):
                 rows[person, t] = found[place]

@@ -58,13 +58,13 @@ from training.motion.archive import ARCHIVE_ERRORS
 Points = Literal["joints", "coco"]
 
 LEAST_POINTS: Final = 4
-"""Fewer points say too little about a pose once they may be turned, scaled and moved freely."""
+"""Fewer points determine too little of a pose after a similarity."""
 
 LIMBS: Final = COCO_NAMES[5:]
 """COCO keypoints that name a joint of SMPL: shoulders, elbows, wrists, hips, knees, ankles."""
 
 ROOTS: Final = {"shoulder": ("left_shoulder", "right_shoulder"), "hip": ("left_hip", "right_hip")}
-"""The middles that poses are held by. Accelerations are relative to the last one of which both points are there."""
+"""The roots that poses are aligned by. Accelerations are relative to the last one of which both points are there."""
 
 _SHORT: Final = {
     **{name[:1] + name.split("_")[1][:3]: name for name in COCO_NAMES[5:]},
@@ -177,8 +177,8 @@ def reference_of(path: Path, arrays: dict[str, AnyArray]) -> Reference:
 
 
 def uncertainty_of(off: DoubleArray) -> DoubleArray:
-    """Standard errors (T, J) px of points from how far (T, J, C) px their measurements are off them: n images give 2 n
-    numbers for 3 unknowns, which leaves 2 n - 3 to tell the spread."""
+    """Standard errors (T, J) px of points from their reprojection errors (T, J, C) px: n images give 2 n
+    measurements for 3 unknowns, which leaves 2 n - 3 degrees of freedom."""
     views = np.isfinite(off).sum(-1)
     square = np.nansum(off**2, -1) / np.maximum(views, 1)
     return np.asarray(np.where(views >= 2, np.sqrt(square * 3 / np.maximum(2 * views - 3, 1)), np.nan))

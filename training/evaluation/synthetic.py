@@ -3,7 +3,7 @@
 Unseen subjects move before random cameras and the measured detector noise is laid over them. Errors are of 14 joints
 (ankles, knees, hips, wrists, elbows, shoulders, neck, head); MPJPE after moving the middle of the hips together,
 PA-MPJPE after the best similarity of each frame. The first `UNSCORED` frames of a window are left out: a live stream is
-past them. Further scores are of those windows in which the whole person is in the frame (many cameras look at a part), of
+past them. Further scores are of those windows in which the whole person is in the frame (many cameras see only a part), of
 the joints in the frame alone, of people who have been seen for `LONG_WARM_UP` frames, and of detections as bad as
 rendered people's.
 """
@@ -56,7 +56,7 @@ _HIPS = [JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip")]
 UNSCORED, LENGTH, EVALUATION_FPS = 8, 40, 30.0
 LONG_WARM_UP = 120
 LEAST_JOINTS = 4
-"""Fewer say too little about a pose once they may be turned, scaled and moved freely."""
+"""Fewer determine too little of a pose after a similarity."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How the network's ``up`` errs, which is what `realtime.stages.vertical` corrects: ``python -m training.evaluation vertical``.
+"""The errors of the network's ``up``, which `realtime.stages.vertical` corrects: ``python -m training.evaluation vertical``.
 
 Windows of simulated people before the cameras of training; one line a group of windows.
 """
@@ -28,7 +28,7 @@ from training.simulation.flow_noise import FlowDegrader, load_flow_noise
 _FRAMES, _WARM_UP, _FPS = 60, 15, 30.0
 _BATCH: Final = 64
 _STATE: Final = "state"
-_STEEP: Final = math.radians(60)  # windows with a steeper or more turned camera have no roll worth fitting
+_STEEP: Final = math.radians(60)  # windows with a steeper or more rotated camera are left out of the fit of roll
 
 
 def answers(batch: Batch, networks: Networks, regressor: str) -> tuple[DoubleArray, DoubleArray]:
@@ -56,7 +56,7 @@ def _angles(ups: DoubleArray) -> DoubleArray:
 
 
 def describe_vertical(found: DoubleArray, truth: DoubleArray, sigma: DoubleArray, rows: BoolArray) -> str:
-    """One line a angle of windows ``rows`` (B,): how much of a true angle is left, where the pull goes, and errors."""
+    """One line an angle of windows ``rows`` (B,): slope over the true angle, the angle of no bias, and errors."""
     mine, theirs = _angles(found[rows]), _angles(truth[rows])
     stated = float(np.degrees(np.sqrt((sigma[rows] ** 2).mean())))
     lines = []
@@ -79,7 +79,7 @@ def score_vertical(
     regressor: Annotated[str, typer.Option(help="a shipped regressor's name, or an .onnx file")] = "motion",
     seed: Annotated[int, typer.Option(help="of people, cameras and noise")] = 5,
 ) -> None:
-    """Print how the network's up errs on unseen simulated people, for the constants of the live vertical."""
+    """Print the errors of the network's up on unseen simulated people, for the constants of the live vertical."""
     body = TorchBody(load_body())
     clips = [clip for split in splits.split(",") for clip in open_clips(motion, split)]
     flow = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), seed + 2), dropout=0.0)

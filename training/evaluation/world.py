@@ -64,7 +64,7 @@ class GivenMotion(CameraMotion):
     """A camera whose rotation is known."""
 
     def give(self, rotation: DoubleArray) -> None:
-        """Say (3, 3) how the camera stands against the first frame's."""
+        """The rotation (3, 3) from the camera's axes to those of the first frame."""
         angle = float(np.arccos(np.clip((np.sum(self.rotation * rotation) - 1) / 2, -1, 1)))
         self.turned = angle if angle > 1e-6 else 0.0
         self.has_moved = self.has_moved or angle > 1e-6
@@ -72,12 +72,12 @@ class GivenMotion(CameraMotion):
             self.rotation = rotation
 
     def __call__(self, *image: object) -> DoubleArray:
-        """`rotation`, without looking."""
+        """`rotation`, which needs no measurement."""
         return self.rotation
 
 
 def follow_scene(scene: WorldScene, regressor: BodyRegressor) -> list[tuple[BodyEstimate, ...]]:
-    """What the regressor's stage says of everybody in each frame."""
+    """The regressor stage's estimates of everybody in each frame."""
     seen, found = scene.batch.seen, []
     for t in range(seen.dt.shape[1]):
         people = []
@@ -136,7 +136,7 @@ def score_scene(scene: WorldScene, found: list[tuple[BodyEstimate, ...]]) -> dic
             one["W-MPJPE100 mm"].append(first)
             one["WA-MPJPE100 mm"].append(whole)
             moved = np.linalg.norm(np.diff(scene.joints[who, :, 0], axis=0), axis=-1).sum()
-            if moved > 1.0:  # of somebody who stays in his place it says nothing
+            if moved > 1.0:  # undefined for somebody who does not move
                 one["RTE %"].append(root_translation_error(mine[who, :, 0], scene.joints[who, :, 0]))
             one["sliding mm/frame"].append(foot_sliding(feet[who], scene.soles[who]))
             one["jitter 10 m/s³"].append(jitter(mine[who], SCENE_FPS))
@@ -155,7 +155,7 @@ def score_world(
     split: Annotated[str, typer.Option(help="of the motion")] = "val2",
     seed: Annotated[int, typer.Option(help="of people, cameras and noise")] = 1,
 ) -> None:
-    """Print how right vertical, floor, tracks and feet are in the world's frame, before each part and after it."""
+    """Print the errors of vertical, floor, tracks and feet in the world's frame, before each stage and after it."""
     arrays = load_body()
     body = TorchBody(arrays)
     bank = MotionBank(open_clips(motion, split), seed=seed)

@@ -1,4 +1,4 @@
-"""How right a motion in the world's frame is, by the definitions of WHAM's protocol (Shin et al. 2024)."""
+"""Errors of a motion in the world's frame, by the definitions of WHAM's protocol (Shin et al. 2024)."""
 
 from __future__ import annotations
 

@@ -2,14 +2,14 @@
 
 A few hours of motion capture hold only some thousand distinct poses. Each drawn window is therefore made new: another
 speed, frame rate and side, arms and trunks taken from other clips, knees and elbows bent some percent more or less, small
-slow offsets, and now and then a chair under the person, limbs swung freely or a pose named by hand.
+slow offsets, and sometimes sitting, freely swung limbs or a key pose.
 
-Drawn motion must bend limbs as often as recorded motion does, or a network learns that nobody stands straight:
+Drawn motion must have the joint angles of recorded motion, or a network learns that nobody stands straight:
 ``python -m training.motion statistics`` compares the joint angles with those of the recorded motion. Therefore hinges are
-scaled (a straight knee stays straight) where other joints are turned; legs are never taken from another clip, whose pelvis
-they belong to; and after a change of the legs the pelvis is moved so that the lowest part stays on the floor.
+scaled (a straight knee stays straight) where other joints are turned; legs are never taken from another clip, as they belong
+to its pelvis; and after a change of the legs the pelvis is moved so that the lowest part stays on the floor.
 
-Everything is one batched tensor operation on one device, so that data never is the bottleneck of training.
+Everything is one batched tensor operation on one device, so that data is not the bottleneck of training.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class MotionBank:
         self.lengths = lengths
         self.fps = torch.tensor([clip.fps for clip in clips], device=self.device)
         weights = torch.tensor([clip.weight for clip in clips], dtype=torch.float64, device=self.device)
-        # Halfway (in log) between "every clip alike" and "as the library weighs them": rare motion is not drowned.
+        # Halfway (in log) between equal weights of clips and the library's weights, so that rare motion is drawn often enough.
         self.weights = weights.clamp_min(1e-9).sqrt() * lengths.double().sqrt()
         self.generator = torch.Generator(self.device).manual_seed(seed)
 
@@ -182,7 +182,7 @@ class MotionBank:
             fps = rates[torch.randint(len(rates), (batch,), generator=self.generator, device=self.device)]
         fps = fps.to(self.device)
         dt = (1.0 / (fps if fps.ndim > 1 else fps[:, None])).expand(batch, length).clone()
-        if length > 1 and augmentation.mirror:  # now and then a camera drops a frame
+        if length > 1 and augmentation.mirror:  # sometimes a camera drops a frame
             dt = torch.where(self._uniform(batch, length) < 0.02, dt * 2, dt)
         times = torch.cumsum(dt, 1) - dt[:, :1]
         spread = float(np.log(augmentation.speed))

@@ -2,8 +2,8 @@
 
 A header of 512 bytes says where parameters and data begin. Parameters are named values in named groups. A frame of the data
 has four numbers for each point (x, y, z, and what is below zero where the point was not seen), then the analogue channels,
-as 16-bit integers or as floats, in the byte order of the processor that wrote the file. Everything that the file says about
-its own size is checked against the size that it has, before any memory is taken.
+as 16-bit integers or as floats, in the byte order of the processor that wrote the file. All sizes that the file states are
+checked against the file's own size before memory is allocated.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def _points(data: bytes, numbers: _Numbers, groups: dict[str, dict[str, Value]])
 
 
 def _many_frames(groups: dict[str, dict[str, Value]], counted: int) -> int:
-    """How many frames a file has whose header cannot say it."""
+    """The number of frames of a file that has more than the header can hold."""
     trial = groups.get("TRIAL", {})
     fields = [trial.get(name) for name in ("ACTUAL_START_FIELD", "ACTUAL_END_FIELD")]
     if all(isinstance(field, np.ndarray) and len(field) == 2 for field in fields):

@@ -45,7 +45,7 @@ class Clip:
 
     Attributes:
         name: Unique within its set.
-        subject: The person; a split never tears one apart.
+        subject: The person; all clips of one are in the same split.
         category: Coarse kind of motion ("walk", "dance"); empty where unknown.
         licence: Terms of use, in words.
         split: "train", "val" or "test" (a set may have others).

@@ -2,8 +2,8 @@
 
 A raised arm lifts its shoulder and takes it back. Measured by markers on two sets of people (ACCAD, 2 people; UI-PRMD, 8; a
 linear fit of the collar's angles over the upper arm's elevation e and swing s to the front, degrees, in the frame of the
-chest): lift 0.31 e + 5 and 0.28 e + 12, front -0.10 e + 0.08 s - 5 and -0.13 e + 0.2 s - 7. An arm that
-hangs (e = -83) has its shoulder 20 and 11 degrees lower than in the T-pose, one at the horizontal 9 and 13 higher.
+chest): lift 0.31 e + 5 and 0.28 e + 12, front -0.10 e + 0.08 s - 5 and -0.13 e + 0.2 s - 7. An arm that hangs (e = -83) has
+its shoulder 20 and 11 degrees lower than in the T-pose, one at the horizontal 9 and 13 higher.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from training.motion.clip import Clip
 SIDES: Final = (("left", 1.0), ("right", -1.0))
 
 _FOLLOWS_DEG: Final = 1.0
-"""Collars that are nowhere further from a law follow it."""
+"""Collars count as made by a law if they are nowhere further from it."""
 
 
 def collar_turns(arm: Rotation, sign: float) -> Rotation:
@@ -39,8 +39,8 @@ def collar_turns(arm: Rotation, sign: float) -> Rotation:
 
 
 def earlier_turns(arm: Rotation, sign: float) -> Rotation:
-    """The law by which earlier packs had their collars made, before it was measured: shoulders hardly sank with hanging arms,
-    and came forward with raised ones."""
+    """The law of earlier packs, which was not measured: shoulders hardly sink with hanging arms, and come forward with
+    raised ones."""
     elevation, swing = _arm_angles(arm, sign)
     return _turn(np.clip(0.25 * (elevation + 10.0), -6.0, 25.0), np.clip(0.15 * swing, -8.0, 15.0), sign)
 
@@ -58,7 +58,7 @@ def _turn(lift: DoubleArray, front: DoubleArray, sign: float) -> Rotation:
 
 
 def follow_measured_law(clips: Sequence[Clip]) -> list[Clip]:
-    """Give collars that were made by the earlier law to the measured one; measured collars stay as they are.
+    """Replace collars made by the earlier law by the measured one's; measured collars stay as they are.
 
     The upper arms keep their directions.
 
@@ -74,7 +74,7 @@ def _corrected(clip: Clip) -> Clip:
     for side, sign in SIDES:
         joints = [JOINT_NAMES.index(f"{side}_{part}") for part in ("collar", "shoulder")]
         turns = clip.rotations[:, joints].astype(np.float64)
-        # A few frames tell most clips that were measured.
+        # A few frames suffice to recognise most measured clips.
         if not (_follows_earlier_law(turns[few], sign) and _follows_earlier_law(turns, sign)):
             break  # neither side or both
         rotations = clip.rotations.copy() if rotations is None else rotations

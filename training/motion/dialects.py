@@ -1,9 +1,9 @@
 """Tables of joint names: which joint of a captured skeleton is which of the 24.
 
-A skeleton's ZERO pose (every rotation zero) is seldom the canonical T-pose. Two cures exist. Where the zero pose's
-bones are what the rotations mean, the limbs are turned from the bones' own directions ("offsets"). Where they are not,
-the corrections are constants of that collection ("fixed"): the Daz-friendly conversion of the CMU database draws its
-forearms bent by 17 degrees in a zero pose that stands for straight ones.
+A skeleton's ZERO pose (every rotation zero) is seldom the canonical T-pose. There are two corrections. Where rotations refer
+to the zero pose's bones, limbs are turned from the bones' own directions ("offsets"). Where they do not, corrections are
+constants of that collection ("fixed"): in the Daz-friendly conversion of the CMU database forearms are bent by 17 degrees
+in a zero pose that means straight ones.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Poses that motion capture lacks: gym, floor, hands to the face, desk. Named by hand, blended into drawn motion.
 
-A pose names the joints it sets and leaves the others to the motion it is blended into, so that no two look alike. Angles
+A pose names the joints it sets and leaves the others to the motion it is blended into, so that no two are equal. Angles
 are turns about the parent's axes from the canonical T-pose (y up, facing +z, the person's left is +x), whose limbs are
 straight; that the default body's rest pose bends knees and elbows is accounted for. They are written as text: "y-40 z-70"
 turns by -40 degrees about y, then, in the turned frame, by -70 about z. So a left arm hangs at "z-80" and reaches forward

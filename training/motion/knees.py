@@ -1,9 +1,9 @@
 """Straightening the knees of skeletons whose joint centres bend them.
 
 The knee's centre in CMU's skeletons lies so that flexion reads 0 to 12 degrees too large, by subject: the straightest legs of a
-walk, 3 degrees in gait laboratories, show 3 to 16. A network taught on it believes that nobody has straight legs.
+walk, 3 degrees in gait laboratories, show 3 to 16. A network trained on it predicts that nobody has straight legs.
 
-A walk or run tells its own bias by how straight its legs get. Other clips take the median of their subject's walks (of
+The bias of a walk or run shows in how straight its legs get. Other clips take the median of their subject's walks (of
 everybody's, where the subject never walks), and never more than their own straightest frames allow. The bias is taken off
 knees up to 60 degrees and fades to 40 % of it at 120. Half of it turns the hip back and half the ankle, so that the foot stays
 under the hip and keeps its direction.

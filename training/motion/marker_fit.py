@@ -1,14 +1,14 @@
 """From optical markers to joints: one skeleton for each subject, one pose for each frame.
 
 Poses: damped Gauss-Newton (Levenberg and Marquardt) on all frames at once. The residuals are the distances of the markers over
-how far they wander, joints turned over how far they usually turn, and limits of hinges; a marker that is far off counts less
-(Cauchy's weights). Every fifth frame is solved from rest, the others from their neighbours; a frame that fits much worse than
+their standard deviation, joint rotations over theirs, and limits of hinges; outlying markers count less (Cauchy's
+weights). Every fifth frame is solved from rest, the others from their neighbours; a frame that fits much worse than
 its neighbour is tried again from there.
 
-Skeleton: on a sample of a subject's frames, poses and the places of the markers on the bones are found in turn. With the poses
-known, the markers are linear in the lengths of the bones and in their own places: least squares with both near those of a mean
-person, left and right alike. Takes of a T-pose or of quiet standing say where the zero of pelvis, spine, head and feet is;
-without any the zero is the mean person's, which may be some degrees off.
+Skeleton: on a sample of a subject's frames, poses and the places of the markers on the bones are solved alternately. With the
+poses known, the markers are linear in the lengths of the bones and in their own places: least squares with both near those of
+a mean person, left and right alike. Takes of a T-pose or of quiet standing determine the zero of pelvis, spine, head and feet;
+without any the mean person's is taken, which may be some degrees off.
 """
 
 from __future__ import annotations

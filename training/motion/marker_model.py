@@ -1,4 +1,4 @@
-"""The skeleton that markers are fitted with: where they sit, how joints bend, and what is unlikely.
+"""The skeleton that markers are fitted with: places of the markers, degrees of freedom of the joints, and priors.
 
 Bones are those of the canonical T-pose with a length for each kind of bone and subject. Spine and neck bend as arcs (one
 rotation shared by their joints), elbows and knees are hinges, the forearm's pronation is shared 60 to 40 between elbow and
@@ -28,7 +28,7 @@ _STEPS: Final[dict[str, tuple[float, float, float]]] = {
 }  # fmt: skip
 
 _SIDE_MARKERS: Final[dict[str, tuple[str, tuple[float, float, float], float]]] = {
-    # Name: joint that carries it, place from that joint in the T-pose of the left side (metres), how sure that is.
+    # Name: joint that carries it, place from that joint in the T-pose of the left side (metres), standard deviation of that.
     "FHD": ("head", (0.075, 0.10, 0.09), 0.03), "BHD": ("head", (0.07, 0.085, -0.09), 0.03),
     "SHO": ("collar", (0.105, 0.085, 0.0), 0.02), "UPA": ("shoulder", (0.14, 0.045, 0), 0.03),
     "ELB": ("shoulder", (0.265, 0.035, 0), 0.015), "FRM": ("elbow", (0.13, 0.035, 0), 0.03),
@@ -57,7 +57,7 @@ _KIND_OF: Final = {
 }  # fmt: skip
 
 SOFT: Final = {"THI": 1.6, "UPA": 1.6, "FRM": 1.6, "TIB": 1.6, "RBAK": 1.6, "SHO": 1.3, "FHD": 0.7, "BHD": 0.7}
-"""How far markers wander over the bones, cm; others 1."""
+"""Standard deviation of markers' motion over the bones, cm; others 1."""
 
 ANGLE_COUNT: Final = 20
 """Angles that are not balls': spine 3, neck 3, and for each side collar 2, elbow, pronation, wrist 2, knee."""
@@ -96,7 +96,8 @@ def _marker_table() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 CARRIERS, PLACES, PLACE_SIGMA, MARKER_SIGMA = _marker_table()
-"""Of each marker: its frame of reference, its place there (M, 3), how sure the place is, and how far it wanders; metres."""
+"""Of each marker: its frame of reference, its place there (M, 3), and standard deviations of the place and of its motion over
+the bone; metres."""
 
 _SIGMAS: Final[dict[str, dict[str, float]]] = {
     "free": {

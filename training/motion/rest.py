@@ -1,7 +1,7 @@
-"""The default body's rest pose: what turns about canonical axes are in its terms.
+"""The default body's rest pose, and rotations from the canonical T-pose re-expressed for it.
 
 A person who stands straight has zero rotations in the canonical T-pose, not on the default body: its knees are bent by 8
-degrees and its elbows by 7 while all its rotations are zero. Whoever writes down an angle must bring it over.
+degrees and its elbows by 7 while all its rotations are zero. Angles that are written by hand must therefore be converted.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def twist_arms(world: DoubleArray, twist: float | None) -> None:
 def share_pronation(world: DoubleArray) -> None:
     """Share the forearm's twist between elbow and wrist (``ELBOW_SHARE``). In place; world (N, 24, 4).
 
-    A wrist that carries all of it wrings the skin like a wet cloth. Bones and the hand's world rotation stay.
+    With all of it in the wrist the skin would be wrung. Bones and the hand's world rotation stay.
     """
     for side, _ in _SIDES:
         shoulder, elbow, wrist = (JOINT_NAMES.index(f"{side}_{part}") for part in ("shoulder", "elbow", "wrist"))

@@ -160,7 +160,7 @@ def angles_table(raw: MotionStatistics, drawn: MotionStatistics, title: str) -> 
 
 
 def shares(raw: MotionStatistics, drawn: MotionStatistics) -> Table:
-    """Who stands straight, and what happens in windows, raw and drawn."""
+    """Shares of straight standing and of the transitions, raw and drawn."""
     table = Table("share", "raw", "drawn", title=f"windows of {SECONDS:g} s")
     table.add_row(
         f"frames standing straight (knees < {STRAIGHT_DEG:g}°, trunk < {UPRIGHT_DEG:g}°)",

@@ -1,7 +1,7 @@
 """Small convolutional encoders of a person's region: of its optical flow, and, for comparisons only, of its pixels.
 
-Two of each: plain ones, of which the shipped networks have the one of flow, and residual ones, which find keypoints on their
-way, learn far more from the same people, and cost several times as much.
+Two of each: plain ones, of which the shipped networks have the one of flow, and residual ones, which also locate
+keypoints, learn far more from the same people, and cost several times as much.
 """
 
 from __future__ import annotations
@@ -116,9 +116,9 @@ class KeypointReader(nn.Module):
     """Images (N, channels, side, side) of a person's region to vectors (N, width), and to the logits (N, 17, 16, 16) of where
     in the region each COCO keypoint is.
 
-    Residual blocks (He et al. 2016) look at the region at three scales; the maps
-    come from all of them, the coarse ones laid under the fine ones (Lin et al. 2017). The vector holds what the coarsest
-    scale says, and the keypoints as the means of their maps (Sun et al. 2018).
+    Residual blocks (He et al. 2016) read the region at three scales; the maps combine all of them, coarse to fine (Lin et
+    al. 2017). The vector holds the features of the coarsest scale, and the keypoints as the means of their maps (Sun et
+    al. 2018).
     """
 
     grid: Tensor
@@ -167,7 +167,7 @@ class ResidualFlowEncoder(_Compensated):
         self.reader = KeypointReader(3, FLOW_CELLS, width)
 
     def reader_input(self, flow: Tensor, valid: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
-        """What the reader sees (N, 3, 32, 32): speed across and down, and its length; and the camera's motion (N, 2)."""
+        """The reader's input (N, 3, 32, 32): speed across and down, and its length; and the camera's motion (N, 2)."""
         field = flow.permute(0, 3, 1, 2)
         behind = torch.zeros_like(field[:, :, 0, 0])
         if self.compensation == "median":
@@ -191,7 +191,7 @@ class ResidualImageEncoder(nn.Module):
         self.reader = KeypointReader(3, IMAGE_SIDE, width)
 
     def reader_input(self, image: Tensor) -> Tensor:
-        """What the reader sees, (N, 3, 64, 64)."""
+        """The reader's input, (N, 3, 64, 64)."""
         return (image - 0.45) * 4
 
     def forward(self, image: Tensor) -> Tensor:

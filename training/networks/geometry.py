@@ -27,7 +27,7 @@ def look_at(ray: Tensor) -> Tensor:
     """The smallest rotation (..., 3, 3) that takes the optical axis to ``ray`` (..., 2), a point x/z, y/z.
 
     Its columns are the axes of a virtual camera that has the person in its centre, in the frame of the real camera. A
-    body seen by that camera looks the same wherever it stands in the image, so a network need not learn perspective.
+    body looks the same in that camera wherever it is in the image, so a network need not learn perspective.
     """
     x, y = ray[..., 0], ray[..., 1]
     scale = torch.rsqrt(x * x + y * y + 1.0)

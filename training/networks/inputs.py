@@ -1,4 +1,4 @@
-"""What a regressor sees of one person: the record that training, evaluation and export hand to a network."""
+"""The input of a regressor: the record that training, evaluation and export give to a network."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Observation:
     image: Tensor | None = None
 
     def without_flow(self) -> Observation:
-        """The same people where no flow is to be had."""
+        """The same people without flow."""
         return replace(self, flow=torch.zeros_like(self.flow), flow_valid=torch.zeros_like(self.flow_valid))
 
     def alone(self) -> Observation:

@@ -1,8 +1,8 @@
 """Keypoints steadied by optical flow: a learned recurrent filter in front of the lifter.
 
-A Kalman filter's form with a learned gain. The flow says where last frame's keypoint went, without knowing what it is; the
-detector says where it is now, with jitter and misses. The gain, between 0 (believe the flow) and 1 (believe the detector),
-comes from a small network that sees both disagree. Where no flow is to be had the last velocity stands in for it.
+A Kalman filter's form with a learned gain. The flow carries the last frame's keypoint on; the detector measures it now, with
+jitter and misses. The gain, between 0 (the flow alone) and 1 (the detector alone), comes from a small network that gets the
+difference of both. Without flow the last velocity replaces it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from body.joints import KEYPOINTS
 from training.networks.inputs import FLOW_CELLS
 
-_FORGET_S = 0.4  # trust in a keypoint that is no longer seen fades over this time
+_FORGET_S = 0.4  # time constant with which trust in an unseen keypoint decays
 
 
 class KeypointTrack(NamedTuple):
@@ -69,7 +69,7 @@ class KeypointFilter(nn.Module):
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
             last.weight.mul_(0.2)
-            last.bias.copy_(torch.tensor([2.0, 0.0]))  # starts by believing the detector
+            last.bias.copy_(torch.tensor([2.0, 0.0]))  # starts with the detector alone
 
     def unpack(self, state: Tensor) -> KeypointTrack:
         """A `KeypointTrack` from its packed form (B, STATE)."""
@@ -136,7 +136,7 @@ class KeypointFilter(nn.Module):
 
 
 def reliability(confidence: Tensor) -> Tensor:
-    """Weight 0..1 of a detection: under 0.1 it says nothing, over 0.4 it counts fully."""
+    """Weight 0..1 of a detection: none below a confidence of 0.1, full from 0.4 on."""
     return ((confidence - 0.1) / 0.3).clamp(0, 1)
 
 

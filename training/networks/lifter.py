@@ -3,8 +3,8 @@
 Geometry is exact and outside of what is learned: keypoints become rays, rays are turned into a virtual camera that looks
 straight at the person (so that global orientation is right off-centre; the idea of CLIFF, Li et al. 2022, carried out as
 a rotation), divided by the person's angular size, and the answer is turned back. Flow enters twice: it carries keypoints from
-frame to frame (`keypoint_filter`), and as a field, where it shows the motion of what has no keypoint (`encoders`). A per-frame
-residual network reads all that; a recurrent one remembers (`memory`), and the prediction is refined (`refinement`).
+frame to frame (`keypoint_filter`), and as a field that shows the motion between the keypoints (`encoders`). A per-frame
+residual network reads both; a recurrent one integrates over time (`memory`), and the prediction is refined (`refinement`).
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class LifterConfig:
     """What a `Lifter` reads, and its sizes: ``width`` of the per-frame network, ``blocks`` its depth, ``memory`` of the
     recurrent one, which ticks every ``tick_s`` seconds.
 
-    ``keypoints``, ``flow`` and ``image`` choose its inputs. ``motion`` False takes filter and memory away: every frame is
-    answered by itself. ``compensation`` is how camera motion leaves the flow (see `FlowEncoder`). ``rounds`` of refinement,
-    of ``correction`` units each, need keypoints. ``residual`` encoders of flow and image see more and cost more.
+    ``keypoints``, ``flow`` and ``image`` choose its inputs. ``motion`` False removes filter and memory: every frame is
+    predicted by itself. ``compensation`` is how camera motion leaves the flow (see `FlowEncoder`). ``rounds`` of refinement,
+    of ``correction`` units each, need keypoints. ``residual`` encoders of flow and image learn more and cost more.
     """
 
     width: int = 384
@@ -168,7 +168,7 @@ class Lifter(nn.Module):
         self._body = torch.compile(self._body, dynamic=False)  # type: ignore[method-assign]
 
     def _steady(self, seen: Observation, state: Tensor) -> tuple[KeypointTrack, Tensor]:
-        """Run the filter over all frames: what it says of each (B, T, ...), and the packed track after the last one."""
+        """Run the filter over all frames: its output for each (B, T, ...), and the packed track after the last one."""
         rays = (seen.points - seen.camera[..., None, 2:]) / seen.camera[..., None, :2]
         if self.filter is None:
             still = torch.zeros_like(rays)
@@ -198,7 +198,7 @@ class Lifter(nn.Module):
             vectors, behind = self.flow_encoder(flow, valid, dt)
             return vectors, behind
         rows = valid.nonzero()[:, 0]
-        rows = torch.cat([rows, rows.new_zeros(1)])  # one more, which stands for all that have none
+        rows = torch.cat([rows, rows.new_zeros(1)])  # one more, for all frames without flow
         shown = valid[rows]
         shown = torch.cat([shown[:-1], shown.new_zeros(1)])
         vectors, behind = self.flow_encoder(flow[rows], shown, dt[rows])
@@ -271,8 +271,8 @@ class Lifter(nn.Module):
         return rotations, torch.cat([place[:2] * size, torch.ones_like(size)[None]]) * depth
 
     def _refine(self, raw: Tensor, betas: Tensor, known: Tensor, sight: Sight) -> Tensor:
-        """Correct a prediction (`PREDICTION`, N) by how the posed body misses the keypoints. ``known`` (N, C) is what the
-        network has gathered of the person, ``betas`` (10, N) the person's shape."""
+        """Correct a prediction (`PREDICTION`, N) by the posed body's distances from the keypoints. ``known`` (N, C) are the
+        network's features of the person, ``betas`` (10, N) the person's shape."""
         context = nn.functional.gelu(self.context(known)).float().T.contiguous()
         for refinement in self.refinements:
             with torch.autocast(raw.device.type, enabled=False):
@@ -302,8 +302,8 @@ class Lifter(nn.Module):
         """Lift B people over T frames, starting from ``state`` (B, M).
 
         ``alone`` takes every frame as the first one of a new person, as the first stage of training does. ``answered`` are
-        the first frame that is answered and the one after the last (default: all): what lies before and after it is remembered,
-        and costs half.
+        the first frame to predict and the one after the last (default: all): the others only update the state, at half
+        the cost.
         """
         batch, length = seen.dt.shape
         if alone and length > 1:

@@ -24,7 +24,7 @@ _PRIOR_MEAN = (0.0, 0.0, -0.8, *[0.0] * 7)
 
 
 class ShapeEvidence(nn.Module):
-    """The product of Gaussian beliefs about betas. The state (B, 20) is the sum of precisions (relative to the prior's) and
+    """The product of Gaussian estimates of the betas. The state (B, 20) is the sum of precisions (relative to the prior's) and
     the sum of means weighted by them."""
 
     STATE = 2 * BETAS
@@ -86,8 +86,8 @@ class Memory(nn.Module):
         return torch.stack(elapsed, 1), torch.stack(ticks, 1), torch.stack([since, alive], 1)
 
     def forward(self, seen: Tensor, dt: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What is known after each frame (B, T, M), which frames ticked (B, T, 1), and the next state, from what the per-frame
-        network says ``seen`` (B, T, width), ``dt`` (B, T) s and ``state`` (B, M + 2); zeros start a new person."""
+        """Features after each frame (B, T, M), which frames ticked (B, T, 1), and the next state, from the per-frame network's
+        features ``seen`` (B, T, width), ``dt`` (B, T) s and ``state`` (B, M + 2); zeros start a new person."""
         elapsed, ticks, clock = self.clock(dt, state)
         late = (elapsed.clamp(0.004, 2.0) / self.tick_s).log()
         given = self.into(torch.cat([seen, late[..., None].to(seen.dtype)], -1)).float()

@@ -1,10 +1,10 @@
-"""Iterative refinement: the predicted body is posed, laid over the keypoints, and corrected by what does not fit.
+"""Iterative refinement: the predicted body is posed, compared with the keypoints, and corrected.
 
-A network that names a pose in one go does not know where that pose would put the keypoints: over a chain of six joints
-small errors add up to a hand's width, even for keypoints that are exact. So a few rounds follow. In each one a small
-network sees what is left in the image, and says how far every keypoint is to be believed and how far every joint follows
-its pull. The pull itself is mechanics, not learned: the torque that the keypoints beyond a joint exert about it, over their
-moment of inertia, which is a damped Gauss-Newton step of each joint by itself. Learned gradient descent (Song, Chen &
+A network that predicts a pose in one pass does not see where that pose projects to: over a chain of six joints small
+errors add up to a hand's width, even with exact keypoints. So a few rounds follow. In each one a small network reads the
+remaining distances in the image, and predicts a weight for every keypoint and a step size for every joint. The step itself
+is not learned: the torque that the keypoints beyond a joint exert about it, over their moment of inertia, which is a
+damped Gauss-Newton step of each joint by itself. Learned gradient descent (Song, Chen &
 Hilliges 2020), once a frame and inside of the regressor. The shape is not touched: one body has to fit in every frame.
 
 All arrays have the batch as their LAST axis: elementwise arithmetic on thousands of 3-vectors then runs along memory,
@@ -26,11 +26,11 @@ POSE_NUMBERS = JOINTS * 6
 PREDICTION = POSE_NUMBERS + 3
 """Numbers of a prediction: 24 rotations as their first two columns, and the pelvis' place."""
 _FAR = 3.0
-"""Sizes of the person beyond which a keypoint does not pull harder."""
+"""Distance in sizes of the person from which on a keypoint's pull stays the same."""
 _LEAST_INERTIA = 0.02
-"""m²; what little there is beyond a joint, if hardly believed, hardly turns it."""
+"""Damping of a joint's moment of inertia, m²: few keypoints of little weight hardly turn it."""
 _LEAST_TOTAL = 0.1
-"""Keypoints' weights; what little is believed of a whole person hardly shifts him."""
+"""Damping of the shift, in keypoints' weights: keypoints of little weight hardly shift a person."""
 _FOLLOW = 0.1
 """Share of its pull by which a joint turns before anything is learned: all joints of a chain turn at once."""
 
@@ -45,7 +45,7 @@ class Sight(NamedTuple):
 
 
 class Posed(NamedTuple):
-    """N bodies in the frame of the virtual camera, and how they miss the keypoints.
+    """N bodies in the frame of the virtual camera, and their distances from the keypoints.
 
     ``turned`` (24, 3, 3, N) global rotations; ``joints`` (24, 3, N) and ``coco`` (17, 3, N) m about the pelvis; ``depth``
     (17, N) m of the keypoints; ``drawn`` (17, 2, N) where they are seen, x/z and y/z; ``off`` (17, 2, N) from there to
@@ -100,7 +100,7 @@ class Kinematics(Protocol):
 
 
 class Mechanics(nn.Module):
-    """What keypoints do to a body that misses them. Nothing in it is learned."""
+    """The steps that bring a body nearer to the keypoints. Nothing in it is learned."""
 
     body: Kinematics
     moved_by: Tensor
@@ -113,7 +113,7 @@ class Mechanics(nn.Module):
         self.register_buffer("parents", torch.tensor(PARENTS[1:]), persistent=False)
 
     def pose(self, rotations: Tensor, betas: Tensor, pelvis: Tensor, sight: Sight) -> Posed:
-        """Pose bodies and look at them: ``rotations`` (24, 3, 3, N), ``betas`` (10, N), ``pelvis`` (3, N) m."""
+        """Pose bodies and project them: ``rotations`` (24, 3, 3, N), ``betas`` (10, N), ``pelvis`` (3, N) m."""
         turned, joints, coco = self.body.frames_batch_last(rotations, betas)
         depth = torch.maximum(coco[:, 2] + pelvis[2], 0.2 * pelvis[2])
         drawn = (coco[:, :2] + pelvis[:2]) / depth[:, None]
@@ -122,7 +122,7 @@ class Mechanics(nn.Module):
 
     def turns(self, posed: Posed, weight: Tensor, size: Tensor) -> Tensor:
         """By which rotation vector (24, 3, N), rad in its parent's frame, each joint alone would undo most of what is off.
-        ``weight`` (17, N) is how far the keypoints are believed, ``size`` (N,) the person's angular size."""
+        ``weight`` (17, N) are the keypoints' weights, ``size`` (N,) the person's angular size."""
         x, y = (posed.off * (weight * (size * posed.depth))[:, None]).unbind(1)
         # Metres, square to the line of sight: a keypoint pulls nothing along it.
         force = torch.stack([x, y, -(x * posed.drawn[:, 0] + y * posed.drawn[:, 1])], 1)

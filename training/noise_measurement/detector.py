@@ -4,7 +4,7 @@
 
 Renders the default body in random colours, in motion, with random cameras and backgrounds; runs the shipped keypoint
 networks on the frames, and fits the tables of `training.simulation.detector_noise` to their errors. How much easier
-real people are is measured by `training.noise_measurement.real_video`; those numbers are copied from the existing
+real people are to detect is measured by `training.noise_measurement.real_video`; those numbers are copied from the existing
 tables.
 """
 

@@ -251,7 +251,7 @@ class BatchMaker:
         return everywhere, valid
 
     def seed(self, number: int) -> None:
-        """Let the next draw follow from ``number`` alone."""
+        """Make the next draw a function of ``number`` alone."""
         for offset, generator in enumerate(self._generators()):
             generator.manual_seed(3 * number + offset)
 

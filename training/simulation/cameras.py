@@ -93,7 +93,7 @@ def draw_views(window: MotionWindow, generator: torch.Generator) -> Views:
     moving = roma.rotvec_to_rotmat(motion)
     rotation = moving @ still[:, None]
     pelvis = (moving @ pelvis[..., None])[..., 0]
-    behind = (0.45 - pelvis[..., 2].amin(1)).clamp_min(0)  # nobody walks through the lens
+    behind = (0.45 - pelvis[..., 2].amin(1)).clamp_min(0)  # nobody walks through the camera
     pelvis = pelvis + torch.stack([zero, zero, behind], -1)[:, None]
 
     assumed = torch.where(uniform(batch) < 0.5, torch.ones(batch), torch.exp(normal(batch) * 0.16))

@@ -1,15 +1,13 @@
-"""What a keypoint detector makes of a person: measured errors, confidences and their memory, drawn anew for each window.
+"""A keypoint detector's noise: measured errors and confidences, correlated in time, sampled for each window.
 
 The tables come from running the real detectors (`python -m training.noise_measurement.detector`) and hold, for every
-keypoint, the
-quantiles of the confidence given how it is seen (visible, hidden by the body or an object, out of the frame) and the
-quantiles of the error's length given confidence. Drawing goes the same way: a slowly changing confidence first, then an
-error that fits it. Confident misses are part of the tables; left/right swaps are events with a rate and a duration.
+keypoint, the quantiles of the confidence given how it is seen (visible, hidden by the body or an object, out of the frame)
+and the quantiles of the error's length given confidence. Drawing goes the same way: a slowly changing confidence first, then
+an error that fits it. Confident misses are part of the tables; left/right swaps are events with a rate and a duration.
 
-The tables are of rendered people, whose truth is exact. A detector is surer of real ones: how much surer, and how smoothly
-its errors change, was measured on real video (`training.noise_measurement.real_video`), and the tables are drawn
-from accordingly. Given a
-confidence, real errors are like two thirds of the rendered ones.
+The tables are of rendered people, whose truth is exact. A detector is more confident about real ones: by how much, and how
+smoothly its errors change, was measured on real video (`training.noise_measurement.real_video`), and the tables are
+sampled accordingly. At a given confidence, real errors are like two thirds of the rendered ones.
 """
 
 from __future__ import annotations
@@ -34,11 +32,11 @@ BINS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8)
 """Lower edges of the confidence bins."""
 
 _FLICKER = 0.62
-"""Share (of the deviation) of a confidence that is new in every frame; a real one's changes correlate by 0.4 from frame to
-frame."""
+"""Share of a confidence's deviation that is new in every frame; in real video the changes of neighbouring frames correlate by
+0.4."""
 _MOST_BY_POSE = 0.8
 _WAVES, _WAVE = 12, 0.9
-"""How many functions of the pose mix, and how fast they change: a limb moved by its length changes the error wholly."""
+"""How many functions of the pose are mixed, and how fast they vary: a limb that has moved by its own length has a new error."""
 _ARMS = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("elbow", "wrist")]
 _LEGS = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("knee", "ankle", "hip")]
 
@@ -48,9 +46,9 @@ class RealVideo:
     """How detections in real video differ from those of rendered people, as `training.noise_measurement.real_video`
     measures it.
 
-    ``difficulty`` quantiles over people of the share of a table's better part that their confidences are like;
-    ``error`` share of
-    the errors at a given confidence that real ones reach; ``jitter`` of a keypoint, new in every frame, over its error.
+    ``difficulty`` quantiles over people of the share of a table's better part that their confidences are like; ``error``
+    share of the errors at a given confidence that real ones reach; ``jitter`` of a keypoint, new in every frame, over its
+    error.
     """
 
     difficulty: tuple[float, ...]
@@ -93,8 +91,8 @@ def load_noise(path: Path = DETECTOR_NOISE_FILE) -> list[DetectorNoise]:
 
 
 def extent(points: Tensor, seen: Tensor) -> Tensor:
-    """Size of a person in the frame (B, T): longer side of the box around the ``seen`` (B, T, K) ``points``
-    (B, T, K, 2), at least 12 px. Detectors work on a crop of about this size, so their errors grow with it."""
+    """Size of a person in the frame (B, T): longer side of the box around the ``seen`` (B, T, K) ``points`` (B, T, K, 2), at
+    least 12 px. Detectors work on a crop of about this size, so their errors grow with it."""
     big = torch.where(seen[..., None], points, torch.full_like(points, -1e9)).amax(2)
     small = torch.where(seen[..., None], points, torch.full_like(points, 1e9)).amin(2)
     return (big - small).amax(-1).clamp(12.0, 1e6)
@@ -126,9 +124,9 @@ class NoiseSampler:
         self._mirror = torch.tensor(COCO_MIRROR)
 
     def _drift(self, shape: tuple[int, ...], dt: Tensor, seconds: Tensor) -> Tensor:
-        """Unit-variance noise (B, T, ...) that forgets over ``seconds`` (B,) with time steps ``dt``, and is smooth: what
-        a detector gets wrong moves from frame to frame with the image. First-order noise (x) through a first-order
-        filter (y), each with half of the time."""
+        """Unit-variance noise (B, T, ...) that decorrelates over ``seconds`` (B,) with time steps ``dt``, and is smooth, as a
+        detector's errors change gradually with the image. First-order noise (x) through a first-order filter (y), each with
+        half of the time."""
         fresh = torch.randn(shape, generator=self.generator)
         keep = torch.exp(-2 * dt / seconds[:, None])
         keep = keep.reshape(*keep.shape, *[1] * (len(shape) - 2))
@@ -185,7 +183,7 @@ class NoiseSampler:
             return torch.tensor(values)[pick]
 
         seconds = of([d.slow_s for d in self.detectors])
-        # Windows differ: some people are easy for the detector all along, others hard all along.
+        # Windows differ: a person is easy or hard for the detector during the whole window.
         level = torch.randn(batch, 1, 17, generator=self.generator)
         drift = self._drift((batch, length, 17), dt, seconds)
         flicker = torch.randn(batch, length, 17, generator=self.generator)
@@ -201,7 +199,7 @@ class NoiseSampler:
             return _quantile(self._confidence, (chosen, where, state), rank.clamp(max=0.999))
 
         confidence = confident(lasting + _FLICKER * flicker)
-        # Confidence flickers, places do not: how far off a keypoint is goes by what lasts of its confidence.
+        # Confidences change quickly, errors slowly: an error depends on the slowly changing part of the confidence.
         bins = torch.bucketize(confident(lasting / (1 - _FLICKER**2) ** 0.5), self._edges)
         jitter = of([d.real.jitter for d in self.detectors]) * torch.exp(
             0.7 * torch.randn(batch, generator=self.generator)
@@ -221,7 +219,7 @@ class NoiseSampler:
         scale = extent(points, inside)[..., None]
         edge = torch.minimum(points.clamp_min(0), size[:, None, None])
         aim = torch.where(inside[..., None], points, edge)
-        # Out of the frame the detector still names a place, near the border and with little confidence.
+        # Outside of the frame the detector still reports a point, near the border and with little confidence.
         error = torch.where(inside, error, error.clamp_min(0.03) * 1.5)
         detected = aim + push / reach[..., None] * (error * scale)[..., None]
 

@@ -1,8 +1,8 @@
 """The flow of moving people as the network gets it, made while training runs: a coarse grid over the person's region.
 
 The live program computes dense flow of a 128² crop and hands the network the means of 32 x 32 cells. At that resolution a
-body of a few hundred triangles is as good as the full one, and thousands of exact fields are drawn in a second. What the
-real flow engine makes of such motion is added by `training.simulation.flow_noise`.
+body of a few hundred triangles is as good as the full one, and thousands of exact fields are drawn in a second. The
+real flow engine's errors are added by `training.simulation.flow_noise`.
 """
 
 from __future__ import annotations

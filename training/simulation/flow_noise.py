@@ -1,4 +1,4 @@
-"""What a real flow engine makes of exact motion: measured shortfall, spread and errors, drawn anew for each window.
+"""A flow engine's noise: measured gain, blur and errors, sampled for each window.
 
 The numbers come from running the live engine on rendered frames (`python -m training.noise_measurement.flow`).
 """
@@ -25,7 +25,7 @@ class FlowNoise:
 
     ``speeds`` (N,) motion per frame; at each, ``gain`` is the share of it that is found and ``error`` the standard deviation
     of what is added to it. ``gain_spread``: standard deviation of that share between windows. Errors are alike over
-    ``correlation`` cells. ``blur`` cells is how far motion bleeds over the outline (standard deviation). ``lost`` is the
+    ``correlation`` cells. ``blur`` cells is how far motion is blurred over the outline (standard deviation). ``lost`` is the
     share of windows whose background has no texture: nothing moves there. ``window_spread``: standard deviation, between
     windows, of the logarithm of the error's size. ``persistence``: correlation of the errors of neighbouring frames.
     ``outside``: standard deviation of what is found where the region reaches out of the frame.
@@ -66,7 +66,7 @@ def load_flow_noise(path: Path = FLOW_NOISE_FILE) -> FlowNoise:
 
 
 class FlowDegrader:
-    """Makes exact fields look as the engine's do."""
+    """Turns exact fields into ones as the engine estimates them."""
 
     def __init__(self, noise: FlowNoise, seed: int) -> None:
         self.noise = noise

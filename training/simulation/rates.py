@@ -1,4 +1,4 @@
-"""How many frames a second a camera gives, and when it was first looked at."""
+"""Random frame rates of cameras."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SLOWEST: Final = 10.0
 FASTEST: Final = 120.0
 _USUAL = (15.0, 24.0, 25.0, 30.0, 30.0, 30.0, 50.0, 60.0, 60.0, 120.0)
 _SKIPPED = 35.0
-"""Faster windows are seconds long only if most of their past is shown at a lower rate."""
+"""Faster windows begin at a lower rate, or they would be shorter than a second."""
 
 
 def draw_rates(batch: int, length: int, generator: torch.Generator) -> Tensor:

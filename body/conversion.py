@@ -80,7 +80,7 @@ class BodyConversion:
 
         Args:
             own: The body that poses and betas belong to.
-            target: The body that they are wanted for.
+            target: The body to convert them to.
 
         Raises:
             BodyError: A limb has no length, or the rest poses differ too much.

@@ -22,7 +22,7 @@ POSEDIRS_STEP: Final = 1e-4
 
 BETAS, POSE_FEATURES = 10, 207
 _MOST_VERTICES: Final = 30_000
-"""So many may a packed file have: unpacked correctives take 2.5 kB each."""
+"""Most vertices of a packed file: unpacked correctives take 2.5 kB each."""
 
 
 def packed_entries(

@@ -1,4 +1,4 @@
-"""What a pickle may make of its bytes: checks before and after it is loaded, so that a small file takes little memory.
+"""Limits on what a pickle expands to: checks before and after it is loaded, so that a small file takes little memory.
 
 A pickle need not be large to be expensive: a few bytes name a place far out in the unpickler's memo, announce a string of
 gigabytes, or build lists of the same lists, which are small until somebody makes an array of them.
@@ -34,7 +34,7 @@ class RefusedPickle(pickle.UnpicklingError):
 def check_opcodes(content: bytes) -> None:
     """Raise `RefusedPickle` where loading ``content`` would take memory out of proportion, ValueError where it is cut short.
 
-    Looks at the operations alone; their arguments are not decoded, so large arrays cost nothing.
+    Reads the operations alone; their arguments are not decoded, so large arrays cost nothing.
     """
     at = count = 0
     while at < len(content):
@@ -76,8 +76,8 @@ def _after(content: bytes, at: int, size: int) -> int:
 def check_expansion(value: object, content_bytes: int, inside: type) -> None:
     """Raise `RefusedPickle` where ``value``, loaded from so many bytes, has more parts than a file of that size can name.
 
-    Lists that hold themselves, or the same list again and again, are counted as often as somebody who walks through them
-    would meet them. Objects of the class ``inside`` have a mapping ``state``, which is looked into once.
+    Lists that hold themselves, or the same list again and again, are counted as often as a traversal meets them. Objects of
+    the class ``inside`` have a mapping ``state``, which is looked into once.
     """
     most = max(_FEW, content_bytes)
     waiting: list[object] = [value]

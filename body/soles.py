@@ -17,7 +17,7 @@ CONTACT_JOINTS: Final = tuple(
     JOINT_NAMES.index(f"{side}_{part}") for side in ("left", "right") for part in ("ankle", "foot")
 )
 """The joint that each of `CONTACTS` is fixed to."""
-_THICK_M: Final = 0.02  # vertices so near the lowest one are the sole
+_THICK_M: Final = 0.02  # height over the lowest vertex up to which vertices are the sole
 _ENDS: Final = (0.15, 0.85)  # quantiles of the sole's length behind which the heel, and before which the toes, are
 
 

@@ -1,8 +1,8 @@
 """A body of a given height: the same person, larger or smaller.
 
-One image shows a person's proportions and hides his size. Where the size is known, betas are changed so that the body in its
-rest pose is as high as that, and as little as possible of what the image shows: joints and keypoints are to keep their places
-but for one common factor. A shape space has no exact scaling, so this is a compromise with small changes of the betas.
+One image shows a person's proportions but not the size. Where the height is known, betas are changed so that the body in its
+rest pose has it, while joints and keypoints keep their places up to one common factor, as nearly as possible. A shape space
+has no exact scaling, so this is a compromise with small changes of the betas.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from body.packed import BETAS
 from common.arrays import DoubleArray, FloatArray
 
 _CLOSE_M: Final = 0.005
-"""A beta of 1 costs as much as joints and keypoints that are off by this in the mean, metres."""
+"""A beta's change by 1 costs as much as joints and keypoints that are off by this in the mean, metres."""
 _WIDEST: Final = 5.0
 """Betas of bodies that have no limit of their own stay within this, standard deviations."""
 _EXACT_M: Final = 1e-5
 _ROUNDS: Final = 12
 _HARDLY: Final = 0.05
-"""Betas at their limits leave the others this share of the whole effect on the height, or it is given up."""
+"""Where the betas that are not at their limits have less than this share of the whole effect on the height, it is given up."""
 
 
 class Stature:
@@ -57,8 +57,8 @@ class Stature:
         return self.height(self._moved(average, 0.0)), self.height(self._moved(average, 10.0))
 
     def __call__(self, betas: FloatArray) -> tuple[FloatArray, float]:
-        """Betas (10,) float32 of the person with ``betas`` (10,) at the wanted height, and by which factor he has grown: in the
-        same image he is farther away by it."""
+        """Betas (10,) float32 of the person with ``betas`` (10,) at the wanted height, and the factor of growth: in the same
+        image the person is farther away by it."""
         given = np.clip(betas.astype(np.float64), -self._limit, self._limit)
         moved = self._moved(given, self.height_m)
         return moved.astype(np.float32), self.height(moved) / self.height(given)

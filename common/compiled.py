@@ -24,7 +24,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 def choose_numba_cache(root: Path = _ROOT) -> Path | None:
-    """Tell numba another place where its own choice, beside the sources in ``root``, cannot be written.
+    """Give numba another cache folder where its own choice, beside the sources in ``root``, cannot be written.
 
     Returns the folder, None where numba's own choice is right or the user has chosen (``NUMBA_CACHE_DIR``).
     """

@@ -17,8 +17,8 @@ from common.errors import UserError
 APPLICATION = "motionmesh"
 """Name of the cache folder."""
 JSON_ERRORS: Final = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What parsing a JSON text raises, and taking it for something that it is not: it may be cut, of another shape, nested without
-end, or hold infinity where a whole number belongs."""
+"""What parsing and reading a damaged JSON text raises: it may be cut, of another shape, nested too deeply, or hold infinity
+where a whole number belongs."""
 
 
 def cache_folder() -> Path:

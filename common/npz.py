@@ -1,4 +1,4 @@
-"""Reading .npz files of strangers: no pickles, and no more memory than a file of that size may take."""
+"""Reading untrusted .npz files: no pickles, and no more memory than in proportion to the file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import numpy as np
 from common.arrays import AnyArray
 
 SMALL_BYTES: Final = 50_000_000
-"""What any file may hold when it is unpacked."""
+"""Bytes that any file may unpack to."""
 LARGEST_RATIO: Final = 20
-"""And how many times its own size a larger one may: arrays of motion pack to a half or a third."""
+"""Factor on its own size that a larger file may unpack to: arrays of motion pack to a half or a third."""
 _CHUNK_BYTES: Final = 1 << 20
 _ONE_ARRAY: Final = b"\x93NUMPY"
 ERRORS: Final = (

@@ -1,4 +1,4 @@
-"""Which processor this is, in words for reports."""
+"""The processor's name, for reports."""
 
 from __future__ import annotations
 

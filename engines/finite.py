@@ -17,13 +17,13 @@ LARGEST: Final = 1e6
 
 
 class NonFiniteError(EngineError):
-    """A network answered NaN, infinity or something absurdly large."""
+    """A network's output was NaN, infinite or absurdly large."""
 
 
 class FiniteEngine(Engine):
-    """``engine``, whose answers are checked: NaN, infinity and what is larger than `LARGEST` never leave it.
+    """``engine`` with checked outputs: NaN, infinity and numbers beyond `LARGEST` are never returned.
 
-    A bad answer is replaced by one that is ``instead`` everywhere; None: `infer` raises `NonFiniteError`. ``bad_answers``
+    A bad output is replaced by ``instead`` everywhere; None: `infer` raises `NonFiniteError`. ``bad_answers``
     counts them; the first one is logged. Closes ``engine``. ``name`` is what the log calls it.
     """
 
@@ -55,7 +55,7 @@ class FiniteEngine(Engine):
         return self._engine.replays
 
     def warm_up(self) -> None:
-        """Warm the engine up, whatever it answers."""
+        """Warm the engine up without checking its outputs."""
         self._engine.warm_up()
 
     def close(self) -> None:

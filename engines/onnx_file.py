@@ -1,8 +1,8 @@
-"""What an engine must know of an ONNX file before it hands it to a runtime: is it one, and what are its tensors called.
+"""Checks an ONNX file before a runtime gets it, and reads the names of its tensors.
 
-Runtimes answer a broken file each in their own way, some with a C++ trace, and some rename an output that is only an
-alias of another tensor. So the names are read from the file itself, which takes a walk over the top two levels of its
-protocol buffer and needs no package.
+Runtimes report a broken file in different ways, some with a C++ trace, and some rename an output that is only an alias
+of another tensor. So the names are read from the file itself, from the top two levels of its protocol buffer, without a
+package.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def open_onnx(model: bytes | Path, label: str = "") -> OnnxModel:
 
 
 def explain(error: BaseException) -> str:
-    """The one line of a runtime's exception that says something, without its source locations and error codes."""
+    """The informative line of a runtime's exception, without its source locations and error codes."""
     lines = [line.strip() for line in str(error).splitlines()]
     informative = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
     text = informative[-1] if informative else type(error).__name__

@@ -347,7 +347,7 @@ def _expected_time(label: str, here: Target, folder: Path) -> str:
 
 
 class _Reports:
-    """Reports a build's progress every now and then, for whoever reads the log instead of a progress bar."""
+    """Logs a build's progress now and then, where there is no progress bar."""
 
     _EVERY_S = 10.0
 
@@ -365,7 +365,7 @@ class _Reports:
 
 
 def _file_name(label: str, digest: str, options: BuildOptions, target: Target) -> str:
-    # All that may stand side by side is in the name. The version of TensorRT is not: the newer plan takes the place of
+    # The name holds all that plans may differ in side by side. The version of TensorRT is not in it: a newer plan replaces
     # the older one.
     gpu = {name: value for name, value in asdict(target).items() if name != "tensorrt"}
     key = json.dumps([digest, asdict(options), gpu], sort_keys=True)

@@ -66,7 +66,7 @@ def open_engine(
         file, source = ModelFile(label, Path(label)), model
     else:
         file = resolve(model)
-        # A shipped model is handed over as the very bytes that were checked.
+        # A shipped model is passed as the bytes that were checked.
         source = file.read() if file.shipped else file.path
     if runtime == "tensorrt":
         return _open_tensorrt(file, source, plans, urgent)
@@ -92,7 +92,7 @@ def open_chain(
     """Load models as one TensorRT engine that runs them one after the other; ``links``, ``inside`` and ``urgent`` as
     `TensorRtEngine` takes them. Raises `EngineError`."""
     load_tensorrt()
-    open_cuda()  # asked before minutes are spent on plans that nothing here could run
+    open_cuda()  # checked before minutes are spent on plans that cannot run here
 
     def parts(force: bool) -> list[Part]:
         found = []
@@ -145,7 +145,7 @@ def _holds_fp16(file: ModelFile) -> bool:
 
 def _open_tensorrt(file: ModelFile, source: bytes | Path, policy: PlanPolicy, urgent: bool) -> TensorRtEngine:
     load_tensorrt()
-    open_cuda()  # asked before minutes are spent on a plan that nothing here could run
+    open_cuda()  # checked before minutes are spent on a plan that cannot run here
     plan, contents = obtain_plan(source, file.name, policy, holds_fp16=_holds_fp16(file))
     label = file.path.name
     try:
@@ -159,8 +159,8 @@ def _open_tensorrt(file: ModelFile, source: bytes | Path, policy: PlanPolicy, ur
 
 
 def _fastest_first(kind: str) -> tuple[str, ...]:
-    # On the x86 CPUs that were measured OpenVINO leads with convolutions. A regressor is a thousand operators on a few
-    # numbers, which ONNX Runtime takes half the time for. Elsewhere OpenVINO is neither installed by this program nor measured.
+    # On the x86 CPUs that were measured OpenVINO is faster with convolutions. A regressor is a thousand operators on a few
+    # numbers, for which ONNX Runtime takes half the time. Elsewhere OpenVINO is neither installed by this program nor measured.
     if kind != "regressor" and platform.machine().lower() in ("x86_64", "amd64"):
         return (OpenVinoEngine.runtime, OnnxRuntimeEngine.runtime)
     return (OnnxRuntimeEngine.runtime, OpenVinoEngine.runtime)

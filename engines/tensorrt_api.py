@@ -1,7 +1,7 @@
 """The part of the ``tensorrt`` package that this room uses, as types; and how the package is found.
 
-The package brings no types of its own and changes from version to version. What is written here is all that is called,
-for mypy allows nothing else, and a test holds every name, parameter and result against NVIDIA's own bindings of
+The package brings no types of its own and changes from version to version. Only what is declared here is called,
+as mypy allows nothing else, and a test holds every name, parameter and result against NVIDIA's own bindings of
 TensorRT 8.6, 10.3 and 11.4. Members that not all of them have are asked for with ``hasattr`` first.
 """
 
@@ -37,7 +37,7 @@ DTYPES: dict[str, np.dtype[np.generic]] = {
     "INT64": np.dtype(np.int64),
     "BOOL": np.dtype(np.bool_),
 }
-"""Members of ``DataType`` as numpy has them. (``tensorrt.nptype`` of 8.6 needs a numpy that is long gone.)"""
+"""Members of ``DataType`` as numpy has them. (``tensorrt.nptype`` of 8.6 needs an old numpy.)"""
 
 
 class BuilderFlag(Protocol):

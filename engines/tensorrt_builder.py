@@ -222,7 +222,7 @@ def _add_profile(
 
 
 def _use_timing_cache(config: IBuilderConfig, data: bytes) -> None:
-    # Of another version or GPU, or damaged: measure anew.
+    # A cache of another version or GPU, or a damaged one: measure anew.
     for contents in (data, b"") if data else (b"",):
         cache = config.create_timing_cache(contents)
         if cache is not None and config.set_timing_cache(cache, False):

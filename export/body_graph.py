@@ -1,4 +1,4 @@
-"""The body as an ONNX file, held against the body that poses on the CPU: ``python -m export.body_graph``."""
+"""The body as an ONNX file, compared with the body that poses on the CPU: ``python -m export.body_graph``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from export.conversion.onnx_tools import OnnxError, check
 from export.conversion.operators import check_operators
 
 TOLERANCE_MM = 0.01
-"""Largest distance from `NumpyBody` that is let pass."""
+"""Largest accepted distance from `NumpyBody`."""
 
 
 def sample_poses(count: int, seed: int = 0) -> dict[str, FloatArray]:

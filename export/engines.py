@@ -40,7 +40,7 @@ def build_engines(
 ) -> Iterator[Plan]:
     """Convert each network to the precision of ``options`` and build its plan, with a progress bar on ``console``.
 
-    int8 is calibrated with ``samples`` of each network's inputs; None: with what it sees of the rendered clip.
+    int8 is calibrated with ``samples`` of each network's inputs; None: with its inputs on the rendered clip.
     Raises `EngineError` and `export.conversion.onnx_tools.OnnxError`.
     """
     console = console or Console(stderr=True, highlight=False)

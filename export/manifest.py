@@ -28,7 +28,7 @@ def ship(card: ModelCard, data: bytes, folder: Path) -> Path:
     """Write ``data`` to ``folder/<name>.onnx`` and its row to the manifest there; other rows stay. Returns the path.
 
     Each file appears whole or not at all. The model goes first: if the program ends between the two, the old manifest
-    refuses the new model instead of vouching for it.
+    refuses the new model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{card.name}.onnx"

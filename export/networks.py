@@ -81,7 +81,7 @@ def run_pipeline(options: Options, opener: EngineOpener) -> PipelineOutput:
 
 
 class Recorder(Engine):
-    """Passes everything on to ``engine`` and keeps a copy of some of what goes in, spread evenly over the run."""
+    """Passes everything on to ``engine`` and keeps a copy of some inputs, spread evenly over the run."""
 
     def __init__(self, engine: Engine, samples: list[Arrays], most: int = _MOST_SAMPLES) -> None:
         """Record what goes into ``engine``."""
@@ -102,7 +102,7 @@ class Recorder(Engine):
         return self._engine.infer(feeds)
 
     def warm_up(self) -> None:
-        """Warm the engine up; what it is fed for that is no sample."""
+        """Warm the engine up; its inputs then are no samples."""
         self._engine.warm_up()
 
     def close(self) -> None:

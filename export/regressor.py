@@ -1,7 +1,7 @@
 """Export a trained regressor: python -m export.regressor --checkpoint FILE --motion FOLDER
 
 The exported graph takes one frame and a state and gives a body and the next state, geometry included, so that nothing is
-computed twice in two languages. It is compared with the trained network over a stream of frames before it is kept.
+implemented twice. It is compared with the trained network over a stream of frames before it is kept.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class LifterStep(nn.Module):
     network reads flow, also flow (P, 32, 32, 2) in sides of the region, box (P, 3) the region's centre and side in px, and
     flow_valid (P,) 1 or 0.
     Outputs: rotations (P, 24, 3, 3), the first one to the camera frame; betas (P, 10); pelvis (P, 3) m; steady_points
-    (P, 17, 2) px, the keypoints as the network believes them; joint_error (P, 24) m, the error it expects; contact (P, 4)
+    (P, 17, 2) px, the filtered keypoints; joint_error (P, 24) m, the error it expects; contact (P, 4)
     0..1, how surely left heel, left toes, right heel and right toes stand; betas_sigma (P, 10), standard deviations; up (P, 3),
     the unit vector away from the ground in the camera frame, and up_sigma (P,) rad, the error it expects; root_velocity (P, 3)
     m/s of the pelvis over the ground, in the root's own axes; next_state (P, M).

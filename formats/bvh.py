@@ -38,7 +38,7 @@ _TIP_M: Final = 0.1
 _SHORTEST_S: Final = 1e-5
 _LONGEST_S: Final = 1e5
 _ALIKE_M: Final = 0.02
-"""A file's bones may differ so much from the body's before its shape is not taken from them."""
+"""Largest difference of a file's bones from the body's at which its shape is taken from them."""
 
 
 def to_bvh(track: MotionTrack, arrays: BodyArrays, rate: float) -> bytes:

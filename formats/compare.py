@@ -49,7 +49,7 @@ class PersonDifference:
 
 
 def differences(first: Motion, second: Motion) -> list[PersonDifference]:
-    """What two motions say differently, for each person that is in both.
+    """The differences of two motions, for each person that is in both.
 
     Rows are matched by frame, and people so that the distances between their joints in the camera frame, in the mean over the
     frames they share, are least in sum. Raises `UserError` where no two people share a frame.
@@ -65,7 +65,7 @@ def differences(first: Motion, second: Motion) -> list[PersonDifference]:
         raise UserError(
             f"the motions of {first.source} and {second.source} share no frame with somebody in it: give two of one video"
         )
-    dear = 2 * (costs[shared].sum() + 1)  # a pair without a common frame is the last choice
+    dear = 2 * (costs[shared].sum() + 1)  # a pair without a common frame is chosen last
     chosen = zip(*linear_sum_assignment(np.where(shared, costs, dear)), strict=True)
     found = []
     for row, column in chosen:

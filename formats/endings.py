@@ -1,4 +1,4 @@
-"""What a user says of a motion file: its format, by the ending of its name, and its frame of reference."""
+"""How a user names a motion file's format (by its ending) and its frame of reference."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@
     python -m formats.convert MOTION.npz OUT.glb
 
 Everyone in the recording becomes a mesh with a skeleton of 24 joints, moved by linear blend skinning; what the body adds
-where joints bend (pose correctives) has no place in the format and is left out. A person has one shape, the middle of what was
-said of it in all frames. The recording's camera is in the file: through it, meshes lie where they lay in the video. In the
+where joints bend (pose correctives) has no place in the format and is left out. A person has one shape, the median of all
+frames. The recording's camera is in the file: through it, meshes are where the people are in the video. In the
 camera's frame it is at the origin and looks along -z with y up; in the world's it is where it was, and moves if it moved.
 """
 

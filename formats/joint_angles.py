@@ -1,8 +1,8 @@
 """Joint angles (.csv), degrees, with OpenSim's names and signs: one row for each person and frame, one column an angle.
 
 The angles are those of Rajagopal's model (Rajagopal et al. 2016, "Full-Body Musculoskeletal Model for Muscle-Driven Simulation
-of Human Gait") and its kin: each joint's rotation is taken apart about moving axes z (to the right), x (forward), y (up), as
-the ISB recommends for the hip (Wu et al. 2002); all are 0 in a person who stands upright, arms hanging, palms to the thighs.
+of Human Gait") and similar ones: each joint's rotation is decomposed about moving axes z (to the right), x (forward), y (up),
+as the ISB recommends for the hip (Wu et al. 2002); all are 0 in a person who stands upright, arms hanging, palms to the thighs.
 The pelvis is measured in OpenSim's axes (`formats.axes`): facing the camera, all of its angles are 0.
 
 What SMPL splits over several joints is joined: three of the spine are the lumbar joint, neck and head are the neck, collar

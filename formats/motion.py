@@ -57,7 +57,7 @@ MOTION_ROW = np.dtype(ROW_HEAD.descr + [(name, np.float32, shape) for name, shap
 
 
 TOO_LARGE: Final = 1e6
-"""No metre, radian or degree of anybody is so far from zero: what is comes from a damaged file."""
+"""Larger metres, radians or degrees come from a damaged file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,7 +168,7 @@ def load_motion(path: str | Path) -> Motion:
 
 
 def _without_absurd_rows(arrays: dict[str, AnyArray], path: Path) -> dict[str, AnyArray]:
-    """``arrays`` without the rows that say where somebody is with numbers that are not finite, and a warning about them."""
+    """``arrays`` without the rows of people whose numbers are not finite, which are logged."""
     sound = np.ones(len(arrays["frame"]), np.bool_)
     for name in ("joints_m", "global_orient", "body_pose", "betas", "transl"):
         sound &= (np.abs(arrays[name]) < TOO_LARGE).reshape(len(sound), -1).all(1)  # not so for NaN

@@ -24,8 +24,7 @@ from formats.tracks import MotionTrack, at_constant_rate, frame_of_reference, mo
 from formats.trc import to_trc
 
 Gaps = Literal["hold", "split"]
-"""What a file of one person and a constant rate does while that person is not seen: hold the last pose, or end, and a further
-file goes on."""
+"""What a file of one person at a constant rate does in a gap: hold the last pose, or end and be continued by a further file."""
 
 _PER_PERSON: Final[dict[str, Callable[[MotionTrack, BodyArrays, float, Path], bytes]]] = {
     ".bvh": lambda track, arrays, rate, path: to_bvh(track, arrays, rate),
@@ -61,7 +60,7 @@ def open_motion(path: Path, body: Path | None = None) -> Motion:
 
 
 def _holds_amass(path: Path) -> bool:
-    """Whether an .npz file without ``.amass`` in its name is one of AMASS' all the same, as those of the archive are."""
+    """Whether an .npz file without ``.amass`` in its name is in AMASS' layout, as the archive's own files are."""
     return {"trans", "mocap_framerate"} <= names_in(path)
 
 

@@ -1,4 +1,4 @@
-"""One person's motion as every exporter wants it: y up, ascending in time, finite, at a constant rate where one is needed."""
+"""One person's motion as exporters need it: y up, ascending in time, finite, at a constant rate where one is needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_ROWS: Final = 20_000
 _MOST_HELD: Final = 20
 """A file at a constant rate may have so many rows, or so many for each that was seen, before it is refused."""
 _OFF_GRID_S: Final = 1e-3
-"""Time timestamps may be off a constant rate by so much and still count as constant: files store milliseconds."""
+"""Timestamps may be off a constant rate by so much and still count as constant: files store milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +33,7 @@ class MotionTrack:
 
     ``time_s`` (N,) strictly increasing, seconds of the source; ``rotations`` (N, 24, 3) axis-angle, the root's first, which
     takes the body's rest frame to the frame with y up; ``pelvis`` (N, 3); all float64. ``betas`` (10,) float32: one shape,
-    the middle of what was said of it in all rows. ``seen`` (N,) False where a row fills a gap.
+    the median of all rows. ``seen`` (N,) False where a row fills a gap.
     """
 
     person: int
@@ -152,7 +152,7 @@ def rate_of(tracks: Sequence[MotionTrack], nominal: float) -> float:
 def at_constant_rate(track: MotionTrack, rate: float) -> tuple[MotionTrack, float]:
     """The track with one row every ``1 / rate`` seconds, and the exact rate.
 
-    Time timestamps that already lie on such a grid (to a millisecond) keep their rows as they are, and the rate is the one that
+    Timestamps that already are on such a grid (to a millisecond) keep their rows as they are, and the rate is the one that
     fits them best: 29.97 stays 29.97. Others are interpolated, rotations along the shortest way (slerp). Between two rows
     more than `LOST_S` apart the first one is held; ``seen`` is False there and in every other row of a gap.
 

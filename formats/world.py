@@ -1,4 +1,4 @@
-"""From the camera's frame to the world's: one place for files and for what is sent live."""
+"""From the camera's frame to the world's: for files and for live output."""
 
 from __future__ import annotations
 

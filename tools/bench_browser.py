@@ -1,4 +1,4 @@
-"""What ``--view browser`` costs: bytes a frame and processor time with so many viewers, without networks or a browser.
+"""The cost of ``--view browser``: bytes a frame and processor time with so many viewers, without networks or a browser.
 
 python -m tools.bench_browser --viewers 4 --people 2
 

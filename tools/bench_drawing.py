@@ -51,7 +51,7 @@ def estimate(body: NumpyBody, person: int, x: float, z: float, camera: Camera = 
 
 
 def backdrop(height: int = 480, width: int = 640) -> ImageArray:
-    """A soft image of nothing, for want of a video."""
+    """A blurred random image, where no video is given."""
     small = np.random.default_rng(3).integers(70, 170, (5, 7, 3), np.uint8)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC))
 

@@ -1,4 +1,4 @@
-"""What --record costs: processor time a frame, without networks.
+"""The cost of --record: processor time a frame, without networks.
 
 python -m tools.bench_recording out/demo.npz demo
 

@@ -1,7 +1,7 @@
 """Makes the animations of docs/gallery.md: python -m tools.gallery
 
-From clips that everybody has: this repository's own, and the demo clip, which is fetched. Each clip goes through the networks
-once; what is shown is rendered from its motion file.
+The clips are public: this repository's own, and the demo clip, which is fetched. Each clip goes through the networks once;
+animations are rendered from its motion file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes small animations: one palette for all frames, chosen for what they show."""
+"""Writes small animations: one palette for all frames, chosen by their colours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import av.filter
 
 from common.arrays import ImageArray
 
-_TICKS = 100  # a second: what a GIF can tell
+_TICKS = 100  # a second: the unit of a GIF's delays
 
 
 def write_gif(path: Path, images: Iterable[ImageArray], rate: float, colours: int = 256) -> None:

@@ -3,7 +3,7 @@
 Every package is taken by the hash that ``locks/NAME.txt`` says, so that nobody between the index and this machine can exchange
 it. Where an index lacks one of the files (a mirror, a new Python), the versions of constraints.txt are installed instead, and
 a line says so. A file that is there but is another one ends the installation: ``make demo HASHES=no`` is for those who trust
-their index. torch is installed by its version: which of its files is right depends on the GPU, and companies keep their own.
+their index. torch is installed by its version: which of its files is right depends on the GPU.
 """
 
 from __future__ import annotations

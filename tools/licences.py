@@ -1,7 +1,7 @@
 """The licences of everything that the program needs to run: ``python -m tools.licences``.
 
-Reads what is installed, no network. Exit code 1 where a package of locks/app.txt says no licence, or one that asks more of
-whoever passes the program on than this project's own does.
+Reads what is installed, no network. Exit code 1 where a package of locks/app.txt names no licence, or one that asks more of
+a distributor than this project's own.
 """
 
 from __future__ import annotations

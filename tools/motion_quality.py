@@ -1,8 +1,8 @@
-"""How well a saved motion lies on what was detected: python -m tools.motion_quality MOTION.npz ...
+"""How well a saved motion fits the detected keypoints: python -m tools.motion_quality MOTION.npz ...
 
 For every confident keypoint the distance of the body's own keypoint in the image, as a share of the height of the box
-around the person's confident keypoints; and how much the joints shake, as the acceleration of still and moving joints alike.
-What a detector names beyond the image's edge it has not seen: such keypoints are counted in a second figure only.
+around the person's confident keypoints; and the jitter of the joints, as the acceleration of still and moving joints alike.
+Keypoints that a detector reports beyond the image's edge are not seen: they count in a second figure only.
 """
 
 from __future__ import annotations

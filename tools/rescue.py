@@ -1,4 +1,4 @@
-"""What a killed run leaves of its motion, as a motion file: python -m tools.rescue OUT.npz.part"""
+"""Makes a motion file from what a killed run has saved: python -m tools.rescue OUT.npz.part"""
 
 from __future__ import annotations
 

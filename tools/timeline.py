@@ -1,4 +1,4 @@
-"""Drawing when the stages of a run were at work: one lane a thread, one frame's way through them in colour."""
+"""Drawing when the stages of a run worked: one lane a thread, one frame's way through them in colour."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def way_of_a_frame(runs: Sequence[Run]) -> list[Run]:
 
 
 def draw_timeline(runs: Sequence[Run]) -> ImageArray:
-    """``runs`` as a picture, uint8 (H, W, 3) BGR. Raises ``ValueError`` where there are none."""
+    """``runs`` as an image, uint8 (H, W, 3) BGR. Raises ``ValueError`` where there are none."""
     if not runs:
         raise ValueError("nothing was measured")
     names = [name for name in _WAY if any(run[0] == name for run in runs)]
@@ -74,7 +74,7 @@ def draw_timeline(runs: Sequence[Run]) -> ImageArray:
 
 
 def save_timeline(runs: Sequence[Run], path: Path) -> None:
-    """Write the picture as a PNG file."""
+    """Write the image as a PNG file."""
     cv2.imwrite(str(path), draw_timeline(runs))
 
 

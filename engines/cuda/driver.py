@@ -1,4 +1,4 @@
-"""Is there an NVIDIA driver, and which GPU? Asked of libcuda itself, before anything that would crash without one."""
+"""Finds the NVIDIA driver and GPU through libcuda itself, before anything that would crash without them."""
 
 from __future__ import annotations
 

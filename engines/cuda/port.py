@@ -1,4 +1,4 @@
-"""What an engine needs of CUDA, and nothing else, whichever Python package wraps the driver.
+"""The part of CUDA that engines need, independent of the Python package that wraps the driver.
 
 Everything here works in the primary context, the one that TensorRT uses as well.
 """

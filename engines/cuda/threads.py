@@ -1,4 +1,4 @@
-"""A CUDA context belongs to a thread: put it there once, take it away when the thread ends."""
+"""A CUDA context is pushed once in each thread, and popped when the thread ends."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 TensorRT 11 knows strongly typed networks only: a tensor is float16 if the graph casts it. The rule here needs no list of
 layers for any network. Convolutions and matrix products are float16: they carry all the work, and accumulate in float32.
-What only moves or drops numbers on their way into one is float16 too, for rounding them before or after is the same; and so
-is light arithmetic between two of them (sums, activations), whose input was just rounded and whose result is about to be.
-All else stays float32: coordinates, means and variances, what comes in and what goes out.
+Nodes that only move or drop numbers on their way into one are float16 too, as rounding before or after them is the same; and
+so is light arithmetic between two of them (sums, activations), whose input was just rounded and whose result will be. All
+else stays float32: coordinates, means and variances, inputs and outputs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Fp16Graphs:
     """A network in float16, twice.
 
     ``model`` is for a GPU. ``twin`` is float32 throughout and rounds every number where ``model`` does, so that a CPU,
-    whose runtimes quietly compute float16 graphs in float32, shows what the GPU's rounding costs. ``nodes`` are the names
+    whose runtimes compute float16 graphs in float32, shows the effect of the GPU's rounding. ``nodes`` are the names
     of the nodes in float16.
     """
 

@@ -1,4 +1,4 @@
-"""Small surgery on ONNX graphs that the conversions of precision share."""
+"""Operations on ONNX graphs that the conversions of precision share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def fold_constants(data: bytes) -> onnx.ModelProto:
-    """A model with its weights as they are computed with: constants and casts of weights become weights."""
+    """The model with constants and casts of weights folded into weights."""
     model = onnx.load_from_string(data)
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}

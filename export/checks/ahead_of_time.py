@@ -1,8 +1,8 @@
 """Build every engine without a GPU: ``python -m export.checks.ahead_of_time``.
 
 NVIDIA's TensorRT-RTX, the sibling of TensorRT for desktop cards, has the same ONNX parser and compiles an engine ahead of
-time on any CPU. What it takes is no proof for TensorRT on another board, but what it refuses would be refused there too.
-It needs ``pip install tensorrt-rtx``; ``make rtx`` does that.
+time on any CPU. That it accepts a graph is no proof for TensorRT on another board, but what it refuses would be refused there
+too. It needs ``pip install tensorrt-rtx``; ``make rtx`` does that.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from engines.engine import EngineError, RuntimeMissingError
 from export.conversion.precision import convert, distinct
 from export.networks import CLIP, load_networks, record_samples
 
-_TARGET = "SM86"  # one architecture is enough to prove a graph, and each more costs its time again
+_TARGET = "SM86"  # one architecture proves a graph; each more takes as long again
 
 
 @dataclass(frozen=True, slots=True)
 class AheadOfTime:
-    """What came of a build: number of layers that the parser made, size of the engine in bytes, and seconds it took."""
+    """Result of a build: number of layers that the parser made, size of the engine in bytes, and seconds it took."""
 
     layers: int
     size: int
@@ -100,7 +100,7 @@ def main(
     networks: Annotated[str, typer.Option(help="names of networks, with commas; all by default")] = "",
     frames: Annotated[int, typer.Option(min=2, help="frames of the rendered clip that int8 is calibrated with")] = 12,
 ) -> None:
-    """Build every network in every precision and print what came of it."""
+    """Build every network in every precision and print the results."""
     refused: list[str] = []
     print(f"TensorRT-RTX {rtx_version()}, ahead-of-time build for {_TARGET} on the CPU; nothing was run on a GPU.\n")
     chosen = load_networks([name for name in networks.split(",") if name] or None)

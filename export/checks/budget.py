@@ -1,9 +1,9 @@
-"""What the networks can reach at best, from first principles: ``python -m export.checks.budget``.
+"""An upper bound on the networks' speed, from first principles: ``python -m export.checks.budget``.
 
-Arithmetic and bytes are counted from the ONNX graphs and held against the published peaks of a few devices. Everything it
-prints is computed, nothing measured. No program that reads its weights from memory in each frame can be faster, and real ones
-reach a part of it: kernels that start one after the other, small layers that fill no GPU, copies. So kernels and copies are
-counted, too, and what it costs to start them is told for a time of one start that the caller gives.
+Arithmetic and bytes are counted from the ONNX graphs and divided by the published peaks of a few devices. Nothing is
+measured. No program that reads its weights from memory in each frame can be faster, and real ones reach a part of it:
+kernels that start one after the other, small layers that do not fill a GPU, copies. So kernels and copies are counted, too,
+and their cost is given for a time of one start that the caller names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What lower precision costs: ``python -m export.checks.precision_report``.
+"""Accuracy in lower precision: ``python -m export.checks.precision_report``.
 
 Each network against float32 on inputs recorded in the pipeline, and the whole pipeline on a video. Computed on the CPU in
-float32 arithmetic that rounds wherever the GPU's graph does; a GPU's own order of summation is not in it.
+float32 arithmetic that rounds wherever the GPU's graph does; a GPU's own order of summation is not included.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def main(
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
     chosen = load_networks([name for name in networks.split(",") if name] or None)
-    # Calibrated on the rendered clip always: the video is what is measured, and must not be known.
+    # Always calibrated on the rendered clip: the video is the test set.
     calibration = record_samples(chosen, CLIP, 45)
     samples = calibration if video == CLIP else record_samples(chosen, video, frames)
     print(f"Differences to fp32 on {video.name}, {frames} frames; {describe_device()}, ONNX Runtime.\n")

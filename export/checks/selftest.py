@@ -32,7 +32,7 @@ from realtime.session import Session
 TestedRuntime = Literal["tensorrt", "onnxruntime", "openvino"]
 
 _SLACK = 0.01
-"""Mean difference that is let pass, as a share of the mean size of an output, beyond what precision explains: engines on a
+"""Accepted mean difference, as a share of the mean size of an output, beyond what precision explains: engines on a
 GPU sum in another order, and round float32 products to TensorFloat-32."""
 _BODY_SLACK_M = 1e-4
 """The same for the body's points, m. Its engine is built to round no product: one that does is off by more."""
@@ -50,7 +50,7 @@ def examine(
     samples: Sequence[Arrays],
     repeats: int,
 ) -> None:
-    """Compare and time one engine, and note what comes of it in ``result``."""
+    """Compare and time one engine, and write the outcome into ``result``."""
     twin = convert(network, result.precision, samples) if result.precision != "fp32" else None
     with opener() as engine, OnnxRuntimeEngine(network.data, label=network.name) as reference:
         result.device = engine.device
@@ -129,7 +129,7 @@ def run_selftest(
             result.problem = one_line(error)
     device = next((result.device for result in results if result.device), "")
     test = SelfTest(engine, precision, device, describe_machine() | {"gpu before": before}, results, {}, [])
-    # A CPU running RAFT would show nothing but that it is no GPU.
+    # RAFT on a CPU is too slow to tell anything.
     flow: FlowMethod = "raft" if engine == "tensorrt" else "dis"
     whole: Precision | Literal["auto"] = precision if networks.keys() >= _PROGRAM else "auto"
     for name, live in (("as fast as it can", False), ("live", True)):

@@ -1,4 +1,4 @@
-"""What the self-test found, as JSON and as a page to read."""
+"""The self-test's findings, as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from realtime.measure import Report, nulls
 
 @dataclass(slots=True)
 class NetworkResult:
-    """What was found of one network.
+    """Findings about one network.
 
     Differences are mean absolute ones to ONNX Runtime in float32; ``allowed`` is how much of each output's difference the
     precision explains. ``problem`` is empty when all went well.
@@ -33,7 +33,7 @@ class NetworkResult:
 
 @dataclass(slots=True)
 class SelfTest:
-    """All that was found; written as JSON and Markdown."""
+    """All findings; written as JSON and Markdown."""
 
     engine: str
     precision: str

@@ -4,8 +4,8 @@ Weights get one scale a channel, activations one scale a tensor: the largest abs
 where cutting off the rare outliers costs less than the coarser steps they would force on all other numbers.
 
 Some convolutions are left to float16 (see `export.conversion.precision.convert`), because int8 costs most and gains least
-there: depthwise ones (their time is memory's), the first and the last ones (at the image's and the answer's own
-resolution), and recurrent ones, whose error feeds itself.
+there: depthwise ones (memory limits them), the first and the last ones (at the resolution of image and output), and
+recurrent ones, where errors accumulate.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def int8_candidates(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def to_int8(model: onnx.ModelProto, samples: Sequence[Arrays]) -> Int8Graphs:
-    """Quantise the convolutions of a `engines.precision.graphs.fold_constants` float32 model, with ``samples`` of what it
-    will see.
+    """Quantise the convolutions of a `engines.precision.graphs.fold_constants` float32 model, with ``samples`` of its
+    inputs.
 
     Inputs and outputs keep their types; a model without such convolutions stays as it is. Raises ``ValueError`` without
     samples.

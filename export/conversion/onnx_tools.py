@@ -1,4 +1,4 @@
-"""What every ONNX file that this project writes goes through: fp16-stored weights where that is exact, and a check."""
+"""Steps for every ONNX file that this project writes: fp16-stored weights where that is exact, and a check."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def take_uint8(model: onnx.ModelProto, *images: str) -> None:
 
 
 def drop_unused_domains(model: onnx.ModelProto) -> None:
-    """Remove imported operator sets that no node uses; converters list them out of habit."""
+    """Remove imported operator sets that no node uses; converters add them."""
     used = {node.domain for node in model.graph.node} | {""}
     imports = [opset for opset in model.opset_import if opset.domain in used]
     del model.opset_import[:]

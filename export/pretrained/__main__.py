@@ -21,7 +21,7 @@ _NEEDED = ("tensorflow", "tf2onnx")
 
 
 class ParityError(UserError, RuntimeError):
-    """A converted model does not compute what its source does."""
+    """A converted model's outputs differ from its source's."""
 
 
 @exit_with_one_line()
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{', '.join(missing)} missing: in an environment of Python 3.11, "
             "pip install -r export/pretrained/requirements.txt"
         )
-    # TensorFlow's notes about this machine's CPU are of no use here.
+    # Silence TensorFlow's notes about this machine's CPU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     for name in chosen.models:
         make(RECIPES[name], chosen.output, chosen.cache)

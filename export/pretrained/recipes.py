@@ -62,7 +62,7 @@ def _convert_tfjs(contents: tuple[bytes, ...], size: int | None = None) -> Sourc
     import tensorflow as tf
     import tf2onnx
 
-    tf.get_logger().setLevel("ERROR")  # tf2onnx calls what TensorFlow has long deprecated
+    tf.get_logger().setLevel("ERROR")  # tf2onnx uses deprecated functions of TensorFlow
     description, weights = contents
     parsed = json.loads(description)
     graph_def = to_graph_def(parsed, weights)

@@ -35,7 +35,7 @@ RAFT_SHRINK, ITERATIONS = 3, 4
 """The network sees crops 3 times as wide as the flow field, and refines the flow 4 times: see ``export.raft.accuracy``."""
 _TOLERANCE, FP16_TOLERANCE = 1e-3, 0.05
 """Largest mean distance from the published program that is let pass, px: with its own weights, and with the shipped ones,
-which are rounded to float16. A single pixel of a smooth surface says little: there the flow hangs on the last digit."""
+which are rounded to float16. Single pixels of a smooth surface do not count: there the flow depends on rounding."""
 _SHIFTS = ((1, 2), (-3, 5), (4, -2), (-7, 9))
 
 

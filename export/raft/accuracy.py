@@ -1,4 +1,4 @@
-"""How far optical flow is from the truth, and what it costs: ``python -m export.raft.accuracy``.
+"""Errors and times of optical flow on synthetic people: ``python -m export.raft.accuracy``.
 
 Synthetic people before textured backgrounds move by a known pose change while the camera pans; what each visible point
 of the skin does in the image is known, and every method gets the same crops through the same code as in the pipeline.

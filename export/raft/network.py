@@ -217,6 +217,6 @@ class RaftSmall(nn.Module):
             window = self.get_buffer(f"window{number}")
             columns = torch.relu(1 - (place[:, 0] * 0.5**number + window).abs())
             rows = torch.relu(1 - (place[:, 1] * 0.5**number + window).abs())
-            # The published network lets x run slowest in its windows, and its weights are used to that.
+            # The published weights expect windows in which x is the slowest index.
             found.append((columns @ (rows @ level).transpose(1, 2)).reshape(-1, self._cells**2, (2 * _RADIUS + 1) ** 2))
         return torch.cat(found, -1).transpose(1, 2).reshape(-1, _LEVELS * 49, self._cells, self._cells)

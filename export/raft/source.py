@@ -81,7 +81,7 @@ def load_original(wheel: Path, weights: dict[str, Tensor], folder: Path) -> Flow
     network.eval()
 
     def run(previous: Tensor, current: Tensor, iterations: int) -> Tensor:
-        # Written for an older torch, the program sets off its warnings.
+        # The program was written for an older torch, which warns.
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             flow: Tensor = network(previous, current, iters=iterations, test_mode=True)[1]

@@ -1,4 +1,4 @@
-"""Exported files of a motion in other programs' eyes, as a table: python -m tools.round_trips MOTION.npz
+"""Errors of a motion's exported files as other programs read them, as a table: python -m tools.round_trips MOTION.npz
 
 Programs that are not there are named; make readers installs them.
 """

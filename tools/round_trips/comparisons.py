@@ -1,5 +1,5 @@
-"""Each exported format against the body posed by this project: how far joints, skin and rotations are off in another
-program's eyes."""
+"""Each exported format against the body posed by this project: errors of joints, skin and rotations as another program reads
+them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Other programs that read motion files, each in a place of its own (``make readers`` installs them there): their
-dependencies contradict each other's and this project's."""
+"""Other programs that read motion files, each in an environment of its own (``make readers`` installs them there):
+their dependencies contradict each other's and this project's."""
 
 from __future__ import annotations
 

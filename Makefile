@@ -18,7 +18,7 @@ OUT := out
 export HASHES ?= yes
 
 # make locks   write locks/*.txt anew from pyproject.toml and constraints.txt
-# make audit   licences of what is installed, and known weaknesses where the package index answers
+# make audit   licences of what is installed, and known vulnerabilities where the package index answers
 # make fuzz EXAMPLES=2000   damaged files for every reader
 
 demo: app

@@ -134,8 +134,8 @@ def _check(own: BodyArrays, joints: DoubleArray, target: BodyArrays, target_join
         lengths = [float(np.linalg.norm(bone)) for bone in bones]
         if min(lengths) < 1e-3 or bones[0] @ bones[1] < 0:
             raise BodyError(
-                f"the bodies {own.name} and {target.name} do not rest alike ({JOINT_NAMES[joint]} to {JOINT_NAMES[end]}); "
-                "give SMPL as it was released, in its T-pose"
+                f"the bodies {own.name} and {target.name} have different rest poses "
+                f"({JOINT_NAMES[joint]} to {JOINT_NAMES[end]}); give SMPL as it was released, in its T-pose"
             )
 
 

@@ -161,7 +161,7 @@ def _from_smpl(fields: Mapping[str, Any], file: Path) -> dict[str, Any]:
         }
     except (TypeError, ValueError, IndexError, OverflowError, MemoryError) as error:
         raise BodyError(
-            f"{file} holds something else than arrays ({error}); give the SMPL file as it was released"
+            f"{file} holds other things than arrays ({error}); give the SMPL file as it was released"
         ) from error
     if parents != list(PARENTS[1:]):
         raise BodyError(f"{file} does not have SMPL's 24 joints; give SMPL itself, not SMPL-H or SMPL-X")

@@ -269,7 +269,7 @@ def _read_npy(content: bytes, origin: str) -> Any:
     shape, _, dtype = header(stream)
     if not dtype.hasobject:
         if not dtype.itemsize or dtype.itemsize * math.prod(shape) > len(content):
-            raise ValueError("an array that says that it is larger than it is")
+            raise ValueError("an array that declares more than it holds")
         return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     objects = np.asarray(unpickle_arrays(stream.read(), origin))
     if shape == () and objects.size == 1:

@@ -98,7 +98,7 @@ def _read_array(file: Any, size: int, name: str) -> AnyArray:
         raise ValueError(f"{name} holds Python objects, which are not read from files")
     count = math.prod(shape)
     if count < 0 or count * max(1, dtype.itemsize) > size:
-        raise ValueError(f"{name} says that it is larger than it is")
+        raise ValueError(f"{name} declares more than it holds")
     if not dtype.itemsize:
         return np.zeros(shape, dtype)  # of an empty text
     data = np.empty(count * dtype.itemsize, np.uint8)

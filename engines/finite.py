@@ -42,11 +42,9 @@ class FiniteEngine(Engine):
             return answer
         self.bad_answers += 1
         if self.bad_answers == 1:
-            _LOG.warning(
-                f"{self._name} answered with numbers that cannot be ({', '.join(bad)}); such answers do not count"
-            )
+            _LOG.warning(f"{self._name} gave impossible numbers ({', '.join(bad)}); such outputs are ignored")
         if self._instead is None:
-            raise NonFiniteError(f"{self._name} answered with numbers that cannot be")
+            raise NonFiniteError(f"{self._name} gave impossible numbers")
         return {name: np.full_like(array, self._instead) for name, array in answer.items()}
 
     @property

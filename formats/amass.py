@@ -80,7 +80,7 @@ def from_amass(path: Path, arrays: BodyArrays) -> tuple[MotionTrack, float]:
     if not (
         1 / TOO_LARGE < rate < TOO_LARGE and all((np.abs(values) < TOO_LARGE).all() for values in (poses, trans, betas))
     ):
-        raise UserError(f"{path} holds numbers that are not finite or cannot be, or no frame rate")
+        raise UserError(f"{path} holds numbers that are not finite or impossible, or no frame rate")
     rotations = np.zeros((len(poses), 24, 3))
     rotations[:, :_BODY] = poses[:, : 3 * _BODY].reshape(-1, _BODY, 3)
     if poses.shape[1] == 72:  # SMPL's own: with hands

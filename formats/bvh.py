@@ -157,7 +157,7 @@ def from_bvh(path: Path, arrays: BodyArrays) -> tuple[MotionTrack, float]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged or no .bvh file ({error})") from None
     if not all((np.abs(numbers) < TOO_LARGE).all() for numbers in (table, *offsets)):
-        raise UserError(f"{path} holds numbers that are not finite or cannot be: export it again")
+        raise UserError(f"{path} holds numbers that are not finite or impossible: export it again")
     if sorted(names) != sorted(JOINT_NAMES):
         raise UserError(f"{path} has another skeleton than SMPL's 24 joints with their names: retarget it first")
     rotations = np.zeros((count, len(JOINT_NAMES), 3))

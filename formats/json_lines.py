@@ -150,7 +150,7 @@ def _motion(header: dict[str, Any], rows: list[tuple[dict[str, Any], dict[str, A
             if value is not None:
                 exact = np.array(value, np.float64)  # None becomes NaN
                 if (np.abs(exact) > _MOST).any():
-                    raise ValueError(f"{name} holds numbers that cannot be")
+                    raise ValueError(f"{name} holds impossible numbers")
                 given = exact.astype(np.float32)
                 if given.shape != shape:
                     raise ValueError(f"{name} has shape {given.shape}, wanted {shape}")

@@ -175,7 +175,7 @@ def _without_absurd_rows(arrays: dict[str, AnyArray], path: Path) -> dict[str, A
     bad = (arrays["person"] >= 0) & ~sound
     if not bad.any():
         return arrays
-    _LOG.warning(f"{path}: {bad.sum()} rows hold numbers that are not finite or cannot be, and are left out")
+    _LOG.warning(f"{path}: {bad.sum()} rows hold numbers that are not finite or impossible, and are left out")
     return {name: array[~bad] if array.ndim and len(array) == len(bad) and name != "camera_matrix" else array
             for name, array in arrays.items()}  # fmt: skip
 

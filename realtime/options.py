@@ -209,7 +209,7 @@ class Options:
     )
     trust_engine: bool = option(
         False,
-        "Load TensorRT engines that this machine did not build. They lie in $MOTIONMESH_ENGINES, else in "
+        "Load TensorRT engines that this machine did not build. They are in $MOTIONMESH_ENGINES, else in "
         "motionmesh/engines of the user's cache folder.",
         group=TENSORRT,
     )

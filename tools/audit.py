@@ -1,7 +1,7 @@
-"""Ask the package index for known weaknesses of what locks/app.txt names: ``make audit``.
+"""Ask the package index for known vulnerabilities of the packages in locks/app.txt: ``make audit``.
 
 Runs pip-audit (PyPA) in an environment of its own. It needs the network: where the index does not answer, a line says so and
-the exit code is 0. Known weaknesses are printed; with ``--strict`` the exit code is then 1.
+the exit code is 0. Known vulnerabilities are printed; with ``--strict`` the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def run_tool(command: list[Path | str]) -> subprocess.CompletedProcess[str]:
 def main() -> int:
     """Audit."""
     parser = argparse.ArgumentParser(
-        description="Look for known weaknesses of the packages that are installed.",
+        description="Look for known vulnerabilities of the packages that are installed.",
         epilog="Example: python -m tools.audit --strict",
     )
     parser.add_argument("--strict", action="store_true", help="exit code 1 where one is known")
@@ -66,12 +66,12 @@ def main() -> int:
     if unknown:
         print(f"audit: the package index knows nothing of {unknown} packages (a mirror?); they were not looked up")
     if done.returncode == 0 and not unknown:
-        print(f"audit: {(done.stderr.strip().splitlines() or ['no known weaknesses'])[-1]}")
+        print(f"audit: {(done.stderr.strip().splitlines() or ['no known vulnerabilities'])[-1]}")
         return 0
     if done.returncode == 0:
         return 0
     if done.returncode == 1 and done.stdout.startswith("Name"):
-        print(f"audit: known weaknesses:\n{done.stdout.rstrip()}")
+        print(f"audit: known vulnerabilities:\n{done.stdout.rstrip()}")
         return int(given.strict)
     print(f"audit: not looked up ({(done.stderr.strip().splitlines() or ['no reason given'])[-1]})")
     return 0

@@ -55,9 +55,9 @@ def main() -> None:
 
 
 def bench_browser(
-    viewers: Annotated[int, typer.Option(help="How many look on.", min=0, max=16)] = 4,
+    viewers: Annotated[int, typer.Option(help="Number of viewers.", min=0, max=16)] = 4,
     people: Annotated[int, typer.Option(help="People in each frame.", min=0, max=6)] = 1,
-    seconds: Annotated[float, typer.Option(help="How long.", min=1)] = 10.0,
+    seconds: Annotated[float, typer.Option(help="Seconds to measure.", min=1)] = 10.0,
     video: Annotated[bool, typer.Option(help="Whether viewers take the video.")] = True,
 ) -> None:
     """Measure the browser view's bytes and processor time."""

@@ -194,7 +194,7 @@ def download(requirement: str, target: InstallTarget, folder: Path) -> tuple[str
 def main(
     only: Annotated[str, typer.Option(help="names of packages, with commas; all by default")] = "",
 ) -> None:
-    """Download what the documents name, and print what came of it."""
+    """Download all packages that the documents name, and print which cannot be had."""
     wanted = {name for name in only.split(",") if name}
     constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     missing: list[str] = []

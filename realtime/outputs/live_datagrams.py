@@ -45,7 +45,7 @@ class _Datagrams(ClosingSender):
         except OSError as error:
             if not self._said and self._socket.fileno() >= 0:
                 self._said = True
-                _LOG.warning(f"cannot send to {self._address[0]}:{self._address[1]} ({error.strerror}); trying on")
+                _LOG.warning(f"cannot send to {self._address[0]}:{self._address[1]} ({error.strerror}); still trying")
 
     def close(self) -> None:
         """See `Sender`."""

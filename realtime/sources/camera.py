@@ -145,7 +145,7 @@ class CameraSource(ThreadedCapture):
             first = False
             if not 0.8 * self.fps < measured < 1.25 * self.fps:
                 _LOG.warning(
-                    f"{self.name} really delivers {measured:.1f} fps, not {self.fps:.0f}"
+                    f"{self.name} in fact delivers {measured:.1f} fps, not {self.fps:.0f}"
                     + ("; more light often helps" if measured < self.fps else "")
                 )
                 self.fps = measured

@@ -174,8 +174,7 @@ class FileSource(ClipSource):
         coded = coded_fps(stream)
         if coded is None and self._wished_fps is None:
             _LOG.warning(
-                f"{self.name} does not say its frame rate: {UNTIMED_FPS:.0f} frames a second are taken for granted; "
-                "--fps says it"
+                f"{self.name} does not say its frame rate: {UNTIMED_FPS:.0f} frames a second are assumed; --fps says it"
             )
         return coded or self._wished_fps or UNTIMED_FPS
 

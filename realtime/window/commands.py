@@ -90,7 +90,7 @@ class WindowCommands:
 
     def _wind(self, seconds: float) -> None:
         if not self._source_wind(seconds):
-            _LOG.info("only files and folders can be wound")
+            _LOG.info("seeking works in files and folders only")
 
     def _pause(self) -> None:
         self._pipeline.pause(not self._pipeline.paused)

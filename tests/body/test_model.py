@@ -59,13 +59,13 @@ def broken(changes: dict[str, Any]) -> dict[str, Any]:
         ({"coco_regressor": None}, "no coco_regressor"),
         ({"weights": np.ones((1722, 52))}, "weights is"),
         ({"shapedirs": np.ones((1722, 3, 4))}, "fewer than 10 betas"),
-        ({"shapedirs": np.float64(1)}, "something else than arrays"),
+        ({"shapedirs": np.float64(1)}, "other things than arrays"),
         ({"v_template": np.float64(1)}, "v_template is"),
         ({"kintree_table": np.array([[-1, 0, 1], [0, 1, 2]])}, "24 joints"),
-        ({"kintree_table": np.array("x")}, "something else than arrays"),
+        ({"kintree_table": np.array("x")}, "other things than arrays"),
         ({"v_template": np.full((1722, 3), np.nan)}, "not finite"),
         ({"f": np.full((10, 3), 1722)}, "do not index"),
-        ({"v_template": np.array("text")}, "something else than arrays"),
+        ({"v_template": np.array("text")}, "other things than arrays"),
     ],
 )
 def test_another_layout_is_refused_in_one_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

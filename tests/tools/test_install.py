@@ -146,7 +146,7 @@ def test_without_an_index_the_audit_says_so_and_does_not_fail(
     assert "does not answer" in capsys.readouterr().out
 
 
-def test_an_index_that_knows_nothing_finds_no_weakness_and_says_so(
+def test_an_index_that_knows_nothing_finds_no_vulnerability_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = "Name Skip Reason\n---- ---\nav   Dependency not found on PyPI and could not be audited: av (18.1.0)\n"
@@ -161,7 +161,7 @@ def test_an_index_that_knows_nothing_finds_no_weakness_and_says_so(
 
 
 @pytest.mark.parametrize(("strict", "code"), [(False, 0), (True, 1)])
-def test_known_weaknesses_are_printed(
+def test_known_vulnerabilities_are_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], strict: bool, code: int
 ) -> None:
     table = "Name Version ID\n---- ------- --\nx    1.0     PYSEC-1\n"

@@ -103,7 +103,7 @@ def score_dataset(
     ] = None,
     split: Annotated[str, typer.Option(help="train, validation, test; emdb1, emdb2, all [default: test; emdb1]")] = "",
     smpl: Annotated[Path | None, typer.Option(help="folder of licensed SMPL files and J_regressor_h36m.npy")] = None,
-    joint_regressor: Annotated[Path | None, typer.Option(help="J_regressor_h36m.npy, where it lies elsewhere")] = None,
+    joint_regressor: Annotated[Path | None, typer.Option(help="J_regressor_h36m.npy, where it is elsewhere")] = None,
     run: Annotated[bool, typer.Option("--run", help="make what is missing in --predictions, too")] = False,
     keypoints: Annotated[KeypointModel, typer.Option(help="for motions that are made")] = "accurate",
     regressor: Annotated[str, typer.Option(help="a shipped regressor's name or an .onnx file, likewise")] = "motion",

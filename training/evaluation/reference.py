@@ -235,7 +235,7 @@ def _errors(
         if set(pair) <= set(names)
     }
     if not errors:
-        raise ValueError("the reference has neither both shoulders nor both hips: nothing to hold a pose by")
+        raise ValueError("the reference has neither both shoulders nor both hips: nothing to align a pose by")
     last = list(errors.values())[-1]
     rooted = {root: part.mpjpe for root, part in errors.items()}
     return Comparison(names, fps, found, np.asarray(present.any(-1)), last.pa, rooted, last.acceleration)
@@ -306,7 +306,7 @@ def score_against_reference(
         cameras = camera or list(range(len(truth.rotations)))
         if len(cameras) != len(motions):
             raise ValueError(
-                f"{len(motions)} motion(s) for {len(cameras)} camera(s): say whose each is with --camera, in their order"
+                f"{len(motions)} motion(s) for {len(cameras)} camera(s): name each one's camera with --camera, in their order"
             )
         rows = {}
         for number, path in zip(cameras, motions, strict=True):

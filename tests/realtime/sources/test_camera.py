@@ -115,7 +115,7 @@ def test_a_slow_camera_is_told(fake: Any, monkeypatch: pytest.MonkeyPatch, remar
         for _ in range(10):
             source.read_into(buffer)
         assert len(remarks) == 1
-        assert "really delivers" in remarks[0]
+        assert "in fact delivers" in remarks[0]
         assert source.fps == pytest.approx(10, abs=2)
 
 

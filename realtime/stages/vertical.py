@@ -1,4 +1,4 @@
-"""Which way is up, from the regressor network's predictions for every person in every frame.
+"""Which way is up, from the regressor network's predictions for every person in every frame, and from upright edges.
 
 The network's ``up`` is a posterior mean given its keypoints AND the training cameras: it is biased towards their mean tilt,
 the more so the less sure it is. Averaging over people and time would keep that bias. So each prediction is divided by the
@@ -22,6 +22,7 @@ import numpy as np
 
 from common.arrays import DoubleArray, FloatArray
 from realtime.stages.plane_fit import tangents
+from realtime.stages.upright_edges import Edges, fit_edges
 
 PITCH_MEAN, PITCH_SPREAD = math.radians(6.0), math.radians(15.0)
 ROLL_SPREAD: Final = math.radians(8.0)
@@ -37,6 +38,9 @@ _MOST_PULL: Final = 0.6
 _NEWS_S: Final = 8.0  # of watching a person count as one more independent frame
 _MOST_NEWS: Final = 4.0
 _KNOWN: Final = math.radians(0.3)  # standard deviation of what the user gives
+_DRIFT: Final = math.radians(0.3)  # a turn so far unknown halves the weight of edges seen before it
+_LEAST_DOUBT, _MOST_DOUBT = math.radians(4.0), math.radians(12.0)
+"""Standard deviations that people's word for up is given at least, and at most, while edges are searched near to it."""
 _TOP_DOWN: Final = 0.97  # sine of the pitch from which on there is no roll
 
 
@@ -75,6 +79,8 @@ class Vertical:
         self._known = pitch, roll
         self._witnesses: dict[int, _Witness] = {}
         self._past = np.zeros((3, 3)), np.zeros(3)
+        self._edges: Edges | None = None
+        self._scene = np.zeros((3, 3)), np.zeros(3)
         self.up: DoubleArray = up_of(PITCH_MEAN if pitch is None else pitch, roll or 0.0)
         """(3,) unit vector: the present answer; `solve` renews it."""
         self.sigma = USED_PITCH_SPREAD if pitch is None else _KNOWN
@@ -110,8 +116,18 @@ class Vertical:
         witness.roll_axis = across / length if length > 1e-6 else rotation[:, 0]
         witness.pitch_axis = np.cross(rotation @ free, witness.roll_axis)
 
+    def look(self, edges: Edges | None) -> None:
+        """Take what may stand upright in the background, in place of what was taken before, if there is more of it."""
+        if edges is not None and (self._edges is None or edges.weight.sum() > self._edges.weight.sum()):
+            self._edges = edges
+
     def drifted(self, variance: float) -> None:
         """The camera has turned, which is known to within ``variance``, rad²: what was seen before counts less."""
+        if self._edges is not None:  # the next look shall replace them
+            self._edges = self._edges._replace(
+                weight=self._edges.weight / (1 + variance / _DRIFT**2),
+                sigma=np.sqrt(self._edges.sigma**2 + variance),
+            )
         for witness in self._witnesses.values():
             keep = 1 / (1 + variance * (witness.pitch_precision + witness.roll_precision))
             witness.total *= keep
@@ -143,6 +159,11 @@ class Vertical:
 
     def evidence(self) -> tuple[DoubleArray, DoubleArray]:
         """All that is known as a quadratic form: the best up makes u·A·u - 2 b·u least, with A (3, 3), rad⁻², and b (3,)."""
+        matrix, vector = self._said()
+        return matrix + self._scene[0], vector + self._scene[1]
+
+    def _said(self) -> tuple[DoubleArray, DoubleArray]:
+        """What people and the user say, as `evidence`."""
         matrix, vector = self._past[0].copy(), self._past[1].copy()
         for witness in self._witnesses.values():
             more, toward = self._evidence(witness)
@@ -165,8 +186,15 @@ class Vertical:
 
     def solve(self) -> None:
         """Renew `up` and `sigma` from all that is known."""
-        matrix, vector = self.evidence()
+        matrix, vector = self._said()
         self.up, covariance = nearest_up(matrix, vector, self.up)
+        self._scene = np.zeros((3, 3)), np.zeros(3)
+        if self._edges is not None and None in self._known:
+            doubt = math.sqrt(float(np.trace(covariance)) / 2)
+            found = fit_edges(self._edges, self.up, min(max(doubt, _LEAST_DOUBT), _MOST_DOUBT))
+            if found is not None:
+                self._scene = found
+                self.up, covariance = nearest_up(matrix + found[0], vector + found[1], self.up)
         self.sigma = math.sqrt(float(np.trace(covariance)) / 2)
 
 

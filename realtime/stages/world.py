@@ -1,8 +1,8 @@
 """Where the camera is in the world: upright, over the floor, in metres.
 
-    people's up ──▶ vertical ──┐
-    standing feet ──▶ floor ───┼──▶ world_from_camera
-    background ──▶ camera's rotation ┘
+    people's up, upright edges of the background ──▶ vertical ─┐
+    standing feet ──▶ floor ───────────────────────────────────┼──▶ world_from_camera
+    corners of the background ──▶ camera's rotation ───────────┘
 
 The world (y up, floor at y = 0, origin under the first person when first seen, -z the way the camera looked then, level) is
 fixed to the axes of the shot's first camera, and the present camera's rotation against that one is measured. A camera that
@@ -28,6 +28,7 @@ from realtime.stages.camera_motion import CameraMotion
 from realtime.stages.floor import Floor
 from realtime.stages.foot_lock import FootLock
 from realtime.stages.leg_reach import LegReach
+from realtime.stages.upright_edges import find_edges
 from realtime.stages.vertical import Vertical
 
 _UP_DEAD, _UP_DONE = math.radians(0.6), math.radians(0.12)
@@ -43,6 +44,8 @@ _LEAST_MOVE_M: Final = 1e-3
 _TURN_ERROR: Final = 0.03  # share of a camera's turn by which its measurement may be wrong
 _ANKLES: Final = slice(15, 17)  # COCO
 _SEEN: Final = 0.35  # confidence of an ankle from which on its foot is seen
+_LOOK_S, _LOOK_MOVED_S = 1.0, 2.0
+"""Seconds after which the background is searched for edges again: doubled each time while the camera stands still."""
 _LONGEST_S: Final = 0.2  # a frame counts for no longer than this
 
 
@@ -68,7 +71,7 @@ class World:
     ) -> None:
         self.motion = CameraMotion(camera)
         """The camera's rotation."""
-        self._soles = Soles(arrays)
+        self._camera, self._soles = camera, Soles(arrays)
         self._angles, self._with_floor = (pitch, roll), floor
         self._legs = LegReach(arrays) if foot_lock else None
         self._shot = -1
@@ -91,12 +94,15 @@ class World:
         self._gliding = False
         self._answer: DoubleArray | None = None
         self._solved_s = -math.inf
+        self._look_s, self._look_gap_s = -math.inf, _LOOK_S
 
     def __call__(self, frame: Frame, people: Sequence[BodyEstimate]) -> WorldFrame | None:
         """The world frame of ``frame``; None until something is known of the vertical."""
         rotation = self.motion(frame.image, frame.time_s, [body.keypoints.points for body in people])
         if self.motion.shot != self._shot:
             self._begin()
+        if people and frame.time_s >= self._look_s and None in self._angles:
+            self._look(frame, people, rotation)
         dt_s = 1 / 30 if self._last_s is None else min(max(frame.time_s - self._last_s, 0.0), _LONGEST_S)
         self._last_s = frame.time_s
         if self.motion.turned > 0:
@@ -124,6 +130,13 @@ class World:
         matrix[:3, :3] = self._answer[:3, :3] @ rotation
         motion = self.motion
         return WorldFrame(matrix.astype(np.float32), self._up_sigma, self._floor_sigma, motion.shot, motion.has_moved)
+
+    def _look(self, frame: Frame, people: Sequence[BodyEstimate], rotation: DoubleArray) -> None:
+        """Search the background for what stands upright."""
+        points = [body.keypoints.points for body in people]
+        self._vertical.look(find_edges(frame.image, self._camera, points, rotation))
+        self._look_s = frame.time_s + (_LOOK_MOVED_S if self.motion.has_moved else self._look_gap_s)
+        self._look_gap_s *= 2
 
     def _see(self, body: BodyEstimate, dt_s: float, time_s: float, rotation: DoubleArray) -> None:
         if body.up is not None:

@@ -1,0 +1,150 @@
+"""Which way is up, from what stands upright behind the people: door frames, corners of rooms, shelves, lamp posts.
+
+Straight edges that are vertical in the world meet in one point of the image (their vanishing point), which is the vertical's
+direction; each edge and the camera's centre span a plane that up lies in. Edges are found by LSD (Grompone von Gioi et al.
+2012) in a small image, outside of the people. Most edges of a scene are not upright, and floor boards meet in a point, too: so
+only directions near to what the people say are searched, and an answer that few edges share, or that has a rival, is trusted
+little.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+
+from common.arrays import DoubleArray, FloatArray, ImageArray
+from common.camera import Camera
+from realtime.stages.plane_fit import tangents
+
+_SIDE: Final = 480  # the longer side of the image that is searched, px
+_LEAST_SIDE: Final = 64
+_SHORTEST: Final = 0.035  # of `_SIDE`: no shorter edges
+_STEEPEST: Final = 0.6  # dx over dy: edges that lean more are of no camera that people use
+_BORDER_PX: Final = 4.0  # the frame of an image, and of one shown in another, is upright in every image
+_EDGE_PX, _LEAN = 0.7, math.radians(0.8)  # deviations of an edge's end, and of what is called upright
+_LONG, _MOST_WEIGHT = 0.1, 3.0  # an edge of this share of `_SIDE` weighs 1, none more than the second
+_WIDTH: Final = 2.0  # deviations at which an edge speaks for a direction with 60 % of its weight
+_REACH, _REACH_SIGMAS = math.radians(27), 2.5  # nothing is searched further from what people say
+_STEP: Final = math.radians(2.25)
+_RIVAL: Final = math.radians(7)  # a second answer that is so far from the first is a rival
+_LUCK: Final = 3.0  # deviations by which more edges than usual meet somewhere by chance
+_LEAST_LUCK, _ENOUGH = 2.5, 6.0  # weight that this is at least, and beyond it from which on edges are believed in full
+_SYSTEMATIC_ROLL, _SYSTEMATIC_PITCH = math.radians(1.0), math.radians(2.5)
+"""What many edges are wrong by together: the lens' distortion, and a focal length that is assumed."""
+_TOGETHER: Final = 2.0  # an edge is found in several pieces, whose errors are one
+
+
+class Edges(NamedTuple):
+    """N edges that may be upright, in the axes of the shot's first camera."""
+
+    normals: DoubleArray
+    """(N, 3) unit vectors square to the edge and to the ray of its middle."""
+    middles: DoubleArray
+    """(N, 3) unit rays of their middles."""
+    weight: DoubleArray
+    """(N,) by length."""
+    sigma: DoubleArray
+    """(N,) deviation of the angle between up and the plane, radians."""
+    view: DoubleArray
+    """(3,) the way the camera looked."""
+
+
+class _Lines:
+    """The detector, where this OpenCV has one."""
+
+    make = getattr(cv2, "createLineSegmentDetector", None)
+    found = None if make is None else make()
+
+
+def find_edges(image: ImageArray, camera: Camera, people: Sequence[FloatArray], rotation: DoubleArray) -> Edges | None:
+    """The edges of ``image``, uint8 (H, W, 3) BGR, but those of the ``people``, keypoints (17, 2) px; ``rotation`` (3, 3) takes
+    the camera's axes to the first camera's. None of images that are too small, and where this OpenCV finds no edges."""
+    height, width = image.shape[:2]
+    if _Lines.found is None or min(height, width) < _LEAST_SIDE:
+        return None
+    longer = max(height, width)
+    step = max(longer // (2 * _SIDE), 1)
+    green = np.ascontiguousarray(image[::step, ::step, 1])
+    scale = min(_SIDE / longer, 1.0)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    grey = cv2.resize(green, size, interpolation=cv2.INTER_AREA)
+    found = _Lines.found.detect(grey)[0]
+    lines = np.zeros((0, 4)) if found is None else np.asarray(found, np.float64).reshape(-1, 4)
+    first, second = lines[:, :2], lines[:, 2:]
+    across, along = np.abs(second - first).T
+    length = np.hypot(across, along)
+    fine = (length > _SHORTEST * _SIDE) & (across < _STEEPEST * along)
+    fine &= np.minimum(first, second)[:, 0] > _BORDER_PX
+    fine &= np.maximum(first, second)[:, 0] < size[0] - _BORDER_PX
+    fine &= (along < 0.9 * size[1]) | (across > 1.0)  # bars at the sides of a film
+    middle = (first + second) / 2
+    for points in people:
+        low, high = points.min(0) * scale, points.max(0) * scale
+        room = 0.12 * float((high - low).max()) + 4
+        fine &= ~((middle > low - room) & (middle < high + room)).all(1)
+    first, second, length = first[fine], second[fine], length[fine]
+    ends = camera.rays((np.stack([first, second]) + 0.5) / scale - 0.5)
+    ends /= np.linalg.norm(ends, axis=-1, keepdims=True)
+    normals, middles = np.cross(ends[0], ends[1]), ends.sum(0)
+    normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
+    middles /= np.linalg.norm(middles, axis=-1, keepdims=True)
+    weight = np.minimum(length / (_LONG * _SIDE), _MOST_WEIGHT)
+    return Edges(normals @ rotation.T, middles @ rotation.T, weight, np.hypot(_LEAN, _EDGE_PX / length), rotation[:, 2])
+
+
+def fit_edges(edges: Edges, up: DoubleArray, sigma: float) -> tuple[DoubleArray, DoubleArray] | None:
+    """What ``edges`` add to what people say, ``up`` (3,) within ``sigma`` radians.
+
+    Returns:
+        A (3, 3), rad⁻², and b (3,): u·A·u - 2 b·u is to be least, as in `realtime.stages.vertical.Vertical.evidence`. None where
+        too few edges meet.
+    """
+    if len(edges.weight) < 3:
+        return None
+    basis = tangents(up)
+    reach = min(_REACH_SIGMAS * sigma, _REACH)
+    ticks = np.arange(-math.ceil(reach / _STEP), math.ceil(reach / _STEP) + 1) * _STEP
+    offsets = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
+    offsets = offsets[(offsets**2).sum(1) <= reach**2]
+    tries = up + offsets @ basis.T
+    tries /= np.linalg.norm(tries, axis=1, keepdims=True)
+    meeting = (edges.weight * np.exp(-0.5 * (_off(edges, tries) / (_WIDTH * edges.sigma)) ** 2)).sum(1)
+    total = meeting - 0.5 * (offsets**2).sum(1) / sigma**2
+    best = int(total.argmax())
+    apart = ((offsets - offsets[best]) ** 2).sum(1) > _RIVAL**2
+    rival = float(total[apart].max()) if apart.any() else -math.inf
+    chance = float(np.median(meeting))
+    share = chance / float(edges.weight.sum())
+    luck = max(_LUCK * math.sqrt(float((edges.weight**2).sum()) * share * (1 - share)), _LEAST_LUCK)
+    trust = min(max((float(meeting[best]) - chance - luck) / _ENOUGH, 0.0), 1.0)
+    trust *= -math.expm1(-(float(total[best]) - rival) / 2)
+    if trust < 0.02:
+        return None
+    found, prior = tries[best], np.eye(3) / sigma**2
+    for _ in range(6):
+        strength = edges.weight * np.exp(-0.5 * (_off(edges, found[None])[0] / (_WIDTH * edges.sigma)) ** 2)
+        matrix = (edges.normals * (strength / edges.sigma**2)[:, None]).T @ edges.normals
+        basis = tangents(found)
+        normal = basis.T @ (matrix + prior) @ basis
+        found = found + basis @ np.linalg.solve(normal, basis.T @ (prior @ up - (matrix + prior) @ found))
+        found /= np.linalg.norm(found)
+    sideways = np.cross(edges.view, found)
+    length = float(np.linalg.norm(sideways))
+    if length < 0.1:  # looks straight up or down
+        return None
+    sideways /= length
+    axes = np.stack([sideways, np.cross(sideways, found)], 1)
+    scatter = np.linalg.inv(axes.T @ matrix @ axes + 1e-6 * np.eye(2)) * _TOGETHER
+    spread = scatter + np.diag([_SYSTEMATIC_ROLL**2, _SYSTEMATIC_PITCH**2])
+    wide = axes @ np.linalg.inv(spread) @ axes.T * trust
+    return wide, wide @ found
+
+
+def _off(edges: Edges, ups: DoubleArray) -> DoubleArray:
+    """The angles (M, N), radians, by which the edges miss the directions ``ups`` (M, 3), as seen in the image."""
+    along = ups @ edges.middles.T
+    return np.asarray((ups @ edges.normals.T) / np.sqrt(np.maximum(1 - along**2, 0.09)), np.float64)

@@ -100,8 +100,8 @@ def fit_edges(edges: Edges, up: DoubleArray, sigma: float) -> tuple[DoubleArray,
     """What ``edges`` add to what people say, ``up`` (3,) within ``sigma`` radians.
 
     Returns:
-        A (3, 3), rad⁻², and b (3,): u·A·u - 2 b·u is to be least, as in `realtime.stages.vertical.Vertical.evidence`. None where
-        too few edges meet.
+        A (3, 3), rad⁻², and b (3,): u·A·u - 2 b·u is to be least, as in `realtime.stages.vertical.Vertical.evidence`. None
+        where too few edges meet.
     """
     if len(edges.weight) < 3:
         return None

@@ -38,7 +38,7 @@ _SYSTEMATIC_ROLL, _SYSTEMATIC_PITCH = math.radians(1.0), math.radians(2.5)
 _TOGETHER: Final = 2.0  # an edge is found in several pieces, whose errors are one
 
 
-class Edges(NamedTuple):
+class UprightEdges(NamedTuple):
     """N edges that may be upright, in the axes of the shot's first camera."""
 
     normals: DoubleArray
@@ -60,7 +60,9 @@ class _Lines:
     found = None if make is None else make()
 
 
-def find_edges(image: ImageArray, camera: Camera, people: Sequence[FloatArray], rotation: DoubleArray) -> Edges | None:
+def find_upright_edges(
+    image: ImageArray, camera: Camera, people: Sequence[FloatArray], rotation: DoubleArray
+) -> UprightEdges | None:
     """The edges of ``image``, uint8 (H, W, 3) BGR, but those of the ``people``, keypoints (17, 2) px; ``rotation`` (3, 3) takes
     the camera's axes to the first camera's. None of images that are too small, and where this OpenCV finds no edges."""
     height, width = image.shape[:2]
@@ -93,10 +95,12 @@ def find_edges(image: ImageArray, camera: Camera, people: Sequence[FloatArray], 
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
     middles /= np.linalg.norm(middles, axis=-1, keepdims=True)
     weight = np.minimum(length / (_LONG * _SIDE), _MOST_WEIGHT)
-    return Edges(normals @ rotation.T, middles @ rotation.T, weight, np.hypot(_LEAN, _EDGE_PX / length), rotation[:, 2])
+    return UprightEdges(
+        normals @ rotation.T, middles @ rotation.T, weight, np.hypot(_LEAN, _EDGE_PX / length), rotation[:, 2]
+    )
 
 
-def fit_edges(edges: Edges, up: DoubleArray, sigma: float) -> tuple[DoubleArray, DoubleArray] | None:
+def fit_upright_edges(edges: UprightEdges, up: DoubleArray, sigma: float) -> tuple[DoubleArray, DoubleArray] | None:
     """What ``edges`` add to what people say, ``up`` (3,) within ``sigma`` radians.
 
     Returns:
@@ -144,7 +148,7 @@ def fit_edges(edges: Edges, up: DoubleArray, sigma: float) -> tuple[DoubleArray,
     return wide, wide @ found
 
 
-def _off(edges: Edges, ups: DoubleArray) -> DoubleArray:
+def _off(edges: UprightEdges, ups: DoubleArray) -> DoubleArray:
     """The angles (M, N), radians, by which the edges miss the directions ``ups`` (M, 3), as seen in the image."""
     along = ups @ edges.middles.T
     return np.asarray((ups @ edges.normals.T) / np.sqrt(np.maximum(1 - along**2, 0.09)), np.float64)

@@ -22,7 +22,7 @@ import numpy as np
 
 from common.arrays import DoubleArray, FloatArray
 from realtime.stages.plane_fit import tangents
-from realtime.stages.upright_edges import Edges, fit_edges
+from realtime.stages.upright_edges import UprightEdges, fit_upright_edges
 
 PITCH_MEAN, PITCH_SPREAD = math.radians(6.0), math.radians(15.0)
 ROLL_SPREAD: Final = math.radians(8.0)
@@ -79,7 +79,7 @@ class Vertical:
         self._known = pitch, roll
         self._witnesses: dict[int, _Witness] = {}
         self._past = np.zeros((3, 3)), np.zeros(3)
-        self._edges: Edges | None = None
+        self._edges: UprightEdges | None = None
         self._scene = np.zeros((3, 3)), np.zeros(3)
         self.up: DoubleArray = up_of(PITCH_MEAN if pitch is None else pitch, roll or 0.0)
         """(3,) unit vector: the present answer; `solve` renews it."""
@@ -116,7 +116,7 @@ class Vertical:
         witness.roll_axis = across / length if length > 1e-6 else rotation[:, 0]
         witness.pitch_axis = np.cross(rotation @ free, witness.roll_axis)
 
-    def look(self, edges: Edges | None) -> None:
+    def look(self, edges: UprightEdges | None) -> None:
         """Take what may stand upright in the background, in place of what was taken before, if there is more of it."""
         if edges is not None and (self._edges is None or edges.weight.sum() > self._edges.weight.sum()):
             self._edges = edges
@@ -191,7 +191,7 @@ class Vertical:
         self._scene = np.zeros((3, 3)), np.zeros(3)
         if self._edges is not None and None in self._known:
             doubt = math.sqrt(float(np.trace(covariance)) / 2)
-            found = fit_edges(self._edges, self.up, min(max(doubt, _LEAST_DOUBT), _MOST_DOUBT))
+            found = fit_upright_edges(self._edges, self.up, min(max(doubt, _LEAST_DOUBT), _MOST_DOUBT))
             if found is not None:
                 self._scene = found
                 self.up, covariance = nearest_up(matrix + found[0], vector + found[1], self.up)

@@ -28,7 +28,7 @@ from realtime.stages.camera_motion import CameraMotion
 from realtime.stages.floor import Floor
 from realtime.stages.foot_lock import FootLock
 from realtime.stages.leg_reach import LegReach
-from realtime.stages.upright_edges import find_edges
+from realtime.stages.upright_edges import find_upright_edges
 from realtime.stages.vertical import Vertical
 
 _UP_DEAD, _UP_DONE = math.radians(0.6), math.radians(0.12)
@@ -134,7 +134,7 @@ class World:
     def _look(self, frame: Frame, people: Sequence[BodyEstimate], rotation: DoubleArray) -> None:
         """Search the background for what stands upright."""
         points = [body.keypoints.points for body in people]
-        self._vertical.look(find_edges(frame.image, self._camera, points, rotation))
+        self._vertical.look(find_upright_edges(frame.image, self._camera, points, rotation))
         self._look_s = frame.time_s + (_LOOK_MOVED_S if self.motion.has_moved else self._look_gap_s)
         self._look_gap_s *= 2
 

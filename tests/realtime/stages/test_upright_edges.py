@@ -10,7 +10,7 @@ from common.arrays import DoubleArray, ImageArray
 from common.camera import Camera
 from realtime.records import WorldFrame
 from realtime.stages.plane_fit import tangents
-from realtime.stages.upright_edges import find_edges, fit_edges
+from realtime.stages.upright_edges import find_upright_edges, fit_upright_edges
 from realtime.stages.vertical import nearest_up, pitch_and_roll, up_of
 from realtime.stages.world import World
 from tests.realtime.stages.world_scene import ARRAYS, Person, camera_from_world, frame, turn_by
@@ -44,9 +44,9 @@ def room(view: DoubleArray, seed: int = 0, boards: bool = False) -> ImageArray:
 
 def corrected(image: ImageArray, guess: DoubleArray, people: tuple[np.ndarray, ...] = ()) -> DoubleArray:
     """What edges make of a ``guess`` of up."""
-    edges = find_edges(image, CAMERA, people, np.eye(3))
+    edges = find_upright_edges(image, CAMERA, people, np.eye(3))
     assert edges is not None
-    found = fit_edges(edges, guess, SIGMA)
+    found = fit_upright_edges(edges, guess, SIGMA)
     if found is None:
         return guess
     return nearest_up(np.eye(3) / SIGMA**2 + found[0], guess / SIGMA**2 + found[1], guess)[0]
@@ -90,10 +90,10 @@ def test_edges_of_people_and_bars_at_the_sides_of_a_film_say_nothing() -> None:
     for x in range(240, 400, 20):  # a striped shirt that leans
         cv2.line(image, (x, 120), (x + 60, 400), (230, 230, 230), 6)
     person = np.stack([np.linspace(230, 470, 17), np.linspace(110, 410, 17)], 1).astype(np.float32)
-    seen = find_edges(image, CAMERA, [person], np.eye(3))
+    seen = find_upright_edges(image, CAMERA, [person], np.eye(3))
     assert seen is not None
     assert len(seen.weight) == 0
-    without = find_edges(image, CAMERA, [], np.eye(3))
+    without = find_upright_edges(image, CAMERA, [], np.eye(3))
     assert without is not None
     assert len(without.weight) > 4
 
@@ -103,10 +103,10 @@ def test_what_a_turned_camera_sees_is_told_in_the_first_cameras_axes() -> None:
     turn = turn_by((0, 12, 6))
     later = np.eye(4)
     later[:3, :3], later[:3, 3] = turn.T @ first[:3, :3], turn.T @ first[:3, 3]
-    edges = find_edges(room(later, 4), CAMERA, [], turn)
+    edges = find_upright_edges(room(later, 4), CAMERA, [], turn)
     assert edges is not None
     true = first[:3, 1]
-    found = fit_edges(edges, true, SIGMA)
+    found = fit_upright_edges(edges, true, SIGMA)
     assert found is not None
     assert degrees_apart(nearest_up(*found, true)[0], true) < 2.5
 

@@ -1,4 +1,4 @@
-"""Small models that the tests write themselves, an image for the real ones, and a GPU that is none."""
+"""Small models that the tests write themselves, an image for the real ones, and a simulated GPU."""
 
 from __future__ import annotations
 

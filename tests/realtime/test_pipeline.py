@@ -88,7 +88,7 @@ def test_a_live_source_drops_the_oldest_and_never_shows_a_frame_twice() -> None:
     pipeline = Pipeline(source, CAMERA, tracker, flow, FakeRegressor(), meter, DropPolicy.NEWEST)  # type: ignore[arg-type]
     pipeline.start()
     camera.open()
-    entered.wait()  # frame 0 is being looked at
+    entered.wait()  # frame 0 is being processed
     camera.open(10)  # frames 1 to 10 arrive meanwhile
     deadline = time.monotonic() + 5
     while meter.frames_dropped < 9 and time.monotonic() < deadline:
@@ -165,7 +165,7 @@ def test_the_detector_works_beside_the_keypoints_on_a_frame_that_stays_as_it_is(
     def look(image: ImageArray, region: Box) -> list[Detection]:
         before = int(image[0, 0, 0])
         time.sleep(0.01)
-        assert before == int(image[-1, -1, -1]), "the picture changed while it was searched"
+        assert before == int(image[-1, -1, -1]), "the image changed while it was searched"
         seen.append(before)
         return []
 
@@ -322,7 +322,7 @@ def test_stopping_gives_out_what_was_held_for_later_frames(live: bool) -> None:
     pipeline.start()
     assert pipeline.wait(10)
     seen = [sequence for sequence, _ in tracker.seen]
-    assert got[-8:] in (seen[-8:], seen[-9:-1])  # the frame that was looked at when it stopped may be among them
+    assert got[-8:] in (seen[-8:], seen[-9:-1])  # the frame that was being processed when it stopped may be among them
     if not live:
         assert got == seen[: len(got)]
 

@@ -1,4 +1,4 @@
-"""Networks and stages that fail, lie, hang or are slow."""
+"""Networks and stages that fail, give impossible numbers, hang or are slow."""
 
 from __future__ import annotations
 

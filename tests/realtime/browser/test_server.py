@@ -121,7 +121,7 @@ def test_foreign_pages_and_names_are_refused(view: BrowserView) -> None:
     assert get(view, "body.bin", Host="evil.example")[0] == 421
 
 
-def test_a_header_that_tells_two_stories_is_refused(view: BrowserView) -> None:
+def test_a_repeated_header_is_refused(view: BrowserView) -> None:
     host, port = view.link.removeprefix("http://").strip("/").split(":")
     with socket.create_connection((host, int(port))) as plain:
         plain.sendall(f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nHost: evil.example\r\n\r\n".encode())
@@ -213,8 +213,8 @@ def test_remarks_reach_viewers_but_not_the_link(view: BrowserView) -> None:
         log = logging.getLogger("realtime.window.commands")
         log.setLevel(logging.INFO)
         view.announce()
-        log.info("recording to film.mp4")
-        assert next_of(viewer, "remark")["text"] == "recording to film.mp4"
+        log.info("recording to out.mp4")
+        assert next_of(viewer, "remark")["text"] == "recording to out.mp4"
         log.setLevel(logging.NOTSET)
 
 

@@ -11,7 +11,7 @@ from realtime.stages.camera_motion import CameraMotion
 from realtime.stages.rotation_fit import fit_rotation
 from tests.realtime.stages.world_scene import CAMERA, turn_by, view_of, wall
 
-PICTURE = wall()
+WALL = wall()
 
 
 def angle_between(first: DoubleArray, second: DoubleArray) -> float:
@@ -31,7 +31,7 @@ def with_person(image: ImageArray, across: float) -> tuple[ImageArray, np.ndarra
 
 def test_a_still_camera_keeps_its_rotation_to_the_last_bit_whatever_walks_past() -> None:
     motion, rng = CameraMotion(CAMERA), np.random.default_rng(1)
-    still = view_of(PICTURE, np.eye(3))
+    still = view_of(WALL, np.eye(3))
     for number in range(90):
         image, points = with_person(still, 5 + 2.4 * number)
         light = 1 + 0.1 * math.sin(number / 9)
@@ -51,7 +51,7 @@ def test_a_turning_camera_is_followed(kind: str) -> None:
         else:
             wave = number / 30 * 2 * math.pi
             turn = turn_by((1.5 * math.sin(0.9 * wave), 2 * math.sin(0.6 * wave), 0.8 * math.sin(1.3 * wave)))
-        image, points = with_person(view_of(PICTURE, turn), 60 + number)
+        image, points = with_person(view_of(WALL, turn), 60 + number)
         motion(image, number / 30, [points])
         worst = max(worst, angle_between(motion.rotation, turn))
     assert motion.has_moved
@@ -63,7 +63,7 @@ def test_a_camera_that_stops_stands_still_again() -> None:
     rng = np.random.default_rng(2)
     seen = []
     for number in range(150):
-        image = view_of(PICTURE, turn_by((0, min(number, 30) * 0.3, 0)))
+        image = view_of(WALL, turn_by((0, min(number, 30) * 0.3, 0)))
         noisy = np.clip(image + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
         seen.append(motion(noisy, number / 30, []))
     assert all((one == seen[-1]).all() for one in seen[80:])
@@ -73,7 +73,7 @@ def test_a_camera_that_stops_stands_still_again() -> None:
 def test_a_cut_is_told_from_a_fast_turn() -> None:
     motion = CameraMotion(CAMERA)
     for number in range(20):
-        motion(view_of(PICTURE, np.eye(3)), number / 30, [])
+        motion(view_of(WALL, np.eye(3)), number / 30, [])
     for number in range(20, 30):
         motion(view_of(wall(7), turn_by((5, 40, 0))), number / 30, [])
     assert motion.shot == 1

@@ -92,7 +92,8 @@ def motion(path: Path, session: Session) -> dict[str, np.ndarray]:
 def test_the_program_gives_the_same_bodies_with_it_and_without(
     fake_gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fails: bool, height_cm: float | None
 ) -> None:
-    """Where people's height is known, the CPU has a word between the network and the body: they run one after the other."""
+    """Where people's height is known, the CPU scales the shape between the network and the body: they run one after the
+    other."""
     if fails:
 
         def refuse(*arguments: object) -> None:

@@ -1,4 +1,4 @@
-"""The weighted mean of what the regressor answers with its memory and without it."""
+"""The weighted mean of the regressor's predictions with its memory and without it."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def test_another_network_is_no_flow() -> None:
         RaftFlow(engine)
 
 
-def test_one_persons_motion_is_no_first_guess_for_anothers() -> None:
+def test_one_persons_motion_does_not_initialise_anothers() -> None:
     """Two people by turns get what each would get alone."""
     left, right = texture(240, 320, 1), texture(240, 320, 2)
     images = [np.hstack([shifted(left, 9.0 * t, 0), shifted(right, -9.0 * t, 4.0 * t)]) for t in range(4)]

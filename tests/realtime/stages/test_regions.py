@@ -23,7 +23,7 @@ def test_the_search_covers_the_frame(size: tuple[int, int]) -> None:
     assert len(list(search_regions(width, height))) <= 40, "a search takes seconds"
 
 
-def test_the_region_holds_what_is_seen_and_ignores_what_is_guessed() -> None:
+def test_the_region_holds_what_is_seen_and_ignores_doubtful_keypoints() -> None:
     points = POSE * 200 + np.float32(300)
     confidence = np.full(17, 0.9, np.float32)
     confidence[13:] = 0.05

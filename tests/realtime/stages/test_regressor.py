@@ -94,7 +94,7 @@ def test_flow_reaches_the_network_as_means_in_sides_of_the_box(body: NumpyBody) 
 
 
 def test_flow_over_another_time_than_the_persons_does_not_count(body: NumpyBody) -> None:
-    """Missed for a frame: the flow speaks of the last frame only, the keypoints of the last two."""
+    """Missed for a frame: the flow is of the last frame only, the keypoints of the last two."""
     engine = Recorder(flow=True)
     regressor = BodyRegressor(engine, body)
     regressor(seen(0), CAMERA, 0.0)
@@ -117,7 +117,7 @@ def test_what_a_network_knows_of_the_world_is_handed_on_and_its_shape_is_taken_a
     estimate = older(seen(1), CAMERA, 0.04)
     assert estimate.up is None
     assert estimate.up_sigma is None
-    assert estimate.betas.tolist() == [1.5] * 10  # the mean of all that was said
+    assert estimate.betas.tolist() == [1.5] * 10  # the mean of all predictions
 
 
 def test_a_network_without_flow_is_not_fed_any(body: NumpyBody) -> None:

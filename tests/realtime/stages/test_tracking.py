@@ -17,7 +17,7 @@ def test_a_person_is_found_at_once_and_then_followed_without_the_detector() -> N
     calls = run.world.detector_calls
     for step in range(40):
         assert run.step((300 + 4 * step, 240, 200 + step)) == [0]
-    assert run.world.detector_calls <= calls + 1  # who else is there is looked for every two seconds
+    assert run.world.detector_calls <= calls + 1  # others are searched for every two seconds
 
 
 def test_an_empty_frame_has_nobody_in_it() -> None:
@@ -74,10 +74,10 @@ def test_who_stands_beside_somebody_that_left_does_not_get_his_name() -> None:
     assert set(names) == {1}
 
 
-def test_who_goes_behind_a_tree_is_not_guessed_on() -> None:
+def test_who_goes_behind_a_tree_is_lost() -> None:
     run = Run()
     assert run.step((300, 240, 200)) == [0]
-    run.world.confidence = 0.34  # what is said of the tree
+    run.world.confidence = 0.34  # keypoints on the tree
     assert [run.step((300, 240, 200)) for _ in range(10)] == [[]] * 10
     run.world.confidence = 0.5
     assert run.step((300, 240, 200)) == [0]

@@ -57,7 +57,7 @@ def test_weights_are_those_of_the_measured_detector() -> None:
     assert len(CONFIDENCE) == visible.shape[1]
 
 
-def test_guessed_keypoints_yield_to_sure_ones() -> None:
+def test_doubtful_keypoints_yield_to_confident_ones() -> None:
     """A board hides the body: shoulders, arms and hips are predicted too near each other, only the face is sure."""
     truth = np.array([0.1, -0.1, 1.5], np.float32)
     confidence = np.full(17, 0.25, np.float32)

@@ -78,18 +78,18 @@ class Person:
 
 
 def wall(seed: int = 0) -> ImageArray:
-    """A large picture full of corners."""
+    """A large image full of corners."""
     rng = np.random.default_rng(seed)
     blocks = rng.integers(0, 255, (45, 60, 3), np.uint8)
     return np.asarray(cv2.GaussianBlur(cv2.resize(blocks, (960, 720), interpolation=cv2.INTER_NEAREST), (0, 0), 1.0))
 
 
-def view_of(picture: ImageArray, turn: DoubleArray) -> ImageArray:
-    """What `CAMERA` sees of a far ``picture`` once it has been turned by ``turn`` (3, 3), from its axes to those of before."""
+def view_of(image: ImageArray, turn: DoubleArray) -> ImageArray:
+    """What `CAMERA` sees of a far ``image`` once it has been turned by ``turn`` (3, 3), from its axes to those of before."""
     far = np.array([[280.0, 0, 479.5], [0, 280.0, 359.5], [0, 0, 1]])
     mapping = far @ turn @ np.linalg.inv(CAMERA.matrix)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpPerspective(picture, mapping, (320, 240), flags=flags, borderMode=cv2.BORDER_REFLECT))
+    return np.asarray(cv2.warpPerspective(image, mapping, (320, 240), flags=flags, borderMode=cv2.BORDER_REFLECT))
 
 
 def turn_by(degrees: tuple[float, float, float]) -> DoubleArray:

@@ -125,7 +125,7 @@ def test_a_variant_trains_alike_for_a_seed_and_is_scored(variant: str, windows: 
     first, second = (train_regressor(config, 1, encoders, people, schedule) for _ in range(2))
     for one, other in zip(first.parameters(), second.parameters(), strict=True):
         torch.testing.assert_close(one, other)
-    # Encoders say nothing that is large or far from zero.
+    # Encodings are small and have zero mean.
     for name, encoder in encoders.items():
         vectors = encode_windows(encoder, frames, 1).vectors[0].flatten(0, 1)
         if name != "image":  # of which every window is seen in a light of its own

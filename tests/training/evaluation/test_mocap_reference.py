@@ -1,4 +1,4 @@
-"""Motion capture filmed by one camera: what is scored, and what the rotation of a clip may make up for."""
+"""Motion capture and one camera: what is scored, and what the one rotation of a clip may correct."""
 
 from __future__ import annotations
 

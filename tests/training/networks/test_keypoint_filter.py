@@ -66,7 +66,7 @@ def test_the_first_frame_is_taken_as_detected_and_packing_loses_nothing() -> Non
 
 
 def test_flow_carries_keypoints_that_the_detector_loses() -> None:
-    """An image that moves by 8 px a frame; the detector stays behind at a wrong place and is not believed."""
+    """An image that moves by 8 px a frame; the detector stays behind at a wrong place and gets no weight."""
     filter_ = gated(1e-4)
     rays = torch.rand(1, 17, 2) * 0.2 - 0.1
     flow = torch.zeros(1, 32, 32, 2)

@@ -69,7 +69,7 @@ def test_wrong_shard_numbers_are_refused(text: str) -> None:
 
 def test_wrong_choices_and_motion_get_one_line(motion: Path, tmp_path: Path) -> None:
     with pytest.raises(typer.BadParameter, match="frames, motion, windows"):
-        run(motion, tmp_path, "0", kind="films")
+        run(motion, tmp_path, "0", kind="videos")
     with pytest.raises(typer.BadParameter, match="split is one of"):
         run(motion, tmp_path, "0", split="all")
     with pytest.raises(UserError, match="nowhere"):

@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "formats": {"common", "body"},
     "realtime": {"common", "engines", "body", "formats"},
     "realtime/browser": {"common", "body", "realtime/records", "realtime/server_thread", "realtime/draw"},
-    "run_camera.py": {"common", "engines", "formats", "realtime"},
+    "run_camera.py": {"common", "formats", "realtime"},
     "training/motion": {"common", "body"},
     "training/networks": {"common", "body"},
     "training/simulation": {"common", "body", "body/fitting", "realtime", "training/motion", "training/networks"},

@@ -84,9 +84,13 @@ class Engine(ABC):
 
     def warm_up(self) -> None:
         """Run the network on made-up inputs, so that what a first run sets up is not left to the first frame."""
-        feeds = {spec.name: np.ones([abs(size) for size in spec.shape], spec.dtype) for spec in self.inputs}
+        feeds = self.made_up_feeds()
         for _ in range(self.runs_to_warm_up):
             self.infer(feeds)
+
+    def made_up_feeds(self) -> dict[str, AnyArray]:
+        """Ones for all inputs."""
+        return {spec.name: np.ones([abs(size) for size in spec.shape], spec.dtype) for spec in self.inputs}
 
     def check_feeds(self, feeds: Arrays) -> None:
         """Raise `EngineError` when ``feeds`` does not fit `inputs`."""

@@ -23,11 +23,6 @@ _LOG = logging.getLogger(__name__)
 
 RUNTIMES = ("auto", "tensorrt", "onnxruntime", "openvino")
 
-_CPU_ENGINES: dict[str, type[OpenVinoEngine] | type[OnnxRuntimeEngine]] = {
-    OpenVinoEngine.runtime: OpenVinoEngine,
-    OnnxRuntimeEngine.runtime: OnnxRuntimeEngine,
-}
-
 
 class ChainLink(NamedTuple):
     """A model of `open_chain`: a shipped model's name, a path, or a file's contents, which errors and plans call ``label``; and
@@ -45,6 +40,7 @@ def open_engine(
     plans: PlanPolicy | None = None,
     label: str = "model",
     urgent: bool = False,
+    bf16: bool = False,
 ) -> Engine:
     """Load a model in a runtime.
 
@@ -54,7 +50,8 @@ def open_engine(
     ``runtime`` is one of `RUNTIMES`; with ``auto`` the engine's `Engine.runtime` and `Engine.device` say what was
     chosen: TensorRT where it runs, else the fastest on the CPU. ``threads`` is the number of CPU cores that one
     inference uses; the default is one, for the stages of the pipeline already run side by side. ``plans`` says which
-    TensorRT plans may be used. A GPU takes the work of an ``urgent`` engine first. Raises `EngineError`.
+    TensorRT plans may be used. A GPU takes the work of an ``urgent`` engine first. ``bf16`` lets OpenVINO compute in bfloat16;
+    other runtimes know no such thing. Raises `EngineError`.
     """
     if runtime not in RUNTIMES:
         raise EngineError(f"unknown engine '{runtime}': choose one of {', '.join(RUNTIMES)}")
@@ -71,7 +68,7 @@ def open_engine(
     if runtime == "tensorrt":
         return _open_tensorrt(file, source, plans, urgent)
     if runtime != "auto":
-        return _CPU_ENGINES[runtime](source, threads=threads, label=file.path.name)
+        return _open_on_cpu(runtime, source, threads, file.path.name, bf16)
     if not why_no_tensorrt():
         try:
             return _open_tensorrt(file, source, plans, urgent)
@@ -79,7 +76,7 @@ def open_engine(
             _LOG.warning(f"{error}: {file.name} runs on the CPU")
     for name in _fastest_first(file.kind):
         with suppress(RuntimeMissingError):
-            return _CPU_ENGINES[name](source, threads=threads, label=file.path.name)
+            return _open_on_cpu(name, source, threads, file.path.name, bf16)
     raise RuntimeMissingError("no engine runtime is installed: pip install onnxruntime")
 
 
@@ -88,9 +85,10 @@ def open_chain(
     links: Mapping[str, str],
     inside: Collection[str] = (),
     urgent: bool = False,
+    leaves: tuple[str, int] | None = None,
 ) -> TensorRtEngine:
-    """Load models as one TensorRT engine that runs them one after the other; ``links``, ``inside`` and ``urgent`` as
-    `TensorRtEngine` takes them. Raises `EngineError`."""
+    """Load models as one TensorRT engine that runs them one after the other; ``links``, ``inside``, ``urgent`` and ``leaves``
+    as `TensorRtEngine` takes them. Raises `EngineError`."""
     load_tensorrt()
     open_cuda()  # checked before minutes are spent on plans that cannot run here
 
@@ -107,10 +105,10 @@ def open_chain(
         return found
 
     try:
-        return TensorRtEngine(parts(force=False), links=links, inside=inside, urgent=urgent)
+        return TensorRtEngine(parts(force=False), links=links, inside=inside, urgent=urgent, leaves=leaves)
     except PlanRefusedError as error:
         _LOG.warning(f"{error}: building it anew")
-    return TensorRtEngine(parts(force=True), links=links, inside=inside, urgent=urgent)
+    return TensorRtEngine(parts(force=True), links=links, inside=inside, urgent=urgent, leaves=leaves)
 
 
 def why_no_tensorrt() -> str:
@@ -156,6 +154,12 @@ def _open_tensorrt(file: ModelFile, source: bytes | Path, policy: PlanPolicy, ur
         _LOG.warning(f"{error}: building it anew")
     plan, contents = obtain_plan(source, file.name, replace(policy, precision=plan.precision), force=True)
     return TensorRtEngine(contents, label=label, precision=plan.precision, urgent=urgent)
+
+
+def _open_on_cpu(runtime: str, source: bytes | Path, threads: int, label: str, bf16: bool) -> Engine:
+    if runtime == OpenVinoEngine.runtime:
+        return OpenVinoEngine(source, threads=threads, label=label, bf16=bf16)
+    return OnnxRuntimeEngine(source, threads=threads, label=label)
 
 
 def _fastest_first(kind: str) -> tuple[str, ...]:

@@ -6,20 +6,22 @@ run takes no memory of the GPU and makes two copies, however many tensors there 
 copy, the networks and the copy back, waits once, and copies the answers out of pinned memory, which dies with the engine,
 into arrays that the caller keeps. What one plan hands to the next stays on the GPU. A second set of pinned buffers would
 never be in flight, for a run ends before the next begins; and a recorded CUDA graph wants the addresses that it was recorded
-with. Engines of different threads have streams of their own, on which the GPU works side by side.
+with. Engines of different threads have streams of their own, on which the GPU works side by side. An engine may also leave one
+output on the GPU for another engine (`TensorRtEngine.start`): then nobody waits for it but the GPU itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 
 from common.arrays import AnyArray
 from engines.cuda.driver import probe_gpu
 from engines.cuda.packages import open_cuda
-from engines.cuda.port import Cuda, Graph, Stream
+from engines.cuda.port import Cuda, Event, Graph, Stream
+from engines.device_array import DeviceArray, Slots, slots_of
 from engines.engine import Arrays, Engine, EngineError
 from engines.tensorrt_api import Shape, load_tensorrt, shared_log
 from engines.tensorrt_network import Block, Network, Part, PlanRefusedError, Socket
@@ -38,6 +40,7 @@ class TensorRtEngine(Engine):
         links: which input of a later part is which output of an earlier one, by their names: it stays on the GPU. Other inputs
             of one name are one input of the engine.
         inside: outputs that do not come back.
+        leaves: an output that `start` leaves on the GPU, and how many answers may lie there at the same time.
         graphs: replay each run as a CUDA graph where the package that wraps the driver has them.
         urgent: the GPU takes its work before that of other engines, where the package can say so.
         cuda: that package. None: see `engines.cuda.packages.open_cuda`.
@@ -58,6 +61,7 @@ class TensorRtEngine(Engine):
         dla: int | None = None,
         links: Mapping[str, str] | None = None,
         inside: Collection[str] = (),
+        leaves: tuple[str, int] | None = None,
         graphs: bool = True,
         urgent: bool = False,
         cuda: Cuda | None = None,
@@ -68,7 +72,15 @@ class TensorRtEngine(Engine):
         self._cuda = cuda or open_cuda()
         self._cuda.activate()
         self._resources = ExitStack()
-        self._replay = _Replay(self._cuda) if graphs else None
+        self._graphs = graphs
+        self._replays: dict[_Kind, _Replay] = {}
+        self._moved: dict[str, int] = {}
+        """Addresses of tensors that are not where they were laid out, but in a slot."""
+        self._leaves = leaves
+        self._slots: Slots | None = None
+        self._uploaded: Event | None = None
+        self._places: dict[str, list[tuple[Network, Socket, int]]] = {}
+        """Where the tensors of each name were laid out."""
         self._networks: list[Network] = []
         try:
             for part in parts:
@@ -88,42 +100,108 @@ class TensorRtEngine(Engine):
     @property
     def replays(self) -> int:
         """See `engines.engine.Engine.replays`: from the second run of the same shapes on, where that works."""
-        return self._replay.count if self._replay is not None else 0
+        return sum(replay.count for replay in self._replays.values())
 
     def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
-        """See `engines.engine.Engine.infer`."""
+        """See `engines.engine.Engine.infer`. A `engines.device_array.DeviceArray` is read where it lies."""
+        slots = slots_of(feeds)
+        self._prepare(feeds, {name: slot.address for name, slot in slots.items()})
+        for slot in slots.values():
+            self._stream.wait_for(slot.ready)
+
+        def queue() -> None:
+            self._in.copy_in(self._cuda, self._stream)
+            self._queue_networks()
+            self._out.copy_out(self._cuda, self._stream)
+
+        with self._drained_on_errors():
+            self._replay("infer", queue)
+            self._stream.synchronise()
+        return {socket.spec.name: socket.view.copy() for socket in self._out.sockets}
+
+    def warm_up(self) -> None:
+        """See `engines.engine.Engine.warm_up`; runs that `start` queues, too."""
+        super().warm_up()
+        if self._slots is not None:
+            for _ in range(self.runs_to_warm_up):
+                left = self.start(self.made_up_feeds())
+                if left is not None:
+                    left.release()
+            self._stream.synchronise()
+
+    def start(self, feeds: Arrays) -> DeviceArray | None:
+        """Queue a run and return at once. Its one answer is the output that this engine ``leaves``, on the GPU; release it.
+
+        None where so many answers are still out that there is no place. Raises `EngineError` as `infer` does; an error on the
+        GPU shows in the run that reads the answer.
+        """
+        if self._leaves is None or self._slots is None or self._uploaded is None:
+            raise EngineError("this engine leaves nothing on the GPU")
+        slot = self._slots.take()
+        if slot is None:
+            return None
+        try:
+            self._prepare(feeds, {self._leaves[0]: slot.address})
+            with self._drained_on_errors():
+                # Not in the recorded part, so that it is known when the pinned memory can be filled again.
+                self._in.copy_in(self._cuda, self._stream)
+                self._uploaded.record(self._stream)
+                self._replay("start", self._queue_networks)
+                slot.ready.record(self._stream)
+        except BaseException:
+            slot.release()
+            raise
+        return DeviceArray.over(slot, next(spec for spec in self.outputs if spec.name == self._leaves[0]))
+
+    def _prepare(self, feeds: Arrays, moved: dict[str, int]) -> None:
+        """Fill the pinned inputs, but for those that are ``moved``, by name and address."""
         if not self._networks:
             raise EngineError("the engine is closed")
         self.check_feeds(feeds)
         self._cuda.activate()
+        if self._uploaded is not None and not self._uploaded.is_done():
+            self._uploaded.synchronise()
         if self._set_shapes({name: array.shape for name, array in feeds.items()}):
             self._lay_out()
         for socket in self._in.sockets:
-            np.copyto(socket.view, feeds[socket.spec.name])
+            if socket.spec.name not in moved:
+                np.copyto(socket.view, feeds[socket.spec.name])
+        for name in [*self._moved, *moved]:
+            address = moved.get(name)
+            for network, socket, laid_out in self._places[name]:
+                network.set_address(socket, laid_out if address is None else address)
+        self._moved = moved
 
-        def queue() -> None:
-            self._in.copy_in(self._cuda, self._stream)
-            for network in self._networks:
-                network.queue(self._stream)
-            self._out.copy_out(self._cuda, self._stream)
+    def _queue_networks(self) -> None:
+        for network in self._networks:
+            network.queue(self._stream)
 
+    def _replay(self, what: str, queue: Callable[[], None]) -> None:
+        """Queue work by ``queue``, or by the recording of it with the present addresses."""
+        if not self._graphs:
+            queue()
+            return
+        kind = what, tuple(sorted(self._moved.items()))
+        if kind not in self._replays:
+            self._replays[kind] = _Replay(self._cuda)
+        self._replays[kind].run(queue, self._stream)
+
+    @contextmanager
+    def _drained_on_errors(self) -> Iterator[None]:
         try:
-            if self._replay:
-                self._replay.run(queue, self._stream)
-            else:
-                queue()
-            self._stream.synchronise()
+            yield
         except BaseException:
             with suppress(EngineError):  # nothing may still be copying when the pinned memory is filled or freed
                 self._stream.synchronise()
             raise
-        return {socket.spec.name: socket.view.copy() for socket in self._out.sockets}
 
     def close(self) -> None:
         """See `engines.engine.Engine.close`."""
         self._cuda.activate()
-        if self._replay:
-            self._replay.forget()
+        self._forget_replays()
+        if self._slots is not None:  # of runs that nobody has waited for
+            with suppress(EngineError):
+                self._stream.synchronise()
         for network in self._networks:
             network.close()
         self._networks = []
@@ -161,18 +239,32 @@ class TensorRtEngine(Engine):
         self._set_shapes({socket.spec.name: socket.largest for socket in self._in.sockets})
         self._in.allocate(self._cuda, self._resources)
         self._kept.allocate(self._cuda, self._resources, pinned=False)
-        self._out.allocate(self._cuda, self._resources)
+        self._out.allocate(self._cuda, self._resources, goes_out=True)
         self._lay_out()
+        if self._leaves is not None:
+            name, count = self._leaves
+            left = next((socket for socket in self._out.sockets if socket.spec.name == name), None)
+            if left is None:
+                raise EngineError(f"no plan gives {name}")
+            self._slots = Slots(self._cuda, self._resources, left.size, count)
+            self._uploaded = self._cuda.event()
+            self._resources.callback(self._uploaded.close)
+
+    def _forget_replays(self) -> None:
+        for replay in self._replays.values():
+            replay.forget()
 
     def _lay_out(self) -> None:
         """Lay the memory out for new shapes. What was recorded for the old ones is void."""
-        if self._replay:
-            self._replay.forget()
+        self._forget_replays()
         addresses = self._in.lay_out() | self._kept.lay_out() | self._out.lay_out()
         addresses |= {id(socket): addresses[id(there)] for _, socket, there in self._same}
+        self._moved, self._places = {}, {}
         for network in self._networks:
             for socket in network.inputs + network.outputs:
-                network.set_address(socket, addresses[id(socket)])
+                address = addresses[id(socket)]
+                network.set_address(socket, address)
+                self._places.setdefault(socket.spec.name, []).append((network, socket, address))
 
     def _set_shapes(self, shapes: dict[str, Shape]) -> bool:
         """Tell TensorRT all inputs' shapes where they are new; whether any was."""
@@ -185,6 +277,10 @@ class TensorRtEngine(Engine):
             }
             changed |= network.set_shapes(wanted)
         return changed
+
+
+_Kind = tuple[str, tuple[tuple[str, int], ...]]
+"""What is replayed: a kind of run, and the addresses of tensors that are in slots."""
 
 
 class _Replay:

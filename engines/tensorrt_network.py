@@ -13,6 +13,7 @@ from engines.tensorrt_api import DTYPES, ICudaEngine, IExecutionContext, Log, Sh
 
 UNKNOWN: Final[Shape] = (-1,)
 """The shape of a tensor before the first one is set."""
+_SMALL: Final = 4096  # bytes
 _ALIGNMENT: Final = 512  # bytes: what the driver's own blocks have, and more than TensorRT asks for
 
 
@@ -48,7 +49,8 @@ class Socket:
 
 class Block:
     """Tensors one after the other in one block of GPU memory and, where they come from the host or go there, in one of pinned
-    memory: so one copy moves all of them."""
+    memory: so one copy moves all of them. A few numbers that go to the host need none: the GPU writes them into pinned
+    memory."""
 
     def __init__(self, sockets: list[Socket]) -> None:
         self.sockets = sockets
@@ -56,13 +58,16 @@ class Block:
         self._pinned: PinnedMemory | None = None
         self._bytes = 0
 
-    def allocate(self, cuda: Cuda, resources: ExitStack, pinned: bool = True) -> None:
-        """Take memory for the current shapes, which must be the largest; ``resources`` frees it."""
+    def allocate(self, cuda: Cuda, resources: ExitStack, pinned: bool = True, goes_out: bool = False) -> None:
+        """Take memory for the current shapes, which must be the largest; ``resources`` frees it. ``goes_out``: the GPU only
+        writes it."""
         if not self.sockets:
             return
         size = sum(_aligned(socket.size) for socket in self.sockets)
-        self._device = cuda.device_memory(size)
-        resources.callback(self._device.close)
+        # Of a short copy the launch is what takes time. Such writes are visible to the CPU after the wait that follows.
+        if not (goes_out and size <= _SMALL):
+            self._device = cuda.device_memory(size)
+            resources.callback(self._device.close)
         if pinned:
             self._pinned = cuda.pinned_memory(size)
             resources.callback(self._pinned.close)
@@ -70,9 +75,10 @@ class Block:
     def lay_out(self) -> dict[int, int]:
         """Put the tensors one after the other in their current shapes. Returns the GPU address of each, by its `id`."""
         at, addresses = 0, {}
+        memory = self._device or self._pinned
         for socket in self.sockets:
-            assert self._device is not None, "allocate comes first"
-            addresses[id(socket)] = self._device.address + at
+            assert memory is not None, "allocate comes first"
+            addresses[id(socket)] = memory.address + at
             if self._pinned is not None:
                 part = self._pinned.bytes[at : at + socket.size]
                 socket.view = part.view(socket.spec.dtype).reshape(socket.shape)

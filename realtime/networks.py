@@ -12,7 +12,8 @@ from body.conversion import BodyConversion
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from body.stature import Stature
-from engines.engine import Engine, EngineError
+from common.arrays import AnyArray
+from engines.engine import Arrays, Engine, EngineError
 from engines.finite import FiniteEngine
 from engines.plans import PlanPolicy
 from engines.registry import announce_builds, open_engine, why_no_tensorrt
@@ -25,7 +26,9 @@ from realtime.stages.ensemble import MemoryEnsemble
 from realtime.stages.finder import FinderThread
 from realtime.stages.flow import CropFlow, DisFlow, RaftFlow
 from realtime.stages.flow_choice import choose_flow, median_ms
+from realtime.stages.keypoint_parity import fits_bf16
 from realtime.stages.keypoints import MoveNet
+from realtime.stages.raft_engine import open_raft
 from realtime.stages.regressor import BodyRegressor
 from realtime.stages.tracking import Tracker
 
@@ -59,12 +62,19 @@ class Networks(contextlib.ExitStack):
         self._has_own_opener = opener is not None
         # The GPU finishes a mesh before it begins the next frame's keypoints and flow.
         self._opener = opener or (
-            lambda model: open_engine(model, options.engine, plans=self._plans, urgent=model == options.regressor)
+            lambda model: open_engine(
+                model,
+                options.engine,
+                plans=self._plans,
+                urgent=model == options.regressor,
+                bf16=_takes_bf16(model, options),
+            )
         )
         self._ready: dict[str | Path, Engine] = {}
         self._body: tuple[Engine, Poser] | None = None
         self._body_was_tried = False
         self._posing: PosingRegressor | None = None
+        self._start_raft: Callable[[Arrays], AnyArray | None] | None = None
         self.engines: list[Engine] = []
         """All that are open, in the order in which they were opened."""
 
@@ -105,12 +115,26 @@ class Networks(contextlib.ExitStack):
         if self._posing is None and self._ready[options.regressor].runtime == "tensorrt":
             self._prepare_body(arrays)
         if options.flow == "raft" or (flow and self._ready[models[0]].runtime == "tensorrt"):
-            self._ready[FLOW_MODEL] = self._open(FLOW_MODEL)
+            self._ready[FLOW_MODEL] = self._open_raft(self._posing or self._ready[options.regressor])
 
     def _open(self, model: str | Path) -> Engine:
         engine = self.enter_context(self._opener(model))
         engine.warm_up()
         return engine
+
+    def _open_raft(self, regressor: Engine) -> Engine:
+        """RAFT; on the GPU with the means that ``regressor`` reads, where that one runs there, too."""
+        cells = next((spec.shape[1] for spec in regressor.inputs if spec.name == "flow"), 0)
+        if cells and regressor.runtime == "tensorrt" and not self._has_own_opener:
+            try:
+                engine = open_raft(FLOW_MODEL, cells, self._plans)
+            except EngineError as error:
+                _LOG.debug(f"{error}: the flow comes down from the GPU, and goes up again")
+            else:
+                self.enter_context(engine).warm_up()
+                self._start_raft = engine.start
+                return engine
+        return self._open(FLOW_MODEL)
 
     def open(self, model: str | Path, instead: float | None = 0.0) -> Engine:
         """One network, opened unless `prepare` has done so; ``instead`` replaces outputs that are not finite, see
@@ -199,11 +223,13 @@ class Networks(contextlib.ExitStack):
             return DisFlow()
         engine = self.open(FLOW_MODEL)
         if wanted == "raft":
-            return RaftFlow(engine)
+            return RaftFlow(engine, self._start_raft)
         if engine.runtime != "tensorrt":
             return DisFlow()
         return choose_flow(
-            RaftFlow(engine), DisFlow(), median_ms(self.engines[0].warm_up) / self.engines[0].runs_to_warm_up
+            RaftFlow(engine, self._start_raft),
+            DisFlow(),
+            median_ms(self.engines[0].warm_up) / self.engines[0].runs_to_warm_up,
         )
 
     def log(self) -> None:
@@ -211,6 +237,14 @@ class Networks(contextlib.ExitStack):
         _LOG.info(f"networks run on {self.runtimes}, {self.device}")
         if self._options.engine == "auto" and (missing := why_no_tensorrt()):
             _LOG.debug(missing)
+
+
+def _takes_bf16(model: str | Path, options: Options) -> bool:
+    """Whether ``model`` is to run in bfloat16 on the CPU: a keypoint network that was found to keep its keypoints."""
+    if model not in KEYPOINT_MODELS.values() or options.precision != "auto":
+        return False
+    on_cpu = options.engine == "openvino" or (options.engine == "auto" and bool(why_no_tensorrt()))
+    return on_cpu and fits_bf16(str(model))
 
 
 def _stature(arrays: BodyArrays, options: Options) -> Stature | None:

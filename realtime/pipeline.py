@@ -203,6 +203,12 @@ class Pipeline:
         """Stop processing new frames, or go on. A live source keeps being read, so that it does not fall behind."""
         self._capture.pause(paused)
 
+    def show_flow(self, shown: bool) -> None:
+        """Say whether somebody looks at the results' flows, as is taken for granted until then. Where nobody does, they may be
+        missing."""
+        if self._flow is not None:
+            self._flow.shows = shown
+
     @property
     def paused(self) -> bool:
         """Whether new frames are not processed."""
@@ -347,6 +353,8 @@ class Pipeline:
                 elif due := self._ahead.push(seen, time_s, self._regressor.predict_all(each)):
                     ready = due[0], tuple(map(self._regressor.pose, due[1]))
                 self._regressor.forget(time_s - 5.0)
+                for flow in seen.flows:
+                    flow.release()
             if ready is not None:
                 yield ready
 
@@ -373,7 +381,8 @@ class Pipeline:
             if self._zero_s is None:
                 self._zero_s = frame.time_s
             frame = replace(frame, time_s=frame.time_s - self._zero_s)
-        result = Result(frame, self._camera, people, finished, seen.flows, world)
+        shown = tuple(flow for flow in seen.flows if flow.field.size)
+        result = Result(frame, self._camera, people, finished, shown, world)
         for backlog in self._backlogs:
             backlog.put(result)
         self.results.publish(result, wait)

@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from common.arrays import FloatArray, ImageArray
+from common.arrays import AnyArray, FloatArray, ImageArray
 from common.camera import Camera
+from engines.device_array import DeviceArray
 
 
 class Box(NamedTuple):
@@ -56,9 +57,17 @@ class Flow:
     """What was cut out, pixels of the image."""
     field: FloatArray
     """float32 (h, w, 2), pixels of the crop: the point at crop pixel p in the earlier frame is at p + field[p] in the later
-    one."""
+    one. Empty (0, 0, 2) where nobody looks at it and ``means`` says all."""
     person: int = -1
     """Who was followed in the box; -1 where that is not known."""
+    means: AnyArray | None = None
+    """float32 (1, cells, cells, 2), the field's means over a grid of cells, in sides of the crop, where the network gave them;
+    an `engines.device_array.DeviceArray` where they are on the GPU."""
+
+    def release(self) -> None:
+        """Give back the memory of ``means`` on the GPU, once the regressor has had them."""
+        if isinstance(self.means, DeviceArray):
+            self.means.release()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -159,6 +159,7 @@ class Session:
                 stack.callback(browser.close)
             watched = window is not None or browser is not None
             pipeline = build_pipeline(options, arrays, self.networks, source, self._meter, watched=watched)
+            pipeline.show_flow(options.layout == "grid" or browser is not None)
             annotator = Annotator(mannequin, self._meter, options.layout, side_view=True)
             if recorder is not None:
                 pipeline.add_sink("record", lambda result: recorder.write(annotator(result), result.frame.time_s), True)

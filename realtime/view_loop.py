@@ -89,7 +89,8 @@ class ViewLoop:
         def new_annotator() -> Annotator:
             return Annotator(self._mannequin, self._meter, self._options.layout)
 
-        return WindowCommands(self._pipeline, new_annotator, self._source.wind)
+        draws_flow = self._options.layout == "grid" or self._options.view == "browser"
+        return WindowCommands(self._pipeline, new_annotator, self._source.wind, draws_flow)
 
     def serve_window(self, window: MeshWindow) -> None:
         """Handle the window's keys until it is closed. The last image of a clip stays."""

@@ -20,6 +20,22 @@ class OutOfGpuMemoryError(CudaError):
     """The GPU, or the pinned memory of the host, is full."""
 
 
+class Event(Protocol):
+    """A mark in a stream's work."""
+
+    def record(self, stream: Stream) -> None:
+        """Put the mark behind all that is queued on ``stream``; it is no longer where it was before."""
+
+    def is_done(self) -> bool:
+        """Whether the GPU has come to the mark, or it was never put. Does not wait. Raises `CudaError` when work failed."""
+
+    def synchronise(self) -> None:
+        """Sleep until the GPU has come to the mark. Raises `CudaError` when work before it failed."""
+
+    def close(self) -> None:
+        """Give the event back. Closing twice is harmless."""
+
+
 class Stream(Protocol):
     """Work that the GPU does in order, beside that of other streams."""
 
@@ -29,6 +45,9 @@ class Stream(Protocol):
 
     def synchronise(self) -> None:
         """Sleep until everything queued so far is done. Raises `CudaError` when any of it failed."""
+
+    def wait_for(self, event: Event) -> None:
+        """Let what is queued from now on wait, on the GPU, until ``event`` is reached where it is marked now."""
 
     def close(self) -> None:
         """Give the stream back. Closing twice is harmless."""
@@ -50,6 +69,10 @@ class PinnedMemory(Protocol):
 
     ``bytes`` is a flat uint8 array over it. It, and every view of it, dies with `close`.
     """
+
+    @property
+    def address(self) -> int:
+        """Where the GPU finds the block, which it can read and write without a copy."""
 
     @property
     def bytes(self) -> AnyArray:
@@ -83,6 +106,9 @@ class Cuda(Protocol):
 
     def stream(self, urgent: bool = False) -> Stream:
         """Make a stream of its own; the GPU takes the work of an ``urgent`` one first, where this package can say so."""
+
+    def event(self) -> Event:
+        """Make an event."""
 
     def device_memory(self, size: int) -> DeviceMemory:
         """Allocate ``size`` bytes on the GPU."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from common.arrays import AnyArray
-from engines.cuda.port import CudaError, DeviceMemory, Graph, OutOfGpuMemoryError, PinnedMemory, Stream
+from engines.cuda.port import CudaError, DeviceMemory, Event, Graph, OutOfGpuMemoryError, PinnedMemory, Stream
 from engines.cuda.threads import OncePerThread
 from engines.engine import EngineError, RuntimeMissingError
 from engines.onnx_file import explain
@@ -48,6 +48,10 @@ class CudaBindings:
     def stream(self, urgent: bool = False) -> Stream:
         """See `engines.cuda.port.Cuda.stream`."""
         return _Stream(self._driver, urgent)
+
+    def event(self) -> Event:
+        """See `engines.cuda.port.Cuda.event`."""
+        return _Event(self._driver)
 
     def device_memory(self, size: int) -> DeviceMemory:
         """See `engines.cuda.port.Cuda.device_memory`."""
@@ -98,8 +102,16 @@ class _Driver:
         self._success = module.CUresult.CUDA_SUCCESS
         self._full = module.CUresult.CUDA_ERROR_OUT_OF_MEMORY
 
+    def is_ready(self, what: str, function: str, *arguments: Any) -> bool:
+        """Call ``function``, which answers whether something has been done."""
+        (result,) = getattr(self.module, function)(*arguments)
+        return result != self.module.CUresult.CUDA_ERROR_NOT_READY and self._checked(what, function, result) is None
+
     def __call__(self, what: str, function: str, *arguments: Any) -> Any:
         result, *values = getattr(self.module, function)(*arguments)
+        return self._checked(what, function, result, *values)
+
+    def _checked(self, what: str, function: str, result: Any, *values: Any) -> Any:
         if result != self._success:
             text = self.module.cuGetErrorString(result)[1]
             reason = text.decode(errors="replace") if isinstance(text, bytes) else str(result)
@@ -119,20 +131,44 @@ class _Stream:
         priority = greatest if urgent else least
         self._stream: Any = driver("make a stream", "cuStreamCreateWithPriority", kind, priority)
         self.handle = int(self._stream)
-        # Waiting for a stream spins on a core that another stage needs; waiting for such an event sleeps.
-        flags = module.CUevent_flags
-        quiet = flags.CU_EVENT_BLOCKING_SYNC.value | flags.CU_EVENT_DISABLE_TIMING.value
-        self._done: Any = driver("make an event", "cuEventCreate", quiet)
+        self._done = _Event(driver)
 
     def synchronise(self) -> None:
-        self._driver("finish", "cuEventRecord", self._done, self._stream)
-        self._driver("finish", "cuEventSynchronize", self._done)
+        self._done.record(self)
+        self._done.synchronise()
+
+    def wait_for(self, event: Event) -> None:
+        assert isinstance(event, _Event)
+        self._driver("wait for other work", "cuStreamWaitEvent", self._stream, event.event, 0)
 
     def close(self) -> None:
-        stream, done, self._stream, self._done = self._stream, self._done, None, None
+        stream, self._stream = self._stream, None
+        self._done.close()
         if stream is not None:
-            self._driver("free an event", "cuEventDestroy", done)
             self._driver("free a stream", "cuStreamDestroy", stream)
+
+
+class _Event:
+    def __init__(self, driver: _Driver) -> None:
+        self._driver = driver
+        # Waiting for a stream spins on a core that another stage needs; waiting for such an event sleeps.
+        flags = driver.module.CUevent_flags
+        quiet = flags.CU_EVENT_BLOCKING_SYNC.value | flags.CU_EVENT_DISABLE_TIMING.value
+        self.event: Any = driver("make an event", "cuEventCreate", quiet)
+
+    def record(self, stream: Stream) -> None:
+        self._driver("finish", "cuEventRecord", self.event, stream.handle)
+
+    def is_done(self) -> bool:
+        return self._driver.is_ready("finish", "cuEventQuery", self.event)
+
+    def synchronise(self) -> None:
+        self._driver("finish", "cuEventSynchronize", self.event)
+
+    def close(self) -> None:
+        event, self.event = self.event, None
+        if event is not None:
+            self._driver("free an event", "cuEventDestroy", event)
 
 
 class _DeviceMemory:
@@ -152,7 +188,9 @@ class _PinnedMemory:
         self._driver = driver
         size = max(size, 1)
         what = f"allocate {size / 1e6:.1f} MB of pinned memory"
-        self._pointer: int | None = int(driver(what, "cuMemHostAlloc", size, 0))
+        mapped = driver.module.CU_MEMHOSTALLOC_DEVICEMAP
+        self._pointer: int | None = int(driver(what, "cuMemHostAlloc", size, mapped))
+        self.address = int(driver(what, "cuMemHostGetDevicePointer", self._pointer, 0))
         self.bytes: AnyArray = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(self._pointer))
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.arrays import AnyArray
 from engines.cuda.graphs import DriverGraphs
-from engines.cuda.port import CudaError, DeviceMemory, Graph, OutOfGpuMemoryError, PinnedMemory, Stream
+from engines.cuda.port import CudaError, DeviceMemory, Event, Graph, OutOfGpuMemoryError, PinnedMemory, Stream
 from engines.cuda.threads import OncePerThread
 from engines.engine import RuntimeMissingError
 from engines.onnx_file import explain
@@ -51,6 +51,11 @@ class PyCuda:
         with _cuda_errors("make a stream"):
             return _Stream(self._cuda)
 
+    def event(self) -> Event:
+        """See `engines.cuda.port.Cuda.event`."""
+        with _cuda_errors("make an event"):
+            return _Event(self._cuda)
+
     def device_memory(self, size: int) -> DeviceMemory:
         """See `engines.cuda.port.Cuda.device_memory`."""
         with _cuda_errors(f"allocate {size / 1e6:.1f} MB on the GPU"):
@@ -59,7 +64,8 @@ class PyCuda:
     def pinned_memory(self, size: int) -> PinnedMemory:
         """See `engines.cuda.port.Cuda.pinned_memory`."""
         with _cuda_errors(f"allocate {size / 1e6:.1f} MB of pinned memory"):
-            return _PinnedMemory(self._cuda.pagelocked_empty(max(size, 1), np.uint8))
+            mapped = self._cuda.host_alloc_flags.DEVICEMAP
+            return _PinnedMemory(self._cuda.pagelocked_empty(max(size, 1), np.uint8, mem_flags=mapped))
 
     def copy_in(self, memory: DeviceMemory, pinned: AnyArray, stream: Stream) -> None:
         """See `engines.cuda.port.Cuda.copy_in`."""
@@ -88,18 +94,44 @@ class _Stream:
     def __init__(self, cuda: Any) -> None:
         self.stream = cuda.Stream(_NON_BLOCKING)
         self.handle = int(self.stream.handle)
-        # Waiting for a stream spins on a core that another stage needs; waiting for such an event sleeps.
-        flags = cuda.event_flags
-        self._done = cuda.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING)
+        self._done = _Event(cuda)
 
     def synchronise(self) -> None:
-        with _cuda_errors("finish"):
-            self._done.record(self.stream)
-            self._done.synchronize()
+        self._done.record(self)
+        self._done.synchronise()
+
+    def wait_for(self, event: Event) -> None:
+        assert isinstance(event, _Event)
+        with _cuda_errors("wait for other work"):
+            self.stream.wait_for_event(event.event)
 
     def close(self) -> None:
         # pycuda gives both back when nothing refers to them any more.
-        self.stream = self._done = None
+        self.stream = None
+        self._done.close()
+
+
+class _Event:
+    def __init__(self, cuda: Any) -> None:
+        # Waiting for a stream spins on a core that another stage needs; waiting for such an event sleeps.
+        flags = cuda.event_flags
+        self.event: Any = cuda.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING)
+
+    def record(self, stream: Stream) -> None:
+        assert isinstance(stream, _Stream)
+        with _cuda_errors("finish"):
+            self.event.record(stream.stream)
+
+    def is_done(self) -> bool:
+        with _cuda_errors("finish"):
+            return bool(self.event.query())
+
+    def synchronise(self) -> None:
+        with _cuda_errors("finish"):
+            self.event.synchronize()
+
+    def close(self) -> None:
+        self.event = None
 
 
 class _DeviceMemory:
@@ -117,6 +149,8 @@ class _DeviceMemory:
 class _PinnedMemory:
     def __init__(self, array: AnyArray) -> None:
         self.bytes = array
+        owner: Any = array.base
+        self.address = int(owner.get_device_pointer())
 
     def close(self) -> None:
         array, self.bytes = self.bytes, np.empty(0, np.uint8)

@@ -4,17 +4,22 @@ GPU. Both give the same field in the same unit."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Final
 
 import cv2
 import numpy as np
 
-from common.arrays import FloatArray, ImageArray
-from engines.engine import Engine, EngineError
+from common.arrays import AnyArray, FloatArray, ImageArray
+from engines.engine import Arrays, Engine, EngineError
 from realtime.records import Box, Flow, Frame
 from realtime.stages.crops import Cropper
 
 FLOW_SIZE = 128
 """Side of the flow field, px."""
+CELL_MEANS: Final = "cell_means"
+"""The output of an engine with what the regressor reads of the flow: see `realtime.stages.raft_engine`."""
+_NO_FIELD: Final = np.empty((0, 0, 2), np.float32)
 
 
 class CropFlow(ABC):
@@ -22,6 +27,8 @@ class CropFlow(ABC):
 
     def __init__(self, size: int, pixels: int) -> None:
         self.size = size
+        self.shows = True
+        """Whether somebody looks at the field; may be set anew, from any thread. What nobody looks at may stay on the GPU."""
         self._crop = Cropper(pixels, cv2.BORDER_REPLICATE)
         self._last: tuple[int, Box] | None = None
 
@@ -37,7 +44,8 @@ class CropFlow(ABC):
             self._keep(place, self._crop(frame.image, box))
         goes_on = self._last is not None and self._last[0] == previous.sequence and _alike(self._last[1], box)
         self._last = (current.sequence, box)
-        return Flow(current.sequence, previous.sequence, dt, box, self._measure(goes_on))
+        field, means = self._measure(goes_on)
+        return Flow(current.sequence, previous.sequence, dt, box, field, means=means)
 
     @abstractmethod
     def _keep(self, place: int, crop: ImageArray) -> None:
@@ -45,9 +53,9 @@ class CropFlow(ABC):
         is overwritten afterwards."""
 
     @abstractmethod
-    def _measure(self, goes_on: bool) -> FloatArray:
-        """A new (size, size, 2) field between the two crops, in pixels of a crop of ``size``². ``goes_on``: the call before
-        was about the same place one frame earlier, so that its field is a good start."""
+    def _measure(self, goes_on: bool) -> tuple[FloatArray, AnyArray | None]:
+        """A new (size, size, 2) field between the two crops, in pixels of a crop of ``size``², and `Flow.means` where they are
+        known. ``goes_on``: the call before was about the same place one frame earlier, so that its field is a good start."""
 
 
 class DisFlow(CropFlow):
@@ -64,18 +72,22 @@ class DisFlow(CropFlow):
     def _keep(self, place: int, crop: ImageArray) -> None:
         cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY, self._grey[place])
 
-    def _measure(self, goes_on: bool) -> FloatArray:
+    def _measure(self, goes_on: bool) -> tuple[FloatArray, AnyArray | None]:
         if not goes_on:
             self._field[:] = 0  # DIS starts from what it finds here
-        return np.asarray(self._dis.calc(self._grey[0], self._grey[1], self._field), np.float32).copy()
+        return np.asarray(self._dis.calc(self._grey[0], self._grey[1], self._field), np.float32).copy(), None
 
 
 class RaftFlow(CropFlow):
     """RAFT-small in an engine, as ``export.raft`` makes it: uint8 ``previous`` and ``current`` (N, P, P, 3), RGB, to
     ``flow`` (N, S, S, 2) in pixels of a crop of S². P is more than S: the network works on cells of 8 px, which
-    are wider than a forearm in a crop of S². Raises `EngineError` for another network."""
+    are wider than a forearm in a crop of S². Raises `EngineError` for another network.
 
-    def __init__(self, engine: Engine) -> None:
+    The engine may give `CELL_MEANS`, too. ``start`` queues a run that leaves them on the GPU, or answers with None where it has
+    no room for them; it is used while nobody looks at the field, and then this stage waits for nothing.
+    """
+
+    def __init__(self, engine: Engine, start: Callable[[Arrays], AnyArray | None] | None = None) -> None:
         reads = {spec.name: spec.shape for spec in engine.inputs}
         gives = {spec.name: spec.shape for spec in engine.outputs}
         shape, field = reads.get("previous", ()), gives.get("flow", ())
@@ -83,14 +95,20 @@ class RaftFlow(CropFlow):
         if not (pair and _square(shape, 3) and _square(field, 2)):
             raise EngineError(f"not an optical flow network of this project: it reads {reads} and gives {gives}")
         super().__init__(field[1], shape[1])
-        self._engine = engine
+        self._engine, self._gives_means = engine, CELL_MEANS in gives
+        self._start = start
         self._crops: dict[str, ImageArray] = {name: np.zeros((1, *shape[1:]), np.uint8) for name in reads}
 
     def _keep(self, place: int, crop: ImageArray) -> None:
         cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, self._crops[("previous", "current")[place]][0])
 
-    def _measure(self, goes_on: bool) -> FloatArray:
-        return np.asarray(self._engine.infer(self._crops)["flow"][0], np.float32)
+    def _measure(self, goes_on: bool) -> tuple[FloatArray, AnyArray | None]:
+        if self._start is not None and not self.shows:
+            left = self._start(self._crops)
+            if left is not None:
+                return _NO_FIELD, left
+        found = self._engine.infer(self._crops)
+        return np.asarray(found["flow"][0], np.float32), found[CELL_MEANS] if self._gives_means else None
 
 
 def _alike(last: Box, box: Box) -> bool:

@@ -242,7 +242,7 @@ class BodyRegressor:
                 "flow_valid": np.zeros(1, np.float32),
             }
         return {
-            "flow": cell_means(flow, self._cells)[None],
+            "flow": cell_means(flow, self._cells)[None] if flow.means is None else flow.means,
             "box": np.array([flow.box], np.float32),
             "flow_valid": np.ones(1, np.float32),
         }

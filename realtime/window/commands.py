@@ -29,6 +29,7 @@ class WindowCommands:
         pipeline: paused by "space".
         new_annotator: makes the drawers of snapshots and recordings; each is used by one thread at a time.
         wind: goes so many seconds on in the source, or back; False where it cannot.
+        draws_flow: snapshots, recordings or the view itself always show the optical flow.
     """
 
     def __init__(
@@ -36,9 +37,11 @@ class WindowCommands:
         pipeline: Pipeline,
         new_annotator: Callable[[], Annotator],
         wind: Callable[[float], bool] = lambda seconds: False,
+        draws_flow: bool = True,
     ) -> None:
         self.flow = False
         """Whether the optical flow is to be shown."""
+        self._draws_flow = draws_flow
         self._source_wind = wind
         self._pipeline = pipeline
         self._snapshots = Snapshots(new_annotator())
@@ -87,6 +90,7 @@ class WindowCommands:
 
     def _toggle_flow(self) -> None:
         self.flow = not self.flow
+        self._pipeline.show_flow(self.flow or self._draws_flow)
 
     def _wind(self, seconds: float) -> None:
         if not self._source_wind(seconds):

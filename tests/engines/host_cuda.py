@@ -56,6 +56,10 @@ class HostCuda:
         self.queues[self._next] = []
         return _Stream(self, self._next)
 
+    def event(self) -> _Event:
+        self.need_context()
+        return _Event(self)
+
     def device_memory(self, size: int) -> _Block:
         self.need_context()
         if sum(block.size for block in self.memory.values()) + size > self.limit:
@@ -101,6 +105,10 @@ class HostCuda:
         for start, block in self.memory.items():
             if start <= address and address + size <= start + block.size:
                 return block[address - start : address - start + size]
+        for block in self.pinned:  # the GPU sees it where the host does
+            start = block.ctypes.data
+            if start <= address and address + size <= start + block.size:
+                return block[address - start : address - start + size]
         raise CudaError(f"illegal address {address}")
 
     def enqueue(self, stream_handle: int, work: Callable[[], None]) -> bool:
@@ -119,9 +127,50 @@ class _Stream:
         while queue:
             queue.pop(0)()
 
+    def wait_for(self, event: Any) -> None:
+        self._cuda.enqueue(self.handle, event.synchronise_without_waiting(event.marks))
+
     def close(self) -> None:
         self._cuda.need_context()
         self._cuda.queues.pop(self.handle, None)
+
+
+class _Event:
+    def __init__(self, cuda: HostCuda) -> None:
+        self._cuda = cuda
+        self.marks, self._reached, self._handle = 0, 0, 0
+
+    def record(self, stream: Any) -> None:
+        self._cuda.need_context()
+        assert self._cuda.recording is None, "a recorded graph would mark nothing"
+        self.marks += 1
+        self._handle, mark = stream.handle, self.marks
+        self._cuda.enqueue(stream.handle, lambda: self._reach(mark))
+
+    def _reach(self, mark: int) -> None:
+        self._reached = mark
+
+    def is_done(self) -> bool:
+        self._cuda.need_context()
+        return self._reached == self.marks
+
+    def synchronise(self) -> None:
+        self._cuda.need_context()
+        self._cuda.waits += 1
+        self.synchronise_without_waiting(self.marks)()
+
+    def synchronise_without_waiting(self, mark: int) -> Callable[[], None]:
+        """What brings the stream to the event's present mark."""
+        handle = self._handle
+
+        def work() -> None:
+            while self._reached < mark:
+                self._cuda.queues[handle].pop(0)()
+
+        return work
+
+    def close(self) -> None:
+        self._cuda.need_context()
 
 
 class _Block:
@@ -135,7 +184,7 @@ class _Block:
 
 class _Pinned:
     def __init__(self, cuda: HostCuda, block: NDArray[np.uint8]) -> None:
-        self._cuda, self.bytes = cuda, block
+        self._cuda, self.bytes, self.address = cuda, block, block.ctypes.data
 
     def close(self) -> None:
         self._cuda.need_context()

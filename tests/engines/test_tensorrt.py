@@ -64,7 +64,8 @@ def test_answers_belong_to_the_caller() -> None:
 
 def test_results_outlive_the_engine_and_the_engine_leaves_nothing(fake_gpu: FakeGpu) -> None:
     engine = TensorRtEngine(plan())
-    assert len(fake_gpu.cuda.memory) == len(fake_gpu.cuda.pinned) == 2
+    assert len(fake_gpu.cuda.memory) == 1, "a few numbers are written into pinned memory"
+    assert len(fake_gpu.cuda.pinned) == 2
     kept = engine.infer({"x": np.ones((2, 4), np.float32)})["y"]
     engine.close()
     engine.close()
@@ -192,7 +193,7 @@ def test_inputs_of_one_name_are_one_input_and_unlinked_ones_come_from_the_caller
     assert not fake_gpu.cuda.memory
 
 
-@pytest.mark.parametrize("limit", [0, 511, 1535])
+@pytest.mark.parametrize("limit", [0, 511])
 def test_full_memory_is_one_line_and_leaves_nothing(fake_gpu: FakeGpu, limit: int) -> None:
     data = plan()
     fake_gpu.cuda.limit = limit

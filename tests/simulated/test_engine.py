@@ -254,7 +254,7 @@ def test_what_one_plan_hands_to_the_next_stays_on_the_device(port: Cuda, simulat
             before = simulated.statistics()["copies"]
             x = np.full((2, 4), value, np.float32)
             np.testing.assert_allclose(engine.infer({"x": x})["square"], (x @ WEIGHTS) ** 2, rtol=1e-6)
-            assert simulated.statistics()["copies"] == before + 2
+            assert simulated.statistics()["copies"] == before + 1, "of a few numbers none comes back"
         assert engine.replays == 2
 
 

@@ -36,7 +36,7 @@ def motion(engine: str, path: Path, flow: str, frames: int, precision: str = "fp
         return dict(data)
 
 
-@pytest.mark.parametrize(("flow", "frames", "networks"), [("dis", 40, 5), ("raft", 4, 6)])
+@pytest.mark.parametrize(("flow", "frames", "networks"), [("dis", 40, 5), ("raft", 4, 7)])
 def test_same_bodies_as_with_onnx_runtime(
     port: Cuda, simulated: SimulatedDevice, tmp_path: Path, remarks: Remarks, flow: str, frames: int, networks: int
 ) -> None:
@@ -59,7 +59,7 @@ def test_same_bodies_as_with_onnx_runtime(
 
 
 @pytest.mark.parametrize(
-    ("flow", "copies", "waits", "kb_in", "kb_out"), [("dis", 4, 2, 127, 92), ("raft", 6, 3, 1012, 223)]
+    ("flow", "copies", "waits", "replays", "kb_in", "kb_out"), [("dis", 3, 2, 2, 127, 92), ("raft", 4, 2, 3, 1012, 92)]
 )
 def test_a_frame_of_one_person_is_few_copies_waits_and_bytes(
     port: Cuda,
@@ -68,11 +68,13 @@ def test_a_frame_of_one_person_is_few_copies_waits_and_bytes(
     flow: str,
     copies: int,
     waits: int,
+    replays: int,
     kb_in: int,
     kb_out: int,
 ) -> None:
-    """Keypoints, then regressor, filter and body in one; RAFT beside the keypoints. Crops go there as bytes. Counted between
-    two runs of unlike lengths, so that starting and the first search for people do not count."""
+    """Keypoints, whose answer the device writes into pinned memory; RAFT beside them, whose answer stays there; then regressor,
+    filter and body in one. Crops go there as bytes. Counted between two runs of unlike lengths, so that starting and the first
+    search for people do not count."""
     counts, lengths = [], (3, 9)
     for frames in lengths:
         before = simulated.statistics()
@@ -84,7 +86,8 @@ def test_a_frame_of_one_person_is_few_copies_waits_and_bytes(
         assert counts[1][name] - counts[0][name] <= 1000 * most * more
     assert counts[1]["copies"] - counts[0]["copies"] <= copies * more
     assert counts[1]["waits"] - counts[0]["waits"] <= waits * more
-    assert counts[1]["replays"] - counts[0]["replays"] >= waits * more, "every run is the replay of a graph"
+    # Each place in which RAFT leaves its answer has a graph of its own, recorded when it is used for the second time.
+    assert counts[1]["replays"] - counts[0]["replays"] >= replays * more - 4, "every run is the replay of a graph"
 
 
 def test_a_first_run_is_in_float16_and_hardly_another(

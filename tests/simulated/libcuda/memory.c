@@ -156,6 +156,15 @@ API cuMemHostAlloc(void **start, size_t size, unsigned flags)
     return allocate((char **)start, size, 1);
 }
 
+/* As with unified addressing: the GPU finds pinned memory where the host does. */
+API cuMemHostGetDevicePointer(CUdeviceptr *address, void *start, unsigned flags)
+{
+    REQUIRE_CONTEXT;
+    REQUIRE(alive(start, 1, 1), CUDA_ERROR_INVALID_VALUE);
+    *address = (CUdeviceptr)start;
+    return CUDA_SUCCESS;
+}
+
 API cuMemFreeHost(void *start)
 {
     REQUIRE_CONTEXT;

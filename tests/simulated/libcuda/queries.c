@@ -114,6 +114,7 @@ TEST_API void simulated_reset(void)
 TEST_API void *simulated_memory(CUdeviceptr address, size_t size)
 {
     if (alive(host(address), size, 0)) return host(address);
+    if (alive((void *)address, size, 1)) return (void *)address;
     illegal = 1;
     count(ILLEGAL, 1);
     return NULL;

@@ -192,6 +192,15 @@ API cuEventSynchronize(CUevent handle)
     return illegal ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS;
 }
 
+API cuEventQuery(CUevent handle)
+{
+    Event *event = (Event *)handle;
+    pthread_mutex_lock(&event->lock);
+    int idle = event->reached == event->wanted;
+    pthread_mutex_unlock(&event->lock);
+    return !idle ? CUDA_ERROR_NOT_READY : illegal ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS;
+}
+
 API cuStreamWaitEvent(CUstream stream, CUevent handle, unsigned flags)
 {
     REQUIRE_CONTEXT;

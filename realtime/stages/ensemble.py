@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from body.rotations import nearest_rotation
 from engines.engine import Arrays, Engine
+from realtime.stages.regressor_contract import check_answer
 
 FORGETFUL: Final = np.float32(1 / 3)
 """Weight of the prediction without memory. With a half, unseen synthetic people in everyday motion are no nearer and jitter
@@ -39,11 +40,11 @@ class MemoryEnsemble(Engine):
         anew = {**feeds, "state": np.zeros_like(feeds["state"])}
         if self.takes_batches:
             people = len(feeds["state"])
-            both = self._engine.infer({name: np.concatenate([feeds[name], anew[name]]) for name in feeds})
+            both = self._answer({name: np.concatenate([feeds[name], anew[name]]) for name in feeds})
             remembering = {name: array[:people] for name, array in both.items()}
             forgetful = {name: array[people:] for name, array in both.items()}
         else:
-            remembering, forgetful = self._engine.infer(feeds), self._engine.infer(anew)
+            remembering, forgetful = self._answer(feeds), self._answer(anew)
         one, other = remembering["rotations"], forgetful["rotations"]
         # The trace of a rotation is 1 + 2 cos(angle): beyond a right angle between the two, the one with memory counts alone.
         agree = (one[:, 0] * other[:, 0]).sum((1, 2)) > 1
@@ -52,6 +53,11 @@ class MemoryEnsemble(Engine):
         here, there = remembering["pelvis"], forgetful["pelvis"]
         pelvis = np.where(agree[:, None], here + FORGETFUL * (there - here), here)
         return {**remembering, "rotations": rotations.astype(np.float32), "pelvis": pelvis.astype(np.float32)}
+
+    def _answer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        out = self._engine.infer(feeds)
+        check_answer(out, *feeds["state"].shape)
+        return out
 
     def close(self) -> None:
         """Free nothing: whoever opened the wrapped engine closes it."""

@@ -12,21 +12,19 @@ import numpy as np
 from body.conversion import BodyConversion
 from body.kernels import to_axis_angles
 from body.stature import Stature
-from common.arrays import FloatArray
+from common.arrays import AnyArray, FloatArray
 from common.camera import Camera
-from engines.engine import Engine, EngineError
+from engines.engine import Engine
 from engines.finite import NonFiniteError
 from realtime.records import BodyEstimate, Flow, Keypoints, PosePrediction
 from realtime.stages.engine_body import Poser
 from realtime.stages.flow import cell_means
+from realtime.stages.regressor_contract import check_answer, check_interface
 from realtime.stages.smoothing import PositionFilter, RotationFilter
 from realtime.stages.translation_fit import fit_translation
 
 T = TypeVar("T")
 
-_INPUTS = {"points", "confidence", "camera", "dt", "state"}
-_FLOW_INPUTS = {"flow", "box", "flow_valid"}
-_OUTPUTS = {"rotations", "betas", "pelvis", "next_state"}
 _SAME_INTERVAL_S = 1e-3
 _ANY: Final = Camera(500.0, 500.0, 320.0, 240.0)
 
@@ -75,12 +73,8 @@ class BodyRegressor:
         stature: Stature | None = None,
     ) -> None:
         inputs = {spec.name: spec for spec in engine.inputs}
+        check_interface(engine)
         self._answers = {spec.name for spec in engine.outputs}
-        if set(inputs) not in (_INPUTS, _INPUTS | _FLOW_INPUTS) or not self._answers >= _OUTPUTS:
-            raise EngineError(
-                f"not a regressor of this project: it reads {', '.join(inputs)} and gives {', '.join(sorted(self._answers))}, "
-                f"wanted {', '.join(sorted(_INPUTS))} and {', '.join(sorted(_OUTPUTS))}; choose one with --regressor"
-            )
         self._engine, self._body, self._smooth, self._conversion = engine, body, smooth, conversion
         self._filters, self._stature = smooth and filters, stature
         self._state_size = inputs["state"].shape[-1]
@@ -100,7 +94,7 @@ class BodyRegressor:
         """
         memory, feeds = self._feeds(keypoints, camera, time_s, flow)
         try:
-            out = self._engine.infer(feeds)
+            out = self._infer(feeds, 1)
         except NonFiniteError:
             del self._memories[keypoints.person]  # the state may be the cause
             raise
@@ -122,7 +116,7 @@ class BodyRegressor:
             return list(_finite(self.predict, people))
         memories, feeds = zip(*(self._feeds(*one) for one in people), strict=True)
         try:
-            out = self._engine.infer({name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]})
+            out = self._infer({name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}, len(people))
         except NonFiniteError:  # one by one, to find the person whose output is not finite
             for memory in memories:
                 memory.time_s -= memory.dt
@@ -164,6 +158,11 @@ class BodyRegressor:
         if self._cells:
             feeds |= self._motion(flow, dt, camera)
         return memory, feeds
+
+    def _infer(self, feeds: Mapping[str, FloatArray], people: int) -> dict[str, AnyArray]:
+        out = self._engine.infer(feeds)
+        check_answer(out, people, self._state_size)
+        return out
 
     def _prediction(self, memory: _Memory, keypoints: Keypoints, out: Mapping[str, FloatArray]) -> PosePrediction:
         """The prediction for the person of ``memory`` from the network's outputs, a batch of one."""

@@ -33,6 +33,7 @@ from realtime.outputs.virtual_camera import VirtualCamera, check_virtual_camera
 from realtime.pipeline import Pipeline, StageError
 from realtime.quality import look_ahead_frames
 from realtime.sources import Source, State, check_source, is_live_source, open_source_of
+from realtime.sources.address import public_name
 from realtime.stream import build_pipeline
 from realtime.view_loop import Interrupts, Progress, ViewLoop
 from realtime.window.commands import QUIT
@@ -166,7 +167,7 @@ class Session:
             if writer is not None:
                 pipeline.add_backlog("save", writer.write)
             for url, sender in senders.items():
-                pipeline.add_sink(f"send {url}", sender.send, every=False)
+                pipeline.add_sink(f"send {public_name(url)}", sender.send, every=False)
             if webcam is not None:
                 pipeline.add_sink("virtual camera", webcam.send, every=False)
             hint = UprightHint(options.rotate)

@@ -17,6 +17,7 @@ from formats.endings import ReferenceFrame
 from formats.json_lines import header_of
 from realtime.outputs.live_datagrams import UdpSender, VmcSender
 from realtime.outputs.live_messages import Sender
+from realtime.sources.address import public_name
 
 _SCHEMES: Final = ("vmc", "udp", "ws")
 
@@ -60,9 +61,11 @@ def _parts_of(url: str) -> tuple[str, str, int, int | None]:
         query = parse_qs(parts.query, strict_parsing=bool(parts.query))
         person = int(query.pop("person")[0]) if parts.scheme == "vmc" and "person" in query else None
     except ValueError:
-        raise UserError(f"--send {url}: give it as vmc://HOST:PORT, udp://HOST:PORT or ws://HOST:PORT") from None
+        raise UserError(
+            f"--send {public_name(url)}: give it as vmc://HOST:PORT, udp://HOST:PORT or ws://HOST:PORT"
+        ) from None
     if parts.scheme not in _SCHEMES or not parts.hostname or not port or query or parts.path.strip("/"):
-        raise UserError(f"--send {url}: give it as vmc://HOST:PORT, udp://HOST:PORT or ws://HOST:PORT")
+        raise UserError(f"--send {public_name(url)}: give it as vmc://HOST:PORT, udp://HOST:PORT or ws://HOST:PORT")
     return parts.scheme, parts.hostname, port, person
 
 
@@ -70,5 +73,5 @@ def _address_of(url: str, host: str, port: int) -> tuple[socket.AddressFamily, A
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     except OSError as error:
-        raise UserError(f"--send {url}: there is no host {host} ({error.strerror})") from None
+        raise UserError(f"--send {public_name(url)}: there is no host {host} ({error.strerror})") from None
     return family, address

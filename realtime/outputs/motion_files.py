@@ -22,7 +22,10 @@ def check_paths(paths: Sequence[Path]) -> None:
     """Raise `UserError` unless each of ``paths`` has an ending that names a format, and all are different."""
     for path in paths:
         ending_of(path)
-    names = [path.absolute() for path in paths]
+    try:
+        names = [path.absolute() for path in paths]
+    except OSError:
+        raise UserError("the current folder is gone: go to another one, and start anew") from None
     for path in paths:
         if names.count(path.absolute()) > 1:
             raise UserError(f"--save {path} is given twice: give each file once")

@@ -102,9 +102,9 @@ class MotionWriter:
         else:
             self._discard_journal()
             return
-        for folder in (Path.cwd(), Path(tempfile.gettempdir())):
-            other = _unused(folder / self.path.name)
-            with contextlib.suppress(OSError):
+        for find in (os.getcwd, tempfile.gettempdir):
+            with contextlib.suppress(OSError):  # the current folder may be gone
+                other = _unused(Path(find(), self.path.name))
                 save_motion(other, arrays)
                 self._discard_journal()
                 raise UserError(f"{why}: the motion is in {other.absolute()} instead")

@@ -32,16 +32,13 @@ class Search:
         self._all = list(search_regions(width, height))
         self._largest = MOST_OF_IMAGE * max(width, height)
         self._thorough = thorough
-        self._turn, self._tiles, self._groups, self._closest = 0, -1, -1, -1
+        self._turn, self._tiles, self._groups = 0, -1, -1
         self._last_s = self._urgent_s = -math.inf
         self._swept = self._was_still = False
 
-    def plan(
-        self, time_s: float, room: bool, urgent: Sequence[Box], still: bool = False, known: Sequence[Box] = ()
-    ) -> list[Box]:
+    def plan(self, time_s: float, room: bool, urgent: Sequence[Box], still: bool = False) -> list[Box]:
         """Regions to search now, while somebody is followed. ``urgent`` are those of people with doubtful sightings; ``room``:
-        more people may be followed; ``still``: see `realtime.stages.background`; ``known``: the regions of everybody who is
-        followed, behind whom somebody may stand."""
+        more people may be followed; ``still``: see `realtime.stages.background`."""
         self._swept = False
         if self._was_still and not still:  # who comes in is most likely large enough to be seen in the whole frame
             self._turn = 0
@@ -58,36 +55,24 @@ class Search:
         if 0 <= time_s - self._last_s < wait_s:
             return doubtful
         self._last_s = time_s
-        if not room:
-            return [*doubtful, self._all[0]]
-        return [*doubtful, *self._next([box for box in known if box not in urgent] if doubtful else known)]
+        return [*doubtful, self._next() if room else self._all[0]]
 
     def plan_for_anybody(self, time_s: float, wanted: int) -> tuple[list[Box], int]:
         """Regions to search now, while nobody is followed, and the number of people after which to stop. A file is searched
         everywhere once, and from then on in the whole frame and one tile for each frame."""
         self._last_s = time_s
         if not self._thorough:
-            return self._next(), wanted
+            return [self._next()], wanted
         if not self._swept:
             self._swept = True
             return self._all, wanted
         # Something in the whole frame that is taken for a person by mistake must not keep the tiles from being searched.
         return [self._all[0], self._tile()], wanted + len(self._all)
 
-    def _next(self, known: Sequence[Box] = ()) -> list[Box]:
-        """The whole frame every other time, where people who come near are soon large enough, and the tiles in turn. People who
-        stand behind somebody are seen in neither, but close up: a file is searched around one group of ``known`` people beside
-        that, a camera every other time instead of a tile."""
+    def _next(self) -> Box:
+        """The whole frame every other time, where people who come near are soon large enough, and the tiles in turn."""
         self._turn += 1
-        close = self._close_up(known) if known and (self._thorough or self._turn % 4 == 0) else []
-        if close and not self._thorough:
-            return close
-        return [self._all[0] if self._turn % 2 else self._tile(), *close]
-
-    def _close_up(self, known: Sequence[Box]) -> list[Box]:
-        groups = self._groups_of(known)
-        self._closest += 1
-        return [groups[self._closest % len(groups)]]
+        return self._all[0] if self._turn % 2 else self._tile()
 
     def _tile(self) -> Box:
         tiles = self._all[1:] or self._all
@@ -96,13 +81,6 @@ class Search:
 
     def _by_groups(self, boxes: Sequence[Box]) -> list[Box]:
         """A region for each group of people who stand together, all for a file, live one of them in turn."""
-        regions = self._groups_of(boxes)
-        if self._thorough:
-            return regions
-        self._groups += 1
-        return [regions[self._groups % len(regions)]]
-
-    def _groups_of(self, boxes: Sequence[Box]) -> list[Box]:
         groups: list[list[Box]] = []
         for box in sorted(boxes, key=lambda one: -one.size):
             for group in groups:
@@ -112,7 +90,11 @@ class Search:
             else:
                 groups.append([box])
         regions = [self._around(group) for group in groups]
-        return [Box(one.x, one.y, min(_AROUND * one.size, self._largest)) for one in regions]
+        regions = [Box(one.x, one.y, min(_AROUND * one.size, self._largest)) for one in regions]
+        if self._thorough:
+            return regions
+        self._groups += 1
+        return [regions[self._groups % len(regions)]]
 
     def _around(self, boxes: Sequence[Box]) -> Box:
         left, right = min(b.x - b.size / 2 for b in boxes), max(b.x + b.size / 2 for b in boxes)

@@ -197,8 +197,7 @@ class Tracker:
             if self._thorough:
                 self._background.settle()
             return SearchRequest(frame, *self._search.plan_for_anybody(frame.time_s, self.most))
-        known = [track.region(frame.time_s) for track in self._followed]
-        regions = self._search.plan(frame.time_s, followed < self.most, doubtful, self._still, known)
+        regions = self._search.plan(frame.time_s, followed < self.most, doubtful, self._still)
         return SearchRequest(frame, regions, MOST_DETECTED * len(regions)) if regions else None
 
     def _ask(self, frame: Frame, doubtful: list[Box]) -> None:

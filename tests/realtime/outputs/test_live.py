@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.sync.client import connect
 
 from body.joints import JOINT_NAMES
@@ -20,7 +23,8 @@ from body.model import BodyArrays
 from common.errors import UserError
 from formats.endings import ReferenceFrame
 from formats.json_lines import from_jsonl
-from realtime.outputs.live import Sender, check_send
+from realtime.outputs.live import Sender, check_send, open_sender
+from tests.realtime.fakes import CAMERA
 from tests.realtime.outputs.live_results import free_port, open_to, result, tilted
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "live-output.md"
@@ -105,6 +109,21 @@ def test_wrong_addresses(url: str) -> None:
     with pytest.raises(UserError, match="vmc://HOST:PORT"):
         check_send(url)
     check_send("vmc://localhost:39539?person=2")
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://bob:S3cret@h:1/a", "udp://h:1?token=S3cret", "http://bob:S3cret@h:1", "vmc://bob:S3cret@no.invalid:1"]
+)
+def test_no_password_of_an_address_is_shown(arrays: BodyArrays, url: str) -> None:
+    with pytest.raises(UserError) as caught:
+        open_sender(url, CAMERA, 30.0, "x", arrays)
+    assert "S3cret" not in str(caught.value)
+
+
+@given(st.sampled_from(["vmc://", "udp://", "ws://", "http://", ""]), st.text(max_size=30))
+def test_any_text_is_an_address_or_refused(scheme: str, text: str) -> None:
+    with contextlib.suppress(UserError):
+        check_send(scheme + text)
 
 
 @pytest.mark.parametrize("scheme", ["udp", "ws", "vmc"])

@@ -20,6 +20,7 @@ from formats.motion import Motion, load_motion
 from realtime.outputs import journal as journals
 from realtime.outputs import motion_writer
 from realtime.outputs.journal import Journal, read_journal
+from realtime.outputs.motion_files import check_paths
 from realtime.outputs.motion_writer import MotionWriter
 from realtime.records import Frame, Result, WorldFrame
 from tests.conftest import Remarks
@@ -126,6 +127,21 @@ def test_where_the_file_cannot_be_written_it_lies_in_the_current_folder(
     with pytest.raises(UserError, match=r"is full\): the motion is in .*here/m\.npz instead"):
         out.close()
     assert list(load_motion(here / "m.npz").frame) == [3]
+
+
+def test_a_current_folder_that_is_gone_costs_no_motion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("here", "spare"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(motion_writer.tempfile, "gettempdir", lambda: str(tmp_path / "spare"))
+    out = writer(Path("m.npz"))
+    out.write(result(3))
+    shutil.rmtree(tmp_path / "here")
+    with pytest.raises(UserError, match=r"the motion is in .*spare/m\.npz instead"):
+        out.close()
+    assert list(load_motion(tmp_path / "spare" / "m.npz").frame) == [3]
+    with pytest.raises(UserError, match="the current folder is gone"):
+        check_paths([Path("m.npz")])
 
 
 def test_where_nothing_can_be_written_the_journal_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from common.arrays import DoubleArray, FloatArray, ImageArray
+from common.arrays import BoolArray, DoubleArray, FloatArray, ImageArray
 from common.camera import Camera
 from realtime.stages.rotation_fit import fit_rotation
 
@@ -30,6 +30,7 @@ usual field of view, four times the noise of a point."""
 _STILL_SHARE: Final = 0.35
 """Share of the points that stay where the camera stands: no motion of the camera leaves so many in place, and an untracked
 person may cover most of the image."""
+_SURELY_STILL_SHARE: Final = 0.7  # of the points: as many as this stay by chance in no image
 _CELL_PX, _PER_CELL = 40, 2  # no more points than these in a cell, or a patterned shirt would outvote a plain wall
 _AGREE: Final = 0.5  # of the points that must follow a rotation where it turns
 _FEWER: Final = 0.6  # of the key image's points: below, a new key image is taken
@@ -140,22 +141,11 @@ class CameraMotion:
         """Which share of the key image's points is found again, and the rotation they tell; None where they tell none."""
         if self._key is None or len(self._key_points) < _LEAST:
             return 1.0, None
-        moved, status, _ = cv2.calcOpticalFlowPyrLK(
-            self._key,
-            grey,
-            self._key_points,
-            self._guess.copy(),
-            winSize=_WINDOW_PX,
-            maxLevel=_LEVELS,
-            criteria=_STOP,
-            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-        )
-        found, good = np.asarray(moved, np.float32), np.asarray(status[:, 0] > 0)
-        height, width = grey.shape
-        good &= (found > 1).all(1) & (found < (width - 2, height - 2)).all(1)
-        # A passer-by hides some points and uncovers others. Both are outliers.
-        for left, top, right, bottom in self._boxes(people):
-            good &= ~((found > (left, top)) & (found < (right, bottom))).all(1)
+        found, good = self._follow(self._key, grey, people, 0)
+        apart = np.abs(found - self._key_points).max(-1)
+        # Most frames are of a camera that stands, which the first level tells for a quarter of the cost.
+        if good.mean() < _FEWER or float((apart[good] < _STILL_PX).mean()) < _SURELY_STILL_SHARE:
+            found, good = self._follow(self._key, grey, people, _LEVELS)
         share = float(good.mean())
         if good.sum() < _LEAST:
             return share, None
@@ -172,6 +162,28 @@ class CameraMotion:
             return share, None
         self._guess = self._project(self._rays(self._key_points) @ turn.T)
         return share, np.asarray(self._key_rotation @ turn.T, np.float64)
+
+    def _follow(
+        self, key: ImageArray, grey: ImageArray, people: Sequence[FloatArray], levels: int
+    ) -> tuple[FloatArray, BoolArray]:
+        """Where the points of the ``key`` image are in ``grey`` (N, 2), and which were found outside of people (N,)."""
+        moved, status, _ = cv2.calcOpticalFlowPyrLK(
+            key,
+            grey,
+            self._key_points,
+            self._guess.copy(),
+            winSize=_WINDOW_PX,
+            maxLevel=levels,
+            criteria=_STOP,
+            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+        )
+        found, good = np.asarray(moved, np.float32), np.asarray(status[:, 0] > 0)
+        height, width = grey.shape
+        good &= (found > 1).all(1) & (found < (width - 2, height - 2)).all(1)
+        # A passer-by hides some points and uncovers others. Both are outliers.
+        for left, top, right, bottom in self._boxes(people):
+            good &= ~((found > (left, top)) & (found < (right, bottom))).all(1)
+        return found, good
 
     def _is_elsewhere(self, grey: ImageArray) -> bool:
         """Whether the image looks like another place than the last one."""

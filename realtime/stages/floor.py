@@ -13,7 +13,7 @@ Places are in the axes of the shot's first camera.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -59,8 +59,6 @@ class Plane:
     """Of the camera over the floor, metres."""
     sigma: float
     """Standard deviation of the floor's height where people stood, metres."""
-    factors: dict[int, float] = field(default_factory=dict)
-    """What each person's distance and size must be multiplied by."""
 
 
 class Floor:
@@ -126,5 +124,4 @@ class Floor:
         weight = np.array([min(step.sure / step.seconds, 1.0) * min(step.seconds / 0.3, 1.0) for step in self._steps])
         fitted = fit_plane(places, index, weight, (matrix, vector), up, (SIZE_SIGMA, FOOT_SIGMA_M, DEPTH_SIGMA))
         up_sigma = math.sqrt(float(np.trace(fitted.covariance)) / 2)
-        factors = dict(zip(people, fitted.factors.tolist(), strict=True))
-        return Plane(fitted.up, up_sigma, fitted.height, fitted.sigma, factors)
+        return Plane(fitted.up, up_sigma, fitted.height, fitted.sigma)

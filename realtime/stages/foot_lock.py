@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from common.arrays import BoolArray, DoubleArray, FloatArray
+from realtime.stages.world_kernels import shift_of_body, standing_feet
 
 MOST_ACROSS_M: Final = 0.02
 """A body is shifted across the line of sight by no more than this."""
@@ -36,6 +37,8 @@ _SOFT_S: Final = 0.12  # a foot is tied by degrees
 _FAST, _SPEED_SHARE = 0.3, 0.5  # m/s, and how much of a speed is the last frame's
 _SURE_FLOOR_M: Final = 0.15  # deviation of the floor's height up to which tied feet sink or rise onto it
 _NEAR_FLOOR_M: Final = 0.2  # feet farther from the floor than this stand on something else
+
+_NOWHERE, _NOTHING = np.zeros(3), np.zeros(4)
 
 
 @dataclass(slots=True)
@@ -91,21 +94,16 @@ class FootLock:
         distance = max(float(np.linalg.norm(pelvis)), 0.1)
         ray = pelvis / distance
         # Motion across the line of sight is measured well: a foot that moves does not stand, whatever its contact.
-        step = feet - tied.feet
-        tied.speed += (np.linalg.norm(step - (step @ ray)[:, None] * ray, axis=1) / dt_s - tied.speed) * _SPEED_SHARE
+        limits = (_SPEED_SHARE, _FAST, _SURE, _UNSURE, _BROKEN_M, MOST_ALONG * distance + _BROKEN_M)
+        stands, holds, begins = standing_feet(
+            feet, tied.places, tied.feet, tied.speed, tied.is_tied, contact, ray, dt_s, limits
+        )
         tied.feet = feet
-        contact = np.asarray(contact / (1 + (tied.speed / _FAST) ** 4), np.float32)
-        apart = feet - tied.places
-        along = apart @ ray
-        across = np.linalg.norm(apart - along[:, None] * ray, axis=1)
-        stays = tied.is_tied & (across < _BROKEN_M) & (np.abs(along) < MOST_ALONG * distance + _BROKEN_M)
-        holds = np.where(tied.is_tied, contact > _UNSURE, contact > _SURE)
-        begins = holds & ~stays
         tied.places[begins], tied.since_s[begins] = feet[begins] + tied.shift, time_s
         tied.is_tied = holds
         soft = np.minimum((time_s - tied.since_s + dt_s) / _SOFT_S, 1.0)
-        weight = np.where(holds, contact * soft, 0.0).astype(np.float64)
-        tied.shift = self._shift(tied, pelvis, feet, weight, dt_s, floor)
+        weight = np.where(holds, stands * soft, 0.0)
+        tied.shift = self._shift(tied, distance, ray, feet, weight, dt_s, floor)
         if floor is not None:
             up, height, sigma = floor
             over = tied.places @ up + height
@@ -122,32 +120,20 @@ class FootLock:
     @staticmethod
     def _shift(
         tied: _Tied,
-        pelvis: DoubleArray,
+        distance: float,
+        ray: DoubleArray,
         feet: DoubleArray,
         weight: DoubleArray,
         dt_s: float,
         floor: tuple[DoubleArray, float, float] | None,
     ) -> DoubleArray:
         """The most likely shift (3,) of the body."""
-        distance = max(float(np.linalg.norm(pelvis)), 0.1)
-        ray = pelvis / distance
-        along = np.outer(ray, ray)
         change = _LEAST_CHANGE + (_CHANGE - _LEAST_CHANGE) * float(weight.mean()) ** 3
-        slack = (change * dt_s * 30) ** -2
-        normal = along / (_ALONG * distance) ** 2 + (np.eye(3) - along) / _ACROSS**2 + slack * np.eye(3)
-        side = slack * tied.shift
-        tie = weight / _TIE**2
-        normal += tie.sum() * np.eye(3)
-        side = side + tie @ (tied.places - feet)
+        stiffness = (_ALONG * distance) ** -2, _ACROSS**-2, (change * dt_s * 30) ** -2
+        up, over, pull = _NOWHERE, _NOTHING, _NOTHING
         if floor is not None:
             up, height, sigma = floor
             over = feet @ up + height
-            near = weight / ((_FLOOR**2 + sigma**2) * (1 + (over / _NEAR_FLOOR_M) ** 4))
-            normal += near.sum() * np.outer(up, up)
-            side = side - float(near @ over) * up
-        shift = np.linalg.solve(normal, side)
-        deep = float(shift @ ray)
-        across = shift - deep * ray
-        length = float(np.linalg.norm(across))
-        deep = min(max(deep, -MOST_ALONG * distance), MOST_ALONG * distance)
-        return np.asarray(deep * ray + across * min(1.0, MOST_ACROSS_M / max(length, 1e-9)), np.float64)
+            pull = weight / ((_FLOOR**2 + sigma**2) * (1 + (over / _NEAR_FLOOR_M) ** 4))
+        most = MOST_ALONG * distance, MOST_ACROSS_M
+        return shift_of_body(tied.shift, tied.places, feet, weight / _TIE**2, ray, stiffness, up, pull, over, most)

@@ -21,8 +21,8 @@ from typing import Final
 import numpy as np
 
 from common.arrays import DoubleArray, FloatArray
-from realtime.stages.plane_fit import tangents
 from realtime.stages.upright_edges import UprightEdges, fit_upright_edges
+from realtime.stages.world_kernels import cross, descend
 
 PITCH_MEAN, PITCH_SPREAD = math.radians(6.0), math.radians(15.0)
 ROLL_SPREAD: Final = math.radians(8.0)
@@ -41,6 +41,8 @@ _KNOWN: Final = math.radians(0.3)  # standard deviation of what the user gives
 _DRIFT: Final = math.radians(0.3)  # a turn so far unknown halves the weight of edges seen before it
 _LEAST_DOUBT, _MOST_DOUBT = math.radians(4.0), math.radians(12.0)
 """Standard deviations that people's word for up is given at least, and at most, while edges are searched near to it."""
+_SAME: Final = math.radians(0.4)  # edges are not fitted again before people's word has changed by more
+_ROUNDS: Final = 4  # of Gauss-Newton
 _TOP_DOWN: Final = 0.97  # sine of the pitch from which on there is no roll
 
 
@@ -81,6 +83,11 @@ class Vertical:
         self._past = np.zeros((3, 3)), np.zeros(3)
         self._edges: UprightEdges | None = None
         self._scene = np.zeros((3, 3)), np.zeros(3)
+        self._fitted: tuple[UprightEdges | None, DoubleArray, tuple[DoubleArray, DoubleArray] | None] = (
+            None,
+            np.zeros(3),
+            None,
+        )
         self.up: DoubleArray = up_of(PITCH_MEAN if pitch is None else pitch, roll or 0.0)
         """(3,) unit vector: the present answer; `solve` renews it."""
         self.sigma = USED_PITCH_SPREAD if pitch is None else _KNOWN
@@ -114,7 +121,7 @@ class Vertical:
         across = rotation @ np.array([-free[1], free[0], 0.0])
         length = float(np.linalg.norm(across))
         witness.roll_axis = across / length if length > 1e-6 else rotation[:, 0]
-        witness.pitch_axis = np.cross(rotation @ free, witness.roll_axis)
+        witness.pitch_axis = cross(rotation @ free, witness.roll_axis)
 
     def look(self, edges: UprightEdges | None) -> None:
         """Take what may stand upright in the background, in place of what was taken before, if there is more of it."""
@@ -184,6 +191,12 @@ class Vertical:
         matrix += spread**-2 * np.outer(side, side)
         return matrix, vector
 
+    def _fit(self, edges: UprightEdges, doubt: float) -> tuple[DoubleArray, DoubleArray] | None:
+        """`fit_upright_edges`, unless hardly anything has changed since the last time."""
+        if edges is not self._fitted[0] or float(np.abs(self.up - self._fitted[1]).max()) > _SAME:
+            self._fitted = edges, self.up, fit_upright_edges(edges, self.up, doubt)
+        return self._fitted[2]
+
     def solve(self) -> None:
         """Renew `up` and `sigma` from all that is known."""
         matrix, vector = self._said()
@@ -191,7 +204,7 @@ class Vertical:
         self._scene = np.zeros((3, 3)), np.zeros(3)
         if self._edges is not None and None in self._known:
             doubt = math.sqrt(float(np.trace(covariance)) / 2)
-            found = fit_upright_edges(self._edges, self.up, min(max(doubt, _LEAST_DOUBT), _MOST_DOUBT))
+            found = self._fit(self._edges, min(max(doubt, _LEAST_DOUBT), _MOST_DOUBT))
             if found is not None:
                 self._scene = found
                 self.up, covariance = nearest_up(matrix + found[0], vector + found[1], self.up)
@@ -201,15 +214,9 @@ class Vertical:
 def nearest_up(matrix: DoubleArray, vector: DoubleArray, start: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
     """The unit vector u (3,) that makes u·A·u - 2 b·u least, near ``start``, and its covariance (2, 2), rad², in the plane
     square to it."""
-    up = start
-    basis, normal = tangents(up), np.eye(2)
-    for _ in range(4):
-        basis = tangents(up)
-        normal = basis.T @ matrix @ basis
-        step = np.linalg.solve(normal + 1e-6 * np.eye(2), basis.T @ (vector - matrix @ up))
-        up = up + basis @ np.clip(step, -0.5, 0.5)
-        up = up / np.linalg.norm(up)
-    return up, np.asarray(np.linalg.inv(normal + 1e-6 * np.eye(2)), np.float64)
+    up, covariance = start.copy(), np.empty((2, 2))
+    descend(matrix, vector, up, _ROUNDS, covariance)
+    return up, covariance
 
 
 def _likelihood(mean: float, sigma: float, prior: float, spread: float) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from body.model import BodyArrays
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from common.arrays import AnyFloatArray, DoubleArray, FloatArray
 from realtime.records import BodyEstimate
-from realtime.stages.world_kernels import cross
+from realtime.stages.world_kernels import cross_product
 
 MOST_M: Final = 0.02
 """No joint is moved further than this."""
@@ -115,7 +115,7 @@ def _bend(places: DoubleArray, target: DoubleArray) -> tuple[DoubleArray, Double
 def _between(before: DoubleArray, after: DoubleArray) -> AnyFloatArray:
     """The least rotation (3, 3) that takes one direction to another near it."""
     first, second = before / np.linalg.norm(before), after / np.linalg.norm(after)
-    axis = cross(first, second)
+    axis = cross_product(first, second)
     sine = float(np.linalg.norm(axis))
     if sine < 1e-9:
         return np.eye(3)

@@ -55,7 +55,7 @@ def fit_plane(
     count = int(people.max()) + 1
     total = np.bincount(people, weight, count)
     share = weight / np.maximum(total, 1e-9)[people]
-    means = np.stack([np.bincount(people, share * places[:, k], count) for k in range(3)], 1)
+    means = np.array([np.bincount(people, share * places[:, k], count) for k in range(3)], np.float64).T.copy()
     up, factors, covariance = up.copy(), np.ones(count), np.eye(3 + count)
     height, sigma = fit_plane_rounds(
         places,

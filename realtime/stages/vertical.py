@@ -22,7 +22,7 @@ import numpy as np
 
 from common.arrays import DoubleArray, FloatArray
 from realtime.stages.upright_edges import UprightEdges, fit_upright_edges
-from realtime.stages.world_kernels import cross, descend
+from realtime.stages.world_kernels import cross_product, descend
 
 PITCH_MEAN, PITCH_SPREAD = math.radians(6.0), math.radians(15.0)
 ROLL_SPREAD: Final = math.radians(8.0)
@@ -121,7 +121,7 @@ class Vertical:
         across = rotation @ np.array([-free[1], free[0], 0.0])
         length = float(np.linalg.norm(across))
         witness.roll_axis = across / length if length > 1e-6 else rotation[:, 0]
-        witness.pitch_axis = cross(rotation @ free, witness.roll_axis)
+        witness.pitch_axis = cross_product(rotation @ free, witness.roll_axis)
 
     def look(self, edges: UprightEdges | None) -> None:
         """Take what may stand upright in the background, in place of what was taken before, if there is more of it."""

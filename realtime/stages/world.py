@@ -30,7 +30,7 @@ from realtime.stages.foot_lock import FootLock
 from realtime.stages.leg_reach import LegReach
 from realtime.stages.upright_edges import find_upright_edges
 from realtime.stages.vertical import Vertical
-from realtime.stages.world_kernels import cross
+from realtime.stages.world_kernels import cross_product
 
 _UP_DEAD, _UP_DONE = math.radians(0.6), math.radians(0.12)
 _HEIGHT_DEAD, _HEIGHT_DONE = 0.015, 0.004
@@ -225,7 +225,7 @@ class World:
             forward = np.array([0.0, -1.0, 0.0])
         back = -(forward - float(forward @ up) * up)
         back /= np.linalg.norm(back)
-        turn = np.stack([cross(up, back), up, back])
+        turn = np.stack([cross_product(up, back), up, back])
         assert self._origin is not None
         shift = -turn @ self._origin
         shift[1] = self._height

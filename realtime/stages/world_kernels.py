@@ -14,7 +14,7 @@ from common.arrays import BoolArray, DoubleArray, FloatArray
 from common.compiled import njit
 
 
-def cross(first: DoubleArray, second: DoubleArray) -> DoubleArray:
+def cross_product(first: DoubleArray, second: DoubleArray) -> DoubleArray:
     """The cross product (3,) of two vectors (3,): numpy's own takes ten times as long for a single one."""
     (a, b, c), (x, y, z) = first.tolist(), second.tolist()
     return np.array([b * z - c * y, c * x - a * z, a * y - b * x])

@@ -35,6 +35,8 @@ _REACH: Final = 3.0  # metres of floor around the person
 _PIECES: Final = 12  # of a line of the floor, each of one brightness
 _LEVELS: Final = 6  # of brightness
 _PELVIS_HEIGHT: Final = 0.95  # metres over the floor of the virtual camera's target
+_CENTRE: Final = 0.47  # of the panel's height, where the target is
+_HEADROOM: Final = 0.15  # metres over the highest and under the lowest of people who stand on several levels
 _NOT_INSIDE: Final = 1.0  # metres between the virtual camera and everybody, from the first image on
 _JUMP: Final = 1.0  # metres: a person that moves this far between two images is another one; do not pan there
 _PAN: Final = np.float32(0.12)  # part of the way to the person that the virtual camera goes at each image
@@ -69,7 +71,7 @@ class SideView:
         self._ground = _ground(height, width)
         self._target = np.zeros(3, np.float32)
         self._looking = False
-        self._span = SPAN
+        self._span, self._lift = SPAN, 0.0
         self._map = BirdsEye()
         self._in_world = False
 
@@ -115,12 +117,14 @@ class SideView:
         if not np.isfinite(wanted).all():
             return
         span = max(SPAN, (float(np.ptp(away)) + _BESIDE) * self._height / self._width)
+        span, lift = _with_all_levels(span, [floor - one.vertices[::7, 1] for one in people])
         if not self._looking or np.abs(wanted - self._target).max() > _JUMP:
-            self._target, self._looking, self._span = wanted, True, span
+            self._target, self._looking, self._span, self._lift = wanted, True, span, lift
             return
         step = wanted - self._target
         self._target = self._target + step * np.array([_PAN, _SINK if step[1] > 0 else _RISE, _PAN], np.float32)
         self._span += float(_PAN) * (span - self._span)
+        self._lift += float(_PAN) * (lift - self._lift)
 
     def _make_room(self, people: Sequence[BodyEstimate]) -> None:
         nearer = max(float(body.transl[0]) for body in people) - float(self._target[0])
@@ -130,11 +134,12 @@ class SideView:
 
     def _camera(self) -> Camera:
         focal = self._height * self._distance / self._span
-        return Camera(focal, focal, (self._width - 1) / 2, self._height * 0.47)
+        return Camera(focal, focal, (self._width - 1) / 2, self._height * _CENTRE)
 
     def _turned(self, points: FloatArray) -> FloatArray:
         """``points`` (N, 3) of the real camera's frame, in the virtual camera's."""
-        turned = (points - self._target) @ self._rotation.T
+        centre = self._target - np.array([0, self._lift, 0], np.float32)
+        turned = (points - centre) @ self._rotation.T
         turned[:, 2] += np.float32(self._distance)
         return np.asarray(turned, np.float32)
 
@@ -186,6 +191,21 @@ class SideView:
         light = cv2.convertScaleAbs(small[top : top + down, left : left + across], alpha=-_DARKEST, beta=255)
         light = cv2.resize(light, size, interpolation=cv2.INTER_LINEAR)[: patch.shape[0], : patch.shape[1]]
         cv2.multiply(patch, cv2.merge([light, light, light]), dst=patch, scale=1 / 255)
+
+
+def _with_all_levels(span: float, heights: Sequence[FloatArray]) -> tuple[float, float]:
+    """How many metres the panel's height must span, at least ``span``, and how much higher than a pelvis its middle must be,
+    for everybody to be in it: ``heights`` over the floor, m, of each body's vertices."""
+    low = min(float(body.min()) for body in heights) - _HEADROOM
+    high = max(float(body.max()) for body in heights) + _HEADROOM
+    if not math.isfinite(high - low):
+        return span, 0.0
+    top, bottom = _PELVIS_HEIGHT + _CENTRE * span, _PELVIS_HEIGHT - (1 - _CENTRE) * span
+    if low >= bottom and high <= top:
+        return span, 0.0
+    span = max(span, high - low)
+    # The least shift that shows the highest and the lowest.
+    return span, min(max(0.0, high - _PELVIS_HEIGHT - _CENTRE * span), low - _PELVIS_HEIGHT + (1 - _CENTRE) * span)
 
 
 def _levelled(body: BodyEstimate, world: WorldFrame) -> BodyEstimate:

@@ -42,6 +42,22 @@ def test_everybody_fits_into_the_panel() -> None:
     assert (np.diff(columns) > 20).any(), "two people far apart"
 
 
+@pytest.mark.parametrize("level", [1.8, -1.6])
+def test_people_on_another_level_fit_into_the_panel(level: float) -> None:
+    view = camera_from_world(0.2, 0.0, 1.5)
+    side, panel = SideView(PLAIN, 300, 300), np.zeros((300, 300, 3), np.uint8)
+    side.paint(panel, [Person(0).at((0, 0, -3.0), view), Person(1).at((0, level, -4.5), view)], known(view))
+    seen = (panel[:, :200].max(2) > 120).any(1)  # the map is on the right
+    alone = np.zeros_like(panel)
+    SideView(PLAIN, 300, 300).paint(alone, [Person(0).at((0, 0, -3.0), view)], known(view))
+    one = np.flatnonzero((alone[:, :200].max(2) > 120).any(1))
+    rows = np.flatnonzero(seen)
+    assert 3 < rows[0]
+    assert rows[-1] < 296
+    body, metre = np.ptp(rows) / (1.75 + abs(level)), np.ptp(one) / 1.75
+    assert body == pytest.approx(metre * 2.5 / (1.75 + abs(level) + 0.3), rel=0.2), "smaller, but whole"
+
+
 def test_the_map_shows_ways_from_above_and_begins_anew_after_a_cut() -> None:
     view = camera_from_world(0.3, 0.0, 1.5)
     eye = BirdsEye()

@@ -7,6 +7,7 @@ SMPL as ``.npz``, and as the original ``.pkl``. Pickles are read through an allo
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,9 +133,9 @@ def _is_packed(format: object) -> bool:
 def _locate(path: Path | str | None) -> Path:
     file = Path(DEFAULT_BODY if path is None else path)
     shipped = DATA / f"{file}.npz"
-    if not file.suffix and len(file.parts) == 1 and not file.exists():
+    if not file.suffix and len(file.parts) == 1 and not os.path.exists(file):
         file = shipped
-    if not file.is_file():
+    if not os.path.isfile(file):
         known = ", ".join(sorted(found.stem for found in DATA.glob("*.npz"))) or "none"
         raise BodyError(f"there is no body {file}; give the path of a .npz or .pkl, or one of those shipped: {known}")
     return file

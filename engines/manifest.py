@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,7 +87,7 @@ def resolve(model: str | Path) -> ModelFile:
     if isinstance(model, str) and model in shipped:
         return shipped[model]
     path = expanded(model)
-    if path.is_file():
+    if os.path.isfile(path):  # unlike the method, false for a name that is too long
         if path.suffix.lower() != ".onnx":
             raise EngineError(f"{path} does not end in .onnx: only ONNX models can be used")
         return ModelFile(path.stem, path)

@@ -6,6 +6,7 @@ angles), .jsonl, .amass.npz.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,7 @@ def main(
 ) -> None:
     """Write a saved motion in another format."""
     ending_of(output)
-    if output.exists() and motion.exists() and output.samefile(motion):
+    if os.path.exists(output) and os.path.exists(motion) and output.samefile(motion):
         raise UserError(f"{output} would be written over itself: give another name")
     for line in save_as(open_motion(motion, body), output, body, frame, person, gaps).lines:
         print(line)

@@ -120,16 +120,17 @@ def check_source(spec: str) -> None:
         return
     if spec == "demo" or spec.isdecimal() or is_camera(spec):
         return
-    try:
-        is_there = _path(spec).exists()
-    except (OSError, ValueError):  # a name that is too long, or a zero byte in it
-        is_there = False
-    if not is_there:
+    if not os.path.exists(_path(spec)):
         _choose_clip(spec, None, "cpu").open()
 
 
 def _path(spec: str) -> Path:
-    return expanded(unquote(urlsplit(spec).path) if "://" in spec else spec)
+    if "://" not in spec:
+        return expanded(spec)
+    try:
+        return expanded(unquote(urlsplit(spec).path))
+    except ValueError:  # "file://[x": half an IPv6 address
+        return Path(spec)
 
 
 def _choose(
@@ -160,10 +161,7 @@ def _choose_clip(spec: str, fps: float | None, decoder: DecoderChoice) -> ClipSo
     if spec == "demo":
         return FileSource(fetch_demo_clip(), fps, decoder=decoder)
     path = _path(spec)
-    try:
-        is_folder, is_file = path.is_dir(), path.is_file()
-    except ValueError:  # a zero byte
-        is_folder = is_file = False
+    is_folder, is_file = os.path.isdir(path), os.path.isfile(path)
     if not is_folder and not is_file and looks_like_address(spec):
         raise UserError(f"{public_name(spec)} is neither a file nor an address: write addresses as rtsp://host/path")
     if is_file and is_moving_webp(path):

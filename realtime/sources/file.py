@@ -65,7 +65,7 @@ class FileSource(ClipSource):
         self._size_noticed = False
 
     def _open(self) -> None:
-        if not _is_file(self._path):
+        if not os.path.isfile(self._path):
             raise UserError(
                 f"there is no file {self.name}: give a video, an image, a folder of images or a camera number"
             )
@@ -195,13 +195,6 @@ class FileSource(ClipSource):
             _LOG.warning(f"{self.name} is damaged or cut short: it ends after {end_s:.2f} of {self._duration_s:.2f} s")
         elif self._bad_packets:
             _LOG.warning(f"{self.name} is damaged: {self._bad_packets} of its parts could not be decoded")
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except ValueError:  # a zero byte in its name
-        return False
 
 
 def _video_stream(container: InputContainer, name: str) -> VideoStream:

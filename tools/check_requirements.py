@@ -1,8 +1,8 @@
 """Download every package that the documents tell a user to install: ``python -m tools.check_requirements``.
 
 A requirement may be written down that no machine can fulfil: a version without a wheel for a board's processor or for
-its Python. So every ``pip install`` line of README.md and docs/ is read, extras are looked up in pyproject.toml, and pip
-downloads each requirement, one by one and without its dependencies, for x86-64 and aarch64 and the Pythons of Ubuntu 22.04
+its Python. So every ``pip install`` line of README.md, docs/ and docker/ is read, extras are looked up in pyproject.toml, and
+pip downloads each requirement, one by one and without its dependencies, for x86-64 and aarch64 and the Pythons of Ubuntu 22.04
 and 24.04. Nothing is installed, and what was downloaded is deleted again. It takes some minutes and some gigabytes.
 """
 
@@ -27,6 +27,15 @@ from common.errors import UserError, exit_with_one_line
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "motionmesh"
+_BRINGS = {"tensorrt": "tensorrt-cu13-bindings", "tensorrt-cu12": "tensorrt-cu12-bindings"}
+"""Packages that are a list of others and have a source for every machine: what they need a wheel of."""
+_PAGES = {
+    "docs/jetson.md": ("aarch64", None),
+    "docs/desktop-gpu.md": ("x86_64", None),
+    "docker/Dockerfile.l4t": ("aarch64", "3.10"),
+    "docker/Dockerfile.desktop": ("x86_64", "3.12"),
+}
+"""Pages that are meant for one kind of machine, and the Python where they name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +91,25 @@ class Named:
 
 
 def named_requirements(root: Path = ROOT) -> list[Named]:
-    """Every requirement of every ``pip install`` line of README.md and docs/, with extras of this project spelt out.
+    """Every requirement of every ``pip install`` line of README.md, docs/ and docker/, with extras of this project spelt out.
 
     A page about boards is meant for aarch64, a page about desktops for x86-64, others for both. A comment at a line's end
     that names a JetPack restricts it to that one's Python. Markers that exclude a target are obeyed.
     """
     found: dict[str, tuple[set[str], set[InstallTarget]]] = {}
-    for page in [root / "README.md", *sorted((root / "docs").rglob("*.md"))]:
+    for page in [
+        root / "README.md",
+        *sorted((root / "docs").rglob("*.md")),
+        *sorted((root / "docker").glob("Dockerfile.*")),
+    ]:
         name = page.relative_to(root).as_posix()
-        for arguments, comment in pip_lines(page.read_text(encoding="utf-8")):
+        text = page.read_text(encoding="utf-8")
+        for arguments, comment in pip_lines(_joined(text) if "Dockerfile" in name else text):
             targets = {target for target in TARGETS if _meant(name, comment, target)}
-            for text in _spelt_out(arguments):
-                documents, chosen = found.setdefault(text, (set(), set()))
+            every = list(_spelt_out(arguments))
+            every += [_BRINGS[package] for package in map(_name_of, every) if package in _BRINGS]
+            for requirement_text in every:
+                documents, chosen = found.setdefault(requirement_text, (set(), set()))
                 documents.add(name)
                 chosen |= targets
     result = []
@@ -120,9 +136,21 @@ def pip_lines(text: str) -> Iterator[tuple[list[str], str]]:
         yield shlex.split(command.partition("&&")[0]), comment.strip()
 
 
+def _joined(text: str) -> str:
+    """A Dockerfile with one command a line, and the defaults of its arguments in their places."""
+    text = text.replace("\\\n", " ")
+    for name, value in re.findall(r"^ARG (\w+)=(.*)$", text, re.MULTILINE):
+        text = text.replace(f"${{{name}}}", value.strip("'"))
+    return text
+
+
+def _name_of(requirement: str) -> str:
+    return Requirement(requirement).name
+
+
 def _meant(page: str, comment: str, target: InstallTarget) -> bool:
-    machine = {"docs/jetson.md": "aarch64", "docs/desktop-gpu.md": "x86_64"}.get(page, target.machine)
-    python = "3.10" if "JetPack 6" in comment else "3.12" if "JetPack 7" in comment else target.python
+    machine, python = _PAGES.get(page, (target.machine, None))
+    python = "3.10" if "JetPack 6" in comment else "3.12" if "JetPack 7" in comment else python or target.python
     return (machine, python) == (target.machine, target.python)
 
 

@@ -9,7 +9,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import tools.check_requirements as module
-from tools.check_requirements import TARGETS, download, named_requirements, pin, pip_lines
+from tools.check_requirements import PROJECT, TARGETS, download, named_requirements, pin, pip_lines
 
 BOARD, DESKTOP = TARGETS[2], TARGETS[1]
 
@@ -45,6 +45,22 @@ def test_bindings_for_a_board_have_wheels_for_its_python() -> None:
         if named.requirement.name == "cuda-bindings" and BOARD in named.targets
     }
     assert "12.6.0" not in specifier, "before 12.8 there is no wheel for Python 3.10 on aarch64"
+
+
+def test_the_documents_as_they_stand() -> None:
+    found: dict[str, set[tuple[str, str]]] = {}
+    pages: dict[str, set[str]] = {}
+    for named in named_requirements():
+        text = str(named.requirement)
+        found[text] = {(target.machine, target.python) for target in named.targets}
+        pages[text] = set(named.documents)
+    assert not any(Requirement(text).name == PROJECT for text in found), "no index has this project"
+    every = {"3.10", "3.12"}
+    for package in ("tensorrt-cu12", "tensorrt-cu12-bindings", "tensorrt-cu13-bindings", "cuda-bindings~=12.6"):
+        assert {python for machine, python in found[package] if machine == "x86_64"} == every, package
+    assert ("aarch64", "3.10") in found["cuda-bindings<13,>=12.8"]
+    assert pages["cuda-bindings<13,>=12.8"] == {"docs/jetson.md", "docker/Dockerfile.l4t"}, "the same in both"
+    assert found["cuda-bindings~=13.0"] == {("aarch64", "3.12")}
 
 
 def test_constraints_are_those_of_the_target() -> None:

@@ -16,6 +16,7 @@ from export.checks.ahead_of_time import build
 from export.conversion.network import PipelineNetwork
 from export.conversion.precision import convert, distinct
 from export.networks import load_networks
+from realtime.stages.raft_engine import cell_means_to_onnx
 from realtime.stages.smoothing_graph import rotation_filter_to_onnx
 from tests.export.conversion.test_precision import REFUSED, small_network
 
@@ -49,6 +50,11 @@ def test_every_network_builds(name: str, precision: Precision) -> None:
 
 def test_the_rotation_filter_builds_for_several_people() -> None:
     assert build(rotation_filter_to_onnx(), "smoothing", batch=(1, 2, 6)).layers > 20
+
+
+@pytest.mark.parametrize("cells", [32, 16])
+def test_the_means_of_raft_s_field_build_for_several_people(cells: int) -> None:
+    assert build(cell_means_to_onnx(cells), "cell-means", batch=(1, 2, 6)).layers >= 1
 
 
 def test_lower_precision_makes_a_smaller_engine() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from dataclasses import dataclass
 
@@ -48,6 +49,9 @@ def probe_gpu() -> Gpu:
         raise RuntimeMissingError(
             f"no NVIDIA driver here ({LIBRARY} is not found): install one; --engine auto does without"
         ) from None
+    # Before CUDA 12.2 the driver loads every kernel of TensorRT's libraries, hundreds of megabytes of a board's memory, unless
+    # it is told to load those that run.
+    os.environ.setdefault("CUDA_MODULE_LOADING", "LAZY")
     try:
         _check(cuda, cuda.cuInit(0))
         version, count = ctypes.c_int(), ctypes.c_int()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -55,6 +56,18 @@ def test_the_gpu_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, Library())
     assert probe_gpu() == Gpu("Orin", "8.7", "12.6", 8, 7, integrated=True)
     assert str(probe_gpu()) == "Orin (SM 8.7)"
+
+
+@pytest.mark.parametrize(("own", "used"), [(None, "LAZY"), ("EAGER", "EAGER")])
+def test_only_kernels_that_run_are_loaded_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, own: str | None, used: str
+) -> None:
+    monkeypatch.setenv("CUDA_MODULE_LOADING", own or "")
+    if own is None:
+        monkeypatch.delenv("CUDA_MODULE_LOADING")
+    use(monkeypatch, Library())
+    probe_gpu()
+    assert os.environ["CUDA_MODULE_LOADING"] == used
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_people_on_another_level_fit_into_the_panel(level: float) -> None:
     SideView(PLAIN, 300, 300).paint(alone, [Person(0).at((0, 0, -3.0), view)], known(view))
     one = np.flatnonzero((alone[:, :200].max(2) > 120).any(1))
     rows = np.flatnonzero(seen)
-    assert 3 < rows[0]
+    assert rows[0] > 3
     assert rows[-1] < 296
     body, metre = np.ptp(rows) / (1.75 + abs(level)), np.ptp(one) / 1.75
     assert body == pytest.approx(metre * 2.5 / (1.75 + abs(level) + 0.3), rel=0.2), "smaller, but whole"

@@ -117,7 +117,7 @@ class SideView:
         if not np.isfinite(wanted).all():
             return
         span = max(SPAN, (float(np.ptp(away)) + _BESIDE) * self._height / self._width)
-        span, lift = _with_all_levels(span, [floor - one.vertices[::7, 1] for one in people])
+        span, lift = _with_all_levels(span, [self._seen_heights(one.vertices[::7], wanted) for one in people])
         if not self._looking or np.abs(wanted - self._target).max() > _JUMP:
             self._target, self._looking, self._span, self._lift = wanted, True, span, lift
             return
@@ -125,6 +125,13 @@ class SideView:
         self._target = self._target + step * np.array([_PAN, _SINK if step[1] > 0 else _RISE, _PAN], np.float32)
         self._span += float(_PAN) * (span - self._span)
         self._lift += float(_PAN) * (lift - self._lift)
+
+    def _seen_heights(self, points: FloatArray, target: FloatArray) -> FloatArray:
+        """How high over the floor ``points`` (N, 3) look, m at the distance of ``target`` (3,): perspective takes near ones
+        farther from the middle."""
+        turned = (points - target) @ self._rotation.T
+        away = np.maximum(turned[:, 2] + np.float32(self._distance), np.float32(_NOT_INSIDE))
+        return np.asarray(_PELVIS_HEIGHT - turned[:, 1] * np.float32(self._distance) / away, np.float32)
 
     def _make_room(self, people: Sequence[BodyEstimate]) -> None:
         nearer = max(float(body.transl[0]) for body in people) - float(self._target[0])
@@ -195,7 +202,8 @@ class SideView:
 
 def _with_all_levels(span: float, heights: Sequence[FloatArray]) -> tuple[float, float]:
     """How many metres the panel's height must span, at least ``span``, and how much higher than a pelvis its middle must be,
-    for everybody to be in it: ``heights`` over the floor, m, of each body's vertices."""
+    for everybody to be in it: ``heights`` over the floor, m, as `SideView._seen_heights` gives them for each body.
+    """
     low = min(float(body.min()) for body in heights) - _HEADROOM
     high = max(float(body.max()) for body in heights) + _HEADROOM
     if not math.isfinite(high - low):

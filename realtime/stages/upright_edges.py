@@ -35,6 +35,13 @@ _LUCK: Final = 3.0  # deviations by which more edges than usual meet somewhere b
 _LEAST_LUCK, _ENOUGH = 2.5, 6.0  # weight that this is at least, and beyond it from which on edges are believed in full
 _SYSTEMATIC_ROLL, _SYSTEMATIC_PITCH = math.radians(1.0), math.radians(2.5)
 """What many edges are wrong by together: the lens' distortion, and a focal length that is assumed."""
+_DIRECTIONS: Final = 1500  # of half a sphere, 4 degrees apart
+_BLUR: Final = math.radians(2.0)  # least width of an edge's word for one of them
+_STRONGER, _MORE = 1.3, 2.0
+"""Edges that meet far from what people say are not upright if there are this many times as many as meet near to it, and this
+weight more."""
+_EXPLAINED: Final = 0.1  # of the weight that is left to these
+_FAMILIES: Final = 2  # of floor boards and tiles that are looked for
 _TOGETHER: Final = 2.0  # an edge is found in several pieces, whose errors are one
 
 
@@ -111,6 +118,7 @@ def fit_upright_edges(edges: UprightEdges, up: DoubleArray, sigma: float) -> tup
         return None
     basis = tangents(up)
     reach = min(_REACH_SIGMAS * sigma, _REACH)
+    edges = _without_floors(edges, up, reach)
     ticks = np.arange(-math.ceil(reach / _STEP), math.ceil(reach / _STEP) + 1) * _STEP
     offsets = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
     offsets = offsets[(offsets**2).sum(1) <= reach**2]
@@ -128,14 +136,7 @@ def fit_upright_edges(edges: UprightEdges, up: DoubleArray, sigma: float) -> tup
     trust *= -math.expm1(-(float(total[best]) - rival) / 2)
     if trust < 0.02:
         return None
-    found, prior = tries[best], np.eye(3) / sigma**2
-    for _ in range(6):
-        strength = edges.weight * np.exp(-0.5 * (_off(edges, found[None])[0] / (_WIDTH * edges.sigma)) ** 2)
-        matrix = (edges.normals * (strength / edges.sigma**2)[:, None]).T @ edges.normals
-        basis = tangents(found)
-        normal = basis.T @ (matrix + prior) @ basis
-        found = found + basis @ np.linalg.solve(normal, basis.T @ (prior @ up - (matrix + prior) @ found))
-        found /= np.linalg.norm(found)
+    found, matrix = _refined(edges, tries[best], np.eye(3) / sigma**2, up)
     sideways = np.cross(edges.view, found)
     length = float(np.linalg.norm(sideways))
     if length < 0.1:  # looks straight up or down
@@ -146,6 +147,49 @@ def fit_upright_edges(edges: UprightEdges, up: DoubleArray, sigma: float) -> tup
     spread = scatter + np.diag([_SYSTEMATIC_ROLL**2, _SYSTEMATIC_PITCH**2])
     wide = axes @ np.linalg.inv(spread) @ axes.T * trust
     return wide, wide @ found
+
+
+def _refined(
+    edges: UprightEdges, start: DoubleArray, prior: DoubleArray, mean: DoubleArray
+) -> tuple[DoubleArray, DoubleArray]:
+    """Where the edges meet (3,) near ``start``, and how surely, A (3, 3), rad⁻², beside the ``prior`` (3, 3) of ``mean``."""
+    found, matrix = start, prior
+    for _ in range(6):
+        strength = edges.weight * np.exp(-0.5 * (_off(edges, found[None])[0] / (_WIDTH * edges.sigma)) ** 2)
+        matrix = (edges.normals * (strength / edges.sigma**2)[:, None]).T @ edges.normals
+        basis = tangents(found)
+        normal = basis.T @ (matrix + prior) @ basis + 1e-3 * np.eye(2)
+        found = found + basis @ np.linalg.solve(normal, basis.T @ (prior @ mean - (matrix + prior) @ found))
+        found /= np.linalg.norm(found)
+    return found, matrix
+
+
+def _without_floors(edges: UprightEdges, up: DoubleArray, reach: float) -> UprightEdges:
+    """``edges`` with little weight left to those that meet far from ``up`` in larger numbers than any do near to it: some of
+    the boards of a floor always look upright.
+    """
+    for _ in range(_FAMILIES):
+        width = np.maximum(_WIDTH * edges.sigma, _BLUR)
+        meeting = (edges.weight * np.exp(-0.5 * (_off(edges, _SPHERE) / width) ** 2)).sum(1)
+        near = np.abs(_SPHERE @ up) > math.cos(reach)
+        elsewhere = int(np.where(near, -1.0, meeting).argmax())
+        if meeting[elsewhere] < _STRONGER * float(meeting[near].max(initial=0.0)) + _MORE:
+            break
+        found = _refined(edges, _SPHERE[elsewhere], np.zeros((3, 3)), up)[0]
+        explained = np.abs(_off(edges, found[None])[0]) < _WIDTH * edges.sigma
+        edges = edges._replace(weight=np.where(explained, _EXPLAINED * edges.weight, edges.weight))
+    return edges
+
+
+def _half_a_sphere(count: int) -> DoubleArray:
+    """(count, 3) unit vectors with y >= 0, evenly spread (Fibonacci's lattice)."""
+    number = np.arange(count) + 0.5
+    height, turn = number / count, math.pi * (1 + math.sqrt(5)) * number
+    across = np.sqrt(1 - height**2)
+    return np.stack([across * np.cos(turn), height, across * np.sin(turn)], 1)
+
+
+_SPHERE: Final = _half_a_sphere(_DIRECTIONS)
 
 
 def _off(edges: UprightEdges, ups: DoubleArray) -> DoubleArray:

@@ -13,6 +13,7 @@ are applied once they are large enough, and then gradually.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -41,6 +42,7 @@ _SOLVE_S, _SOLVE_LATER_S = 0.1, 0.4
 """Interval of solving the filters, for `_SOLVED_OFTEN_S` and later: they hardly change between frames."""
 _SOLVED_OFTEN_S: Final = 2.0
 _FLOOR_KNOWN_M: Final = 0.5  # deviation of the floor's height from which on feet are drawn onto it
+_LOWEST: Final = 7  # lowest points that stand for a floor that nobody's feet are seen on
 _LEAST_MOVE_M: Final = 1e-3
 _TURN_ERROR: Final = 0.03  # share of a camera's turn by which its measurement may be wrong
 _ANKLES: Final = slice(15, 17)  # COCO
@@ -95,6 +97,7 @@ class World:
         self._gliding = False
         self._answer: DoubleArray | None = None
         self._solved_s = -math.inf
+        self._lowest: deque[DoubleArray] = deque(maxlen=_LOWEST)
         self._look_s, self._look_gap_s = -math.inf, _LOOK_S
 
     def __call__(self, frame: Frame, people: Sequence[BodyEstimate]) -> WorldFrame | None:
@@ -185,16 +188,21 @@ class World:
         if plane is not None:
             self._floor_sigma, self._up_sigma = plane.sigma, plane.up_sigma
             self._wanted = plane.up, plane.height
-        elif self._floor_sigma == math.inf and self._answer is None:
-            lowest = min(float((self._points(body) @ (rotation.T @ up)).min()) for body in people)
-            self._wanted = up, -lowest
+        elif self._floor_sigma == math.inf and (self._answer is None or self._with_floor):
+            # Where no foot is seen to stand: at first and, unless people climb, in the middle of some time.
+            self._lowest.append(
+                min((self._lowest_of(body, rotation, up) for body in people), key=lambda low: float(low @ up))
+            )
+            self._wanted = up, -float(np.median(np.array(self._lowest) @ up))
         else:  # the floor stays where it was under the origin
             assert self._origin is not None
             self._wanted = up, self._height + float(self._origin @ (self._up - up))
 
     @staticmethod
-    def _points(body: BodyEstimate) -> FloatArray:
-        return body.vertices[::7]
+    def _lowest_of(body: BodyEstimate, rotation: DoubleArray, up: DoubleArray) -> DoubleArray:
+        """The lowest point (3,) of a body, in the axes of the shot's first camera."""
+        points = body.vertices[::7]
+        return np.asarray(rotation @ points[int((points @ (rotation.T @ up)).argmin())], np.float64)
 
     def _follow(self, dt_s: float, time_s: float) -> None:
         """Let the result follow the filters: at once at first, later only over large differences."""

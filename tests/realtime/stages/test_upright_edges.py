@@ -19,7 +19,7 @@ CAMERA = Camera(640.0, 640.0, 319.5, 239.5)
 SIGMA = math.radians(8)
 
 
-def room(view: DoubleArray, seed: int = 0, boards: bool = False) -> ImageArray:
+def room(view: DoubleArray, seed: int = 0, boards: bool = False, cupboards: int = 14) -> ImageArray:
     """Cupboards of all colours on a floor, and perhaps floor boards, seen by `CAMERA` from ``view`` (4, 4)."""
     rng = np.random.default_rng(seed)
     image = np.full((480, 640, 3), 110, np.uint8)
@@ -35,7 +35,7 @@ def room(view: DoubleArray, seed: int = 0, boards: bool = False) -> ImageArray:
     if boards:
         for x in np.arange(-3, 3, 0.15):
             paint(np.array([[x, 0, -8], [x + 0.08, 0, -8], [x + 0.08, 0, -2.5], [x, 0, -2.5]]))
-    for _ in range(14):
+    for _ in range(cupboards):
         x, z, low, high = rng.uniform(-4, 4), -rng.uniform(4, 7), rng.uniform(0, 1), rng.uniform(1.4, 3)
         paint(np.array([[x, low, z], [x, high, z], [x + 0.5, high, z], [x + 0.5, low, z]]))
     noise = rng.normal(0, 4, image.shape)
@@ -67,6 +67,17 @@ def test_upright_edges_correct_a_guess_that_is_ten_degrees_wrong(pitch: float, r
         found = corrected(image, guess)
         assert degrees_apart(found, true) < 3.0
         assert abs(math.degrees(pitch_and_roll(found)[1]) - roll) < 1.5
+
+
+def test_floor_boards_alone_do_not_roll_the_camera() -> None:
+    """Of a fan of boards some always look upright: here those on the left for a camera that is rolled."""
+    view = camera_from_world(math.radians(25), 0.0, 1.6)
+    true = view[:3, 1]
+    image = room(view, 1, boards=True, cupboards=0)
+    for roll in (0.0, 6.0, -6.0):
+        guess = up_of(math.radians(15), math.radians(roll))
+        assert abs(math.degrees(pitch_and_roll(corrected(image, guess))[1])) < abs(roll) + 1.5
+    assert degrees_apart(corrected(image, true), true) < 1.5
 
 
 def test_clutter_without_upright_edges_moves_nothing_far() -> None:

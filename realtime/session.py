@@ -155,6 +155,7 @@ class Session:
                 window = self._open_window(arrays, mannequin, (source.size, camera))
                 if window is not None:
                     stack.callback(window.close)
+                    window.say("starting")
             browser = self._open_browser(arrays, mannequin, source)
             if browser is not None:
                 stack.callback(browser.close)

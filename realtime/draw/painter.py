@@ -32,15 +32,16 @@ class Figures:
     """The figures in the corner of an annotated frame."""
 
     mesh_rate: float
-    """New meshes a second."""
+    """New meshes a second; NaN before they can be counted."""
     latency_ms: float
-    """From capture to mesh, ms."""
+    """From capture to mesh, ms; NaN likewise."""
     people: int
     """People in view."""
 
     def __str__(self) -> str:
         who = "nobody" if not self.people else "1 person" if self.people == 1 else f"{self.people} people"
-        return f"{self.mesh_rate:.1f} meshes/s    {self.latency_ms:.0f} ms    {who}"
+        known = np.isfinite(self.mesh_rate) and np.isfinite(self.latency_ms)
+        return f"{self.mesh_rate:.1f} meshes/s    {self.latency_ms:.0f} ms    {who}" if known else who
 
 
 class MeshPainter:

@@ -65,14 +65,14 @@ class MeshWindow:
         self._layout = layout = Layout(count, image_size[1], image_size[0])
         self._memory = _memory(layout)
         width, height = image_size
-        view = self._camera = camera or Camera(1.2 * height, 1.2 * height, (width - 1) / 2, (height - 1) / 2)
+        self._camera = camera or Camera(1.2 * height, 1.2 * height, (width - 1) / 2, (height - 1) / 2)
         context = multiprocessing.get_context("spawn")
         self._showing = threading.Lock()
         self._wake = context.Semaphore(0)  # not an Event: the lock inside one could be held by a process that is killed
         self._link, theirs = context.Pipe()
         self._process = context.Process(
             target=target,
-            args=(self._memory.name, layout, view, looks, title, self._wake, theirs),
+            args=(self._memory.name, layout, looks, title, self._wake, theirs),
             name="window",
             daemon=True,
         )
@@ -147,7 +147,7 @@ class MeshWindow:
             self._finish.detach()
             self._finish = weakref.finalize(self, _release, self._process, self._link, self._memory)
             with contextlib.suppress(OSError):
-                self._link.send((LAYOUT, (self._memory.name, layout, camera)))
+                self._link.send((LAYOUT, (self._memory.name, layout)))
             old.close()
 
     def _write(self, *scene: Any) -> None:

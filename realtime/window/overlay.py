@@ -72,7 +72,10 @@ def text_lines(scene: WindowScene, state: WindowState, screen_ms: float) -> list
         lines.append((scene.text + (f"    {screen_ms:.0f} ms to screen" if np.isfinite(screen_ms) else ""), _PLAIN))
     lines += [(line, _ALARM if line.startswith(_ALARMS) else _NOTICE) for line in scene.state.splitlines()]
     if state.followed >= 0 and not state.video:
-        lines.append((f"following person {state.followed}", _FAINT))
+        persons = sorted(body.person for body in scene.bodies)
+        here = state.followed in persons
+        who = f"person {persons.index(state.followed) + 1}" if here else "a person who is not in view"
+        lines.append((f"following {who}", _FAINT))
     if state.details:
         lines += [(line, _FAINT) for line in scene.details.splitlines()]
     lines += [(line, _PLAIN) for line in (HELP if state.help else ())]
@@ -82,14 +85,21 @@ def text_lines(scene: WindowScene, state: WindowState, screen_ms: float) -> list
 
 
 def text_block(lines: list[tuple[str, Colour]], size: float) -> ImageArray:
-    """An image (h, w, 3) uint8 BGR of ``lines`` (ASCII) on a dark ground; ``size`` 1 is letters of about 20 pixels."""
-    boxes = [cv2.getTextSize(line, _FONT, size, 1)[0] for line, _ in lines]
+    """An image (h, w, 3) uint8 BGR of ``lines`` (ASCII) on a dark ground; ``size`` 1 is letters of about 20 pixels. What
+    follows a tab stands in a second column."""
+
+    def width_of(text: str) -> int:
+        return int(cv2.getTextSize(text, _FONT, size, 1)[0][0])
+
     step, pad = round(34 * size), round(12 * size)
-    height, width = step * len(lines) + pad, max((wide for wide, _ in boxes), default=0) + 2 * pad
-    block = np.full((height, width, 3), 24, np.uint8)
-    for row, (line, colour) in enumerate(lines):
-        at = (pad, pad // 2 + step * row + round(25 * size))
-        cv2.putText(block, line, at, _FONT, size, colour, 1, cv2.LINE_AA)
+    parts = [(*line.partition("\t"), colour) for line, colour in lines]
+    second = max((width_of(first) for first, tab, _, _ in parts if tab), default=0) + 2 * pad
+    ends = [second + width_of(rest) if tab else width_of(first) for first, tab, rest, _ in parts]
+    block = np.full((step * len(lines) + pad, max(ends, default=0) + 2 * pad, 3), 24, np.uint8)
+    for row, (first, _, rest, colour) in enumerate(parts):
+        for x, text in ((pad, first), (pad + second, rest)):
+            at = (x, pad // 2 + step * row + round(25 * size))
+            cv2.putText(block, text, at, _FONT, size, colour, 1, cv2.LINE_AA)
     return block
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 import cv2
 
-from common.camera import Camera
 from realtime.draw.mannequin import Mannequin
 from realtime.window.shared_memory import Layout, SceneMemory
 from realtime.window.viewer import DEFAULT_SCREEN, Window
@@ -49,7 +48,6 @@ def advice(error: BaseException) -> str:
 def run(
     memory_name: str,
     layout: Layout,
-    camera: Camera,
     looks: tuple[Mannequin, Mannequin],
     title: str,
     wake: Semaphore,
@@ -58,7 +56,7 @@ def run(
     """The process: open the window, show scenes until it or the ``link`` to the parent is closed.
 
     Sends ``(READY, "")`` or ``(FAILED, one line)`` first, then ``(COMMAND, name)`` for keys. ``wake`` is released by
-    the parent for each scene in the memory called ``memory_name``. The parent may send ``(LAYOUT, (name, layout, camera))``:
+    the parent for each scene in the memory called ``memory_name``. The parent may send ``(LAYOUT, (name, layout))``:
     scenes of another size follow, in another memory; any other message closes the window.
     """
     # Ctrl-C goes to all processes of the terminal; the parent decides when this one ends, so that it ends in order.
@@ -68,7 +66,7 @@ def run(
         os.nice(5)  # where the CPU draws, the pipeline has priority: the window can skip scenes, the pipeline cannot
     try:
         screen = _find_display() if sys.platform.startswith("linux") else None
-        window = Window(looks, layout, camera, title, link, screen or DEFAULT_SCREEN)
+        window = Window(looks, layout, title, link, screen or DEFAULT_SCREEN)
     except BaseException as error:
         link.send((FAILED, advice(error)))
         return
@@ -76,11 +74,11 @@ def run(
     try:
         link.send((READY, ""))
         while (change := _show(window, memory, wake, link)) is not None:
-            memory_name, layout, camera = change
+            memory_name, layout = change
             memory.close()
             memory = SceneMemory(layout, memory_name)
             window.close()
-            window = Window(looks, layout, camera, title, link, screen or DEFAULT_SCREEN)
+            window = Window(looks, layout, title, link, screen or DEFAULT_SCREEN)
     except (BrokenPipeError, EOFError, ConnectionResetError):
         pass  # the parent is gone
     finally:
@@ -111,7 +109,7 @@ def _find_display() -> tuple[int, int] | None:
     return size
 
 
-def _show(window: Window, memory: SceneMemory, wake: Semaphore, link: Connection) -> tuple[str, Layout, Camera] | None:
+def _show(window: Window, memory: SceneMemory, wake: Semaphore, link: Connection) -> tuple[str, Layout] | None:
     """Show scenes until the window or the link is closed: None, or until scenes of another size come: where they are."""
     seen = 0
     while window.alive():

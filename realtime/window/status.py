@@ -64,6 +64,8 @@ class Status:
 
 
 def stage_lines(stages: Mapping[str, float], person_ms: float) -> str:
-    """One line a stage with its recent median in ms, and what a person costs, joined by line feeds."""
-    lines = [f"{name:<11}{took:6.1f} ms" for name, took in sorted(stages.items(), key=lambda item: -item[1])]
-    return "\n".join([*lines, f"{'a person':<11}{person_ms:6.1f} ms"] if person_ms else lines)
+    """One line a stage with its recent median, ms, and what a person costs: columns parted by tabs, lines by line feeds. What
+    rounds to nothing is left out."""
+    known = sorted(stages.items(), key=lambda item: -item[1])
+    known += [("a person", person_ms)] if person_ms else []
+    return "\n".join(f"{name}\t{took:.1f} ms" for name, took in known if took >= 0.05)

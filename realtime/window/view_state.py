@@ -18,15 +18,21 @@ VIEW_KEYS: Final = "VMKHI0123456789"
 """Keys that change the view alone."""
 
 HELP: Final = (
-    "v  video / bodies alone",
-    "m  solid, wire frame, skeleton, off",
-    "k  keypoints    f  optical flow",
-    "i  stage times  1-9  follow a person  0  all",
-    "space  pause    left, right  5 s back, on",
-    "r  record       s  snapshot",
-    "h  these keys   q  quit",
+    "v\tvideo or bodies alone",
+    "m\tsolid, wire, skeleton, off",
+    "k\tkeypoints",
+    "f\toptical flow",
+    "i\ttimes of the stages",
+    "1-9\tfollow a person",
+    "0\tfollow everybody",
+    "space\tpause",
+    "left, right\t5 s back, 5 s on",
+    "r\trecord",
+    "s\tsnapshot",
+    "h\tthese keys",
+    "q\tquit",
 )
-"""The lines that key ``h`` shows."""
+"""The lines that key ``h`` shows: key, tab, what it does."""
 
 
 @dataclass(frozen=True, slots=True)

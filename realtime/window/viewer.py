@@ -15,13 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from body.joints import PARENTS
-from common.arrays import DoubleArray, FloatArray, Int32Array
-from common.camera import Camera
-from realtime.draw.loading import kernels
+from common.arrays import DoubleArray, FloatArray, ImageArray
 from realtime.draw.mannequin import Mannequin
-from realtime.draw.suit import colour_of
 from realtime.window.overlay import VideoPainter, paint_text, text_block, text_lines
+from realtime.window.person_geometry import PersonGeometry, line_ends
 from realtime.window.shared_memory import Layout, SceneBody, WindowScene
 from realtime.window.view_state import ARROW_KEYS, SENT_KEYS, VIEW_KEYS, WindowState
 
@@ -58,13 +55,11 @@ class Window:
         self,
         looks: tuple[Mannequin, Mannequin],
         layout: Layout,
-        camera: Camera,
         title: str,
         link: Connection,
         screen: tuple[int, int] = DEFAULT_SCREEN,
     ) -> None:
-        """``looks``: solid and as lines. ``camera`` in pixels of the layout's images until a scene brings its own; ``screen``
-        (width, height) pixels.
+        """``looks``: solid and as lines; ``screen`` (width, height) pixels.
 
         Raises ``ImportError``, ``OSError`` or ``RuntimeError`` where no window can be had.
         """
@@ -74,10 +69,10 @@ class Window:
         open3d.utility.set_verbosity_level(open3d.utility.VerbosityLevel.Error)
         self._link, self._looks = link, looks
         self._painter = VideoPainter(*looks)
-        self._faces = np.ascontiguousarray(looks[0].faces, np.int32)
-        self._edges = _line_ends(looks[1])
+        self._edges = line_ends(looks[1])
         self._vis: Any = open3d.visualization.VisualizerWithKeyCallback()
-        if not self._vis.create_window(title, *window_size(layout.width, layout.height, screen), visible=True):
+        self._window_size = window_size(layout.width, layout.height, screen)
+        if not self._vis.create_window(title, *self._window_size, visible=True):
             raise RuntimeError("no OpenGL window can be created on this display")
         options = self._vis.get_render_option()
         options.background_color = np.array(_DARK)
@@ -91,12 +86,11 @@ class Window:
         control = self._vis.get_view_control()
         control.set_constant_z_near(0.05)
         control.set_constant_z_far(3 * _BOARD)
-        self._bodies: list[Any] = []
+        self._bodies: list[PersonGeometry] = []
         self._drawn = ("", 0)
         self._state = WindowState()
         self._scene: WindowScene | None = None
         self._size = layout.height, layout.width
-        self._camera = camera
         self._centre: DoubleArray | None = None
         self._ground, self._scale = 0.0, 1.0
         self._screen_ms = float("nan")
@@ -115,7 +109,7 @@ class Window:
 
     def show(self, scene: WindowScene) -> None:
         """Show a scene."""
-        self._scene, self._camera = scene, scene.camera
+        self._scene = scene
         if self._state.video:
             self._show_video(scene)
         else:
@@ -182,7 +176,7 @@ class Window:
     # Views
 
     def _aim(self) -> None:
-        """Video: the camera's own view, so wide that the image fills the window. Free: in front and a little above."""
+        """Video: so wide that the image fills the window. Free: in front and a little above."""
         control = self._vis.get_view_control()
         now = control.convert_to_pinhole_camera_parameters()
         width, height = now.intrinsic.width, now.intrinsic.height
@@ -192,7 +186,7 @@ class Window:
             extrinsic[:3, :3] = cv2.Rodrigues(np.array([np.radians(12), 0, 0]))[0]
             extrinsic[:3, 3] = _STAGE - extrinsic[:3, :3] @ _STAGE
         else:
-            focal = min(self._camera.fx * width / self._size[1], self._camera.fy * height / self._size[0])
+            focal = min(width * self._size[0] / self._size[1], height)  # the board is as high as it is far away
         view = self._o3d.camera.PinholeCameraParameters()
         view.intrinsic = self._o3d.camera.PinholeCameraIntrinsic(
             width, height, focal, focal, width / 2 - 0.5, height / 2 - 0.5
@@ -201,14 +195,17 @@ class Window:
         control.convert_from_pinhole_camera_parameters(view, allow_arbitrary=True)
 
     def _show_video(self, scene: WindowScene) -> None:
-        """Put the annotated image on the board, and the board where it fills the camera's view."""
+        """Put the annotated image on the board, and the board where it fills the window, whatever camera took it."""
         painted = replace(scene, image=scene.image.copy())
         self._painter.paint(painted, self._state)
-        image = painted.image
+        image: ImageArray = painted.image
+        if image.shape[1] < self._window_size[0]:  # text is as sharp, and as small, as the window allows
+            image = np.asarray(cv2.resize(image, self._window_size, interpolation=cv2.INTER_LINEAR), np.uint8)
         paint_text(image, text_lines(scene, self._state, self._screen_ms))
         height, width = image.shape[:2]
-        edges = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [width - 0.5, height - 0.5], [-0.5, height - 0.5]])
-        self._hang(self._board, scene.camera.rays(edges) * _BOARD, image)
+        half = 0.5 * width / height
+        edges = np.array([[-half, -0.5, 1], [half, -0.5, 1], [half, 0.5, 1], [-half, 0.5, 1]])
+        self._hang(self._board, edges * _BOARD, image)
         self._aim()
 
     def _show_people(self, scene: WindowScene) -> None:
@@ -219,10 +216,12 @@ class Window:
         self._follow([body.joints @ turn.T + shift for body in self._chosen(people)], scene.world is not None)
         centre = _STAGE if self._centre is None else self._centre
         self._prepare(len(people))
-        for body, geometry in zip(people, self._bodies, strict=False):
-            source = body.joints if self._state.mode == "skeleton" else body.vertices
-            points = (source @ turn.T + shift - centre) * self._scale + _STAGE
-            self._update(geometry, body, points)
+
+        def place(points: FloatArray) -> DoubleArray:
+            return np.asarray((points @ turn.T + shift - centre) * self._scale + _STAGE, np.float64)
+
+        for body, geometry in zip(people, self._bodies, strict=True):
+            geometry.update(body, place)
         offset = np.array([-(centre[0] % _STEP), self._ground - centre[1], -(centre[2] % _STEP)])
         self._grid.points = self._o3d.utility.Vector3dVector((self._lines + offset) * self._scale + _STAGE)
         self._vis.update_geometry(self._grid)
@@ -249,49 +248,17 @@ class Window:
 
     def _prepare(self, count: int) -> None:
         """Have one geometry for each of ``count`` people, of the kind that the mode wants."""
-        wanted = (self._state.mode, count if self._state.mode != "off" else 0)
-        if wanted == self._drawn:
-            return
-        self._clear()
-        self._drawn = wanted
-        lines = {"wire": self._edges, "skeleton": np.array([[p, j] for j, p in enumerate(PARENTS) if p >= 0])}
-        for _ in range(wanted[1]):
-            if wanted[0] == "solid":
-                # Without normals, on purpose: Open3D then leaves the colours alone, which are lit as in the video view.
-                geometry = self._o3d.geometry.TriangleMesh()
-                geometry.triangles = self._o3d.utility.Vector3iVector(self._faces)
-            else:
-                geometry = self._o3d.geometry.LineSet()
-                geometry.lines = self._o3d.utility.Vector2iVector(lines[wanted[0]].astype(np.int32))
-            self._bodies.append(geometry)
+        wanted = (self._state.mode, count)
+        if wanted != self._drawn:
+            self._clear()
+            self._drawn = wanted
+            about = self._o3d, self._vis, self._looks[0], self._edges, self._state.mode
+            self._bodies = [PersonGeometry(*about) for _ in range(count)]
 
     def _clear(self) -> None:
         while self._bodies:
-            self._vis.remove_geometry(self._bodies.pop(), reset_bounding_box=False)
+            self._bodies.pop().remove()
         self._drawn = ("", 0)
-
-    def _update(self, geometry: Any, body: SceneBody, points: DoubleArray) -> None:
-        placed = self._o3d.utility.Vector3dVector(np.ascontiguousarray(points, np.float64))
-        if self._state.mode == "solid":
-            fresh = not geometry.has_vertices()
-            geometry.vertices = placed
-            colours = self._lit(body) / 255
-            geometry.vertex_colors = self._o3d.utility.Vector3dVector(colours.clip(0, 1)[:, ::-1].astype(np.float64))
-        else:
-            fresh = not geometry.has_points()
-            geometry.points = placed
-            geometry.paint_uniform_color(np.array(colour_of(body.person)[::-1]) / 255)
-        if fresh:
-            self._vis.add_geometry(geometry, reset_bounding_box=False)
-        else:
-            self._vis.update_geometry(geometry)
-
-    def _lit(self, body: SceneBody) -> FloatArray:
-        look, vertices = self._looks[0], np.ascontiguousarray(body.vertices, np.float32)
-        colours = np.atleast_2d(look.colours(body.person)).astype(np.float32)
-        normals, lit = np.empty_like(vertices), np.empty_like(vertices)
-        kernels().light(vertices, self._faces, colours, normals, lit)
-        return lit
 
     # Boards
 
@@ -354,11 +321,3 @@ def grid_points(count: int) -> DoubleArray:
         pieces.append(np.stack([np.stack([side, level, first], 1), np.stack([side, level, last], 1)], 1))
         pieces.append(np.stack([np.stack([first, level, side], 1), np.stack([last, level, side], 1)], 1))
     return np.concatenate(pieces).reshape(-1, 3)
-
-
-def _line_ends(look: Mannequin) -> Int32Array:
-    """(N, 2) vertices at the ends of each line of a wire frame."""
-    faces = np.asarray(look.faces, np.int64)
-    edges = np.ones(faces.shape, np.uint8) if look.edges is None else look.edges
-    ends = [faces[edges[:, corner] > 0][:, [(corner + 1) % 3, (corner + 2) % 3]] for corner in range(3)]
-    return np.unique(np.sort(np.concatenate(ends), 1), axis=0).astype(np.int32)

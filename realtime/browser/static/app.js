@@ -64,6 +64,7 @@ async function takeHello(said) {
   video.edges = said.edges;
   view.setSize(...said.size);
   for (const name of ["back", "on"]) $(name).hidden = said.live;
+  resize();
   if (!first) return;
   setLook(said.look);
   const answer = await fetch(connection.address("/body.bin"));
@@ -361,7 +362,11 @@ function adapt(ms) {
 
 function resize() {
   const { clientWidth: width, clientHeight: height } = $("stage");
-  if (width && height) view.resize(width, height, sharpness * Math.min(devicePixelRatio || 1, 2));
+  if (!width || !height) return;
+  // People stand between what lies over the view: the bar, on a phone also the figures, and the dock.
+  const edge = (id, side) => $(id).getBoundingClientRect()[side] - $("stage").getBoundingClientRect().top;
+  const top = edge(width < 700 ? "figures" : "bar", "bottom");
+  view.resize(width, height, sharpness * Math.min(devicePixelRatio || 1, 2), top, height - edge("dock", "top"));
   video.dirty = true;
 }
 

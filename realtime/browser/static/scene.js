@@ -205,9 +205,10 @@ export class View {
 
   /** From where everybody is in view, metres. */
   distance() {
-    const aspect = Math.min(1, this.camera.aspect);
-    const half = Math.max(0.8, 0.62 * (this.extent || 2));
-    return half / Math.tan((this.camera.fov * Math.PI) / 360) / aspect ** 0.6 + 0.4;
+    const free = this.free ?? 1;
+    const aspect = Math.min(1, this.camera.aspect / free);
+    const half = Math.max(0.8, 0.56 * (this.extent || 2));
+    return half / Math.tan((this.camera.fov * Math.PI) / 360) / free / aspect ** 0.6 + 0.4;
   }
 
   /** Looks from where the camera stands. */
@@ -230,11 +231,14 @@ export class View {
     this.frustum.matrixWorldNeedsUpdate = true;
   }
 
-  resize(width, height, ratio) {
+  /** Makes the view `width` x `height` CSS pixels large, of which `top` and `bottom` are covered: what is looked at stands in
+   * the middle of what is free. */
+  resize(width, height, ratio, top = 0, bottom = 0) {
     this.renderer.setPixelRatio(ratio);
     this.renderer.setSize(width, height, false);
     this.camera.aspect = width / height;
-    this.camera.updateProjectionMatrix();
+    this.free = Math.max(0.4, 1 - (top + bottom) / height);
+    this.camera.setViewOffset(width, height, 0, (bottom - top) / 2, width, height); // also updates the projection
     this.width = width;
     this.height = height;
     this.changed();

@@ -112,6 +112,17 @@ class Chromium:
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=key)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
+    def touch(self, *fingers: tuple[tuple[float, float], tuple[float, float]], steps: int = 8) -> None:
+        """Put down each finger at its first point, move all of them to their second points, and lift them."""
+        for step in range(steps + 1):
+            part = step / steps
+            points = [
+                {"x": x0 + part * (x1 - x0), "y": y0 + part * (y1 - y0), "id": number}
+                for number, ((x0, y0), (x1, y1)) in enumerate(fingers)
+            ]
+            self.call("Input.dispatchTouchEvent", type="touchMove" if step else "touchStart", touchPoints=points)
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
     def drag(self, begin: tuple[float, float], end: tuple[float, float]) -> None:
         """Move with the left button held."""
         self.call("Input.dispatchMouseEvent", type="mousePressed", x=begin[0], y=begin[1], button="left", clickCount=1)

@@ -152,28 +152,62 @@ def test_the_page_opens_moves_records_and_comes_back(program: Program, browser: 
         again.kill()
 
 
-def test_a_phone_follows_seeks_and_stops_the_program(tmp_path: Path, browser: Chromium) -> None:
-    program = Program(tmp_path, "--port", "0", "--loop")
+def test_a_clip_is_wound_back(tmp_path: Path, browser: Chromium) -> None:
+    """The clip has 90 frames: more are only seen by going back."""
+    program = Program(tmp_path, "--port", "0", "--quality", "live", "--persons", "1")
     try:
-        size = {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
-        browser.call("Emulation.setDeviceMetricsOverride", **size)
         browser.open(program.link())
-        browser.wait_for("window.motionmesh?.connected && motionmesh.people.length === 1", 120)
-        outside = "[...document.querySelectorAll('#dock button, #bar button')].map(b => b.getBoundingClientRect())"
-        assert browser.evaluate(f"{outside}.every(b => b.left >= 0 && b.right <= 390 && b.height >= 32)")
+        browser.wait_for("window.motionmesh?.state?.frames > 30", 240)
+        assert browser.evaluate("motionmesh.state.source") == "live"
+        browser.click("#back")
+        browser.wait_for("motionmesh.state.source === 'ended' && document.querySelector('#back').disabled", 400)
+        assert 110 < browser.evaluate("motionmesh.state.frames") <= 180
+        assert browser.evaluate("motionmesh.people.length") == 1  # the last frame stays
+        assert program.end() in (0, 130), program.said
+    finally:
+        program.kill()
 
+
+def test_a_phone_shows_all_of_a_person_and_follows_fingers(tmp_path: Path, browser: Chromium) -> None:
+    program = Program(tmp_path, "--port", "0", "--loop", "--quality", "live", "--persons", "1")
+    try:
+        phone(browser, 390, 800)
+        browser.open(program.link())
+        browser.wait_for("window.motionmesh?.connected && motionmesh.people.length === 1", 240)
+
+        for width, height in ((390, 800), (320, 568), (844, 390)):
+            phone(browser, width, height)
+            browser.wait_for(
+                f"innerWidth === {width} && motionmesh.view.width === document.querySelector('#stage').clientWidth"
+            )
+            buttons = "[...document.querySelectorAll('#dock button, #bar button, .switches button')]"
+            boxes = f"{buttons}.map(b => b.getBoundingClientRect())"
+            assert browser.evaluate(f"{boxes}.every(b => b.left >= 0 && b.right <= {width})"), width
+            heights = browser.evaluate("[...document.querySelectorAll('#dock button')].map(b => b.offsetHeight)")
+            assert min(heights) >= 40
+            browser.press("0")
+            browser.wait_for(f"({_SPAN})()[0] > 0 && ({_SPAN})()[1] < ({_SPAN})()[2]")
+
+        phone(browser, 390, 800)
         browser.press("1")
         browser.wait_for("motionmesh.view.followed === motionmesh.people[0].person")
         browser.click("#reset")
         browser.wait_for("motionmesh.view.followed === null")
 
-        # The clip lasts 4 s: going back lands at its begin.
-        browser.wait_for("motionmesh.state.frames > 10")
-        browser.click("#back")
+        angle, radius = browser.evaluate(_ORBIT)
+        browser.touch(((200, 200), (280, 200)))
+        turned, same = browser.evaluate(_ORBIT)
+        assert angle - turned == pytest.approx(80 * np.pi / browser.evaluate("motionmesh.view.height"), abs=0.02)
+        assert same == pytest.approx(radius, rel=0.1)
+        browser.touch(((180, 200), (130, 200)), ((220, 200), (270, 200)))
+        still, near = browser.evaluate(_ORBIT)
+        assert still == pytest.approx(turned, abs=1e-6)
+        assert near < 0.5 * same  # the fingers end 3.5 times as far apart
+        assert browser.evaluate("scrollY") == 0
+
         browser.press("h")
         browser.wait_for("document.querySelector('#keys').open")
         browser.click("#closekeys")
-
         browser.click("#quit")
         browser.click("#stay")
         assert browser.evaluate("motionmesh.connected && !document.querySelector('#sure').open")
@@ -183,7 +217,30 @@ def test_a_phone_follows_seeks_and_stops_the_program(tmp_path: Path, browser: Ch
         assert program.wait() == 0, program.said
     finally:
         program.kill()
+        browser.call("Emulation.setTouchEmulationEnabled", enabled=False)
         browser.call("Emulation.setDeviceMetricsOverride", width=640, height=420, deviceScaleFactor=1, mobile=False)
+
+
+_ORBIT = "[motionmesh.view.orbit.wanted.theta, motionmesh.view.orbit.wanted.radius]"
+_SPAN = """() => {  // pixels: room above the highest joint, the lowest joint, where the dock begins
+  const view = motionmesh.view, top = document.querySelector("#stage").getBoundingClientRect().top;
+  const below = (id, side) => document.querySelector(id).getBoundingClientRect()[side] - top;
+  const rows = [];
+  for (const { poser } of view.figures.values()) {
+    for (let joint = 0; joint < 24; joint++) {
+      const point = view.centre.clone().fromArray(poser.joints, 3 * joint).applyMatrix4(view.world).project(view.camera);
+      rows.push((0.5 - 0.5 * point.y) * view.height);
+    }
+  }
+  return [Math.min(...rows) - below("#bar", "bottom"), Math.max(...rows), below("#dock", "top")];
+}"""
+
+
+def phone(browser: Chromium, width: int, height: int) -> None:
+    """Make the page that of a phone."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": True}
+    browser.call("Emulation.setDeviceMetricsOverride", **size)
+    browser.call("Emulation.setTouchEmulationEnabled", enabled=True)
 
 
 def test_a_link_without_its_token_shows_nothing(tmp_path: Path, browser: Chromium) -> None:

@@ -62,10 +62,10 @@ def test_each_mode_paints_what_it_says() -> None:
 
 
 def test_text_tells_figures_state_and_keys() -> None:
-    some = scene(0, state="REC 0:12\nframe dropped", details="flow  3.0 ms")
+    some = scene(0, state="REC 0:12\nframe dropped", details="flow\t3.0 ms")
     lines = [line for line, _ in text_lines(some, WindowState(), 41.2)]
     assert lines == ["30 meshes/s    41 ms to screen", "REC 0:12", "frame dropped"]
-    assert "flow  3.0 ms" in [line for line, _ in text_lines(some, WindowState(details=True), 41)]
+    assert "flow\t3.0 ms" in [line for line, _ in text_lines(some, WindowState(details=True), 41)]
     assert any("quit" in line for line, _ in text_lines(some, WindowState(help=True), 41))
     assert "screen" not in text_lines(some, WindowState(), float("nan"))[0][0]
     alarm, notice = (colour for _, colour in text_lines(some, WindowState(), 41)[1:])
@@ -126,10 +126,10 @@ def test_recordings_are_timed_and_dropped_frames_are_told_for_a_second() -> None
 
 
 def test_stage_lines_are_sorted_by_cost() -> None:
-    assert stage_lines({"flow": 2.0, "keypoints": 20.0}, 11.0).split("\n") == [
-        "keypoints    20.0 ms",
-        "flow          2.0 ms",
-        "a person     11.0 ms",
+    assert stage_lines({"flow": 2.0, "keypoints": 20.0, "hint": 0.01}, 11.0).split("\n") == [
+        "keypoints\t20.0 ms",
+        "flow\t2.0 ms",
+        "a person\t11.0 ms",
     ]
 
 

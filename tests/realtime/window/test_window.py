@@ -188,7 +188,7 @@ def _resized(*arguments: Any) -> None:
     first = memory.read(0)
     assert first is not None
     memory.close()
-    kind, (name, layout, _) = link.recv()
+    kind, (name, layout) = link.recv()
     arguments[-2].acquire()
     memory = SceneMemory(layout, name)
     second = memory.read(0)

@@ -40,7 +40,7 @@ _NECK_SHARE, _NECK_M = (
     0.1,
 )  # moved less by the neck it is a shoulder; the width of that seam, metres a unit of weight
 _CUFF: Final = 0.93  # of the shank is covered
-_EDGE_M: Final = 0.008  # half of the width of a seam, metres: about the length of a triangle's side
+_EDGE_M: Final = 0.014  # half of the width of a seam, metres: narrower than the triangles are long, it would be ragged
 
 
 class SuitPart(IntEnum):
@@ -60,8 +60,8 @@ def colour_of(person: int) -> Colour:
 def part_colours(person: int) -> NDArray[np.uint8]:
     """(4, 3) uint8 BGR in the order of `SuitPart`: skin, shirt, trousers and shoes of a person."""
     shirt = np.array(colour_of(person), np.float64)
-    trousers = 0.30 * shirt + np.array([48, 44, 42])
-    shoes = 0.12 * shirt + np.array([34, 33, 33])
+    trousers = 0.38 * shirt + np.array([56, 52, 50])
+    shoes = 0.14 * shirt + np.array([42, 41, 41])
     return np.asarray(np.round(np.stack([np.array(SKIN, np.float64), shirt, trousers, shoes])), np.uint8)
 
 

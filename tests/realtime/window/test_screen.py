@@ -93,7 +93,7 @@ def test_the_window_shows_its_states_and_obeys_its_keys(screen: Screen, monkeypa
 
         window.fit((640, 480), CAMERA)
         assert window.show(result(image))  # through a camera that looks past the middle
-        assert soon(lambda: (looks(screen)[:, [0, -1]] == 90).all(), 10)
+        assert soon(lambda: (looks(screen)[:, [0, -1]] == 90).all())
         shown = (
             replace(result(image, *people), camera=CAMERA),
             Figures(29.7, 68, 2),
@@ -113,7 +113,7 @@ def test_the_window_shows_its_states_and_obeys_its_keys(screen: Screen, monkeypa
         def changes(key: str, least: float = 0.01) -> bool:
             """Whether the picture changes after ``key``, and then stays."""
             screen.press(key)
-            if not soon(lambda: differs(looks(screen), seen[-1]) > least, 10):
+            if not soon(lambda: differs(looks(screen), seen[-1]) > least):
                 return False
             seen.append(looks(screen))
             return True
@@ -132,10 +132,10 @@ def test_the_window_shows_its_states_and_obeys_its_keys(screen: Screen, monkeypa
         assert changes("2")
         assert changes("0")
         screen.drag((300, 300), (450, 320))
-        assert soon(lambda: differs(looks(screen), seen[-1]) > 0.01, 10)
+        assert soon(lambda: differs(looks(screen), seen[-1]) > 0.01)
         seen.append(looks(screen))
         screen.wheel(-3)
-        assert soon(lambda: differs(looks(screen), seen[-1]) > 0.01, 10)
+        assert soon(lambda: differs(looks(screen), seen[-1]) > 0.01)
         assert changes("v", 0.5)
         assert differs(seen[-1], seen[4]) < 0.02  # the video lies where it lay, whatever the mouse did to the free view
 

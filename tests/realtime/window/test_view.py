@@ -9,8 +9,10 @@ import pytest
 
 from realtime.draw.flow_field import flow_colours, paint_flow
 from realtime.draw.mannequin import Mannequin
+from realtime.draw.painter import Figures
 from realtime.records import Box, Flow
 from realtime.window.overlay import VideoPainter, paint_text, text_block, text_lines
+from realtime.window.person_geometry import bones
 from realtime.window.shared_memory import SceneBody, WindowScene
 from realtime.window.status import Status, stage_lines
 from realtime.window.view_state import WindowState
@@ -72,6 +74,38 @@ def test_text_tells_figures_state_and_keys() -> None:
     assert alarm[2] > alarm[0] + 100  # red
     assert notice != alarm
     assert text_lines(scene(), WindowState(), 41)[-1][0] == "h: keys"
+
+
+def test_the_followed_person_has_the_number_of_its_key() -> None:
+    followed = WindowState(video=False).pressed("2", (7, 4))
+    assert tuple(text_lines(one, followed, 41)[1][0] for one in (scene(4, 7), scene(4))) == (
+        "following person 2",
+        "following a person who is not in view",
+    )
+
+
+def test_text_after_a_tab_stands_in_a_column() -> None:
+    block = text_block([("a\tx", (240, 240, 240)), ("longer\tx", (240, 240, 240)), ("alone", (240, 240, 240))], 1.0)
+    first, second, third = (block[34 * row : 34 * row + 34] for row in range(3))
+    begin = [int(np.flatnonzero(row[:, 60:].max((0, 2)) > 100)[-1]) for row in (first, second)]
+    assert begin[0] == begin[1]  # both end with the same letter
+    assert (third[:, begin[0] + 50 :] < 30).all()
+
+
+def test_bones_are_closed_and_lie_along_the_joints() -> None:
+    points, faces = bones(JOINTS)
+    corners = points[faces].astype(np.float64)
+    volumes = np.einsum("ij,ij->i", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).reshape(-1, 8).sum(1) / 6
+    assert len(volumes) == 23 + 24  # a bone to each joint but the first, and all joints
+    assert (volumes > 0).all()  # faces look outwards
+    ends = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1)
+    assert (np.unique(ends, axis=0, return_counts=True)[1] == 2).all()
+    tips = points.reshape(-1, 6, 3)[:23, [0, 5]]
+    np.testing.assert_array_equal(tips[:, 1], JOINTS[1:])
+
+
+def test_rates_that_are_not_known_are_left_out() -> None:
+    assert str(Figures(float("nan"), float("nan"), 0)) == "nobody"
 
 
 def test_text_stays_in_its_block() -> None:

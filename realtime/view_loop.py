@@ -90,7 +90,9 @@ class ViewLoop:
             return Annotator(self._mannequin, self._meter, self._options.layout)
 
         draws_flow = self._options.layout == "grid" or self._options.view == "browser"
-        return WindowCommands(self._pipeline, new_annotator, self._source.wind, draws_flow)
+        # One track, one recording: --record has it already.
+        open_audio = self._source.open_audio if self._options.record is None else lambda: None
+        return WindowCommands(self._pipeline, new_annotator, self._source.wind, draws_flow, open_audio)
 
     def serve_window(self, window: MeshWindow) -> None:
         """Handle the window's keys until it is closed. The last image of a clip stays."""

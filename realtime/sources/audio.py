@@ -141,6 +141,11 @@ class StreamAudio(AudioTrack):
             if not self._stopped:
                 self._waiting.extend(ready)
 
+    def resume(self) -> None:
+        """Another recording begins: what comes from now on is kept again."""
+        with self._lock:
+            self._stopped = False
+
     def restart(self) -> None:
         """The stream was connected anew: its presentation times may start over."""
         with self._lock:

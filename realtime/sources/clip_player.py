@@ -28,11 +28,13 @@ class ClipPlayer(ClipSource):
         self._offset_s, self._offset = 0.0, 0
         self._last_index = -1
         self._audio: AudioTrack | None = None
+        self._has_jumped = False
 
     @override
     def open_audio(self) -> AudioTrack | None:
-        """The clip's sound, up to the first jump; none where it is played again and again."""
-        self._audio = None if self._loop else self._clip.open_audio()
+        """The clip's sound, up to the next jump; none after one, or where the clip is played again and again: what sounds then
+        is not at its own time."""
+        self._audio = None if self._loop or self._has_jumped else self._clip.open_audio()
         return self._audio
 
     @override
@@ -71,6 +73,7 @@ class ClipPlayer(ClipSource):
         if jumped and self._audio is not None:
             self._audio.stop()
         if jumped:
+            self._has_jumped = True
             self._offset_s = self._last_s + 1.0 / self.fps - stamp.time_s
             self._offset = self._last_index + 1 - stamp.index
         self._place_s, self._last_s = stamp.time_s, stamp.time_s + self._offset_s

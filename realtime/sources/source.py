@@ -64,7 +64,8 @@ class Source(ABC):
         return False
 
     def open_audio(self) -> AudioTrack | None:
-        """The sound that belongs to the frames, for recordings; None where there is none. Ask once, after ``open``."""
+        """The sound that belongs to the frames, for one recording; None where there is none. After ``open``; ask again only
+        once the last one has stopped."""
         return None
 
     @abstractmethod

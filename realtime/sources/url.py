@@ -104,6 +104,8 @@ class UrlSource(ThreadedCapture):
     def open_audio(self) -> AudioTrack | None:
         if not keeps_sound(self.name, self._scale):
             return None
+        if self._audio is not None:
+            self._audio.resume()
         return self._audio
 
     def _deliver(self) -> None:

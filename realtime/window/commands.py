@@ -12,6 +12,7 @@ from realtime.outputs.snapshots import Snapshots
 from realtime.outputs.video import VideoRecorder
 from realtime.pipeline import Pipeline
 from realtime.records import Result
+from realtime.sources.audio import AudioTrack
 
 _LOG = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class WindowCommands:
         new_annotator: makes the drawers of snapshots and recordings; each is used by one thread at a time.
         wind: goes so many seconds on in the source, or back; False where it cannot.
         draws_flow: snapshots, recordings or the view itself always show the optical flow.
+        open_audio: the sound that a recording from now on gets, None: none.
     """
 
     def __init__(
@@ -38,11 +40,12 @@ class WindowCommands:
         new_annotator: Callable[[], Annotator],
         wind: Callable[[float], bool] = lambda seconds: False,
         draws_flow: bool = True,
+        open_audio: Callable[[], AudioTrack | None] = lambda: None,
     ) -> None:
         self.flow = False
         """Whether the optical flow is to be shown."""
         self._draws_flow = draws_flow
-        self._source_wind = wind
+        self._source_wind, self._open_audio = wind, open_audio
         self._pipeline = pipeline
         self._snapshots = Snapshots(new_annotator())
         self._annotate = new_annotator()
@@ -104,8 +107,10 @@ class WindowCommands:
 
     def _record(self) -> None:
         if self._recorder is None:
-            self._recorder = VideoRecorder(time.strftime("motionmesh-%Y%m%d-%H%M%S.mp4"))
-            _LOG.info(f"recording to {self._recorder.path}")
+            recorder = VideoRecorder(time.strftime("motionmesh-%Y%m%d-%H%M%S.mp4"))
+            recorder.add_audio(self._open_audio())
+            self._recorder = recorder  # from here on `see` writes to it
+            _LOG.info(f"recording to {recorder.path}")
         else:
             finished, self._recorder = self._recorder, None
             finished.close()

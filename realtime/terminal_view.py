@@ -28,6 +28,7 @@ _ANGLES: Final = (
     ("arms", "arm_flex"),
 )
 """What is told of a person, degrees of flexion with OpenSim's signs: heading, and the angle's name without its side."""
+_ALL_ROWS: Final = 16  # a lower terminal leaves out the times of the stages, so that people have room
 _STATE_STYLES: Final = {"live": "green", "connecting": "yellow", "stalled": "yellow", "lost": "red"}
 
 
@@ -45,7 +46,7 @@ class TerminalView:
     """
 
     def __init__(self, console: Console, meter: Meter, source: Source) -> None:
-        self._meter, self._source = meter, source
+        self._console, self._meter, self._source = console, meter, source
         self._last: Result | None = None
         self._due_s = 0.0
         self._live = Live(console=console, auto_refresh=False, transient=False, vertical_overflow="ellipsis")
@@ -63,7 +64,10 @@ class TerminalView:
 
     def _render(self) -> Group:
         people = () if self._last is None else self._last.people
-        return Group(self._headline(len(people)), self._stages(), people_table(people))
+        parts = [self._headline(len(people)), people_table(people, self._console.width)]
+        if self._console.height >= _ALL_ROWS:
+            parts.insert(1, self._stages())
+        return Group(*parts)
 
     def _headline(self, people: int) -> Text:
         meter, state = self._meter, self._source.state
@@ -72,8 +76,9 @@ class TerminalView:
         of = f" of {total}" if total else ""
         who = "1 person" if people == 1 else f"{people or 'no'} people"
         line = Text.assemble(("● ", _STATE_STYLES.get(state, "yellow")), (state, "bold"), f"  {self._source.name}\n")
-        line.append(f"{_number(rate, 1)} meshes/s   {_number(latency)} ms capture to mesh   {who}   ")
-        line.append(f"frame {meter.frames_in}{of}, {meter.frames_dropped} dropped", "dim")
+        told = [f"{_number(rate, 1)} meshes/s", f"{_number(latency)} ms capture to mesh", who]
+        told.append(f"frame {meter.frames_in}{of}, {meter.frames_dropped} dropped")
+        line.append(("   " if len("   ".join(told)) <= self._console.width else "\n").join(told))
         return line
 
     def _stages(self) -> Text:
@@ -91,17 +96,30 @@ class TerminalView:
         self._live.stop()
 
 
-def people_table(people: tuple[BodyEstimate, ...]) -> Table:
-    """One row a person: where the pelvis is, and `_ANGLES` of the right and the left side."""
-    table = Table(expand=False, pad_edge=False, box=None, header_style="bold")
-    for name in ("person", "left-right m", "down m", "away m", *(f"{name} R/L °" for name, _ in _ANGLES), "seen"):
-        table.add_column(name, justify="right", no_wrap=True)
+def people_table(people: tuple[BodyEstimate, ...], width: int) -> Table:
+    """One row a person: its number, how far away its pelvis is, `_ANGLES` of the right and the left side, how surely its
+    keypoints were seen, and where the pelvis is across and down. Columns that do not fit into ``width`` letters are left out,
+    the last first."""
+    columns: dict[str, list[str]] = {}
     for body in people:
         x, y, z = (float(value) for value in body.transl)
         angles = _angles(body)
-        pairs = (f"{angles[f'{name}_r']:.0f} / {angles[f'{name}_l']:.0f}" for _, name in _ANGLES)
-        seen = f"{100 * float(body.keypoints.confidence.mean()):.0f} %"
-        table.add_row(str(body.person), f"{x:+.2f}", f"{y:+.2f}", f"{z:.2f}", *pairs, seen)
+        row = {"person": str(body.person), "away m": f"{z:.2f}"}
+        row |= {f"{title} R/L °": f"{angles[f'{name}_r']:.0f}/{angles[f'{name}_l']:.0f}" for title, name in _ANGLES}
+        row |= {"seen": f"{100 * float(body.keypoints.confidence.mean()):.0f} %"}
+        row |= {"across m": f"{x:+.2f}", "down m": f"{y:+.2f}"}
+        for title, cell in row.items():
+            columns.setdefault(title, []).append(cell)
+    table = Table(expand=False, pad_edge=False, box=None, header_style="bold")
+    used, shown = 0, []
+    for title, cells in columns.items():
+        used += max(len(title), *map(len, cells)) + (2 if shown else 0)
+        if used > width:
+            break
+        table.add_column(title, justify="right", no_wrap=True)
+        shown.append(cells)
+    for row_of_cells in zip(*shown, strict=True):
+        table.add_row(*row_of_cells)
     return table
 
 

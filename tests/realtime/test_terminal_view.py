@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import os
+import sys
 import time
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from realtime.session import Session
 from realtime.terminal_view import TerminalView, check_terminal, people_table
 from tests.realtime.browser.people import result_of
 from tests.realtime.fakes import FakeSource
+from tests.realtime.pty_screen import Terminal, screen_of
+from tests.realtime.window.screen import soon
 
 CLIP = Path(__file__).parents[2] / "assets" / "synthetic_walk.mp4"
 
@@ -71,9 +75,21 @@ def test_a_bent_knee_is_told_in_degrees() -> None:
     body.body_pose[:] = 0
     body.body_pose[4] = math.radians(40), 0, 0  # the right knee
     console, text = terminal()
-    console.print(people_table((body,)))
-    assert "40 / 0" in text.getvalue()
+    console.print(people_table((body,), 80))
+    assert "40/0" in text.getvalue()
     assert np.isfinite(body.body_pose).all()
+
+
+@pytest.mark.parametrize(("width", "missing"), [(40, "elbows"), (80, "down m"), (120, "")])
+def test_what_does_not_fit_is_left_out_whole(width: int, missing: str) -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=width, color_system=None)
+    console.print(people_table(result_of(load_body("body_1722"), 7, 3).people, width))
+    lines = text.getvalue().splitlines()
+    assert len(lines) == 4
+    assert "…" not in text.getvalue()
+    assert lines[0].split()[:4] == ["person", "away", "m", "knees"]
+    assert not missing or missing not in lines[0]
 
 
 def test_it_is_drawn_anew_a_few_times_a_second_only() -> None:
@@ -100,3 +116,32 @@ def test_a_run_ends_with_its_last_table() -> None:
     last = text.getvalue()[text.getvalue().rindex("meshes/s") :]
     assert "1 person" in last
     assert "frame 6" in last
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo terminals")
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (40, 12)])
+def test_ctrl_c_leaves_the_terminal_as_it_was(columns: int, rows: int, tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    options = ["--source", str(CLIP), "--view", "terminal", "--quality", "live", "--persons", "1", "--loop"]
+    command = [sys.executable, str(root / "run_camera.py"), *options]
+    environment = {**os.environ, "TERM": "xterm"} | {"COLUMNS": "", "LINES": ""}
+    with Terminal(command, columns, rows, environment, tmp_path) as terminal:
+        assert soon(lambda: "1 person" in terminal.said, 300)
+        told, visible = screen_of(terminal.said, columns)
+        assert not visible
+        assert max(map(len, told)) <= columns
+        table = next(line for line in told if line.startswith("person"))
+        assert ("elbows" in table) == (columns == 80)
+        before = len(terminal.said)
+        terminal.resize(columns + 30, rows + 6)
+        assert soon(lambda: "elbows" in terminal.said[before:], 60)
+        terminal.type("\x03")
+        assert terminal.wait(60) == 130
+        lines, visible = screen_of(terminal.said[before:], terminal.columns)
+    assert visible
+    assert max(map(len, lines)) <= terminal.columns
+    end = "\n".join(lines[-12:])
+    assert end.count("● live") == 1  # one table stays, the last
+    assert "stopped; what was recorded is complete" in end
+    assert "Traceback" not in terminal.said

@@ -108,8 +108,8 @@ class Chromium:
             self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 
     def press(self, key: str) -> None:
-        """Press and release a key that writes the character ``key``."""
-        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=key)
+        """Press and release a key: the character that it writes, or its name."""
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **({"text": key} if len(key) == 1 else {}))
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     def touch(self, *fingers: tuple[tuple[float, float], tuple[float, float]], steps: int = 8) -> None:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Final
 
 import numpy as np
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -64,7 +64,7 @@ class TerminalView:
 
     def _render(self) -> Group:
         people = () if self._last is None else self._last.people
-        parts = [self._headline(len(people)), people_table(people, self._console.width)]
+        parts: list[RenderableType] = [self._headline(len(people)), people_table(people, self._console.width)]
         if self._console.height >= _ALL_ROWS:
             parts.insert(1, self._stages())
         return Group(*parts)
@@ -111,7 +111,8 @@ def people_table(people: tuple[BodyEstimate, ...], width: int) -> Table:
         for title, cell in row.items():
             columns.setdefault(title, []).append(cell)
     table = Table(expand=False, pad_edge=False, box=None, header_style="bold")
-    used, shown = 0, []
+    used = 0
+    shown: list[list[str]] = []
     for title, cells in columns.items():
         used += max(len(title), *map(len, cells)) + (2 if shown else 0)
         if used > width:

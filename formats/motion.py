@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -58,6 +59,7 @@ MOTION_ROW = np.dtype(ROW_HEAD.descr + [(name, np.float32, shape) for name, shap
 
 TOO_LARGE: Final = 1e6
 """Larger metres, radians or degrees come from a damaged file."""
+_MOST_FPS: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,8 +159,9 @@ def load_motion(path: str | Path) -> Motion:
         raise UserError(f"{path} is damaged or no motion file ({' '.join(str(error).split())})") from None
     _validate(arrays, path)
     arrays = _without_absurd_rows(arrays, path)
+    fps = float(arrays["fps"])
     scalars: dict[str, Any] = {
-        "fps": float(arrays["fps"]),
+        "fps": fps if 0 < fps <= _MOST_FPS else math.nan,  # as where it is not known
         "source": str(arrays["source"]),
         "body_sha256": str(arrays["body_sha256"]),
         "version": int(arrays["version"]),
@@ -171,7 +174,8 @@ def _without_absurd_rows(arrays: dict[str, AnyArray], path: Path) -> dict[str, A
     """``arrays`` without the rows of people whose numbers are not finite, which are logged."""
     sound = np.ones(len(arrays["frame"]), np.bool_)
     for name in ("joints_m", "global_orient", "body_pose", "betas", "transl"):
-        sound &= (np.abs(arrays[name]) < TOO_LARGE).reshape(len(sound), -1).all(1)  # not so for NaN
+        within = np.abs(arrays[name]) < TOO_LARGE  # not so for NaN
+        sound &= within.reshape(len(sound), math.prod(within.shape[1:])).all(1)
     bad = (arrays["person"] >= 0) & ~sound
     if not bad.any():
         return arrays

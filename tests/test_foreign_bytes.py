@@ -173,6 +173,27 @@ def test_any_number_as_an_option(numbers: dict[str, float]) -> None:
         pass
 
 
+@pytest.mark.parametrize("ending", [".bvh", ".glb", ".csv", ".jsonl"])
+def test_a_motion_without_any_row_is_refused_or_written_empty(tmp_path: Path, ending: str) -> None:
+    motion = small_motion(6)
+    empty = motion.rows(np.zeros(len(motion.frame), np.bool_))
+    save_motion(tmp_path / "m.npz", empty.arrays())
+    read = load_motion(tmp_path / "m.npz")
+    assert not read.people
+    if ending == ".jsonl":
+        assert to_jsonl(read)
+        return
+    with pytest.raises(UserError, match="nobody is in the motion"):
+        save_as(read, tmp_path / f"out{ending}", load_body())
+
+
+@pytest.mark.parametrize("fps", [0.0, -30.0, np.nan, np.inf, 1e300])
+def test_a_rate_that_cannot_be_is_one_that_is_not_known(tmp_path: Path, fps: float) -> None:
+    arrays = small_motion(6).arrays()
+    save_motion(tmp_path / "m.npz", {**arrays, "fps": np.asarray(fps)})
+    assert np.isnan(load_motion(tmp_path / "m.npz").fps)
+
+
 def test_a_motion_with_absurd_rows_is_read_without_them(tmp_path: Path) -> None:
     motion = small_motion(6)
     arrays = motion.arrays()

@@ -16,7 +16,9 @@ from body.model import load_body
 from common.arrays import FloatArray, ImageArray
 from common.camera import Camera
 from common.command_line import run_command
+from common.errors import UserError
 from realtime.draw.annotated_frame import AnnotatedFramePainter
+from realtime.draw.error_plot import save_plot
 from realtime.draw.mannequin import mannequin_for
 from realtime.draw.painter import Figures, MeshPainter, skeleton, text_line, warm_up
 from realtime.draw.side_view import SideView
@@ -73,6 +75,8 @@ def main(
     ] = None,
 ) -> None:
     """Print how long the parts of an annotated frame take to draw."""
+    if image_path is not None and image_path.suffix.lower() != ".png":
+        raise UserError(f"{image_path}: give a file name that ends in .png")
     cv2.setNumThreads(1)
     print(f"loops ready after {warm_up():.1f} s (seconds only when there was no cache)\n")
     print(f"{'640x480, ' + str(_RUNS) + ' runs':34} {'body on %':>9} {'median ms':>10} {'p95 ms':>8}")
@@ -116,7 +120,7 @@ def main(
         median, high = milliseconds(work)
         print(f"{label:34} {'':9} {median:10.2f} {high:8.2f}")
     if image_path is not None:
-        cv2.imwrite(str(image_path), whole.paint(result, figures))
+        save_plot(image_path, whole.paint(result, figures))
 
 
 if __name__ == "__main__":

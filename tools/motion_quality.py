@@ -19,6 +19,7 @@ from body.model import load_body
 from common.arrays import DoubleArray
 from common.camera import Camera
 from common.command_line import run_command
+from common.errors import UserError
 from formats.motion import Motion, load_motion
 
 _CONFIDENT = 0.4
@@ -81,8 +82,10 @@ def main(
     poser = NumpyBody(load_body(body))
     for path in motions:
         motion = load_motion(path)
-        shares, wider = keypoint_distances(motion, poser), keypoint_distances(motion, poser, beyond=True)
         found = motion.person >= 0
+        if not found.any():
+            raise UserError(f"nobody is in {path}: give motions with somebody in them")
+        shares, wider = keypoint_distances(motion, poser), keypoint_distances(motion, poser, beyond=True)
         fps = float(motion.fps)
         joints = motion.joints_m[found].astype(np.float64)
         steady = np.diff(motion.frame[found], 2) == 0

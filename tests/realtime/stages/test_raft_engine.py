@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from body.model import load_body
 from common.arrays import AnyArray
+from common.camera import Camera
+from engines.device_array import DeviceArray
 from engines.engine import Arrays, Engine, EngineError, TensorSpec
 from engines.ort import OnnxRuntimeEngine
-from realtime.records import Box, Flow, Frame
+from engines.plans import PlanPolicy
+from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints
+from realtime.stages.engine_regressor import open_posing_regressor
 from realtime.stages.flow import CELL_MEANS, RaftFlow, cell_means
-from realtime.stages.raft_engine import cell_means_to_onnx
+from realtime.stages.raft_engine import cell_means_to_onnx, open_raft
+from realtime.stages.regressor import BodyRegressor
+from tests.engines.conftest import FakeGpu, fake_gpu
+from tests.realtime.quick_flow import quick_flow
+
+__all__ = ["fake_gpu"]
 
 
 @pytest.mark.parametrize("cells", [32, 16, 8])
@@ -31,6 +44,41 @@ def test_the_graph_is_the_mean_of_each_cell(cells: int) -> None:
 def test_cells_that_do_not_divide_the_field_are_refused() -> None:
     with pytest.raises(EngineError, match=r"^a flow field of 128 px has no 24 equal cells$"):
         cell_means_to_onnx(24)
+
+
+def test_a_body_is_the_same_whether_the_means_stay_or_come_down(fake_gpu: FakeGpu, tmp_path: Path) -> None:
+    (tmp_path / "quick.onnx").write_bytes(quick_flow())
+    policy, arrays, camera = PlanPolicy("fp32"), load_body("body_1722"), Camera(544.0, 544.0, 320.0, 240.0)
+    rng = np.random.default_rng(3)
+    frames = [Frame(number, 0, number / 30, rng.integers(0, 255, (96, 96, 3), np.uint8)) for number in range(8)]
+    points = rng.uniform(10, 90, (17, 2)).astype(np.float32)
+    found: dict[bool, list[BodyEstimate]] = {}
+    with (
+        open_posing_regressor("motion", arrays, policy) as posing,
+        open_raft(str(tmp_path / "quick.onnx"), 32, policy) as raft,
+    ):
+        for shown in (True, False):
+            flow = RaftFlow(raft, raft.start)
+            flow.shows = shown
+            regressor = BodyRegressor(posing, posing.poser, filters=False)
+            found[shown] = []
+            waits = fake_gpu.cuda.waits
+            for last, now in pairwise(frames):
+                moved = flow(last, now, Box(48, 48, 80))
+                assert bool(moved.field.size) is shown
+                assert isinstance(moved.means, DeviceArray) is not shown
+                keypoints = Keypoints(now.sequence, 0, points, np.full(17, 0.9, np.float32))
+                found[shown].append(regressor(keypoints, camera, now.time_s, moved))
+                moved.release()
+            if not shown:
+                assert fake_gpu.cuda.waits - waits <= len(frames), "one a frame, and nobody waits for the flow"
+        still = BodyRegressor(posing, posing.poser, filters=False)
+        for now in frames[1:]:
+            keypoints = Keypoints(now.sequence, 0, points, np.full(17, 0.9, np.float32))
+            without = still(keypoints, camera, now.time_s)
+        assert np.abs(without.body_pose - found[True][-1].body_pose).max() > 1e-3, "the flow counts"
+    for one, other in zip(found[True], found[False], strict=True):
+        np.testing.assert_array_equal(one.vertices, other.vertices)
 
 
 class Raft(Engine):

@@ -25,6 +25,7 @@ if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "motionmesh":
 
 import logging
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -57,6 +58,26 @@ def main() -> None:
     run_command(with_options(Options, run), examples=EXAMPLES, others=(replay, compare))
 
 
+def _handle_ends(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Let ``handler`` answer Ctrl-C, `kill` and a terminal that closes."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), handler)
+
+
+def _hush_after_hangup(number: int) -> None:
+    """Once the terminal is closed nobody is there to read, and writing would fail."""
+    if number == getattr(signal, "SIGHUP", None):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _hush_after_hangup(number)
+    raise KeyboardInterrupt
+
+
 def replay(
     motion: Annotated[Path, typer.Argument(help="A motion file: .npz of --save, .jsonl, .bvh or .amass.npz.")],
     source: Annotated[
@@ -75,13 +96,12 @@ def replay(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Show a motion file, or render it as a video, without networks."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # a recording is finished then
-        signal.signal(number, signal.default_int_handler)
     show = view == "window" or (view == "auto" and record is None)
     if not show and record is None:
         raise UserError("nothing to do: give --record OUT.mp4, --view window, or both")
     from realtime.replay import replay_motion
 
+    _handle_ends(_interrupt)  # a recording is finished then
     console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
     video = None if source is None else Options(source=source, fps=fps, rotate=rotate, mirror=mirror)
     columns = (TextColumn("{task.description}"), TimeElapsedColumn())
@@ -153,10 +173,7 @@ def run(
 
     def end(number: int, frame: FrameType | None) -> None:
         """On Ctrl-C, `kill` and a terminal that closes: finish what is recorded."""
-        if number == getattr(signal, "SIGHUP", None):  # nobody is there to read, and writing would fail
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            for stream in (1, 2):
-                os.dup2(nowhere, stream)
+        _hush_after_hangup(number)
         if session is None or not session.has_begun:
             if session is not None:
                 session.close_window()
@@ -164,9 +181,7 @@ def run(
         else:
             session.interrupt()
 
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), end)
+    _handle_ends(end)
     code = 0
     failure: str | None = None
     try:

@@ -87,6 +87,21 @@ def test_replay_and_compare_are_commands_of_their_own(tmp_path: Path) -> None:
     assert "--record" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_replay_that_is_ended_leaves_a_whole_recording(tmp_path: Path, name: str) -> None:
+    motion, video = tmp_path / "out.npz", tmp_path / "out.mp4"
+    save_motion(motion, example(load_body("body_1722"), {0: np.arange(1500)}).arrays())
+    words = [sys.executable, str(ROOT / "run_camera.py"), "replay", str(motion), "--record", str(video)]
+    with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and (not video.exists() or video.stat().st_size < 2000):
+            time.sleep(0.05)
+        process.send_signal(getattr(signal, name))
+        _, printed = process.communicate(timeout=100)
+    assert (process.returncode, "Traceback" in printed) == (130, False)
+    with av.open(str(video)) as recorded:
+        assert 0 < sum(1 for _ in recorded.decode(video=0)) < 1500
+
+
 def test_the_mesh_lies_on_the_person(tmp_path: Path) -> None:
     motion = tmp_path / "out.npz"
     assert run("--source", CLIP, "--save", motion).returncode == 0

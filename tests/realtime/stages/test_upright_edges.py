@@ -10,7 +10,7 @@ from common.arrays import DoubleArray, ImageArray
 from common.camera import Camera
 from realtime.records import WorldFrame
 from realtime.stages.plane_fit import tangents
-from realtime.stages.upright_edges import find_upright_edges, fit_upright_edges
+from realtime.stages.upright_edges import UprightEdges, find_upright_edges, fit_upright_edges
 from realtime.stages.vertical import nearest_up, pitch_and_roll, up_of
 from realtime.stages.world import World
 from tests.realtime.stages.world_scene import ARRAYS, Person, camera_from_world, frame, turn_by
@@ -19,7 +19,7 @@ CAMERA = Camera(640.0, 640.0, 319.5, 239.5)
 SIGMA = math.radians(8)
 
 
-def room(view: DoubleArray, seed: int = 0, boards: bool = False, cupboards: int = 14) -> ImageArray:
+def room(view: DoubleArray, seed: int = 0, boards: bool = False) -> ImageArray:
     """Cupboards of all colours on a floor, and perhaps floor boards, seen by `CAMERA` from ``view`` (4, 4)."""
     rng = np.random.default_rng(seed)
     image = np.full((480, 640, 3), 110, np.uint8)
@@ -35,7 +35,7 @@ def room(view: DoubleArray, seed: int = 0, boards: bool = False, cupboards: int 
     if boards:
         for x in np.arange(-3, 3, 0.15):
             paint(np.array([[x, 0, -8], [x + 0.08, 0, -8], [x + 0.08, 0, -2.5], [x, 0, -2.5]]))
-    for _ in range(cupboards):
+    for _ in range(14):
         x, z, low, high = rng.uniform(-4, 4), -rng.uniform(4, 7), rng.uniform(0, 1), rng.uniform(1.4, 3)
         paint(np.array([[x, low, z], [x, high, z], [x + 0.5, high, z], [x + 0.5, low, z]]))
     noise = rng.normal(0, 4, image.shape)
@@ -69,15 +69,35 @@ def test_upright_edges_correct_a_guess_that_is_ten_degrees_wrong(pitch: float, r
         assert abs(math.degrees(pitch_and_roll(found)[1]) - roll) < 1.5
 
 
-def test_floor_boards_alone_do_not_roll_the_camera() -> None:
-    """Of a fan of boards some always look upright: here those on the left for a camera that is rolled."""
-    view = camera_from_world(math.radians(25), 0.0, 1.6)
-    true = view[:3, 1]
-    image = room(view, 1, boards=True, cupboards=0)
-    for roll in (0.0, 6.0, -6.0):
-        guess = up_of(math.radians(15), math.radians(roll))
-        assert abs(math.degrees(pitch_and_roll(corrected(image, guess))[1])) < abs(roll) + 1.5
-    assert degrees_apart(corrected(image, true), true) < 1.5
+def boards_only(view: DoubleArray, yaw: float) -> UprightEdges:
+    """The seams of a floor that run ``yaw`` degrees aside of the way `CAMERA` looks, as far as they look upright."""
+    along, side = turn_by((0, yaw, 0)) @ (0, 0, -1), turn_by((0, yaw, 0)) @ (1, 0, 0)
+    places = np.array([[x, z] for x in np.linspace(-4, 4, 60) for z in (1.5, 2.6, 3.7)])
+    ends = places[:, None, :1] * side + (places[:, None, 1:] + [[0.0], [1.0]]) * along
+    ends = ends @ view[:3, :3].T + view[:3, 3]
+    pixels = CAMERA.project(ends)
+    steep = np.abs(np.diff(pixels[..., 0])) < 0.6 * np.abs(np.diff(pixels[..., 1]))
+    seen = (ends[..., 2] > 0.3).all(1) & ((pixels > 0) & (pixels < (640, 480))).all((1, 2)) & steep[:, 0]
+    length = np.linalg.norm(pixels[seen, 0] - pixels[seen, 1], axis=-1)
+    rays = ends[seen] / np.linalg.norm(ends[seen], axis=-1, keepdims=True)
+    normals, middles = np.cross(rays[:, 0], rays[:, 1]), rays.sum(1)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    middles /= np.linalg.norm(middles, axis=-1, keepdims=True)
+    return UprightEdges(normals, middles, np.minimum(length / 48, 3), np.hypot(0.014, 0.7 / length), np.eye(3)[2])
+
+
+@pytest.mark.parametrize("yaw", [-25.0, 25.0])
+def test_floor_boards_alone_do_not_roll_the_camera(yaw: float) -> None:
+    """Of a fan of boards some look upright to a camera that is rolled by 25 degrees and more."""
+    edges = boards_only(camera_from_world(math.radians(28), 0.0, 1.6), yaw)
+    assert len(edges.weight) > 12
+    for pitch in (0.0, 6.0, 12.0, 20.0):
+        guess = up_of(math.radians(pitch), math.radians(2))
+        found = fit_upright_edges(edges, guess, math.radians(10))
+        if found is not None:
+            prior = np.eye(3) / math.radians(10) ** 2
+            moved = nearest_up(prior + found[0], prior @ guess + found[1], guess)[0]
+            assert degrees_apart(moved, guess) < 2
 
 
 def test_clutter_without_upright_edges_moves_nothing_far() -> None:

@@ -24,7 +24,7 @@ from realtime.stream import stream
 _COLUMNS, _ROWS = 4, 3
 _EVERY: Final = 16
 """Frames from one that is taken to the next."""
-_QUALITY: Final = 85
+_QUALITY: Final = 90
 
 
 def cut_crops(source: str) -> list[ImageArray]:

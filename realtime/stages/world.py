@@ -77,6 +77,7 @@ class World:
         self._camera, self._soles = camera, Soles(arrays)
         self._angles, self._with_floor = (pitch, roll), floor
         self._legs = LegReach(arrays) if foot_lock else None
+        _compile(self._soles(arrays.v_template))
         self._shot = -1
         self._begin()
 
@@ -240,6 +241,19 @@ class World:
         out = np.eye(4)
         out[:3, :3], out[:3, 3] = turn, shift
         return out
+
+
+def _compile(feet: FloatArray) -> None:
+    """Run every compiled loop once over ``feet`` (4, 3): the first run on a machine compiles them, for which no frame waits."""
+    vertical, floor, lock = Vertical(), Floor(), FootLock()
+    stands, rotation, dt_s = np.ones(4, np.float32), np.eye(3), 0.1
+    vertical.see(0, np.array([0.0, -1.0, 0.0], np.float32), 0.1, dt_s, rotation)
+    vertical.solve()
+    for step in range(5):
+        floor.see(0, feet, stands, dt_s, step * dt_s, rotation)
+        known = None if step == 0 else (vertical.up, 1.0, 0.1)
+        lock(0, rotation[2], feet @ rotation.T, stands, step * dt_s, known)
+    floor.fit(*vertical.evidence(), vertical.up)
 
 
 def _standing(body: BodyEstimate) -> FloatArray:

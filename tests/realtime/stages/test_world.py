@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from common.arrays import DoubleArray
 from realtime.records import WorldFrame
+from realtime.stages import world_kernels
 from realtime.stages.vertical import pitch_and_roll
 from realtime.stages.world import World
 from tests.realtime.stages.world_scene import ARRAYS, CAMERA, Person, camera_from_world, frame, turn_by, view_of, wall
@@ -180,3 +181,17 @@ def test_a_cut_begins_a_new_world() -> None:
     assert world.motion.shot == 1
     assert found is not None
     assert degrees_off(found, other) < 3
+
+
+def test_no_frame_waits_for_loops_to_be_compiled() -> None:
+    world = World(CAMERA, ARRAYS)
+    loops = {name: loop for name, loop in vars(world_kernels).items() if hasattr(loop, "signatures")}
+    before = {name: list(loop.signatures) for name, loop in loops.items()}
+    view = camera_from_world(0.1, 0.0, 1.6)
+    for number in range(12):
+        people = (Person().at((0.0, 0.0, -3.0), view, sequence=number),)
+        world(frame(number, STILL), people)
+        world.with_feet_locked(people, number / 30)
+    assert len(loops) >= 5
+    assert {name: list(loop.signatures) for name, loop in loops.items()} == before
+    assert all(before.values())

@@ -58,6 +58,8 @@ class UprightEdges(NamedTuple):
     """(N,) deviation of the angle between up and the plane, radians."""
     view: DoubleArray
     """(3,) the way the camera looked."""
+    meeting: DoubleArray
+    """The weight of the edges that meet in each of some directions all around, see `meeting_all_around`."""
 
 
 class _Lines:
@@ -102,9 +104,17 @@ def find_upright_edges(
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
     middles /= np.linalg.norm(middles, axis=-1, keepdims=True)
     weight = np.minimum(length / (_LONG * _SIDE), _MOST_WEIGHT)
-    return UprightEdges(
-        normals @ rotation.T, middles @ rotation.T, weight, np.hypot(_LEAN, _EDGE_PX / length), rotation[:, 2]
-    )
+    sigma = np.hypot(_LEAN, _EDGE_PX / length)
+    return meeting_all_around(normals @ rotation.T, middles @ rotation.T, weight, sigma, rotation[:, 2])
+
+
+def meeting_all_around(
+    normals: DoubleArray, middles: DoubleArray, weight: DoubleArray, sigma: DoubleArray, view: DoubleArray
+) -> UprightEdges:
+    """Edges of which it is known where else than above they meet; the arguments are fields of `UprightEdges`."""
+    edges = UprightEdges(normals, middles, weight, sigma, view, np.zeros(0))
+    width = np.maximum(_WIDTH * sigma, _BLUR)
+    return edges._replace(meeting=(weight * np.exp(-0.5 * (_off(edges, _SPHERE) / width) ** 2)).sum(1))
 
 
 def fit_upright_edges(edges: UprightEdges, up: DoubleArray, sigma: float) -> tuple[DoubleArray, DoubleArray] | None:
@@ -169,15 +179,14 @@ def _without_floors(edges: UprightEdges, up: DoubleArray, reach: float) -> Uprig
     the boards of a floor always look upright.
     """
     for _ in range(_FAMILIES):
-        width = np.maximum(_WIDTH * edges.sigma, _BLUR)
-        meeting = (edges.weight * np.exp(-0.5 * (_off(edges, _SPHERE) / width) ** 2)).sum(1)
         near = np.abs(_SPHERE @ up) > math.cos(reach)
-        elsewhere = int(np.where(near, -1.0, meeting).argmax())
-        if meeting[elsewhere] < _STRONGER * float(meeting[near].max(initial=0.0)) + _MORE:
+        elsewhere = int(np.where(near, -1.0, edges.meeting).argmax())
+        if edges.meeting[elsewhere] < _STRONGER * float(edges.meeting[near].max(initial=0.0)) + _MORE:
             break
         found = _refined(edges, _SPHERE[elsewhere], np.zeros((3, 3)), up)[0]
         explained = np.abs(_off(edges, found[None])[0]) < _WIDTH * edges.sigma
-        edges = edges._replace(weight=np.where(explained, _EXPLAINED * edges.weight, edges.weight))
+        weight = np.where(explained, _EXPLAINED * edges.weight, edges.weight)
+        edges = meeting_all_around(edges.normals, edges.middles, weight, edges.sigma, edges.view)
     return edges
 
 

@@ -10,7 +10,7 @@ from common.arrays import DoubleArray, ImageArray
 from common.camera import Camera
 from realtime.records import WorldFrame
 from realtime.stages.plane_fit import tangents
-from realtime.stages.upright_edges import UprightEdges, find_upright_edges, fit_upright_edges
+from realtime.stages.upright_edges import UprightEdges, find_upright_edges, fit_upright_edges, meeting_all_around
 from realtime.stages.vertical import nearest_up, pitch_and_roll, up_of
 from realtime.stages.world import World
 from tests.realtime.stages.world_scene import ARRAYS, Person, camera_from_world, frame, turn_by
@@ -83,7 +83,8 @@ def boards_only(view: DoubleArray, yaw: float) -> UprightEdges:
     normals, middles = np.cross(rays[:, 0], rays[:, 1]), rays.sum(1)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     middles /= np.linalg.norm(middles, axis=-1, keepdims=True)
-    return UprightEdges(normals, middles, np.minimum(length / 48, 3), np.hypot(0.014, 0.7 / length), np.eye(3)[2])
+    weight, sigma = np.minimum(length / 48, 3), np.hypot(0.014, 0.7 / length)
+    return meeting_all_around(normals, middles, weight, sigma, np.eye(3)[2])
 
 
 @pytest.mark.parametrize("yaw", [-25.0, 25.0])

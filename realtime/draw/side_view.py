@@ -44,6 +44,7 @@ _SINK: Final = 0.3
 _RISE: Final = 0.02  # of the way: the floor follows feet down fast, and a jump up hardly
 _BESIDE: Final = 1.4  # metres of room beside people who stand at different distances
 _MAP, _MAP_EDGE = 0.28, 6  # side of the map over the panel's shorter side, and its distance from the corner, px
+_BELOW: Final = 0.4  # metres: whoever is so far under the floor stands on another one, and has his shadow there
 _SHADOW: Final = 4  # the shadow is drawn at this part of the panel's size
 _DARKEST: Final = 0.6  # part of the floor's light that a shadow takes away
 
@@ -184,7 +185,9 @@ class SideView:
     def _shadow(self, image: ImageArray, vertices: FloatArray) -> None:
         height, width = image.shape[:2]
         fallen = vertices[::3].copy()
-        fallen[:, 1] = self._target[1] + np.float32(_PELVIS_HEIGHT)
+        floor = float(self._target[1]) + _PELVIS_HEIGHT
+        lowest = float(vertices[:, 1].max())
+        fallen[:, 1] = lowest if lowest > floor + _BELOW else floor
         spots = np.round(self._pixels(fallen) / _SHADOW).astype(int)
         small = np.zeros((-(-height // _SHADOW), -(-width // _SHADOW)), np.uint8)
         inside = (spots >= 0).all(1) & (spots < [small.shape[1], small.shape[0]]).all(1)

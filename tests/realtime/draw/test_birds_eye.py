@@ -58,6 +58,21 @@ def test_people_on_another_level_fit_into_the_panel(level: float) -> None:
     assert body == pytest.approx(metre * 2.5 / (1.75 + abs(level) + 0.3), rel=0.2), "smaller, but whole"
 
 
+def test_a_shadow_lies_under_the_feet_of_whoever_stands_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = camera_from_world(0.2, 0.0, 1.5)
+    bodies = [Person(0).at((0, 0, -3.0), view), Person(1).at((0, -1.6, -4.5), view)]
+    panels = []
+    for _ in range(2):
+        panel = np.zeros((300, 300, 3), np.uint8)
+        SideView(PLAIN, 300, 300).paint(panel, bodies, known(view))
+        panels.append(panel.astype(int))
+        monkeypatch.setattr(SideView, "_shadow", lambda *about: None)
+    shadows = np.flatnonzero((panels[1] - panels[0] > 8).any((1, 2)))
+    feet = np.flatnonzero((panels[1][:, :200].max(2) > 120).any(1))[-1]
+    assert feet in shadows
+    assert (np.diff(shadows) > 40).any(), "and another one far above"
+
+
 def test_the_map_shows_ways_from_above_and_begins_anew_after_a_cut() -> None:
     view = camera_from_world(0.3, 0.0, 1.5)
     eye = BirdsEye()

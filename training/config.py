@@ -17,7 +17,9 @@ class Stage:
     ``chunks`` windows in a row show the same people: the state is handed on from one to the next, gradients are not
     (truncated backpropagation through time). Otherwise the state would drift in streams that are longer than a window. In
     each step the loss covers ``answered`` consecutive frames of each window, the first or the last ones; the others only
-    update the state, which costs half.
+    update the state, which costs half. ``confused`` is the share of people whose memory is wrong
+    from one chunk to the next, half of them by that of somebody else, half by their own of a chunk ago: what is seen now must
+    overrule it.
     """
 
     steps: int
@@ -28,6 +30,7 @@ class Stage:
     answered: int = 0
     warm_up: int = 200
     settle: int = 1_000_000_000
+    confused: float = 0.0
 
 
 @dataclass(slots=True)
@@ -79,5 +82,12 @@ class TrainConfig:
 EXPERIMENTS: dict[str, TrainConfig] = {
     "motion": TrainConfig(network=LifterConfig(rounds=3)),
     "keypoints": TrainConfig(network=LifterConfig(flow=False, rounds=3)),
+    "motion-tuned": TrainConfig(
+        network=LifterConfig(rounds=3, timely=True),
+        single=Stage(0, 1, 1, 1e-3),
+        windows=Stage(6000, 64, 16, 5e-4, chunks=8, answered=8, warm_up=100, settle=1000, confused=0.3),
+        weights=LossWeights(bones=4.0, rotations=0.8, hips=2.0, knees=3.0),
+        augmentation=Augmentation(speed=1.5),
+    ),
 }
-"""The shipped regressors: with flow, and with keypoints alone."""
+"""The shipped regressors: with flow, and with keypoints alone. ``motion-tuned`` goes on with the weights of ``motion``."""

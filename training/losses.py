@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from training.simulation.projection import project_rays
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """Weight of each term; lengths in metres and rotations as matrices make the numbers comparable."""
+    """Weight of each term; lengths in metres and rotations as matrices make the numbers comparable. ``hips`` and ``knees``
+    are by how much their rotations count, where most joints' count by 1."""
 
     joints: float = 10.0
     coco: float = 4.0
@@ -31,23 +33,30 @@ class LossWeights:
     contact: float = 0.1
     up: float = 0.1
     root_velocity: float = 0.1
+    hips: float = 1.5
+    knees: float = 2.0
 
 
 _JOINT_WEIGHTS = torch.ones(len(JOINT_NAMES))
 for _name, _weight in {"wrist": 1.6, "ankle": 1.6, "elbow": 1.3, "knee": 1.3, "hand": 0.8, "foot": 1.0}.items():
     for _side in ("left", "right"):
         _JOINT_WEIGHTS[JOINT_NAMES.index(f"{_side}_{_name}")] = _weight
-_ROTATION_WEIGHTS = torch.ones(len(JOINT_NAMES))
-_ROTATION_WEIGHTS[0] = 4.0  # which way the person faces
-for _name, _weight in {"hip": 1.5, "knee": 2.0, "elbow": 1.3, "hand": 0.2, "foot": 0.5, "wrist": 0.5}.items():
-    for _side in ("left", "right"):
-        _ROTATION_WEIGHTS[JOINT_NAMES.index(f"{_side}_{_name}")] = _weight
-_ROTATION_WEIGHTS /= _ROTATION_WEIGHTS.mean()
 _NEAREST_M = 0.2
 """Depth below which points count as that deep: the slope of a projection grows with the inverse square of the depth."""
 _USUAL_DT = 1 / 30
 """Time in seconds below which speeds and accelerations count less: a jitter of a millimetre is no worse at a higher frame
 rate."""
+
+
+@cache
+def _rotation_weights(hips: float, knees: float) -> Tensor:
+    """How much each joint's rotation counts (24,); 1 on average."""
+    counted = torch.ones(len(JOINT_NAMES))
+    counted[0] = 4.0  # which way the person faces
+    for name, weight in {"hip": hips, "knee": knees, "elbow": 1.3, "hand": 0.2, "foot": 0.5, "wrist": 0.5}.items():
+        for side in ("left", "right"):
+            counted[JOINT_NAMES.index(f"{side}_{name}")] = weight
+    return counted / counted.mean()
 
 
 def regression_loss(
@@ -66,7 +75,7 @@ def regression_loss(
     terms = {
         "joints": (distance * _JOINT_WEIGHTS.to(device)).mean(),
         "coco": _length(coco - batch.coco).mean(),
-        "rotations": (turned * _ROTATION_WEIGHTS.to(device)).mean(),
+        "rotations": (turned * _rotation_weights(weights.hips, weights.knees).to(device)).mean(),
         # Gaussian likelihood of the shape: it also trains the predicted deviations.
         "betas": (0.5 * ((betas - truth) / deviation) ** 2 + deviation.log()).mean()
         + 3 * (betas.abs() - 2.0).clamp_min(0).pow(2).mean(),

@@ -40,7 +40,7 @@ from training.evaluation.synthetic import SyntheticScores, checkpoint_errors, ev
 from training.losses import regression_loss
 from training.motion.bank import MotionBank
 from training.motion.opening import open_clips
-from training.networks.lifter import Lifter
+from training.networks.lifter import Lifter, LifterConfig
 from training.simulation.batches import Batch, BatchMaker, FlowSource
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import FlowGrid
@@ -162,7 +162,10 @@ class Trainer:
             saved = state["config"]
             if self.stable.exists() and saved["windows"]["steps"] < self.config.windows.steps:
                 state = torch.load(self.stable, weights_only=True, map_location="cpu")
-        if saved["network"] != asdict(self.config.network) or saved["single"] != asdict(self.config.single):
+        network = replace(
+            LifterConfig(**saved["network"]), timely=self.config.network.timely
+        )  # training knows nothing of it
+        if network != self.config.network or saved["single"] != asdict(self.config.single):
             raise TrainingError(f"{self.checkpoint} is of another network or schedule: choose another --folder")
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
@@ -214,7 +217,7 @@ class Trainer:
         # bfloat16 needs no loss scaling; geometry and losses stay in float32.
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             lifted = self._learner(batch.seen, self._state, answered=(first, first + count))
-        self._state = lifted.state.detach()
+        self._state = self._confused(self._state, lifted.state.detach())
         batch = batch.frames(first, first + count)
         joints, coco = self.device_body.skeleton(lifted.rotations, lifted.betas)
         loss, terms = regression_loss(lifted, joints, coco, batch, self.config.weights)
@@ -227,6 +230,19 @@ class Trainer:
         self.step += 1
         self._average.update_parameters(self.network)
         return {"loss": float(loss.detach()), "rate": rate, **terms}
+
+    def _confused(self, before: Tensor, now: Tensor) -> Tensor:
+        """The states ``now`` (B, M), some of them with a memory that is wrong: somebody else's, or the person's own of
+        ``before`` (see `Stage.confused`). Keypoint filter, clock and shape stay. It follows from seed and step alone."""
+        share = self.config.stage(self.step).confused
+        if not share or not self.config.network.motion:
+            return now
+        generator = torch.Generator().manual_seed(_DRAWS_APART * (self.config.seed + 1) + self.step)
+        draw = torch.rand(len(now), 1, generator=generator).to(now.device)
+        size = self.network.memory.size
+        memory = torch.where(draw < share / 2, now[:, :size].roll(1, 0), now[:, :size])
+        memory = torch.where((draw >= share / 2) & (draw < share), before[:, :size], memory)
+        return torch.cat([memory, now[:, size:]], 1)
 
     def _to_device(self, batch: Batch) -> Batch:
         device = self.group.device

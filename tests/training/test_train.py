@@ -53,11 +53,12 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(trainer: type[train.T
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize("confused", [0.0, 0.6])
 def test_an_interruption_between_the_chunks_of_a_window_changes_nothing(
-    trainer: type[train.Trainer], tmp_path: Path
+    trainer: type[train.Trainer], tmp_path: Path, confused: float
 ) -> None:
     long = config()
-    long.single.steps, long.windows = 0, Stage(8, 4, 6, 1e-3, chunks=3)
+    long.single.steps, long.windows = 0, Stage(8, 4, 6, 1e-3, chunks=3, confused=confused)
     whole = trainer(tmp_path, tmp_path / "whole", long)
     for _ in range(8):
         last = whole.train_step()
@@ -139,6 +140,35 @@ def test_another_network_is_not_gone_on_with(trainer: type[train.Trainer], tmp_p
     other.network = LifterConfig(32, 1, 24)
     with pytest.raises(train.TrainingError, match="choose another"):
         trainer(tmp_path, tmp_path / "run", other).resume()
+
+
+def test_a_run_goes_on_whatever_answers_the_knees(trainer: type[train.Trainer], tmp_path: Path) -> None:
+    first = trainer(tmp_path, tmp_path / "run", config())
+    first.train_step()
+    first.save()
+    other = config()
+    other.network = LifterConfig(48, 1, 24, timely=True)
+    second = trainer(tmp_path, tmp_path / "run", other)
+    assert second.resume()
+    assert second.step == 1
+
+
+def test_a_share_of_the_memories_is_wrong_and_all_else_of_the_state_stays(
+    trainer: type[train.Trainer], tmp_path: Path
+) -> None:
+    confused = config()
+    confused.single.steps, confused.windows = 0, Stage(8, 400, 6, 1e-3, confused=0.5)
+    run = trainer(tmp_path, tmp_path / "run", confused)
+    before, now = torch.rand(400, run.network.state_size), torch.rand(400, run.network.state_size)
+    mixed, size = run._confused(before, now), run.network.memory.size
+    torch.testing.assert_close(mixed, run._confused(before, now))
+    torch.testing.assert_close(mixed[:, size:], now[:, size:])
+    kept, own, others = ((mixed[:, :size] == memory[:, :size]).all(1) for memory in (now, before, now.roll(1, 0)))
+    assert bool((kept | own | others).all())
+    assert float(own.float().mean()) == pytest.approx(0.25, abs=0.08)
+    assert float(others.float().mean()) == pytest.approx(0.25, abs=0.08)
+    run.step = 1
+    assert bool((run._confused(before, now) != mixed).any())
 
 
 def test_it_learns(trainer: type[train.Trainer], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from body.joints import JOINTS, KEYPOINTS
+from body.joints import JOINT_NAMES, JOINTS, KEYPOINTS
 from body.soles import CONTACTS
 from training.networks.encoders import FlowEncoder, ImageEncoder, ResidualFlowEncoder, ResidualImageEncoder
 from training.networks.geometry import look_at
@@ -28,6 +28,7 @@ _MEAN_DEPTH = 1.2
 """Depth in metres of a person whose keypoints spread over a unit angle: what the predicted log-depth is relative to."""
 _BOX_SPREAD = 0.22
 """Angular size of a person over the side of the region that a tracker cuts: where no keypoints are read."""
+_TIMELY = [JOINT_NAMES.index(name) for name in ("left_knee", "right_knee")]
 _EXTRAS = (JOINTS, len(CONTACTS), 3, 1, 3)
 """Joint errors, contacts, up, its deviation, velocity of the root."""
 
@@ -40,6 +41,8 @@ class LifterConfig:
     ``keypoints``, ``flow`` and ``image`` choose its inputs. ``motion`` False removes filter and memory: every frame is
     predicted by itself. ``compensation`` is how camera motion leaves the flow (see `FlowEncoder`). ``rounds`` of refinement,
     of ``correction`` units each, need keypoints. ``residual`` encoders of flow and image learn more and cost more.
+    ``timely`` knees are predicted without memory, in use but not in training: people who rise after a while on a chair are
+    remembered as sitting, and knees that follow the present frame alone are on time.
     """
 
     width: int = 384
@@ -55,6 +58,7 @@ class LifterConfig:
     correction: int = 192
     residual: bool = False
     tick_s: float = 0.08
+    timely: bool = False
 
     def __post_init__(self) -> None:
         if not (self.keypoints or self.flow or self.image):
@@ -107,6 +111,8 @@ class Lifter(nn.Module):
     A live stream is T = 1 with the state handed on. A state of zeros starts a new person.
     """
 
+    timely: Tensor
+
     def __init__(self, config: LifterConfig) -> None:
         super().__init__()
         self.config = config
@@ -134,6 +140,9 @@ class Lifter(nn.Module):
         self.shape = ShapeEvidence(config.memory if config.motion else width)
         self.merge = nn.Linear(known, width)
         self.head = nn.Linear(width, PREDICTION + sum(_EXTRAS))
+        timely = torch.zeros(JOINTS, dtype=torch.bool)
+        timely[_TIMELY] = True
+        self.register_buffer("timely", timely, persistent=False)
         if config.rounds:
             self.mechanics = Mechanics()
             self.context = nn.Linear(known, config.correction)
@@ -296,6 +305,26 @@ class Lifter(nn.Module):
             pelvis = turn[:, 0] * pelvis[0] + turn[:, 1] * pelvis[1] + turn[:, 2] * pelvis[2]
         return rotations.permute(3, 0, 1, 2), pelvis.T
 
+    def _timely_body(
+        self, raw: Tensor, betas: Tensor, known: Tensor, turn: Tensor, sight: Sight, inner: Tensor, dt: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As `_body`, with the knees of a second answer: that of a memory which every frame starts anew. ``inner``
+        (N, width) is what the per-frame network says, ``dt`` (N,) s. Both answers are refined together."""
+        nobody = torch.zeros_like(dt)[:, None] + dt.new_zeros(self.memory.state_size)
+        anew, _, _ = self.memory(inner[:, None], dt[:, None], nobody)
+        fresh = torch.cat([anew[:, 0].to(inner.dtype), inner], -1)
+        said = self.head(nn.functional.gelu(self.merge(fresh))).float()[:, :PREDICTION]
+        twice = Sight(*(torch.cat([x, x], -1) for x in sight))
+        rotations, pelvis = self._body(
+            torch.cat([raw, said]), torch.cat([betas, betas]), torch.cat([known, fresh]), torch.cat([turn, turn]), twice
+        )
+        answers = rotations.reshape(2, -1, JOINTS, 3, 3)
+        remembered, present = answers[0], answers[1]
+        # Who is taken to face the other way has his knees by that.
+        agree = (remembered[:, :1] * present[:, :1]).sum((1, 2, 3), keepdim=True) > 1
+        knees = agree & self.timely[:, None, None]
+        return torch.where(knees, present, remembered), pelvis.reshape(2, -1, 3)[0]
+
     def forward(
         self, seen: Observation, state: Tensor, alone: bool = False, answered: tuple[int, int] | None = None
     ) -> Lifted:
@@ -322,6 +351,7 @@ class Lifter(nn.Module):
         track, packed = self._steady(seen, packed)
         features, turn, sight = self._features(seen, track)
         inner = known = self.frame(features)
+        dt = seen.dt
         if self.config.motion:
             remembered, ticks, kept = self.memory(inner, seen.dt, kept)
             betas, deviation, shape = self.shape(remembered, ticks, shape)
@@ -334,6 +364,7 @@ class Lifter(nn.Module):
             part = slice(*answered)
             length = answered[1] - answered[0]
             known, betas, deviation, turn, rays = (x[:, part] for x in (known, betas, deviation, turn, rays))
+            inner, dt = inner[:, part], dt[:, part]
             sight = Sight(*(x[:, part] for x in sight))
         local, weight, size = (x.flatten(0, 1) for x in sight)
         sight = Sight(local.permute(1, 2, 0).contiguous(), weight.T.contiguous(), size)
@@ -341,7 +372,12 @@ class Lifter(nn.Module):
         said = self.head(nn.functional.gelu(self.merge(flat))).float()
         raw, joint_error, contact, up, up_error, velocity = torch.split(said, [PREDICTION, *_EXTRAS], 1)
         turn = turn.flatten(0, 1)
-        rotations, pelvis = self._body(raw, betas.flatten(0, 1), flat, turn, sight)
+        if self.config.timely and self.config.motion and not self.training:
+            rotations, pelvis = self._timely_body(
+                raw, betas.flatten(0, 1), flat, turn, sight, inner.flatten(0, 1), dt.flatten()
+            )
+        else:
+            rotations, pelvis = self._body(raw, betas.flatten(0, 1), flat, turn, sight)
         up = up * torch.rsqrt((up * up).sum(-1, keepdim=True) + 1e-8)
         up = (turn * up[:, None]).sum(-1)
         flat_parts = (rotations, pelvis, joint_error, contact, up, up_error[:, 0], velocity)

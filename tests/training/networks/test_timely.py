@@ -1,0 +1,81 @@
+"""Knees that follow the frame, on a body that is remembered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from body.joints import JOINT_NAMES  # noqa: E402
+from training.networks.inputs import Observation  # noqa: E402
+from training.networks.lifter import Lifter, LifterConfig  # noqa: E402
+
+KNEES = [JOINT_NAMES.index("left_knee"), JOINT_NAMES.index("right_knee")]
+OTHERS = [joint for joint in range(24) if joint not in KNEES]
+CONFIG = LifterConfig(48, 1, 24, 16, rounds=2, correction=32)
+
+
+def observed(people: int, frames: int) -> Observation:
+    generator = torch.Generator().manual_seed(1)
+    points = torch.rand(people, frames, 17, 2, generator=generator) * 300
+    camera = torch.tensor([600.0, 600.0, 320.0, 240.0]).expand(people, frames, 4)
+    flow = torch.randn(people, frames, 32, 32, 2, generator=generator) * 0.01
+    box = torch.tensor([150.0, 150.0, 300.0]).expand(people, frames, 3)
+    ones = torch.ones(people, frames)
+    return Observation(points, torch.ones(people, frames, 17), camera, ones / 30, flow, box, ones)
+
+
+@pytest.fixture
+def networks() -> tuple[Lifter, Lifter]:
+    """A network without timely knees, and the same one with them."""
+    torch.manual_seed(4)
+    plain = Lifter(CONFIG).eval()
+    with torch.no_grad():
+        plain.memory.again.weight.mul_(6)  # so that remembering matters
+        plain.head.weight.mul_(3)
+    timely = Lifter(replace(CONFIG, timely=True)).eval()
+    timely.load_state_dict(plain.state_dict())
+    return plain, timely
+
+
+@torch.no_grad()
+def test_knees_are_those_of_a_forgotten_memory_and_all_else_is_remembered(networks: tuple[Lifter, Lifter]) -> None:
+    plain, timely = networks
+    seen, state = observed(3, 6), plain.start_state(3)
+    for t in range(6):
+        frame = seen.frames(t, t + 1)
+        forgotten = state.clone()
+        forgotten[:, : plain.memory.state_size] = 0
+        # The person's shape is remembered in both.
+        expected, anew, answer = plain(frame, state), plain(frame, forgotten), timely(frame, state)
+        torch.testing.assert_close(answer.rotations[:, :, OTHERS], expected.rotations[:, :, OTHERS])
+        for name in ("betas", "pelvis", "joint_error", "contact", "up", "root_velocity", "state"):
+            torch.testing.assert_close(getattr(answer, name), getattr(expected, name), msg=name)
+        if t == 0:  # nobody is remembered yet
+            torch.testing.assert_close(answer.rotations, expected.rotations)
+            assert not (anew.state - expected.state).any()
+        else:
+            assert float((answer.rotations - expected.rotations)[:, :, KNEES].abs().max()) > 1e-3
+        state = expected.state
+
+
+@torch.no_grad()
+def test_a_stream_is_answered_as_its_frames_are(networks: tuple[Lifter, Lifter]) -> None:
+    _, timely = networks
+    seen, state = observed(2, 5), timely.start_state(2)
+    whole = timely(seen, state)
+    part = timely(seen, state, answered=(2, 4))
+    torch.testing.assert_close(part.rotations, whole.rotations[:, 2:4])
+    for t in range(5):
+        one = timely(seen.frames(t, t + 1), state)
+        torch.testing.assert_close(one.rotations[:, 0], whole.rotations[:, t], rtol=1e-4, atol=1e-5)
+        state = one.state
+
+
+def test_training_knows_nothing_of_it(networks: tuple[Lifter, Lifter]) -> None:
+    plain, timely = networks
+    seen, state = observed(2, 4), plain.start_state(2)
+    with torch.no_grad():
+        torch.testing.assert_close(timely.train()(seen, state).rotations, plain(seen, state).rotations)

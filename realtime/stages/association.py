@@ -18,6 +18,9 @@ from realtime.stages.track import ONE_PERSON, Sighting, Track, alike
 _UNSEEN = 0.5
 """Factor on the similarity of a track's own sighting that the detector, where it ran, does not confirm: where people overlap,
 such keypoints may mix two of them."""
+_BYSTANDER = 0.7
+"""Factor on the likeness of a bystander: known by the detector's coarse sightings alone, two of them may be one person, and none
+may take the body of somebody who is followed and seen as expected."""
 _MUCH = 1.5
 _LEAST = 0.1  # least similarity of a sighting that can be a person's
 
@@ -29,6 +32,8 @@ class _Found:
     own: dict[Track, Sighting] = field(default_factory=dict)
     detected: Sighting | None = None
     wears: Appearance | None = None
+    worn: dict[Track, Appearance] = field(default_factory=dict)
+    """The clothes at each own sighting, which is finer than the detector's."""
 
     @property
     def any(self) -> Sighting:
@@ -39,7 +44,9 @@ class _Found:
         fits what was expected so much better that its own must be a mixture of two people."""
         own = self.own.get(track)
         nearest = own or self.any
-        likeness = track.likeness(nearest, time_s, self.wears)
+        likeness = max(
+            track.likeness(nearest, time_s, wears) for wears in (self.wears, self.worn.get(track, self.wears))
+        )
         if self.detected is None or self.detected is nearest:
             return nearest, likeness
         coarse = track.likeness(self.detected, time_s, self.wears)
@@ -68,11 +75,14 @@ def associate(
         return Association({tracks[0]: own[tracks[0]]}, [])
     for body in bodies if tracks else []:
         body.wears = appearance_of(image, body.any.points, body.any.confidence)
+        if body.detected is not None:
+            body.worn = {track: appearance_of(image, one.points, one.confidence) for track, one in body.own.items()}
     options = [[body.as_seen_by(track, time_s) for body in bodies] for track in tracks]
     confirmed = [1.0 if body.detected or not detected else _UNSEEN for body in bodies]
     table = (
         np.array([[likeness for _, likeness in row] for row in options]).reshape(len(tracks), len(bodies)) * confirmed
     )
+    table *= np.array([1.0 if track.followed else _BYSTANDER for track in tracks])[:, None]
     seen: dict[Track, Sighting] = {}
     taken: set[int] = set()
     for row, column in _assign(table):

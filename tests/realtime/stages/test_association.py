@@ -13,7 +13,7 @@ from realtime.records import Box
 from realtime.stages.association import associate
 from realtime.stages.masking import Outline, hide
 from realtime.stages.similarity import appearance_of, oks, pixels_per_metre, size_fit
-from realtime.stages.track import Sighting, Track
+from realtime.stages.track import BYSTANDER, Sighting, Track
 
 # A standing adult from the front, metres from the hips, y down: COCO's order.
 _HALF = [[0.03, -0.75], [0.08, -0.73], [0.18, -0.5], [0.22, -0.22], [0.24, 0.03], [0.1, 0], [0.11, 0.41], [0.12, 0.82]]
@@ -86,6 +86,18 @@ def test_two_who_stand_before_one_another_are_told_apart_by_size_and_clothes() -
     assert found.seen.get(far) in (None, detected[0])
     without = associate([near, far], own, [], image, 1 / 30)
     assert set(without.seen) == {near}
+
+
+def test_a_bystander_takes_nobody_who_is_followed_and_seen_as_expected() -> None:
+    """The detector's coarse sighting is a little beside the person, and right where a bystander was noted."""
+    image = image_of((300, 240, 150, RED))
+    own, coarse = sighting(300, 240, 150), sighting(318, 240, 150, fine=False)
+    followed, bystander = Track.begin(0, sighting(296, 240, 150), 0.0), Track.begin(BYSTANDER, coarse, 0.0)
+    for track in (followed, bystander):
+        track.learn(image, 0.0)
+    seen = associate([followed, bystander], {followed: own}, [coarse], image, 1 / 30).seen
+    assert seen[followed] is own
+    assert bystander not in seen
 
 
 def test_whom_nobody_knows_is_nobodys_and_a_runner_stays_himself() -> None:

@@ -19,8 +19,8 @@ _UNSEEN = 0.5
 """Factor on the similarity of a track's own sighting that the detector, where it ran, does not confirm: where people overlap,
 such keypoints may mix two of them."""
 _BYSTANDER = 0.7
-"""Factor on the likeness of a bystander: known by the detector's coarse sightings alone, two of them may be one person, and none
-may take the body of somebody who is followed and seen as expected."""
+"""Factor on the likeness of a bystander, who is known by the detector's coarse sightings alone: two bystanders may be one
+person, and none may take the body of somebody who is followed and seen as expected."""
 _MUCH = 1.5
 _LEAST = 0.1  # least similarity of a sighting that can be a person's
 
@@ -44,9 +44,7 @@ class _Found:
         fits what was expected so much better that its own must be a mixture of two people."""
         own = self.own.get(track)
         nearest = own or self.any
-        likeness = max(
-            track.likeness(nearest, time_s, wears) for wears in (self.wears, self.worn.get(track, self.wears))
-        )
+        likeness = track.likeness(nearest, time_s, self.worn.get(track, self.wears))
         if self.detected is None or self.detected is nearest:
             return nearest, likeness
         coarse = track.likeness(self.detected, time_s, self.wears)

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import torch
 import typer
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from common.arrays import AnyArray

@@ -142,12 +142,12 @@ def test_another_network_is_not_gone_on_with(trainer: type[train.Trainer], tmp_p
         trainer(tmp_path, tmp_path / "run", other).resume()
 
 
-def test_a_run_goes_on_whatever_answers_the_knees(trainer: type[train.Trainer], tmp_path: Path) -> None:
-    first = trainer(tmp_path, tmp_path / "run", config())
+def test_a_run_goes_on_whatever_legs_follow(trainer: type[train.Trainer], tmp_path: Path) -> None:
+    plain, other = config(), config()
+    plain.network, other.network = (LifterConfig(48, 1, 24, rounds=1, timely=timely) for timely in (False, True))
+    first = trainer(tmp_path, tmp_path / "run", plain)
     first.train_step()
     first.save()
-    other = config()
-    other.network = LifterConfig(48, 1, 24, timely=True)
     second = trainer(tmp_path, tmp_path / "run", other)
     assert second.resume()
     assert second.step == 1

@@ -28,7 +28,12 @@ _MEAN_DEPTH = 1.2
 """Depth in metres of a person whose keypoints spread over a unit angle: what the predicted log-depth is relative to."""
 _BOX_SPREAD = 0.22
 """Angular size of a person over the side of the region that a tracker cuts: where no keypoints are read."""
-_TIMELY = [JOINT_NAMES.index(name) for name in ("left_knee", "right_knee")]
+_TIMELY = (
+    {"left_hip": 0.5, "right_hip": 0.5, "left_knee": 1.0, "right_knee": 1.0},
+    {"left_knee": 0.5, "right_knee": 0.5},
+)
+"""Shares of the prediction without memory in the legs' joints: before the last round of refinement, which lays the legs over
+the keypoints again, and after it."""
 _EXTRAS = (JOINTS, len(CONTACTS), 3, 1, 3)
 """Joint errors, contacts, up, its deviation, velocity of the root."""
 
@@ -41,8 +46,8 @@ class LifterConfig:
     ``keypoints``, ``flow`` and ``image`` choose its inputs. ``motion`` False removes filter and memory: every frame is
     predicted by itself. ``compensation`` is how camera motion leaves the flow (see `FlowEncoder`). ``rounds`` of refinement,
     of ``correction`` units each, need keypoints. ``residual`` encoders of flow and image learn more and cost more.
-    ``timely`` knees are predicted without memory, in use but not in training: people who rise after a while on a chair are
-    remembered as sitting, and knees that follow the present frame alone are on time.
+    ``timely`` legs follow a second prediction without memory, in use but not in training: people who rise after a while on a
+    chair are remembered as sitting, and legs that follow the present frame alone are on time. They need ``rounds``.
     """
 
     width: int = 384
@@ -65,6 +70,8 @@ class LifterConfig:
             raise ValueError("a regressor needs at least one input: keypoints, flow or image")
         if self.rounds and not self.keypoints:
             raise ValueError("refinement lays the body over keypoints: this regressor reads none")
+        if self.timely and not (self.rounds and self.motion):
+            raise ValueError("timely legs need rounds of refinement, and a memory that they do without")
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by their names, as checkpoints keep them."""
@@ -140,9 +147,11 @@ class Lifter(nn.Module):
         self.shape = ShapeEvidence(config.memory if config.motion else width)
         self.merge = nn.Linear(known, width)
         self.head = nn.Linear(width, PREDICTION + sum(_EXTRAS))
-        timely = torch.zeros(JOINTS, dtype=torch.bool)
-        timely[_TIMELY] = True
-        self.register_buffer("timely", timely, persistent=False)
+        shares = torch.zeros(2, PREDICTION, 1)
+        for row, joints in zip(shares, _TIMELY, strict=True):
+            for name, share in joints.items():
+                row[6 * JOINT_NAMES.index(name) :][:6] = share
+        self.register_buffer("timely", shares, persistent=False)
         if config.rounds:
             self.mechanics = Mechanics()
             self.context = nn.Linear(known, config.correction)
@@ -279,23 +288,63 @@ class Lifter(nn.Module):
         depth = _MEAN_DEPTH / 4.0 / size * place[2].clamp(-3, 3).exp()
         return rotations, torch.cat([place[:2] * size, torch.ones_like(size)[None]]) * depth
 
-    def _refine(self, raw: Tensor, betas: Tensor, known: Tensor, sight: Sight) -> Tensor:
+    def _refine(self, raw: Tensor, betas: Tensor, known: Tensor, sight: Sight, timely: bool = False) -> Tensor:
         """Correct a prediction (`PREDICTION`, N) by the posed body's distances from the keypoints. ``known`` (N, C) are the
-        network's features of the person, ``betas`` (10, N) the person's shape."""
+        network's features of the person, ``betas`` (10, N) the person's shape. Where ``timely``, the second half of N are
+        predictions without memory for the people of the first half, whose legs follow them."""
         context = nn.functional.gelu(self.context(known)).float().T.contiguous()
-        for refinement in self.refinements:
+        rotations = raw
+        for number, refinement in enumerate(self.refinements, 1):
             with torch.autocast(raw.device.type, enabled=False):
                 rotations, pelvis = self._decode(raw, sight.size)
+                if timely and number == len(self.refinements):
+                    raw = self._follow_present(raw, rotations, self.timely[0])
+                    rotations, pelvis = self._decode(raw, sight.size)
                 posed = self.mechanics.pose(rotations, betas, pelvis, sight)
             raw = refinement(context, raw, posed, self.mechanics, sight)
-        return raw
+        return self._follow_present(raw, rotations, self.timely[1]) if timely else raw
 
-    def _body(self, raw: Tensor, betas: Tensor, known: Tensor, turn: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
+    @staticmethod
+    def _follow_present(raw: Tensor, rotations: Tensor, share: Tensor) -> Tensor:
+        """Predictions (`PREDICTION`, 2 N) whose first half is moved by ``share`` (`PREDICTION`, 1) of the way to the second
+        half, but for people who face another way there. ``rotations`` (24, 3, 3, 2 N) are theirs."""
+        halves, roots = raw.reshape(PREDICTION, 2, -1), rotations[0].reshape(3, 3, 2, -1)
+        remembered, present = halves[:, 0], halves[:, 1]
+        agree = ((roots[:, :, 0] * roots[:, :, 1]).sum((0, 1)) > 1).to(raw.dtype)
+        return torch.cat([remembered + share * agree * (present - remembered), present], 1)
+
+    def _timely_prediction(
+        self, raw: Tensor, betas: Tensor, known: Tensor, sight: Sight, inner: Tensor, dt: Tensor
+    ) -> Tensor:
+        """A refined prediction (`PREDICTION`, N) whose legs follow the present frame. ``inner`` (N, width) are the per-frame
+        network's features, ``dt`` (N,) s; the others are as for `_body`."""
+        nobody = torch.zeros_like(dt)[:, None] + dt.new_zeros(self.memory.state_size)
+        anew, _, _ = self.memory(inner[:, None], dt[:, None], nobody)
+        present = torch.cat([anew[:, 0].to(inner.dtype), inner], -1)
+        said = self.head(nn.functional.gelu(self.merge(present))).float()[:, :PREDICTION]
+        both = torch.cat([raw, said]).T.contiguous()
+        sight = Sight(*(torch.cat([x, x], -1) for x in sight))
+        both = self._refine(both, torch.cat([betas, betas]).T.contiguous(), torch.cat([known, present]), sight, True)
+        return both.reshape(PREDICTION, 2, -1)[:, 0]
+
+    def _body(
+        self,
+        raw: Tensor,
+        betas: Tensor,
+        known: Tensor,
+        turn: Tensor,
+        sight: Sight,
+        now: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Rotations (N, 24, 3, 3) and pelvis (N, 3) in the camera frame, from the first prediction ``raw`` (N, `PREDICTION`),
-        ``betas`` (N, 10), ``known`` (N, C) and ``turn`` (N, 3, 3) from the virtual to the real camera."""
-        raw = raw.T.contiguous()
-        if self.config.rounds:
-            raw = self._refine(raw, betas.T.contiguous(), known, sight)
+        ``betas`` (N, 10), ``known`` (N, C) and ``turn`` (N, 3, 3) from the virtual to the real camera. ``now`` is what legs
+        that follow the present frame need besides (see `_timely_prediction`)."""
+        if now is not None:
+            raw = self._timely_prediction(raw, betas, known, sight, *now)
+        elif self.config.rounds:
+            raw = self._refine(raw.T.contiguous(), betas.T.contiguous(), known, sight)
+        else:
+            raw = raw.T.contiguous()
         with torch.autocast(raw.device.type, enabled=False):
             rotations, pelvis = self._decode(raw, sight.size)
             turn = turn.permute(1, 2, 0)[:, :, None]  # (3, 3, 1, N): columns times rows
@@ -304,26 +353,6 @@ class Lifter(nn.Module):
             turn = turn[:, :, 0]
             pelvis = turn[:, 0] * pelvis[0] + turn[:, 1] * pelvis[1] + turn[:, 2] * pelvis[2]
         return rotations.permute(3, 0, 1, 2), pelvis.T
-
-    def _timely_body(
-        self, raw: Tensor, betas: Tensor, known: Tensor, turn: Tensor, sight: Sight, inner: Tensor, dt: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """As `_body`, with the knees of a second answer: that of a memory which every frame starts anew. ``inner``
-        (N, width) is what the per-frame network says, ``dt`` (N,) s. Both answers are refined together."""
-        nobody = torch.zeros_like(dt)[:, None] + dt.new_zeros(self.memory.state_size)
-        anew, _, _ = self.memory(inner[:, None], dt[:, None], nobody)
-        fresh = torch.cat([anew[:, 0].to(inner.dtype), inner], -1)
-        said = self.head(nn.functional.gelu(self.merge(fresh))).float()[:, :PREDICTION]
-        twice = Sight(*(torch.cat([x, x], -1) for x in sight))
-        rotations, pelvis = self._body(
-            torch.cat([raw, said]), torch.cat([betas, betas]), torch.cat([known, fresh]), torch.cat([turn, turn]), twice
-        )
-        answers = rotations.reshape(2, -1, JOINTS, 3, 3)
-        remembered, present = answers[0], answers[1]
-        # Who is taken to face the other way has his knees by that.
-        agree = (remembered[:, :1] * present[:, :1]).sum((1, 2, 3), keepdim=True) > 1
-        knees = agree & self.timely[:, None, None]
-        return torch.where(knees, present, remembered), pelvis.reshape(2, -1, 3)[0]
 
     def forward(
         self, seen: Observation, state: Tensor, alone: bool = False, answered: tuple[int, int] | None = None
@@ -372,12 +401,8 @@ class Lifter(nn.Module):
         said = self.head(nn.functional.gelu(self.merge(flat))).float()
         raw, joint_error, contact, up, up_error, velocity = torch.split(said, [PREDICTION, *_EXTRAS], 1)
         turn = turn.flatten(0, 1)
-        if self.config.timely and self.config.motion and not self.training:
-            rotations, pelvis = self._timely_body(
-                raw, betas.flatten(0, 1), flat, turn, sight, inner.flatten(0, 1), dt.flatten()
-            )
-        else:
-            rotations, pelvis = self._body(raw, betas.flatten(0, 1), flat, turn, sight)
+        now = (inner.flatten(0, 1), dt.flatten()) if self.config.timely and not self.training else None
+        rotations, pelvis = self._body(raw, betas.flatten(0, 1), flat, turn, sight, now)
         up = up * torch.rsqrt((up * up).sum(-1, keepdim=True) + 1e-8)
         up = (turn * up[:, None]).sum(-1)
         flat_parts = (rotations, pelvis, joint_error, contact, up, up_error[:, 0], velocity)

@@ -236,7 +236,7 @@ def test_people_of_a_known_height_look_the_same_from_farther_away() -> None:
             assert after.transl[2] / before.transl[2] == pytest.approx(growth, rel=0.02)
             off = np.linalg.norm(CAMERA.project(after.joints) - CAMERA.project(before.joints), axis=1)
             assert off.mean() < 0.7
-            assert off.max() < 2
+            assert off.max() < 2.5
             assert before.root_velocity is not None
             assert after.root_velocity is not None
             np.testing.assert_allclose(after.root_velocity, before.root_velocity * np.float32(growth), rtol=1e-3)

@@ -32,8 +32,6 @@ class _Found:
     own: dict[Track, Sighting] = field(default_factory=dict)
     detected: Sighting | None = None
     wears: Appearance | None = None
-    worn: dict[Track, Appearance] = field(default_factory=dict)
-    """The clothes at each own sighting, which is finer than the detector's."""
 
     @property
     def any(self) -> Sighting:
@@ -44,7 +42,7 @@ class _Found:
         fits what was expected so much better that its own must be a mixture of two people."""
         own = self.own.get(track)
         nearest = own or self.any
-        likeness = track.likeness(nearest, time_s, self.worn.get(track, self.wears))
+        likeness = track.likeness(nearest, time_s, self.wears)
         if self.detected is None or self.detected is nearest:
             return nearest, likeness
         coarse = track.likeness(self.detected, time_s, self.wears)
@@ -73,8 +71,6 @@ def associate(
         return Association({tracks[0]: own[tracks[0]]}, [])
     for body in bodies if tracks else []:
         body.wears = appearance_of(image, body.any.points, body.any.confidence)
-        if body.detected is not None:
-            body.worn = {track: appearance_of(image, one.points, one.confidence) for track, one in body.own.items()}
     options = [[body.as_seen_by(track, time_s) for body in bodies] for track in tracks]
     confirmed = [1.0 if body.detected or not detected else _UNSEEN for body in bodies]
     table = (

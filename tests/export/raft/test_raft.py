@@ -114,8 +114,8 @@ class Perfect(CropFlow):
 
     def _keep(self, place: int, crop: ImageArray) -> None: ...
 
-    def _measure(self, goes_on: bool) -> FloatArray:
-        return self._truth
+    def _measure(self, goes_on: bool) -> tuple[FloatArray, None]:
+        return self._truth, None
 
 
 def test_the_accuracy_table_knows_the_truth() -> None:

@@ -71,7 +71,7 @@ class Program:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    program = Program(tmp_path_factory.mktemp("program"), "--port", "0")
+    program = Program(tmp_path_factory.mktemp("program"), "--port", "0", "--loop")  # a busy page finds it going
     yield program
     program.kill()
 

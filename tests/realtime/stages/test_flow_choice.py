@@ -27,8 +27,8 @@ class Moves(CropFlow):
         self.shown.append(crop.copy())
 
     @override
-    def _measure(self, goes_on: bool) -> FloatArray:
-        return np.zeros((FLOW_SIZE, FLOW_SIZE, 2), np.float32)
+    def _measure(self, goes_on: bool) -> tuple[FloatArray, None]:
+        return np.zeros((FLOW_SIZE, FLOW_SIZE, 2), np.float32), None
 
 
 @pytest.mark.parametrize(

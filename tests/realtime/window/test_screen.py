@@ -175,8 +175,13 @@ class Program:
 
 def test_a_film_from_beginning_to_end(screen: Screen, tmp_path: Path) -> None:
     with Program(screen, tmp_path, "--source", str(CLIP), "--persons", "1") as program:
-        assert soon(lambda: says(screen, "starting"), 200)
-        assert soon(lambda: not says(screen, "starting") and len(np.unique(looks(screen, still=False))) > 50, 200)
+        # It says "starting" first, too briefly for a busy machine to be asked about.
+        assert soon(
+            lambda: (
+                screen.windows() and not says(screen, "starting") and len(np.unique(looks(screen, still=False))) > 50
+            ),
+            200,
+        )
         screen.press("space")
         assert soon(lambda: says(screen, "paused: space goes on"))
         still = looks(screen)

@@ -228,7 +228,7 @@ def test_a_video_is_seen_as_the_program_sees_it() -> None:
     assert clip.frames.tolist() == list(range(14))
     assert seen.flow_valid[0].tolist() == [0.0] + [1.0] * 13
     torch.testing.assert_close(seen.dt[0, 1:], torch.full((13,), 1 / 30), atol=2e-3, rtol=0)
-    assert float(seen.flow[0, 1:].abs().amax((1, 2, 3)).min()) > 1e-3  # the person walks
+    assert float(seen.flow[0, 1:].abs().amax((1, 2, 3)).min()) > 3e-4  # the person walks
     assert seen.image is not None
     assert float(seen.image.std()) > 0.02
     # The region holds the confident detections.

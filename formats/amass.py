@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -91,8 +91,3 @@ def from_amass(path: Path, arrays: BodyArrays) -> tuple[MotionTrack, float]:
     shape = arrays.clamp_betas(shape)
     pelvis = (trans + rest_joints(arrays, shape)[0]) @ Z_UP
     return MotionTrack(0, np.arange(len(poses)) / rate, rotations, pelvis, shape, np.ones(len(poses), np.bool_)), rate
-
-
-def is_amass(names: Any) -> bool:
-    """Whether an archive with arrays of these names is in AMASS' layout."""
-    return "trans" in names and ("poses" in names or "pose_body" in names)

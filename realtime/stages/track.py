@@ -79,8 +79,9 @@ class Track:
     velocity: FloatArray = field(default_factory=lambda: np.zeros(2, np.float32))
     appearance: Appearance = field(default_factory=Appearance)
     looked_s: float = -np.inf
+    """When the appearance was taken last."""
     since_s: float = 0.0
-    """When the appearance was taken last, and when the person was seen first."""
+    """When the person was seen first."""
     doubted: bool = False
     """Whether the last frame's sighting was doubtful."""
     past: deque[_Moment] = field(default_factory=lambda: deque(maxlen=_PAST))

@@ -24,7 +24,7 @@ export class Plot {
     const curve = this.curves.get(name);
     if (!curve || !Number.isFinite(value)) return;
     const last = curve.times[curve.times.length - 1];
-    if (last > timeS) { // the film began again
+    if (last > timeS) { // the video began again
       curve.times.length = curve.values.length = 0;
     }
     curve.times.push(timeS);

@@ -240,8 +240,9 @@ class Networks(contextlib.ExitStack):
 
 
 def _takes_bf16(model: str | Path, options: Options) -> bool:
-    """Whether ``model`` is to run in bfloat16 on the CPU: one that finds keypoints, in the same places."""
-    if model not in (*KEYPOINT_MODELS.values(), DETECTOR) or options.precision != "auto":
+    """Whether ``model`` is to run in bfloat16 on the CPU: a keypoint network that was found to keep its keypoints.
+    Not the person detector, whose scores decide who is found."""
+    if model not in KEYPOINT_MODELS.values() or options.precision != "auto":
         return False
     on_cpu = options.engine == "openvino" or (options.engine == "auto" and bool(why_no_tensorrt()))
     return on_cpu and fits_bf16(str(model))

@@ -204,9 +204,8 @@ class Options:
     precision: PrecisionChoice = option(
         "auto",
         "Of the networks' numbers. auto: with TensorRT fp16 where they hold in it; on a CPU that multiplies bfloat16 the "
-        "keypoint network and detector in that, where a trial at the first start finds their keypoints in place. fp32: "
-        "neither. fp16, int8: TensorRT only, which reaches the driver through cuda-bindings or else pycuda; $MOTIONMESH_CUDA "
-        "chooses.",
+        "keypoint network in that, where a trial at the first start finds its keypoints in place. fp32: neither. fp16, int8: "
+        "TensorRT only, which reaches the driver through cuda-bindings or else pycuda; $MOTIONMESH_CUDA chooses.",
         group=TENSORRT,
     )
     trust_engine: bool = option(

@@ -1,4 +1,4 @@
-"""Whether a network that finds keypoints may compute in bfloat16 on this CPU: by a trial, not by hope.
+"""Whether a keypoint network may compute in bfloat16 on this CPU: by a trial, not by hope.
 
 The network runs on crops of real people, which lie beside this file, once in float32 and once in bfloat16. What came of it is
 kept in the user's cache folder and holds for this file of the network, this OpenVINO and this processor.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +25,6 @@ from engines.engine import Engine, RuntimeMissingError
 from engines.manifest import resolve
 from engines.registry import open_engine
 from realtime.records import Box
-from realtime.stages.detection import PersonDetector
 from realtime.stages.keypoints import CONFIDENT, MoveNet
 
 _LOG = logging.getLogger(__name__)
@@ -59,10 +57,9 @@ def parity_crops() -> list[ImageArray]:
 
 
 def keypoint_gap(reference: Engine, other: Engine) -> KeypointGap:
-    """How far the keypoints that ``reference`` sees in the crops are from those of ``other``, of the same network: MoveNet, or
-    the person detector. NaN where ``other`` does not find a person whom ``reference`` finds."""
+    """How far the keypoints that ``reference`` sees in the crops are from those of ``other``, of the same network."""
     box = Box((CROP_SIZE - 1) / 2, (CROP_SIZE - 1) / 2, CROP_SIZE)
-    networks = _keypoints_by(reference), _keypoints_by(other)
+    networks = MoveNet(reference), MoveNet(other)
     gaps: list[FloatArray] = []
     for crop in parity_crops():
         (points, confidence), (others, _) = (network(crop, box) for network in networks)
@@ -71,23 +68,9 @@ def keypoint_gap(reference: Engine, other: Engine) -> KeypointGap:
     return KeypointGap(float(np.median(every)), float(np.percentile(every, 95)))
 
 
-def _keypoints_by(engine: Engine) -> Callable[[ImageArray, Box], tuple[FloatArray, FloatArray]]:
-    if engine.outputs[0].shape[-1] == 3:
-        return MoveNet(engine)
-    detector = PersonDetector(engine)
-
-    def best(image: ImageArray, region: Box) -> tuple[FloatArray, FloatArray]:
-        found = detector(image, region)
-        if not found:
-            return np.full((17, 2), np.nan, np.float32), np.zeros(17, np.float32)
-        return found[0].points, found[0].confidence
-
-    return best
-
-
 def fits_bf16(model: str) -> bool:
-    """Whether the shipped network ``model``, which finds keypoints, is to run in bfloat16 here: the CPU has units for it, and
-    the keypoints stay where they are. The first time for a machine it is tried out, which takes a second or two."""
+    """Whether the shipped keypoint network ``model`` is to run in bfloat16 here: the CPU has units for it, and the keypoints
+    stay where they are. The first time for a machine it is tried out, which takes a second or two."""
     if not multiplies_bf16():
         return False
     try:

@@ -83,40 +83,54 @@ class StageReport:
 
 @dataclass(slots=True)
 class Report:
-    """What was measured; written by ``--report``. Times are of the steady state: warm-up is excluded.
-
-    ``look_ahead_frames`` is what ``--look-ahead`` said, ``look_ahead_ms`` for how long a frame waited for later ones
-    (median): it is part of ``latency_ms``. ``results`` counts the frames that were answered, with somebody in them or not,
-    ``recorded`` and ``saved`` how many of these are in the video and in the motion file (None: not asked for),
-    ``bad_answers`` how often a network answered with NaN, infinity or absurd numbers, ``graph_replays`` how many runs of
-    networks were replays of CUDA graphs. ``most_people`` were seen at the same time; ``person_ms`` is what keypoints and
-    regressor took for each of them and frame (mean). ``timeline`` holds the last runs of stages: name, begin and end, ms since
-    the first of them.
-    """
+    """What was measured; written by ``--report``. Times are of the steady state: warm-up is excluded."""
 
     frames_in: int
+    """Frames that the source gave."""
     frames_dropped: int
+    """Of these, how many gave way to a newer one."""
     meshes: int
+    """Frames with at least one body, however many people are in them."""
     mesh_rate_hz: float
+    """These frames, each second."""
     latency_ms: Latency
+    """From grabbing a frame to its mesh."""
     first_mesh_s: float
+    """From the program's start to the first mesh, s."""
     stages: dict[str, StageReport]
+    """By the stage's name."""
     peak_rss_mb: float
+    """Most memory that the process held."""
     engine: str
+    """The runtimes that networks ran on."""
     device: str
+    """The CPU or GPU that they ran on."""
     cpu_count: int
+    """Cores of the machine."""
     source: str
+    """The source's name; of an address no secret."""
     version: str
+    """Of this program."""
     look_ahead_frames: int = 0
+    """How many later frames each frame waited for."""
     look_ahead_ms: float = 0.0
+    """For how long it waited, median: a part of ``latency_ms``."""
     results: int = 0
+    """Frames that were answered, with somebody in them or not."""
     recorded: int | None = None
+    """How many of ``results`` are in the video; None: not asked for."""
     saved: int | None = None
+    """How many of ``results`` are in the motion file; None: not asked for."""
     bad_answers: int = 0
+    """How often a network answered with NaN, infinity or absurd numbers."""
     graph_replays: int = 0
+    """Runs of networks that were replays of CUDA graphs."""
     most_people: int = 0
+    """Most people who were seen at the same time."""
     person_ms: float = 0.0
+    """What keypoints and regressor took for each person and frame, mean."""
     timeline: list[tuple[str, float, float]] = field(default_factory=list)
+    """The last runs of stages: name, begin and end, ms since the first of them."""
 
     def save(self, path: Path) -> None:
         """Write JSON; values that were never measured are null. Raises UserError when ``path`` cannot be written."""

@@ -46,9 +46,13 @@ class Observed(NamedTuple):
     """What is known of one person in one frame: the arguments of `BodyRegressor.predict`."""
 
     keypoints: Keypoints
+    """Where the person's keypoints are, pixels of the image."""
     camera: Camera
+    """Of the image."""
     time_s: float
+    """Of the frame, by the source's clock."""
     flow: Flow | None = None
+    """In the person's region since the frame before; None: not measured."""
 
 
 class BodyRegressor:

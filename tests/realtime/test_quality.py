@@ -23,7 +23,7 @@ from realtime.sources import is_live_source
         (Options(source="rtsp://camera/stream"), True),
         (Options(source="gst:videotestsrc"), True),
         (Options(source="walk.mp4"), False),
-        (Options(source="file:///tmp/walk.mp4"), False),
+        (Options(source="file:///videos/walk.mp4"), False),
         (Options(source="images/"), False),
         (Options(source="demo"), False),
         (Options(source="walk.mp4", live=True), True),

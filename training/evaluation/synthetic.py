@@ -184,8 +184,9 @@ def score_synthetic(
     motion: Annotated[Path, typer.Option(help="folder of packed motion, or a pack made by training.motion")],
     checkpoint: Annotated[Path, typer.Option(help="checkpoint of a run")] = Path("runs/motion/checkpoint.pt"),
     windows: Annotated[int, typer.Option(help="windows of 40 frames")] = 1024,
+    splits: Annotated[str, typer.Option(help="of the motion, separated by commas")] = "val,test",
 ) -> None:
-    """Print the errors on the validation and the test subjects, with and without the errors of detector and flow.
+    """Print the errors on subjects that training has not seen, with and without the errors of detector and flow.
 
     Real data sets: python -m training.evaluation datasets threedpw --help
     """
@@ -199,7 +200,7 @@ def score_synthetic(
         "as detected when rendered": {"rendered": True},
         "true keypoints and flow": {"clean": True},
     }
-    for split in ("val", "test"):
+    for split in splits.split(","):
         clips = open_clips(motion, split)
         for what, how in rows.items():
             if network.config.flow or not how.get("blind"):

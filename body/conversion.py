@@ -57,13 +57,18 @@ _TRUNK: Final = tuple(JOINT_NAMES.index(name) for name in ("pelvis", "spine1", "
 
 
 class _Slice(NamedTuple):
-    """A slice of a body: the bone across which it is cut, the joints of its skin, its limits along the bone (0..1)."""
+    """A slice of a body across one of its bones, whose girth is measured."""
 
     joint: int
+    """Joint where the bone begins, SMPL order."""
     end: int
+    """Joint where it ends."""
     skin: tuple[int, ...]
+    """Joints whose vertices count: those that are skinned to them most."""
     low: float
+    """Where the slice begins along the bone, as a share of it: 0 is ``joint``, 1 is ``end``."""
     high: float
+    """Where it ends, likewise."""
 
 
 _GIRTHS: Final = (

@@ -21,10 +21,15 @@ class _Facts:
     """What the command line needs to know of an option beyond its name, type and default."""
 
     help: str
+    """One or two sentences for ``--help``."""
     group: str
+    """The panel of ``--help`` where it stands."""
     low: float | None
+    """Least allowed number; None: no limit."""
     high: float | None
+    """Greatest allowed number; None: no limit."""
     short: str | None
+    """Its second name, such as "-v"."""
 
 
 def option(

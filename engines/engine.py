@@ -26,11 +26,14 @@ class RuntimeMissingError(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, shape and dtype of one input or output. A dimension of -1 is free."""
+    """One input or output of a network."""
 
     name: str
+    """As in the ONNX graph."""
     shape: tuple[int, ...]
+    """Sizes of its dimensions; -1 is free."""
     dtype: np.dtype[np.generic]
+    """Of its elements."""
 
     def check(self, array: NDArray[np.generic]) -> None:
         """Raise `EngineError` naming the tensor when ``array`` does not fit."""

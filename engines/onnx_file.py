@@ -27,17 +27,17 @@ class _MalformedError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class OnnxModel:
-    """A model ready to be given to a runtime.
-
-    ``label`` is what errors call it. ``source`` is the serialised model, or the path when the runtime shall read the
-    file by itself (only so can it find weights that are stored beside the file). ``inputs`` and ``outputs`` are the
-    names of the tensors that the caller feeds and gets, in the file's order.
-    """
+    """A model ready to be given to a runtime."""
 
     label: str
+    """What errors call it."""
     source: bytes | Path
+    """The serialised model, or the path when the runtime shall read the file by itself: only so can it find weights
+    that are stored beside the file."""
     inputs: tuple[str, ...]
+    """Names of the tensors that the caller feeds, in the file's order."""
     outputs: tuple[str, ...]
+    """Names of the tensors that the caller gets, likewise."""
 
 
 def open_onnx(model: bytes | Path, label: str = "") -> OnnxModel:

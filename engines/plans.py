@@ -38,15 +38,20 @@ _FORMAT = 2
 class Target:
     """What a plan can run on: the version of TensorRT, and the GPU.
 
-    A GPU is known by its name, its compute capability (as "8.7"), its number of multiprocessors and its memory in GiB: all
-    boards of one family have the first two in common, and a plan's kernels were chosen for the others.
+    All boards of one family have the GPU's name and compute capability in common; a plan's kernels were chosen for the
+    number of multiprocessors and the memory, too.
     """
 
     tensorrt: str
+    """Version of TensorRT, as "10.3.0"."""
     gpu: str
+    """The GPU's name, as the driver writes it."""
     sm: str
+    """Its compute capability, as "8.7"."""
     multiprocessors: int = 0
+    """How many it has."""
     memory_gb: int = 0
+    """Its memory, whole GiB."""
 
     @staticmethod
     def here() -> Target:
@@ -65,24 +70,30 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan on disk and what its manifest says.
-
-    ``onnx_sha256`` is the graph that it was built from, ``source_sha256`` the model that this graph was converted from
-    (the same where nothing was converted). ``size`` is in bytes, ``seconds`` what the build took. ``reused`` is true
-    for a plan that was found, false for one that was just built.
-    """
+    """A plan on disk and what its manifest says."""
 
     path: Path
+    """The plan's file; the manifest has the same name with ``.json``."""
     label: str
+    """The model's name, for messages."""
     options: BuildOptions
+    """How it was built."""
     target: Target
+    """What it was built for, and can run on."""
     onnx_sha256: str
+    """Of the graph that it was built from, hexadecimal."""
     source_sha256: str
+    """Of the model that this graph was converted from; the same where nothing was converted."""
     plan_sha256: str
+    """Of the plan's file."""
     size: int
+    """Of the plan's file, bytes."""
     seconds: float
+    """What the build took."""
     signature: str = ""
+    """Of the manifest, with this user's key, hexadecimal; empty before `save`."""
     reused: bool = True
+    """Whether it was found; false: it was just built."""
 
     @property
     def precision(self) -> Precision:
@@ -155,22 +166,19 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class PlanPolicy:
-    """Which plans `obtain_plan` uses.
-
-    Args:
-        precision: "auto" takes fp16 for networks that are known to keep their numbers in it, and where such a plan has been
-            built; else fp32.
-        folder: where plans are kept. None: `plans_folder`.
-        trust: load plans that this machine did not build.
-        progress: see `engines.tensorrt_builder.BuildProgress`.
-        tf32: see `engines.tensorrt_builder.BuildOptions`; False takes no plan that was built with it.
-    """
+    """Which plans `obtain_plan` uses."""
 
     precision: Literal["auto"] | Precision = "auto"
+    """"auto" takes fp16 for networks that are known to keep their numbers in it, and where such a plan has been built;
+    else fp32."""
     folder: Path | None = None
+    """Where plans are kept. None: `plans_folder`."""
     trust: bool = False
+    """Whether plans that this machine did not build are loaded."""
     progress: BuildProgress | None = None
+    """Told how far a build is, see `engines.tensorrt_builder.BuildProgress`; None: nobody."""
     tf32: bool = True
+    """See `engines.tensorrt_builder.BuildOptions`; False takes no plan that was built with it."""
 
 
 def build_plan(

@@ -25,12 +25,14 @@ RUNTIMES = ("auto", "tensorrt", "onnxruntime", "openvino")
 
 
 class ChainLink(NamedTuple):
-    """A model of `open_chain`: a shipped model's name, a path, or a file's contents, which errors and plans call ``label``; and
-    which plans may be used for it."""
+    """One model of those that `open_chain` opens as a single engine."""
 
     model: str | Path | bytes
+    """A shipped model's name, a path, or a file's contents."""
     plans: PlanPolicy
+    """Which plans may be used for it."""
     label: str = "model"
+    """What errors and plans call a model that is given by its contents."""
 
 
 def open_engine(

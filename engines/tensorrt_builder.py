@@ -36,25 +36,20 @@ BuildProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """How a plan is built.
-
-    Args:
-        precision: what the graph's numbers are; it names the plan and changes nothing in the graph.
-        workspace_mb: most GPU memory that a layer may use for scratch, MiB. None: TensorRT's own limit, but a quarter of
-            the memory where the GPU shares it with the CPU.
-        dla: the DLA core that takes what it can; the GPU takes the rest. None: all on the GPU.
-        batch: smallest, usual and largest size of every free leading dimension.
-        tf32: factors of float32 products may be rounded to TensorFloat-32, which keeps 10 bits of them, as TensorRT does on
-            GPUs from Ampere on unless it is told otherwise.
-
-    Raises `EngineError` for values that cannot be.
-    """
+    """How a plan is built. Raises `EngineError` for values that cannot be."""
 
     precision: Precision = "fp32"
+    """What the graph's numbers are; it names the plan and changes nothing in the graph."""
     workspace_mb: int | None = None
+    """Most GPU memory that a layer may use for scratch, MiB. None: TensorRT's own limit, but a quarter of the memory
+    where the GPU shares it with the CPU."""
     dla: int | None = None
+    """The DLA core that takes what it can; the GPU takes the rest. None: all on the GPU."""
     batch: tuple[int, int, int] = (1, 1, 1)
+    """Smallest, usual and largest size of every free leading dimension."""
     tf32: bool = True
+    """Whether factors of float32 products may be rounded to TensorFloat-32, which keeps 10 bits of them, as TensorRT
+    does on GPUs from Ampere on unless it is told otherwise."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be."""

@@ -22,13 +22,16 @@ class PlanRefusedError(EngineError):
 
 
 class Part(NamedTuple):
-    """A plan to load: the serialised engine (loading it runs code that is in it), what errors call it, the precision of its
-    numbers in words, and the DLA core that it was built for."""
+    """A plan to load."""
 
     plan: bytes
+    """The serialised engine. Loading it runs code that is in it."""
     label: str = "the plan"
+    """What errors call it."""
     precision: str = ""
+    """Of its numbers, in words, for messages."""
     dla: int | None = None
+    """The DLA core that it was built for; None: it runs on the GPU alone."""
 
 
 class Socket:

@@ -25,7 +25,8 @@ from engines.manifest import MODELS_FOLDER
 from export.conversion.onnx_tools import store_fp16
 from export.regressor import regressor_to_onnx, round_to_fp16
 from training.config import EXPERIMENTS, TrainConfig
-from training.networks.lifter import Lifter, LifterConfig
+from training.networks.lifter import Lifter
+from training.networks.lifter_config import LifterConfig
 
 _MARKING_SEED: Final = 11
 

@@ -14,14 +14,20 @@ from engines.manifest import MANIFEST_FILE, Origin
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What the manifest says of a model beside its file's size and hash; `engines.manifest.ModelFile` explains it."""
+    """What the manifest says of a model beside its file's size and hash; see `engines.manifest.ModelFile`."""
 
     name: str
+    """What options and messages call it."""
     kind: str
+    """What it is for: "keypoints", "detector", "flow" or "regressor"."""
     origin: Origin | None
+    """The package that it was made from; None where it was trained by this project."""
     licence: str
+    """SPDX identifier of its terms."""
     command: str
+    """The command that made it."""
     notes: str
+    """Its inputs and outputs in words."""
 
 
 def ship(card: ModelCard, data: bytes, folder: Path) -> Path:

@@ -52,16 +52,16 @@ def load_networks(names: list[str] | None = None, body: Path | None = None) -> d
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PipelineOutput:
-    """What the pipeline found in N frames, one row each.
-
-    ``frames`` (N,) are their numbers, ``keypoints`` (N, 17, 2) are in image pixels with ``confidence`` (N, 17), ``joints``
-    (N, 24, 3) in metres in the camera frame; NaN where nobody was found.
-    """
+    """What the pipeline found in N frames, one row each; NaN where nobody was found."""
 
     frames: Int64Array
+    """(N,) their numbers in the source."""
     keypoints: FloatArray
+    """(N, 17, 2) COCO order, image pixels."""
     confidence: FloatArray
+    """(N, 17) 0..1."""
     joints: FloatArray
+    """(N, 24, 3) SMPL order, metres, camera frame."""
 
     def rows(self, frames: Int64Array) -> PipelineOutput:
         """The rows of some ``frames``."""

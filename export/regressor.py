@@ -32,7 +32,8 @@ from training.motion.bank import NONE, MotionBank
 from training.motion.opening import open_clips
 from training.networks.inputs import FLOW_CELLS, Observation
 from training.networks.keypoint_filter import sample_flow
-from training.networks.lifter import Lifter, LifterConfig
+from training.networks.lifter import Lifter
+from training.networks.lifter_config import LifterConfig
 from training.simulation.batches import Batch, BatchMaker, FlowSource
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import FlowGrid

@@ -28,24 +28,27 @@ FLEXIONS: Final = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PersonDifference:
-    """One person of two motions, in the T frames that both have.
-
-    ``people`` are the person's numbers in the two files; ``frame`` (T,) and ``time_s`` (T,) are the first file's. In float64,
-    one value a frame, means over the 24 joints: ``distance_mm`` in the camera frame; ``mpjpe_mm`` with the pelvises at one
-    place; ``pa_mpjpe_mm`` after the similarity (rotation, scale, shift) that fits best in that frame; ``acceleration`` m/s²
-    in the camera frame, NaN where a frame has no neighbour on a side; ``rotation_deg``, the angle between the rotations of
-    each joint but the pelvis against its parent. ``angles_deg`` has the mean difference of each of `FLEXIONS`.
-    """
+    """One person of two motions, in the T frames that both have. Differences are float64, one value a frame, means over
+    the 24 joints."""
 
     people: tuple[int, int]
+    """The person's numbers in the two files."""
     frame: Int64Array
+    """(T,) the first file's."""
     time_s: DoubleArray
+    """(T,) the first file's, seconds."""
     distance_mm: DoubleArray
+    """(T,) in the camera frame."""
     mpjpe_mm: DoubleArray
+    """(T,) with the pelvises at one place."""
     pa_mpjpe_mm: DoubleArray
+    """(T,) after the similarity (rotation, scale, shift) that fits best in that frame."""
     acceleration: DoubleArray
+    """(T,) m/s², camera frame; NaN where a frame has no neighbour on a side."""
     rotation_deg: DoubleArray
+    """(T,) angle between the rotations of each joint but the pelvis against its parent."""
     angles_deg: dict[str, float]
+    """Mean difference of each of `FLEXIONS`."""
 
 
 def differences(first: Motion, second: Motion) -> list[PersonDifference]:

@@ -27,12 +27,16 @@ from formats.tracks import MotionTrack
 
 
 class _Joint(NamedTuple):
-    """One joint of OpenSim: the columns it fills, and which joints of SMPL it is made of (from the trunk outwards)."""
+    """One joint of OpenSim's model and the joints of SMPL that it is made of."""
 
     columns: tuple[str, str, str]
+    """Names of its three angles in the file, in the order of ``axes``."""
     joints: tuple[str, ...]
+    """Joints of SMPL whose rotations it sums up, from the trunk outwards."""
     axes: str = "ZXY"
+    """Order of the intrinsic rotations about OpenSim's axes."""
     signs: tuple[int, int, int] = (1, 1, 1)
+    """1, or -1 where OpenSim counts an angle the other way round, in the order of ``axes``."""
     arm: bool = False
     """Whether it hangs down in OpenSim's neutral pose and points sideways in SMPL's."""
 

@@ -67,50 +67,59 @@ class Motion:
     """A motion file. One row for each person in each frame, N rows; a frame where nobody was seen has one row with
     ``person`` -1 and NaN in every float32 array. Frames that the source dropped have no row.
 
-    ``frame`` (N,) int64 index in the source, not decreasing; ``time_s`` (N,) float64 seconds of the source; ``person``
-    (N,) int64, the same number for as long as a person is tracked. float32: ``joints_m`` (N, 24, 3) metres, camera frame
-    (x right, y down, z forward); ``joints_px`` (N, 24, 2) the same in image pixels; ``keypoints_px`` (N, 17, 2) COCO
-    keypoints as detected, pixels; ``keypoint_confidence`` (N, 17) in 0..1; ``global_orient`` (N, 3) and ``body_pose``
-    (N, 23, 3) axis-angle, radians; ``betas`` (N, 10); ``transl`` (N, 3) pelvis, metres, camera frame.
-
-    Version 2 may add, float32 and None where a file has none, NaN in rows where a value is not known:
-
-    - ``up`` (N, 3) unit vector against gravity, camera frame; ``up_sigma_deg`` (N,) its standard deviation, degrees.
-    - ``world_from_camera`` (N, 4, 4) rigid transform; ``world_global_orient`` (N, 3), ``world_transl`` (N, 3) and
-      ``world_joints_m`` (N, 24, 3) as their namesakes, in the world frame: y up, right-handed, metres, the floor at y = 0,
-      the origin under the first person when first seen, -z the way the camera looked then (level), x to its right.
-      A file has all four or none.
-    - ``contact`` (N, 4) probability, 0..1, that left heel, left toes, right heel and right toes stand on something;
-      ``floor_sigma_m`` (N,) standard deviation of the floor's height, metres.
-
-    ``camera_matrix`` (3, 3) float64 pixels, NaN where no camera took the motion; ``fps`` nominal rate of the source;
-    ``source`` its name; ``body_sha256`` of the body model that the pose parameters belong to; ``version`` of this format.
+    Arrays that may be None came with version 2 of the format. They are NaN in rows where a value is not known, and a
+    file has all four arrays of the world frame or none. World frame: y up, right-handed, metres, the floor at y = 0,
+    the origin under the first person when first seen, -z the way the camera looked then (level), x to its right.
     """
 
     frame: Int64Array
+    """int64 (N,) index in the source, not decreasing."""
     time_s: DoubleArray
+    """float64 (N,) seconds of the source."""
     person: Int64Array
+    """int64 (N,) the same number for as long as a person is tracked."""
     joints_m: FloatArray
+    """float32 (N, 24, 3) SMPL joints, metres, camera frame (x right, y down, z forward)."""
     joints_px: FloatArray
+    """float32 (N, 24, 2) the same, image pixels."""
     keypoints_px: FloatArray
+    """float32 (N, 17, 2) COCO keypoints as detected, image pixels."""
     keypoint_confidence: FloatArray
+    """float32 (N, 17) 0..1."""
     global_orient: FloatArray
+    """float32 (N, 3) axis-angle, radians: body's rest frame to camera frame."""
     body_pose: FloatArray
+    """float32 (N, 23, 3) axis-angle, radians, each joint relative to its parent."""
     betas: FloatArray
+    """float32 (N, 10) shape parameters."""
     transl: FloatArray
+    """float32 (N, 3) pelvis joint, metres, camera frame."""
     camera_matrix: DoubleArray
+    """float64 (3, 3) pixels; NaN where no camera took the motion."""
     fps: float
+    """Nominal rate of the source, frames/s."""
     source: str
+    """Name of the source."""
     body_sha256: str
+    """Of the body model that the pose parameters belong to, hexadecimal."""
     version: int
+    """Of this format."""
     up: FloatArray | None = None
+    """float32 (N, 3) unit vector against gravity, camera frame."""
     up_sigma_deg: FloatArray | None = None
+    """float32 (N,) standard deviation of ``up``, degrees."""
     world_from_camera: FloatArray | None = None
+    """float32 (N, 4, 4) rigid transform, camera frame to world frame."""
     world_global_orient: FloatArray | None = None
+    """float32 (N, 3) as ``global_orient``, to the world frame."""
     world_transl: FloatArray | None = None
+    """float32 (N, 3) as ``transl``, world frame."""
     world_joints_m: FloatArray | None = None
+    """float32 (N, 24, 3) as ``joints_m``, world frame."""
     contact: FloatArray | None = None
+    """float32 (N, 4) probability, 0..1, that left heel, left toes, right heel and right toes stand on something."""
     floor_sigma_m: FloatArray | None = None
+    """float32 (N,) standard deviation of the floor's height, metres."""
 
     @property
     def has_world(self) -> bool:

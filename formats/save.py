@@ -35,10 +35,12 @@ _PER_PERSON: Final[dict[str, Callable[[MotionTrack, BodyArrays, float, Path], by
 
 
 class Saved(NamedTuple):
-    """The files that were written, and one line for the user about each of them, and about what was left out."""
+    """What was written."""
 
     paths: list[Path]
+    """The files."""
     lines: list[str]
+    """One line for the user about each of them, and about what was left out."""
 
 
 def open_motion(path: Path, body: Path | None = None) -> Motion:

@@ -29,19 +29,20 @@ _OFF_GRID_S: Final = 1e-3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MotionTrack:
-    """One person's motion of N rows, in a frame with y up, metres and radians; every value is finite.
-
-    ``time_s`` (N,) strictly increasing, seconds of the source; ``rotations`` (N, 24, 3) axis-angle, the root's first, which
-    takes the body's rest frame to the frame with y up; ``pelvis`` (N, 3); all float64. ``betas`` (10,) float32: one shape,
-    the median of all rows. ``seen`` (N,) False where a row fills a gap.
-    """
+    """One person's motion of N rows, in a frame with y up, metres and radians; every value is finite."""
 
     person: int
+    """The person's number in the motion file."""
     time_s: DoubleArray
+    """float64 (N,) strictly increasing, seconds of the source."""
     rotations: DoubleArray
+    """float64 (N, 24, 3) axis-angle, the root's first, which takes the body's rest frame to the frame with y up."""
     pelvis: DoubleArray
+    """float64 (N, 3) pelvis joint, metres."""
     betas: FloatArray
+    """float32 (10,) one shape, the median of all rows."""
     seen: BoolArray
+    """bool (N,) False where a row fills a gap."""
 
     def joints(self, arrays: BodyArrays) -> FloatArray:
         """(N, 24, 3) float32 metres, in the same frame."""
@@ -70,11 +71,14 @@ class MotionTrack:
 
 
 class MotionTracks(NamedTuple):
-    """The people of a motion, a track each; ``frame`` is their frame of reference, ``remarks`` say which rows were left out."""
+    """The people of a motion."""
 
     people: list[MotionTrack]
+    """A track each."""
     frame: ReferenceFrame
+    """Their frame of reference."""
     remarks: list[str]
+    """Which rows were left out, for the user."""
 
 
 def tracks_of(motion: Motion, frame: ReferenceFrame | None = None, person: int | None = None) -> MotionTracks:

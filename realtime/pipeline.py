@@ -53,19 +53,28 @@ class StageError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class _FlowRequest:
+    """The optical flow that is asked for."""
+
     previous: Frame
+    """The earlier frame."""
     current: Frame
+    """The later frame."""
     boxes: tuple[tuple[int, Box], ...]
+    """Person number and region (pixels of the image) of everybody whose flow is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Observation:
-    """Keypoints and flow of one frame; ``seen_ns`` is the monotonic clock when both were known."""
+    """Keypoints and flow of one frame."""
 
     frame: Frame
+    """With its image."""
     people: tuple[Keypoints, ...]
+    """As detected; empty where nobody was found."""
     flows: tuple[Flow, ...]
+    """From the frame before to this one, of everybody who was followed."""
     seen_ns: int
+    """Monotonic clock when keypoints and flow were known, nanoseconds."""
 
 
 _Answer = tuple[_Observation, tuple[BodyEstimate, ...]]

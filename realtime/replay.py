@@ -43,11 +43,14 @@ Shown = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What was shown: ``frames`` images, ``matched`` of them with rows of the motion, ``recorded`` written to a video."""
+    """What was shown."""
 
     frames: int
+    """Images of the video."""
     matched: int
+    """How many of them have rows in the motion."""
     recorded: int
+    """How many were written to a video."""
 
 
 class MotionReplay:

@@ -40,11 +40,14 @@ _PAGES = {
 
 @dataclass(frozen=True, slots=True)
 class InstallTarget:
-    """A kind of machine: its processor, as ``uname -m`` says it, its Python, and the minor version of its glibc 2."""
+    """A kind of machine."""
 
     machine: str
+    """Its processor, as ``uname -m`` writes it."""
     python: str
+    """Its Python, as "3.10"."""
     glibc: int
+    """Minor version of its glibc 2."""
 
     def __str__(self) -> str:
         """The target as the table names it."""
@@ -83,11 +86,14 @@ TARGETS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A requirement, the documents that name it, and the targets that it is named for."""
+    """A requirement and where it is named."""
 
     requirement: Requirement
+    """What is required."""
     documents: tuple[str, ...]
+    """That name it."""
     targets: tuple[InstallTarget, ...]
+    """That it is named for."""
 
 
 def named_requirements(root: Path = ROOT) -> list[Named]:

@@ -40,11 +40,15 @@ class Piece:
     """One animation."""
 
     name: str
+    """Of the GIF."""
     clip: str
+    """The video that it shows."""
     about: dict[str, str]
     """Origin and licence, for the manifest."""
     layout: PaneLayout = "overlay"
+    """As ``--layout``."""
     look: Look = "suit"
+    """As ``--look``."""
     alone: bool = False
     """Without the video."""
     width: int = 480

@@ -30,13 +30,18 @@ class PeerError(UserError, RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class PeerRun:
-    """One run: results a second after the warm-up, seconds until the first, frames without one, and processor time in all."""
+    """One run of another program."""
 
     version: str
+    """The program's."""
     rate_hz: float
+    """Results a second, after the warm-up."""
     first_s: float
+    """Until the first result, seconds."""
     frames_lost: int
+    """Frames without one."""
     cpu_s: float
+    """Processor time in all, seconds."""
 
 
 def run_peer(name: str, python: str, clip: Path, frames: int) -> PeerRun:

@@ -6,31 +6,38 @@ from dataclasses import dataclass, field
 
 from training.losses import LossWeights
 from training.motion.bank import Augmentation
-from training.networks.lifter import LifterConfig
+from training.networks.lifter_config import LifterConfig
 
 
 @dataclass(slots=True)
 class Stage:
-    """``steps`` of ``batch`` windows (on each process) of ``length`` frames at the learning rate ``rate``, to which it rises
-    over the first ``warm_up`` steps, and from which it falls after ``settle`` steps with the inverse square root of the steps.
+    """One stage of training. The learning rate rises to its peak, stays, and falls with the inverse square root of the
+    steps.
 
-    ``chunks`` windows in a row show the same people: the state is handed on from one to the next, gradients are not
-    (truncated backpropagation through time). Otherwise the state would drift in streams that are longer than a window. In
-    each step the loss covers ``answered`` consecutive frames of each window, the first or the last ones; the others only
-    update the state, which costs half. ``confused`` is the share of people whose memory is wrong
-    from one chunk to the next, half of them by that of somebody else, half by their own of a chunk ago: what is seen now must
-    overrule it.
+    State is handed on from one chunk to the next, gradients are not (truncated backpropagation through time): otherwise
+    it would drift in streams that are longer than a window.
     """
 
     steps: int
+    """Optimiser steps."""
     batch: int
+    """Windows in a step, on each process."""
     length: int
+    """Frames of a window."""
     rate: float
+    """Peak learning rate."""
     chunks: int = 1
+    """Consecutive windows that show the same people."""
     answered: int = 0
+    """Consecutive frames of each window, its first or its last ones, that the loss covers; the others only update the
+    state, which costs half. 0: all."""
     warm_up: int = 200
+    """First steps, over which the learning rate rises."""
     settle: int = 1_000_000_000
+    """Steps after which it falls."""
     confused: float = 0.0
+    """Share of people whose memory is made wrong from one chunk to the next, half of them by that of somebody else,
+    half by their own of a chunk ago: what is seen now must overrule it."""
 
 
 @dataclass(slots=True)
@@ -38,12 +45,19 @@ class TrainConfig:
     """All that defines a run; kept in its checkpoints."""
 
     network: LifterConfig = field(default_factory=LifterConfig)
+    """What the regressor reads, and its sizes."""
     single: Stage = field(default_factory=lambda: Stage(3000, 1024, 1, 1.5e-3))
+    """First stage, on single frames."""
     windows: Stage = field(default_factory=lambda: Stage(20000, 128, 16, 8e-4, chunks=6, answered=8, settle=1000))
+    """Second stage, on windows."""
     weights: LossWeights = field(default_factory=LossWeights)
+    """Of the loss's terms."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    """Changes made to drawn motion."""
     weight_decay: float = 0.01
+    """AdamW's."""
     average: float = 0.999
+    """Share of the moving average of the weights that each step keeps."""
     rendered: float = 0.1
     """Share of the windows whose keypoints are as hard to detect as rendered people's: real video also has hard frames."""
     without_flow: float = 0.7
@@ -51,6 +65,7 @@ class TrainConfig:
     cool_down: float = 0.4
     """Share of the windows' steps, the last ones, over which the learning rate falls to nothing."""
     seed: int = 0
+    """Of the initial weights and all that is drawn."""
 
     @property
     def steps(self) -> int:

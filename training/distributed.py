@@ -12,11 +12,14 @@ import torch.distributed as dist
 
 @dataclass(frozen=True, slots=True)
 class ProcessGroup:
-    """This process among all that train together. ``device`` is its GPU, or the CPU where there is none."""
+    """This process among all that train together."""
 
     rank: int = 0
+    """Its number, from 0."""
     size: int = 1
+    """How many processes there are."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Its GPU, or the CPU where there is none."""
 
     @property
     def is_main(self) -> bool:

@@ -16,25 +16,42 @@ from training.simulation.projection import project_rays
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """Weight of each term; lengths in metres and rotations as matrices make the numbers comparable. ``hips`` and ``knees``
-    are by how much their rotations count, where most joints' count by 1."""
+    """Weight of each term of `regression_loss`. Lengths in metres and rotations as matrices make the terms' numbers
+    comparable."""
 
     joints: float = 10.0
+    """Distances of the 24 joints, pelvis aligned, metres; wrists and ankles count most."""
     coco: float = 4.0
+    """Distances of the body's COCO keypoints, pelvis aligned, metres."""
     rotations: float = 0.6
+    """Differences of the 24 rotation matrices (Frobenius norm)."""
     betas: float = 0.02
+    """Negative log-likelihood of the true shape under the predicted mean and deviation, and a penalty on betas beyond
+    ±2."""
     bones: float = 2.0
+    """Differences of the logarithms of the bones' lengths."""
     reprojection: float = 4.0
+    """Distances of the projected COCO keypoints, as shares of the person's extent in the image."""
     depth: float = 0.5
+    """Difference of the logarithms of the pelvis's depth."""
     velocity: float = 0.4
+    """Differences of the joints' velocities, pelvis aligned, m/s."""
     acceleration: float = 0.035
+    """Differences of the joints' accelerations, pelvis aligned, m/s²."""
     keypoints: float = 2.0
+    """Distances of the filtered keypoints from the true ones, as shares of the person's extent."""
     joint_error: float = 0.05
+    """Negative log-likelihood of the joints' errors under the predicted errors; trains the predicted errors alone."""
     contact: float = 0.1
+    """Cross-entropy of the feet's contacts."""
     up: float = 0.1
+    """Negative log-likelihood of the predicted vertical's error under its predicted error."""
     root_velocity: float = 0.1
+    """Difference of the pelvis's velocity over the ground, m/s."""
     hips: float = 1.5
+    """Not a term: by how much the hips' rotations count in ``rotations``, where most joints' count by 1."""
     knees: float = 2.0
+    """Not a term: the same for the knees' rotations."""
 
 
 _JOINT_WEIGHTS = torch.ones(len(JOINT_NAMES))

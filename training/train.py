@@ -40,7 +40,8 @@ from training.evaluation.synthetic import SyntheticScores, checkpoint_errors, ev
 from training.losses import regression_loss
 from training.motion.bank import MotionBank
 from training.motion.opening import open_clips
-from training.networks.lifter import Lifter, LifterConfig
+from training.networks.lifter import Lifter
+from training.networks.lifter_config import LifterConfig
 from training.simulation.batches import Batch, BatchMaker, FlowSource
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import FlowGrid

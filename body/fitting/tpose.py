@@ -30,7 +30,9 @@ class Rigid(NamedTuple):
     """Rigid transform x -> rotation @ x + shift."""
 
     rotation: DoubleArray
+    """(3, 3) rotation matrix."""
     shift: DoubleArray
+    """(3,) metres."""
 
     def __call__(self, point: DoubleArray) -> DoubleArray:
         """Transform ``point`` (3,)."""

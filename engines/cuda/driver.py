@@ -19,19 +19,20 @@ _MULTIPROCESSORS, _INTEGRATED, _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MI
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """The first GPU that CUDA shows (``CUDA_VISIBLE_DEVICES`` chooses).
-
-    ``sm`` is its compute capability, as "8.7"; ``cuda`` the newest CUDA version that the driver supports, as "12.6".
-    ``multiprocessors`` and ``memory_gb`` (whole GiB) tell boards of one name and chip apart. ``integrated`` is true where
-    the GPU has no memory of its own but shares the CPU's, as on a Jetson.
-    """
+    """The first GPU that CUDA shows (``CUDA_VISIBLE_DEVICES`` chooses)."""
 
     name: str
+    """As the driver writes it."""
     sm: str
+    """Compute capability, as "8.7"."""
     cuda: str
+    """Newest CUDA version that the driver supports, as "12.6"."""
     multiprocessors: int = 0
+    """How many it has: tells boards of one name and chip apart."""
     memory_gb: int = 0
+    """Whole GiB; tells them apart, too."""
     integrated: bool = False
+    """Whether it has no memory of its own but shares the CPU's, as on a Jetson."""
 
     def __str__(self) -> str:
         """The GPU as messages name it."""

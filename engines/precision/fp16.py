@@ -32,16 +32,15 @@ _FIRST_INPUT_ONLY = frozenset({"Resize"})  # its scales are float32 by definitio
 
 @dataclass(frozen=True, slots=True)
 class Fp16Graphs:
-    """A network in float16, twice.
-
-    ``model`` is for a GPU. ``twin`` is float32 throughout and rounds every number where ``model`` does, so that a CPU,
-    whose runtimes compute float16 graphs in float32, shows the effect of the GPU's rounding. ``nodes`` are the names
-    of the nodes in float16.
-    """
+    """A network in float16, twice."""
 
     model: onnx.ModelProto
+    """For a GPU."""
     twin: onnx.ModelProto
+    """float32 throughout; it rounds every number where ``model`` does, so that a CPU, whose runtimes compute float16
+    graphs in float32, shows the effect of the GPU's rounding."""
     nodes: tuple[str, ...]
+    """Names of the nodes in float16."""
 
 
 def to_fp16(model: onnx.ModelProto, keep: Collection[str] = ()) -> Fp16Graphs:

@@ -25,11 +25,14 @@ _TARGET = "SM86"  # one architecture proves a graph; each more takes as long aga
 
 @dataclass(frozen=True, slots=True)
 class AheadOfTime:
-    """Result of a build: number of layers that the parser made, size of the engine in bytes, and seconds it took."""
+    """Result of a build."""
 
     layers: int
+    """Number of layers that the parser made."""
     size: int
+    """Of the engine, bytes."""
     seconds: float
+    """What the build took."""
 
 
 def build(model: bytes, label: str, batch: tuple[int, int, int] = (1, 1, 4)) -> AheadOfTime:

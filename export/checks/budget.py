@@ -32,11 +32,14 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Published peaks: dense float16 products with float32 sums, TFLOP/s, and memory bandwidth, GB/s."""
+    """A GPU's published peaks."""
 
     name: str
+    """With its power mode, where that matters."""
     tflops: float
+    """Dense float16 products with float32 sums, TFLOP/s."""
     bandwidth: float
+    """Of its memory, GB/s."""
 
 
 DEVICES = (
@@ -53,23 +56,30 @@ SOURCES = (
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One convolution or matrix product: multiplications and additions, and numbers that it reads and writes."""
+    """One convolution or matrix product."""
 
     flops: int
+    """Multiplications and additions."""
     numbers: int
+    """How many it reads and writes: inputs, weights and outputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one inference of a network takes: its ``layers``, how many numbers are weights, how many nodes compute something,
-    and the bytes that one copy takes to the GPU and one brings back."""
+    """What one inference of a network takes."""
 
     layers: tuple[Layer, ...]
+    """Its convolutions and matrix products, which do nearly all arithmetic."""
     weights: int
+    """How many numbers are weights of these layers."""
     bytes_each: int
+    """Size of one number: 2 in float16, 4 in float32."""
     nodes: int
+    """How many nodes of the graph compute something."""
     bytes_in: int
+    """What a copy of all inputs to the GPU takes."""
     bytes_out: int
+    """What a copy of all outputs back takes."""
 
     @property
     def flops(self) -> int:

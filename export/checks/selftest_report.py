@@ -12,23 +12,30 @@ from realtime.measure import Report, nulls
 
 @dataclass(slots=True)
 class NetworkResult:
-    """Findings about one network.
-
-    Differences are mean absolute ones to ONNX Runtime in float32; ``allowed`` is how much of each output's difference the
-    precision explains. ``problem`` is empty when all went well.
-    """
+    """Findings about one network."""
 
     name: str
+    """The network's."""
     precision: Precision
+    """In which it was tested."""
     remark: str = ""
+    """What of it is in which precision; empty for float32."""
     device: str = ""
+    """The CPU or GPU that it ran on."""
     build_s: float = float("nan")
+    """What building its engine took, seconds; NaN where none was built."""
     engine_mb: float = float("nan")
+    """Size of the engine, MB; NaN where none was built."""
     p50_ms: float = float("nan")
+    """Median duration of an inference, ms, after a warm-up."""
     p95_ms: float = float("nan")
+    """95 of 100 inferences were shorter, ms."""
     differences: dict[str, float] = field(default_factory=dict)
+    """By output: mean absolute difference from ONNX Runtime in float32, in the output's unit."""
     allowed: dict[str, float] = field(default_factory=dict)
+    """By output: how much of that difference the precision explains."""
     problem: str = ""
+    """What went wrong, in one line; empty when all went well."""
 
 
 @dataclass(slots=True)
@@ -36,12 +43,19 @@ class SelfTest:
     """All findings; written as JSON and Markdown."""
 
     engine: str
+    """The runtime that was tested, as ``--engine`` names it."""
     precision: str
+    """The precision that was asked for."""
     device: str
+    """The CPU or GPU that the networks ran on."""
     machine: dict[str, str]
+    """What the machine is and how hot and fast its GPU was before and after, by the name of the property."""
     networks: list[NetworkResult]
+    """A result for each network."""
     runs: dict[str, Report]
+    """Measurements of the whole program, by how it was run."""
     problems: list[str]
+    """Runs that failed, a line each; problems of networks are with the networks."""
 
     @property
     def passed(self) -> bool:

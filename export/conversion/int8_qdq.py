@@ -32,17 +32,17 @@ _SAMPLE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Int8Graphs:
-    """A network in int8, twice.
-
-    ``model`` is for a GPU. ``twin`` computes the same rounding in float32 arithmetic: runtimes for CPUs put integer
-    kernels in place of Q/DQ pairs, some of which saturate. ``nodes`` are the names of the convolutions in int8,
-    ``rounding`` those of the nodes that were added to either graph.
-    """
+    """A network in int8, twice."""
 
     model: onnx.ModelProto
+    """For a GPU."""
     twin: onnx.ModelProto
+    """The same rounding in float32 arithmetic: runtimes for CPUs put integer kernels in place of Q/DQ pairs, some of
+    which saturate."""
     nodes: tuple[str, ...]
+    """Names of the convolutions in int8."""
     rounding: frozenset[str]
+    """Names of the nodes that were added to either graph."""
 
 
 def int8_candidates(model: onnx.ModelProto) -> tuple[str, ...]:

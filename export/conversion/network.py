@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PipelineNetwork:
-    """One network of the pipeline.
-
-    ``name`` is that of the shipped model or the file, or "body"; ``kind`` as in `engines.manifest.ModelFile`, or "body";
-    ``data`` its float32 ONNX model; ``model`` what ``run_camera.py`` knows it by, where it is not the name.
-    """
+    """One network of the pipeline."""
 
     name: str
+    """That of the shipped model or the file, or "body"."""
     kind: str
+    """As in `engines.manifest.ModelFile`, or "body"."""
     data: bytes
+    """Its float32 ONNX model."""
     model: str = ""
+    """What ``run_camera.py`` knows it by, where it is not the name."""

@@ -27,10 +27,12 @@ class OnnxError(UserError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fp16StorageReport:
-    """What `store_fp16` did: the names of the weights now in float16, and of the large ones it had to leave in float32."""
+    """What `store_fp16` did."""
 
     stored: tuple[str, ...]
+    """Names of the weights now in float16."""
     kept: tuple[str, ...]
+    """Names of the large ones that it had to leave in float32."""
 
 
 def store_fp16(model: onnx.ModelProto, *, require_all: bool = False) -> Fp16StorageReport:

@@ -28,17 +28,18 @@ LEAST_IN_INT8 = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ConvertedNetwork:
-    """A network in another precision.
-
-    ``data`` is the ONNX model for a GPU; ``twin`` rounds like it in float32, for a CPU (see
-    `engines.precision.fp16.Fp16Graphs`). ``remark`` says what is in which precision.
-    """
+    """A network in another precision."""
 
     name: str
+    """The network's."""
     precision: Precision
+    """What it was converted to."""
     data: bytes
+    """The ONNX model for a GPU."""
     twin: bytes
+    """An ONNX model in float32 that rounds like it, for a CPU (see `engines.precision.fp16.Fp16Graphs`)."""
     remark: str
+    """What is in which precision."""
 
 
 def convert(network: PipelineNetwork, precision: Precision, samples: Sequence[Arrays]) -> ConvertedNetwork:
@@ -114,12 +115,16 @@ def distinct(network: PipelineNetwork) -> tuple[Precision, ...]:
 
 @dataclass(frozen=True, slots=True)
 class OutputDifference:
-    """Largest and mean absolute difference of one output, and its mean absolute value, in its own unit."""
+    """How far one output is from the reference's, over all samples, in the output's unit."""
 
     output: str
+    """Its name."""
     most: float
+    """Largest absolute difference."""
     mean: float
+    """Mean absolute difference."""
     size: float
+    """Mean absolute value of the reference's output."""
 
 
 def compare_models(reference: bytes, other: bytes, samples: Sequence[Arrays]) -> list[OutputDifference]:

@@ -31,12 +31,16 @@ _BONES = (
 
 @dataclass(frozen=True, slots=True)
 class ImageDifference:
-    """Greatest and mean absolute difference of one output for one image."""
+    """How far the converted network is from its source on one image, for one output, in the output's unit."""
 
     image: str
+    """Name of the image."""
     output: str
+    """Name of the output."""
     greatest: float
+    """Greatest absolute difference."""
     mean: float
+    """Mean absolute difference."""
 
 
 def compare_with_source(

@@ -24,29 +24,36 @@ from export.pretrained.tfjs import to_graph_def
 
 @dataclass(frozen=True, slots=True)
 class SourceAndModel:
-    """A source network that runs on the ONNX model's arrays, under its names, and that ONNX model in float32."""
+    """A source network and what it was converted to."""
 
     source: RunNetwork
+    """Runs the source network on the ONNX model's arrays, under their names."""
     model: onnx.ModelProto
+    """The ONNX model in float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One model.
-
-    ``feed`` turns an RGB image, uint8 (size, size, 3), into the network's input; ``tolerance`` is the largest difference
-    from the source that is accepted, in the unit of the outputs.
-    """
+    """How one model is made from a public package."""
 
     name: str
+    """What options and messages call the model."""
     kind: str
+    """"keypoints" or "detector"."""
     members: tuple[Member, ...]
+    """The package's files that it is made from."""
     licence: str
+    """SPDX identifier of the package's terms."""
     notes: str
+    """The model's inputs and outputs in words."""
     size: int
+    """Side of the square images that it takes, pixels."""
     tolerance: float
+    """Largest difference from the source that is accepted, in the unit of the outputs."""
     feed: Feed
+    """Turns an RGB image, uint8 (size, size, 3), into the network's input."""
     convert: Callable[[tuple[bytes, ...]], SourceAndModel]
+    """Turns the members' contents, in their order, into both networks."""
 
     @property
     def card(self) -> ModelCard:

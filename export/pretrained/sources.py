@@ -20,11 +20,14 @@ class SourceError(UserError, RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One version of a package on npm. ``sha256`` is that of its archive."""
+    """One version of a package on npm."""
 
     name: str
+    """With its scope."""
     version: str
+    """As npm writes it."""
     sha256: str
+    """Of its archive, hexadecimal."""
 
     @property
     def archive(self) -> str:
@@ -34,11 +37,14 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of a package: its path inside the archive, and its SHA-256."""
+    """One file of a package."""
 
     package: Package
+    """Where it is."""
     path: str
+    """Inside the archive."""
     sha256: str
+    """Of the file, hexadecimal."""
 
 
 HUMAN_MODELS = Package(

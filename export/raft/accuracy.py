@@ -48,16 +48,16 @@ _BOX = Box((_IMAGE - 1) / 2, (_IMAGE - 1) / 2, float(_IMAGE))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipPair:
-    """Two images (384, 384, 3) BGR.
-
-    ``flow`` (384, 384, 2) is the true motion of their pixels in pixels of a `FLOW_SIZE`² crop, ``person`` (384, 384) is true
-    where the first one shows the person.
-    """
+    """Two images and the true motion between them."""
 
     previous: ImageArray
+    """uint8 (384, 384, 3) BGR, the earlier one."""
     current: ImageArray
+    """uint8 (384, 384, 3) BGR, the later one."""
     flow: FloatArray
+    """float32 (384, 384, 2) true motion of the earlier image's pixels, in pixels of a `FLOW_SIZE`² crop."""
     person: BoolArray
+    """bool (384, 384) true where the earlier image shows the person."""
 
 
 def draw_pairs(count: int, motion: float, seed: int = 0) -> Iterator[ClipPair]:

@@ -51,16 +51,23 @@ class Answer:
     """One HTTP answer."""
 
     status: int
+    """HTTP status code."""
     headers: Mapping[str, str]
+    """Names and values."""
     body: bytes = b""
+    """What follows the headers."""
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
+    """One file of the page, as it is sent."""
+
     kind: str
+    """MIME type."""
     packed: bytes
     """Compressed with gzip."""
     tag: str
+    """Entity tag, changed with the contents: browsers ask whether their copy still holds."""
 
 
 class Files:

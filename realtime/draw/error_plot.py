@@ -25,13 +25,18 @@ _LONGEST_STEP_S: Final = 0.25  # a line does not cross a longer gap
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """One line of the plot: ``name`` in ASCII, ``time_s`` (N,) ascending, ``values`` (N,), ``colour`` BGR, thin or not."""
+    """One line of the plot."""
 
     name: str
+    """For the legend, ASCII."""
     time_s: DoubleArray
+    """(N,) ascending, seconds."""
     values: DoubleArray
+    """(N,) in the plot's unit; what is not finite is left out."""
     colour: Colour
+    """BGR, 0..255."""
     thin: bool = False
+    """Whether the line is one pixel wide instead of two."""
 
 
 def draw_curves(curves: Sequence[Curve], title: str) -> ImageArray:

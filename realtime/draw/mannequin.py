@@ -32,6 +32,7 @@ class Mannequin:
     edges: NDArray[np.uint8] | None = None
     """(F, 3) as in ``kernels.fill``: drawn as lines; None: as a surface."""
     _colours: dict[int, FloatArray] = field(default_factory=dict)
+    """What `colours` has computed, by person."""
 
     def colours(self, person: int) -> FloatArray:
         """(V, 3) or (3,) float32 BGR 0..255: the colours of a person's surface, computed once a person."""

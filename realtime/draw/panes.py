@@ -24,7 +24,9 @@ class PaneGrid:
     """Panes of one size, row by row, without gaps."""
 
     columns: int
+    """Panes side by side."""
     rows: int
+    """Panes one above the other."""
     width: int
     """Of one pane, pixels."""
     height: int

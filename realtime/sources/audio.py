@@ -25,10 +25,12 @@ _MOST_PACKETS: Final = 4096  # of a stream that nobody takes, more than a minute
 
 
 class AudioPacket(NamedTuple):
-    """An encoded packet of sound and when it begins, seconds of the source's clock."""
+    """An encoded packet of sound."""
 
     packet: Packet[AudioStream]
+    """As the container holds it."""
     time_s: float
+    """When it begins, seconds of the source's clock."""
 
 
 class AudioTrack(ABC):

@@ -49,12 +49,16 @@ _SAME_RATE: Final = 0.05
 
 
 class CsiMode(NamedTuple):
-    """What is asked of a CSI camera: its number, pixels and frames/s."""
+    """What is asked of a CSI camera."""
 
     sensor: int
+    """Its number, from 0."""
     width: int
+    """Pixels."""
     height: int
+    """Pixels."""
     fps: float
+    """Frames/s."""
 
 
 def is_pipeline(spec: str) -> bool:
@@ -175,13 +179,18 @@ class PipelineSource(ThreadedCapture):
 
 
 class _FrameHeader(NamedTuple):
-    """What is known of a frame before it comes: bytes, width and height in pixels, timestamp and rate where there are any."""
+    """What is known of a frame before its pixels come."""
 
     size: int
+    """Bytes that follow."""
     width: int
+    """Pixels."""
     height: int
+    """Pixels."""
     pts_s: float | None
+    """Presentation time, seconds; None where the pipeline gives none."""
     fps: float | None
+    """Frames/s as the pipeline announces it; None where it does not."""
 
 
 class _Child:

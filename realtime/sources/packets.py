@@ -28,10 +28,12 @@ _LONGEST_WAIT_S: Final = 5.0  # for a key frame: some encoders never send a seco
 
 
 class Arrival(NamedTuple):
-    """A packet and the monotonic clock when it had been read from the network, ns."""
+    """A packet and when it came."""
 
     packet: Packet[VideoStream]
+    """As the container holds it."""
     arrived_ns: int
+    """Monotonic clock when it had been read from the network, nanoseconds."""
 
 
 class PacketReader:

@@ -23,16 +23,14 @@ State = Literal["connecting", "live", "stalled", "lost"]
 
 
 class FrameTimestamp(NamedTuple):
-    """When a frame was taken.
-
-    ``index`` counts the frames of the source from 0; gaps are frames that were dropped. ``captured_ns`` is the
-    monotonic clock at the grab, or when the frame arrived from the network, before it was decoded.
-    ``time_s`` is the source's own time in seconds, 0 at its first frame and strictly increasing: motion is measured with it.
-    """
+    """When a frame was taken."""
 
     index: int  # type: ignore[assignment]  # hides tuple.index(), which nobody wants of a timestamp
+    """Counts the frames of the source from 0; gaps are frames that were dropped."""
     captured_ns: int
+    """Monotonic clock at the grab, or when the frame arrived from the network, before it was decoded; nanoseconds."""
     time_s: float
+    """The source's own time in seconds, 0 at its first frame and strictly increasing: motion is measured with it."""
 
 
 class Source(ABC):

@@ -30,8 +30,11 @@ class _Found:
     """One body in the frame with all its sightings: by tracks in their own regions, and by the detector."""
 
     own: dict[Track, Sighting] = field(default_factory=dict)
+    """Sightings by tracks in their own regions."""
     detected: Sighting | None = None
+    """The person detector's sighting; None where it reported nobody here."""
     wears: Appearance | None = None
+    """The clothes that are seen; None where they were not compared."""
 
     @property
     def any(self) -> Sighting:
@@ -51,10 +54,12 @@ class _Found:
 
 @dataclass(frozen=True, slots=True)
 class Association:
-    """The sighting of each track that has one (``seen``), and the detector's sightings that belong to no track."""
+    """Whose sightings are whose."""
 
     seen: dict[Track, Sighting]
+    """The sighting of each track that has one."""
     unclaimed: list[Sighting]
+    """The detector's sightings that belong to no track."""
 
 
 def associate(

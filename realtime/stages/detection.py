@@ -25,11 +25,14 @@ _DUPLICATE = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detection:
-    """Somebody in the frame: COCO-17 ``points`` (17, 2) image px with ``confidence`` (17,), and a ``score`` in 0..1."""
+    """Somebody in the frame."""
 
     points: FloatArray
+    """float32 (17, 2), COCO order, image pixels."""
     confidence: FloatArray
+    """float32 (17,), 0..1."""
     score: float
+    """The detector's confidence that this is a person, 0..1."""
 
 
 class PersonDetector:

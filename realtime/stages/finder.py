@@ -23,20 +23,26 @@ Detector = Callable[[ImageArray, Box], list[Detection]]
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """Search ``regions`` of ``frame``, one after the other, until ``enough`` people are found."""
+    """Where to search for people."""
 
     frame: Frame
+    """The frame to search."""
     regions: Sequence[Box]
+    """Parts of it, image pixels, searched one after the other."""
     enough: int
+    """The search ends once so many people are found."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchAnswer:
-    """The ``people`` that were found in frame ``sequence`` of ``time_s``, nobody twice."""
+    """Who was found."""
 
     sequence: int
+    """The number of the frame that was searched."""
     time_s: float
+    """The frame's, seconds of the source."""
     people: tuple[Sighting, ...]
+    """Nobody twice."""
 
 
 class Finder:

@@ -39,12 +39,17 @@ class _Step:
     """One foot while it stands."""
 
     person: int
+    """Who stands."""
     place: DoubleArray
+    """(3,) mean position of the foot so far, weighted by contact; first camera's axes, metres."""
     seconds: float
+    """How long it has stood."""
     sure: float
     """Sum of contact times seconds."""
     seen_s: float
+    """When it was seen last, seconds of the source."""
     entered: bool = False
+    """Whether it has stood for long enough to be one of the floor's samples."""
 
 
 @dataclass(slots=True)

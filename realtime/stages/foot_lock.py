@@ -43,13 +43,22 @@ _NOWHERE, _NOTHING = np.zeros(3), np.zeros(4)
 
 @dataclass(slots=True)
 class _Tied:
+    """Where one person's four `body.soles.CONTACTS` are tied; axes of the shot's first camera, metres."""
+
     places: DoubleArray = field(default_factory=lambda: np.zeros((4, 3)))
+    """(4, 3) where each point is kept while it is tied."""
     is_tied: BoolArray = field(default_factory=lambda: np.zeros(4, np.bool_))
+    """(4,) which points stand."""
     since_s: DoubleArray = field(default_factory=lambda: np.zeros(4))
+    """(4,) when each was tied, seconds of the source."""
     shift: DoubleArray = field(default_factory=lambda: np.zeros(3))
+    """(3,) by which the whole body was moved in the last frame."""
     feet: DoubleArray = field(default_factory=lambda: np.zeros((4, 3)))
+    """(4, 3) where the network had the points in the last frame."""
     speed: DoubleArray = field(default_factory=lambda: np.zeros(4))
+    """(4,) smoothed speed of the points across the line of sight, m/s."""
     time_s: float = -math.inf
+    """The last frame's, seconds of the source."""
 
 
 class FootLock:

@@ -37,10 +37,12 @@ MOST_MEDIAN_PX, MOST_TAIL_PX = 0.5, 4.0
 
 
 class KeypointGap(NamedTuple):
-    """How far keypoints are from those of float32, pixels of a crop: the median, and what 95 of 100 stay below."""
+    """How far keypoints are from those of float32."""
 
     median_px: float
+    """Median distance, pixels of a crop."""
     tail_px: float
+    """What 95 of 100 distances stay below, pixels of a crop."""
 
     @property
     def is_small(self) -> bool:

@@ -67,10 +67,12 @@ def fit_weights(offsets_s: DoubleArray, half_width_s: float, bend: float = BEND)
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """One person in one frame: its prediction, and ``place``, the pelvis's x/z, y/z and log z."""
+    """One person in one frame."""
 
     prediction: PosePrediction
+    """The network's."""
     place: DoubleArray
+    """float64 (3,) pelvis, camera frame, as x/z, y/z and log z."""
 
 
 class LookAhead(Generic[Item]):

@@ -22,10 +22,12 @@ _SEEN = 0.15
 
 
 class Outline(NamedTuple):
-    """Where somebody is believed to be: COCO-17 ``points`` (17, 2) image px with ``confidence`` (17,)."""
+    """Where somebody is believed to be."""
 
     points: FloatArray
+    """float32 (17, 2), COCO order, image pixels."""
     confidence: FloatArray
+    """float32 (17,), 0..1."""
 
 
 def hide(crop: ImageArray, box: Box, own: Outline, others: tuple[Outline, ...]) -> None:

@@ -17,14 +17,18 @@ _LONGEST_STEP: Final = 0.2  # rad in a round
 
 
 class PlaneFit(NamedTuple):
-    """Up (3,) and its covariance (2, 2), rad²; the height of the origin over the plane, m; the deviation of the plane's
-    height in the middle of the places, m; the people's factors (P,)."""
+    """The plane up·x + height = 0 and how well it is known. Lengths in metres, axes of the given places."""
 
     up: DoubleArray
+    """(3,) unit vector."""
     covariance: DoubleArray
+    """(2, 2) of ``up`` along its two `tangents`, rad²."""
     height: float
+    """Of the origin over the plane, metres."""
     sigma: float
+    """Standard deviation of the plane's height in the middle of the places, metres."""
     factors: DoubleArray
+    """(P,) by which each person's distance is multiplied."""
 
 
 def fit_plane(

@@ -31,15 +31,22 @@ _ANY: Final = Camera(500.0, 500.0, 320.0, 240.0)
 
 @dataclass(slots=True)
 class _Memory:
-    """State kept for a person between frames."""
+    """What is kept of one person between frames."""
 
     state: FloatArray
+    """float32 (1, S), the network's recurrent state after the last frame."""
     time_s: float
+    """The last frame's, seconds of the source."""
     betas: FloatArray
+    """float32 (10,) mean of the shapes predicted so far, for networks that keep none of their own."""
     dt: float = 0.0
+    """Time between the last two frames, seconds."""
     weight: float = 0.0
+    """How many predictions ``betas`` is worth, at most 50."""
     rotations: RotationFilter = field(default_factory=lambda: RotationFilter(24))
+    """Smooths the joints' rotations."""
     position: PositionFilter = field(default_factory=PositionFilter)
+    """Smooths the pelvis's position."""
 
 
 class Observed(NamedTuple):

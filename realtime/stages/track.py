@@ -32,16 +32,20 @@ _TURNED = 1.05  # radians: where the trunk is turned by more, the crop is turned
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sighting:
-    """Keypoints found in a frame that may belong to a track: COCO-17 ``points`` (17, 2) px, ``confidence`` (17,), the region
-    they ask for, ``scale`` px per metre; ``turn`` quarter turns of the crop that they were found in; ``fine`` unless they are
-    the detector's coarse ones."""
+    """Keypoints found in a frame that may belong to a track."""
 
     points: FloatArray
+    """float32 (17, 2), COCO order, image pixels."""
     confidence: FloatArray
+    """float32 (17,), 0..1."""
     box: Box
+    """The region around them, image pixels: where to search in the next frame."""
     scale: float
+    """Size of the person in the image, pixels per metre."""
     turn: int = 0
+    """Quarter turns of the crop that they were found in."""
     fine: bool = True
+    """False for the person detector's coarse keypoints."""
 
     @property
     def outline(self) -> Outline:
@@ -55,29 +59,42 @@ class Sighting:
 
 
 class _Moment(NamedTuple):
-    """One sighting of a track, with the velocity (2,) px/s at that time."""
+    """One sighting of a track."""
 
     time_s: float
+    """When, seconds of the source."""
     outline: Outline
+    """The keypoints."""
     velocity: FloatArray
+    """float32 (2,) of the person at that time, px/s."""
 
 
 @dataclass(slots=True, eq=False)
 class Track:
-    """One person. ``box`` is the region to search next, ``seen`` that of the last sighting; ``misses`` counts the frames
-    since then. ``velocity`` (2,) px/s. ``turn``: quarter turns of the crop in which the person stands upright."""
+    """One person who is followed from frame to frame."""
 
     person: int
+    """The person's number, or `BYSTANDER`."""
     points: FloatArray
+    """float32 (17, 2) last sighting's keypoints, COCO order, image pixels."""
     confidence: FloatArray
+    """float32 (17,) theirs, 0..1."""
     box: Box
+    """The region to search next, image pixels."""
     seen: Box
+    """The region of the last sighting, image pixels."""
     last_seen_s: float
+    """When that was, seconds of the source."""
     scale: float
+    """Size of the person in the image, pixels per metre, smoothed over sightings."""
     misses: int = 0
+    """Frames since the last sighting."""
     turn: int = 0
+    """Quarter turns of the crop in which the person stands upright."""
     velocity: FloatArray = field(default_factory=lambda: np.zeros(2, np.float32))
+    """float32 (2,) smoothed, px/s."""
     appearance: Appearance = field(default_factory=Appearance)
+    """Colours of the person's clothes."""
     looked_s: float = -np.inf
     """When the appearance was taken last."""
     since_s: float = 0.0

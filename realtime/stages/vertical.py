@@ -59,15 +59,22 @@ def pitch_and_roll(up: DoubleArray | FloatArray) -> tuple[float, float]:
 
 @dataclass(slots=True)
 class _Witness:
-    """Predictions for one person: ``total`` of weighted unit vectors, and the weights."""
+    """What the network has answered for one person."""
 
     total: DoubleArray = field(default_factory=lambda: np.zeros(3))
+    """(3,) sum of the weighted unit vectors up, first camera's axes."""
     weight: float = 0.0
+    """Sum of their weights, seconds/rad²."""
     seconds: float = 0.0
+    """For how long the person has been watched."""
     pitch_axis: DoubleArray = field(default_factory=lambda: np.zeros(3))
+    """(3,) unit vector, the way ``up`` moves as the camera pitches."""
     roll_axis: DoubleArray = field(default_factory=lambda: np.zeros(3))
+    """(3,) unit vector, the way ``up`` moves as the camera rolls."""
     pitch_precision: float = 0.0
+    """Weighted mean of 1/variance along ``pitch_axis``, rad⁻²."""
     roll_precision: float = 0.0
+    """The same along ``roll_axis``."""
 
 
 class Vertical:

@@ -89,6 +89,7 @@ class WindowScene:
     camera: Camera
     """Intrinsics of the image, pixels."""
     bodies: tuple[SceneBody, ...]
+    """Everybody who is drawn."""
     text: str = ""
     """The line of figures."""
     state: str = ""

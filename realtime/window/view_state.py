@@ -42,8 +42,11 @@ class WindowState:
     video: bool = True
     """The video with the bodies on it; else the bodies alone, to look at from all sides."""
     mode: Mode = "solid"
+    """How bodies are drawn."""
     keypoints: bool = True
+    """Whether detected keypoints are drawn."""
     help: bool = False
+    """Whether the list of keys is shown."""
     details: bool = False
     """The times of the stages."""
     followed: int = -1

@@ -17,7 +17,8 @@ from export.conversion.onnx_tools import store_fp16  # noqa: E402
 from export.regressor import regressor_to_onnx, round_to_fp16  # noqa: E402
 from training.evaluation.synthetic import load_checkpoint  # noqa: E402
 from training.networks.inputs import Observation  # noqa: E402
-from training.networks.lifter import Lifter, LifterConfig  # noqa: E402
+from training.networks.lifter import Lifter  # noqa: E402
+from training.networks.lifter_config import LifterConfig  # noqa: E402
 
 
 def exported(config: LifterConfig) -> tuple[Lifter, onnx.ModelProto]:

@@ -25,7 +25,8 @@ from export.regressor import (  # noqa: E402
 )
 from training.motion.bank import NONE, MotionBank  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
-from training.networks.lifter import Lifter, LifterConfig  # noqa: E402
+from training.networks.lifter import Lifter  # noqa: E402
+from training.networks.lifter_config import LifterConfig  # noqa: E402
 from training.simulation.batches import BatchMaker, FlowSource  # noqa: E402
 from training.simulation.detector_noise import NoiseSampler, load_noise  # noqa: E402
 from training.simulation.flow_grid import FlowGrid  # noqa: E402

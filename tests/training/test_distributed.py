@@ -15,7 +15,7 @@ from training.config import Stage, TrainConfig  # noqa: E402
 from training.distributed import ProcessGroup, init_distributed  # noqa: E402
 from training.losses import LossWeights  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
-from training.networks.lifter import LifterConfig  # noqa: E402
+from training.networks.lifter_config import LifterConfig  # noqa: E402
 
 
 def config() -> TrainConfig:

@@ -16,7 +16,8 @@ from training.evaluation.synthetic import SyntheticScores  # noqa: E402
 from training.losses import LossWeights  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
 from training.networks.inputs import Observation  # noqa: E402
-from training.networks.lifter import Lifted, LifterConfig  # noqa: E402
+from training.networks.lifter import Lifted  # noqa: E402
+from training.networks.lifter_config import LifterConfig  # noqa: E402
 
 
 def config() -> TrainConfig:

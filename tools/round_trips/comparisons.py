@@ -33,19 +33,28 @@ class Row(NamedTuple):
     """One line of the table. Errors are the greatest of all frames, joints and people; None where nothing is compared."""
 
     ending: str
+    """Of the file format."""
     reader: str
+    """The program that read the file."""
     position_mm: float | None
+    """Error of joint positions, mm."""
     rotation_deg: float | None
+    """Error of joint rotations, degrees."""
     remark: str = ""
+    """What else is to be known."""
 
 
 class Exported(NamedTuple):
-    """One motion in every format, and what it is to say: one track a person, the rate of the files that have one."""
+    """One motion in every format, and what the files are to say."""
 
     motion: Motion
+    """That was saved."""
     body: BodyArrays
+    """That it was made with."""
     folder: Path
+    """Of the files."""
     tracks: list[MotionTrack]
+    """One a person."""
     even: list[tuple[MotionTrack, float]]
     """The tracks as files of a constant rate have them."""
 

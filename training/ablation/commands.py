@@ -48,7 +48,8 @@ from training.ablation.fitting import (
 )
 from training.ablation.real_clips import RealClip, observe_video
 from training.evaluation.reference import load_reference
-from training.networks.lifter import Lifter, LifterConfig
+from training.networks.lifter import Lifter
+from training.networks.lifter_config import LifterConfig
 from training.synth.dataset import Windows, load_windows
 
 _SMALL: Final = LifterConfig(width=256, blocks=2, memory=192, encoding=128, residual=True)

@@ -45,37 +45,46 @@ _TWISTING: Final = {"left_shoulder": "left_elbow", "right_shoulder": "right_elbo
 class NetworkErrors:
     """Errors of one trained network; NaN where it was not evaluated.
 
-    Units: mm; degrees (``facing``, ``twist``); m/s² (accelerations); share of the person's box height
-    (``reprojection``).
-
-    Synthetic people: PA-MPJPE and MPJPE of 14 joints and acceleration error at 30 fps; ``pa_arms`` and ``rooted_arms``
-    (shoulder centres aligned) of the six joints that the reference of real video has; ``facing``, angle between the
-    lines through the shoulders; ``depth``, error along the camera's axis; ``twist`` of upper arms and neck about their
-    bones; and the errors of elbows, wrists, knees and ankles that are ``hidden``, ``fast``, or ``misled`` by their
-    detection.
-
-    Real people: the same against the multi-camera reference; elsewhere ``reprojection``, distance of the fitted body's
-    keypoints from confident detections, and ``acceleration`` relative to the pelvis.
+    ``synthetic_*`` are on unseen synthetic people, ``real_*`` on real video: the arms against the multi-camera
+    reference, the rest on clips without one. Arms: the shoulders, elbows and wrists, which that reference has.
     """
 
     variant: str
+    """The variant of the network, by its name in the experiment."""
     seed: int
+    """Of its training."""
     synthetic_pa: float = float("nan")
+    """PA-MPJPE of 14 joints, mm."""
     synthetic_mpjpe: float = float("nan")
+    """MPJPE of 14 joints, mm."""
     synthetic_acceleration: float = float("nan")
+    """Acceleration error at 30 fps, m/s²."""
     synthetic_pa_arms: float = float("nan")
+    """PA-MPJPE of the arms, mm."""
     synthetic_rooted_arms: float = float("nan")
+    """Mean distance of the arms' joints with the shoulders' centres aligned, mm."""
     synthetic_facing: float = float("nan")
+    """Angle between the lines through the shoulders, degrees."""
     synthetic_depth: float = float("nan")
+    """Error of 14 joints along the camera's axis, mm."""
     synthetic_twist: float = float("nan")
+    """Error of upper arms and neck about their own bones, degrees."""
     synthetic_hidden: float = float("nan")
+    """Error of elbows, wrists, knees and ankles that are occluded, mm."""
     synthetic_fast: float = float("nan")
+    """Error of those that are in view and move fast, mm."""
     synthetic_misled: float = float("nan")
+    """Error of those that are in view and whose confident detection is far off, mm."""
     real_pa_arms: float = float("nan")
+    """As ``synthetic_pa_arms``."""
     real_rooted_arms: float = float("nan")
+    """As ``synthetic_rooted_arms``."""
     real_facing: float = float("nan")
+    """As ``synthetic_facing``."""
     real_reprojection: float = float("nan")
+    """Distance of the fitted body's keypoints from confident detections, as a share of the height of the person's box."""
     real_acceleration: float = float("nan")
+    """Mean acceleration of the joints relative to the pelvis, m/s²."""
 
 
 class Regressor(Protocol):

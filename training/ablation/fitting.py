@@ -23,7 +23,8 @@ from common.arrays import Int64Array
 from training.losses import LossWeights, regression_loss
 from training.networks.encoders import HEAT, ResidualFlowEncoder, ResidualImageEncoder
 from training.networks.inputs import Observation
-from training.networks.lifter import Lifter, LifterConfig
+from training.networks.lifter import Lifter
+from training.networks.lifter_config import LifterConfig
 from training.simulation.batches import Batch
 from training.synth.dataset import Windows
 
@@ -42,19 +43,25 @@ _AT_ONCE: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Optimiser steps, batch size and peak learning rate of the three stages.
-
-    Encoders on single frames (``encoder_*``), regressors on single frames (``frame_*``) and on windows (``window_*``).
-    """
+    """Sizes of the three stages of training: encoders on single frames, regressors on single frames, regressors on
+    windows."""
 
     encoder_steps: int = 3000
+    """Optimiser steps of an encoder."""
     encoder_batch: int = 32
+    """Frames in each of them."""
     encoder_rate: float = 2e-3
+    """Their peak learning rate."""
     frame_steps: int = 600
+    """Optimiser steps of a regressor on single frames."""
     frame_batch: int = 128
+    """Frames in each of them."""
     window_steps: int = 300
+    """Optimiser steps of a regressor on windows."""
     window_batch: int = 32
+    """Windows in each of them."""
     rate: float = 1e-3
+    """A regressor's peak learning rate on single frames; half of it on windows."""
 
     def times(self, factor: float) -> Schedule:
         """The same schedule with ``factor`` times as many steps, at least one in each stage."""
@@ -258,10 +265,12 @@ def encode_windows(encoder: FieldEncoder, windows: Windows, seed: int) -> Encode
 
 @dataclass(frozen=True, slots=True)
 class EncodedWindows:
-    """Training windows, and the encodings of each encoder by its name."""
+    """Training windows with what the frozen encoders make of them."""
 
     windows: Windows
+    """The windows."""
     encoded: Mapping[str, EncodedFields]
+    """Their encodings, by the encoder's name."""
 
     def frames(self, every: int) -> EncodedWindows:
         """Every ``every``-th frame, as `Windows.frames`."""

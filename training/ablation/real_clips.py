@@ -49,13 +49,22 @@ class RealClip:
 
 @dataclass(slots=True)
 class _Row:
+    """What was observed of the person in one frame."""
+
     frame: int
+    """Index in the video."""
     time_s: float
+    """Seconds of the video."""
     points: FloatArray
+    """float32 (17, 2), COCO order, image pixels."""
     confidence: FloatArray
+    """float32 (17,), 0..1."""
     box: Box
+    """The person's region, image pixels."""
     flow: FloatArray | None
+    """float32 (cells, cells, 2) cell means since the frame before, in sides of the region; None where there is none."""
     image: NDArray[np.uint8]
+    """uint8 (side, side, 3) RGB, the region's crop."""
 
 
 def observe_video(path: Path, focal: float | None = None, most: int | None = None, least: int = 8) -> list[RealClip]:

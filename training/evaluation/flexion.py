@@ -29,25 +29,22 @@ STANDING_DEG: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class FlexionScores:
-    """How a flexion follows the true one, both sides together; degrees and milliseconds, NaN where it cannot be had.
-
-    Attributes:
-        rmse: root mean square error.
-        gain: slope of the predicted over the true angle, at the lag that fits best: 1 where a squat is as deep as it was.
-        lag_ms: by how much later than the true angle the predicted one fits it best; negative is earlier.
-        bending: mean signed error while the true angle grows faster than `RATE_DEG_S`.
-        straightening: the same while it falls. Equal numbers are a bias, different ones a hysteresis.
-        standing: mean predicted angle where the true one is below `STANDING_DEG`.
-        truly_standing: mean true angle there.
-    """
+    """How a flexion follows the true one, both sides together; NaN where a figure cannot be had."""
 
     rmse: float
+    """Root mean square error, degrees."""
     gain: float
+    """Slope of the predicted over the true angle, at the lag that fits best: 1 where a squat is as deep as it was."""
     lag_ms: float
+    """By how much later than the true angle the predicted one fits it best, ms; negative is earlier."""
     bending: float
+    """Mean signed error while the true angle grows faster than `RATE_DEG_S`, degrees."""
     straightening: float
+    """The same while it falls. Equal numbers are a bias, different ones a hysteresis."""
     standing: float
+    """Mean predicted angle where the true one is below `STANDING_DEG`, degrees."""
     truly_standing: float
+    """Mean true angle there, degrees."""
 
 
 def knee_flexion(points: AnyFloatArray, names: Sequence[str]) -> DoubleArray:

@@ -53,16 +53,21 @@ class MocapReference:
     frames: Int64Array
     """(F,) indices in the video."""
     fps: float
+    """Frames/s of video and motion capture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MocapScores:
-    """Errors of one source. ``pose`` has a value for each frame; see `FlexionScores` for the joints."""
+    """Errors of one source."""
 
     pose: PoseErrors
+    """Joint errors, a value for each frame."""
     frames: int
+    """How many frames the source has the person in."""
     knee: FlexionScores
+    """How the knees' flexion follows the true one."""
     hip: FlexionScores
+    """How the hips' flexion does."""
 
 
 def is_mocap_reference(arrays: dict[str, AnyArray]) -> bool:

@@ -57,12 +57,15 @@ class ProtocolScores:
     """Errors of one person in one sequence of T frames, or of several together."""
 
     name: str
+    """Of the sequence and person, or "all"."""
     frames: int
+    """T, all frames of the sequence."""
     counted: BoolArray
     """(T,) frames that the protocol counts."""
     found: BoolArray
     """(T,) counted frames in which the motion has the person."""
     errors: PoseErrors
+    """Joint errors, (T,) each; NaN where the person was not found."""
     pve: DoubleArray
     """(T,) mm; NaN without SMPL's vertices."""
 

@@ -91,6 +91,7 @@ class Reference:
     distortions: DoubleArray
     """(C, D) as OpenCV's."""
     fps: float | None
+    """Frames/s of the videos; None where the file does not say."""
     uncertainty: DoubleArray | None = None
     """(T, J) standard error of the points in an image, pixels; None where nothing is said of it."""
 
@@ -110,16 +111,22 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """Errors of one motion, a value for each frame (T frames); NaN where it could not be had. mm and m/s²."""
+    """Errors of one motion against a reference of T frames, a value for each frame; NaN where it could not be had."""
 
     names: tuple[str, ...]
+    """The points that are compared, by COCO's names."""
     fps: float
+    """Frames/s of the reference, with which accelerations are computed."""
     found: BoolArray
+    """bool (T,) frames in which the motion has the person."""
     known: BoolArray
+    """bool (T,) frames in which the reference knows the points."""
     pa: DoubleArray
+    """float64 (T,) PA-MPJPE, mm."""
     rooted: dict[str, DoubleArray]
-    """By the name of the root: ``shoulder``, ``hip``."""
+    """float64 (T,) mean distance with the root aligned, mm, by the name of the root: ``shoulder``, ``hip``."""
     acceleration: DoubleArray
+    """float64 (T,) acceleration error, m/s²."""
 
 
 def _read_arrays(path: Path) -> dict[str, AnyArray]:

@@ -30,7 +30,8 @@ from training.evaluation.metrics import acceleration_error, pa_distances, pelvis
 from training.motion.bank import NONE, MotionBank
 from training.motion.library import Clip
 from training.motion.opening import open_clips
-from training.networks.lifter import Lifted, Lifter, LifterConfig
+from training.networks.lifter import Lifted, Lifter
+from training.networks.lifter_config import LifterConfig
 from training.simulation.batches import Batch, BatchMaker, FlowSource
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import FlowGrid
@@ -61,12 +62,16 @@ LEAST_JOINTS = 4
 
 @dataclass(frozen=True, slots=True)
 class SyntheticScores:
-    """Mean errors: mm, degrees for global orientation, m/s² for acceleration at 30 fps."""
+    """Mean errors on synthetic people."""
 
     pa_mpjpe: float
+    """PA-MPJPE of 14 joints, mm."""
     mpjpe: float
+    """MPJPE of 14 joints, mm."""
     acceleration: float
+    """Acceleration error at 30 fps, m/s²."""
     orientation_deg: float
+    """Angle between predicted and true global orientation, degrees."""
 
     def as_dict(self) -> dict[str, float]:
         """The numbers by their names."""

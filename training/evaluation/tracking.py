@@ -35,32 +35,42 @@ _SEEN = 0.2
 
 @dataclass(frozen=True, slots=True)
 class TrackRows:
-    """The program's output: a row is one person in one frame."""
+    """The program's output: a row is one person in one frame, N rows."""
 
     frame: Int64Array
+    """int64 (N,) index in the video."""
     person: Int64Array
+    """int64 (N,) the program's number for the person."""
     points: FloatArray
-    """(N, 17, 2) image px."""
+    """float32 (N, 17, 2) COCO order, image pixels."""
     confidence: FloatArray
-    """(N, 17)."""
+    """float32 (N, 17) 0..1."""
     depth: FloatArray
-    """(N,) of the pelvis, m."""
+    """float32 (N,) of the pelvis, metres."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackingScore:
-    """One group of scenes. ``recall``, ``precision`` and ``idf1`` in 0..1; the rest are counts."""
+    """Figures of one group of scenes, as py-motmetrics defines them."""
 
     people: int
+    """How many people are in each scene."""
     scenes: int
+    """How many scenes there are."""
     frames: int
     """Frames times people who must be seen in them."""
     recall: float
+    """Share of these person-frames in which the person was found, 0..1."""
     precision: float
+    """Share of the program's person-frames that are on a person, 0..1."""
     idf1: float
+    """F1 score of identities, 0..1."""
     switches: int
+    """How often a person's number changed."""
     mostly_lost: int
+    """People who were found in less than a fifth of their frames."""
     ids: int
+    """How many numbers the program gave, over all scenes."""
 
 
 def follow(video: Path, persons: int, live: bool = False, frames: int | None = None) -> TrackRows:

@@ -33,11 +33,13 @@ class WorldScene:
     """T frames of P people. Metres; the world is y up, its floor at y = 0."""
 
     kind: Kind
+    """What kind of camera it is."""
     camera: Camera
+    """Its intrinsics, pixels."""
     batch: Batch
     """Of P windows of T frames: what is seen, and the truth in the camera frame."""
     world_from_camera: DoubleArray
-    """(T, 4, 4)."""
+    """float64 (T, 4, 4) rigid transform, camera frame to world frame."""
     joints: DoubleArray
     """(P, T, 24, 3) world."""
     soles: DoubleArray

@@ -41,26 +41,32 @@ _CMU_NAMES: Final = {
 
 @dataclass(frozen=True)
 class Bone:
-    """One bone of an ASF skeleton: its step in metres (3,), its frame C as a quaternion (4,), and its channels."""
+    """One bone of an ASF skeleton."""
 
     name: str
+    """As the file writes it."""
     parent: int
+    """Index of the parent bone; -1 for the root."""
     step: DoubleArray
+    """(3,) from the bone's beginning to its end in the zero pose, metres, world axes."""
     frame: DoubleArray
+    """(4,) quaternion (w, x, y, z) of the frame C in which its channels are measured, see the module."""
     channels: tuple[str, ...]
+    """Its degrees of freedom in the order of the motion file: "tx", "ry", ..."""
 
 
 @dataclass(frozen=True)
 class AcclaimSkeleton:
-    """An ASF skeleton. ``bones[0]`` is the root with a step of zero; parents come before their children.
-
-    ``degrees`` says that angles are in degrees; ``metres_per_unit`` scales the root's translation.
-    """
+    """An ASF skeleton."""
 
     bones: tuple[Bone, ...]
+    """Parents come before their children; the first is the root, with a step of zero."""
     metres_per_unit: float
+    """Scales the root's translation."""
     degrees: bool
+    """Whether angles are in degrees; else radians."""
     root_rotation: str
+    """Order in which the root's rotations are applied, as "xyz"."""
 
 
 def parse_asf(path: str | Path) -> AcclaimSkeleton:

@@ -64,35 +64,32 @@ _HINGES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Probabilities and sizes of the changes made to a drawn window. `NONE` leaves the motion as it was recorded.
-
-    Attributes:
-        mirror: how often left and right are exchanged.
-        speed: largest factor of the speed, which is drawn log-uniformly between its inverse and it.
-        graft_arms: how often an arm comes from another clip, for each arm.
-        graft_upper: how often all above the pelvis does.
-        free_arms: how often an arm swings freely through its range, for each arm.
-        free_legs: likewise a leg.
-        seated: how often the person sits on a chair.
-        key_poses: how often a pose of `training.motion.key_poses` is blended in.
-        flexion_scale: standard deviation of the logarithm of a factor on the flexion of each pair of knees and elbows.
-        offset_deg: standard deviation of slow random turns of a shoulder, degrees; other joints have less or more.
-        root_tilt_deg: standard deviation of a constant tilt of the whole body, degrees, for each of two axes.
-        tumble: how often the body is turned by about 70 degrees about any axis instead.
-    """
+    """Probabilities and sizes of the changes made to a drawn window. `NONE` leaves the motion as it was recorded."""
 
     mirror: float = 0.5
+    """How often left and right are exchanged."""
     speed: float = 1.35
+    """Largest factor of the speed, which is drawn log-uniformly between its inverse and it."""
     graft_arms: float = 0.25
+    """How often an arm comes from another clip, for each arm."""
     graft_upper: float = 0.12
+    """How often all above the pelvis does."""
     free_arms: float = 0.05
+    """How often an arm swings freely through its range, for each arm."""
     free_legs: float = 0.02
+    """Likewise a leg."""
     seated: float = 0.05
+    """How often the person sits on a chair."""
     key_poses: float = 0.06
+    """How often a pose of `training.motion.key_poses` is blended in."""
     flexion_scale: float = 0.08
+    """Standard deviation of the logarithm of a factor on the flexion of each pair of knees and elbows."""
     offset_deg: float = 5.0
+    """Standard deviation of slow random turns of a shoulder, degrees; other joints have less or more."""
     root_tilt_deg: float = 1.5
+    """Standard deviation of a constant tilt of the whole body, degrees, for each of two axes."""
     tumble: float = 0.02
+    """How often the body is turned by about 70 degrees about any axis instead."""
 
 
 NONE = Augmentation(0.0, 1.0, *[0.0] * 10)
@@ -100,12 +97,14 @@ NONE = Augmentation(0.0, 1.0, *[0.0] * 10)
 
 @dataclass(frozen=True, slots=True)
 class MotionWindow:
-    """``rotations`` (B, T, 24, 3, 3) local, the root's in a y-up world; ``pelvis`` (B, T, 3) m; ``dt`` (B, T) s, the time
-    since the frame before (the first one's is the window's frame interval)."""
+    """B windows of T frames of motion, y up."""
 
     rotations: Tensor
+    """float32 (B, T, 24, 3, 3) local, the root's to the world."""
     pelvis: Tensor
+    """float32 (B, T, 3) metres, world."""
     dt: Tensor
+    """float32 (B, T) seconds since the frame before; the first frame's is the window's frame interval."""
 
 
 def smooth_noise(batch: int, times: Tensor, channels: int, period: float, generator: torch.Generator) -> Tensor:

@@ -31,13 +31,16 @@ Value = list[str] | DoubleArray
 
 @dataclass(frozen=True)
 class C3d:
-    """Points of one file: ``points`` float32 (N, K, 3) in ``unit``, NaN where a point was not seen; K ``labels``, which may be
-    fewer; ``fps`` frames a second."""
+    """Points of one file."""
 
     points: FloatArray
+    """float32 (N, K, 3) in ``unit``; NaN where a point was not seen."""
     labels: list[str]
+    """Names of the points; there may be fewer than K."""
     unit: str
+    """Of length, as the file writes it."""
     fps: float
+    """Frames/s."""
 
 
 class _Numbers:

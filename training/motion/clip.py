@@ -41,37 +41,33 @@ class MotionError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Clip:
-    """One take of one person.
-
-    Attributes:
-        name: Unique within its set.
-        subject: The person; all clips of one are in the same split.
-        category: Coarse kind of motion ("walk", "dance"); empty where unknown.
-        licence: Terms of use, in words.
-        split: "train", "val" or "test" (a set may have others).
-        fps: Frames a second.
-        rotations: float32 (N, 24, 3), local axis-angle in radians, SMPL joint order; joint 0 turns the body into the
-            world (y up).
-        pelvis: float32 (N, 3), metres: world position of the pelvis JOINT, y up, floor at 0. SMPL's ``transl`` is
-            this less the pelvis joint of the resting body.
-        weight: How often to draw the clip, relative to others; proportional to its length where nothing is known.
-        free: Whether weights trained on it may be given away for any use.
-        rest: The rest pose that ``rotations`` refer to (see the module).
-        source: The collection it comes from; empty where unknown.
-    """
+    """One take of one person."""
 
     name: str
+    """Unique within its set."""
     subject: str
+    """The person; all clips of one are in the same split."""
     category: str
+    """Coarse kind of motion ("walk", "dance"); empty where unknown."""
     licence: str
+    """Terms of use, in words."""
     split: str
+    """"train", "val" or "test" (a set may have others)."""
     fps: float
+    """Frames/s."""
     rotations: FloatArray
+    """float32 (N, 24, 3), local axis-angle in radians, SMPL joint order; joint 0 turns the body into the world (y up)."""
     pelvis: FloatArray
+    """float32 (N, 3), metres: world position of the pelvis JOINT, y up, floor at 0. SMPL's ``transl`` is this less the
+    pelvis joint of the resting body."""
     weight: float
+    """How often to draw the clip, relative to others; proportional to its length where nothing is known."""
     free: bool = False
+    """Whether weights trained on it may be given away for any use."""
     rest: RestPose = "canonical"
+    """The rest pose that ``rotations`` refer to (see the module)."""
     source: str = ""
+    """The collection it comes from; empty where unknown."""
 
     def __post_init__(self) -> None:
         frames = len(self.rotations)

@@ -21,34 +21,31 @@ AxisTurn = tuple[Literal["x", "y", "z"], float]
 
 @dataclass(frozen=True)
 class Dialect:
-    """One way of naming the joints. Names are simplified (``source.simplify``); alternatives are tried in order.
-
-    Attributes:
-        name: For messages.
-        middle: Names of "pelvis", "neck" and "head".
-        spine: Joints between pelvis and neck, lowest first; those that a file lacks are left out.
-        limbs: Names of "hip", "knee", ... with ``{}`` for the side. "foot" and "collar" may be missing in a file.
-        sides: What replaces ``{}`` on the left and on the right.
-        needs: Joints that tell this dialect from others with the same names.
-        bones: How limbs are brought to the T-pose (see the module).
-        turns: Constant corrections by joint ("hip", "neck", ...), applied after the zero pose's rotation.
-        humerus_twist: Degrees about the left upper arm that bring the elbow's hinge into the canonical place; None
-            measures it in every clip.
-        lead_in: Seconds to leave out where a file begins with a T-pose that is not part of the take.
-        source: The collection whose skeletons these are; empty where anybody's may be.
-    """
+    """One way of naming the joints. Names are simplified (``source.simplify``); alternatives are tried in order."""
 
     name: str
+    """For messages."""
     middle: Mapping[str, tuple[str, ...]]
+    """Names of "pelvis", "neck" and "head"."""
     spine: tuple[str, ...]
+    """Joints between pelvis and neck, lowest first; those that a file lacks are left out."""
     limbs: Mapping[str, tuple[str, ...]]
+    """Names of "hip", "knee", ... with ``{}`` for the side. "foot" and "collar" may be missing in a file."""
     sides: tuple[str, str]
+    """What replaces ``{}`` on the left and on the right."""
     needs: tuple[str, ...] = ()
+    """Joints that tell this dialect from others with the same names."""
     bones: Literal["offsets", "fixed"] = "offsets"
+    """How limbs are brought to the T-pose (see the module)."""
     turns: Mapping[str, AxisTurn] = field(default_factory=dict)
+    """Constant corrections by joint ("hip", "neck", ...), applied after the zero pose's rotation."""
     humerus_twist: float | None = None
+    """Degrees about the left upper arm that bring the elbow's hinge into the canonical place; None measures it in every
+    clip."""
     lead_in: float = 0.0
+    """Seconds to leave out where a file begins with a T-pose that is not part of the take."""
     source: str = ""
+    """The collection whose skeletons these are; empty where anybody's may be."""
 
     def locate(self, source: SourceMotion) -> dict[str, int] | None:
         """Return joint indices by "pelvis", "left_hip", ..., "spine_0", ...; None if a needed joint is missing."""

@@ -57,10 +57,12 @@ _WIDTHS: Final = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 @dataclass(frozen=True)
 class Glb:
-    """A glTF binary's description and bytes."""
+    """A glTF binary."""
 
     description: dict[str, Any]
+    """Its JSON."""
     binary: bytes
+    """The bytes that the JSON's buffers refer to."""
 
     def values(self, number: int) -> DoubleArray:
         """The numbers (N, K) of an accessor; normalised integers as fractions."""

@@ -25,14 +25,17 @@ _AXES: Final = {"x": 0, "y": 1, "z": 2}
 
 @dataclass(frozen=True, slots=True)
 class KeyPose:
-    """``turns`` by joint, of the person's own left and right. A ``root`` turns the whole body in the y-up world and keeps the
-    heading of the motion it is blended into; None leaves the root alone. ``name`` pairs with ``back``, the other end of a
-    repeated movement, where there is one."""
+    """One pose to blend into a motion."""
 
     name: str
+    """Pairs with another pose's ``back``."""
     turns: Mapping[str, str]
+    """By joint, of the person's own left and right."""
     root: str | None = None
+    """Turns the whole body in the y-up world and keeps the heading of the motion it is blended into; None leaves the
+    root alone."""
     back: str | None = None
+    """Name of the other end of a repeated movement; None where there is none."""
 
 
 _STANDING_LEGS: Final = {

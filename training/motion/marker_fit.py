@@ -65,10 +65,12 @@ _TRUNK: Final = [MARKERS.index(name) for name in ("LASI", "RASI", "LPSI", "RPSI"
 
 @dataclass(frozen=True)
 class MarkerSkeleton:
-    """A subject's bones (24, 3) and markers (M, 3) on them, metres."""
+    """A subject's bones, and where the markers are on them."""
 
     offsets: Tensor
+    """float32 (24, 3) from each joint's parent, rest pose, metres."""
     places: Tensor
+    """float32 (M, 3) each marker in the frame of the joint that carries it, metres."""
 
 
 def marker_places(step: Tensor, poses: Poses, skeleton: MarkerSkeleton) -> Tensor:

@@ -132,12 +132,14 @@ def limits() -> tuple[Tensor, Tensor]:
 
 @dataclass
 class Poses:
-    """Poses of N frames: ``place`` (N, 3) of the pelvis, metres; ``balls`` (N, 7, 3, 3) local rotations of the `BALLS`;
-    ``angles`` (N, `ANGLE_COUNT`) radians."""
+    """Poses of N frames."""
 
     place: Tensor
+    """float32 (N, 3) pelvis, metres."""
     balls: Tensor
+    """float32 (N, 7, 3, 3) local rotations of the `BALLS`."""
     angles: Tensor
+    """float32 (N, `ANGLE_COUNT`) radians."""
 
     @staticmethod
     def rest(count: int) -> Poses:

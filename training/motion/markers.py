@@ -53,20 +53,18 @@ KnownPose = Literal["free", "tpose", "stand"]
 
 @dataclass(frozen=True)
 class MarkerTake:
-    """Markers of one take.
-
-    Attributes:
-        name, subject: See `Clip`.
-        points: float32 (N, len(MARKERS), 3) metres, y up; NaN where a marker is not seen.
-        fps: Frames a second.
-        rest: What is known of its pose: all frames are a T-pose ("tpose"), the first one is quiet standing ("stand").
-    """
+    """Markers of one take."""
 
     name: str
+    """See `Clip`."""
     subject: str
+    """See `Clip`."""
     points: FloatArray
+    """float32 (N, len(MARKERS), 3) metres, y up; NaN where a marker is not seen."""
     fps: float
+    """Frames/s."""
     rest: KnownPose = "free"
+    """What is known of its pose: all frames are a T-pose ("tpose"), the first one is quiet standing ("stand")."""
 
 
 def read_c3d(path: str | Path, *, subject: str = "") -> MarkerTake:

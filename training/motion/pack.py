@@ -50,20 +50,17 @@ _FIELDS: Final = ("name", "subject", "category", "licence", "split", "weight", "
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How subjects are shared out. No subject ever lies in two splits.
-
-    Attributes:
-        val: Subjects of the validation split.
-        test: Subjects of the test split.
-        val_share: Part of the OTHER subjects that goes to validation, by a hash of the name: the same on every machine,
-            whatever else is packed.
-        test_share: Likewise for the test split.
-    """
+    """How subjects are shared out. No subject ever lies in two splits."""
 
     val: Collection[str] = ()
+    """Subjects of the validation split."""
     test: Collection[str] = ()
+    """Subjects of the test split."""
     val_share: float = 0.1
+    """Part of the OTHER subjects that goes to validation, by a hash of the name: the same on every machine, whatever
+    else is packed."""
     test_share: float = 0.1
+    """Likewise for the test split."""
 
     def split_of(self, subject: str) -> str:
         """Return "train", "val" or "test"."""

@@ -17,23 +17,20 @@ _LARGEST_RATIO: Final = 0.5
 
 @dataclass(frozen=True)
 class SourceMotion:
-    """N frames of a skeleton of J joints; y up. A bone is turned by the joint at its beginning.
-
-    Attributes:
-        names: J joint names as the file writes them.
-        parents: J indices, -1 for the root; parents come before their children.
-        offsets: float64 (J, 3), from the parent joint to the joint while every rotation is zero, metres.
-        rotations: float64 (N, J, 4), quaternions (w, x, y, z) in the WORLD; the zero pose has only identities.
-        positions: float64 (N, J, 3), joints in the world, metres.
-        fps: Frames a second.
-    """
+    """N frames of a skeleton of J joints; y up. A bone is turned by the joint at its beginning."""
 
     names: tuple[str, ...]
+    """J joint names as the file writes them."""
     parents: tuple[int, ...]
+    """J indices, -1 for the root; parents come before their children."""
     offsets: DoubleArray
+    """float64 (J, 3), from the parent joint to the joint while every rotation is zero, metres."""
     rotations: DoubleArray
+    """float64 (N, J, 4), quaternions (w, x, y, z) in the WORLD; the zero pose has only identities."""
     positions: DoubleArray
+    """float64 (N, J, 3), joints in the world, metres."""
     fps: float
+    """Frames/s."""
 
     @property
     def frames(self) -> int:

@@ -40,17 +40,14 @@ TRANSITIONS: Final = ("both knees, straight to bent", "both thighs, upright to l
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MotionStatistics:
-    """Of many windows of motion.
-
-    Attributes:
-        angles: degrees (M,) of all frames, left and right sides together, by the names of `posture.ANGLES`.
-        standing_straight: share of the frames.
-        transitions: share of the windows in which it happens, by the names of `TRANSITIONS`.
-    """
+    """Of many windows of motion."""
 
     angles: dict[str, FloatArray]
+    """By the names of `posture.ANGLES`: degrees (M,) of all frames, left and right sides together."""
     standing_straight: float
+    """Share of the frames."""
     transitions: dict[str, float]
+    """By the names of `TRANSITIONS`: share of the windows in which it happens."""
 
 
 @torch.no_grad()

@@ -16,23 +16,24 @@ IMAGE_SIDE = 64
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """B people over T frames.
-
-    ``points`` (B, T, 17, 2) px and ``confidence`` (B, T, 17) as detected; ``camera`` (B, T, 4) fx, fy, cx, cy px; ``dt``
-    (B, T) s since the frame before. ``flow`` (B, T, 32, 32, 2): cell means of the optical flow from the frame before, in
-    sides of the region; ``box`` (B, T, 3) that region: centre x, y and side, px; ``flow_valid`` (B, T) 1 where there is a
-    flow, 0 in a person's first frame and wherever it is missing. ``image`` (B, T, 3, 64, 64) 0..1 the region's RGB crop of
-    this frame, or None.
-    """
+    """What is observed of B people over T frames; float32."""
 
     points: Tensor
+    """(B, T, 17, 2) COCO keypoints as detected, image pixels."""
     confidence: Tensor
+    """(B, T, 17) theirs, 0..1."""
     camera: Tensor
+    """(B, T, 4) fx, fy, cx, cy, pixels."""
     dt: Tensor
+    """(B, T) seconds since the frame before."""
     flow: Tensor
+    """(B, T, 32, 32, 2) cell means of the optical flow from the frame before, in sides of the region."""
     box: Tensor
+    """(B, T, 3) the region that the flow is of: centre x, y and side, image pixels."""
     flow_valid: Tensor
+    """(B, T) 1 where there is a flow, 0 in a person's first frame and wherever it is missing."""
     image: Tensor | None = None
+    """(B, T, 3, 64, 64) 0..1, the region's RGB crop of this frame; None for networks that read no images."""
 
     def without_flow(self) -> Observation:
         """The same people without flow."""

@@ -19,15 +19,18 @@ _FORGET_S = 0.4  # time constant with which trust in an unseen keypoint decays
 
 
 class KeypointTrack(NamedTuple):
-    """``rays`` (B, 17, 2) keypoints x/z, y/z; ``velocity`` (B, 17, 2) 1/s; ``trust`` (B, 17) 0..1; ``residual``
-    (B, 17, 2) how far the detection lay from where the motion pointed, in sizes of the person; ``alive`` (B, 1) 1 after
-    the first frame."""
+    """The filter's state for B people; float32."""
 
     rays: Tensor
+    """(B, 17, 2) keypoints, x/z and y/z."""
     velocity: Tensor
+    """(B, 17, 2) theirs, 1/s."""
     trust: Tensor
+    """(B, 17) 0..1."""
     residual: Tensor
+    """(B, 17, 2) how far the detection lay from where the motion pointed, in sizes of the person."""
     alive: Tensor
+    """(B, 1) 1 after the first frame."""
 
 
 def sample_flow(flow: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,7 @@ residual network reads both; a recurrent one integrates over time (`memory`), an
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from training.networks.encoders import FlowEncoder, ImageEncoder, ResidualFlowEn
 from training.networks.geometry import look_at
 from training.networks.inputs import Observation
 from training.networks.keypoint_filter import KeypointFilter, KeypointTrack, reliability
+from training.networks.lifter_config import LifterConfig
 from training.networks.memory import Memory, ShapeEvidence
 from training.networks.refinement import POSE_NUMBERS, PREDICTION, Mechanics, Refinement, Sight, rotations_from_axes
 
@@ -38,65 +38,31 @@ _EXTRAS = (JOINTS, len(CONTACTS), 3, 1, 3)
 """Joint errors, contacts, up, its deviation, velocity of the root."""
 
 
-@dataclass(frozen=True, slots=True)
-class LifterConfig:
-    """What a `Lifter` reads, and its sizes: ``width`` of the per-frame network, ``blocks`` its depth, ``memory`` of the
-    recurrent one, which ticks every ``tick_s`` seconds.
-
-    ``keypoints``, ``flow`` and ``image`` choose its inputs. ``motion`` False removes filter and memory: every frame is
-    predicted by itself. ``compensation`` is how camera motion leaves the flow (see `FlowEncoder`). ``rounds`` of refinement,
-    of ``correction`` units each, need keypoints. ``residual`` encoders of flow and image learn more and cost more.
-    ``timely`` legs follow a second prediction without memory, in use but not in training: people who rise after a while on a
-    chair are remembered as sitting, and legs that follow the present frame alone are on time. They need ``rounds``.
-    """
-
-    width: int = 384
-    blocks: int = 2
-    memory: int = 256
-    encoding: int = 64
-    keypoints: bool = True
-    flow: bool = True
-    image: bool = False
-    motion: bool = True
-    compensation: str = "median"
-    rounds: int = 0
-    correction: int = 192
-    residual: bool = False
-    tick_s: float = 0.08
-    timely: bool = False
-
-    def __post_init__(self) -> None:
-        if not (self.keypoints or self.flow or self.image):
-            raise ValueError("a regressor needs at least one input: keypoints, flow or image")
-        if self.rounds and not self.keypoints:
-            raise ValueError("refinement lays the body over keypoints: this regressor reads none")
-        if self.timely and not (self.rounds and self.motion):
-            raise ValueError("timely legs need rounds of refinement, and a memory that they do without")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields by their names, as checkpoints keep them."""
-        return asdict(self)
-
-
 class Lifted(NamedTuple):
-    """``rotations`` (..., 24, 3, 3), the first one global (rest to camera frame); ``betas`` (..., 10) and their
-    ``betas_deviation`` (..., 10); ``pelvis`` (..., 3) metres in the camera frame; ``rays`` (..., 17, 2) the steadied
-    keypoints, x/z and y/z; ``joint_error`` (..., 24) the logarithm of the joint's expected error in metres; ``contact``
-    (..., 4) logits of `CONTACTS` standing on something; ``up`` (..., 3) the unit vector away from the ground in the camera
-    frame and ``up_error`` (...,) the logarithm of its expected error, rad; ``root_velocity`` (..., 3) m/s of the pelvis
-    over the ground, in the root's own axes; ``state`` to hand to the next step."""
+    """A `Lifter`'s prediction; float32, camera frame."""
 
     rotations: Tensor
+    """(..., 24, 3, 3), the first one global (rest to camera frame), the others relative to their parents."""
     betas: Tensor
+    """(..., 10) shape."""
     pelvis: Tensor
+    """(..., 3) metres."""
     rays: Tensor
+    """(..., 17, 2) the filtered keypoints, x/z and y/z."""
     joint_error: Tensor
+    """(..., 24) logarithm of each joint's expected error in metres."""
     contact: Tensor
+    """(..., 4) logits of `CONTACTS` standing on something."""
     betas_deviation: Tensor
+    """(..., 10) standard deviation of ``betas``."""
     up: Tensor
+    """(..., 3) unit vector away from the ground."""
     up_error: Tensor
+    """(...,) logarithm of its expected error in radians."""
     root_velocity: Tensor
+    """(..., 3) m/s of the pelvis over the ground, in the root's own axes."""
     state: Tensor
+    """(..., S) to hand to the next step."""
 
     def people(self, rows: Tensor) -> Lifted:
         """The people that ``rows`` of booleans or indices names."""

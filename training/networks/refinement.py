@@ -36,28 +36,31 @@ _FOLLOW = 0.1
 
 
 class Sight(NamedTuple):
-    """Keypoints as the virtual camera sees them: ``rays`` (17, 2, N) x/z and y/z, ``weight`` (17, N) 0..1, and the
-    person's angular size ``size`` (N,)."""
+    """Keypoints of N people as the virtual camera sees them."""
 
     rays: Tensor
+    """(17, 2, N) x/z and y/z."""
     weight: Tensor
+    """(17, N) how much each counts, 0..1."""
     size: Tensor
+    """(N,) angular size of the person."""
 
 
 class Posed(NamedTuple):
-    """N bodies in the frame of the virtual camera, and their distances from the keypoints.
-
-    ``turned`` (24, 3, 3, N) global rotations; ``joints`` (24, 3, N) and ``coco`` (17, 3, N) m about the pelvis; ``depth``
-    (17, N) m of the keypoints; ``drawn`` (17, 2, N) where they are seen, x/z and y/z; ``off`` (17, 2, N) from there to
-    the detected ones, in sizes of the person.
-    """
+    """N bodies in the frame of the virtual camera, and their distances from the keypoints."""
 
     turned: Tensor
+    """(24, 3, 3, N) global rotations."""
     joints: Tensor
+    """(24, 3, N) metres, pelvis at the origin."""
     coco: Tensor
+    """(17, 3, N) COCO keypoints, metres, pelvis at the origin."""
     depth: Tensor
+    """(17, N) of the keypoints, metres."""
     drawn: Tensor
+    """(17, 2, N) where they project to, x/z and y/z."""
     off: Tensor
+    """(17, 2, N) from there to the detected keypoints, in sizes of the person."""
 
 
 def _moved_by() -> Tensor:

@@ -44,11 +44,18 @@ NETWORKS = ("movenet-lightning", "movenet-thunder")
 
 @dataclass(slots=True)
 class _Record:
+    """What one network detected, and the truth, frame by frame."""
+
     detected: list[FloatArray] = field(default_factory=list)
+    """(17, 2) COCO keypoints, image pixels."""
     truth: list[FloatArray] = field(default_factory=list)
+    """(17, 2) where they are, image pixels."""
     confidence: list[FloatArray] = field(default_factory=list)
+    """(17,) 0..1."""
     state: list[Int64Array] = field(default_factory=list)
+    """(17,) visibility, see `training.simulation.batches.keypoint_visibility`."""
     scale: list[float] = field(default_factory=list)
+    """Extent of the person, image pixels."""
 
     def observations(self) -> Observations:
         def windows(rows: list[FloatArray] | list[Int64Array] | list[float]) -> DoubleArray:

@@ -32,25 +32,28 @@ _TORSO_RADIUS, _TORSO_DEPTH, _HEAD_DEPTH = 0.16, 0.10, 0.025  # metres
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Inputs and targets of B windows of T frames.
-
-    ``seen`` is what the network gets. Targets: ``rotations`` (B, T, 24, 3, 3), the first one to the camera frame; ``betas``
-    (B, 10); ``joints`` (B, T, 24, 3) and ``coco`` (B, T, 17, 3) m, relative to the pelvis, camera axes; ``pelvis``
-    (B, T, 3) m as it appears with the focal length that the network is told; ``size`` (B, T) extent of the person in
-    rays; ``contact`` (B, T, 4) 1 where `CONTACTS` stand on something; ``up`` (B, T, 3) the unit vector away from the ground,
-    camera axes; ``root_velocity`` (B, T, 3) m/s of the pelvis over the ground, in the root's own axes.
-    """
+    """Inputs and targets of B windows of T frames; float32."""
 
     seen: Observation
+    """What the network gets."""
     rotations: Tensor
+    """(B, T, 24, 3, 3), the first one to the camera frame, the others relative to their parents."""
     betas: Tensor
+    """(B, 10) shape."""
     joints: Tensor
+    """(B, T, 24, 3) metres relative to the pelvis, camera axes."""
     coco: Tensor
+    """(B, T, 17, 3) metres relative to the pelvis, camera axes."""
     pelvis: Tensor
+    """(B, T, 3) metres, camera frame, as it appears with the focal length that the network is told."""
     size: Tensor
+    """(B, T) extent of the person in rays."""
     contact: Tensor
+    """(B, T, 4) 1 where `CONTACTS` stand on something."""
     up: Tensor
+    """(B, T, 3) unit vector away from the ground, camera axes."""
     root_velocity: Tensor
+    """(B, T, 3) m/s of the pelvis over the ground, in the root's own axes."""
 
     @property
     def true_rays(self) -> Tensor:
@@ -148,13 +151,16 @@ def root_velocity(root: Tensor, views: Tensor, pelvis: Tensor, dt: Tensor) -> Te
 
 @dataclass(frozen=True, slots=True)
 class FlowSource:
-    """Where a batch's optical flow comes from: exact fields, and what makes them look estimated. ``dropout`` of the windows
-    and ``gaps`` of the single frames have none."""
+    """Where a batch's optical flow comes from."""
 
     grid: FlowGrid
+    """Gives exact fields."""
     degrade: FlowDegrader
+    """Makes them look estimated."""
     dropout: float = 0.06
+    """Share of the windows that have no flow."""
     gaps: float = 0.03
+    """Share of the single frames that have none."""
 
 
 class BatchMaker:

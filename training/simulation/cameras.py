@@ -17,18 +17,18 @@ _SIZES = torch.tensor([[640.0, 480.0], [1280.0, 720.0], [1920.0, 1080.0], [480.0
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Where each person stands before which camera.
-
-    ``rotation`` (B, T, 3, 3) takes the world to the camera frame (OpenCV axes); ``pelvis`` (B, T, 3) the pelvis in the
-    camera frame, m; ``camera`` (B, 4) fx, fy, cx, cy in px as the network is TOLD; ``focal`` (B,) px, the true one;
-    ``size`` (B, 2) width and height of the image, px.
-    """
+    """Where each of B people stands before which camera; float32."""
 
     rotation: Tensor
+    """(B, T, 3, 3) takes the world to the camera frame (OpenCV axes)."""
     pelvis: Tensor
+    """(B, T, 3) metres, camera frame."""
     camera: Tensor
+    """(B, 4) fx, fy, cx, cy, pixels, as the network is TOLD."""
     focal: Tensor
+    """(B,) the true focal length, pixels."""
     size: Tensor
+    """(B, 2) width and height of the image, pixels."""
 
     def project(self, points: Tensor) -> Tensor:
         """Image points (B, T, K, 2) px of ``points`` (B, T, K, 3) in the camera frame, by the true focal length."""

@@ -44,34 +44,34 @@ _LEGS = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("knee
 @dataclass(frozen=True, slots=True)
 class RealVideo:
     """How detections in real video differ from those of rendered people, as `training.noise_measurement.real_video`
-    measures it.
-
-    ``difficulty`` quantiles over people of the share of a table's better part that their confidences are like; ``error``
-    share of the errors at a given confidence that real ones reach; ``jitter`` of a keypoint, new in every frame, over its
-    error.
-    """
+    measures it."""
 
     difficulty: tuple[float, ...]
+    """Quantiles over people of the share of a table's better part that their confidences are like."""
     error: float
+    """Share of the errors at a given confidence that real ones reach."""
     jitter: float
+    """Of a keypoint, new in every frame, over its error."""
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorNoise:
-    """Measured behaviour of one detector. Lengths are shares of the person's `extent`; times are seconds.
-
-    ``confidence`` (groups, states, Q) quantiles; ``error`` (groups, states, bins, Q) quantiles of the error's length;
-    ``slow_s`` over which errors change; ``swap_rate`` swaps a second for arms and for legs; ``swap_s`` their mean duration;
-    ``real`` how real video differs.
-    """
+    """Measured behaviour of one detector. Lengths are shares of the person's `extent`."""
 
     name: str
+    """The detector's."""
     confidence: FloatArray
+    """float32 (groups, states, Q) quantiles of the confidence."""
     error: FloatArray
+    """float32 (groups, states, bins, Q) quantiles of the error's length."""
     slow_s: float
+    """Time over which errors change, seconds."""
     swap_rate: tuple[float, float]
+    """Swaps of left and right in a second, of arms and of legs."""
     swap_s: float
+    """Mean duration of a swap, seconds."""
     real: RealVideo
+    """How real video differs."""
 
 
 def load_noise(path: Path = DETECTOR_NOISE_FILE) -> list[DetectorNoise]:

@@ -21,26 +21,28 @@ FLOW_NOISE_FILE = Path(__file__).with_name("flow_noise.json")
 
 @dataclass(frozen=True, slots=True)
 class FlowNoise:
-    """Measured behaviour of a flow engine on cell means, in sides of the region.
-
-    ``speeds`` (N,) motion per frame; at each, ``gain`` is the share of it that is found and ``error`` the standard deviation
-    of what is added to it. ``gain_spread``: standard deviation of that share between windows. Errors are alike over
-    ``correlation`` cells. ``blur`` cells is how far motion is blurred over the outline (standard deviation). ``lost`` is the
-    share of windows whose background has no texture: nothing moves there. ``window_spread``: standard deviation, between
-    windows, of the logarithm of the error's size. ``persistence``: correlation of the errors of neighbouring frames.
-    ``outside``: standard deviation of what is found where the region reaches out of the frame.
-    """
+    """Measured behaviour of a flow engine on cell means, in sides of the region."""
 
     speeds: tuple[float, ...]
+    """(N,) motions per frame at which it was measured."""
     gain: tuple[float, ...]
+    """(N,) share of the motion that is found."""
     gain_spread: float
+    """Standard deviation of that share between windows."""
     error: tuple[float, ...]
+    """(N,) standard deviation of what is added to it."""
     correlation: float
+    """Cells over which errors are alike."""
     blur: float
+    """Cells by which motion is blurred over the outline (standard deviation)."""
     lost: float
+    """Share of windows whose background has no texture: nothing moves there."""
     window_spread: float = 0.0
+    """Standard deviation, between windows, of the logarithm of the error's size."""
     persistence: float = 0.0
+    """Correlation of the errors of neighbouring frames."""
     outside: float = 0.0
+    """Standard deviation of what is found where the region reaches out of the frame."""
 
 
 def load_flow_noise(path: Path = FLOW_NOISE_FILE) -> FlowNoise:

@@ -43,7 +43,10 @@ class CrowdLabels:
 
 @dataclass(frozen=True, slots=True)
 class _Walker:
+    """How one person crosses the image."""
+
     depth: float
+    """Where the walk begins, metres from the camera."""
     start: float
     """Where the walk begins, as a share of half the image's width at that depth: -1 the left border."""
     speed: float
@@ -51,8 +54,11 @@ class _Walker:
     toward: float
     """m/s, towards the camera."""
     phase: float
+    """Of the gait at the first frame, radians."""
     stride: float
+    """How far the thighs swing, radians."""
     betas: FloatArray
+    """float32 (10,) shape."""
 
 
 def sample_crowd(people: int, frames: int, seed: int, body: str = "body_1722") -> tuple[Scene, CrowdLabels]:

@@ -29,15 +29,22 @@ SPLITS: Final = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class ShardJob:
-    """One shard to make: ``count`` samples of ``kind`` from the ``split`` of ``motion``, into the folder ``output``."""
+    """One shard to make."""
 
     kind: str
+    """Of samples, one of `SHARD_KINDS`."""
     split: str
+    """Of the motion that is drawn from."""
     seed: int
+    """Of the whole set."""
     shard: int
+    """The shard's number in it."""
     count: int
+    """Of samples."""
     motion: Path
+    """Folder or pack of the motion."""
     output: Path
+    """Folder of the shards."""
 
 
 Drawer = Callable[[SceneSampler, NoiseSampler, np.random.Generator, int], Iterator[Sample]]

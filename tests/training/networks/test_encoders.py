@@ -8,7 +8,8 @@ torch = pytest.importorskip("torch")
 
 from training.ablation.fitting import heatmap_loss  # noqa: E402
 from training.networks.encoders import HEAT, FlowEncoder, KeypointReader, ResidualFlowEncoder  # noqa: E402
-from training.networks.lifter import Lifter, LifterConfig  # noqa: E402
+from training.networks.lifter import Lifter  # noqa: E402
+from training.networks.lifter_config import LifterConfig  # noqa: E402
 
 
 @pytest.mark.parametrize("side", [32, 64])

@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 from training.networks.geometry import look_at, rotation_from_6d  # noqa: E402
 from training.networks.inputs import Observation  # noqa: E402
 from training.networks.keypoint_filter import KeypointFilter  # noqa: E402
-from training.networks.lifter import Lifter, LifterConfig  # noqa: E402
+from training.networks.lifter import Lifter  # noqa: E402
+from training.networks.lifter_config import LifterConfig  # noqa: E402
 
 
 @given(st.floats(-2, 2), st.floats(-2, 2))

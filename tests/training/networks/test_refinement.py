@@ -12,7 +12,8 @@ from body.lbs_torch import TorchBody  # noqa: E402
 from body.model import load_body  # noqa: E402
 from export.conversion.kinematics import SkeletonGraph  # noqa: E402
 from training.networks.geometry import rotation_from_6d  # noqa: E402
-from training.networks.lifter import Lifter, LifterConfig  # noqa: E402
+from training.networks.lifter import Lifter  # noqa: E402
+from training.networks.lifter_config import LifterConfig  # noqa: E402
 from training.networks.refinement import Mechanics, Posed, Sight, rotations_from_axes  # noqa: E402
 
 PEOPLE = 6

@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch")
 
 from body.joints import JOINT_NAMES  # noqa: E402
 from training.networks.inputs import Observation  # noqa: E402
-from training.networks.lifter import Lifter, LifterConfig  # noqa: E402
+from training.networks.lifter import Lifter  # noqa: E402
+from training.networks.lifter_config import LifterConfig  # noqa: E402
 from training.networks.refinement import PREDICTION  # noqa: E402
 
 KNEES = [JOINT_NAMES.index("left_knee"), JOINT_NAMES.index("right_knee")]

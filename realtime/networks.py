@@ -17,8 +17,8 @@ from engines.engine import Arrays, Engine, EngineError
 from engines.finite import FiniteEngine
 from engines.plans import PlanPolicy
 from engines.registry import announce_builds, open_engine, why_no_tensorrt
-from realtime.options import KeypointModel, Options
-from realtime.quality import MOST_PERSONS, keypoint_model, look_ahead_frames
+from realtime.options import MOST_PERSONS, KeypointModel, Options
+from realtime.quality import keypoint_model, look_ahead_frames
 from realtime.stages.detection import PersonDetector
 from realtime.stages.engine_body import Poser, open_engine_body
 from realtime.stages.engine_regressor import PosingRegressor, open_posing_regressor

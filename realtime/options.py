@@ -28,6 +28,9 @@ FlowMethod = Literal["auto", "dis", "raft", "none"]
 DEFAULT_FOCAL: Final = 0.85
 """Focal length over the longer side of the image where it is not known: a 61° field of view, between webcam and phone."""
 
+MOST_PERSONS: Final = 6
+"""People followed at the same time, at most."""
+
 SOURCE, VIEW, OUTPUT, MODELS, _CAMERA, TENSORRT = "Source", "View", "Output", "Models", "Camera", "TensorRT"
 """The groups of the help page, in its order."""
 
@@ -144,10 +147,11 @@ class Options:
     )
     persons: int | Literal["auto"] = option(
         "auto",
-        "People followed at the same time. auto: as many as the machine sustains at the source's rate; 6 in a file.",
+        "People followed at the same time. auto: as many as the machine sustains at the source's rate; "
+        f"{MOST_PERSONS} in a file.",
         group=MODELS,
         low=1,
-        high=6,
+        high=MOST_PERSONS,
     )
     keypoints: KeypointChoice = option(
         "auto", "MoveNet Lightning (fast) or Thunder (accurate). auto: as --quality says.", group=MODELS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from realtime.measure import Meter
-from realtime.quality import MOST_PERSONS
+from realtime.options import MOST_PERSONS
 from realtime.records import Result
 from realtime.stages.tracking import Tracker
 

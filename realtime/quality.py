@@ -9,8 +9,6 @@ from realtime.sources import is_live_source
 
 LOOK_AHEAD_S: Final = 8 / 30
 """Seconds of later frames that steady a frame; docs/results/look-ahead.md shows what they are worth."""
-MOST_PERSONS: Final = 6
-"""People followed at the same time, at most."""
 _LONGEST: Final = 30  # frames of look-ahead, at any rate
 
 

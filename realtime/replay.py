@@ -29,7 +29,7 @@ from realtime.sources import Source, is_live_source, open_source_of
 from realtime.sources.source import FrameTimestamp
 from realtime.stages.flow import DisFlow
 from realtime.stages.regions import region_of
-from realtime.window.commands import QUIT
+from realtime.views.commands import QUIT
 from realtime.window.controller import MeshWindow
 
 SIZE_ALONE: Final = (1280, 720)

@@ -35,8 +35,8 @@ from realtime.quality import look_ahead_frames
 from realtime.sources import Source, State, check_source, is_live_source, open_source_of
 from realtime.sources.address import public_name
 from realtime.stream import build_pipeline
-from realtime.view_loop import Interrupts, Progress, ViewLoop
-from realtime.window.commands import QUIT
+from realtime.views.commands import QUIT
+from realtime.views.loop import Interrupts, Progress, ViewLoop
 from realtime.window.controller import MeshWindow
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Session:
 
     Args:
         options: what to run.
-        progress: see `realtime.view_loop.Progress`.
+        progress: see `realtime.views.loop.Progress`.
         start_ns: monotonic clock when the program began; None: now.
         opener: where the networks' engines come from; None: what ``options`` choose.
         console: where ``--view terminal`` draws.
@@ -113,7 +113,7 @@ class Session:
         _check_endings(options)
         console = None
         if options.view == "terminal":
-            from realtime.terminal_view import check_terminal  # with SciPy, which no other view needs
+            from realtime.views.terminal import check_terminal  # with SciPy, which no other view needs
 
             console = check_terminal(self._console)
         with contextlib.ExitStack() as stack:

@@ -1,6 +1,7 @@
 """Who may import whom, read from every file: also what a function imports only when it is called.
 
-A room is a folder of the table below; the flat modules of `realtime`, `training` and `export` are rooms of their own.
+A room is a folder of the table below. Where a folder has both folders and flat modules, each flat module is a room of its own;
+one that has no row may import what its folder may, and all that lies beside it.
 """
 
 from __future__ import annotations
@@ -17,14 +18,34 @@ HEAVY = {"torch", "smplx", "torchvision", "chumpy"}
 FIELD = {"common", "engines", "body", "formats", "realtime"}
 """Runs on a device in the field: no torch, no smplx, nothing of training or export."""
 
+_SHARED = {f"realtime/{name}" for name in ("errors", "measure", "options", "queues", "records", "server_thread")}
+"""What the folders of `realtime` share; the flat modules not named here lie above the folders and join them."""
+
 MAY_IMPORT: dict[str, set[str]] = {
     "common": set(),
     "engines": {"common"},
+    "engines/cuda": {"common", "engines/engine", "engines/onnx_file"},
+    "engines/precision": set(),
     "body": {"common"},
     "body/fitting": {"common", "body"},
     "formats": {"common", "body"},
     "realtime": {"common", "engines", "body", "formats"},
-    "realtime/browser": {"common", "body", "realtime/records", "realtime/server_thread", "realtime/draw"},
+    "realtime/errors": {"common"},
+    "realtime/measure": {"common"},
+    "realtime/options": {"common", "formats"},
+    "realtime/records": {"common", "engines"},
+    "realtime/queues": {"common", "realtime/records"},
+    "realtime/server_thread": set(),
+    "realtime/sources": {"common", *_SHARED},
+    "realtime/stages": {"common", "engines", "body", *_SHARED},
+    "realtime/draw": {"common", "body", *_SHARED},
+    "realtime/outputs": {"common", "body", "formats", "realtime/sources", "realtime/draw", *_SHARED},
+    "realtime/window": {"common", "body", "realtime/draw", *_SHARED},
+    "realtime/browser": {"common", "body", "realtime/draw", *_SHARED},
+    "realtime/views": {
+        *("common", "formats", "realtime/sources", "realtime/draw", "realtime/outputs", "realtime/window"),
+        *("realtime/browser", "realtime/pipeline", *_SHARED),
+    },
     "run_camera.py": {"common", "formats", "realtime"},
     "training/motion": {"common", "body"},
     "training/networks": {"common", "body"},
@@ -51,9 +72,19 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("training/networks", "training/simulation", "training/synth", "training/evaluation"),
     },
     "export": {"common", "engines", "body", "realtime", "training"},
+    "export/conversion": {"common", "engines", "body"},
+    "export/manifest": {"common", "engines"},
+    "export/pretrained": {"common", "engines", "export/conversion", "export/manifest"},
+    "export/raft": {
+        *("common", "engines", "body", "realtime", "training"),
+        *("export/conversion", "export/manifest", "export/networks", "export/pretrained"),
+    },
+    "export/checks": {
+        *("common", "engines", "body", "realtime", "export/conversion", "export/engines", "export/networks"),
+    },
     "tools": {"common", "engines", "body", "formats", "realtime", "training", "export"},
 }
-SPLIT = {"realtime", "training", "export"}
+SPLIT = {"engines", "realtime", "training", "export"}
 """Folders whose flat modules count one by one: `realtime/records` lies below the stages, `realtime/session` above them."""
 
 
@@ -107,8 +138,10 @@ def uses() -> dict[str, dict[str, set[str]]]:
 
 def test_every_folder_has_a_row_and_every_row_a_folder() -> None:
     assert all((ROOT / room).exists() or (ROOT / f"{room}.py").exists() for room in MAY_IMPORT)
-    parts = {f"training/{path.stem}" for path in (ROOT / "training").glob("*") if path.suffix == ".py" or path.is_dir()}
-    assert {part for part in parts if "__" not in part} <= MAY_IMPORT.keys()
+    folders = {file.parent.relative_to(ROOT).as_posix() for top in SPLIT for file in ROOT.glob(f"{top}/*/*.py")}
+    assert folders <= MAY_IMPORT.keys()
+    flat = {f"training/{file.stem}" for file in ROOT.glob("training/*.py")} - {"training/__init__"}
+    assert flat <= MAY_IMPORT.keys()
     packages = {file.parent.name for file in ROOT.glob("*/__init__.py")} - {"tests", "training"}
     assert packages <= MAY_IMPORT.keys()
 

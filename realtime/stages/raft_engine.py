@@ -8,7 +8,7 @@ from engines.engine import EngineError
 from engines.plans import PlanPolicy
 from engines.registry import ChainLink, open_chain
 from engines.tensorrt import TensorRtEngine
-from realtime.quality import MOST_PERSONS
+from realtime.options import MOST_PERSONS
 from realtime.stages.engine_body import exact_policy
 from realtime.stages.flow import CELL_MEANS, FLOW_SIZE
 

@@ -13,13 +13,13 @@ import pytest
 
 from common.errors import UserError
 from formats.motion import load_motion
-from realtime import view_loop
 from realtime.options import Options
 from realtime.outputs.motion_writer import MotionWriter
 from realtime.outputs.upright_hint import UprightHint
 from realtime.outputs.video import VideoRecorder
 from realtime.records import Frame, Result
 from realtime.session import Session
+from realtime.views import loop
 from tests.conftest import Remarks
 from tests.faults.engines import Fault, opener
 from tests.realtime.fakes import CAMERA, FakeRegressor, keypoints_of
@@ -69,7 +69,7 @@ def test_a_network_that_fails_leaves_what_there_was(tmp_path: Path, model: str, 
 def test_a_stage_that_hangs_is_named_and_left(
     tmp_path: Path, remarks: Remarks, monkeypatch: pytest.MonkeyPatch, model: str, stage: str
 ) -> None:
-    monkeypatch.setattr(view_loop, "SILENT_S", 0.5)
+    monkeypatch.setattr(loop, "SILENT_S", 0.5)
     # The detector searches the first frame in nine parts; with more people wanted than there are it runs again every half
     # second: its eleventh call is in frame 32.
     fault = Fault(model, "hang", 11 if stage == "detector" else 20)

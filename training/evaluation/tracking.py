@@ -19,7 +19,7 @@ import typer
 
 from common.arrays import BoolArray, FloatArray, ImageArray, Int64Array
 from common.errors import UserError
-from realtime.options import Options
+from realtime.options import MOST_PERSONS, Options
 from realtime.outputs.video import VideoRecorder
 from realtime.session import Session
 from training.synth.crowd import CROWD_FPS, CrowdLabels, render_crowd, sample_crowd
@@ -185,7 +185,7 @@ def score_tracking(
     seed: Annotated[int, typer.Option(help="of the first scene")] = 0,
     live: Annotated[bool, typer.Option(help="as from a camera: late frames are dropped")] = False,
     video: Annotated[list[Path] | None, typer.Option(help="real videos instead of scenes")] = None,
-    persons: Annotated[int, typer.Option(min=1, max=6, help="people to follow in real videos")] = 2,
+    persons: Annotated[int, typer.Option(min=1, max=MOST_PERSONS, help="people to follow in real videos")] = 2,
     keep: Annotated[Path | None, typer.Option(help="folder for the rendered videos")] = None,
 ) -> None:
     """Recall and identities of several people, as Markdown."""

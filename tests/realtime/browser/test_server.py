@@ -210,7 +210,7 @@ def test_a_flood_of_commands_is_cut(view: BrowserView) -> None:
 
 def test_remarks_reach_viewers_but_not_the_link(view: BrowserView) -> None:
     with look(view) as viewer:
-        log = logging.getLogger("realtime.window.commands")
+        log = logging.getLogger("realtime.views.commands")
         log.setLevel(logging.INFO)
         view.announce()
         log.info("recording to out.mp4")

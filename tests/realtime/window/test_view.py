@@ -11,10 +11,10 @@ from realtime.draw.flow_field import flow_colours, paint_flow
 from realtime.draw.mannequin import Mannequin
 from realtime.draw.painter import Figures
 from realtime.records import Box, Flow
+from realtime.views.status import Status, stage_lines
 from realtime.window.overlay import VideoPainter, paint_text, text_block, text_lines
 from realtime.window.person_geometry import bones
 from realtime.window.shared_memory import SceneBody, WindowScene
-from realtime.window.status import Status, stage_lines
 from realtime.window.view_state import WindowState
 from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, sphere
 

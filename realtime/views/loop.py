@@ -16,9 +16,9 @@ from realtime.outputs.annotated import Annotator
 from realtime.pipeline import Pipeline
 from realtime.records import Result
 from realtime.sources import Source
-from realtime.window.commands import QUIT, WindowCommands
+from realtime.views.commands import QUIT, ViewCommands
+from realtime.views.window_loop import WindowLoop
 from realtime.window.controller import MeshWindow
-from realtime.window.loop import WindowLoop
 
 if TYPE_CHECKING:
     from realtime.browser.view import BrowserView
@@ -85,14 +85,14 @@ class ViewLoop:
         """Whether the last image stays on the screen: not where the user has limited the run."""
         return self._options.frames is None and self._options.duration is None
 
-    def _commands(self) -> WindowCommands:
+    def _commands(self) -> ViewCommands:
         def new_annotator() -> Annotator:
             return Annotator(self._mannequin, self._meter, self._options.layout)
 
         draws_flow = self._options.layout == "grid" or self._options.view == "browser"
         # One track, one recording: --record has it already.
         open_audio = self._source.open_audio if self._options.record is None else lambda: None
-        return WindowCommands(self._pipeline, new_annotator, self._source.wind, draws_flow, open_audio)
+        return ViewCommands(self._pipeline, new_annotator, self._source.wind, draws_flow, open_audio)
 
     def serve_window(self, window: MeshWindow) -> None:
         """Handle the window's keys until it is closed. The last image of a clip stays."""
@@ -159,7 +159,7 @@ class ViewLoop:
 
     def serve_terminal(self, console: Console) -> None:
         """Draw a table in the terminal until the end."""
-        from realtime.terminal_view import TerminalView
+        from realtime.views.terminal import TerminalView
 
         with TerminalView(console, self._meter, self._source) as view:
             self._pipeline.add_sink("view", view.show, every=False)

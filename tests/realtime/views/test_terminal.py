@@ -18,13 +18,13 @@ from common.errors import UserError
 from realtime.measure import Meter
 from realtime.options import Options
 from realtime.session import Session
-from realtime.terminal_view import TerminalView, check_terminal, people_table
+from realtime.views.terminal import TerminalView, check_terminal, people_table
 from tests.realtime.browser.people import result_of
 from tests.realtime.fakes import FakeSource
 from tests.realtime.pty_screen import Terminal, screen_of
 from tests.realtime.window.screen import soon
 
-CLIP = Path(__file__).parents[2] / "assets" / "synthetic_walk.mp4"
+CLIP = Path(__file__).parents[3] / "assets" / "synthetic_walk.mp4"
 
 
 def terminal() -> tuple[Console, io.StringIO]:
@@ -122,7 +122,7 @@ def test_a_run_ends_with_its_last_table() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("columns", "rows"), [(80, 24), (40, 12)])
 def test_ctrl_c_leaves_the_terminal_as_it_was(columns: int, rows: int, tmp_path: Path) -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     options = ["--source", str(CLIP), "--view", "terminal", "--quality", "live", "--persons", "1", "--loop"]
     command = [sys.executable, str(root / "run_camera.py"), *options]
     environment = {**os.environ, "TERM": "xterm"} | {"COLUMNS": "", "LINES": ""}

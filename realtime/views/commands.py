@@ -23,7 +23,7 @@ WIND_S = 5.0
 """Seconds that the arrow keys go back or on."""
 
 
-class WindowCommands:
+class ViewCommands:
     """Carries out a viewer's commands. `see` runs in the viewer's sink thread, all else on the main thread.
 
     Args:

@@ -14,14 +14,14 @@ from realtime.outputs.annotated import Annotator
 from realtime.pipeline import Pipeline
 from realtime.records import Frame, Result
 from realtime.sources import Source, open_source
-from realtime.window.commands import WindowCommands
+from realtime.views.commands import ViewCommands
 from tests.realtime.shapes import CAMERA
 from tests.realtime.sound import FPS, sound_of, times_of, write_tone_video
 
 BEGIN, END = 20, 50
 
 
-def show(source: Source, commands: WindowCommands, count: int) -> None:
+def show(source: Source, commands: ViewCommands, count: int) -> None:
     """Let ``commands`` see the next ``count`` frames of ``source``."""
     buffer = source.new_buffer()
     for _ in range(count):
@@ -30,10 +30,10 @@ def show(source: Source, commands: WindowCommands, count: int) -> None:
         commands.see(Result(Frame(stamp.index, stamp.captured_ns, stamp.time_s, buffer), CAMERA, (), 0))
 
 
-def commands_for(source: Source) -> WindowCommands:
+def commands_for(source: Source) -> ViewCommands:
     annotator = Annotator(Mannequin(np.array([[0, 1, 2]])), Meter())
     nothing = cast(Pipeline, None)
-    return WindowCommands(nothing, lambda: annotator, source.wind, open_audio=source.open_audio)
+    return ViewCommands(nothing, lambda: annotator, source.wind, open_audio=source.open_audio)
 
 
 def test_a_recording_by_key_has_the_sound_of_its_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

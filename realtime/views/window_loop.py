@@ -6,15 +6,15 @@ from realtime.draw.painter import Figures
 from realtime.measure import Meter
 from realtime.records import Result
 from realtime.sources.source import Source
-from realtime.window.commands import QUIT, WindowCommands
+from realtime.views.commands import QUIT, ViewCommands
+from realtime.views.status import Status, stage_lines
 from realtime.window.controller import MeshWindow
-from realtime.window.status import Status, stage_lines
 
 
 class WindowLoop:
     """Serves one window. `show` is for the window's sink, `go_on` for the main thread."""
 
-    def __init__(self, window: MeshWindow, source: Source, commands: WindowCommands, meter: Meter) -> None:
+    def __init__(self, window: MeshWindow, source: Source, commands: ViewCommands, meter: Meter) -> None:
         self._window, self._source, self._commands, self._meter = window, source, commands, meter
         self._status = Status()
         self._people: int | None = None

@@ -1,4 +1,4 @@
-"""Score motions on a real data set: python -m training.evaluation datasets threedpw ROOT
+"""Score motions on a real data set: python -m training.evaluation datasets ROOT --dataset threedpw
 
 The real-time pipeline runs over the frames of every sequence and saves NAME.npz, as ``run_camera.py --save`` does; what is
 saved already is not made again. ``--predictions FOLDER`` scores motions that lie elsewhere. `training.evaluation.protocols`
@@ -99,9 +99,11 @@ def score_dataset(
     root: Annotated[Path, typer.Argument(help="the data set's folder: sequenceFiles and imageFiles, or P0 to P9")],
     dataset: Annotated[Dataset, typer.Option(help="the data set")],
     predictions: Annotated[
-        Path | None, typer.Option(help="folder of saved motions, NAME.npz [default: made in out/DATASET]")
+        Path | None, typer.Option(help="folder of saved motions, NAME.npz; by default they are made in out/DATASET")
     ] = None,
-    split: Annotated[str, typer.Option(help="train, validation, test; emdb1, emdb2, all [default: test; emdb1]")] = "",
+    split: Annotated[
+        str, typer.Option(help="3DPW: train, validation or test (default); EMDB: emdb1 (default), emdb2 or all")
+    ] = "",
     smpl: Annotated[Path | None, typer.Option(help="folder of licensed SMPL files and J_regressor_h36m.npy")] = None,
     joint_regressor: Annotated[Path | None, typer.Option(help="J_regressor_h36m.npy, where it is elsewhere")] = None,
     run: Annotated[bool, typer.Option("--run", help="make what is missing in --predictions, too")] = False,

@@ -193,7 +193,7 @@ def score_synthetic(
 ) -> None:
     """Print the errors on subjects that training has not seen, with and without the errors of detector and flow.
 
-    Real data sets: python -m training.evaluation datasets threedpw --help
+    Real data sets: python -m training.evaluation datasets --help
     """
     network, body = load_checkpoint(checkpoint), TorchBody(load_body())
     rows: dict[str, dict[str, Any]] = {

@@ -50,6 +50,7 @@ _HALF: Final = np.float32(0.5)
 _THINNEST: Final = np.float32(2e-4)  # pixels
 _ONE: Final = np.float32(1)
 _EDGE: Final = np.float32(-1e-5)  # barycentric slack, so that no pixel falls between two triangles
+_FAR: Final = np.float32(1e9)  # pixels: more than any image has
 _SEEN_THROUGH: Final = np.float32(0.62)  # part of the light behind a wire frame that comes through
 _LINE: Final = np.float32(0.95)  # pixels from the middle of a line to its end: it is faded out over the last
 _STEP: Final = np.float32(0.97)  # a neighbour under this part of the pixel's 1/z is behind it: draw an outline
@@ -223,16 +224,26 @@ def fill(
     colour = np.empty((4, 3), np.float32)
     for f in range(faces.shape[0]):
         corners = 0
-        if points[faces[f, 0], 2] > _ZERO and points[faces[f, 1], 2] > _ZERO and points[faces[f, 2], 2] > _ZERO:
-            for corner in range(3):
-                i = faces[f, corner]
-                px[corner], py[corner], pz[corner] = points[i, 0], points[i, 1], points[i, 2]
-            area = (px[1] - px[0]) * (py[2] - py[0]) - (px[2] - px[0]) * (py[1] - py[0])
-            if cull and area >= _ZERO:
+        a, b, c = (
+            np.uint32(faces[f, 0]),
+            np.uint32(faces[f, 1]),
+            np.uint32(faces[f, 2]),
+        )  # unsigned: none counts from the end
+        if points[a, 2] > _ZERO and points[b, 2] > _ZERO and points[c, 2] > _ZERO:
+            x0, y0 = points[a, 0], points[a, 1]
+            x1, y1 = points[b, 0] - x0, points[b, 1] - y0
+            x2, y2 = points[c, 0] - x0, points[c, 1] - y0
+            if cull and x1 * y2 - x2 * y1 >= _ZERO:
                 continue
-            for corner in range(3):
-                for channel in range(3):
-                    colour[corner, channel] = lit[faces[f, corner], channel]
+            px[0], py[0], pz[0] = x0, y0, points[a, 2]
+            px[1], py[1], pz[1] = points[b, 0], points[b, 1], points[b, 2]
+            px[2], py[2], pz[2] = points[c, 0], points[c, 1], points[c, 2]
+            for channel in range(3):
+                colour[0, channel], colour[1, channel], colour[2, channel] = (
+                    lit[a, channel],
+                    lit[b, channel],
+                    lit[c, channel],
+                )
             corners = 3
         else:  # walk round the triangle, keep what is in front of the near plane: none, 3 or 4 corners
             for corner in range(3):
@@ -267,6 +278,15 @@ def fill(
             scale = _ONE / area
             slope1, slope2 = (y2 - y0) * scale, (y0 - y1) * scale
             left, right = int(np.ceil(low)), int(high)
+            top, bottom = int(np.ceil(first)), int(last)
+            if left > right or top > bottom:  # between the centres of pixels
+                continue
+            # Pixels for a unit of each corner's weight. A weight that is the same all along a row begins nowhere, and ends far
+            # before or far behind it.
+            slope0 = -slope1 - slope2
+            run0 = _ONE / slope0 if slope0 != _ZERO else -_FAR
+            run1 = _ONE / slope1 if slope1 != _ZERO else -_FAR
+            run2 = _ONE / slope2 if slope2 != _ZERO else -_FAR
             if wire:  # pixels from an edge = weight of the corner opposite to it, times the corner's distance from it
                 size = abs(area)
                 reach[0] = size / np.sqrt((x2 - x1) * (x2 - x1) + (y2 - y1) * (y2 - y1))
@@ -284,23 +304,38 @@ def fill(
                 colour[k + 1, 1] - colour[0, 1],
                 colour[k + 1, 2] - colour[0, 2],
             )
-            for row in range(int(np.ceil(first)), int(last) + 1):
+            start = np.float32(left) - x0
+            near1, near2 = z1 - z0, z2 - z0
+            for row in range(top, bottom + 1):
                 y = np.float32(row) - y0
-                start = np.float32(left) - x0
                 row1 = ((y2 - y0) * start - (x2 - x0) * y) * scale
                 row2 = ((x1 - x0) * y - (y1 - y0) * start) * scale
-                for column in range(left, right + 1):
+                edge0, edge1, edge2 = (_EDGE - _ONE + row1 + row2) * run0, (_EDGE - row1) * run1, (_EDGE - row2) * run2
+                begin, end = _ZERO, np.float32(right - left)
+                if slope0 > _ZERO:
+                    begin = max(begin, edge0)
+                else:
+                    end = min(end, edge0)
+                if slope1 > _ZERO:
+                    begin = max(begin, edge1)
+                else:
+                    end = min(end, edge1)
+                if slope2 > _ZERO:
+                    begin = max(begin, edge2)
+                else:
+                    end = min(end, edge2)
+                if not begin <= end:
+                    continue
+                for column in range(left + int(np.ceil(begin)), left + int(end) + 1):
                     away = np.float32(column - left)
                     w1 = row1 + away * slope1
                     w2 = row2 + away * slope2
-                    w0 = _ONE - w1 - w2
-                    if not (w0 >= _EDGE and w1 >= _EDGE and w2 >= _EDGE):
-                        continue
-                    inverse = w0 * z0 + w1 * z1 + w2 * z2
+                    inverse = z0 + w1 * near1 + w2 * near2
                     if not inverse > depth[row, column]:
                         continue
                     depth[row, column] = inverse
                     if wire:
+                        w0 = _ONE - w1 - w2
                         far = min(_from(w0, reach[0]), _from(w1, reach[1]), _from(w2, reach[2]))
                         cover = min(max(_LINE - far, _ZERO), _ONE)
                         ink[row, column] = np.uint8(cover * np.float32(255) + _HALF)

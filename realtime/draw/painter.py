@@ -146,7 +146,7 @@ def text_line(image: ImageArray, text: str) -> None:
         size = max(0.9 * size, _LEAST_TEXT)
     strip_height = min(tall + base + 2 * pad, height)
     strip = image[:strip_height, : min(wide + 3 * pad, width)]
-    strip[...] = (strip * np.float32(0.42)).astype(np.uint8)
+    strip[...] = cv2.convertScaleAbs(strip, alpha=0.42)
     at = (pad + pad // 2, pad + tall)
     cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (245, 245, 245), 1, cv2.LINE_AA)
 

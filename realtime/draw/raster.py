@@ -1,11 +1,12 @@
 """A z-buffer for triangle meshes on the CPU: no OpenGL, no display, any thread.
 
-The cost follows the size of the person, not of the image: buffers are made once, and only the box that holds the
-drawn meshes is cleared, filled and blended.
+The cost follows the size of the people, not of the image: buffers are made once, and only the boxes around them are cleared,
+filled and blended. People who stand far apart have boxes of their own: what lies between them costs nothing.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -53,12 +54,12 @@ class Rasteriser:
         self._layer = np.zeros((0, 0, 3), np.uint8)
         self._ink = np.zeros((0, 0), np.uint8)
         self._wire = False
-        self._region = EMPTY
+        self._boxes: list[Region] = []
 
     @property
     def region(self) -> Region:
         """The box that holds everything drawn since ``begin``, cut to the image; left == right when nothing is."""
-        return self._region
+        return functools.reduce(_join, self._boxes, EMPTY)
 
     @property
     def inverse_depth(self) -> FloatArray:
@@ -77,9 +78,9 @@ class Rasteriser:
             self._layer = np.zeros((height, width, 3), np.uint8)
             self._ink = np.zeros((height, width), np.uint8)
         else:
-            left, top, right, bottom = self._region
-            self._depth[top:bottom, left:right] = 0
-        self._region = EMPTY
+            for left, top, right, bottom in self._boxes:
+                self._depth[top:bottom, left:right] = 0
+        self._boxes = []
 
     def add(
         self,
@@ -126,7 +127,7 @@ class Rasteriser:
             self._layer,
             self._ink,
         )
-        self._region = _join(self._region, region)
+        self._boxes = _with_box(self._boxes, region)
 
     def blend(self, image: ImageArray, alpha: float = 1.0, outline: float = 0.0) -> None:
         """Lay what was drawn over ``image`` (H, W, 3) uint8 BGR, in place; other pixels are not touched.
@@ -136,16 +137,9 @@ class Rasteriser:
         """
         if image.shape != self._layer.shape or image.dtype != np.uint8 or not image.flags.writeable:
             raise ValueError(f"image must be writeable uint8 {self._layer.shape}, got {image.dtype} {image.shape}")
-        self._kernels.blend(
-            image,
-            self._depth,
-            self._layer,
-            self._ink,
-            self._wire,
-            *self._region,
-            np.float32(min(max(alpha, 0), 1)),
-            np.float32(outline),
-        )
+        strength = np.float32(min(max(alpha, 0), 1)), np.float32(outline)
+        for box in self._boxes:
+            self._kernels.blend(image, self._depth, self._layer, self._ink, self._wire, *box, *strength)
 
 
 def _cut(box: Sequence[float], height: int, width: int) -> Region:
@@ -156,6 +150,20 @@ def _cut(box: Sequence[float], height: int, width: int) -> Region:
     right = math.floor(min(max(box[2], -1), width - 1)) + 1
     bottom = math.floor(min(max(box[3], -1), height - 1)) + 1
     return (left, top, right, bottom) if left < right and top < bottom else EMPTY
+
+
+def _with_box(boxes: list[Region], box: Region) -> list[Region]:
+    """Boxes that do not overlap and hold the disjoint ``boxes`` and ``box``: no pixel is blended twice."""
+    while True:
+        apart = [one for one in boxes if not _overlap(one, box)]
+        if len(apart) == len(boxes):
+            return [*apart, box]
+        box = functools.reduce(_join, (one for one in boxes if _overlap(one, box)), box)
+        boxes = apart
+
+
+def _overlap(one: Region, other: Region) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _join(one: Region, other: Region) -> Region:

@@ -46,6 +46,8 @@ _BESIDE: Final = 1.4  # metres of room beside people who stand at different dist
 _MAP, _MAP_EDGE = 0.28, 6  # side of the map over the panel's shorter side, and its distance from the corner, px
 _BELOW: Final = 0.4  # metres: whoever is so far under the floor stands on another one, and has his shadow there
 _SHADOW: Final = 4  # the shadow is drawn at this part of the panel's size
+_BLUR: Final = 2.0  # its blur, standard deviation in pixels of that size
+_BLUR_REACH: Final = 8  # pixels of that size by which the blur goes beyond the body
 _DARKEST: Final = 0.6  # part of the floor's light that a shadow takes away
 
 
@@ -97,14 +99,14 @@ class SideView:
         if not self._looking:
             return
         self._floor(image)
+        if world is not None:  # before the people, who would be darkened by it
+            side = round(_MAP * min(image.shape[:2]))
+            self._map.paint(image[_MAP_EDGE : _MAP_EDGE + side, -side - _MAP_EDGE : -_MAP_EDGE], seen, world)
         self._raster.begin(*image.shape[:2])
         for body in people:
             self._shadow(image, body.vertices)
             self._raster.add(self._turned(body.vertices), self._camera(), *self._looks(body.person))
         self._raster.blend(image, 1.0, 0.45)
-        if world is not None:
-            side = round(_MAP * min(image.shape[:2]))
-            self._map.paint(image[_MAP_EDGE : _MAP_EDGE + side, -side - _MAP_EDGE : -_MAP_EDGE], seen, world)
 
     def _looks(self, person: int) -> tuple[FloatArray, NDArray[np.uint8] | None]:
         return self._mannequin.colours(person), self._mannequin.edges
@@ -158,20 +160,8 @@ class SideView:
 
     def _floor(self, image: ImageArray) -> None:
         x, y, z = self._target.tolist()
-        y += _PELVIS_HEIGHT
         # The lines do not move in the world, so that walking can be seen.
-        count = round(2 * _REACH / GRID) + 1
-        steps = np.arange(count) * GRID - _REACH
-        along = np.linspace(-_REACH, _REACH, _PIECES + 1)
-        x0, z0 = round(x / GRID) * GRID, round(z / GRID) * GRID
-        ends = []
-        for edge in (along[:-1], along[1:]):
-            across, run = (grid.ravel() for grid in np.meshgrid(steps, edge, indexing="ij"))
-            flat = np.full_like(across, y)
-            one_way = np.stack([x0 + across, flat, z0 + run], 1)
-            other_way = np.stack([x0 + run, flat, z0 + across], 1)
-            ends.append(np.concatenate([one_way, other_way]).astype(np.float32))
-        first, last = ends
+        first, last = _FLOOR_LINES + np.array([round(x / GRID) * GRID, y + _PELVIS_HEIGHT, round(z / GRID) * GRID])
         middle = (first + last) / 2
         away = np.hypot(middle[:, 0] - x, middle[:, 2] - z) / _REACH
         level = np.floor(np.clip(1 - away, 0, 0.999) * _LEVELS).astype(int)
@@ -188,17 +178,20 @@ class SideView:
         floor = float(self._target[1]) + _PELVIS_HEIGHT
         lowest = float(vertices[:, 1].max())
         fallen[:, 1] = lowest if lowest > floor + _BELOW else floor
-        spots = np.round(self._pixels(fallen) / _SHADOW).astype(int)
-        small = np.zeros((-(-height // _SHADOW), -(-width // _SHADOW)), np.uint8)
-        inside = (spots >= 0).all(1) & (spots < [small.shape[1], small.shape[0]]).all(1)
-        small[spots[inside, 1], spots[inside, 0]] = 255
-        small = cv2.GaussianBlur(cv2.dilate(small, np.ones((3, 3), np.uint8)), (0, 0), 2.0)
-        left, top, across, down = cv2.boundingRect(small)
-        if not across:
+        spots = np.round(self._pixels(fallen) / _SHADOW).astype(np.int32)
+        panel = np.array([-(-width // _SHADOW), -(-height // _SHADOW)])
+        spots = spots[((spots >= 0) & (spots < panel)).all(1)]
+        if not len(spots):
             return
+        low = np.maximum(spots.min(0) - _BLUR_REACH, 0)  # only around the body
+        across, down = (np.minimum(spots.max(0) + _BLUR_REACH + 1, panel) - low).tolist()
+        left, top = low.tolist()
+        small = np.zeros((down, across), np.uint8)
+        small[spots[:, 1] - top, spots[:, 0] - left] = 255
+        small = cv2.GaussianBlur(cv2.dilate(small, np.ones((3, 3), np.uint8)), (0, 0), _BLUR)
         patch = image[top * _SHADOW : (top + down) * _SHADOW, left * _SHADOW : (left + across) * _SHADOW]
         size = (across * _SHADOW, down * _SHADOW)
-        light = cv2.convertScaleAbs(small[top : top + down, left : left + across], alpha=-_DARKEST, beta=255)
+        light = cv2.convertScaleAbs(small, alpha=-_DARKEST, beta=255)
         light = cv2.resize(light, size, interpolation=cv2.INTER_LINEAR)[: patch.shape[0], : patch.shape[1]]
         cv2.multiply(patch, cv2.merge([light, light, light]), dst=patch, scale=1 / 255)
 
@@ -238,3 +231,18 @@ def _ground(height: int, width: int) -> ImageArray:
     glow = np.clip(1 - 0.55 * x**2 - 0.7 * (y - 0.1) ** 2, 0, 1)[..., None]
     noise = np.random.default_rng(0).uniform(0, 1, (height, width, 1))  # noise hides the bands of so slow a gradient
     return np.asarray(np.array([30, 26, 24]) + glow * np.array([30, 27, 24]) + noise, np.uint8)
+
+
+def _floor_lines() -> FloatArray:
+    """(2, N, 3): first and last points of the pieces of the floor's lines around the origin, m."""
+    steps = np.arange(round(2 * _REACH / GRID) + 1) * GRID - _REACH
+    along = np.linspace(-_REACH, _REACH, _PIECES + 1)
+    ends = []
+    for edge in (along[:-1], along[1:]):
+        across, run = (grid.ravel() for grid in np.meshgrid(steps, edge, indexing="ij"))
+        flat = np.zeros_like(across)
+        ends.append(np.concatenate([np.stack([across, flat, run], 1), np.stack([run, flat, across], 1)]))
+    return np.asarray(np.stack(ends), np.float32)
+
+
+_FLOOR_LINES: Final = _floor_lines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -128,6 +129,28 @@ def test_begin_forgets_the_last_image() -> None:
     raster.add(vertices + np.array([0.8, 0, 0], np.float32), CAMERA, COLOUR)
     assert not raster.inverse_depth[:, : WIDTH // 2 - 5].any()
     assert raster.inverse_depth.any()
+
+
+def test_meshes_far_apart_and_overlapping_ones_are_blended_once() -> None:
+    left, faces = sphere((-0.55, -0.3, 2), 0.15)
+    moves = np.array(
+        [[0, 0, 0], [1.0, 0.5, 0], [0.1, 0.05, 0.1]], np.float32
+    )  # far away, and over the first one's corner
+    raster, together = Rasteriser(faces), np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    raster.begin(HEIGHT, WIDTH)
+    for move in moves:
+        raster.add(left + move, CAMERA, COLOUR)
+    raster.blend(together, 0.5)
+    covered = raster.inverse_depth > 0
+    left_, top, right, bottom = raster.region
+    assert covered[top:bottom, left_:right].sum() == covered.sum()
+    opaque = np.zeros_like(together)
+    raster.blend(opaque, 1.0)
+    blended = np.where(covered[..., None], 0.5 * 90 + 0.5 * opaque.astype(float), 90)
+    inner = np.asarray(cv2.erode(covered.astype(np.uint8), np.ones((3, 3), np.uint8)), bool)  # contours are let through
+    assert np.abs(together - blended)[inner | ~covered].max() <= 1
+    raster.begin(HEIGHT, WIDTH)
+    assert not raster.inverse_depth.any()
 
 
 @given(

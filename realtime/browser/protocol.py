@@ -116,13 +116,15 @@ def body_message(arrays: BodyArrays, mannequin: Mannequin) -> bytes:
     Layout: bytes of the description (uint32), the description (JSON: of each array its name, dtype, shape and offset, and
     constants), then the arrays, each at a multiple of four bytes after the description.
     """
-    weights, bones = _strongest(arrays.weights)
-    correctives = _correctives(arrays.posedirs)
     vertices, shape = arrays.v_template, arrays.shapedirs
     if (forms := mannequin.forms) is not None:  # skinning turns these offsets of the rest pose, too
         vertices, shape = vertices.copy(), shape.copy()
         vertices[forms.rows] += forms.mean
         shape[forms.rows] += forms.betas
+    weights, posedirs = arrays.weights, arrays.posedirs
+    if (seams := mannequin.seams) is not None:  # to the page they are vertices as all others
+        vertices, shape, weights, posedirs = map(seams.extend, (vertices, shape, weights, posedirs))
+    strongest, bones = _strongest(weights)
     shape_step = float(np.abs(shape).max()) / 32767 or 1.0
     shares = mannequin.shares
     if shares is None:
@@ -131,10 +133,10 @@ def body_message(arrays: BodyArrays, mannequin: Mannequin) -> bytes:
         "vertices": vertices,
         "shape": np.rint(shape / shape_step).astype(np.int16),
         "joints": arrays.at_rest(arrays.joint_regressor).astype(np.float32),
-        "faces": arrays.faces.astype(np.uint16 if arrays.vertex_count < 1 << 16 else np.uint32),
+        "faces": mannequin.faces.astype(np.uint16 if len(vertices) < 1 << 16 else np.uint32),
         "bones": bones,
-        "weights": weights,
-        **correctives,
+        "weights": strongest,
+        **_correctives(posedirs),
         "suit": np.rint(shares * 255).astype(np.uint8),
     }
     constants = {

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from body.model import BodyArrays
 from common.arrays import AnyIntArray, FloatArray
+from realtime.draw.seams import Seams
 from realtime.draw.smooth_forms import SmoothForms, smooth_forms
-from realtime.draw.suit import colour_of, part_colours, suit_shares
+from realtime.draw.suit import colour_of, part_colours, suit_surface
 from realtime.options import Look
 from realtime.records import BodyEstimate
 
@@ -26,16 +27,18 @@ class Mannequin:
     faces: AnyIntArray
     """(F, 3) vertex indices, counter-clockwise seen from outside."""
     shares: FloatArray | None = None
-    """(V, 4) of `suit_shares`; None: one colour a person."""
+    """(V', 4) of `suit_surface`; None: one colour a person."""
     forms: SmoothForms | None = None
     """None: drawn as estimated."""
     edges: NDArray[np.uint8] | None = None
     """(F, 3) as in ``kernels.fill``: drawn as lines; None: as a surface."""
+    seams: Seams | None = None
+    """Vertices that the drawn surface has beyond the body's own; None: none."""
     _colours: dict[int, FloatArray] = field(default_factory=dict)
     """What `colours` has computed, by person."""
 
     def colours(self, person: int) -> FloatArray:
-        """(V, 3) or (3,) float32 BGR 0..255: the colours of a person's surface, computed once a person."""
+        """(V', 3) or (3,) float32 BGR 0..255: the colours of a person's surface, computed once a person."""
         known = self._colours.get(person)
         if known is None:
             if self.shares is not None:
@@ -47,10 +50,13 @@ class Mannequin:
         return known
 
     def dress(self, people: Sequence[BodyEstimate]) -> list[BodyEstimate]:
-        """``people`` with the vertices that are drawn."""
+        """``people`` with the vertices that are drawn: where seams are cut, (V', 3), more than the body has."""
         if self.forms is None:
             return list(people)
-        return [replace(body, vertices=self.forms(body)) for body in people]
+        drawn = [self.forms(body) for body in people]
+        if self.seams is not None:
+            drawn = [self.seams.extend(vertices) for vertices in drawn]
+        return [replace(body, vertices=vertices) for body, vertices in zip(people, drawn, strict=True)]
 
 
 def mannequin_for(body: BodyArrays, look: Look = "suit") -> Mannequin:
@@ -60,7 +66,11 @@ def mannequin_for(body: BodyArrays, look: Look = "suit") -> Mannequin:
         return Mannequin(body.faces)
     if look == "wire":
         return Mannequin(body.faces, edges=quad_edges(body))
-    return Mannequin(body.faces, suit_shares(body), smooth_forms(body))
+    forms = smooth_forms(body)
+    drawn = body.v_template.copy()
+    drawn[forms.rows] += forms.mean
+    seams, shares = suit_surface(body, drawn)
+    return Mannequin(seams.faces, shares, forms, seams=seams)
 
 
 def quad_edges(body: BodyArrays) -> NDArray[np.uint8]:

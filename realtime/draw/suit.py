@@ -6,6 +6,7 @@ its suit too. Only drawing uses it: the estimated body is never changed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from body.joints import JOINT_NAMES
 from body.model import BodyArrays
 from common.arrays import DoubleArray, FloatArray
+from realtime.draw.seams import Seams, cut_seams
 
 Colour = tuple[int, int, int]
 """Blue, green, red, each 0..255."""
@@ -35,12 +37,11 @@ SKIN: Final[Colour] = (172, 188, 208)
 _SLEEVE: Final = 0.62  # of the upper arm is covered
 _WAIST: Final = 0.35  # of the way from the pelvis to the lowest joint of the spine
 _COLLAR_M: Final = -0.005  # metres along the neck, from its joint
-_NECK_SHARE, _NECK_M = (
-    0.35,
-    0.1,
-)  # moved less by the neck it is a shoulder; the width of that seam, metres a unit of weight
+_COLLAR: Final = 0.25  # of the distance between the shoulders: the radius of the collar around the neck
+_SHOULDERS_M: Final = 0.06  # metres over the collar there are no shoulders any more
 _CUFF: Final = 0.93  # of the shank is covered
 _EDGE_M: Final = 0.014  # half of the width of a seam, metres: narrower than the triangles are long, it would be ragged
+_SEAM_M: Final = 0.003  # the same of a surface that is cut along it, the whole width
 
 
 class SuitPart(IntEnum):
@@ -71,8 +72,33 @@ def suit_shares(body: BodyArrays) -> FloatArray:
     Seams are planes across the bones of the rest pose: sleeves end on the upper arms, the shirt at the waist, trousers over
     the ankles. Vertices within a few millimetres of a seam belong to both sides, which keeps it smooth between vertices.
     """
-    rest = body.v_template.astype(np.float64)
-    joints = body.joint_regressor.astype(np.float64) @ rest
+    return _shares(_past_seams(body, body.v_template), _EDGE_M)
+
+
+def suit_surface(body: BodyArrays, drawn: FloatArray) -> tuple[Seams, FloatArray]:
+    """The surface of ``body`` cut along the suit's seams, and (V + E, 4) as of `suit_shares` for its vertices and those of the
+    cuts: sharp lines. They are straight on ``drawn`` (V, 3), the vertices of its rest pose as they are drawn, metres."""
+    past = _past_seams(body, drawn)
+    seams = cut_seams(body.faces, past, _SEAM_M)
+    return seams, _shares([seams.extend(each[:, None])[:, 0].astype(np.float64) for each in past], _SEAM_M / 2)
+
+
+def _shares(past: Sequence[DoubleArray], edge: float) -> FloatArray:
+    """(N, 4) of `suit_shares` for ``past`` of `_past_seams`; ``edge`` is half of the width of a seam, metres."""
+    bare, shoe, trouser = past
+    shares = np.zeros((len(bare), len(SuitPart)))
+    shares[:, SuitPart.SKIN] = _ramp(bare, edge)
+    shares[:, SuitPart.SHOES] = _ramp(shoe, edge)
+    shares[:, SuitPart.TROUSERS] = _ramp(trouser, edge) * (1 - shares[:, SuitPart.SHOES])
+    shares[:, SuitPart.SHIRT] = np.maximum(1 - shares.sum(1), 0)
+    return np.asarray(shares / shares.sum(1, keepdims=True), np.float32)
+
+
+def _past_seams(body: BodyArrays, surface: FloatArray) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
+    """(V,) each, for ``surface`` (V, 3) of the rest pose: metres past the seams to bare skin, shoes and trousers, positive
+    outside of the cloth before."""
+    rest = surface.astype(np.float64)
+    joints = body.joint_regressor.astype(np.float64) @ body.v_template.astype(np.float64)
     ratio = {"sleeve": _SLEEVE, "waist": _WAIST, "cuff": _CUFF}
     arm = np.maximum(_weight(body, "left", _ARM), _weight(body, "right", _ARM))
     foot = np.minimum(
@@ -84,18 +110,12 @@ def suit_shares(body: BodyArrays) -> FloatArray:
     is_arm = arm > 0.5
     neck = _beyond(rest, joints, "neck", "head", 0.0) - _COLLAR_M
     above_waist = _beyond(rest, joints, "pelvis", "spine1", ratio["waist"])
-    # Metres past each seam, positive outside of the cloth; arms hang at the height of the neck but are none of it.
-    above = np.minimum(neck, _NECK_M * (_weight(body, "", ("neck", "head")) - _NECK_SHARE))
+    # Arms hang at the height of the neck but are none of it.
+    left, right = (joints[JOINT_NAMES.index(f"{side}_shoulder")] for side in ("left", "right"))
+    collar = _COLLAR * np.linalg.norm(left - right) - _from_axis(rest, joints, "neck", "head")
+    above = np.maximum(np.minimum(neck, collar), neck - _SHOULDERS_M)  # a head is wider than its collar
     bare = np.where(is_arm, sleeves, above)
-    shoe = np.where(is_arm, -1.0, foot)
-    trouser = np.where(is_arm, -1.0, -above_waist)
-    shares = np.zeros((len(rest), len(SuitPart)))
-    shares[:, SuitPart.SKIN] = _ramp(bare)
-    shares[:, SuitPart.SHOES] = _ramp(shoe)
-    shares[:, SuitPart.TROUSERS] = _ramp(trouser) * (1 - shares[:, SuitPart.SHOES])
-    shares[:, SuitPart.SHIRT] = 1
-    shares[:, SuitPart.SHIRT] = np.maximum(1 - shares.sum(1) + shares[:, SuitPart.SHIRT], 0)
-    return np.asarray(shares / shares.sum(1, keepdims=True), np.float32)
+    return bare, np.where(is_arm, -1.0, foot), np.where(is_arm, -1.0, -above_waist)
 
 
 def suit_colours(body: BodyArrays, person: int = 0) -> NDArray[np.uint8]:
@@ -119,6 +139,12 @@ def _beyond(rest: DoubleArray, joints: DoubleArray, start: str, end: str, ratio:
     return np.asarray((rest - first - ratio * (last - first)) @ along, np.float64)
 
 
-def _ramp(past: DoubleArray) -> DoubleArray:
+def _from_axis(rest: DoubleArray, joints: DoubleArray, start: str, end: str) -> DoubleArray:
+    """(V,) metres between vertices and the line through the bone ``start`` to ``end``."""
+    first, last = joints[JOINT_NAMES.index(start)], joints[JOINT_NAMES.index(end)]
+    return np.asarray(np.linalg.norm(np.cross(rest - first, (last - first) / np.linalg.norm(last - first)), axis=1))
+
+
+def _ramp(past: DoubleArray, edge: float) -> DoubleArray:
     """0 before a seam, 1 after it, a straight line in between."""
-    return np.clip(0.5 + past / (2 * _EDGE_M), 0, 1)
+    return np.clip(0.5 + past / (2 * edge), 0, 1)

@@ -85,7 +85,7 @@ def test_dressing_leaves_the_estimate_alone() -> None:
     estimate = person(ARRAYS.v_template + np.array([0, 0, 3], np.float32))
     before = estimate.vertices.copy()
     suited, bare = mannequin_for(ARRAYS), mannequin_for(ARRAYS, "clay")
-    assert np.abs(suited.dress([estimate])[0].vertices - before).max() > 0.002
+    assert np.abs(suited.dress([estimate])[0].vertices[: len(before)] - before).max() > 0.002
     assert bare.dress([estimate])[0] is estimate
     np.testing.assert_array_equal(estimate.vertices, before)
 

@@ -62,12 +62,12 @@ export class Connection {
       if (message) this.handlers.message(message);
       return;
     }
-    const said = JSON.parse(data);
-    if (said.type === "hello") {
-      if (said.version !== VERSION) {
+    const message = JSON.parse(data);
+    if (message.type === "hello") {
+      if (message.version !== VERSION) {
         // Another version of the program serves now: take its page, once.
-        if (sessionStorage.getItem("reloaded") !== String(said.version)) {
-          sessionStorage.setItem("reloaded", String(said.version));
+        if (sessionStorage.getItem("reloaded") !== String(message.version)) {
+          sessionStorage.setItem("reloaded", String(message.version));
           location.reload();
         }
         return;
@@ -76,25 +76,25 @@ export class Connection {
       this.offset = null;
       this.bestTrip = Infinity;
       this.undrawn = 0;
-      this.say({ video: this.wants.video });
+      this.send({ video: this.wants.video });
       this.ping();
-      this.handlers.hello(said);
+      this.handlers.hello(message);
       this.handlers.up(true);
-    } else if (said.type === "pong") {
+    } else if (message.type === "pong") {
       const now = performance.now();
-      const trip = now - said.ping;
+      const trip = now - message.ping;
       this.bestTrip *= 1.05; // clocks drift: an old measurement counts less and less
       if (trip <= this.bestTrip) {
         this.bestTrip = trip;
-        this.offset = said.server_ms + trip / 2 - now;
+        this.offset = message.server_ms + trip / 2 - now;
       }
-    } else if (this.handlers[said.type]) {
-      this.handlers[said.type](said);
+    } else if (this.handlers[message.type]) {
+      this.handlers[message.type](message);
     }
   }
 
-  say(words) {
-    if (this.socket && this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(words));
+  send(message) {
+    if (this.socket && this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 
   /** Asks for the server's time; notices a connection that has died without a word. */
@@ -105,18 +105,18 @@ export class Connection {
       return;
     }
     this.unanswered++;
-    this.say({ ping: performance.now() });
+    this.send({ ping: performance.now() });
   }
 
   /** Tells that all that has come is on the screen: more may come. */
   drawn() {
-    if (this.undrawn) this.say({ drawn: this.undrawn });
+    if (this.undrawn) this.send({ drawn: this.undrawn });
     this.undrawn = 0;
   }
 
-  want(words) {
-    Object.assign(this.wants, words);
-    this.say(words);
+  want(message) {
+    Object.assign(this.wants, message);
+    this.send(message);
   }
 
   /** How old something is that the server's clock dates `ms`; NaN until the clocks are known. */

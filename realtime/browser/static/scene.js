@@ -27,8 +27,8 @@ export class View {
     this.scene.fog = new Fog(BACKGROUND, 9, 26);
     this.camera = new PerspectiveCamera(42, 1, 0.05, 80);
     this.camera.layers.enable(ONLY_WORLD);
-    this.lens = new PerspectiveCamera();
-    this.lens.matrixAutoUpdate = false;
+    this.sourceCamera = new PerspectiveCamera(); // with the intrinsics of the video, for `overlay`
+    this.sourceCamera.matrixAutoUpdate = false;
     this.orbit = new Orbit(this.camera, canvas, changed);
     this.figures = new Map();
     this.wardrobe = null;
@@ -259,26 +259,26 @@ export class View {
    * frame. What the 3D view showed is drawn over: render it afterwards. */
   overlay(pose, context, width, height, alpha) {
     if (!this.wardrobe || !pose.people.length || !this.size || !this.width) return;
-    const { renderer, lens } = this;
+    const { renderer, sourceCamera } = this;
     const ratio = renderer.getPixelRatio();
     const w = Math.min(width / ratio, this.width), h = Math.min(height / ratio, this.height);
     if (pose !== this.pose) this.place(pose.people);
     for (const figure of this.figures.values()) figure.moveTo(Y_UP);
     const [fx, fy, cx, cy] = pose.camera;
     const near = 0.05, far = 60, W = this.size.width, H = this.size.height;
-    lens.projectionMatrix.set(
+    sourceCamera.projectionMatrix.set(
       (2 * fx) / W, 0, 1 - (2 * (cx + 0.5)) / W, 0,
       0, (2 * fy) / H, (2 * (cy + 0.5)) / H - 1, 0,
       0, 0, -(far + near) / (far - near), (-2 * far * near) / (far - near),
       0, 0, -1, 0,
     );
-    lens.projectionMatrixInverse.copy(lens.projectionMatrix).invert();
+    sourceCamera.projectionMatrixInverse.copy(sourceCamera.projectionMatrix).invert();
     renderer.setViewport(0, 0, w, h);
     renderer.setScissor(0, 0, w, h);
     renderer.setScissorTest(true);
     renderer.setClearColor(0, 0);
     renderer.shadowMap.autoUpdate = false;
-    renderer.render(this.scene, lens);
+    renderer.render(this.scene, sourceCamera);
     renderer.shadowMap.autoUpdate = true;
     const pixelsW = Math.floor(w * ratio), pixelsH = Math.floor(h * ratio);
     context.globalAlpha = alpha;

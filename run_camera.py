@@ -26,6 +26,7 @@ if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "motionmesh":
 import logging
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -35,9 +36,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from common.command_line import run_command, with_options
-from common.errors import UserError, one_line
+from common.errors import UserError, one_line, print_error
 from common.remarks import show_remarks
-from realtime.options import Look, Options, PaneLayout
+from realtime.options import Options
 
 # The pipeline takes seconds to import: --help and mistyped options must not wait for it.
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ Examples:
 
 def main() -> None:
     """The program's entry, also of the installed command ``motionmesh``."""
-    run_command(with_options(Options, run), examples=EXAMPLES, others=(replay, compare))
+    run_command(with_options(Options, run), examples=EXAMPLES, others=COMMANDS)
 
 
 def _handle_ends(handler: Callable[[int, FrameType | None], None]) -> None:
@@ -78,32 +79,32 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+REPLAY_OPTIONS = ("record", "look", "layout", "body", "fps", "rotate", "mirror", "quiet")
+"""Those of the program's options that `replay` takes, too."""
+
+
 def replay(
+    options: Options,
     motion: Annotated[Path, typer.Argument(help="A motion file: .npz of --save, .jsonl, .bvh or .amass.npz.")],
     source: Annotated[
         str | None, typer.Option(help="The video it was made from. Default: the bodies alone, on the floor.")
     ] = None,
-    record: Annotated[Path | None, typer.Option(help="Write the annotated video (.mp4).")] = None,
-    look: Annotated[Look, typer.Option(help="How bodies are drawn, as of the program itself.")] = "suit",
-    layout: Annotated[PaneLayout, typer.Option(help="Of the annotated video, as of the program itself.")] = "overlay",
     view: Annotated[
         Literal["auto", "window", "none"], typer.Option(help="auto: a window, unless --record is given.")
     ] = "auto",
-    body: Annotated[Path | None, typer.Option(help="The licensed SMPL file that it was made with.")] = None,
-    fps: Annotated[float | None, typer.Option(help="As it was when the motion was made.")] = None,
-    rotate: Annotated[int, typer.Option(help="As it was when the motion was made.")] = 0,
-    mirror: Annotated[bool, typer.Option("--mirror", help="As it was when the motion was made.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
-    """Show a motion file, or render it as a video, without networks."""
-    show = view == "window" or (view == "auto" and record is None)
-    if not show and record is None:
+    """Show a motion file, or render it as a video, without networks.
+
+    --fps, --rotate, --mirror and --body as they were when the motion was made.
+    """
+    show = view == "window" or (view == "auto" and options.record is None)
+    if not show and options.record is None:
         raise UserError("nothing to do: give --record OUT.mp4, --view window, or both")
     from realtime.replay import replay_motion
 
     _handle_ends(_interrupt)  # a recording is finished then
-    console = Console(stderr=True, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
-    video = None if source is None else Options(source=source, fps=fps, rotate=rotate, mirror=mirror)
+    console = Console(stderr=True, quiet=options.quiet, highlight=False, markup=False, soft_wrap=True)
+    video = None if source is None else replace(options, source=source)
     columns = (TextColumn("{task.description}"), TimeElapsedColumn())
     with show_remarks(console), Progress(*columns, console=console, transient=True, disable=show) as bar:
         task = bar.add_task("starting", total=None)
@@ -112,11 +113,18 @@ def replay(
             bar.update(task, description=f"frame {count}")
 
         done = replay_motion(
-            motion, video, record=record, look=look, layout=layout, window=show, body=body, shown=shown
+            motion,
+            video,
+            record=options.record,
+            look=options.look,
+            layout=options.layout,
+            window=show,
+            body=options.body,
+            shown=shown,
         )
     console.print(f"{done.frames} frames, {done.matched} of them in the motion")
-    if record is not None:
-        console.print(f"annotated video: {record}, {done.recorded} frames")
+    if options.record is not None:
+        console.print(f"annotated video: {options.record}, {done.recorded} frames")
 
 
 def compare(
@@ -136,6 +144,10 @@ def compare(
     if plot is not None:
         plot_differences(plot, found)
         console.print(f"plot: {plot}", markup=False, soft_wrap=True)
+
+
+COMMANDS = (with_options(Options, replay, REPLAY_OPTIONS), compare)
+"""What the program does beside watching people; each is run where the first argument is its name."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -215,7 +227,7 @@ def run(
     if session is not None:
         _summarise(console, session.report, options)
     if failure is not None:
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"error: {failure}")
+        print_error(failure)
     if session is not None and session.has_hung:
         os._exit(code)
     raise typer.Exit(code)

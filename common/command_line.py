@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 import typer
 
-from common.errors import UserError, one_line
+from common.errors import UserError, one_line, print_error
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -65,9 +65,10 @@ def check_limits(options: Any) -> None:
             raise UserError(f"{_flag(one.name)} {value:g}: give {_limits(facts)}")
 
 
-def with_options(kind: type[Any], run: Callable[..., Any]) -> Callable[..., Any]:
+def with_options(kind: type[Any], run: Callable[..., Any], names: Collection[str] | None = None) -> Callable[..., Any]:
     """A function for `run_command` that takes every `option` of the dataclass ``kind`` and the parameters of ``run``,
-    whose first parameter gets the instance.
+    whose first parameter gets the instance. ``names`` are the options that it takes; the others keep their defaults. None:
+    all of them.
 
     A field of type ``tuple[T, ...]`` becomes an option that may be given several times; one of type ``int | Literal["word"]``
     takes a whole number or the word.
@@ -78,7 +79,7 @@ def with_options(kind: type[Any], run: Callable[..., Any]) -> Callable[..., Any]
     words: dict[str, tuple[str, ...]] = {}
     for one in fields(kind):
         facts = _facts(one)
-        if facts is None:
+        if facts is None or (names is not None and one.name not in names):
             continue
         hint: Any = hints[one.name]
         default: Any = None if one.default is MISSING else one.default
@@ -173,7 +174,7 @@ def run_command(
 
 
 def _end(line: str) -> NoReturn:
-    print(f"error: {line}", file=sys.stderr)
+    print_error(line)
     raise SystemExit(2) from None
 
 

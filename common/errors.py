@@ -20,6 +20,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def print_error(line: str) -> None:
+    """Print what ends a command on stderr: the only place that does."""
+    print(f"error: {line}", file=sys.stderr)
+
+
 @contextmanager
 def exit_with_one_line(*more: type[Exception]) -> Iterator[None]:
     """End a command with one line on stderr and exit code 2 on a `UserError` or one of the exceptions ``more``."""
@@ -27,5 +32,5 @@ def exit_with_one_line(*more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print_error(one_line(error))
         raise SystemExit(2) from None

@@ -17,15 +17,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from common.files import JSON_ERRORS
+from engines.choices import Precision, PrecisionChoice
 from engines.cuda.driver import probe_gpu
 from engines.engine import EngineError
 from engines.machine_files import machine_signature, plans_folder, write_whole
 from engines.onnx_file import open_onnx
 from engines.tensorrt_api import load_tensorrt
-from engines.tensorrt_builder import BuildOptions, BuildProgress, Precision, serialise
+from engines.tensorrt_builder import BuildOptions, BuildProgress, serialise
 
 _LOG = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ class Plan:
 class PlanPolicy:
     """Which plans `obtain_plan` uses."""
 
-    precision: Literal["auto"] | Precision = "auto"
+    precision: PrecisionChoice = "auto"
     """"auto" takes fp16 for networks that are known to keep their numbers in it, and where such a plan has been built;
     else fp32."""
     folder: Path | None = None

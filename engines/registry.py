@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from engines.choices import RUNTIMES
 from engines.cuda.packages import open_cuda
 from engines.engine import Engine, EngineError, RuntimeMissingError
 from engines.manifest import ModelFile, resolve
@@ -21,11 +22,9 @@ from engines.tensorrt_api import load_tensorrt
 
 _LOG = logging.getLogger(__name__)
 
-RUNTIMES = ("auto", "tensorrt", "onnxruntime", "openvino")
 
-
-class ChainLink(NamedTuple):
-    """One model of those that `open_chain` opens as a single engine."""
+class LinkedModel(NamedTuple):
+    """One model of those that `open_linked` opens as a single engine."""
 
     model: str | Path | bytes
     """A shipped model's name, a path, or a file's contents."""
@@ -82,8 +81,8 @@ def open_engine(
     raise RuntimeMissingError("no engine runtime is installed: pip install onnxruntime")
 
 
-def open_chain(
-    models: Sequence[ChainLink],
+def open_linked(
+    models: Sequence[LinkedModel],
     links: Mapping[str, str],
     inside: Collection[str] = (),
     urgent: bool = False,
@@ -96,13 +95,13 @@ def open_chain(
 
     def parts(force: bool) -> list[Part]:
         found = []
-        for link in models:
-            if isinstance(link.model, bytes):
-                file, source = ModelFile(link.label, Path(link.label)), link.model
+        for each in models:
+            if isinstance(each.model, bytes):
+                file, source = ModelFile(each.label, Path(each.label)), each.model
             else:
-                file = resolve(link.model)
+                file = resolve(each.model)
                 source = file.read()
-            plan, contents = obtain_plan(source, file.name, link.plans, force=force, holds_fp16=_holds_fp16(file))
+            plan, contents = obtain_plan(source, file.name, each.plans, force=force, holds_fp16=_holds_fp16(file))
             found.append(Part(contents, file.path.name, plan.precision, plan.options.dla))
         return found
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
+from engines.choices import PRECISIONS, Precision
 from engines.cuda.driver import probe_gpu
 from engines.cuda.packages import open_cuda
 from engines.engine import EngineError
@@ -26,9 +27,6 @@ from engines.tensorrt_api import (
     load_tensorrt,
     shared_log,
 )
-
-Precision = Literal["fp32", "fp16", "int8"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 BuildProgress = Callable[[str, int, int], None]
 """Called while a plan is built with the phase's name, its steps done and its steps in all (TensorRT 10 or newer)."""

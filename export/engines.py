@@ -19,9 +19,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from common.command_line import run_command
 from common.errors import exit_with_one_line
 from common.remarks import show_remarks
+from engines.choices import Precision
 from engines.engine import Arrays
 from engines.plans import Plan, Target, build_plan, plans_folder
-from engines.tensorrt_builder import BuildOptions, BuildProgress, Precision
+from engines.tensorrt_builder import BuildOptions, BuildProgress
 from export.conversion.network import PipelineNetwork
 from export.conversion.precision import convert
 from export.networks import CLIP, load_networks, record_samples

@@ -16,15 +16,15 @@ from rich.console import Console
 
 from common.command_line import run_command
 from common.errors import UserError, exit_with_one_line
-from engines.tensorrt_builder import Precision
-from export.checks.selftest import TestedRuntime, run_selftest
+from engines.choices import Precision, RuntimeName
+from export.checks.selftest import run_selftest
 from export.checks.selftest_report import markdown, write
 from export.networks import CLIP, load_networks
 
 
 @exit_with_one_line()
 def main(
-    engine: Annotated[TestedRuntime, typer.Option(help="what to test")] = "tensorrt",
+    engine: Annotated[RuntimeName, typer.Option(help="what to test")] = "tensorrt",
     precision: Annotated[Precision | None, typer.Option(help="default: fp16 with tensorrt, else fp32")] = None,
     networks: Annotated[str, typer.Option(help="names of networks, with commas; all by default")] = "",
     video: Annotated[Path, typer.Option(help="what the whole program is run on")] = CLIP,

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from common.command_line import check_limits, option
+from engines.choices import PrecisionChoice, RuntimeChoice
 from formats.endings import ReferenceFrame
 
 View = Literal["auto", "window", "browser", "terminal", "none"]
-RuntimeChoice = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
-PrecisionChoice = Literal["auto", "fp32", "fp16", "int8"]
 KeypointModel = Literal["fast", "accurate"]
 KeypointChoice = Literal["auto", "fast", "accurate"]
 Quality = Literal["auto", "best", "live"]

@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "realtime": {"common", "engines", "body", "formats"},
     "realtime/errors": {"common"},
     "realtime/measure": {"common"},
-    "realtime/options": {"common", "formats"},
+    "realtime/options": {"common", "engines/choices", "formats"},
     "realtime/records": {"common", "engines"},
     "realtime/queues": {"common", "realtime/records"},
     "realtime/server_thread": set(),

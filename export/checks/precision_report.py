@@ -20,11 +20,11 @@ from body.rotations import matrix_to_axis_angle
 from common.arrays import FloatArray
 from common.command_line import run_command
 from common.errors import exit_with_one_line
+from engines.choices import Precision
 from engines.device import describe_device
 from engines.engine import Arrays, Engine
 from engines.manifest import resolve
 from engines.ort import OnnxRuntimeEngine
-from engines.tensorrt_builder import Precision
 from export.conversion.precision import ConvertedNetwork, compare_models, convert, distinct
 from export.networks import CLIP, PipelineOutput, load_networks, record_samples, run_pipeline
 from realtime.options import FlowMethod, KeypointModel, Options

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from rich.console import Console
 
 from common.errors import UserError, one_line
+from engines.choices import Precision, PrecisionChoice, RuntimeName
 from engines.engine import Arrays, Engine, EngineError
 from engines.openvino_cpu import OpenVinoEngine
 from engines.ort import OnnxRuntimeEngine
 from engines.registry import why_no_tensorrt
 from engines.tensorrt import TensorRtEngine
-from engines.tensorrt_builder import BuildOptions, Precision
+from engines.tensorrt_builder import BuildOptions
 from export.checks.machine import describe_machine, gpu_state
 from export.checks.selftest_report import NetworkResult, SelfTest
 from export.conversion.network import PipelineNetwork
@@ -28,8 +28,6 @@ from realtime.measure import Report
 from realtime.networks import DETECTOR, FLOW_MODEL, KEYPOINT_MODELS
 from realtime.options import FlowMethod, Options
 from realtime.session import Session
-
-TestedRuntime = Literal["tensorrt", "onnxruntime", "openvino"]
 
 _SLACK = 0.01
 """Accepted mean difference, as a share of the mean size of an output, beyond what precision explains: engines on a
@@ -77,8 +75,8 @@ def examine(
 
 
 def run_program(
-    engine: TestedRuntime,
-    precision: Precision | Literal["auto"],
+    engine: RuntimeName,
+    precision: PrecisionChoice,
     video: Path,
     live: bool,
     frames: int,
@@ -100,7 +98,7 @@ def run_program(
 
 
 def run_selftest(
-    engine: TestedRuntime,
+    engine: RuntimeName,
     precision: Precision,
     networks: Mapping[str, PipelineNetwork],
     video: Path = CLIP,
@@ -131,7 +129,7 @@ def run_selftest(
     test = SelfTest(engine, precision, device, describe_machine() | {"gpu before": before}, results, {}, [])
     # RAFT on a CPU is too slow to tell anything.
     flow: FlowMethod = "raft" if engine == "tensorrt" else "dis"
-    whole: Precision | Literal["auto"] = precision if networks.keys() >= _PROGRAM else "auto"
+    whole: PrecisionChoice = precision if networks.keys() >= _PROGRAM else "auto"
     for name, live in (("as fast as it can", False), ("live", True)):
         console.print(f"running the whole program, {name}")
         try:
@@ -143,7 +141,7 @@ def run_selftest(
 
 
 def _opener(
-    engine: TestedRuntime, network: PipelineNetwork, samples: Sequence[Arrays], result: NetworkResult, console: Console
+    engine: RuntimeName, network: PipelineNetwork, samples: Sequence[Arrays], result: NetworkResult, console: Console
 ) -> Callable[[], Engine]:
     """How to open a network; builds it first where that is needed."""
     if engine == "onnxruntime":

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from engines.tensorrt_builder import Precision
+from engines.choices import Precision
 from realtime.measure import Report, nulls
 
 

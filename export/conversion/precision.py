@@ -10,11 +10,11 @@ from math import prod
 import numpy as np
 import onnx
 
+from engines.choices import PRECISIONS, Precision
 from engines.engine import Arrays, Engine
 from engines.ort import OnnxRuntimeEngine
 from engines.precision.fp16 import HEAVY, to_fp16
 from engines.precision.graphs import fold_constants, shapes
-from engines.tensorrt_builder import PRECISIONS, Precision
 from export.conversion.int8_qdq import int8_candidates, to_int8
 from export.conversion.network import PipelineNetwork
 from export.conversion.onnx_tools import OnnxError, check

@@ -22,9 +22,9 @@ from body.model import load_body
 from common.arrays import BoolArray, FloatArray, ImageArray, Int32Array
 from common.camera import Camera
 from common.command_line import run_command
+from engines.choices import PRECISIONS, Precision
 from engines.device import describe_device
 from engines.ort import OnnxRuntimeEngine
-from engines.tensorrt_builder import PRECISIONS, Precision
 from export.conversion.precision import convert
 from export.networks import CLIP, load_networks, record_samples
 from export.pretrained.sources import default_cache

@@ -45,6 +45,24 @@ def test_every_option_arrives() -> None:
     assert arrived == (0, Choices(number=5, speed=2.0, out_file=(Path("a"), Path("b")), loud=True), True)
 
 
+def test_a_command_can_take_some_of_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[tuple[Choices, str]] = []
+
+    def collect(choices: Choices, word: str = "") -> None:
+        """Collect."""
+        seen.append((choices, word))
+
+    def code(*arguments: str) -> object:
+        with pytest.raises(SystemExit) as ended:
+            run_command(with_options(Choices, collect, ("number",)), arguments=arguments)
+        return ended.value.code
+
+    assert code("--number", "5", "--word", "w") == 0
+    assert seen == [(Choices(number=5), "w")]
+    assert code("--loud") == 2
+    assert "--loud" in capsys.readouterr().err
+
+
 def test_the_help_page_has_groups_limits_and_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert given("--help")[0] == 0
     page = capsys.readouterr().out

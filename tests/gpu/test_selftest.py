@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from engines.choices import PRECISIONS, Precision
 from engines.registry import why_no_tensorrt
-from engines.tensorrt_builder import PRECISIONS, Precision
 from export.checks.selftest import run_selftest
 from export.checks.selftest_report import markdown
 from export.networks import load_networks

@@ -8,8 +8,7 @@ was not found are not in the means, and are printed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence as Several
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from body.joints import JOINT_NAMES
-from common.errors import UserError
+from common.errors import exit_with_one_line
 from formats.motion import load_motion
 from realtime.options import KeypointModel, Options
 from realtime.session import Session
@@ -65,7 +64,7 @@ def record(sequence: PersonSequence, path: Path, options: Options) -> None:
     unfinished.replace(path)
 
 
-def protocol_table(scores: Several[ProtocolScores], title: str) -> Table:
+def protocol_table(scores: Sequence[ProtocolScores], title: str) -> Table:
     """One line for each."""
     with_vertices = any(np.isfinite(each.pve).any() for each in scores)
     made = Table(
@@ -112,7 +111,7 @@ def score_dataset(
 ) -> None:
     """Print the errors of motions by the protocol of a data set; make the motions where none are named."""
     console, errors = Console(width=160, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
-    try:
+    with exit_with_one_line(ValueError):
         folder = None if smpl is None else SmplFolder(smpl, joint_regressor)
         if dataset == "emdb" and folder is None:
             raise DatasetError(f"EMDB stores no joints, SMPL makes them: --smpl FOLDER; {SMPL_HOME}")
@@ -135,9 +134,6 @@ def score_dataset(
                 scores.append(score_emdb(people[0], motion, folder))
         if not scores:
             raise DatasetError(f"there is nothing of {split} in {root}")
-    except (ValueError, UserError) as error:
-        errors.print(f"error: {' '.join(str(error).split())}", markup=False)
-        raise typer.Exit(2) from None
     console.print(protocol_table([*scores, join_scores(scores)], _title(dataset, folder is not None)))
     if folder is None:
         console.print(

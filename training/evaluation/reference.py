@@ -39,7 +39,7 @@ from rich.table import Table
 
 from body.joints import COCO_NAMES, JOINT_NAMES
 from common.arrays import AnyArray, BoolArray, DoubleArray, FloatArray, Int64Array
-from common.errors import UserError
+from common.errors import exit_with_one_line
 from common.npz import read_npz
 from formats.motion import Motion, body_of, load_motion
 from training.evaluation.metrics import mean_of_known, per_frame_squared, pose_errors
@@ -304,7 +304,7 @@ def score_against_reference(
     programs: training/evaluation/mocap_reference.py.
     """
     console, errors = Console(width=160, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
-    try:
+    with exit_with_one_line(ValueError):
         arrays = _read_arrays(reference)
         if is_mocap_reference(arrays):
             _score_against_mocap(mocap_reference(reference, arrays), motions, console)
@@ -327,9 +327,6 @@ def score_against_reference(
                 )
         if len(rows) > 1:
             rows["all"] = join_comparisons(list(rows.values()))
-    except (ValueError, UserError) as error:
-        errors.print(f"error: {' '.join(str(error).split())}", markup=False)
-        raise typer.Exit(2) from None
     console.print(reference_table(rows, points))
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import pytest
 
+from engines.choices import PRECISIONS, Precision
 from engines.engine import Arrays, EngineError
 from engines.ort import OnnxRuntimeEngine
-from engines.tensorrt_builder import PRECISIONS, Precision
 from export.checks.ahead_of_time import build
 from export.conversion.network import PipelineNetwork
 from export.conversion.precision import convert, distinct

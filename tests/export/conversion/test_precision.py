@@ -11,13 +11,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from body.model import load_body
 from common.arrays import AnyFloatArray, FloatArray
+from engines.choices import PRECISIONS
 from engines.engine import Engine, TensorSpec
 from engines.manifest import resolve, shipped_models
 from engines.ort import OnnxRuntimeEngine
 from engines.precision.fp16 import HEAVY, to_fp16
 from engines.precision.graphs import fold_constants, shapes
 from engines.registry import open_engine
-from engines.tensorrt_builder import PRECISIONS
 from export.checks.precision_report import pipeline_table
 from export.conversion.int8_qdq import int8_candidates, to_int8
 from export.conversion.network import PipelineNetwork

@@ -22,7 +22,7 @@ LARGEST_RATIO: Final = 20
 """Factor on its own size that a larger file may unpack to: arrays of motion pack to a half or a third."""
 _CHUNK_BYTES: Final = 1 << 20
 _ONE_ARRAY: Final = b"\x93NUMPY"
-ERRORS: Final = (
+NPZ_ERRORS: Final = (
     ValueError,
     EOFError,
     KeyError,
@@ -42,7 +42,7 @@ def read_npz(source: Path | bytes, wanted: Collection[str] | None = None) -> dic
     """The arrays of an .npz file, those named in ``wanted`` alone where that is given.
 
     Nothing is unpacked of a file whose declared sizes are out of proportion, and no array that declares another size than
-    its entry has. Raises one of `ERRORS`, with a message for the user, and ``OSError``.
+    its entry has. Raises one of `NPZ_ERRORS`, with a message for the user, and ``OSError``.
     """
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     with _stream(source) as stream, _archive(stream) as archive:
@@ -62,12 +62,12 @@ def names_in(path: Path) -> frozenset[str]:
     try:
         with _stream(path) as stream, _archive(stream) as archive:
             return frozenset(entry.removesuffix(".npy") for entry in archive.namelist())
-    except (OSError, *ERRORS):
+    except (OSError, *NPZ_ERRORS):
         return frozenset()
 
 
 def read_npy(path: Path) -> AnyArray:
-    """The array of an .npy file. Raises one of `ERRORS`, with a message for the user, and ``OSError``."""
+    """The array of an .npy file. Raises one of `NPZ_ERRORS`, with a message for the user, and ``OSError``."""
     with path.open("rb") as file:
         return _read_array(file, path.stat().st_size, path.name)
 

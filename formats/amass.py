@@ -19,8 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from body.model import BodyArrays
 from common.errors import UserError, one_line
-from common.npz import ERRORS as NPZ_ERRORS
-from common.npz import read_npz
+from common.npz import NPZ_ERRORS, read_npz
 from formats.axes import Z_UP
 from formats.motion import TOO_LARGE
 from formats.skeleton import rest_joints

@@ -16,8 +16,7 @@ from body.model import DATA, BodyArrays, load_body
 from common.arrays import AnyArray, BoolArray, DoubleArray, FloatArray, Int64Array
 from common.errors import UserError
 from common.files import write_atomically
-from common.npz import ERRORS as NPZ_ERRORS
-from common.npz import read_npz
+from common.npz import NPZ_ERRORS, read_npz
 
 _LOG = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +26,7 @@ from realtime.networks import EngineOpener, Networks
 from realtime.options import Options
 from realtime.outputs.annotated import Annotator
 from realtime.outputs.live import check_send, open_sender
+from realtime.outputs.live_messages import Sender
 from realtime.outputs.motion_files import MotionFiles, check_paths
 from realtime.outputs.upright_hint import UprightHint
 from realtime.outputs.video import VideoRecorder
@@ -133,7 +134,7 @@ class Session:
             early = self._open_window(arrays, mannequin, None) if is_live_source(options) else None
             if early is not None:
                 stack.callback(early.close)
-                early.say("connecting")
+                early.show_state("connecting")
             with _ending_with(early):
                 source = self._source = stack.enter_context(open_source_of(options))
             if options.record and _are_one(options.record, options.source):
@@ -155,24 +156,14 @@ class Session:
                 window = self._open_window(arrays, mannequin, (source.size, camera))
                 if window is not None:
                     stack.callback(window.close)
-                    window.say("starting")
+                    window.show_state("starting")
             browser = self._open_browser(arrays, mannequin, source)
             if browser is not None:
                 stack.callback(browser.close)
             watched = window is not None or browser is not None
             pipeline = build_pipeline(options, arrays, self.networks, source, self._meter, watched=watched)
             pipeline.show_flow(options.layout == "grid" or browser is not None)
-            annotator = Annotator(mannequin, self._meter, options.layout, side_view=True)
-            if recorder is not None:
-                pipeline.add_sink("record", lambda result: recorder.write(annotator(result), result.frame.time_s), True)
-            if writer is not None:
-                pipeline.add_backlog("save", writer.write)
-            for url, sender in senders.items():
-                pipeline.add_sink(f"send {public_name(url)}", sender.send, every=False)
-            if webcam is not None:
-                pipeline.add_sink("virtual camera", webcam.send, every=False)
-            hint = UprightHint(options.rotate)
-            pipeline.add_backlog("hint", hint.see)
+            self._add_sinks(pipeline, mannequin, recorder, writer, senders, webcam)
             self.has_begun = True
             loop = ViewLoop(pipeline, source, self._meter, options, mannequin, self._interrupts, self._progress)
             try:
@@ -197,6 +188,27 @@ class Session:
             if pipeline.failures:
                 raise pipeline.failures[0]
             return report
+
+    def _add_sinks(
+        self,
+        pipeline: Pipeline,
+        mannequin: Mannequin,
+        recorder: VideoRecorder | None,
+        writer: MotionFiles | None,
+        senders: Mapping[str, Sender],
+        webcam: VirtualCamera | None,
+    ) -> None:
+        """Let every output that is open get the results."""
+        if recorder is not None:
+            annotator = Annotator(mannequin, self._meter, self._options.layout, side_view=True)
+            pipeline.add_sink("record", lambda result: recorder.write(annotator(result), result.frame.time_s), True)
+        if writer is not None:
+            pipeline.add_backlog("save", writer.write)
+        for url, sender in senders.items():
+            pipeline.add_sink(f"send {public_name(url)}", sender.send, every=False)
+        if webcam is not None:
+            pipeline.add_sink("virtual camera", webcam.send, every=False)
+        pipeline.add_backlog("hint", UprightHint(self._options.rotate).see)
 
     def _finish(self, pipeline: Pipeline) -> bool:
         """Let the stages end. Returns whether some never will."""

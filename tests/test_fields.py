@@ -21,7 +21,7 @@ def is_record(node: ast.ClassDef) -> bool:
 
 
 def undescribed(source: str) -> Iterator[str]:
-    """The fields of all records in ``source`` that nothing is said of, as Class.field."""
+    """The fields of all records in ``source`` that have no docstring, as Class.field."""
     for record in ast.walk(ast.parse(source)):
         if not (isinstance(record, ast.ClassDef) and is_record(record)):
             continue

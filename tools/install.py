@@ -22,7 +22,7 @@ _OTHER_FILE = "DO NOT MATCH THE HASHES"
 
 
 def pip(*arguments: str, quietly: bool = False) -> tuple[int, str]:
-    """Run ``pip install``. Returns its exit code and what it said on stderr, which is passed on unless ``quietly``."""
+    """Run ``pip install``. Returns its exit code and what it printed on stderr, which is passed on unless ``quietly``."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
     if not quietly:
@@ -33,15 +33,15 @@ def pip(*arguments: str, quietly: bool = False) -> tuple[int, str]:
 def by_hash(name: str) -> tuple[bool, str]:
     """Install exactly the files of a lock, then what is not in it, then this project. Returns whether that worked, and why
     not."""
-    code, said = pip("--no-deps", "--require-hashes", "--requirement", f"locks/{name}.txt", quietly=True)
+    code, printed = pip("--no-deps", "--require-hashes", "--requirement", f"locks/{name}.txt", quietly=True)
     if code:
-        return False, said
+        return False, printed
     for package in UNLOCKED[name]:
-        code, said = pip("--constraint", "constraints.txt", package)
+        code, printed = pip("--constraint", "constraints.txt", package)
         if code:
-            return False, said
-    code, said = pip("--no-deps", "--no-build-isolation", "--editable", ".")
-    return code == 0, said
+            return False, printed
+    code, printed = pip("--no-deps", "--no-build-isolation", "--editable", ".")
+    return code == 0, printed
 
 
 def by_version(name: str) -> int:

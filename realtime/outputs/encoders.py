@@ -290,14 +290,14 @@ def why_no_element(element: str) -> str:
         return f"{element} does not answer"
     if not done.returncode:
         return ""
-    said = _reason(done.stderr.decode(errors="replace"))
-    if f'no element "{element}"' in said:
+    reason = _reason(done.stderr.decode(errors="replace"))
+    if f'no element "{element}"' in reason:
         return f"GStreamer has no {element}"
     hint = ": an Orin Nano has no encoder" if element.startswith("nv") else ""
-    return f"{element} does not run ({said or done.returncode}){hint}"
+    return f"{element} does not run ({reason or done.returncode}){hint}"
 
 
-def _reason(said: str) -> str:
+def _reason(log: str) -> str:
     """The first error that ``gst-launch-1.0`` names."""
-    found = re.search(r"(?:ERROR|WARNING: erroneous pipeline): (?:from element \S+: )?(.*)", said)
+    found = re.search(r"(?:ERROR|WARNING: erroneous pipeline): (?:from element \S+: )?(.*)", log)
     return found[1].rstrip(".") if found else ""

@@ -33,7 +33,7 @@ class _Found:
     """Sightings by tracks in their own regions."""
     detected: Sighting | None = None
     """The person detector's sighting; None where it reported nobody here."""
-    wears: Appearance | None = None
+    appearance: Appearance | None = None
     """The clothes that are seen; None where they were not compared."""
 
     @property
@@ -45,10 +45,10 @@ class _Found:
         fits what was expected so much better that its own must be a mixture of two people."""
         own = self.own.get(track)
         nearest = own or self.any
-        likeness = track.likeness(nearest, time_s, self.wears)
+        likeness = track.likeness(nearest, time_s, self.appearance)
         if self.detected is None or self.detected is nearest:
             return nearest, likeness
-        coarse = track.likeness(self.detected, time_s, self.wears)
+        coarse = track.likeness(self.detected, time_s, self.appearance)
         return (self.detected, coarse) if coarse > _MUCH * likeness else (nearest, likeness)
 
 
@@ -75,7 +75,7 @@ def associate(
     if len(tracks) == 1 and len(bodies) == 1 and own:  # the usual case needs no arithmetic
         return Association({tracks[0]: own[tracks[0]]}, [])
     for body in bodies if tracks else []:
-        body.wears = appearance_of(image, body.any.points, body.any.confidence)
+        body.appearance = appearance_of(image, body.any.points, body.any.confidence)
     options = [[body.as_seen_by(track, time_s) for body in bodies] for track in tracks]
     confirmed = [1.0 if body.detected or not detected else _UNSEEN for body in bodies]
     table = (

@@ -65,7 +65,7 @@ class CameraMotion:
         self._key: ImageArray | None = None
         self._key_rotation: DoubleArray = np.eye(3)
         self._key_points = np.zeros((0, 2), np.float32)
-        self._guess = self._key_points
+        self._expected = self._key_points  # where they are likely to be in the next image
         self._key_time_s = -math.inf
         self._last: ImageArray | None = None
         self._scale = 1.0
@@ -94,7 +94,7 @@ class CameraMotion:
             self.has_moved = True
         age = time_s - self._key_time_s
         apart = self._key_rotation is not self.rotation
-        gone = float(np.median(np.abs(self._guess - self._key_points).max(-1))) if len(self._guess) else 0.0
+        gone = float(np.median(np.abs(self._expected - self._key_points).max(-1))) if len(self._expected) else 0.0
         if age > _RETRY_S and (
             share < _FEWER
             or gone > _FAR_PX
@@ -125,7 +125,7 @@ class CameraMotion:
         self._key_points = (
             np.zeros((0, 2), np.float32) if found is None else _spread(np.asarray(found, np.float32).reshape(-1, 2))
         )
-        self._guess = self._key_points.copy()
+        self._expected = self._key_points.copy()
         self._last = grey
 
     def _boxes(self, people: Sequence[FloatArray]) -> list[tuple[int, int, int, int]]:
@@ -152,7 +152,7 @@ class CameraMotion:
         first, second = self._key_points[good], found[good]
         apart = np.abs(second - first).max(-1)
         if float((apart < _STILL_PX).mean()) >= _STILL_SHARE:
-            self._guess = self._key_points.copy()
+            self._expected = self._key_points.copy()
             return share, self._key_rotation
         ray, now = self._rays(first), self._rays(second)
         pixel = 1 / (self._camera.fx * self._scale)
@@ -160,7 +160,7 @@ class CameraMotion:
         turn, agreeing = fit_rotation(ray, now, start, pixel)
         if agreeing < _AGREE:
             return share, None
-        self._guess = self._project(self._rays(self._key_points) @ turn.T)
+        self._expected = self._project(self._rays(self._key_points) @ turn.T)
         return share, np.asarray(self._key_rotation @ turn.T, np.float64)
 
     def _follow(
@@ -171,7 +171,7 @@ class CameraMotion:
             key,
             grey,
             self._key_points,
-            self._guess.copy(),
+            self._expected.copy(),
             winSize=_WINDOW_PX,
             maxLevel=levels,
             criteria=_STOP,

@@ -18,7 +18,7 @@ from body.rotations import axis_angle_to_matrix
 from common.arrays import AnyArray, FloatArray
 from engines.engine import Arrays, Engine, EngineError, TensorSpec
 from engines.plans import PlanPolicy
-from engines.registry import ChainLink, open_chain
+from engines.registry import LinkedModel, open_linked
 from realtime.stages.engine_body import exact_policy
 
 _VALUES: Final = JOINTS * 9
@@ -34,16 +34,16 @@ class PosingRegressor(Engine):
     """A regressor that has posed the body, too, when it answers. Its ``rotations`` are filtered already.
 
     To its caller it is an ordinary regressor whose ``state`` is longer: it holds the filter's memory too, so that both are
-    forgotten together. `poser` hands out the bodies of the last answer. ``chain`` is the engine of all three graphs.
+    forgotten together. `poser` hands out the bodies of the last answer. ``engine`` runs all three graphs.
     """
 
-    def __init__(self, chain: Engine, arrays: BodyArrays) -> None:
-        self._chain, self.runtime, self.device = chain, chain.runtime, chain.device
-        self.runs_to_warm_up = chain.runs_to_warm_up
-        inputs = {spec.name: spec for spec in chain.inputs}
+    def __init__(self, engine: Engine, arrays: BodyArrays) -> None:
+        self._engine, self.runtime, self.device = engine, engine.runtime, engine.device
+        self.runs_to_warm_up = engine.runs_to_warm_up
+        inputs = {spec.name: spec for spec in engine.inputs}
         self._memory = inputs["state"].shape[-1]
         self.inputs = tuple(self._longer(spec) for name, spec in inputs.items() if name not in _OWN)
-        given = {spec.name: spec for spec in chain.outputs}
+        given = {spec.name: spec for spec in engine.outputs}
         names = {"smooth_rotations": "rotations"}
         self.outputs = tuple(
             self._longer(TensorSpec(names.get(name, name), spec.shape, spec.dtype))
@@ -62,14 +62,14 @@ class PosingRegressor(Engine):
     @property
     def replays(self) -> int:
         """See `engines.engine.Engine.replays`."""
-        return self._chain.replays
+        return self._engine.replays
 
     def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         """See `engines.engine.Engine.infer`."""
         self.check_feeds(feeds)
         state = feeds["state"]
         people, filtered = len(state), state[:, self._memory :]
-        out = self._chain.infer(
+        out = self._engine.infer(
             {
                 **feeds,
                 "state": state[:, : self._memory],
@@ -95,7 +95,7 @@ class PosingRegressor(Engine):
 
     def close(self) -> None:
         """See `engines.engine.Engine.close`."""
-        self._chain.close()
+        self._engine.close()
 
 
 class _AnsweredBody:
@@ -148,16 +148,16 @@ def open_posing_regressor(model: str, arrays: BodyArrays, policy: PlanPolicy) ->
         raise EngineError(f"the body's graph cannot be made ({error}): pip install onnx") from None
     exact = exact_policy(policy)
     models = [
-        ChainLink(model, policy),
-        ChainLink(rotation_filter_to_onnx(), exact, "smoothing"),
-        ChainLink(body_to_onnx(arrays), exact, "body"),
+        LinkedModel(model, policy),
+        LinkedModel(rotation_filter_to_onnx(), exact, "smoothing"),
+        LinkedModel(body_to_onnx(arrays), exact, "body"),
     ]
     links = {"measured": "rotations", "rotations": "smooth_rotations", "betas": "betas"}
-    chain = open_chain(models, links, inside=("rotations",), urgent=True)
+    engine = open_linked(models, links, inside=("rotations",), urgent=True)
     try:
-        if "betas_sigma" not in {spec.name for spec in chain.outputs}:
+        if "betas_sigma" not in {spec.name for spec in engine.outputs}:
             raise EngineError(f"{model} does not hold a person's shape steady")
-        return PosingRegressor(chain, arrays)
+        return PosingRegressor(engine, arrays)
     except BaseException:
-        chain.close()
+        engine.close()
         raise

@@ -27,7 +27,8 @@ FOOT_SIGMA_M: Final = 0.03
 """Standard deviation of a standing foot's height, as posed."""
 DEPTH_SIGMA: Final = 0.04
 """Standard deviation of a step's distance, as a share of it, beside the person's own factor."""
-_SURE, _UNSURE = 0.6, 0.4  # contact from which on a foot stands, and down to which it goes on standing
+CONTACT_BEGINS, CONTACT_ENDS = 0.6, 0.4
+"""Contact from which on a foot stands, and down to which it goes on standing."""
 _LEAST_S: Final = 0.12  # one that stands for less is no sample
 _SLID_M: Final = 0.3  # a foot that is so far from where it began to stand stands elsewhere
 _MOST: Final = 96  # samples kept
@@ -44,7 +45,7 @@ class _Step:
     """(3,) mean position of the foot so far, weighted by contact; first camera's axes, metres."""
     seconds: float
     """How long it has stood."""
-    sure: float
+    contact_s: float
     """Sum of contact times seconds."""
     seen_s: float
     """When it was seen last, seconds of the source."""
@@ -80,21 +81,21 @@ class Floor:
     ) -> None:
         """Take one person's `body.soles.CONTACTS` ``feet`` (4, 3), camera frame, metres, and ``contact`` (4,) 0..1."""
         for foot in (0, 1):
-            sure = contact[2 * foot : 2 * foot + 2].astype(np.float64)
-            most = float(sure.max())
+            heel_and_toes = contact[2 * foot : 2 * foot + 2].astype(np.float64)
+            most = float(heel_and_toes.max())
             step = self._standing.get((person, foot))
-            if most < (_SURE if step is None else _UNSURE):
+            if most < (CONTACT_BEGINS if step is None else CONTACT_ENDS):
                 self._standing.pop((person, foot), None)
                 continue
-            weights = np.maximum(sure - 0.3, 1e-3) ** 2
+            weights = np.maximum(heel_and_toes - 0.3, 1e-3) ** 2
             place = rotation @ (weights @ feet[2 * foot : 2 * foot + 2] / weights.sum())
             if step is not None and float(np.abs(place - step.place).max()) > _SLID_M:
                 step = None
             if step is None:
                 step = self._standing[person, foot] = _Step(person, place, 0.0, 0.0, time_s)
-            step.sure += most * dt_s
+            step.contact_s += most * dt_s
             step.seconds += dt_s
-            step.place = step.place + (most * dt_s / step.sure) * (place - step.place)
+            step.place = step.place + (most * dt_s / step.contact_s) * (place - step.place)
             step.seen_s = time_s
             if not step.entered and step.seconds >= _LEAST_S:
                 step.entered = True
@@ -126,7 +127,9 @@ class Floor:
         people = sorted({step.person for step in self._steps})
         index = np.array([people.index(step.person) for step in self._steps])
         places = np.array([step.place for step in self._steps])
-        weight = np.array([min(step.sure / step.seconds, 1.0) * min(step.seconds / 0.3, 1.0) for step in self._steps])
+        weight = np.array(
+            [min(step.contact_s / step.seconds, 1.0) * min(step.seconds / 0.3, 1.0) for step in self._steps]
+        )
         fitted = fit_plane(places, index, weight, (matrix, vector), up, (SIZE_SIGMA, FOOT_SIGMA_M, DEPTH_SIGMA))
         up_sigma = math.sqrt(float(np.trace(fitted.covariance)) / 2)
         return Plane(fitted.up, up_sigma, fitted.height, fitted.sigma)

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from common.arrays import BoolArray, DoubleArray, FloatArray
+from realtime.stages.floor import CONTACT_BEGINS, CONTACT_ENDS
 from realtime.stages.world_kernels import shift_of_body, standing_feet
 
 MOST_ACROSS_M: Final = 0.02
@@ -28,7 +29,6 @@ _ACROSS, _ALONG = 0.012, 0.05  # of the network's pelvis across the line of sigh
 _CHANGE, _LEAST_CHANGE = 0.02, 0.002
 """m by which the shift may change in 1/30 s while all four points stand, and while none does. Of a walking person one foot
 stands at a time and rolls; to follow it at once would make the whole body shake."""
-_SURE, _UNSURE = 0.6, 0.4  # contact from which on a foot is tied, and down to which it stays so
 _BROKEN_M: Final = 0.07  # a foot so far from its place has moved, whatever its contact
 _CREEP, _CREEP_FIRST = 0.02, 0.05
 """m/s by which a place follows the network's foot, so that a person's distance becomes an average; the second at first."""
@@ -103,7 +103,7 @@ class FootLock:
         distance = max(float(np.linalg.norm(pelvis)), 0.1)
         ray = pelvis / distance
         # Motion across the line of sight is measured well: a foot that moves does not stand, whatever its contact.
-        limits = (_SPEED_SHARE, _FAST, _SURE, _UNSURE, _BROKEN_M, MOST_ALONG * distance + _BROKEN_M)
+        limits = (_SPEED_SHARE, _FAST, CONTACT_BEGINS, CONTACT_ENDS, _BROKEN_M, MOST_ALONG * distance + _BROKEN_M)
         stands, holds, begins = standing_feet(
             feet, tied.places, tied.feet, tied.speed, tied.is_tied, contact, ray, dt_s, limits
         )

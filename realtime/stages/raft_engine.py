@@ -6,7 +6,7 @@ from typing import Final
 
 from engines.engine import EngineError
 from engines.plans import PlanPolicy
-from engines.registry import ChainLink, open_chain
+from engines.registry import LinkedModel, open_linked
 from engines.tensorrt import TensorRtEngine
 from realtime.options import MOST_PERSONS
 from realtime.stages.engine_body import exact_policy
@@ -41,5 +41,5 @@ def open_raft(model: str, cells: int, policy: PlanPolicy) -> TensorRtEngine:
         means = cell_means_to_onnx(cells)
     except ImportError as error:
         raise EngineError(f"the graph of the cells' means cannot be made ({error}): pip install onnx") from None
-    links = [ChainLink(model, policy), ChainLink(means, exact_policy(policy), "cell-means")]
-    return open_chain(links, {"flow": "flow"}, leaves=(CELL_MEANS, _FRAMES * MOST_PERSONS))
+    links = [LinkedModel(model, policy), LinkedModel(means, exact_policy(policy), "cell-means")]
+    return open_linked(links, {"flow": "flow"}, leaves=(CELL_MEANS, _FRAMES * MOST_PERSONS))

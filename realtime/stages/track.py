@@ -178,10 +178,10 @@ class Track:
         scale = max(self.scale, sighting.scale)
         return oks(*expected, sighting.points, sighting.confidence, scale, tolerance)
 
-    def likeness(self, sighting: Sighting, time_s: float, wears: Appearance | None) -> float:
+    def likeness(self, sighting: Sighting, time_s: float, appearance: Appearance | None) -> float:
         """How likely a sighting is this person, 0..1, by place, size and clothes. The place tells people apart who stand apart,
         size and clothes those who occlude one another."""
-        clothes = self.appearance.likeness(wears) if wears is not None else None
+        clothes = self.appearance.likeness(appearance) if appearance is not None else None
         size: float = size_fit(self.scale, sighting.scale) ** 0.7
         # Different clothes share about a third of their colours by chance, which is little once squared.
         return self.fit(sighting, time_s) * size * (max(clothes, 0.1) ** 2 if clothes is not None else 0.7)

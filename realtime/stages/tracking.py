@@ -278,8 +278,8 @@ class Tracker:
             return
         sighting = self._acquire(image, coarse, time_s)
         if sighting is not None:
-            wears = appearance_of(image, sighting.points, sighting.confidence)
-            self._tracks.append(self._recall(sighting, wears, time_s, time_s))
+            appearance = appearance_of(image, sighting.points, sighting.confidence)
+            self._tracks.append(self._recall(sighting, appearance, time_s, time_s))
             self._tracks[-1].learn(image, time_s)
 
     def _promote(self, image: ImageArray, time_s: float) -> None:
@@ -316,7 +316,7 @@ class Tracker:
         """Whether a track was seen in the same place, so that a new one would follow the same person twice."""
         return any(not track.misses and track.fit(sighting, time_s) > 0.4 for track in self._tracks)
 
-    def _recall(self, sighting: Sighting, wears: Appearance, time_s: float, since_s: float) -> Track:
+    def _recall(self, sighting: Sighting, appearance: Appearance, time_s: float, since_s: float) -> Track:
         """The track of a lost person whom the newcomer matches by place or clothes, else a new track. A newcomer who was seen
         since ``since_s``, before a person was lost, cannot be that person."""
         self._lost = [track for track in self._lost if time_s - track.last_seen_s < _RECOGNISE_S]
@@ -324,7 +324,7 @@ class Tracker:
         for track in self._lost:
             if since_s < track.last_seen_s:
                 continue
-            clothes = track.appearance.likeness(wears)
+            clothes = track.appearance.likeness(appearance)
             near = time_s - track.last_seen_s < _REMEMBER_S and track.may_be_in(sighting.box, time_s)
             if near and (clothes is None or clothes > _OTHER_CLOTHES):
                 like = 1 + (clothes or 0)

@@ -40,8 +40,8 @@ _MOST_NEWS: Final = 4.0
 _KNOWN: Final = math.radians(0.3)  # standard deviation of what the user gives
 _DRIFT: Final = math.radians(0.3)  # a turn so far unknown halves the weight of edges seen before it
 _LEAST_DOUBT, _MOST_DOUBT = math.radians(4.0), math.radians(12.0)
-"""Standard deviations that people's word for up is given at least, and at most, while edges are searched near to it."""
-_SAME: Final = math.radians(0.4)  # edges are not fitted again before people's word has changed by more
+"""Least and greatest standard deviation of the up found from people, while edges are searched near to it."""
+_SAME: Final = math.radians(0.4)  # edges are not fitted again before up has changed by more
 _ROUNDS: Final = 4  # of Gauss-Newton
 _TOP_DOWN: Final = 0.97  # sine of the pitch from which on there is no roll
 
@@ -58,7 +58,7 @@ def pitch_and_roll(up: DoubleArray | FloatArray) -> tuple[float, float]:
 
 
 @dataclass(slots=True)
-class _Witness:
+class _PersonEvidence:
     """What the network has answered for one person."""
 
     total: DoubleArray = field(default_factory=lambda: np.zeros(3))
@@ -86,7 +86,7 @@ class Vertical:
 
     def __init__(self, pitch: float | None = None, roll: float | None = None) -> None:
         self._known = pitch, roll
-        self._witnesses: dict[int, _Witness] = {}
+        self._people: dict[int, _PersonEvidence] = {}
         self._past = np.zeros((3, 3)), np.zeros(3)
         self._edges: UprightEdges | None = None
         self._scene = np.zeros((3, 3)), np.zeros(3)
@@ -103,7 +103,7 @@ class Vertical:
     @property
     def is_known(self) -> bool:
         """Whether there is anything but the prior."""
-        return bool(self._witnesses) or bool(self._past[1].any()) or None not in self._known
+        return bool(self._people) or bool(self._past[1].any()) or None not in self._known
 
     def see(self, person: int, up: FloatArray, sigma: float, dt_s: float, rotation: DoubleArray) -> None:
         """Take the network's answer for one person: ``up`` (3,) camera axes, ``sigma`` radians, ``dt_s`` seconds after the
@@ -116,19 +116,19 @@ class Vertical:
         free_roll, roll_precision = _likelihood(roll, roll_sigma, 0.0, ROLL_SPREAD)
         if abs(float(up[2])) > _TOP_DOWN:
             free_roll, roll_precision = roll, pitch_precision
-        witness = self._witnesses.setdefault(person, _Witness())
+        evidence = self._people.setdefault(person, _PersonEvidence())
         weight = dt_s / (sigma * sigma)
         free = up_of(max(-1.55, min(1.55, free_pitch)), free_roll)
-        witness.total += weight * (rotation @ free)
-        share = weight / (witness.weight + weight)
-        witness.weight += weight
-        witness.seconds += dt_s
-        witness.pitch_precision += share * (pitch_precision - witness.pitch_precision)
-        witness.roll_precision += share * (roll_precision - witness.roll_precision)
+        evidence.total += weight * (rotation @ free)
+        share = weight / (evidence.weight + weight)
+        evidence.weight += weight
+        evidence.seconds += dt_s
+        evidence.pitch_precision += share * (pitch_precision - evidence.pitch_precision)
+        evidence.roll_precision += share * (roll_precision - evidence.roll_precision)
         across = rotation @ np.array([-free[1], free[0], 0.0])
         length = float(np.linalg.norm(across))
-        witness.roll_axis = across / length if length > 1e-6 else rotation[:, 0]
-        witness.pitch_axis = cross_product(rotation @ free, witness.roll_axis)
+        evidence.roll_axis = across / length if length > 1e-6 else rotation[:, 0]
+        evidence.pitch_axis = cross_product(rotation @ free, evidence.roll_axis)
 
     def look(self, edges: UprightEdges | None) -> None:
         """Take what may stand upright in the background, in place of what was taken before, if there is more of it."""
@@ -142,19 +142,19 @@ class Vertical:
                 weight=self._edges.weight / (1 + variance / _DRIFT**2),
                 sigma=np.sqrt(self._edges.sigma**2 + variance),
             )
-        for witness in self._witnesses.values():
-            keep = 1 / (1 + variance * (witness.pitch_precision + witness.roll_precision))
-            witness.total *= keep
-            witness.weight *= keep
-            witness.seconds *= keep
+        for evidence in self._people.values():
+            keep = 1 / (1 + variance * (evidence.pitch_precision + evidence.roll_precision))
+            evidence.total *= keep
+            evidence.weight *= keep
+            evidence.seconds *= keep
         matrix, vector = self._past
         keep = 1 / (1 + variance * float(np.trace(matrix)) / 2)
         self._past = matrix * keep, vector * keep
 
     def forget(self, present: set[int]) -> None:
         """People not in ``present`` will not be seen again: what is known from them stays."""
-        for person in self._witnesses.keys() - present:
-            matrix, vector = self._evidence(self._witnesses.pop(person))
+        for person in self._people.keys() - present:
+            matrix, vector = self._evidence(self._people.pop(person))
             self._past = self._past[0] + matrix, self._past[1] + vector
         # The network's errors on many people are correlated: their average does not become exact.
         trace, most = float(np.trace(self._past[0])), 2 * _MOST_NEWS * 4 / math.radians(6.0) ** 2
@@ -162,25 +162,25 @@ class Vertical:
             self._past = self._past[0] * (most / trace), self._past[1] * (most / trace)
 
     @staticmethod
-    def _evidence(witness: _Witness) -> tuple[DoubleArray, DoubleArray]:
-        mean = witness.total / max(float(np.linalg.norm(witness.total)), 1e-12)
-        news = min(1 + witness.seconds / _NEWS_S, _MOST_NEWS)
+    def _evidence(evidence: _PersonEvidence) -> tuple[DoubleArray, DoubleArray]:
+        mean = evidence.total / max(float(np.linalg.norm(evidence.total)), 1e-12)
+        news = min(1 + evidence.seconds / _NEWS_S, _MOST_NEWS)
         matrix = news * (
-            witness.pitch_precision * np.outer(witness.pitch_axis, witness.pitch_axis)
-            + witness.roll_precision * np.outer(witness.roll_axis, witness.roll_axis)
+            evidence.pitch_precision * np.outer(evidence.pitch_axis, evidence.pitch_axis)
+            + evidence.roll_precision * np.outer(evidence.roll_axis, evidence.roll_axis)
         )
         return matrix, matrix @ mean
 
     def evidence(self) -> tuple[DoubleArray, DoubleArray]:
         """All that is known as a quadratic form: the best up makes u·A·u - 2 b·u least, with A (3, 3), rad⁻², and b (3,)."""
-        matrix, vector = self._said()
+        matrix, vector = self._from_people_and_user()
         return matrix + self._scene[0], vector + self._scene[1]
 
-    def _said(self) -> tuple[DoubleArray, DoubleArray]:
-        """What people and the user say, as `evidence`."""
+    def _from_people_and_user(self) -> tuple[DoubleArray, DoubleArray]:
+        """What is known from people and from the user, in the form of `evidence`."""
         matrix, vector = self._past[0].copy(), self._past[1].copy()
-        for witness in self._witnesses.values():
-            more, toward = self._evidence(witness)
+        for evidence in self._people.values():
+            more, toward = self._evidence(evidence)
             matrix += more
             vector += toward
         pitch, roll = self._known
@@ -206,7 +206,7 @@ class Vertical:
 
     def solve(self) -> None:
         """Renew `up` and `sigma` from all that is known."""
-        matrix, vector = self._said()
+        matrix, vector = self._from_people_and_user()
         self.up, covariance = nearest_up(matrix, vector, self.up)
         self._scene = np.zeros((3, 3)), np.zeros(3)
         if self._edges is not None and None in self._known:

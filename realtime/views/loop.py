@@ -78,7 +78,7 @@ class ViewLoop:
         self._pipeline, self._source, self._meter = pipeline, source, meter
         self._options, self._mannequin = options, mannequin
         self._interrupts, self._progress = interrupts, progress
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
 
     @property
     def _holds_the_end(self) -> bool:
@@ -181,6 +181,6 @@ class ViewLoop:
         rate, latency = self._meter.recent()
         self._progress(self._meter.frames_in, self._source.frame_count, rate, latency)
         silent = self._meter.silent(SILENT_S)
-        for name in silent.keys() - self._said:
+        for name in silent.keys() - self._warned:
             _LOG.warning(f"{name} has not answered for {SILENT_S:.0f} s")
-        self._said = set(silent)
+        self._warned = set(silent)

@@ -47,7 +47,7 @@ class WindowLoop:
             commands.obey(command)
             changed = changed or command == "f"
         if changed and self._people is None:
-            self._window.say(self._told)
+            self._window.show_state(self._told)
         elif changed:
             commands.show_again(lambda result: self._put(result, again=True))
         return False

@@ -129,7 +129,7 @@ class MeshWindow:
         self._write(image, result.camera, bodies, text, state, details, captured_ns, world)
         return True
 
-    def say(self, state: str) -> None:
+    def show_state(self, state: str) -> None:
         """Show lines about the ``state`` of the run on an empty image: before the first result."""
         if not self.closed:
             image = np.full((self._layout.height, self._layout.width, 3), 26, np.uint8)

@@ -21,7 +21,7 @@ from tests.engines.conftest import WEIGHTS, FakeGpu, linear_model
 VERSIONS = ["8.6.1", "10.3.0", "11.4.0.106"]
 
 
-def half_model() -> bytes:
+def fp16_model() -> bytes:
     """`linear_model` with its product in float16 and its sum of ones in float32."""
     nodes = [
         helper.make_node("Cast", ["x"], ["half"], to=TensorProto.FLOAT16),
@@ -80,7 +80,7 @@ def test_builds_and_runs_on_every_generation(fake_gpu: FakeGpu, version: str) ->
 def test_precision_is_the_graphs(fake_gpu: FakeGpu, version: str) -> None:
     fake_gpu.install(version)
     x = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)
-    for data, sign in ((half_model(), -1), (quantised_model(), 1)):
+    for data, sign in ((fp16_model(), -1), (quantised_model(), 1)):
         with TensorRtEngine(serialise(data, BuildOptions())[0]) as engine:
             np.testing.assert_allclose(engine.infer({"x": x})["y"], sign * (x @ WEIGHTS), atol=0.05)
     half, quantised = fake_gpu.tensorrt.built
@@ -117,17 +117,17 @@ def test_refused_operator_is_named(fake_gpu: FakeGpu, version: str) -> None:
 @pytest.mark.parametrize(("version", "typed"), [("8.6.1", False), ("10.3.0", False), ("11.4.0.106", True)])
 def test_dla_takes_what_it_can(fake_gpu: FakeGpu, version: str, typed: bool) -> None:
     fake_gpu.install(version, dla_cores=2)
-    serialise(half_model(), BuildOptions("fp16", dla=1))
+    serialise(fp16_model(), BuildOptions("fp16", dla=1))
     build = fake_gpu.tensorrt.built[0]
     assert (build.dla, build.strongly_typed) == (1, typed)
     assert "GPU_FALLBACK" in build.flags
     with pytest.raises(EngineError, match="there is no DLA core 2: this machine has 2"):
-        serialise(half_model(), BuildOptions("fp16", dla=2))
+        serialise(fp16_model(), BuildOptions("fp16", dla=2))
     fake_gpu.install(version)
     with pytest.raises(
         EngineError, match=rf"no DLA core 0 here: .* not with that of JetPack 7.2; this is TensorRT {version}"
     ):
-        serialise(half_model(), BuildOptions("fp16", dla=0))
+        serialise(fp16_model(), BuildOptions("fp16", dla=0))
 
 
 def test_scratch_memory_is_capped_where_the_gpu_shares_the_cpus(fake_gpu: FakeGpu) -> None:

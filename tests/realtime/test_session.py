@@ -124,7 +124,7 @@ class Keyboard:
         self._pressed: list[str] = []
         self._seen = 0
 
-    def say(self, state: str) -> None:
+    def show_state(self, state: str) -> None:
         assert state
 
     def show(self, result: Result, *arguments: object, flow: bool, again: bool) -> bool:

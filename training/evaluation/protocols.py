@@ -11,7 +11,7 @@ EMDB (WHAM): the frames of ``good_frames_mask``; SMPL's 24 joints, taken from th
 
 Both: MPJPE after moving the middle of the hips together, PA-MPJPE after the best similarity of each frame, PVE over all
 vertices after moving the same hips together. Acceleration errors are of three neighbouring counted frames, relative to the
-hips, at 30 fps. Motions of the body that ships are said in the parameters of neutral SMPL first
+hips, at 30 fps. Motions of the body that ships are given in the parameters of neutral SMPL first
 (`body.conversion`); those made with one of the licensed files (``run_camera.py --body``) are taken as they are.
 
 Without licensed files 3DPW's ``jointPositions`` are compared with the motion's own joints: 14 joints of SMPL, no vertices.
@@ -19,7 +19,7 @@ Without licensed files 3DPW's ``jointPositions`` are compared with the motion's 
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Several
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,7 +79,7 @@ def counted_frames(sequence: PersonSequence) -> BoolArray:
 
 
 def score_threedpw(
-    people: Several[PersonSequence], motion: Motion, smpl: SmplFolder | None = None
+    people: Sequence[PersonSequence], motion: Motion, smpl: SmplFolder | None = None
 ) -> list[ProtocolScores]:
     """Score a motion on the people of one recording of 3DPW, who are found by where their keypoints lie.
 
@@ -128,7 +128,7 @@ def score_emdb(sequence: PersonSequence, motion: Motion, smpl: SmplFolder) -> Pr
     return _scores(sequence, sequence.valid, rows >= 0, predicted, truth, HIPS_24, pve)
 
 
-def join_scores(scores: Several[ProtocolScores]) -> ProtocolScores:
+def join_scores(scores: Sequence[ProtocolScores]) -> ProtocolScores:
     """All frames of several people as one."""
     errors = [each.errors for each in scores]
     return ProtocolScores(

@@ -287,8 +287,8 @@ class Lifter(nn.Module):
         nobody = torch.zeros_like(dt)[:, None] + dt.new_zeros(self.memory.state_size)
         anew, _, _ = self.memory(inner[:, None], dt[:, None], nobody)
         present = torch.cat([anew[:, 0].to(inner.dtype), inner], -1)
-        said = self.head(nn.functional.gelu(self.merge(present))).float()[:, :PREDICTION]
-        both = torch.cat([raw, said]).T.contiguous()
+        outputs = self.head(nn.functional.gelu(self.merge(present))).float()[:, :PREDICTION]
+        both = torch.cat([raw, outputs]).T.contiguous()
         sight = Sight(*(torch.cat([x, x], -1) for x in sight))
         both = self._refine(both, torch.cat([betas, betas]).T.contiguous(), torch.cat([known, present]), sight, True)
         return both.reshape(PREDICTION, 2, -1)[:, 0]
@@ -364,8 +364,8 @@ class Lifter(nn.Module):
         local, weight, size = (x.flatten(0, 1) for x in sight)
         sight = Sight(local.permute(1, 2, 0).contiguous(), weight.T.contiguous(), size)
         flat = known.flatten(0, 1)
-        said = self.head(nn.functional.gelu(self.merge(flat))).float()
-        raw, joint_error, contact, up, up_error, velocity = torch.split(said, [PREDICTION, *_EXTRAS], 1)
+        outputs = self.head(nn.functional.gelu(self.merge(flat))).float()
+        raw, joint_error, contact, up, up_error, velocity = torch.split(outputs, [PREDICTION, *_EXTRAS], 1)
         turn = turn.flatten(0, 1)
         now = (inner.flatten(0, 1), dt.flatten()) if self.config.timely and not self.training else None
         rotations, pelvis = self._body(raw, betas.flatten(0, 1), flat, turn, sight, now)

@@ -44,9 +44,9 @@ class ShapeEvidence(nn.Module):
     def forward(self, known: Tensor, commit: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Betas and their deviations (B, T, 10) after each frame, and the next state, from ``known`` (B, T, width) and
         ``commit`` (B, T, 1), 1 where the memory ticks."""
-        said = self.say(known).float()
-        precision = nn.functional.softplus(said[..., :BETAS])
-        evidence = torch.cat([precision, precision * said[..., BETAS:] * self.deviation], -1)
+        estimate = self.say(known).float()
+        precision = nn.functional.softplus(estimate[..., :BETAS])
+        evidence = torch.cat([precision, precision * estimate[..., BETAS:] * self.deviation], -1)
         sums = []
         for t in range(evidence.shape[1]):
             now = _SHAPE_KEPT * state + evidence[:, t]

@@ -42,14 +42,14 @@ def room(view: DoubleArray, seed: int = 0, boards: bool = False) -> ImageArray:
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
-def corrected(image: ImageArray, guess: DoubleArray, people: tuple[np.ndarray, ...] = ()) -> DoubleArray:
-    """What edges make of a ``guess`` of up."""
+def corrected(image: ImageArray, start: DoubleArray, people: tuple[np.ndarray, ...] = ()) -> DoubleArray:
+    """What edges make of a ``start`` of up."""
     edges = find_upright_edges(image, CAMERA, people, np.eye(3))
     assert edges is not None
-    found = fit_upright_edges(edges, guess, SIGMA)
+    found = fit_upright_edges(edges, start, SIGMA)
     if found is None:
-        return guess
-    return nearest_up(np.eye(3) / SIGMA**2 + found[0], guess / SIGMA**2 + found[1], guess)[0]
+        return start
+    return nearest_up(np.eye(3) / SIGMA**2 + found[0], start / SIGMA**2 + found[1], start)[0]
 
 
 def degrees_apart(first: DoubleArray, second: DoubleArray) -> float:
@@ -58,13 +58,13 @@ def degrees_apart(first: DoubleArray, second: DoubleArray) -> float:
 
 @pytest.mark.parametrize("boards", [False, True])
 @pytest.mark.parametrize(("pitch", "roll"), [(0, 0), (20, -14), (-12, 22), (8, 3)])
-def test_upright_edges_correct_a_guess_that_is_ten_degrees_wrong(pitch: float, roll: float, boards: bool) -> None:
+def test_upright_edges_correct_a_vertical_that_is_ten_degrees_wrong(pitch: float, roll: float, boards: bool) -> None:
     true = up_of(math.radians(pitch), math.radians(roll))
     image = room(camera_from_world(math.radians(pitch), math.radians(roll), 1.5), 5, boards)
     for offset in ((10.0, 0.0), (-7.0, 7.0), (0.0, -10.0)):
-        guess = true + tangents(true) @ np.radians(offset)
-        guess /= np.linalg.norm(guess)
-        found = corrected(image, guess)
+        start = true + tangents(true) @ np.radians(offset)
+        start /= np.linalg.norm(start)
+        found = corrected(image, start)
         assert degrees_apart(found, true) < 3.0
         assert abs(math.degrees(pitch_and_roll(found)[1]) - roll) < 1.5
 
@@ -93,12 +93,12 @@ def test_floor_boards_alone_do_not_roll_the_camera(yaw: float) -> None:
     edges = boards_only(camera_from_world(math.radians(28), 0.0, 1.6), yaw)
     assert len(edges.weight) > 12
     for pitch in (0.0, 6.0, 12.0, 20.0):
-        guess = up_of(math.radians(pitch), math.radians(2))
-        found = fit_upright_edges(edges, guess, math.radians(10))
+        start = up_of(math.radians(pitch), math.radians(2))
+        found = fit_upright_edges(edges, start, math.radians(10))
         if found is not None:
             prior = np.eye(3) / math.radians(10) ** 2
-            moved = nearest_up(prior + found[0], prior @ guess + found[1], guess)[0]
-            assert degrees_apart(moved, guess) < 2
+            moved = nearest_up(prior + found[0], prior @ start + found[1], start)[0]
+            assert degrees_apart(moved, start) < 2
 
 
 def test_clutter_without_upright_edges_moves_nothing_far() -> None:
@@ -110,8 +110,8 @@ def test_clutter_without_upright_edges_moves_nothing_far() -> None:
             middle, size, angle = rng.uniform((0, 0), (640, 480)), rng.uniform(15, 90, 2), rng.uniform(0, 180)
             box = cv2.boxPoints((tuple(middle), tuple(size), angle))
             cv2.fillPoly(image, [box.astype(np.int32)], tuple(rng.integers(0, 255, 3).tolist()))
-        guess = up_of(math.radians(8), 0.0)
-        moved.append(degrees_apart(corrected(image, guess), guess))
+        start = up_of(math.radians(8), 0.0)
+        moved.append(degrees_apart(corrected(image, start), start))
     assert np.median(moved) < 1.0
     assert np.mean(np.array(moved) > 3.0) <= 0.15, moved
 

@@ -84,7 +84,7 @@ def test_the_window_shows_its_states_and_obeys_its_keys(screen: Screen, monkeypa
     image = np.full((480, 640, 3), 90, np.uint8)
     heard: list[str] = []
     with MeshWindow(mannequin_for(arrays), (640, 360), wire=mannequin_for(arrays, "wire")) as window:
-        window.say("connecting")
+        window.show_state("connecting")
         assert soon(lambda: says(screen, "connecting", height=360))
         screen.press("h")
         assert soon(lambda: says(screen, HELP[-1], PLAIN, 360))

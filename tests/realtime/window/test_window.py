@@ -251,7 +251,7 @@ def test_the_window_speaks_before_the_source_is_there_and_fits_it_then() -> None
     before = _memories()
     heard: list[str] = []
     with MeshWindow(LOOK, (64, 48), target=_resized) as window:
-        window.say("connecting")
+        window.show_state("connecting")
         window.fit((WIDTH, HEIGHT), CAMERA)
         window.show(result(IMAGE, person(BALL)), Figures(30, 50, 1), "looking")
 
@@ -342,7 +342,7 @@ def test_floor_grid_comes_in_pairs_one_step_long() -> None:
 def test_a_real_window_opens_shows_and_closes() -> None:
     before = _memories()
     with MeshWindow(LOOK, (64, 48), CAMERA) as window:
-        window.say("connecting")
+        window.show_state("connecting")
         window.fit((WIDTH, HEIGHT), CAMERA)
         for step in range(20):
             people = [person(BALL + np.array([0.01 * step, 0, 0], np.float32), i) for i in range(step % 3)]

@@ -1,15 +1,17 @@
-"""The cost of ``--view browser``: bytes a frame and processor time with so many viewers, without networks or a browser.
+"""The cost of ``--view browser``: bytes a frame and processor time by number of viewers, without networks or a browser.
 
-python -m tools.bench_browser --viewers 4 --people 2
+python -m tools.bench_browser --people 2
 
 Results of a person who moves are shown 30 times a second to viewers that read everything and say so, each a process of its
-own. Processor time is that of the serving process: encoding, sending and, for the image, the JPEG.
+own. ``--stalled`` adds viewers that never say so: they must cost the others nothing. Processor time is that of the serving
+process: encoding, sending and, for the image, the JPEG.
 """
 
 from __future__ import annotations
 
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -22,52 +24,81 @@ from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from common.camera import Camera
 from common.command_line import run_command
+from common.errors import UserError
 from realtime.browser.protocol import body_message
 from realtime.browser.view import BrowserView
 from realtime.draw.mannequin import mannequin_for
 from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, Result
 
 _READER = """
-import json, sys
+import contextlib, json, sys
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 seen = {1: [0, 0], 2: [0, 0]}
-with connect(sys.argv[1], compression=None, max_size=None) as viewer:
+with contextlib.suppress(ConnectionClosed), connect(sys.argv[1], compression=None, max_size=None) as viewer:
     viewer.send(json.dumps({"video": sys.argv[2] == "True"}))
     for message in viewer:
         if isinstance(message, bytes):
             kind = seen[message[0]]
             kind[0] += 1
             kind[1] += len(message)
-            viewer.send('{"drawn": 1}')
+            if sys.argv[3] == "True":
+                viewer.send('{"drawn": 1}')
 print(json.dumps(seen[1] + seen[2]))
 """
 """A viewer that draws at once whatever comes; imports little, so that many start quickly."""
 
 _RATE = 30
 _POSES = 60
+_MOST = 16
 _SIZE = 1280, 720
 _CAMERA = Camera(1000.0, 1000.0, 639.5, 359.5)
 
 
 def main() -> None:
     """The program's entry."""
-    run_command(bench_browser, examples="Example: python -m tools.bench_browser --viewers 4 --people 2")
+    run_command(bench_browser, examples="Example: python -m tools.bench_browser --people 2")
 
 
 def bench_browser(
-    viewers: Annotated[int, typer.Option(help="Number of viewers.", min=0, max=16)] = 4,
+    viewers: Annotated[str, typer.Option(help="Numbers of viewers, with commas.")] = "0,1,4",
     people: Annotated[int, typer.Option(help="People in each frame.", min=0, max=6)] = 1,
-    seconds: Annotated[float, typer.Option(help="Seconds to measure.", min=1)] = 10.0,
+    seconds: Annotated[float, typer.Option(help="Seconds to measure each.", min=1)] = 10.0,
     video: Annotated[bool, typer.Option(help="Whether viewers take the video.")] = True,
+    stalled: Annotated[int, typer.Option(help="So many more viewers never answer.", min=0, max=16)] = 0,
 ) -> None:
-    """Measure the browser view's bytes and processor time."""
+    """Measure the browser view's bytes and processor time, and print them as a table."""
+    try:
+        counts = [int(count) for count in viewers.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 0 or max(counts) > _MOST:
+        raise UserError(f"--viewers {viewers}: give numbers from 0 to {_MOST}, with commas")
     arrays = load_body()
     results = _results(arrays, people)
+    print(
+        "| viewers | processor time a frame | poses a viewer | bytes a pose | video frames a viewer | kB a video frame |"
+    )
+    print("| --- |" + " --- |" * 5)
+    for count in counts:
+        print(_measure(arrays, results, count, seconds, video, stalled), flush=True)
+    kinds = f"{people} people, {_RATE} frames a second" + (
+        f", {stalled} viewers more that never answer" if stalled else ""
+    )
+    size = len(body_message(arrays, mannequin_for(arrays))) / 1e6
+    print(f"\n{kinds}; the body, once for each viewer: {size:.2f} MB before compression")
+
+
+def _measure(arrays: BodyArrays, results: list[Result], viewers: int, seconds: float, video: bool, stalled: int) -> str:
+    """A row of the table; columns that need a viewer are empty without one."""
     with BrowserView("127.0.0.1", 0, arrays, mannequin_for(arrays), "bench", float(_RATE), True, _SIZE) as view:
         url = view.link.replace("http", "ws") + "live"
-        command = [sys.executable, "-c", _READER, url, str(video)]
-        readers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(viewers)]
-        while view.viewers < viewers:
+        commands = [
+            [sys.executable, "-c", _READER, url, str(video), str(number < viewers)]
+            for number in range(viewers + stalled)
+        ]
+        readers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+        while view.viewers < len(readers):
             time.sleep(0.1)
         begin_s, begin = time.monotonic(), _processor_s()
         frames = 0
@@ -77,14 +108,15 @@ def bench_browser(
             time.sleep(max(0.0, begin_s + frames / _RATE - time.monotonic()))
         used = _processor_s() - begin
         view.close()
-        told = [json.loads(reader.communicate(timeout=60)[0]) for reader in readers]
-    print(
-        f"{frames} frames, {people} people, {viewers} viewers: {1e3 * used / frames:.2f} ms of processor time a frame"
-    )
-    print(f"the body, once: {len(body_message(arrays, mannequin_for(arrays))) / 1e6:.2f} MB before compression")
-    for poses, pose_bytes, videos, video_bytes in told:
-        line = f"a viewer: {poses} poses of {pose_bytes / max(poses, 1):.0f} bytes"
-        print(f"{line}, {videos} video frames of {video_bytes / max(videos, 1) / 1e3:.1f} kB")
+        told = [json.loads(reader.communicate(timeout=60)[0]) for reader in readers][:viewers]
+    cells = [str(viewers), f"{1e3 * used / frames:.2f} ms"]
+    if told:
+        poses, pose_bytes, videos, video_bytes = (statistics.median(each) for each in zip(*told, strict=True))
+        cells += [f"{poses:.0f} of {frames}", f"{pose_bytes / max(poses, 1):.0f}"]
+        cells += [f"{videos:.0f}", f"{video_bytes / max(videos, 1) / 1e3:.1f}"]
+    else:
+        cells += [""] * 4
+    return f"| {' | '.join(cells)} |"
 
 
 def _results(arrays: BodyArrays, people: int) -> list[Result]:

@@ -49,7 +49,7 @@ async function takeHello(hello) {
   status.hello = hello;
   $("source").textContent = hello.source;
   document.title = `${hello.source} · motionmesh`;
-  $("videosize").textContent = hello.size.join(" × ");
+  $("videosize").textContent = hello.size.join("×");
   $("video").width = 640;
   $("video").height = Math.round((640 * hello.size[1]) / hello.size[0]);
   video.edges = hello.edges;
@@ -68,7 +68,8 @@ function takePose(pose) {
   changed(); // also before there is a body: the server hears what was drawn, and only then sends more
   people.take(pose.people);
   charts.take(pose, people.person);
-  hint(pose.people.length || status.state?.source !== "live" ? "" : "Looking for a person");
+  status.people = pose.people.length;
+  status.explain();
 }
 
 function showConnection(up) {
@@ -77,7 +78,6 @@ function showConnection(up) {
   for (const name of ["pause", "record", "snapshot", "back", "on", "quit"]) $(name).disabled = !up;
   if (!up && quitting) hint("The program has been stopped. This page goes on when it is started again.");
   else if (!up) refusedBecause().then((reason) => !status.isUp && hint(reason || "Connecting again …"));
-  else hint("");
   if (up) quitting = false;
   status.show();
 }

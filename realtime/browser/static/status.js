@@ -1,17 +1,18 @@
 // The state of the run: the lamp and its line, the figures, and the times of the stages.
 
-import { $, press } from "./elements.js";
+import { $, hint, press } from "./elements.js";
 
 const DROPPED_MS = 1000; // how long dropped frames are shown
 const STAGES = ["capture", "keypoints", "flow", "regressor", "view"]; // in this order, others after them
 const HIDDEN_STAGES = ["hint"];
-const OF_SOURCE = { connecting: "Waiting for the source", stalled: "Signal stalled", lost: "Signal lost" };
+const OF_SOURCE = { connecting: "Waiting", stalled: "Signal stalled", lost: "Signal lost" };
 
 export class Status {
   constructor() {
     this.hello = null; // the server's first message
     this.state = null; // its newest state
     this.isUp = false; // whether the page is connected
+    this.people = null; // how many the newest pose has; null before the first
     this.recordingSince = 0;
     this.droppedAt = -Infinity;
     this.droppedLately = 0;
@@ -50,6 +51,17 @@ export class Status {
     }
     $("status").dataset.state = name;
     $("status").lastElementChild.textContent = text;
+    this.explain();
+  }
+
+  /** Says in the middle of the view why nothing moves there. */
+  explain() {
+    if (!this.isUp) return; // the connection's own hint stays
+    const source = this.state?.source;
+    document.body.classList.toggle("still", source === "stalled" || source === "lost");
+    if (source === "connecting") hint("Waiting for the source");
+    else if (source === "lost") hint("The signal is lost: trying again");
+    else hint(source === "live" && this.people === 0 ? "Looking for a person" : "");
   }
 
   /** For how long a recording has been running, as minutes:seconds. */

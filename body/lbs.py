@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +18,17 @@ DENSE_FROM: Final = 0.3
 
 It is faster there than the sparse loop.
 """
+
+
+class PosedBody(NamedTuple):
+    """A posed body, metres."""
+
+    vertices: FloatArray
+    """float32 (V, 3)."""
+    joints: FloatArray
+    """float32 (24, 3), SMPL order."""
+    keypoints: FloatArray
+    """float32 (17, 3), COCO order."""
 
 
 class NumpyBody:
@@ -137,6 +148,15 @@ class NumpyBody:
         )
         joints[...] = self._frames[:, :, 3]
         return vertices, joints
+
+    def pose_all(self, betas: FloatArray, poses: FloatArray) -> list[PosedBody]:
+        """Bodies of shapes ``betas`` (N, 10) in ``poses`` (N, 24, 3) axis-angle, each with its pelvis joint at the origin."""
+        found, origin = [], np.zeros(3, np.float32)
+        for shape, pose in zip(betas, poses, strict=True):
+            self.set_shape(shape)
+            vertices, joints = self.pose(pose[0], pose[1:], origin)
+            found.append(PosedBody(vertices, joints, self.coco(vertices)))
+        return found
 
     def joints_only(
         self, global_orient: ArrayLike, body_pose: ArrayLike, transl: ArrayLike, *, pelvis: bool = True

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from common.arrays import AnyArray
 from common.errors import UserError
 
 Arrays = Mapping[str, NDArray[np.generic]]
+
+MANY: Final = 1 << 30
+"""`Engine.most_rows` where there is no limit."""
 
 
 class EngineError(UserError, RuntimeError):
@@ -68,10 +72,10 @@ class Engine(ABC):
         return 0
 
     @property
-    def takes_batches(self) -> bool:
-        """Whether many rows can be run at once: the first axis of all inputs is free. Engines of TensorRT are built for
-        one row, whatever their model allows."""
-        return self.runtime != "tensorrt" and all(spec.shape[0] == -1 for spec in self.inputs)
+    def most_rows(self) -> int:
+        """How many rows one run takes at most: any number where the first axis of all inputs is free, else one. An engine of
+        TensorRT has a limit that it was built with."""
+        return MANY if all(spec.shape[:1] == (-1,) for spec in self.inputs) else 1
 
     @abstractmethod
     def infer(self, feeds: Arrays) -> dict[str, AnyArray]:

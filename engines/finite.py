@@ -52,6 +52,11 @@ class FiniteEngine(Engine):
         """As the engine's own."""
         return self._engine.replays
 
+    @property
+    def most_rows(self) -> int:
+        """As the engine's own."""
+        return self._engine.most_rows
+
     def warm_up(self) -> None:
         """Warm the engine up without checking its outputs."""
         self._engine.warm_up()

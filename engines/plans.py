@@ -30,7 +30,7 @@ from engines.tensorrt_builder import BuildOptions, BuildProgress, serialise
 
 _LOG = logging.getLogger(__name__)
 
-__all__ = ["Plan", "PlanPolicy", "Target", "build_plan", "find_plans", "obtain_plan", "plans_folder"]
+__all__ = ["Plan", "PlanPolicy", "Target", "build_plan", "find_plans", "for_rows", "obtain_plan", "plans_folder"]
 
 _FORMAT = 2
 
@@ -180,6 +180,9 @@ class PlanPolicy:
     """Told how far a build is, see `engines.tensorrt_builder.BuildProgress`; None: nobody."""
     tf32: bool = True
     """See `engines.tensorrt_builder.BuildOptions`; False takes no plan that was built with it."""
+    rows: int = 1
+    """How many rows (people) one run takes, at most: plans are built for one to so many, and the graph of one row is made to
+    take more."""
 
 
 def build_plan(
@@ -273,7 +276,7 @@ def find_plans(source: bytes, precision: Precision, folder: Path | None = None) 
 def obtain_plan(
     model: bytes | Path, label: str, policy: PlanPolicy, *, holds_fp16: bool = False, force: bool = False
 ) -> tuple[Plan, bytes]:
-    """The plan to run ``model`` with, one at a time, and its bytes.
+    """The plan to run ``model`` with, for one row and as many as ``policy`` wants, and its bytes.
 
     A missing plan is built here, in float16 where ``holds_fp16`` says that the network's numbers hold in it, or where
     float16 is asked for; that needs the onnx package. int8 needs calibration, which ``python -m export.engines`` does.
@@ -295,7 +298,7 @@ def obtain_plan(
         )
 
     def build(graph: bytes | Path, precision: Precision) -> tuple[Plan, bytes]:
-        options = BuildOptions(precision, tf32=policy.tf32)
+        options = BuildOptions(precision, tf32=policy.tf32, batch=(1, 1, policy.rows))
         where: dict[str, Any] = {
             "folder": policy.folder,
             "trust": policy.trust,
@@ -305,14 +308,16 @@ def obtain_plan(
         plan = build_plan(graph, label, options, source=source, **where)
         return plan, plan.read(policy.trust)
 
+    freed = for_rows(source, label) if policy.rows > 1 else source
+    graph = model if freed is source else freed  # a file may have weights beside it
     if policy.precision == "fp16" or (policy.precision == "auto" and holds_fp16 and policy.tf32):
         try:
-            return build(_in_fp16(source, label), "fp16")
+            return build(_in_fp16(freed, label), "fp16")
         except EngineError as error:
             if policy.precision == "fp16":
                 raise
             _LOG.warning(f"{error}: {label} runs in float32")
-    return build(model, "fp32")
+    return build(graph, "fp32")
 
 
 def cached_plan(source: bytes, policy: PlanPolicy) -> tuple[Plan, bytes] | None:
@@ -321,6 +326,10 @@ def cached_plan(source: bytes, policy: PlanPolicy) -> tuple[Plan, bytes] | None:
     for precision in precisions:
         for plan in find_plans(source, precision, policy.folder):
             if plan.options.batch[0] > 1 or (plan.options.tf32 and not policy.tf32):
+                continue
+            # What only export.engines builds is taken for less people, too: then they run one after the other.
+            asked_for = precision == "int8" or plan.options.dla is not None
+            if plan.options.batch[2] < policy.rows and not asked_for:
                 continue
             try:
                 return plan, plan.read(policy.trust)
@@ -338,6 +347,18 @@ def _in_fp16(source: bytes, label: str) -> bytes:
         raise EngineError(f"float16 needs the onnx package ({error}): pip install onnx") from None
     open_onnx(source, label)  # a broken file is refused in one line
     return bytes(to_fp16(fold_constants(source)).model.SerializeToString())
+
+
+def for_rows(source: bytes, label: str) -> bytes:
+    """The graph of a model that takes several rows; ``source`` itself where it does so already, or cannot."""
+    open_onnx(source, label)  # a broken file is refused in one line
+    try:
+        from engines.free_rows import with_free_rows
+
+        return with_free_rows(source)
+    except (ImportError, EngineError) as error:
+        _LOG.debug(f"{label} takes one person at a time ({error})")
+        return source
 
 
 def _expected_time(label: str, here: Target, folder: Path) -> str:

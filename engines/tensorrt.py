@@ -21,7 +21,7 @@ from common.arrays import AnyArray
 from engines.cuda.driver import probe_gpu
 from engines.cuda.packages import open_cuda
 from engines.cuda.port import Cuda, Event, Graph, Stream
-from engines.device_array import DeviceArray, Slots, slots_of
+from engines.device_array import DeviceArray, Slots, on_the_device
 from engines.engine import Arrays, Engine, EngineError
 from engines.tensorrt_api import Shape, load_tensorrt, shared_log
 from engines.tensorrt_network import Block, Network, Part, PlanRefusedError, Socket
@@ -102,12 +102,19 @@ class TensorRtEngine(Engine):
         """See `engines.engine.Engine.replays`: from the second run of the same shapes on, where that works."""
         return sum(replay.count for replay in self._replays.values())
 
+    @property
+    def most_rows(self) -> int:
+        """See `engines.engine.Engine.most_rows`: what the plans' profiles allow."""
+        if any(spec.shape[:1] != (-1,) for spec in self.inputs):
+            return 1
+        return min(socket.largest[0] for socket in self._in.sockets)
+
     def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         """See `engines.engine.Engine.infer`. A `engines.device_array.DeviceArray` is read where it lies."""
-        slots = slots_of(feeds)
-        self._prepare(feeds, {name: slot.address for name, slot in slots.items()})
-        for slot in slots.values():
-            self._stream.wait_for(slot.ready)
+        there = on_the_device(feeds)
+        self._prepare(feeds, {name: address for name, (address, _) in there.items()})
+        for _, ready in there.values():
+            self._stream.wait_for(ready)
 
         def queue() -> None:
             self._in.copy_in(self._cuda, self._stream)
@@ -151,7 +158,8 @@ class TensorRtEngine(Engine):
         except BaseException:
             slot.release()
             raise
-        return DeviceArray.over(slot, next(spec for spec in self.outputs if spec.name == self._leaves[0]))
+        left = next(socket for socket in self._out.sockets if socket.spec.name == self._leaves[0])
+        return DeviceArray.over(slot, left.shape, left.spec)
 
     def _prepare(self, feeds: Arrays, moved: dict[str, int]) -> None:
         """Fill the pinned inputs, but for those that are ``moved``, by name and address."""

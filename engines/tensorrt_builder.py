@@ -59,6 +59,8 @@ class BuildOptions:
             raise EngineError(f"there is no DLA core {self.dla}: count from 0")
         if self.dla is not None and self.precision == "fp32":
             raise EngineError("a DLA core computes in fp16 or int8 only: choose such a precision")
+        if self.dla is not None and len(set(self.batch)) != 1:
+            raise EngineError(f"a DLA core takes one number of rows, not {self.batch[0]} to {self.batch[-1]}")
         if len(self.batch) != 3 or not 1 <= self.batch[0] <= self.batch[1] <= self.batch[2]:
             raise EngineError(f"batch {self.batch} must rise: smallest, usual, largest, from 1 on")
 

@@ -21,11 +21,12 @@ from common.errors import exit_with_one_line
 from common.remarks import show_remarks
 from engines.choices import Precision
 from engines.engine import Arrays
-from engines.plans import Plan, Target, build_plan, plans_folder
+from engines.plans import Plan, Target, build_plan, for_rows, plans_folder
 from engines.tensorrt_builder import BuildOptions, BuildProgress
 from export.conversion.network import PipelineNetwork
 from export.conversion.precision import convert
 from export.networks import CLIP, load_networks, record_samples
+from realtime.options import MOST_PERSONS
 
 CALIBRATION_FRAMES = 45
 
@@ -50,7 +51,9 @@ def build_engines(
         with console.status("calibrating int8 with a rendered person"):
             samples = record_samples(networks, CLIP, CALIBRATION_FRAMES)
     for place, (name, network) in enumerate(networks.items(), 1):
-        converted = convert(network, options.precision, samples[name] if samples else ())
+        many = options.batch[2] > 1
+        graph = replace(network, data=for_rows(network.data, name)) if many else network
+        converted = convert(graph, options.precision, samples[name] if samples else ())
         # The body is full float32 in every precision, which no DLA core computes.
         exact = replace(options, precision="fp32", dla=None, tf32=False)
         with show_remarks(console), _bar(console, f"{place}/{len(networks)} {name}") as progress:
@@ -86,15 +89,18 @@ def main(
     workspace: Annotated[int | None, typer.Option(min=1, help="most scratch memory of one layer, MB")] = None,
     dla: Annotated[int | None, typer.Option(min=0, help="DLA core of a Jetson that takes what it can")] = None,
     batch: Annotated[
-        tuple[int, int, int], typer.Option(help="smallest, usual and largest number of people at a time")
-    ] = (1, 1, 1),
+        tuple[int, int, int] | None,
+        typer.Option(
+            help=f"smallest, usual and largest number of people at a time (1 1 {MOST_PERSONS}; with a DLA 1 1 1)"
+        ),
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="folder of the engines (default: the user's cache)")] = None,
     body: Annotated[Path | None, typer.Option(help="body of the body's engine, as in run_camera.py")] = None,
     force: Annotated[bool, typer.Option("--force", help="build also what is there")] = False,
 ) -> None:
     """Build a TensorRT engine of every network between the camera and the mesh."""
     console = Console(stderr=True, highlight=False)
-    options = BuildOptions(precision, workspace, dla, batch)
+    options = BuildOptions(precision, workspace, dla, batch or (1, 1, 1 if dla is not None else MOST_PERSONS))
     chosen = load_networks([name for name in networks.split(",") if name] or None, body)
     for plan in build_engines(chosen, options, output, force=force, console=console):
         state = "was there" if plan.reused else f"built in {plan.seconds:.0f} s"

@@ -12,7 +12,7 @@ from body.conversion import BodyConversion
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from body.stature import Stature
-from common.arrays import AnyArray
+from engines.device_array import DeviceArray
 from engines.engine import Arrays, Engine, EngineError
 from engines.finite import FiniteEngine
 from engines.plans import PlanPolicy
@@ -58,7 +58,8 @@ class Networks(contextlib.ExitStack):
     def __init__(self, options: Options, opener: EngineOpener | None = None) -> None:
         super().__init__()
         self._options = options
-        self._plans = PlanPolicy(options.precision, trust=options.trust_engine)
+        most = MOST_PERSONS if options.persons == "auto" or options.persons > 1 else 1
+        self._plans = PlanPolicy(options.precision, trust=options.trust_engine, rows=most)
         self._has_own_opener = opener is not None
         # The GPU finishes a mesh before it begins the next frame's keypoints and flow.
         self._opener = opener or (
@@ -74,7 +75,7 @@ class Networks(contextlib.ExitStack):
         self._body: tuple[Engine, Poser] | None = None
         self._body_was_tried = False
         self._posing: PosingRegressor | None = None
-        self._start_raft: Callable[[Arrays], AnyArray | None] | None = None
+        self._start_raft: Callable[[Arrays], DeviceArray | None] | None = None
         self.engines: list[Engine] = []
         """All that are open, in the order in which they were opened."""
 

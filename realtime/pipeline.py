@@ -327,9 +327,9 @@ class Pipeline:
             while flow is not None:
                 request = self._flow_request.get()
                 with self._meter.stage("flow"):
+                    found = flow.all(request.previous, request.current, [box for _, box in request.boxes])
                     flows = tuple(
-                        replace(flow(request.previous, request.current, box), person=person)
-                        for person, box in request.boxes
+                        replace(one, person=person) for one, (person, _) in zip(found, request.boxes, strict=True)
                     )
                 self._flow_answer.put(flows)
         finally:
@@ -360,7 +360,7 @@ class Pipeline:
                 if self._ahead is None:
                     ready = seen, tuple(self._regressor.estimate_all(each))
                 elif due := self._ahead.push(seen, time_s, self._regressor.predict_all(each)):
-                    ready = due[0], tuple(map(self._regressor.pose, due[1]))
+                    ready = due[0], tuple(self._regressor.pose_all(due[1]))
                 self._regressor.forget(time_s - 5.0)
                 for flow in seen.flows:
                     flow.release()
@@ -371,7 +371,7 @@ class Pipeline:
         """The frames that the look-ahead still holds when the source has ended, with their bodies."""
         if self._ahead is not None:
             for seen, predictions in self._ahead.flush():
-                yield seen, tuple(map(self._regressor.pose, predictions))
+                yield seen, tuple(self._regressor.pose_all(predictions))
 
     def _publish(self, seen: _Observation, people: tuple[BodyEstimate, ...], wait: bool = False) -> None:
         world = None

@@ -5,11 +5,13 @@ On a CPU `body.lbs.NumpyBody` is faster than any runtime with the same graph, an
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from body.joints import JOINTS
+from body.lbs import PosedBody
 from body.model import BodyArrays
 from body.packed import BETAS
 from body.rotations import axis_angle_to_matrix
@@ -22,15 +24,9 @@ from engines.registry import open_engine
 class Poser(Protocol):
     """What the regressor needs of a body: `body.lbs.NumpyBody` or `EngineBody`. Used by one thread."""
 
-    def set_shape(self, betas: ArrayLike) -> None:
-        """Use ``betas`` (10,) for all later calls."""
-
-    def pose(self, global_orient: ArrayLike, body_pose: ArrayLike, transl: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """Vertices (V, 3) and joints (24, 3), m in the camera frame, of a pose (3,) and (23, 3) axis-angle with the pelvis
-        joint at ``transl`` (3,) m: new arrays, which may be kept."""
-
-    def coco(self, vertices: FloatArray) -> FloatArray:
-        """COCO-17 keypoints (17, 3) of the ``vertices`` that `pose` has just given, in their frame."""
+    def pose_all(self, betas: FloatArray, poses: FloatArray) -> list[PosedBody]:
+        """Bodies of shapes ``betas`` (N, 10) in ``poses`` (N, 24, 3) axis-angle, m, axes of the camera, each with its pelvis
+        joint at the origin: new arrays, which may be kept."""
 
 
 class EngineBody:
@@ -38,38 +34,25 @@ class EngineBody:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._betas = np.zeros((1, BETAS), np.float32)
-        self._vertices = self._keypoints = np.zeros((0, 3), np.float32)
         # The first run is slower, so it is done before the first frame.
-        self.pose(np.zeros(3), np.zeros((23, 3)), np.zeros(3))
+        self.pose_all(np.zeros((1, BETAS), np.float32), np.zeros((1, JOINTS, 3), np.float32))
 
-    def set_shape(self, betas: ArrayLike) -> None:
-        """See `Poser.set_shape`."""
-        self._betas[0] = betas
-
-    def pose(self, global_orient: ArrayLike, body_pose: ArrayLike, transl: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """See `Poser.pose`."""
-        turns = np.concatenate([np.reshape(global_orient, (1, 3)), np.reshape(body_pose, (23, 3))])
-        out = self._engine.infer(
-            {
-                "betas": self._betas,
-                "rotations": axis_angle_to_matrix(turns).astype(np.float32)[None],
-                "translation": np.asarray(transl, np.float32)[None],
-            }
-        )
-        self._vertices, self._keypoints = out["vertices"][0], out["keypoints"][0]
-        return self._vertices, out["joints"][0]
-
-    def coco(self, vertices: FloatArray) -> FloatArray:
-        """See `Poser.coco`."""
-        if vertices is not self._vertices:
-            raise ValueError("the engine knows only the keypoints of the last pose")
-        return self._keypoints
+    def pose_all(self, betas: FloatArray, poses: FloatArray) -> list[PosedBody]:
+        """See `Poser.pose_all`: so many at a time as the engine takes."""
+        found: list[PosedBody] = []
+        most = min(self._engine.most_rows, len(betas))
+        for first in range(0, len(betas), most):
+            some = np.asarray(betas[first : first + most], np.float32)
+            turns = axis_angle_to_matrix(poses[first : first + most]).astype(np.float32)
+            place = np.zeros((len(some), 3), np.float32)
+            out = self._engine.infer({"betas": some, "rotations": turns, "translation": place})
+            found += map(PosedBody, out["vertices"], out["joints"], out["keypoints"])
+        return found
 
 
 def exact_policy(policy: PlanPolicy) -> PlanPolicy:
     """``policy`` for a graph whose products must not be rounded."""
-    return PlanPolicy("fp32", policy.folder, policy.trust, policy.progress, tf32=False)
+    return replace(policy, precision="fp32", tf32=False)
 
 
 def open_engine_body(arrays: BodyArrays, policy: PlanPolicy) -> tuple[Engine, EngineBody]:

@@ -6,13 +6,13 @@ The translation fit and the filter of the pelvis stay on the CPU: they work on
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from body.joints import JOINTS
-from body.lbs import NumpyBody
+from body.lbs import NumpyBody, PosedBody
 from body.model import BodyArrays
 from body.rotations import axis_angle_to_matrix
 from common.arrays import AnyArray, FloatArray
@@ -50,7 +50,8 @@ class PosingRegressor(Engine):
             for name, spec in given.items()
             if name not in _POSED
         )
-        self._answer: dict[str, AnyArray] = {}
+        # People whose flow is on the GPU and people without flow are two runs of a frame.
+        self._answers: deque[dict[str, AnyArray]] = deque(maxlen=2)
         self.poser = _AnsweredBody(self, arrays)
         """The body as this engine has posed it."""
 
@@ -58,6 +59,11 @@ class PosingRegressor(Engine):
         if spec.name not in ("state", "next_state"):
             return spec
         return TensorSpec(spec.name, (*spec.shape[:-1], spec.shape[-1] + _FILTER), spec.dtype)
+
+    @property
+    def most_rows(self) -> int:
+        """As the linked engine's own."""
+        return self._engine.most_rows
 
     @property
     def replays(self) -> int:
@@ -80,7 +86,7 @@ class PosingRegressor(Engine):
                 "translation": np.zeros((people, 3), np.float32),
             }
         )
-        self._answer = out
+        self._answers.append(out)
         rotations = out["smooth_rotations"]
         flat = (out["next_state"], rotations.reshape(people, -1), out["speed"].reshape(people, -1))
         answer = {name: array for name, array in out.items() if name not in _POSED}
@@ -89,9 +95,9 @@ class PosingRegressor(Engine):
         return answer
 
     @property
-    def answer(self) -> dict[str, AnyArray]:
-        """All that the last run gave; empty before it."""
-        return self._answer
+    def answers(self) -> list[dict[str, AnyArray]]:
+        """All that the last two runs gave, the newest first."""
+        return list(reversed(self._answers))
 
     def close(self) -> None:
         """See `engines.engine.Engine.close`."""
@@ -103,36 +109,20 @@ class _AnsweredBody:
 
     def __init__(self, regressor: PosingRegressor, arrays: BodyArrays) -> None:
         self._regressor, self._cpu = regressor, NumpyBody(arrays)
-        self._betas: ArrayLike = np.zeros(10, np.float32)
-        self._vertices = self._keypoints = np.zeros((0, 3), np.float32)
 
-    def set_shape(self, betas: ArrayLike) -> None:
-        """See `realtime.stages.engine_body.Poser.set_shape`."""
-        self._betas = betas
+    def pose_all(self, betas: FloatArray, poses: FloatArray) -> list[PosedBody]:
+        """See `realtime.stages.engine_body.Poser.pose_all`."""
+        return [self._pose(shape, pose) for shape, pose in zip(betas, poses, strict=True)]
 
-    def pose(self, global_orient: ArrayLike, body_pose: ArrayLike, transl: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """See `realtime.stages.engine_body.Poser.pose`."""
-        out = self._regressor.answer
-        turns = np.concatenate([np.reshape(global_orient, (1, 3)), np.reshape(body_pose, (23, 3))])
-        if out:
-            gaps = np.abs(out["smooth_rotations"] - axis_angle_to_matrix(turns)).max((1, 2, 3))
-            gaps += np.abs(out["betas"] - np.asarray(self._betas, np.float32)).max(1)
+    def _pose(self, betas: FloatArray, pose: FloatArray) -> PosedBody:
+        turns = axis_angle_to_matrix(pose)
+        for out in self._regressor.answers:
+            gaps = np.abs(out["smooth_rotations"] - turns).max((1, 2, 3))
+            gaps += np.abs(out["betas"] - betas).max(1)
             person = int(gaps.argmin())
             if gaps[person] < _SAME:
-                place = np.asarray(transl, np.float32)
-                self._vertices = out["vertices"][person] + place
-                self._keypoints = out["keypoints"][person] + place
-                return self._vertices, out["joints"][person] + place
-        self._cpu.set_shape(self._betas)
-        self._vertices, joints = self._cpu.pose(global_orient, body_pose, transl)
-        self._keypoints = self._cpu.coco(self._vertices)
-        return self._vertices, joints
-
-    def coco(self, vertices: FloatArray) -> FloatArray:
-        """See `realtime.stages.engine_body.Poser.coco`."""
-        if vertices is not self._vertices:
-            raise ValueError("only the keypoints of the last pose are known")
-        return self._keypoints
+                return PosedBody(out["vertices"][person], out["joints"][person], out["keypoints"][person])
+        return self._cpu.pose_all(betas[None], pose[None])[0]
 
 
 def open_posing_regressor(model: str, arrays: BodyArrays, policy: PlanPolicy) -> PosingRegressor:

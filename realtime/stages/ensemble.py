@@ -26,8 +26,8 @@ class MemoryEnsemble(Engine):
     """A regressor like the one it wraps, whose ``rotations`` and ``pelvis`` are means of those with and without memory.
 
     All else (betas, state, steadied keypoints, gravity, contacts) is the remembering network's, and so is the whole answer for
-    a person whose two answers face different ways. Where ``engine`` takes batches, both come from one run. Does not own
-    ``engine``.
+    a person whose two answers face different ways. Where ``engine`` takes so many rows, both come from one run. Does not
+    own ``engine``.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -35,11 +35,16 @@ class MemoryEnsemble(Engine):
         self._engine, self.runtime, self.device = engine, engine.runtime, engine.device
         self.inputs, self.outputs = engine.inputs, engine.outputs
 
+    @property
+    def most_rows(self) -> int:
+        """As the engine's own: with more people than half of that it runs twice."""
+        return self._engine.most_rows
+
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
         """See `engines.engine.Engine.infer`. Raises what the wrapped engine raises."""
         anew = {**feeds, "state": np.zeros_like(feeds["state"])}
-        if self.takes_batches:
-            people = len(feeds["state"])
+        people = len(feeds["state"])
+        if 2 * people <= self._engine.most_rows:
             both = self._answer({name: np.concatenate([feeds[name], anew[name]]) for name in feeds})
             remembering = {name: array[:people] for name, array in both.items()}
             forgetful = {name: array[people:] for name, array in both.items()}

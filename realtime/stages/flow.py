@@ -4,13 +4,14 @@ GPU. Both give the same field in the same unit."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import cv2
 import numpy as np
 
 from common.arrays import AnyArray, FloatArray, ImageArray
+from engines.device_array import DeviceArray
 from engines.engine import Arrays, Engine, EngineError
 from realtime.records import Box, Flow, Frame
 from realtime.stages.crops import Cropper
@@ -37,15 +38,17 @@ class CropFlow(ABC):
 
         Raises ``ValueError`` unless ``current`` is later than ``previous``: a frame read twice would be zero motion.
         """
-        dt = current.time_s - previous.time_s
-        if current.sequence <= previous.sequence or dt <= 0:
-            raise ValueError(f"flow needs two frames in order, got {previous.sequence} and {current.sequence}")
+        dt = _interval(previous, current)
         for place, frame in enumerate((previous, current)):
             self._keep(place, self._crop(frame.image, box))
         goes_on = self._last is not None and self._last[0] == previous.sequence and _alike(self._last[1], box)
         self._last = (current.sequence, box)
         field, means = self._measure(goes_on)
         return Flow(current.sequence, previous.sequence, dt, box, field, means=means)
+
+    def all(self, previous: Frame, current: Frame, boxes: Sequence[Box]) -> list[Flow]:
+        """`__call__` for each of ``boxes``."""
+        return [self(previous, current, box) for box in boxes]
 
     @abstractmethod
     def _keep(self, place: int, crop: ImageArray) -> None:
@@ -84,10 +87,11 @@ class RaftFlow(CropFlow):
     are wider than a forearm in a crop of S². Raises `EngineError` for another network.
 
     The engine may give `CELL_MEANS`, too. ``start`` queues a run that leaves them on the GPU, or answers with None where it has
-    no room for them; it is used while nobody looks at the field, and then this stage waits for nothing.
+    no room for them; it is used while nobody looks at the field, and then this stage waits for nothing. Where the engine takes
+    several rows, all boxes are one run.
     """
 
-    def __init__(self, engine: Engine, start: Callable[[Arrays], AnyArray | None] | None = None) -> None:
+    def __init__(self, engine: Engine, start: Callable[[Arrays], DeviceArray | None] | None = None) -> None:
         reads = {spec.name: spec.shape for spec in engine.inputs}
         gives = {spec.name: spec.shape for spec in engine.outputs}
         shape, field = reads.get("previous", ()), gives.get("flow", ())
@@ -98,17 +102,57 @@ class RaftFlow(CropFlow):
         self._engine, self._gives_means = engine, CELL_MEANS in gives
         self._start = start
         self._crops: dict[str, ImageArray] = {name: np.zeros((1, *shape[1:]), np.uint8) for name in reads}
+        self._row = 0
+
+    def all(self, previous: Frame, current: Frame, boxes: Sequence[Box]) -> list[Flow]:
+        """See `CropFlow.all`."""
+        dt, found = _interval(previous, current), list[Flow]()
+        most = self._engine.most_rows
+        for first in range(0, len(boxes), most):
+            some = boxes[first : first + most]
+            missing = len(some) - len(self._crops["previous"])
+            if missing > 0:
+                self._crops = {
+                    name: np.concatenate([crops, np.zeros((missing, *crops.shape[1:]), np.uint8)])
+                    for name, crops in self._crops.items()
+                }
+            for self._row, box in enumerate(some):
+                for place, frame in enumerate((previous, current)):
+                    self._keep(place, self._crop(frame.image, box))
+            self._row = 0
+            found += [
+                Flow(current.sequence, previous.sequence, dt, box, field, means=means)
+                for box, (field, means) in zip(some, self._run(len(some)), strict=True)
+            ]
+        return found
 
     def _keep(self, place: int, crop: ImageArray) -> None:
-        cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, self._crops[("previous", "current")[place]][0])
+        cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, self._crops[("previous", "current")[place]][self._row])
 
     def _measure(self, goes_on: bool) -> tuple[FloatArray, AnyArray | None]:
+        (found,) = self._run(1)
+        return found
+
+    def _run(self, rows: int) -> Iterator[tuple[FloatArray, AnyArray | None]]:
+        """Field and means of the first so many crops."""
+        feeds = {name: crops[:rows] for name, crops in self._crops.items()}
         if self._start is not None and not self.shows:
-            left = self._start(self._crops)
+            left = self._start(feeds)
             if left is not None:
-                return _NO_FIELD, left
-        found = self._engine.infer(self._crops)
-        return np.asarray(found["flow"][0], np.float32), found[CELL_MEANS] if self._gives_means else None
+                yield from ((_NO_FIELD, row) for row in left.rows())
+                return
+        found = self._engine.infer(feeds)
+        for row in range(rows):
+            means = found[CELL_MEANS][row : row + 1] if self._gives_means else None
+            yield np.asarray(found["flow"][row], np.float32), means
+
+
+def _interval(previous: Frame, current: Frame) -> float:
+    """Seconds from one frame to a later one. Raises ``ValueError`` for others."""
+    dt = current.time_s - previous.time_s
+    if current.sequence <= previous.sequence or dt <= 0:
+        raise ValueError(f"flow needs two frames in order, got {previous.sequence} and {current.sequence}")
+    return dt
 
 
 def _alike(last: Box, box: Box) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -15,6 +18,19 @@ CONFIDENT = 0.3
 """Confidence from which on a keypoint counts as seen."""
 
 
+class CropView(NamedTuple):
+    """What `MoveNet` is shown of an image."""
+
+    box: Box
+    """The region, image pixels."""
+    turn: int = 0
+    """Quarter turns counter-clockwise that bring the person upright."""
+    own: Outline | None = None
+    """Where the person is expected; None: not known."""
+    others: tuple[Outline, ...] = ()
+    """People in the region who are hidden from the network, but for what covers ``own``."""
+
+
 class MoveNet:
     """COCO-17 keypoints of the person in a square region. Wraps a MoveNet engine; used by one thread."""
 
@@ -23,9 +39,11 @@ class MoveNet:
         if len(engine.inputs) != 1 or len(spec.shape) != 4 or spec.shape[1] != spec.shape[2] or spec.shape[3] != 3:
             raise EngineError(f"not a MoveNet model: its input is {spec}")
         self._engine, self._name, self._output = engine, spec.name, engine.outputs[0].name
+        # A CPU takes as long for several people in one run as for one after the other (docs/results/precision.md).
+        self._most = engine.most_rows if engine.runtime == "tensorrt" else 1
         self._crop = Cropper(spec.shape[1])
         self._rgb: ImageArray = np.empty((spec.shape[1], spec.shape[1], 3), np.uint8)
-        self._input = np.empty((1, spec.shape[1], spec.shape[1], 3), spec.dtype)
+        self._input = np.zeros((1, spec.shape[1], spec.shape[1], 3), spec.dtype)
 
     def __call__(
         self,
@@ -40,17 +58,44 @@ class MoveNet:
         ``turn`` quarter turns counter-clockwise of what the network is shown bring the person upright. ``others`` stand in
         the same region and are hidden from it, but for what covers ``own``, where the person is expected.
         """
-        crop = self._crop(image, box)
-        if own is not None and others:
-            hide(crop, box, own, others)
+        return self.again(image, [CropView(box, turn, own, others)])[0]
+
+    def all(self, image: ImageArray, views: Sequence[CropView]) -> list[tuple[FloatArray, FloatArray]]:
+        """`__call__` for each of ``views``: on a GPU in one run."""
+        missing = max(1, min(len(views), self._most)) - len(self._input)
+        if missing:  # may be less than none: so many rows has every run until the next call
+            self._input = np.resize(self._input, (len(self._input) + missing, *self._input.shape[1:]))
+        return self.again(image, views)
+
+    def again(self, image: ImageArray, views: Sequence[CropView]) -> list[tuple[FloatArray, FloatArray]]:
+        """`all` for some more people of the frame that it was called for, in runs of as many rows: another number of rows would
+        cost a GPU more than rows that nobody reads."""
+        found, rows = [], len(self._input)
+        for first in range(0, len(views), rows):
+            some = views[first : first + rows]
+            for row, view in enumerate(some):
+                self._fill(row, image, view)
+            answers = self._engine.infer({self._name: self._input})[self._output].reshape(rows, 17, 3)
+            found += [_in_image(answer, view) for answer, view in zip(answers, some, strict=False)]
+        return found
+
+    def _fill(self, row: int, image: ImageArray, view: CropView) -> None:
+        """Put what ``view`` shows into one row of the network's input."""
+        crop = self._crop(image, view.box)
+        if view.own is not None and view.others:
+            hide(crop, view.box, view.own, view.others)
         cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, self._rgb)
-        np.copyto(self._input[0], np.rot90(self._rgb, turn) if turn else self._rgb, casting="unsafe")
-        rows = self._engine.infer({self._name: self._input})[self._output].reshape(17, 3)
-        places = _turned_back(rows[:, 1::-1], turn)
-        # The network counts from the crop's edge, pixels from the centre of the first one.
-        corner = np.array([box.x - box.size / 2 - 0.5, box.y - box.size / 2 - 0.5], np.float32)
-        points = places.astype(np.float32) * np.float32(box.size) + corner
-        return points, rows[:, 2].astype(np.float32)
+        np.copyto(self._input[row], np.rot90(self._rgb, view.turn) if view.turn else self._rgb, casting="unsafe")
+
+
+def _in_image(answer: FloatArray, view: CropView) -> tuple[FloatArray, FloatArray]:
+    """Keypoints in image pixels and confidences from one row (17, 3) of the network's output."""
+    box = view.box
+    places = _turned_back(answer[:, 1::-1], view.turn)
+    # The network counts from the crop's edge, pixels from the centre of the first one.
+    corner = np.array([box.x - box.size / 2 - 0.5, box.y - box.size / 2 - 0.5], np.float32)
+    points = places.astype(np.float32) * np.float32(box.size) + corner
+    return points, answer[:, 2].astype(np.float32)
 
 
 def _turned_back(places: FloatArray, turn: int) -> FloatArray:

@@ -10,10 +10,12 @@ from typing import Final, NamedTuple, TypeVar
 import numpy as np
 
 from body.conversion import BodyConversion
+from body.joints import JOINTS
 from body.kernels import to_axis_angles
 from body.stature import Stature
 from common.arrays import AnyArray, FloatArray
 from common.camera import Camera
+from engines.device_array import DeviceArray, beside_each_other
 from engines.engine import Engine
 from engines.finite import NonFiniteError
 from realtime.records import BodyEstimate, Flow, Keypoints, PosePrediction
@@ -95,7 +97,7 @@ class BodyRegressor:
 
     def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> BodyEstimate:
         """The body of one person, without waiting for later frames: `predict`, smooth with earlier predictions, `pose`."""
-        return self._smoothed(self.predict(keypoints, camera, time_s, flow), camera)
+        return self._smoothed([self.predict(keypoints, camera, time_s, flow)], camera)[0]
 
     def predict(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> PosePrediction:
         """The network's prediction for one person at ``time_s`` of the source's clock, as parameters of the posed body.
@@ -113,41 +115,71 @@ class BodyRegressor:
 
     def estimate_all(self, people: Sequence[Observed]) -> list[BodyEstimate]:
         """The bodies of several people in one frame, as `__call__` gives them one by one; see `predict_all`."""
-        if len(people) > 1 and self._engine.takes_batches:
-            return [self._smoothed(prediction, people[0].camera) for prediction in self.predict_all(people)]
-        return list(_finite(self, people))
+        if len(people) < 2 or self._engine.most_rows < 2:
+            return list(_finite(self, people))
+        return self._smoothed(self.predict_all(people), people[0].camera)
 
     def predict_all(self, people: Sequence[Observed]) -> list[PosePrediction]:
         """The predictions for several people in one frame. Who gets an answer that is not finite is left out.
 
-        On a CPU they go through the network in one batch: it is a thousand operators on a few numbers each, and a second
-        person costs a fifth of the first.
+        They go through the network in one batch: it is a thousand operators on a few numbers each, and on a CPU a second person
+        costs a fifth of the first. On a GPU those whose flow has stayed there are one batch, the others another.
         """
-        if len(people) < 2 or not self._engine.takes_batches:
+        if len(people) < 2 or self._engine.most_rows < 2:
             return list(_finite(self.predict, people))
         memories, feeds = zip(*(self._feeds(*one) for one in people), strict=True)
+        found: dict[int, PosePrediction] = {}
         try:
-            out = self._infer({name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}, len(people))
+            for group in self._groups(feeds):
+                out, rows = self._infer_rows([feeds[place] for place in group])
+                for place, row in zip(group, rows, strict=True):
+                    answer = {name: array[row : row + 1] for name, array in out.items()}
+                    found[place] = self._prediction(memories[place], people[place].keypoints, answer)
         except NonFiniteError:  # one by one, to find the person whose output is not finite
-            for memory in memories:
-                memory.time_s -= memory.dt
-            return list(_finite(self.predict, people))
-        return [
-            self._prediction(memory, one.keypoints, {name: array[row : row + 1] for name, array in out.items()})
-            for row, (memory, one) in enumerate(zip(memories, people, strict=True))
-        ]
+            left = [place for place in range(len(people)) if place not in found]
+            for place in left:
+                memories[place].time_s -= memories[place].dt
+            for place in left:
+                with contextlib.suppress(NonFiniteError):
+                    found[place] = self.predict(*people[place])
+        return [found[place] for place in sorted(found)]
 
-    def _smoothed(self, prediction: PosePrediction, camera: Camera) -> BodyEstimate:
-        memory = self._memories[prediction.keypoints.person]
+    def _groups(self, feeds: Sequence[Mapping[str, AnyArray]]) -> Iterator[list[int]]:
+        """Who can go through the network together, by their places in ``feeds``."""
+        groups: dict[int, list[int]] = {}
+        for place, feed in enumerate(feeds):
+            flow = feed.get("flow")
+            groups.setdefault(id(flow.slot) if isinstance(flow, DeviceArray) else 0, []).append(place)
+        for group in groups.values():
+            for first in range(0, len(group), self._engine.most_rows):
+                yield group[first : first + self._engine.most_rows]
+
+    def _infer_rows(self, feeds: Sequence[Mapping[str, AnyArray]]) -> tuple[dict[str, AnyArray], list[int]]:
+        """The network's outputs for people together, and which row is whose."""
+        flow, rows = beside_each_other([feed["flow"] for feed in feeds]) if self._cells else (None, range(len(feeds)))
+        count = len(rows) if flow is None else len(flow)
+        # A row between two of them may be of somebody whose flow is known and who was not seen: anybody's numbers do there.
+        whose = [rows.index(row) if row in rows else 0 for row in range(count)]
+        batch = {name: np.concatenate([feeds[place][name] for place in whose]) for name in feeds[0] if name != "flow"}
+        if flow is not None:
+            batch["flow"] = flow
+        return self._infer(batch, count), list(rows)
+
+    def _smoothed(self, predictions: Sequence[PosePrediction], camera: Camera) -> list[BodyEstimate]:
         if self._filters:
-            prediction = replace(prediction, rotations=memory.rotations(prediction.rotations, memory.dt))
-        seen = replace(prediction.keypoints, points=prediction.points)
+            memories = [self._memories[prediction.keypoints.person] for prediction in predictions]
+            predictions = [
+                replace(prediction, rotations=memory.rotations(prediction.rotations, memory.dt))
+                for prediction, memory in zip(predictions, memories, strict=True)
+            ]
 
-        def place(coco: FloatArray) -> FloatArray:
+        def place(prediction: PosePrediction, coco: FloatArray) -> FloatArray:
+            memory = self._memories[prediction.keypoints.person]
+            seen = replace(prediction.keypoints, points=prediction.points)
             pelvis = fit_translation(coco, seen, camera, prediction.pelvis)
             return memory.position(pelvis, memory.dt) if self._smooth else pelvis
 
-        return self.pose(prediction, place)
+        return self.pose_all(predictions, place)
 
     def _feeds(
         self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None
@@ -216,32 +248,42 @@ class BodyRegressor:
         memory.betas = memory.betas + (betas - memory.betas) / np.float32(memory.weight)
         return memory.betas
 
-    def pose(self, prediction: PosePrediction, place: Callable[[FloatArray], FloatArray] | None = None) -> BodyEstimate:
-        """The posed body of ``prediction``. ``place`` may replace its pelvis (3,), m, given the posed body's COCO keypoints
-        (17, 3) relative to it, m, camera axes."""
-        self._body.set_shape(prediction.betas)
-        pose = np.empty((len(prediction.rotations), 3), np.float32)
-        to_axis_angles(np.ascontiguousarray(prediction.rotations, np.float32), pose)
-        vertices, joints = self._body.pose(pose[0], pose[1:], np.zeros(3, np.float32))
-        coco = self._body.coco(vertices)
-        pelvis = prediction.pelvis if place is None else place(coco)
-        return BodyEstimate(
-            prediction.keypoints.sequence,
-            prediction.keypoints.person,
-            pose[0],
-            pose[1:],
-            prediction.betas,
-            pelvis,
-            joints + pelvis,
-            coco + pelvis,
-            vertices + pelvis,
-            prediction.keypoints,
-            prediction.joint_error,
-            prediction.contact,
-            prediction.up,
-            prediction.up_sigma,
-            prediction.root_velocity,
-        )
+    def pose_all(
+        self,
+        predictions: Sequence[PosePrediction],
+        place: Callable[[PosePrediction, FloatArray], FloatArray] | None = None,
+    ) -> list[BodyEstimate]:
+        """The posed bodies of ``predictions``. ``place`` may replace a prediction's pelvis (3,), m, given the posed body's COCO
+        keypoints (17, 3) relative to it, m, camera axes."""
+        if not predictions:
+            return []
+        poses = np.empty((len(predictions), JOINTS, 3), np.float32)
+        for prediction, pose in zip(predictions, poses, strict=True):
+            to_axis_angles(np.ascontiguousarray(prediction.rotations, np.float32), pose)
+        bodies = self._body.pose_all(np.stack([prediction.betas for prediction in predictions]), poses)
+        found = []
+        for prediction, pose, body in zip(predictions, poses, bodies, strict=True):
+            pelvis = prediction.pelvis if place is None else place(prediction, body.keypoints)
+            found.append(
+                BodyEstimate(
+                    prediction.keypoints.sequence,
+                    prediction.keypoints.person,
+                    pose[0],
+                    pose[1:],
+                    prediction.betas,
+                    pelvis,
+                    body.joints + pelvis,
+                    body.keypoints + pelvis,
+                    body.vertices + pelvis,
+                    prediction.keypoints,
+                    prediction.joint_error,
+                    prediction.contact,
+                    prediction.up,
+                    prediction.up_sigma,
+                    prediction.root_velocity,
+                )
+            )
+        return found
 
     def _motion(self, flow: Flow | None, dt: float, camera: Camera) -> dict[str, FloatArray]:
         """The network's inputs for optical flow; zeros where there is none for the same interval."""

@@ -22,7 +22,7 @@ from realtime.stages.association import associate
 from realtime.stages.background import BackgroundWatch
 from realtime.stages.detection import MOST_DETECTED
 from realtime.stages.finder import Finder, SearchAnswer, SearchRequest
-from realtime.stages.keypoints import MoveNet
+from realtime.stages.keypoints import CropView, MoveNet
 from realtime.stages.masking import Outline
 from realtime.stages.regions import is_believable, mean_confidence, region_of, widened
 from realtime.stages.scene_cut import SceneCut
@@ -101,11 +101,7 @@ class Tracker:
         self._count += 1
         if self._thorough:
             self._expect_doubt(frame, crowds)
-        own = {
-            track: sighting
-            for track in known
-            if track.followed and (sighting := self._look(image, track, crowds[track], time_s)) is not None
-        }
+        own = self._look(image, [track for track in known if track.followed], crowds, time_s)
         doubtful = self._in_doubt(own, crowds, time_s)
         answers = self._answers_of_file(frame, doubtful) if self._thorough else self._answers_live(frame, doubtful)
         detected, met = self._present(answers, known, time_s)
@@ -138,22 +134,34 @@ class Tracker:
 
     # Keypoints in the expected regions
 
-    def _look(self, image: ImageArray, track: Track, crowd: Sequence[Outline], time_s: float) -> Sighting | None:
-        """MoveNet's keypoints in the region where a person is expected. Where it sees nobody it runs again with the crop
+    def _look(
+        self, image: ImageArray, tracks: Sequence[Track], crowds: dict[Track, list[Outline]], time_s: float
+    ) -> dict[Track, Sighting]:
+        """MoveNet's keypoints in the regions where people are expected. Where it sees nobody it runs again with the crop
         turned, because it was trained on upright people and misses those who lie or turn over."""
-        box = track.region(time_s)
-        if track.misses > _MISSES:  # hidden: the detector will find the person again
-            return None
-        own = track.expected(time_s)
-        for again, turn in enumerate((track.turn, turn_of(own.points, own.confidence))):
-            points, confidence = self._movenet(image, box, turn, own, tuple(crowd))
-            sighting = self._believed(points, confidence, box, turn, strict=turn != track.turn)
-            if sighting is None or (again and turn == track.turn):
-                continue
-            # A region that was widened while its person was lost may hold somebody else.
-            if not track.misses or track.may_be_in(sighting.box, time_s):
-                return sighting
-        return None
+        views = {
+            track: CropView(track.region(time_s), track.turn, track.expected(time_s), tuple(crowds[track]))
+            for track in tracks
+            if track.misses <= _MISSES  # others are hidden: the detector will find them again
+        }
+        if not views:
+            return {}
+        found: dict[Track, Sighting] = {}
+        answers = dict(zip(views, self._movenet.all(image, list(views.values())), strict=True))
+        for again in (False, True):
+            for track, (points, confidence) in answers.items():
+                box, turn, *_ = views[track]
+                sighting = self._believed(points, confidence, box, turn, strict=turn != track.turn)
+                # A region that was widened while its person was lost may hold somebody else.
+                if sighting is not None and (not track.misses or track.may_be_in(sighting.box, time_s)):
+                    found[track] = sighting
+            if not again:
+                turned = {track: turn_of(*track.expected(time_s)) for track in views if track not in found}
+                views = {
+                    track: views[track]._replace(turn=turn) for track, turn in turned.items() if turn != track.turn
+                }
+                answers = dict(zip(views, self._movenet.again(image, list(views.values())), strict=True))
+        return {track: found[track] for track in tracks if track in found}
 
     def _believed(
         self, points: FloatArray, confidence: FloatArray, last: Box | None, turn: int = 0, strict: bool = False

@@ -305,3 +305,35 @@ def test_auto_goes_on_with_the_cpu(fake_gpu: FakeGpu, remarks: Remarks, tmp_path
     assert remarks[-1].endswith("mine runs on the CPU")
     with pytest.raises(EngineError, match="out of memory"):
         open_engine(path, "tensorrt")
+
+
+def test_a_plan_for_fewer_rows_is_built_anew_unless_only_export_builds_it(fake_gpu: FakeGpu, tmp_path: Path) -> None:
+    """What takes calibration or a DLA core is taken as it is; then people run one after the other."""
+    source, many = linear_model("n"), PlanPolicy(rows=6)
+    alone = obtain_plan(source, "linear", PlanPolicy())[0]
+    six = obtain_plan(source, "linear", many)[0]
+    assert (alone.options.batch, six.options.batch) == ((1, 1, 1), (1, 1, 6))
+    assert obtain_plan(source, "linear", many)[0].path == six.path
+    alone.path.unlink()
+    assert obtain_plan(source, "linear", PlanPolicy())[0].path == six.path, "one row is among one to six"
+    with open_engine(source, "tensorrt", plans=many) as engine:
+        assert engine.most_rows == 6
+    build_plan(source, "linear", BuildOptions("int8"))
+    calibrated, _ = obtain_plan(source, "linear", PlanPolicy("int8", rows=6))
+    assert calibrated.options.batch == (1, 1, 1)
+
+
+def test_a_graph_of_one_row_is_built_for_more(fake_gpu: FakeGpu) -> None:
+    """Where its operators are known; else as it is, and its engine takes one row."""
+    known, unknown = ("movenet-lightning", 4), ("movenet-multipose", 1)
+    for model, rows in (known, unknown):
+        with open_engine(model, "tensorrt", plans=PlanPolicy("fp32", rows=4)) as engine:
+            assert engine.most_rows == rows
+        (plan,) = find_plans(resolve(model).read(), "fp32")
+        assert (plan.onnx_sha256 == plan.source_sha256) is (rows == 1)
+
+
+def test_a_dla_core_takes_one_number_of_rows() -> None:
+    with pytest.raises(EngineError, match=r"^a DLA core takes one number of rows, not 1 to 6$"):
+        BuildOptions("fp16", dla=0, batch=(1, 1, 6))
+    assert BuildOptions("fp16", dla=0, batch=(2, 2, 2)).batch == (2, 2, 2)

@@ -72,6 +72,9 @@ class FakeFlow:
         dt = current.time_s - previous.time_s
         return Flow(current.sequence, previous.sequence, dt, box, np.zeros((4, 4, 2), np.float32))
 
+    def all(self, previous: Frame, current: Frame, boxes: Sequence[Box]) -> list[Flow]:
+        return [self(previous, current, box) for box in boxes]
+
 
 class FakeRegressor:
     def __init__(self) -> None:
@@ -107,6 +110,9 @@ class FakeRegressor:
             zero((5, 3), np.float32),
             prediction.keypoints,
         )
+
+    def pose_all(self, predictions: Sequence[PosePrediction]) -> list[BodyEstimate]:
+        return [self.pose(prediction) for prediction in predictions]
 
     def forget(self, before_s: float) -> None: ...
 

@@ -5,12 +5,15 @@ This is TensorRT-RTX's ahead-of-time build, not TensorRT; ``make rtx`` installs 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 
 from engines.choices import PRECISIONS, Precision
 from engines.engine import Arrays, EngineError
+from engines.free_rows import with_free_rows
 from engines.ort import OnnxRuntimeEngine
 from export.checks.ahead_of_time import build
 from export.conversion.network import PipelineNetwork
@@ -50,6 +53,13 @@ def test_every_network_builds(name: str, precision: Precision) -> None:
 
 def test_the_rotation_filter_builds_for_several_people() -> None:
     assert build(rotation_filter_to_onnx(), "smoothing", batch=(1, 2, 6)).layers > 20
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("name", ["movenet-lightning", "movenet-thunder"])
+def test_keypoint_networks_build_for_several_people(name: str, precision: Precision) -> None:
+    network = replace(NETWORKS[name], data=with_free_rows(NETWORKS[name].data))
+    assert build(convert(network, precision, ()).data, name, batch=(1, 1, 6)).layers > 50
 
 
 @pytest.mark.parametrize("cells", [32, 16])

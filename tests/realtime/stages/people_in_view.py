@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -9,6 +11,7 @@ from common.arrays import FloatArray, ImageArray
 from realtime.records import Box, Frame
 from realtime.stages.detection import Detection
 from realtime.stages.finder import Detector, Finder, SearchAnswer, SearchRequest
+from realtime.stages.keypoints import CropView
 from realtime.stages.masking import Outline
 from realtime.stages.tracking import Tracker
 
@@ -47,7 +50,12 @@ class World:
             cv2.rectangle(image, *corners, COLOURS[colour[0] if colour else 0], -1)
         return image
 
-    def movenet(
+    def all(self, image: ImageArray, views: Sequence[CropView]) -> list[tuple[FloatArray, FloatArray]]:
+        return [self(image, *view) for view in views]
+
+    again = all
+
+    def __call__(
         self,
         image: ImageArray,
         box: Box,
@@ -99,7 +107,7 @@ class Run:
     def __init__(self, most: int = 1, thorough: bool = True, late: int = 0) -> None:
         self.world = World()
         finder = LateFinder(self.world.detector, late)
-        self.tracker = Tracker(self.world.movenet, finder, most, thorough)  # type: ignore[arg-type]
+        self.tracker = Tracker(self.world, finder, most, thorough)  # type: ignore[arg-type]
         self.number = 0
 
     def find(self, *people: Person, backdrop: ImageArray | None = None) -> dict[int, int]:

@@ -73,13 +73,11 @@ def test_another_pose_than_the_answered_one_is_posed_on_the_cpu(fake_gpu: FakeGp
     with open_posing_regressor("motion", arrays, POLICY) as posing:
         watch(BodyRegressor(posing, posing.poser, filters=False), 2)
         body, plain = posing.poser, NumpyBody(arrays)
-        pose, betas = np.full((24, 3), 0.3, np.float32), np.ones(10, np.float32)
-        for each in (body, plain):
-            each.set_shape(betas)
-        found, expected = (each.pose(pose[0], pose[1:], np.ones(3)) for each in (body, plain))
-        np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
-        np.testing.assert_allclose(body.coco(found[0]), plain.coco(expected[0]), atol=1e-6)
-        assert np.abs(posing.answer["smooth_rotations"] - axis_angle_to_matrix(pose)).max() > 0.1
+        pose, betas = np.full((1, 24, 3), 0.3, np.float32), np.ones((1, 10), np.float32)
+        (found,), (expected,) = (each.pose_all(betas, pose) for each in (body, plain))
+        for array, wanted in zip(found, expected, strict=True):
+            np.testing.assert_allclose(array, wanted, atol=1e-6)
+        assert np.abs(posing.answers[0]["smooth_rotations"] - axis_angle_to_matrix(pose[0])).max() > 0.1
 
 
 def motion(path: Path, session: Session) -> dict[str, np.ndarray]:
@@ -113,6 +111,7 @@ def test_the_program_gives_the_same_bodies_with_it_and_without(
             precision="fp32",
             quality="live",
             body_height=height_cm,
+            persons=1,  # the very same graph: the next crop is where these keypoints are, so that rounding grows
         )
         session = Session(options)
         runs[engine] = motion(path, session)

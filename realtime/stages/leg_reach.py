@@ -17,7 +17,7 @@ from realtime.stages.world_kernels import cross_product
 
 MOST_M: Final = 0.02
 """No joint is moved further than this."""
-_CHAINS: Final = tuple(
+_LEGS: Final = tuple(
     tuple(JOINT_NAMES.index(name) for name in (f"{side}_hip", f"{side}_knee", f"{side}_ankle"))
     for side in ("left", "right")
 )
@@ -35,7 +35,7 @@ class LegReach:
     def __init__(self, arrays: BodyArrays) -> None:
         """``arrays``: of the bodies."""
         self._sides: list[tuple[NDArray[np.intp], FloatArray]] = []
-        for hip, knee, ankle in _CHAINS:
+        for hip, knee, ankle in _LEGS:
             foot = arrays.weights[:, ankle] + arrays.weights[:, ankle + _TOES]
             shares = np.stack([arrays.weights[:, hip], arrays.weights[:, knee], foot], 1).astype(np.float32)
             rows = np.flatnonzero(shares.sum(1) > 0)
@@ -48,7 +48,7 @@ class LegReach:
         take the knee further than `MOST_M`, it is made smaller.
         """
         pose, joints, coco, vertices = (part.copy() for part in (body.body_pose, body.joints, body.coco, body.vertices))
-        for side, (hip, knee, ankle) in enumerate(_CHAINS):
+        for side, (hip, knee, ankle) in enumerate(_LEGS):
             places = body.joints[[hip, knee, ankle]].astype(np.float64)
             found = _within_reach(places, moves[side])
             if found is None:

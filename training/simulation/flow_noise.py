@@ -125,6 +125,8 @@ def _degrade(
     taps: FloatArray,
     outside: float,
 ) -> None:
+    """The loops of `FlowDegrader`, in place: ``flow`` loses its share, is blurred by ``taps`` along x, then along y, and gets
+    ``rough`` (B, T, K, K, 2), interpolated to the cells, as its error."""
     cells, coarse, reach = flow.shape[2], rough.shape[2], len(taps) // 2
     step = np.float32(coarse - 1) / np.float32(cells - 1)
     amount = np.empty((cells, cells), np.float32)

@@ -46,11 +46,12 @@ def line_of(message: Mapping[str, Any]) -> str:
     return json.dumps(message, separators=(",", ":"), allow_nan=False)
 
 
-def to_json_values(values: AnyArray, decimals: int | None = None) -> Any:
+def to_json_values(values: AnyArray | np.floating[Any], decimals: int | None = None) -> Any:
     """Nested lists of an array, or one number, with None for what is not finite.
 
     Without ``decimals``, float32 values are written with as many digits as they have, and come back the same.
     """
+    values = np.asarray(values)  # one number of an array is none, and would come as a float that cannot be None
     exact = values.astype(str) if values.dtype == np.float32 and decimals is None else values
     numbers = exact.astype(np.float64)
     if decimals is not None:

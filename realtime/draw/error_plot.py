@@ -28,7 +28,7 @@ class Curve:
     """One line of the plot."""
 
     name: str
-    """For the legend, ASCII."""
+    """For the legend, ASCII; empty: not in it."""
     time_s: DoubleArray
     """(N,) ascending, seconds."""
     values: DoubleArray
@@ -39,8 +39,9 @@ class Curve:
     """Whether the line is one pixel wide instead of two."""
 
 
-def draw_curves(curves: Sequence[Curve], title: str) -> ImageArray:
-    """The plot, uint8 (H, W, 3) BGR of `PLOT_SIZE`: ``title`` in ASCII, seconds to the right, values upwards from 0.
+def draw_curves(curves: Sequence[Curve], title: str, least: float = 0.0) -> ImageArray:
+    """The plot, uint8 (H, W, 3) BGR of `PLOT_SIZE`: ``title`` in ASCII, seconds to the right, values upwards from 0 to at
+    least ``least``.
 
     Values that are not finite are left out. Raises ``ValueError`` without any that is.
     """
@@ -49,6 +50,7 @@ def draw_curves(curves: Sequence[Curve], title: str) -> ImageArray:
         raise ValueError("there is nothing to plot")
     times = np.concatenate([curve.time_s[mask] for curve, mask in zip(curves, finite, strict=True)])
     high = max(float(curve.values[mask].max()) for curve, mask in zip(curves, finite, strict=True) if mask.any())
+    high = max(high, least)
     x_step, y_step = _round_step(float(np.ptp(times)) / 8), _round_step(high / 6)
     start = np.floor(times.min() / x_step) * x_step
     end = max(np.ceil(times.max() / x_step) * x_step, start + x_step)
@@ -77,6 +79,8 @@ def draw_curves(curves: Sequence[Curve], title: str) -> ImageArray:
         for part in np.split(rows, cuts):
             line = np.round(place(curve.time_s[part], curve.values[part]) * 16).astype(np.int32)
             cv2.polylines(image, [line], False, curve.colour, 1 if curve.thin else 2, cv2.LINE_AA, 4)
+        if not curve.name:
+            continue
         cv2.line(image, (at, 44), (at + 24, 44), curve.colour, 1 if curve.thin else 2, cv2.LINE_AA)
         at += 44 + _write(image, curve.name, at + 30, 49)
     return image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Final
 
@@ -12,6 +13,7 @@ from body.joints import COCO_NAMES, JOINT_NAMES
 from body.model import BodyArrays
 from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from common.arrays import AnyFloatArray, DoubleArray, FloatArray
+from common.compiled import njit
 from realtime.records import BodyEstimate
 from realtime.stages.world_kernels import cross_product
 
@@ -23,6 +25,7 @@ _LEGS: Final = tuple(
 )
 _TOES: Final = 3  # a foot's joint comes so long after its ankle
 _NEARLY: Final = 0.999  # of a leg's length: it is not stretched further
+_HALVINGS: Final = 6
 
 
 class LegReach:
@@ -40,18 +43,21 @@ class LegReach:
             shares = np.stack([arrays.weights[:, hip], arrays.weights[:, knee], foot], 1).astype(np.float32)
             rows = np.flatnonzero(shares.sum(1) > 0)
             self._sides.append((rows, shares[rows]))
+        reach(
+            np.diag([0.0, 0.4, 0.8]), np.full(3, 0.01), MOST_M, np.empty((2, 3))
+        )  # compiles it, for which no frame waits
 
     def __call__(self, body: BodyEstimate, moves: DoubleArray) -> BodyEstimate:
         """``body`` with its left and right ankle moved by ``moves`` (2, 3), m, in its frame.
 
         Knees stay hinges that bend one way: a leg that cannot reach stays as long as it can be. Where an ankle's move would
-        take the knee further than `MOST_M`, it is made smaller.
+        take the knee further than `MOST_M`, its part along the leg is made smaller.
         """
         pose, joints, coco, vertices = (part.copy() for part in (body.body_pose, body.joints, body.coco, body.vertices))
+        found = np.empty((2, 3))
         for side, (hip, knee, ankle) in enumerate(_LEGS):
             places = body.joints[[hip, knee, ankle]].astype(np.float64)
-            found = _within_reach(places, moves[side])
-            if found is None:
+            if not reach(places, moves[side], MOST_M, found):
                 continue
             new_knee, new_ankle = found
             local = [body.global_orient, *body.body_pose[[hip - 1, knee - 1, ankle - 1]]]
@@ -79,37 +85,63 @@ class LegReach:
         return replace(body, body_pose=pose, joints=joints, coco=coco, vertices=vertices)
 
 
-def _within_reach(places: DoubleArray, move: DoubleArray) -> tuple[DoubleArray, DoubleArray] | None:
-    """Where knee and ankle come to when the ankle is to go by ``move``, or as far as `MOST_M` allows; None: nowhere."""
-    length = float(np.linalg.norm(move))
-    if length < 1e-5:
-        return None
-    move = move * min(1.0, MOST_M / length)
-    for _ in range(3):
-        new_knee, new_ankle = _bend(places, places[2] + move)
-        if np.linalg.norm(new_knee - places[1]) <= MOST_M:
-            return new_knee, new_ankle
-        move = move / 2
-    return None
-
-
-def _bend(places: DoubleArray, target: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
-    """Knee and ankle of a leg whose hip, knee and ankle are at ``places`` (3, 3) once its ankle is as near ``target`` as it
-    can be."""
-    hip, knee, ankle = places
-    upper, lower = float(np.linalg.norm(knee - hip)), float(np.linalg.norm(ankle - knee))
-    way = target - hip
-    distance = max(float(np.linalg.norm(way)), 1e-6)
-    now = float(np.linalg.norm(ankle - hip))
+@njit(cache=True, nogil=True)
+def bent_leg(places: DoubleArray, target: DoubleArray, out: DoubleArray) -> float:
+    """Writes knee and ankle of a leg whose hip, knee and ankle are at ``places`` (3, 3), once its ankle is as near ``target``
+    (3,) as it can be, to ``out`` (2, 3). Returns by how much the knee has moved, m."""
+    upper, lower, now, distance = 0.0, 0.0, 0.0, 0.0
+    for k in range(3):
+        upper += (places[1, k] - places[0, k]) ** 2
+        lower += (places[2, k] - places[1, k]) ** 2
+        now += (places[2, k] - places[0, k]) ** 2
+        distance += (target[k] - places[0, k]) ** 2
+    upper, lower, now, distance = math.sqrt(upper), math.sqrt(lower), math.sqrt(now), max(math.sqrt(distance), 1e-6)
     longest = max(_NEARLY * (upper + lower), now)
     reached = min(max(distance, abs(upper - lower) + 1e-3), longest)
-    along = way / distance
-    out = knee - hip - float((knee - hip) @ along) * along
-    length = float(np.linalg.norm(out))
+    forward = 0.0
+    for k in range(3):
+        forward += (places[1, k] - places[0, k]) * (target[k] - places[0, k]) / distance
+    width = 0.0
+    for k in range(3):
+        width += (places[1, k] - places[0, k] - forward * (target[k] - places[0, k]) / distance) ** 2
+    width = math.sqrt(width)
     near = (upper**2 - lower**2 + reached**2) / (2 * reached)
-    far = np.sqrt(max(upper**2 - near**2, 0.0))
-    bent = out / length * far if length > 1e-6 else 0.0
-    return hip + near * along + bent, hip + reached * along
+    far = math.sqrt(max(upper**2 - near**2, 0.0))
+    moved = 0.0
+    for k in range(3):
+        along = (target[k] - places[0, k]) / distance
+        aside = (places[1, k] - places[0, k] - forward * along) / width if width > 1e-6 else 0.0
+        out[0, k] = places[0, k] + near * along + far * aside
+        out[1, k] = places[0, k] + reached * along
+        moved += (out[0, k] - places[1, k]) ** 2
+    return math.sqrt(moved)
+
+
+@njit(cache=True, nogil=True)
+def reach(places: DoubleArray, move: DoubleArray, most: float, out: DoubleArray) -> bool:
+    """Writes where knee and ankle of a leg at ``places`` (3, 3) come to when the ankle is to go by ``move`` (3,), or as far as
+    ``most`` m a joint allow, to ``out`` (2, 3). False: nowhere.
+
+    A leg that is almost straight gets a little longer or shorter only by a large move of its knee, but swings freely: only the
+    part along the leg is made smaller, and by just so much as to have no jumps from frame to frame.
+    """
+    length = math.sqrt(move[0] ** 2 + move[1] ** 2 + move[2] ** 2)
+    if length < 1e-5:
+        return False
+    leg = places[2] - places[0]
+    leg = leg / max(math.sqrt(leg[0] ** 2 + leg[1] ** 2 + leg[2] ** 2), 1e-6)
+    move = move * min(1.0, most / length)
+    if bent_leg(places, places[2] + move, out) <= most:
+        return True
+    along = (move[0] * leg[0] + move[1] * leg[1] + move[2] * leg[2]) * leg
+    less, more = 0.0, 1.0
+    for _ in range(_HALVINGS):
+        middle = (less + more) / 2
+        if bent_leg(places, places[2] + move - (1 - middle) * along, out) <= most:
+            less = middle
+        else:
+            more = middle
+    return bent_leg(places, places[2] + move - (1 - less) * along, out) <= most
 
 
 def _between(before: DoubleArray, after: DoubleArray) -> AnyFloatArray:

@@ -25,16 +25,14 @@ _HARDLY: Final = 0.05
 """Where the betas that are not at their limits have less than this share of the whole effect on the height, it is given up."""
 
 
-class Stature:
-    """Makes bodies of one height.
+class BodyScale:
+    """Makes bodies larger and smaller.
 
     Args:
         arrays: the body that betas belong to.
-        height_m: from sole to crown in the rest pose, metres; what the body cannot reach is brought as near as it can.
     """
 
-    def __init__(self, arrays: BodyArrays, height_m: float) -> None:
-        self.height_m: Final = height_m
+    def __init__(self, arrays: BodyArrays) -> None:
         self._limit = min(arrays.beta_limit, _WIDEST)
         surface = np.concatenate([arrays.v_template[:, 1:2], arrays.shapedirs[:, 1]], 1).astype(np.float64)
         spread = self._limit * np.abs(surface[:, 1:]).sum(1)
@@ -56,12 +54,18 @@ class Stature:
         average = np.zeros(BETAS)
         return self.height(self._moved(average, 0.0)), self.height(self._moved(average, 10.0))
 
-    def __call__(self, betas: FloatArray) -> tuple[FloatArray, float]:
-        """Betas (10,) float32 of the person with ``betas`` (10,) at the wanted height, and the factor of growth: in the same
-        image the person is farther away by it."""
+    def to_height(self, betas: FloatArray, height_m: float) -> tuple[FloatArray, float]:
+        """Betas (10,) float32 of the person with ``betas`` (10,) who is ``height_m`` high from sole to crown in the rest pose,
+        and the factor of growth: in the same image the person is farther away by it. What the body cannot reach is brought as
+        near as it can."""
         given = np.clip(betas.astype(np.float64), -self._limit, self._limit)
-        moved = self._moved(given, self.height_m)
+        moved = self._moved(given, height_m)
         return moved.astype(np.float32), self.height(moved) / self.height(given)
+
+    def by_factor(self, betas: FloatArray, factor: float) -> tuple[FloatArray, float]:
+        """`to_height` of ``factor`` times the height that ``betas`` (10,) have."""
+        given = np.clip(betas.astype(np.float64), -self._limit, self._limit)
+        return self.to_height(betas, factor * self.height(given))
 
     def height(self, betas: FloatArray | DoubleArray) -> float:
         """From sole to crown in the rest pose, metres."""
@@ -91,3 +95,20 @@ class Stature:
                 break
             moved = np.clip(moved + miss / effect * step, -self._limit, self._limit)
         return moved
+
+
+class Stature(BodyScale):
+    """Makes bodies of one height.
+
+    Args:
+        arrays: the body that betas belong to.
+        height_m: from sole to crown in the rest pose, metres; what the body cannot reach is brought as near as it can.
+    """
+
+    def __init__(self, arrays: BodyArrays, height_m: float) -> None:
+        super().__init__(arrays)
+        self.height_m: Final = height_m
+
+    def __call__(self, betas: FloatArray) -> tuple[FloatArray, float]:
+        """`BodyScale.to_height` of ``betas`` (10,) and the one height."""
+        return self.to_height(betas, self.height_m)

@@ -11,7 +11,7 @@ from typing import Final
 from body.conversion import BodyConversion
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
-from body.stature import Stature
+from body.stature import BodyScale, Stature
 from engines.device_array import DeviceArray
 from engines.engine import Arrays, Engine, EngineError
 from engines.finite import FiniteEngine
@@ -160,7 +160,7 @@ class Networks(contextlib.ExitStack):
         if self._posing is not None:
             posing = FiniteEngine(self._posing, str(self._options.regressor), None)
             self.engines.append(posing)
-            return BodyRegressor(posing, self._posing.poser, filters=False)
+            return BodyRegressor(posing, self._posing.poser, filters=False, scale=BodyScale(arrays))
         network = self.open(self._options.regressor, None)
         # The network answers in the default body's betas and rest pose, which are not those of another body.
         conversion = BodyConversion.where_needed(load_body(), arrays) if self._options.body else None
@@ -168,7 +168,7 @@ class Networks(contextlib.ExitStack):
         body = self._open_body(arrays, network)
         if steadied:
             network = MemoryEnsemble(network)
-        return BodyRegressor(network, body, conversion=conversion, stature=stature)
+        return BodyRegressor(network, body, conversion=conversion, stature=stature, scale=BodyScale(arrays))
 
     def _open_body(self, arrays: BodyArrays, regressor: Engine) -> Poser:
         """The body where the regressor runs."""

@@ -379,6 +379,7 @@ class Pipeline:
             with self._meter.stage("world"):
                 world = self._world(seen.frame, people)
                 people = self._world.with_feet_locked(people, seen.frame.time_s)
+                self._regressor.growths = self._world.growths
         finished = time.monotonic_ns()
         if people:
             self._meter.mesh(seen.frame.captured_ns, finished, len(people))

@@ -111,6 +111,8 @@ class PosePrediction:
     """Radians, as in `BodyEstimate`."""
     root_velocity: FloatArray | None = None
     """float32 (3,) m/s, as in `BodyEstimate`."""
+    growth: float = 1.0
+    """As in `BodyEstimate`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,6 +151,8 @@ class BodyEstimate:
     root_velocity: FloatArray | None = None
     """float32 (3,) velocity of the pelvis over the ground, in the axes of the pelvis, m/s; None where the regressor does not
     predict it."""
+    growth: float = 1.0
+    """By what factor the person was made larger than the network says, because several people stand on one floor."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

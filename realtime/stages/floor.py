@@ -5,7 +5,8 @@ The plane is square to up. Where people walk towards the camera or away from it,
 also say where up is, because a wrong one makes the floor a slope.
 
 One camera measures a person's distance only as well as it knows the person's size. A wrong size moves the whole person along
-the line of sight by a constant factor, so each person has an unknown factor, and the common floor relates them.
+the line of sight by a constant factor, so each person has an unknown factor, and the common floor relates them: with these
+factors everybody stands on it.
 
 Places are in the axes of the shot's first camera.
 """
@@ -21,8 +22,9 @@ import numpy as np
 from common.arrays import DoubleArray, FloatArray
 from realtime.stages.plane_fit import fit_plane
 
-SIZE_SIGMA: Final = 0.06
-"""Standard deviation of the factor by which a person's size, and so his distance, is wrong."""
+SIZE_SIGMA, KNOWN_SIZE_SIGMA = 0.06, 0.015
+"""Standard deviation of the factor by which a person's size, and so his distance, is wrong; the second where the user gives the
+height."""
 FOOT_SIGMA_M: Final = 0.03
 """Standard deviation of a standing foot's height, as posed."""
 DEPTH_SIGMA: Final = 0.04
@@ -65,12 +67,19 @@ class Plane:
     """Of the camera over the floor, metres."""
     sigma: float
     """Standard deviation of the floor's height where people stood, metres."""
+    factors: dict[int, float]
+    """Of each person who has stood: by how much he is larger and farther away than the network says."""
 
 
 class Floor:
-    """Collects standing feet."""
+    """Collects standing feet.
 
-    def __init__(self) -> None:
+    Args:
+        size_sigma: standard deviation of the factor by which a person's size, and so his distance, is wrong.
+    """
+
+    def __init__(self, size_sigma: float = SIZE_SIGMA) -> None:
+        self._size_sigma = size_sigma
         self._standing: dict[tuple[int, int], _Step] = {}
         self._steps: list[_Step] = []
         self.has_news = False
@@ -79,7 +88,8 @@ class Floor:
     def see(
         self, person: int, feet: FloatArray, contact: FloatArray, dt_s: float, time_s: float, rotation: DoubleArray
     ) -> None:
-        """Take one person's `body.soles.CONTACTS` ``feet`` (4, 3), camera frame, metres, and ``contact`` (4,) 0..1."""
+        """Take one person's `body.soles.CONTACTS` ``feet`` (4, 3), camera frame, metres, as large as the network says, and
+        ``contact`` (4,) 0..1."""
         for foot in (0, 1):
             heel_and_toes = contact[2 * foot : 2 * foot + 2].astype(np.float64)
             most = float(heel_and_toes.max())
@@ -130,6 +140,7 @@ class Floor:
         weight = np.array(
             [min(step.contact_s / step.seconds, 1.0) * min(step.seconds / 0.3, 1.0) for step in self._steps]
         )
-        fitted = fit_plane(places, index, weight, (matrix, vector), up, (SIZE_SIGMA, FOOT_SIGMA_M, DEPTH_SIGMA))
+        fitted = fit_plane(places, index, weight, (matrix, vector), up, (self._size_sigma, FOOT_SIGMA_M, DEPTH_SIGMA))
         up_sigma = math.sqrt(float(np.trace(fitted.covariance)) / 2)
-        return Plane(fitted.up, up_sigma, fitted.height, fitted.sigma)
+        factors = dict(zip(people, fitted.factors.tolist(), strict=True))
+        return Plane(fitted.up, up_sigma, fitted.height, fitted.sigma, factors)

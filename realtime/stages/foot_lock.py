@@ -33,6 +33,9 @@ _BROKEN_M: Final = 0.07  # a foot so far from its place has moved, whatever its 
 _CREEP, _CREEP_FIRST = 0.02, 0.05
 """m/s by which a place follows the network's foot, so that a person's distance becomes an average; the second at first."""
 _FIRST_S: Final = 1.0
+_REACH_M, _REACH_S = 0.012, 0.25
+"""What is farther than this from the shifted foot is beyond the legs' reach, where a foot would move as the network's does: the
+place comes nearer with this time constant, s."""
 _SOFT_S: Final = 0.12  # a foot is tied by degrees
 _FAST, _SPEED_SHARE = 0.3, 0.5  # m/s, and how much of a speed is the last frame's
 _SURE_FLOOR_M: Final = 0.15  # deviation of the floor's height up to which tied feet sink or rise onto it
@@ -59,6 +62,8 @@ class _Tied:
     """(4,) smoothed speed of the points across the line of sight, m/s."""
     time_s: float = -math.inf
     """The last frame's, seconds of the source."""
+    growth: float = 1.0
+    """The person's in the last frame, see `realtime.records.BodyEstimate.growth`."""
 
 
 class FootLock:
@@ -80,6 +85,7 @@ class FootLock:
         contact: FloatArray,
         time_s: float,
         floor: tuple[DoubleArray, float, float] | None,
+        growth: float = 1.0,
     ) -> tuple[DoubleArray, DoubleArray]:
         """Where a person should be instead.
 
@@ -90,6 +96,7 @@ class FootLock:
             contact: (4,) 0..1.
             time_s: of the frame.
             floor: up (3,), the height of the origin over the floor and its deviation, m; None where it is not known.
+            growth: of the person, see `realtime.records.BodyEstimate.growth`.
 
         Returns:
             The shift (3,) of the whole body, and the shift (2, 3) of the left and the right foot that is left after it.
@@ -98,8 +105,12 @@ class FootLock:
         dt_s = time_s - tied.time_s
         if not 0 < dt_s < 0.5:
             tied.is_tied[:], tied.shift[:], tied.speed[:], dt_s = False, 0.0, 0.0, 1 / 30
-            tied.feet = feet
+            tied.feet, tied.growth = feet.copy(), growth
         tied.time_s = time_s
+        if growth != tied.growth:  # places are as far away as the person is
+            for known in (tied.places, tied.feet):
+                known *= growth / tied.growth
+            tied.growth = growth
         distance = max(float(np.linalg.norm(pelvis)), 0.1)
         ray = pelvis / distance
         # Motion across the line of sight is measured well: a foot that moves does not stand, whatever its contact.
@@ -107,7 +118,7 @@ class FootLock:
         stands, holds, begins = standing_feet(
             feet, tied.places, tied.feet, tied.speed, tied.is_tied, contact, ray, dt_s, limits
         )
-        tied.feet = feet
+        tied.feet = feet.copy()
         tied.places[begins], tied.since_s[begins] = feet[begins] + tied.shift, time_s
         tied.is_tied = holds
         soft = np.minimum((time_s - tied.since_s + dt_s) / _SOFT_S, 1.0)
@@ -123,6 +134,10 @@ class FootLock:
         length = np.maximum(np.linalg.norm(toward, axis=1, keepdims=True), 1e-9)
         tied.places += np.where(holds[:, None], toward / length * np.minimum(length, creep), 0.0)
         rest = np.where(holds[:, None], tied.places - feet - tied.shift, 0.0)
+        length = np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), 1e-9)
+        beyond = rest * (np.maximum(length - _REACH_M, 0.0) / length * min(dt_s / _REACH_S, 1.0))
+        tied.places -= beyond
+        rest -= beyond
         pairs, shares = rest.reshape(2, 2, 3), weight.reshape(2, 2, 1)
         return tied.shift, (pairs * shares).sum(1) / np.maximum(shares.sum(1), 1e-6)
 

@@ -12,7 +12,7 @@ import numpy as np
 from body.conversion import BodyConversion
 from body.joints import JOINTS
 from body.kernels import to_axis_angles
-from body.stature import Stature
+from body.stature import BodyScale, Stature
 from common.arrays import AnyArray, FloatArray
 from common.camera import Camera
 from engines.device_array import DeviceArray, beside_each_other
@@ -74,6 +74,7 @@ class BodyRegressor:
         conversion: from the body that the network was trained with to ``body``, where they differ.
         filters: False where ``engine`` filters the rotations itself.
         stature: makes everybody as high as the user says; None: as high as the network says.
+        scale: of ``body``, for `growths`; None: they are not heeded.
     """
 
     def __init__(
@@ -84,12 +85,16 @@ class BodyRegressor:
         conversion: BodyConversion | None = None,
         filters: bool = True,
         stature: Stature | None = None,
+        scale: BodyScale | None = None,
     ) -> None:
         inputs = {spec.name: spec for spec in engine.inputs}
         check_interface(engine)
         self._answers = {spec.name for spec in engine.outputs}
         self._engine, self._body, self._smooth, self._conversion = engine, body, smooth, conversion
-        self._filters, self._stature = smooth and filters, stature
+        self._filters, self._stature, self._scale = smooth and filters, stature, scale
+        self.growths: Mapping[int, float] = {}
+        """By what factor each person is to be made larger than the network says, and put farther away: what the feet of several
+        people on one floor say. Not where the user gives the height."""
         self._state_size = inputs["state"].shape[-1]
         self._cells = inputs["flow"].shape[1] if "flow" in inputs else 0
         self._memories: dict[int, _Memory] = {}
@@ -220,11 +225,15 @@ class BodyRegressor:
             return out[name][0] if name in self._answers else None
 
         pelvis, up_sigma, velocity = out["pelvis"][0], given("up_sigma"), given("root_velocity")
+        larger = growth = 1.0
         if self._stature is not None:
-            betas, growth = self._stature(betas)
-            # A larger person with the same image is farther away, and faster.
-            pelvis = pelvis * np.float32(growth)
-            velocity = None if velocity is None else velocity * np.float32(growth)
+            betas, larger = self._stature(betas)
+        elif self._scale is not None and keypoints.person in self.growths:
+            betas, larger = self._scale.by_factor(betas, self.growths[keypoints.person])
+            growth = larger
+        if larger != 1.0:  # in the same image the person is farther away, and faster
+            pelvis = pelvis * np.float32(larger)
+            velocity = None if velocity is None else velocity * np.float32(larger)
         return PosePrediction(
             keypoints,
             memory.time_s,
@@ -237,6 +246,7 @@ class BodyRegressor:
             given("up"),
             None if up_sigma is None else float(up_sigma),
             velocity,
+            growth,
         )
 
     def _shape(self, memory: _Memory, betas: FloatArray) -> FloatArray:
@@ -281,6 +291,7 @@ class BodyRegressor:
                     prediction.up,
                     prediction.up_sigma,
                     prediction.root_velocity,
+                    prediction.growth,
                 )
             )
         return found

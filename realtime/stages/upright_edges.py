@@ -28,7 +28,12 @@ _BORDER_PX: Final = 4.0  # the frame of an image, and of one shown in another, i
 _EDGE_PX, _LEAN = 0.7, math.radians(0.8)  # deviations of an edge's end, and of what is called upright
 _LONG, _MOST_WEIGHT = 0.1, 3.0  # an edge of this share of `_SIDE` weighs 1, none more than the second
 _WIDTH: Final = 2.0  # deviations at which an edge speaks for a direction with 60 % of its weight
-_REACH, _REACH_SIGMAS = math.radians(27), 2.5  # nothing is searched further from what people say
+_REACH, _REACH_SIGMAS = math.radians(27), 2.5  # all is searched so near to what people say
+_FAR: Final = math.radians(
+    45
+)  # and some directions so near: people who come into the image are misjudged by 30 degrees
+_MISJUDGED, _ANYWHERE = 0.05, math.radians(20)
+"""Share of people's words that say nothing, and the deviation of up around them."""
 _STEP: Final = math.radians(2.25)
 _RIVAL: Final = math.radians(7)  # a second answer that is so far from the first is a rival
 _LUCK: Final = 3.0  # deviations by which more edges than usual meet somewhere by chance
@@ -134,15 +139,18 @@ def fit_upright_edges(edges: UprightEdges, up: DoubleArray, sigma: float) -> tup
     offsets = offsets[(offsets**2).sum(1) <= reach**2]
     tries = up + offsets @ basis.T
     tries /= np.linalg.norm(tries, axis=1, keepdims=True)
+    along = _SPHERE @ up
+    far = (np.abs(along) < math.cos(reach)) & (np.abs(along) > math.cos(_FAR))
+    tries = np.concatenate([tries, _SPHERE[far] * np.sign(along[far])[:, None]])
     meeting = (edges.weight * np.exp(-0.5 * (_off(edges, tries) / (_WIDTH * edges.sigma)) ** 2)).sum(1)
-    total = meeting - 0.5 * (offsets**2).sum(1) / sigma**2
+    total = meeting + _prior(np.arccos(np.minimum(tries @ up, 1.0)), sigma)
     best = int(total.argmax())
-    apart = ((offsets - offsets[best]) ** 2).sum(1) > _RIVAL**2
+    apart = tries @ tries[best] < math.cos(_RIVAL)
     rival = float(total[apart].max()) if apart.any() else -math.inf
     chance = float(np.median(meeting))
     share = chance / float(edges.weight.sum())
     luck = max(_LUCK * math.sqrt(float((edges.weight**2).sum()) * share * (1 - share)), _LEAST_LUCK)
-    trust = min(max((float(meeting[best]) - chance - luck) / _ENOUGH, 0.0), 1.0)
+    trust = min(max((float(total[best]) - chance - luck) / _ENOUGH, 0.0), 1.0)
     trust *= -math.expm1(-(float(total[best]) - rival) / 2)
     if trust < 0.02:
         return None
@@ -157,6 +165,14 @@ def fit_upright_edges(edges: UprightEdges, up: DoubleArray, sigma: float) -> tup
     spread = scatter + np.diag([_SYSTEMATIC_ROLL**2, _SYSTEMATIC_PITCH**2])
     wide = axes @ np.linalg.inv(spread) @ axes.T * trust
     return wide, wide @ found
+
+
+def _prior(angle: DoubleArray, sigma: float) -> DoubleArray:
+    """Logarithm of how likely up is so far, ``angle`` (M,) radians, from what people say within ``sigma``, over that at 0."""
+    wide = max(_ANYWHERE, sigma)
+    share = _MISJUDGED * (sigma / wide) ** 2
+    words = (1 - _MISJUDGED) * np.exp(-0.5 * (angle / sigma) ** 2) + share * np.exp(-0.5 * (angle / wide) ** 2)
+    return np.asarray(np.log(words / (1 - _MISJUDGED + share)), np.float64)
 
 
 def _refined(

@@ -1,9 +1,10 @@
 """Which way is up, from the regressor network's predictions for every person in every frame, and from upright edges.
 
 The network's ``up`` is a posterior mean given its keypoints AND the training cameras: it is biased towards their mean tilt,
-the more so the less sure it is. Averaging over people and time would keep that bias. So each prediction is divided by the
-training cameras' distribution first (in information form: its precision less theirs), and theirs, or what the user knows, is
-multiplied in once.
+by a third of the way or so. Averaging over people and time would keep that bias. So each prediction is taken away from that
+mean first, and what is known of users' cameras, or what the user says, is multiplied in once.
+
+How people stand says it, too, without that bias: `realtime.stages.balance`.
 
 Its error for one person in one pose is much the same from frame to frame (5 to 6 degrees between windows
 of two seconds, 2 within; ``python -m training.evaluation vertical``). A second frame of the same person therefore says
@@ -21,22 +22,25 @@ from typing import Final
 import numpy as np
 
 from common.arrays import DoubleArray, FloatArray
+from realtime.stages.balance import Balance
 from realtime.stages.upright_edges import UprightEdges, fit_upright_edges
 from realtime.stages.world_kernels import cross_product, descend
 
-PITCH_MEAN, PITCH_SPREAD = math.radians(6.0), math.radians(15.0)
-ROLL_SPREAD: Final = math.radians(8.0)
-"""How cameras of the training people look down and are turned: mean and standard deviations that explain how far the
-network's answers are drawn towards them (0.70 to 0.78 of a true pitch and 0.65 to 0.81 of a true roll are left: ``python -m
-training.evaluation vertical``). Close to those of `training.simulation.cameras.draw_views`; the mean roll is 0."""
+PITCH_MEAN: Final = math.radians(6.0)
+PITCH_PULL, ROLL_PULL = 0.28, 0.33
+"""How cameras of the training people look down in the mean; their mean roll is 0. The network's answers are drawn towards
+these by such shares of the way (``python -m training.evaluation vertical``: 0.22 to 0.30 and 0.19 to 0.35 at its usual
+deviations)."""
+_PULLED: Final = math.radians(3.0)
+"""Where the network states this deviation, half as much. Above it the pull hardly depends on the deviation."""
 USED_PITCH_SPREAD, USED_ROLL_SPREAD = math.radians(20.0), math.radians(15.0)
 """The same of the cameras of users, of whom less is known."""
 PITCH_SHARE, ROLL_SHARE = 0.9, 0.5
 """The error of the network's pitch and of its roll over the ``up_sigma`` it gives (same command)."""
-_MOST_PULL: Final = 0.6
-"""Most of the way to the training cameras' mean that an answer is taken to have been drawn."""
 _NEWS_S: Final = 8.0  # of watching a person count as one more independent frame
 _MOST_NEWS: Final = 4.0
+_COMMON: Final = math.radians(2.5)
+"""What everybody's word is wrong by together: the same camera, the same focal length and lens."""
 _KNOWN: Final = math.radians(0.3)  # standard deviation of what the user gives
 _DRIFT: Final = math.radians(0.3)  # a turn so far unknown halves the weight of edges seen before it
 _LEAST_DOUBT, _MOST_DOUBT = math.radians(4.0), math.radians(12.0)
@@ -86,6 +90,8 @@ class Vertical:
 
     def __init__(self, pitch: float | None = None, roll: float | None = None) -> None:
         self._known = pitch, roll
+        self.balance = Balance()
+        """How people stand, which goes into the answer."""
         self._people: dict[int, _PersonEvidence] = {}
         self._past = np.zeros((3, 3)), np.zeros(3)
         self._edges: UprightEdges | None = None
@@ -103,7 +109,7 @@ class Vertical:
     @property
     def is_known(self) -> bool:
         """Whether there is anything but the prior."""
-        return bool(self._people) or bool(self._past[1].any()) or None not in self._known
+        return bool(self._people) or bool(self._past[0].any()) or None not in self._known
 
     def see(self, person: int, up: FloatArray, sigma: float, dt_s: float, rotation: DoubleArray) -> None:
         """Take the network's answer for one person: ``up`` (3,) camera axes, ``sigma`` radians, ``dt_s`` seconds after the
@@ -112,8 +118,9 @@ class Vertical:
             return
         pitch, roll = pitch_and_roll(up)
         pitch_sigma, roll_sigma = PITCH_SHARE * sigma, ROLL_SHARE * sigma
-        free_pitch, pitch_precision = _likelihood(pitch, pitch_sigma, PITCH_MEAN, PITCH_SPREAD)
-        free_roll, roll_precision = _likelihood(roll, roll_sigma, 0.0, ROLL_SPREAD)
+        pulled = sigma**2 / (sigma**2 + _PULLED**2)
+        free_pitch, pitch_precision = _likelihood(pitch, pitch_sigma, PITCH_MEAN, PITCH_PULL * pulled)
+        free_roll, roll_precision = _likelihood(roll, roll_sigma, 0.0, ROLL_PULL * pulled)
         if abs(float(up[2])) > _TOP_DOWN:
             free_roll, roll_precision = roll, pitch_precision
         evidence = self._people.setdefault(person, _PersonEvidence())
@@ -142,6 +149,7 @@ class Vertical:
                 weight=self._edges.weight / (1 + variance / _DRIFT**2),
                 sigma=np.sqrt(self._edges.sigma**2 + variance),
             )
+        self.balance.drifted(variance)
         for evidence in self._people.values():
             keep = 1 / (1 + variance * (evidence.pitch_precision + evidence.roll_precision))
             evidence.total *= keep
@@ -156,6 +164,7 @@ class Vertical:
         for person in self._people.keys() - present:
             matrix, vector = self._evidence(self._people.pop(person))
             self._past = self._past[0] + matrix, self._past[1] + vector
+        self._past = self._past[0] + self.balance.forget(present, self.up), self._past[1]
         # The network's errors on many people are correlated: their average does not become exact.
         trace, most = float(np.trace(self._past[0])), 2 * _MOST_NEWS * 4 / math.radians(6.0) ** 2
         if trace > most:
@@ -178,11 +187,13 @@ class Vertical:
 
     def _from_people_and_user(self) -> tuple[DoubleArray, DoubleArray]:
         """What is known from people and from the user, in the form of `evidence`."""
-        matrix, vector = self._past[0].copy(), self._past[1].copy()
+        matrix, vector = self._past[0] + self.balance.evidence(self.up), self._past[1].copy()
         for evidence in self._people.values():
             more, toward = self._evidence(evidence)
             matrix += more
             vector += toward
+        shared = np.linalg.inv(np.eye(3) + _COMMON**2 * matrix)
+        matrix, vector = shared @ matrix, shared @ vector
         pitch, roll = self._known
         # A fixed angle is a plane that up lies in, which makes the form linear for it.
         if pitch is not None:
@@ -226,7 +237,6 @@ def nearest_up(matrix: DoubleArray, vector: DoubleArray, start: DoubleArray) -> 
     return up, covariance
 
 
-def _likelihood(mean: float, sigma: float, prior: float, spread: float) -> tuple[float, float]:
-    """Mean and precision of what was seen, from those of the answer and the prior that is in it."""
-    pull = min((sigma / spread) ** 2, _MOST_PULL)
-    return prior + (mean - prior) / (1 - pull), (1 - pull) / (sigma * sigma)
+def _likelihood(mean: float, sigma: float, prior: float, pull: float) -> tuple[float, float]:
+    """Mean and precision of what was seen, from those of the answer, which was drawn to the prior by the share ``pull``."""
+    return prior + (mean - prior) / (1 - pull), ((1 - pull) / sigma) ** 2

@@ -26,7 +26,7 @@ from common.arrays import DoubleArray, FloatArray
 from common.camera import Camera
 from realtime.records import BodyEstimate, Frame, WorldFrame
 from realtime.stages.camera_motion import CameraMotion
-from realtime.stages.floor import Floor
+from realtime.stages.floor import KNOWN_SIZE_SIGMA, SIZE_SIGMA, Floor
 from realtime.stages.foot_lock import FootLock
 from realtime.stages.leg_reach import LegReach
 from realtime.stages.upright_edges import find_upright_edges
@@ -36,6 +36,7 @@ from realtime.stages.world_kernels import cross_product
 _UP_DEAD, _UP_DONE = math.radians(0.6), math.radians(0.12)
 _HEIGHT_DEAD, _HEIGHT_DONE = 0.015, 0.004
 """The result begins to follow the filters where they differ by more than the first, rad and m, and stops at the second."""
+_SIZE_DEAD, _SIZE_DONE = 0.015, 0.004  # the same of a person's size, as a share of it
 _GLIDE_S: Final = 0.4
 _GLIDE_FIRST_S, _FIRST_S = 0.12, 1.0  # time constant of the result at first, and for how long that is
 _SOLVE_S, _SOLVE_LATER_S = 0.1, 0.4
@@ -47,8 +48,9 @@ _LEAST_MOVE_M: Final = 1e-3
 _TURN_ERROR: Final = 0.03  # share of a camera's turn by which its measurement may be wrong
 _ANKLES: Final = slice(15, 17)  # COCO
 _SEEN: Final = 0.35  # confidence of an ankle from which on its foot is seen
-_LOOK_S, _LOOK_MOVED_S = 1.0, 2.0
-"""Seconds after which the background is searched for edges again: doubled each time while the camera stands still."""
+_FIRST_LOOK_S, _LOOK_S, _LOOK_MOVED_S = 0.5, 1.0, 2.0
+"""The background is searched for edges when somebody comes first, or after the first seconds if nobody has come, and again
+after the others: doubled each time while the camera stands still."""
 _LONGEST_S: Final = 0.2  # a frame counts for no longer than this
 
 
@@ -61,6 +63,7 @@ class World:
         pitch, roll: of the first camera where the user knows them, radians, see `realtime.stages.vertical.up_of`.
         floor: False for people who climb: nothing is taken for the floor but the first person's lowest point.
         foot_lock: whether `with_feet_locked` does anything.
+        sizes_known: the user gives people's height: they keep their sizes.
     """
 
     def __init__(
@@ -71,11 +74,13 @@ class World:
         roll: float | None = None,
         floor: bool = True,
         foot_lock: bool = True,
+        sizes_known: bool = False,
     ) -> None:
         self.motion = CameraMotion(camera)
         """The camera's rotation."""
         self._camera, self._soles = camera, Soles(arrays)
         self._angles, self._with_floor = (pitch, roll), floor
+        self._sizes_known = sizes_known
         self._legs = LegReach(arrays) if foot_lock else None
         _compile(self._soles(arrays.v_template))
         self._shot = -1
@@ -85,7 +90,12 @@ class World:
         """Forget everything: a new scene begins."""
         self._shot = self.motion.shot
         self._vertical = Vertical(*self._angles)
-        self._floor, self._lock = Floor(), FootLock()
+        self._floor, self._lock = Floor(KNOWN_SIZE_SIGMA if self._sizes_known else SIZE_SIGMA), FootLock()
+        self.growths: dict[int, float] = {}
+        """By what factor each person should be larger than the network says, and farther away, for all to stand on one floor:
+        those of later frames are expected to be so, and to say it (`realtime.records.BodyEstimate.growth`)."""
+        self._factors: dict[int, float] = {}
+        self._growing: set[int] = set()
         self._last_s: float | None = None
         self._first_s = math.inf
         self._origin: DoubleArray | None = None
@@ -100,13 +110,20 @@ class World:
         self._solved_s = -math.inf
         self._lowest: deque[DoubleArray] = deque(maxlen=_LOWEST)
         self._look_s, self._look_gap_s = -math.inf, _LOOK_S
+        self._has_seen_people = False
 
     def __call__(self, frame: Frame, people: Sequence[BodyEstimate]) -> WorldFrame | None:
         """The world frame of ``frame``; None until something is known of the vertical."""
         rotation = self.motion(frame.image, frame.time_s, [body.keypoints.points for body in people])
         if self.motion.shot != self._shot:
             self._begin()
-        if people and frame.time_s >= self._look_s and None in self._angles:
+        if (
+            self._look_s == -math.inf
+        ):  # whoever is in the first image is found by then, and left out of what is searched
+            self._look_s = frame.time_s + _FIRST_LOOK_S
+        comes = bool(people) and not self._has_seen_people
+        self._has_seen_people |= comes
+        if (comes or frame.time_s >= self._look_s) and None in self._angles:
             self._look(frame, people, rotation)
         dt_s = 1 / 30 if self._last_s is None else min(max(frame.time_s - self._last_s, 0.0), _LONGEST_S)
         self._last_s = frame.time_s
@@ -130,6 +147,7 @@ class World:
             self._solved_s = frame.time_s
             self._solve(people, rotation)
         self._follow(dt_s, frame.time_s)
+        self._grow(present, dt_s)
         assert self._answer is not None
         matrix = self._answer.copy()
         matrix[:3, :3] = self._answer[:3, :3] @ rotation
@@ -147,8 +165,10 @@ class World:
         if body.up is not None:
             sigma = body.up_sigma if body.up_sigma is not None else math.radians(7)
             self._vertical.see(body.person, body.up, sigma, dt_s, rotation)
+        feet, stands, vertical = self._soles(body.vertices), _standing(body), self._vertical
+        vertical.balance.see(body.person, body.joints, feet, stands, dt_s, rotation, vertical.up)
         if self._with_floor:
-            self._floor.see(body.person, self._soles(body.vertices), _standing(body), dt_s, time_s, rotation)
+            self._floor.see(body.person, feet / np.float32(body.growth), stands, dt_s, time_s, rotation)
 
     def with_feet_locked(self, people: tuple[BodyEstimate, ...], time_s: float) -> tuple[BodyEstimate, ...]:
         """``people`` of the frame that was seen last, at ``time_s``, with standing feet kept in their places."""
@@ -166,7 +186,7 @@ class World:
         assert self._legs is not None
         feet = self._soles(body.vertices) @ rotation.T
         pelvis = rotation @ body.transl
-        shift, moves = self._lock(body.person, pelvis, feet, _standing(body), time_s, floor)
+        shift, moves = self._lock(body.person, pelvis, feet, _standing(body), time_s, floor, body.growth)
         if float(np.abs(moves).max()) > _LEAST_MOVE_M:
             body = self._legs(body, moves @ rotation)
         if float(np.abs(shift).max()) < 1e-5:
@@ -189,6 +209,7 @@ class World:
         if plane is not None:
             self._floor_sigma, self._up_sigma = plane.sigma, plane.up_sigma
             self._wanted = plane.up, plane.height
+            self._factors = {} if self._sizes_known else plane.factors
         elif self._floor_sigma == math.inf and (self._answer is None or self._with_floor):
             # Where no foot is seen to stand: at first and, unless people climb, in the middle of some time.
             self._lowest.append(
@@ -226,6 +247,17 @@ class World:
             self._height += share * (height - self._height)
         self._answer = self._world_from_first()
 
+    def _grow(self, present: set[int], dt_s: float) -> None:
+        """Let the sizes of those who are ``present`` follow the floor's: not over small differences, and gradually."""
+        for person in present & self._factors.keys():
+            now, wanted = self.growths.get(person, 1.0), self._factors[person]
+            off = abs(wanted / now - 1)
+            if off > (_SIZE_DONE if person in self._growing else _SIZE_DEAD):
+                self._growing.add(person)
+                self.growths[person] = now - math.expm1(-dt_s / _GLIDE_S) * (wanted - now)
+            else:
+                self._growing.discard(person)
+
     def _world_from_first(self) -> DoubleArray:
         """(4, 4) from the axes of the shot's first camera to the world."""
         up = self._up
@@ -248,6 +280,7 @@ def _compile(feet: FloatArray) -> None:
     vertical, floor, lock = Vertical(), Floor(), FootLock()
     stands, rotation, dt_s = np.ones(4, np.float32), np.eye(3), 0.1
     vertical.see(0, np.array([0.0, -1.0, 0.0], np.float32), 0.1, dt_s, rotation)
+    vertical.balance.see(0, np.zeros((24, 3), np.float32), feet, stands, dt_s, rotation, vertical.up)
     vertical.solve()
     for step in range(5):
         floor.see(0, feet, stands, dt_s, step * dt_s, rotation)

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays as arrays_of
 
 from body.lbs import NumpyBody
 from body.model import load_body
-from body.stature import Stature
+from body.stature import BodyScale, Stature
 from common.arrays import FloatArray
 
 BODY = NumpyBody(load_body("body_1722"))
@@ -75,3 +75,11 @@ def test_a_body_without_limits_of_its_own_is_made_taller_within_reason() -> None
     low, high = Stature(arrays, 1.7).reach_m
     assert 1.2 < low < 1.3
     assert 2.1 < high < 2.2
+
+
+@pytest.mark.parametrize("factor", [0.95, 1.04])
+def test_a_body_is_made_larger_by_a_factor(factor: float) -> None:
+    betas = np.linspace(-0.5, 0.5, 10).astype(np.float32)
+    moved, growth = BodyScale(BODY.arrays).by_factor(betas, factor)
+    assert growth == pytest.approx(factor, abs=1e-4)
+    assert height(moved) == pytest.approx(factor * height(betas), abs=1e-3)

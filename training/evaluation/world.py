@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -25,7 +26,7 @@ from realtime.networks import Networks
 from realtime.options import Options
 from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints
 from realtime.stages.camera_motion import CameraMotion
-from realtime.stages.regressor import BodyRegressor
+from realtime.stages.regressor import BodyRegressor, Observed
 from realtime.stages.world import World
 from training.evaluation.metrics import pa_distances
 from training.evaluation.world_scenes import SCENE_FPS, SCENE_HEIGHT, SCENE_KINDS, SCENE_WIDTH, WorldScene, draw_scene
@@ -76,9 +77,9 @@ class GivenMotion(CameraMotion):
         return self.rotation
 
 
-def follow_scene(scene: WorldScene, regressor: BodyRegressor) -> list[tuple[BodyEstimate, ...]]:
-    """The regressor stage's estimates of everybody in each frame."""
-    seen, found = scene.batch.seen, []
+def follow_scene(scene: WorldScene, regressor: BodyRegressor) -> Iterator[tuple[BodyEstimate, ...]]:
+    """The regressor stage's estimates of everybody, frame by frame."""
+    seen = scene.batch.seen
     for t in range(seen.dt.shape[1]):
         people = []
         for who in range(len(seen.dt)):
@@ -88,12 +89,11 @@ def follow_scene(scene: WorldScene, regressor: BodyRegressor) -> list[tuple[Body
                 box = Box(*seen.box[who, t].tolist())
                 field = seen.flow[who, t].numpy() * CELLS
                 flow = Flow(t, t - 1, 1 / SCENE_FPS, box, field.astype(np.float32), who)
-            people.append(regressor(Keypoints(t, who, points, confidence), scene.camera, t / SCENE_FPS, flow))
-        found.append(tuple(people))
-    return found
+            people.append(Observed(Keypoints(t, who, points, confidence), scene.camera, t / SCENE_FPS, flow))
+        yield tuple(regressor.estimate_all(people))
 
 
-def score_scene(scene: WorldScene, found: list[tuple[BodyEstimate, ...]]) -> dict[str, dict[str, list[float]]]:
+def score_scene(scene: WorldScene, regressor: BodyRegressor) -> dict[str, dict[str, list[float]]]:
     """The numbers of `_SCORES` for each of `_ROWS`, one for each person or scene."""
     arrays = load_body()
     soles_of = Soles(arrays)
@@ -105,13 +105,14 @@ def score_scene(scene: WorldScene, found: list[tuple[BodyEstimate, ...]]) -> dic
     level = np.diag([1.0, -1.0, -1.0])
     ups: dict[str, list[float]] = {row: [] for row in _ROWS[:2]}
     floors = []
-    for t, people in enumerate(found):
+    for t, people in enumerate(follow_scene(scene, regressor)):
         camera = scene.world_from_camera[t]
         motion.give(scene.world_from_camera[0, :3, :3].T @ camera[:3, :3])
         answer = world(Frame(t, 0, t / SCENE_FPS, _NOTHING), people)
         assert answer is not None
         place = answer.world_from_camera.astype(np.float64)
         locked = world.with_feet_locked(people, t / SCENE_FPS)
+        regressor.growths = world.growths
         for row, bodies in zip(_ROWS, (people, people, locked), strict=True):
             turn, shift = (level, np.zeros(3)) if row == _ROWS[0] else (place[:3, :3], place[:3, 3])
             joints[row].append(np.stack([body.joints for body in bodies]) @ turn.T + shift)
@@ -169,7 +170,7 @@ def score_world(
             for number in range(scenes):
                 scene = draw_scene(kind, 1 + number % 3, frames, maker, body)
                 regressor = networks.open_regressor(arrays)
-                for row, values in score_scene(scene, follow_scene(scene, regressor)).items():
+                for row, values in score_scene(scene, regressor).items():
                     for name, more in values.items():
                         rows[row][name] += more
             for row, values in rows.items():

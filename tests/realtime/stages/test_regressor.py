@@ -7,7 +7,7 @@ import pytest
 
 from body.lbs import NumpyBody
 from body.model import load_body
-from body.stature import Stature
+from body.stature import BodyScale, Stature
 from common.arrays import AnyArray
 from common.camera import Camera
 from engines.engine import Arrays, Engine, EngineError, TensorSpec
@@ -241,3 +241,18 @@ def test_people_of_a_known_height_look_the_same_from_farther_away() -> None:
             assert after.root_velocity is not None
             np.testing.assert_allclose(after.root_velocity, before.root_velocity * np.float32(growth), rtol=1e-3)
             free = BodyRegressor(engine, body)
+
+
+def test_who_is_to_be_larger_is_farther_away_and_looks_the_same() -> None:
+    body = NumpyBody(load_body("body_1722"))
+    with open_engine("motion", "onnxruntime") as engine:
+        free, grown = BodyRegressor(engine, body), BodyRegressor(engine, body, scale=BodyScale(body.arrays))
+        for frame in range(3):
+            grown.growths = {walkers(frame)[0].keypoints.person: 1.04}
+            before, after = free(*walkers(frame)[0]), grown(*walkers(frame)[0])
+        assert (before.growth, after.growth) == (1.0, pytest.approx(1.04, abs=1e-4))
+        assert after.transl[2] / before.transl[2] == pytest.approx(1.04, rel=0.02)
+        off = np.linalg.norm(CAMERA.project(after.joints) - CAMERA.project(before.joints), axis=1)
+        assert off.mean() < 0.7
+        grown.growths = {}
+        assert grown(*walkers(3)[0]).growth == 1.0

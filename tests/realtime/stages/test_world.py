@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from body.soles import Soles
 from common.arrays import DoubleArray
-from realtime.records import WorldFrame
+from realtime.records import BodyEstimate, WorldFrame
 from realtime.stages import world_kernels
 from realtime.stages.vertical import pitch_and_roll
 from realtime.stages.world import World
@@ -115,6 +117,48 @@ def test_people_in_the_air_or_on_a_box_do_not_move_the_floor() -> None:
         heights.append(float(answer.world_from_camera[1, 3]))
     assert np.ptp(heights[60:]) < 0.05
     assert heights[-1] == pytest.approx(1.6, abs=0.06)
+
+
+def larger(body: BodyEstimate, factor: float, growth: float) -> BodyEstimate:
+    """``body`` seen by a network that takes him for larger and farther away by ``factor``, and made larger by ``growth``."""
+    by = np.float32(factor * growth)
+    return replace(
+        body,
+        transl=by * body.transl,
+        joints=by * body.joints,
+        coco=by * body.coco,
+        vertices=by * body.vertices,
+        growth=growth,
+    )
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_people_whose_sizes_are_wrong_come_to_stand_on_one_floor(known: bool) -> None:
+    view = camera_from_world(math.radians(12), 0.0, 1.6)
+    world, soles = World(CAMERA, ARRAYS, sizes_known=known), Soles(ARRAYS)
+    wrong = {0: 1.05, 1: 0.96}
+    for number in range(150):
+        upright = [Person(who).at((who - 0.5, 0.0, -3.0 - who), view, sequence=number) for who in wrong]
+        bodies = [larger(body, wrong[body.person], world.growths.get(body.person, 1.0)) for body in upright]
+        answer = world(frame(number, STILL), bodies)
+        assert answer is not None
+    place = answer.world_from_camera
+    heights = [float((soles(body.vertices) @ place[1, :3] + place[1, 3]).mean()) for body in bodies]
+    if known:  # the user has said how high people are
+        assert world.growths == {}
+        assert abs(heights[0] - heights[1]) > 0.08
+    else:
+        assert abs(heights[0] - heights[1]) < 0.05
+        assert np.abs(heights).max() < 0.04
+        assert world.growths[0] < 0.98
+        assert world.growths[1] > 1.02
+
+
+def test_a_single_person_keeps_the_size() -> None:
+    view = camera_from_world(math.radians(12), 0.0, 1.6)
+    world = World(CAMERA, ARRAYS)
+    walk(world, view, [Person(size=1.05)])
+    assert world.growths == {}
 
 
 def test_without_a_floor_the_first_lowest_point_lies_at_zero() -> None:

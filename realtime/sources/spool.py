@@ -6,7 +6,6 @@ pass over all the frames to get there.
 
 from __future__ import annotations
 
-import base64
 import logging
 import os
 import tempfile
@@ -14,13 +13,13 @@ import urllib.request
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 import av
 from av.container import InputContainer
 
 from common.errors import UserError
 from realtime.sources.decoding import best_stream
+from realtime.sources.served import request_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ class Spool:
     def __init__(self, url: str, name: str, timeout_s: float, stop: Callable[[], bool]) -> None:
         self._name, self._stop = name, stop
         try:
-            self._answer = urllib.request.urlopen(_request(url), timeout=timeout_s)
+            self._answer = urllib.request.urlopen(request_of(url), timeout=timeout_s)
         except (OSError, ValueError) as error:
             raise UserError(f"{name} cannot be fetched ({type(error).__name__}): check the address") from None
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
@@ -108,13 +107,3 @@ def open_spooled(spool: Spool, name: str) -> InputContainer:
         container.close()
         raise UserError(f"{name} has no video in it that can be decoded: give another address")
     return container
-
-
-def _request(url: str) -> urllib.request.Request:
-    """``url`` with its user name and password where HTTP wants them."""
-    parts = urlsplit(url)
-    user, _, host = parts.netloc.rpartition("@")
-    request = urllib.request.Request(urlunsplit(parts._replace(netloc=host)))
-    if user:
-        request.add_header("Authorization", "Basic " + base64.b64encode(unquote(user).encode()).decode())
-    return request

@@ -28,6 +28,7 @@ from realtime.sources.decoding import best_stream, coded_fps, has_times, open_vi
 from realtime.sources.file import pixel_aspect
 from realtime.sources.packets import LATE_S, PacketReader
 from realtime.sources.pixels import FrameConverter
+from realtime.sources.served import what_is_served
 from realtime.sources.spool import Spool, open_spooled
 from realtime.sources.threaded_capture import ThreadedCapture
 from realtime.sources.timing import UNTIMED_FPS, RateMeter, StreamClock, believable_fps, nominal_fps
@@ -56,6 +57,7 @@ _HOPELESS = (
     av.error.HTTPBadRequestError,
     av.error.ProtocolNotFoundError,
 )
+_NO_VIDEO: Final = "{} is no video: its server answers with {}; give the address of the stream itself"
 
 
 class _Hopeless(UserError):
@@ -168,17 +170,25 @@ class UrlSource(ThreadedCapture):
             )
         except (av.FFmpegError, OSError) as error:
             hopeless = isinstance(error, _HOPELESS) or (is_http and isinstance(error, av.error.HTTPNotFoundError))
+            asks = first and is_http and not hopeless
+            if asks and (served := what_is_served(self._url, self._timeout_s)) is not None:
+                raise _Hopeless(_NO_VIDEO.format(self.name, served)) from None
             kind = _Hopeless if hopeless else UserError
             raise kind(
                 f"{self.name} cannot be opened ({self._why(error)}): check the address and that it is on"
             ) from None
+        if container.format.name == "tty":  # FFmpeg draws any text as terminals do
+            container.close()
+            raise _Hopeless(_NO_VIDEO.format(self.name, "text"))
         if not container.streams.video:
             container.close()
+            if first and is_http and (served := what_is_served(self._url, self._timeout_s)) is not None:
+                raise _Hopeless(_NO_VIDEO.format(self.name, served))
             raise _Hopeless(f"{self.name} has no video in it: give the address of a camera's video stream")
         stream = best_stream(container.streams.video)
         if stream is None:
             container.close()
-            raise _Hopeless(f"{self.name} has a video that cannot be decoded here: set the camera to H.264 or MJPEG")
+            raise _Hopeless(f"{self.name} has no video that can be decoded here: set the camera to H.264 or MJPEG")
         stream.thread_type = "SLICE"  # frame threads hold frames back, one for each thread
         if first:
             self._is_file = self._has_an_end(container)

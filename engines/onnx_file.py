@@ -7,22 +7,17 @@ package.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from engines.engine import EngineError
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+from engines.onnx_limits import MOST_BYTES, check_limits
+from engines.protobuf import MalformedError, fields, text_field
 
 # Field numbers of onnx.proto3.
 _MODEL_IR_VERSION, _MODEL_GRAPH = 1, 7
 _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 5, 11, 12
 _TENSOR_NAME, _VALUE_INFO_NAME = 8, 1
-
-
-class _MalformedError(ValueError):
-    """The bytes are not a complete protocol buffer message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +38,24 @@ class OnnxModel:
 def open_onnx(model: bytes | Path, label: str = "") -> OnnxModel:
     """Check that ``model``, a file or its contents, is a whole ONNX model and name its tensors.
 
-    Raises `EngineError` when the file cannot be read, is cut or is no ONNX model.
+    Raises `EngineError` when the file cannot be read, is cut, is no ONNX model, or declares what `check_limits` refuses.
     """
     if isinstance(model, bytes):
         label, data = label or "the model", model
     else:
         label = label or model.name
         try:
+            if not model.is_file() and model.exists():
+                raise EngineError(f"cannot read {model}: it is no file")
+            if model.is_file() and model.stat().st_size > MOST_BYTES:
+                raise EngineError(f"{label} is too large for an ONNX model, which has at most 2 GB")
             data = model.read_bytes()
         except OSError as error:
             raise EngineError(f"cannot read {model}: {error.strerror or error}") from error
     try:
         inputs, outputs = _interface(memoryview(data))
-    except (_MalformedError, UnicodeDecodeError):
+        check_limits(memoryview(data), label, None if isinstance(model, bytes) else model.parent)
+    except (MalformedError, UnicodeDecodeError):
         raise EngineError(f"{label} is not an ONNX model, or is cut: copy or export it again") from None
     return OnnxModel(label, model, inputs, outputs)
 
@@ -71,68 +71,26 @@ def explain(error: BaseException) -> str:
 def _interface(model: memoryview) -> tuple[tuple[str, ...], tuple[str, ...]]:
     graph: memoryview | None = None
     version = 0
-    for number, value in _fields(model):
+    for number, value in fields(model):
         if number == _MODEL_GRAPH and isinstance(value, memoryview):
             graph = value
         elif number == _MODEL_IR_VERSION and isinstance(value, int):
             version = value
     if graph is None or not version:
-        raise _MalformedError
+        raise MalformedError
     inputs: list[str] = []
     outputs: list[str] = []
     constants: set[str] = set()
-    for number, value in _fields(graph):
+    for number, value in fields(graph):
         if not isinstance(value, memoryview):
             continue
         if number == _GRAPH_INPUT:
-            inputs.append(_text(value, _VALUE_INFO_NAME))
+            inputs.append(text_field(value, _VALUE_INFO_NAME))
         elif number == _GRAPH_OUTPUT:
-            outputs.append(_text(value, _VALUE_INFO_NAME))
+            outputs.append(text_field(value, _VALUE_INFO_NAME))
         elif number == _GRAPH_INITIALIZER:
-            constants.add(_text(value, _TENSOR_NAME))
+            constants.add(text_field(value, _TENSOR_NAME))
     if not outputs:
-        raise _MalformedError
+        raise MalformedError
     # Before IR version 4 every weight had to be listed as an input too.
     return tuple(name for name in inputs if name not in constants), tuple(outputs)
-
-
-def _text(message: memoryview, field: int) -> str:
-    for number, value in _fields(message):
-        if number == field and isinstance(value, memoryview):
-            return bytes(value).decode()
-    return ""
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of each field of one message; nested messages and texts stay views of the same memory."""
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        number, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
-            value, at = _varint(message, at)
-            yield number, value
-            continue
-        if kind == _BYTES:
-            size, at = _varint(message, at)
-        elif kind in (_FIXED32, _FIXED64):
-            size = 4 if kind == _FIXED32 else 8
-        else:
-            raise _MalformedError
-        if at + size > len(message):
-            raise _MalformedError
-        yield number, message[at : at + size]
-        at += size
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 64, 7):
-        if at >= len(message):
-            raise _MalformedError
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise _MalformedError

@@ -15,8 +15,10 @@ from body.stature import BodyScale, Stature
 from engines.device_array import DeviceArray
 from engines.engine import Arrays, Engine, EngineError
 from engines.finite import FiniteEngine
+from engines.manifest import resolve
 from engines.plans import PlanPolicy
 from engines.registry import announce_builds, open_engine, why_no_tensorrt
+from engines.trial import try_model
 from realtime.options import MOST_PERSONS, KeypointModel, Options
 from realtime.quality import keypoint_model, look_ahead_frames
 from realtime.stages.detection import PersonDetector
@@ -108,6 +110,9 @@ class Networks(contextlib.ExitStack):
         models = [KEYPOINT_MODELS[keypoint_model(options)], DETECTOR, options.regressor]
         flow = [FLOW_MODEL] if options.flow in ("auto", "raft") else []
         if not self._has_own_opener:
+            own = resolve(options.regressor)
+            if not own.shipped:
+                try_model(own.path, options.engine)
             announce_builds([*models, *flow], options.engine, self._plans)
         self._prepare_posing(arrays)
         for model in models:

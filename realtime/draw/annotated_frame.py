@@ -20,6 +20,7 @@ from realtime.records import Result
 
 _DIM: Final = 0.45  # of the light of the video is left under a flow field
 _LINE_EVERY: Final = 300  # rows: the lines of a keypoint pane get a pixel thicker
+_LARGEST_PANEL: Final = 1620 * 2160  # pixels: of an image of 1x4000 it would be three thousand times the frame
 
 
 class AnnotatedFramePainter:
@@ -59,10 +60,11 @@ class AnnotatedFramePainter:
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width in pixels of the image of a frame of ``height`` x ``width``.
 
-        With the side view the panel is three quarters as wide as high, and the whole is even in width.
+        With the side view the panel is three quarters as wide as high, but no larger than beside a 4K frame, and the whole is
+        even in width.
         """
         rows, columns = self._grid(height, width).size
-        panel = round(height * 0.75) if self._with_side else 0
+        panel = round(min(height * 0.75, _LARGEST_PANEL / height)) if self._with_side else 0
         return rows, columns + panel + ((columns + panel) % 2 if panel else 0)
 
     def paint(self, result: Result, figures: Figures | None = None) -> ImageArray:

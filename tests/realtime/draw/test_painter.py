@@ -161,3 +161,13 @@ def test_whole_image() -> None:
 def test_warm_up_is_quick_the_second_time() -> None:
     warm_up()
     assert warm_up() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(4000, 1), (1, 4000), (8192, 32), (32, 8192), (16, 16000), (30000, 1), (2160, 3840)]
+)
+def test_beside_odd_frames_the_side_view_is_no_larger_than_beside_a_4k_frame(height: int, width: int) -> None:
+    painter = AnnotatedFramePainter(PLAIN, side_view=True)
+    rows, columns = painter.size(height, width)
+    assert rows == height
+    assert 0 <= rows * (columns - width) <= 1620 * 2160 + rows

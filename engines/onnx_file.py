@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.engine import EngineError
-from engines.onnx_limits import MOST_BYTES, check_limits
+from engines.onnx_limits import MOST_BYTES, check_declared
 from engines.protobuf import MalformedError, fields, text_field
 
 # Field numbers of onnx.proto3.
@@ -38,7 +38,7 @@ class OnnxModel:
 def open_onnx(model: bytes | Path, label: str = "") -> OnnxModel:
     """Check that ``model``, a file or its contents, is a whole ONNX model and name its tensors.
 
-    Raises `EngineError` when the file cannot be read, is cut, is no ONNX model, or declares what `check_limits` refuses.
+    Raises `EngineError` when the file cannot be read, is cut, is no ONNX model, or declares what `check_declared` refuses.
     """
     if isinstance(model, bytes):
         label, data = label or "the model", model
@@ -54,7 +54,7 @@ def open_onnx(model: bytes | Path, label: str = "") -> OnnxModel:
             raise EngineError(f"cannot read {model}: {error.strerror or error}") from error
     try:
         inputs, outputs = _interface(memoryview(data))
-        check_limits(memoryview(data), label, None if isinstance(model, bytes) else model.parent)
+        check_declared(memoryview(data), label, None if isinstance(model, bytes) else model.parent)
     except (MalformedError, UnicodeDecodeError):
         raise EngineError(f"{label} is not an ONNX model, or is cut: copy or export it again") from None
     return OnnxModel(label, model, inputs, outputs)

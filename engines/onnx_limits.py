@@ -53,7 +53,7 @@ _BITS: Final = {
 """Of one value, by TensorProto.DataType; others have at least four."""
 
 
-def check_limits(model: memoryview, label: str, folder: Path | None) -> None:
+def check_declared(model: memoryview, label: str, folder: Path | None) -> None:
     """Hold a serialised ``model`` against the limits; ``label`` is what errors call it, ``folder`` is where its external data
     may lie, None where there is no such place.
 

@@ -83,7 +83,7 @@ def main(
     model: Annotated[
         str, typer.Option(help="name of a shipped regressor, or an .onnx file that export.regressor wrote")
     ] = "motion",
-    experiment: Annotated[str, typer.Option(help=f"what it was trained as: {', '.join(EXPERIMENTS)}")] = "motion-tuned",
+    experiment: Annotated[str, typer.Option(help=f"what it was trained as: {', '.join(EXPERIMENTS)}")] = "motion",
 ) -> None:
     """Write the weights of an exported regressor as a checkpoint, for training.train --init and for training.evaluation."""
     if experiment not in EXPERIMENTS:

@@ -38,6 +38,9 @@ class Stage:
     confused: float = 0.0
     """Share of people whose memory is made wrong from one chunk to the next, half of them by that of somebody else,
     half by their own of a chunk ago: what is seen now must overrule it."""
+    singles: int = 0
+    """Single frames, of as many other people, that each step learns from besides the windows. The frames of a window are much
+    alike, and its few people alone would spoil what single frames taught about poses and cameras."""
 
 
 @dataclass(slots=True)
@@ -46,9 +49,11 @@ class TrainConfig:
 
     network: LifterConfig = field(default_factory=LifterConfig)
     """What the regressor reads, and its sizes."""
-    single: Stage = field(default_factory=lambda: Stage(3000, 1024, 1, 1.5e-3))
+    single: Stage = field(default_factory=lambda: Stage(6000, 1024, 1, 1.5e-3))
     """First stage, on single frames."""
-    windows: Stage = field(default_factory=lambda: Stage(20000, 128, 16, 8e-4, chunks=6, answered=8, settle=1000))
+    windows: Stage = field(
+        default_factory=lambda: Stage(5500, 128, 16, 8e-4, chunks=5, answered=8, settle=3000, confused=0.3, singles=768)
+    )
     """Second stage, on windows."""
     weights: LossWeights = field(default_factory=LossWeights)
     """Of the loss's terms."""
@@ -60,7 +65,7 @@ class TrainConfig:
     """Share of the moving average of the weights that each step keeps."""
     rendered: float = 0.1
     """Share of the windows whose keypoints are as hard to detect as rendered people's: real video also has hard frames."""
-    without_flow: float = 0.7
+    without_flow: float = 0.4
     """Share of the windows that have no flow at all."""
     cool_down: float = 0.4
     """Share of the windows' steps, the last ones, over which the learning rate falls to nothing."""
@@ -95,14 +100,7 @@ class TrainConfig:
 
 
 EXPERIMENTS: dict[str, TrainConfig] = {
-    "motion": TrainConfig(network=LifterConfig(rounds=3)),
-    "keypoints": TrainConfig(network=LifterConfig(flow=False, rounds=3)),
-    "motion-tuned": TrainConfig(
-        network=LifterConfig(rounds=3, timely=True),
-        single=Stage(0, 1, 1, 1e-3),
-        windows=Stage(6000, 64, 16, 5e-4, chunks=8, answered=8, warm_up=100, settle=1000, confused=0.3),
-        weights=LossWeights(bones=4.0, rotations=0.8, hips=2.0, knees=3.0),
-        augmentation=Augmentation(speed=1.5),
-    ),
+    "motion": TrainConfig(network=LifterConfig(width=512, blocks=3, rounds=3)),
+    "keypoints": TrainConfig(network=LifterConfig(width=512, blocks=3, flow=False, rounds=3)),
 }
-"""The shipped regressors: with flow, and with keypoints alone. ``motion-tuned`` goes on with the weights of ``motion``."""
+"""The regressors that are shipped: with flow, and with keypoints alone."""

@@ -23,12 +23,12 @@ class LossWeights:
     """Distances of the 24 joints, pelvis aligned, metres; wrists and ankles count most."""
     coco: float = 4.0
     """Distances of the body's COCO keypoints, pelvis aligned, metres."""
-    rotations: float = 0.6
+    rotations: float = 0.8
     """Differences of the 24 rotation matrices (Frobenius norm)."""
     betas: float = 0.02
     """Negative log-likelihood of the true shape under the predicted mean and deviation, and a penalty on betas beyond
     ±2."""
-    bones: float = 2.0
+    bones: float = 4.0
     """Differences of the logarithms of the bones' lengths."""
     reprojection: float = 4.0
     """Distances of the projected COCO keypoints, as shares of the person's extent in the image."""
@@ -48,9 +48,9 @@ class LossWeights:
     """Negative log-likelihood of the predicted vertical's error under its predicted error."""
     root_velocity: float = 0.1
     """Difference of the pelvis's velocity over the ground, m/s."""
-    hips: float = 1.5
+    hips: float = 2.0
     """Not a term: by how much the hips' rotations count in ``rotations``, where most joints' count by 1."""
-    knees: float = 2.0
+    knees: float = 3.0
     """Not a term: the same for the knees' rotations."""
 
 

@@ -18,6 +18,7 @@ import copy
 import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,6 +50,8 @@ from training.simulation.flow_noise import FlowDegrader, load_flow_noise
 
 SAVE_EVERY_S = 300.0
 _Tensors = tuple[Tensor, ...] | list[Tensor]
+_Chunk = tuple[Batch, Batch | None]
+"""What one step learns from: a chunk of windows, and single frames of other people where the stage has these."""
 _DRAWS_APART = 1_000_003
 """Between the draws of two seeds, and twice that between those of two processes."""
 
@@ -60,9 +63,17 @@ class TrainingError(UserError, ValueError):
 class Trainer:
     """One run in one folder. `run` may be called again after any interruption and goes on from the last checkpoint."""
 
-    def __init__(self, motion: Path, folder: Path, config: TrainConfig, group: ProcessGroup | None = None) -> None:
+    def __init__(
+        self,
+        motion: Path,
+        folder: Path,
+        config: TrainConfig,
+        group: ProcessGroup | None = None,
+        bfloat16: bool = False,
+    ) -> None:
         self.folder, self.config = folder, config
         self.group = group or ProcessGroup()
+        self.bfloat16 = bfloat16 or self.group.device.type == "cuda"
         torch.manual_seed(config.seed)
         arrays = load_body()
         self.network = Lifter(config.network).to(self.group.device)
@@ -81,10 +92,10 @@ class Trainer:
             self.network.parameters(), config.single.rate, weight_decay=config.weight_decay, fused=True
         )
         self.step = self.draws = 0
-        self._chunks: list[Batch] = []
+        self._chunks: list[_Chunk] = []
         self._state = torch.zeros(0)
         self._drawing = ThreadPoolExecutor(1, "drawing")
-        self._next: Future[Batch] | None = None
+        self._next: Future[list[_Chunk]] | None = None
         self._learner: nn.Module = self.network
         if self.group.size > 1:
             self._learner = nn.parallel.DistributedDataParallel(self.network, find_unused_parameters=True)
@@ -113,14 +124,20 @@ class Trainer:
         """The checkpoint of the last step before the learning rate fell."""
         return self.folder / "stable.pt"
 
-    def _start_drawing(self, step: int) -> Future[Batch]:
+    def _start_drawing(self, step: int) -> Future[list[_Chunk]]:
         """Begin to draw the people that are met at ``step``: they follow from the seed and the number of the draw alone."""
         stage = self.config.stage(step)
         number = (2 * self.group.rank + 1) * _DRAWS_APART * (self.config.seed + 1) + self.draws
 
-        def draw() -> Batch:
+        def draw() -> list[_Chunk]:
             self.maker.seed(number)
-            return self.maker.draw(stage.batch, stage.length * stage.chunks)
+            whole = self.maker.draw(stage.batch, stage.length * stage.chunks)
+            parts = [whole.frames(i * stage.length, (i + 1) * stage.length) for i in range(stage.chunks)]
+            if not stage.singles:
+                return [(part, None) for part in parts]
+            others = self.maker.draw(stage.singles * stage.chunks, 1)
+            rows = torch.arange(stage.singles * stage.chunks).reshape(stage.chunks, stage.singles)
+            return [(part, others.people(some)) for part, some in zip(parts, rows, strict=True)]
 
         self.draws += 1
         return self._drawing.submit(draw)
@@ -128,8 +145,7 @@ class Trainer:
     def _draw(self) -> None:
         """Meet new people."""
         stage = self.config.stage(self.step)
-        whole = (self._next or self._start_drawing(self.step)).result()
-        self._chunks = [whole.frames(i * stage.length, (i + 1) * stage.length) for i in range(stage.chunks)]
+        self._chunks = (self._next or self._start_drawing(self.step)).result()
         self._state = self.network.start_state(stage.batch)
         self._next = self._start_drawing(self.step + stage.chunks)
 
@@ -176,11 +192,8 @@ class Trainer:
         # Another number of processes meets new people.
         if state["chunks"] and len(state["states"]) == self.group.size:
             self.draws -= 1
-            stage = self.config.stage(self.step - 1)
             self._next = self._start_drawing(self.step - 1)
-            whole = self._next.result()
-            self._chunks = [whole.frames(i * stage.length, (i + 1) * stage.length) for i in range(stage.chunks)]
-            self._chunks = self._chunks[-state["chunks"] :]
+            self._chunks = self._next.result()[-state["chunks"] :]
             self._state = state["states"][self.group.rank].to(self.group.device)
             self._next = self._start_drawing(self.step + len(self._chunks))
         return True
@@ -211,26 +224,40 @@ class Trainer:
             group["lr"] = rate
         if not self._chunks:
             self._draw()
-        batch = self._to_device(self._chunks.pop(0))
+        windows, singles = self._chunks.pop(0)
+        windows = self._to_device(windows)
+        self.optimizer.zero_grad(set_to_none=True)
+        if singles is not None:
+            with self._gradients_apart():
+                self._learn(self._to_device(singles), self.network.start_state(stage.singles), (0, 1))
         count = stage.answered or stage.length
         first = (stage.length - count) * (self.step % 2)
-        device = self.group.device
-        # bfloat16 needs no loss scaling; geometry and losses stay in float32.
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            lifted = self._learner(batch.seen, self._state, answered=(first, first + count))
-        self._state = self._confused(self._state, lifted.state.detach())
-        batch = batch.frames(first, first + count)
-        joints, coco = self.device_body.skeleton(lifted.rotations, lifted.betas)
-        loss, terms = regression_loss(lifted, joints, coco, batch, self.config.weights)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {float(loss.detach())} at step {self.step}: lower the learning rate")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        state, terms = self._learn(windows, self._state, (first, first + count))
+        self._state = self._confused(self._state, state)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
         self._average.update_parameters(self.network)
-        return {"loss": float(loss.detach()), "rate": rate, **terms}
+        return {"rate": rate, **terms}
+
+    def _gradients_apart(self) -> AbstractContextManager[None]:
+        """Where gradients stay each process' own: more are to be added before they are averaged."""
+        learner = self._learner
+        return learner.no_sync() if isinstance(learner, nn.parallel.DistributedDataParallel) else nullcontext()
+
+    def _learn(self, batch: Batch, state: Tensor, answered: tuple[int, int]) -> tuple[Tensor, dict[str, float]]:
+        """Add the gradients of ``batch``, whose loss covers the frames ``answered``; returns the state after it and the loss
+        with its terms."""
+        # bfloat16 needs no loss scaling; geometry and losses stay in float32.
+        with torch.autocast(self.group.device.type, torch.bfloat16, enabled=self.bfloat16):
+            lifted = self._learner(batch.seen, state, answered=answered)
+        batch = batch.frames(*answered)
+        joints, coco = self.device_body.skeleton(lifted.rotations, lifted.betas)
+        loss, terms = regression_loss(lifted, joints, coco, batch, self.config.weights)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"the loss is {float(loss.detach())} at step {self.step}: lower the learning rate")
+        loss.backward()  # type: ignore[no-untyped-call]
+        return lifted.state.detach(), {"loss": float(loss.detach()), **terms}
 
     def _confused(self, before: Tensor, now: Tensor) -> Tensor:
         """The states ``now`` (B, M), some of them with a memory that is wrong: somebody else's, or the person's own of
@@ -267,7 +294,7 @@ class Trainer:
         while self.step < total and not self.group.broadcast(time.monotonic() - start >= minutes * 60):
             stage = self.config.stage(self.step)
             terms = self.train_step()
-            frames += stage.batch * stage.length * self.group.size
+            frames += (stage.batch * stage.length + stage.singles) * self.group.size
             if self.step % 50 == 0 and self.writer is not None:
                 for name, value in terms.items():
                     self.writer.add_scalar(f"train/{name}", value, self.step)
@@ -321,6 +348,12 @@ def main(
         bool,
         typer.Option("--compile", help="compile the geometry first (minutes, needs a C++ compiler)"),
     ] = False,
+    bfloat16: Annotated[
+        bool,
+        typer.Option(
+            "--bfloat16", help="multiply in bfloat16: faster on CPUs with AMX or AVX-512 BF16; on GPUs always so"
+        ),
+    ] = False,
 ) -> None:
     """Train a regressor; goes on from the run's checkpoint where there is one."""
     if experiment not in EXPERIMENTS:
@@ -332,7 +365,7 @@ def main(
     config.single.steps = config.single.steps if single_steps is None else single_steps
     config.windows.steps = config.windows.steps if window_steps is None else window_steps
     group = init_distributed()
-    trainer = Trainer(motion, folder or Path("runs") / experiment, config, group)
+    trainer = Trainer(motion, folder or Path("runs") / experiment, config, group, bfloat16)
     if compiled:
         trainer.network.compile_geometry()
     resumed = trainer.resume()

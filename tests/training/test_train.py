@@ -54,12 +54,12 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(trainer: type[train.T
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("confused", [0.0, 0.6])
+@pytest.mark.parametrize(("confused", "singles"), [(0.0, 0), (0.6, 5)])
 def test_an_interruption_between_the_chunks_of_a_window_changes_nothing(
-    trainer: type[train.Trainer], tmp_path: Path, confused: float
+    trainer: type[train.Trainer], tmp_path: Path, confused: float, singles: int
 ) -> None:
     long = config()
-    long.single.steps, long.windows = 0, Stage(8, 4, 6, 1e-3, chunks=3, confused=confused)
+    long.single.steps, long.windows = 0, Stage(8, 4, 6, 1e-3, chunks=3, confused=confused, singles=singles)
     whole = trainer(tmp_path, tmp_path / "whole", long)
     for _ in range(8):
         last = whole.train_step()
@@ -243,3 +243,36 @@ def test_another_runs_weights_are_taken_over_where_they_fit(trainer: type[train.
     assert not new["frame.0.weight"][:, known:].any()
     torch.testing.assert_close(new["memory.again.weight"], old["memory.again.weight"])
     torch.testing.assert_close(second.averaged.state_dict()["merge.weight"], new["merge.weight"])
+
+
+def test_single_frames_beside_the_windows_are_learned_from_and_are_of_other_people(
+    trainer: type[train.Trainer], tmp_path: Path
+) -> None:
+    long = config()
+    long.single.steps, long.windows = 0, Stage(4, 4, 6, 1e-3, chunks=2, singles=7)
+    run, without = trainer(tmp_path, tmp_path / "a", long), trainer(tmp_path, tmp_path / "b", config())
+    without.config.single.steps, without.config.windows = 0, Stage(4, 4, 6, 1e-3, chunks=2)
+    run._draw()
+    (windows, first), (_, second) = run._chunks
+    assert first is not None
+    assert second is not None
+    assert len(first.betas) == 7
+    assert first.seen.dt.shape == (7, 1)
+    everybody = torch.cat([windows.betas, first.betas, second.betas])
+    assert len(torch.unique(everybody, dim=0)) == 4 + 7 + 7
+    run.train_step()
+    without.train_step()
+    changed = zip(run.network.parameters(), without.network.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in changed)
+
+
+def test_multiplying_in_bfloat16_learns_nearly_the_same_in_float32_weights(
+    trainer: type[train.Trainer], tmp_path: Path
+) -> None:
+    exact = trainer(tmp_path, tmp_path / "exact", config())
+    rounded = trainer(tmp_path, tmp_path / "rounded", config(), bfloat16=True)
+    for _ in range(8):  # beyond the first stage
+        wanted, got = exact.train_step(), rounded.train_step()
+    assert got["loss"] == pytest.approx(wanted["loss"], rel=0.05)
+    assert got["loss"] != wanted["loss"]
+    assert {parameter.dtype for parameter in rounded.network.parameters()} == {torch.float32}

@@ -68,7 +68,7 @@ class Augmentation:
 
     mirror: float = 0.5
     """How often left and right are exchanged."""
-    speed: float = 1.35
+    speed: float = 1.5
     """Largest factor of the speed, which is drawn log-uniformly between its inverse and it."""
     graft_arms: float = 0.25
     """How often an arm comes from another clip, for each arm."""

@@ -100,7 +100,7 @@ class TrainConfig:
 
 
 EXPERIMENTS: dict[str, TrainConfig] = {
-    "motion": TrainConfig(network=LifterConfig(width=512, blocks=3, rounds=3)),
-    "keypoints": TrainConfig(network=LifterConfig(width=512, blocks=3, flow=False, rounds=3)),
+    "motion": TrainConfig(network=LifterConfig(width=512, blocks=3, rounds=3, timely=True)),
+    "keypoints": TrainConfig(network=LifterConfig(width=512, blocks=3, flow=False, rounds=3, timely=True)),
 }
 """The regressors that are shipped: with flow, and with keypoints alone."""

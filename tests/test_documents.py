@@ -83,6 +83,7 @@ def parse(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
         if command.module == "run_camera":
             importlib.import_module("run_camera").main()
         else:
+            monkeypatch.delitem(sys.modules, command.module, raising=False)  # runpy warns of what was imported before
             runpy.run_module(command.module, run_name="__main__", alter_sys=True)
     except ParsedError:
         return

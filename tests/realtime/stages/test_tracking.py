@@ -236,3 +236,31 @@ def test_who_moves_fast_is_lost_in_no_frame() -> None:
     run.step((100, 240, 200))
     for step in range(1, 12):
         assert run.step((100 + 40.0 * step, 240, 200)) == [0]
+
+
+@pytest.mark.parametrize("stands_s", [0.8, 1.0])
+def test_who_walks_on_behind_somebody_is_found_where_they_come_out(stands_s: float) -> None:
+    run = Run(most=2)
+    near: Person = (320.0, 260.0, 300.0, 1)
+    for step in range(15):
+        names = run.find(near, (160.0 + 6 * step, 250.0, 180.0, 2))
+    assert set(names) == {0, 1}
+    behind = round(stands_s * 30)
+    for _ in range(behind):
+        assert run.find(near) == {0: names[0]}
+    for step in range(20):
+        found = run.find(near, (160.0 + 6 * (15 + behind) + 6 * step, 250.0, 180.0, 2))
+    assert found == names
+
+
+def test_somebody_seen_has_the_place_of_one_who_is_hidden() -> None:
+    run = Run(most=2)
+    near: Person = (320.0, 260.0, 300.0, 1)
+    for step in range(15):
+        names = run.find(near, (220.0 + 5 * step, 250.0, 180.0, 2))
+    for _ in range(8):
+        run.find(near)
+    for _ in range(20):
+        found = run.find(near, (80.0, 250.0, 260.0, 0))
+    assert set(found) == {0, 1}
+    assert found[1] not in names.values()

@@ -75,7 +75,7 @@ class Keypoints:
     """The keypoints of one person in one frame, as detected."""
 
     sequence: int
-    """The frame's."""
+    """`Frame.sequence` of the frame it was found in."""
     person: int
     """The same number for as long as the person is tracked."""
     points: FloatArray
@@ -120,7 +120,7 @@ class BodyEstimate:
     """One person's body in one frame."""
 
     sequence: int
-    """The frame's."""
+    """`Frame.sequence` of the frame it was found in."""
     person: int
     """The same number for as long as the person is tracked."""
     global_orient: FloatArray

@@ -163,7 +163,7 @@ def test_no_two_rooms_import_each_other_and_there_is_no_circle() -> None:
 def test_what_runs_in_the_field_knows_nothing_of_training() -> None:
     barred = HEAVY | {"training", "export", "tools", "tests"}
     for module, file in modules().items():
-        # The torch body stands beside the others, and fitting the default body is an offline program.
+        # The torch body stands beside the others; only training and export use it.
         if module.split(".")[0] in FIELD | {"run_camera"} and module != "body.lbs_torch":
             assert not {name.split(".")[0] for name in imports(file)} & barred, module
 

@@ -1,4 +1,4 @@
-"""What defines a training run: its stages, its learning rate at every step, and the runs that gave the shipped weights."""
+"""What defines a training run: its stages, its learning rate at every step, and the runs of this version's regressors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TrainConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     """Changes made to drawn motion."""
     weight_decay: float = 0.01
-    """AdamW's."""
+    """Weight decay of AdamW."""
     average: float = 0.999
     """Share of the moving average of the weights that each step keeps."""
     rendered: float = 0.1
@@ -103,4 +103,4 @@ EXPERIMENTS: dict[str, TrainConfig] = {
     "motion": TrainConfig(network=LifterConfig(width=512, blocks=3, rounds=3, timely=True)),
     "keypoints": TrainConfig(network=LifterConfig(width=512, blocks=3, flow=False, rounds=3, timely=True)),
 }
-"""The regressors that are shipped: with flow, and with keypoints alone."""
+"""With flow, the run that gave the shipped weights; and with keypoints alone, whose shipped weights are older."""

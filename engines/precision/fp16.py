@@ -35,7 +35,7 @@ class Fp16Graphs:
     """A network in float16, twice."""
 
     model: onnx.ModelProto
-    """For a GPU."""
+    """The float16 graph, for a GPU."""
     twin: onnx.ModelProto
     """float32 throughout; it rounds every number where ``model`` does, so that a CPU, whose runtimes compute float16
     graphs in float32, shows the effect of the GPU's rounding."""

@@ -28,9 +28,9 @@ class PaneGrid:
     rows: int
     """Panes one above the other."""
     width: int
-    """Of one pane, pixels."""
+    """Width of one pane, pixels."""
     height: int
-    """Of one pane, pixels."""
+    """Height of one pane, pixels."""
 
     @property
     def size(self) -> tuple[int, int]:

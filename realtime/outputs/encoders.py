@@ -57,7 +57,7 @@ class Encoder(ABC):
     """Encodes the frames of one recording into a stream of a container. Not for several threads at once."""
 
     name: str
-    """As users know it."""
+    """Name of the encoder, as in ``--encoder``."""
 
     @abstractmethod
     def open(self, container: OutputContainer, width: int, height: int, fps: Fraction) -> None:

@@ -1,11 +1,11 @@
 """Which way is up, from how people stand: nobody stands for long whose centre of mass is not over the feet.
 
-The line from the middle of the standing soles to the centre of mass is upright in the mean over time, whatever the posture:
-who bends forward puts the hips back. Unlike the network's own word for up it is not drawn towards the cameras of training, and
-across the line of sight, where the image shows how a body leans, it is right to 1 or 2 degrees: the camera's roll. Along
-the line of sight it is as wrong as the posed depths are.
+Averaged over time, the line from the soles that carry a person to the centre of mass is vertical in any posture: people
+who bend forward move their hips back. Unlike the network's prediction of up it has no bias towards the cameras of training.
+Across the line of sight, where the image shows how a body leans, it is accurate to 1 or 2 degrees, which gives the camera's
+roll. Along the line of sight it is only as accurate as the posed depths.
 
-It holds for stretched legs. Who sits, kneels or lies is carried by more than the soles.
+Only people with stretched legs count: those who sit, kneel or lie are supported by more than their soles.
 
 Directions are in the axes of the shot's first camera.
 """

@@ -40,9 +40,9 @@ class SearchAnswer:
     sequence: int
     """The number of the frame that was searched."""
     time_s: float
-    """The frame's, seconds of the source."""
+    """When that frame was taken, seconds of the source's clock."""
     people: tuple[Sighting, ...]
-    """Nobody twice."""
+    """Each person once, in no particular order."""
 
 
 class Finder:

@@ -28,18 +28,18 @@ def may_hide(other: Outline, track: Track, time_s: float) -> bool:
     own = track.expected(time_s)
     if pixels_per_metre(*other) < _BEHIND * track.scale:
         return False
-    low, high = extent(own, 0.0)
-    low2, high2 = extent(other)
+    low, high = outline_box(own, 0.0)
+    low2, high2 = outline_box(other)
     common = np.minimum(high, high2) - np.maximum(low, low2)
     return bool((common > 0).all()) and float(np.prod(common)) > _HIDDEN * float(np.prod(high - low))
 
 
 def others_near(own: Outline, others: Iterable[Outline]) -> list[Outline]:
     """Those of ``others`` whose boxes overlap that of ``own``."""
-    low, high = extent(own)
+    low, high = outline_box(own)
     near = []
     for other in others:
-        low2, high2 = extent(other)
+        low2, high2 = outline_box(other)
         common = np.minimum(high, high2) - np.maximum(low, low2)
         smaller = min(float(np.prod(high - low)), float(np.prod(high2 - low2)))
         if (common > 0).all() and float(np.prod(common)) > _COVERED * smaller:
@@ -47,7 +47,7 @@ def others_near(own: Outline, others: Iterable[Outline]) -> list[Outline]:
     return near
 
 
-def extent(outline: Outline, margin: float = 0.15) -> tuple[FloatArray, FloatArray]:
+def outline_box(outline: Outline, margin: float = 0.15) -> tuple[FloatArray, FloatArray]:
     """The lower and upper corner of the box around the seen keypoints, a little wider."""
     seen = outline.points[outline.confidence > COMPARABLE]
     if not len(seen):

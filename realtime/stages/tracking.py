@@ -24,7 +24,7 @@ from realtime.stages.detection import MOST_DETECTED
 from realtime.stages.finder import Finder, SearchAnswer, SearchRequest
 from realtime.stages.keypoints import CropView, MoveNet
 from realtime.stages.masking import Outline
-from realtime.stages.overlaps import extent, in_the_way, may_hide, others_near
+from realtime.stages.overlaps import in_the_way, may_hide, others_near, outline_box
 from realtime.stages.regions import is_believable, mean_confidence, region_of, widened
 from realtime.stages.scene_cut import SceneCut
 from realtime.stages.search import Search
@@ -101,7 +101,7 @@ class Tracker:
         known = list(self._tracks)
         crowds = {track: in_the_way(track, known, time_s) for track in known}
         assert self._cut.thumbnail is not None
-        extents = [extent(track.expected(time_s)) for track in known]
+        extents = [outline_box(track.expected(time_s)) for track in known]
         self._still = self._background.is_still(self._cut.thumbnail, extents, self._size[0], time_s)
         self._count += 1
         if self._thorough:

@@ -27,20 +27,20 @@ from realtime.stages.upright_edges import UprightEdges, fit_upright_edges
 from realtime.stages.world_kernels import cross_product, descend
 
 PITCH_MEAN: Final = math.radians(6.0)
+"""Mean pitch of the training cameras, radians; their mean roll is 0. The network's answers are biased towards both."""
 PITCH_PULL, ROLL_PULL = 0.23, 0.33
-"""How cameras of the training people look down in the mean; their mean roll is 0. The network's answers are drawn towards
-these by such shares of the way (``python -m training.evaluation vertical``: 0.21 to 0.25 and 0.30 to 0.35 at its usual
-deviations)."""
+"""Share of the way to these means by which the network's answers are biased (``python -m training.evaluation vertical``: 0.21
+to 0.25 and 0.30 to 0.35 at its usual deviations)."""
 _PULLED: Final = math.radians(3.0)
-"""Where the network states this deviation, half as much. Above it the pull hardly depends on the deviation."""
+"""Deviation stated by the network at which the bias is half of that, radians. It hardly grows above it."""
 USED_PITCH_SPREAD, USED_ROLL_SPREAD = math.radians(20.0), math.radians(15.0)
-"""The same of the cameras of users, of whom less is known."""
+"""Prior standard deviation of users' cameras around the same means, radians: wider than in training."""
 PITCH_SHARE, ROLL_SHARE = 0.9, 0.5
 """The error of the network's pitch and of its roll over the ``up_sigma`` it gives (same command)."""
 _NEWS_S: Final = 8.0  # of watching a person count as one more independent frame
 _MOST_NEWS: Final = 4.0
 _COMMON: Final = math.radians(2.5)
-"""What everybody's word is wrong by together: the same camera, the same focal length and lens."""
+"""Standard deviation of the error that all people of a clip share (same camera, focal length and lens), radians."""
 _KNOWN: Final = math.radians(0.3)  # standard deviation of what the user gives
 _DRIFT: Final = math.radians(0.3)  # a turn so far unknown halves the weight of edges seen before it
 _LEAST_DOUBT, _MOST_DOUBT = math.radians(4.0), math.radians(12.0)

@@ -32,11 +32,11 @@ class Layout:
     """The size of a slot."""
 
     vertices: int
-    """Of each body."""
+    """Number of vertices of each body."""
     height: int
-    """Of the image, pixels."""
+    """Height of the image, pixels."""
     width: int
-    """Of the image, pixels."""
+    """Height of the image, pixels."""
     people: int = 6
     """Most bodies in a scene."""
 

@@ -46,7 +46,7 @@ class Panorama:
     """One panorama, equirectangular: azimuth across, elevation from straight up to straight down."""
 
     name: str
-    """Of its file."""
+    """File name without its ending."""
     image: ImageArray
     """(256, 512, 3) uint8 BGR."""
     light: FloatArray

@@ -65,7 +65,7 @@ soak: dev
 	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),30)
 
 fuzz: dev
-	FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) $(BIN)/python -m pytest --timeout 3600 -k "damaged or reworded or noise or any_" tests/test_foreign_bytes.py tests/test_foreign_json.py tests/test_any_command_line.py tests/realtime/stages/test_regressor_contract.py tests/realtime/sources/test_hostile_videos.py tests/body/test_hostile_files.py tests/training/motion/test_hostile_files.py
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),2000) $(BIN)/python -m pytest --timeout 3600 -k "damaged or reworded or noise or any_" tests/test_foreign_bytes.py tests/test_foreign_json.py tests/test_any_command_line.py tests/realtime/stages/regressor/test_contract.py tests/realtime/sources/test_hostile_videos.py tests/body/test_hostile_files.py tests/training/motion/test_hostile_files.py
 
 audit: app
 	$(BIN)/python -m tools.licences

@@ -184,6 +184,11 @@ class PlanPolicy:
     """How many rows (people) one run takes, at most: plans are built for one to so many, and the graph of one row is made to
     take more."""
 
+    @property
+    def exact(self) -> PlanPolicy:
+        """The same for a graph whose products must not be rounded."""
+        return replace(self, precision="fp32", tf32=False)
+
 
 def build_plan(
     onnx: bytes | Path,

@@ -21,7 +21,7 @@ from realtime.networks import KEYPOINT_MODELS, EngineOpener
 from realtime.options import FlowMethod, Options
 from realtime.session import Session
 from realtime.sources import open_source
-from realtime.stages.detection import PersonDetector, search_regions
+from realtime.stages.tracking.detection import PersonDetector, search_regions
 
 BODY = "body"
 CLIP = Path(__file__).resolve().parent.parent / "assets" / "synthetic_walk.mp4"

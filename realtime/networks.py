@@ -21,18 +21,18 @@ from engines.registry import announce_builds, open_engine, why_no_tensorrt
 from engines.trial import try_model
 from realtime.options import MOST_PERSONS, KeypointModel, Options
 from realtime.quality import keypoint_model, look_ahead_frames
-from realtime.stages.detection import PersonDetector
-from realtime.stages.engine_body import Poser, open_engine_body
-from realtime.stages.engine_regressor import PosingRegressor, open_posing_regressor
-from realtime.stages.ensemble import MemoryEnsemble
-from realtime.stages.finder import FinderThread
-from realtime.stages.flow import CropFlow, DisFlow, RaftFlow
-from realtime.stages.flow_choice import choose_flow, median_ms
-from realtime.stages.keypoint_parity import fits_bf16
-from realtime.stages.keypoints import MoveNet
-from realtime.stages.raft_engine import open_raft
-from realtime.stages.regressor import BodyRegressor
-from realtime.stages.tracking import Tracker
+from realtime.stages.flow.choice import choose_flow, median_ms
+from realtime.stages.flow.crop_flow import CropFlow, DisFlow, RaftFlow
+from realtime.stages.flow.raft_engine import open_raft
+from realtime.stages.keypoints.movenet import MoveNet
+from realtime.stages.keypoints.parity import fits_bf16
+from realtime.stages.regressor.body_regressor import BodyRegressor
+from realtime.stages.regressor.engine_body import Poser, open_engine_body
+from realtime.stages.regressor.engine_regressor import PosingRegressor, open_posing_regressor
+from realtime.stages.regressor.ensemble import MemoryEnsemble
+from realtime.stages.tracking.detection import PersonDetector
+from realtime.stages.tracking.finder import FinderThread
+from realtime.stages.tracking.tracker import Tracker
 
 _LOG = logging.getLogger(__name__)
 

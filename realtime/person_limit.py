@@ -7,7 +7,7 @@ from typing import Final
 from realtime.measure import Meter
 from realtime.options import MOST_PERSONS
 from realtime.records import Result
-from realtime.stages.tracking import Tracker
+from realtime.stages.tracking.tracker import Tracker
 
 _EVERY: Final = 15  # results between two decisions
 _FILLED: Final = 0.9  # of the time between two frames may be used

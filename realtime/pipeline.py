@@ -27,12 +27,12 @@ from realtime.measure import Meter
 from realtime.queues import Backlog, Closed, DropPolicy, ResultReader, ResultRing, SingleSlotQueue
 from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, Result
 from realtime.sources.source import Source
-from realtime.stages.finder import FinderThread
-from realtime.stages.flow import CropFlow
-from realtime.stages.look_ahead import LookAhead
-from realtime.stages.regressor import BodyRegressor, Observed
-from realtime.stages.tracking import Tracker
-from realtime.stages.world import World
+from realtime.stages.flow.crop_flow import CropFlow
+from realtime.stages.regressor.body_regressor import BodyRegressor, Observed
+from realtime.stages.regressor.look_ahead import LookAhead
+from realtime.stages.tracking.finder import FinderThread
+from realtime.stages.tracking.tracker import Tracker
+from realtime.stages.world.world import World
 
 T = TypeVar("T")
 

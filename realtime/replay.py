@@ -27,8 +27,8 @@ from realtime.outputs.video import VideoRecorder
 from realtime.records import BodyEstimate, Flow, Frame, Keypoints, Result, WorldFrame
 from realtime.sources import Source, is_live_source, open_source_of
 from realtime.sources.source import FrameTimestamp
-from realtime.stages.flow import DisFlow
-from realtime.stages.regions import region_of
+from realtime.stages.flow.crop_flow import DisFlow
+from realtime.stages.tracking.regions import region_of
 from realtime.views.commands import QUIT
 from realtime.window.controller import MeshWindow
 

@@ -24,9 +24,9 @@ from realtime.quality import look_ahead_frames
 from realtime.queues import Closed, DropPolicy
 from realtime.records import Result
 from realtime.sources import Source, open_source_of
-from realtime.stages.finder import FinderThread
-from realtime.stages.look_ahead import LookAhead, averages_shaking
-from realtime.stages.world import World
+from realtime.stages.regressor.look_ahead import LookAhead, averages_shaking
+from realtime.stages.tracking.finder import FinderThread
+from realtime.stages.world.world import World
 
 
 def build_pipeline(

@@ -37,7 +37,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "realtime/queues": {"common", "realtime/records"},
     "realtime/server_thread": set(),
     "realtime/sources": {"common", *_SHARED},
-    "realtime/stages": {"common", "engines", "body", *_SHARED},
+    "realtime/stages/crops": {"common", "realtime/records"},
+    "realtime/stages/keypoints": {"common", "engines", "body", "realtime/stages/crops", *_SHARED},
+    "realtime/stages/tracking": {
+        *("common", "engines", "body", "realtime/stages/crops", "realtime/stages/keypoints", *_SHARED),
+    },
+    "realtime/stages/flow": {"common", "engines", "body", "realtime/stages/crops", *_SHARED},
+    "realtime/stages/regressor": {"common", "engines", "body", "realtime/stages/flow", *_SHARED},
+    "realtime/stages/world": {"common", "body", *_SHARED},
     "realtime/draw": {"common", "body", *_SHARED},
     "realtime/outputs": {"common", "body", "formats", "realtime/sources", "realtime/draw", *_SHARED},
     "realtime/window": {"common", "body", "realtime/draw", *_SHARED},
@@ -84,7 +91,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "tools": {"common", "engines", "body", "formats", "realtime", "training", "export"},
 }
-SPLIT = {"engines", "realtime", "training", "export"}
+SPLIT = {"engines", "realtime", "realtime/stages", "training", "export"}
 """Folders whose flat modules count one by one: `realtime/records` lies below the stages, `realtime/session` above them."""
 
 
@@ -113,6 +120,8 @@ def room_of(module: str) -> str:
     """The room of a module of the project: a folder of the table, a folder inside one of `SPLIT`, or a flat module there."""
     file = modules()[module]
     parts = file.relative_to(ROOT).parts
+    if len(parts) > 2 and "/".join(parts[:2]) in SPLIT:
+        return "/".join((*parts[:2], parts[2].removesuffix(".py")))
     if len(parts) > 1 and (parts[0] in SPLIT or "/".join(parts[:2]) in MAY_IMPORT):
         return "/".join((*parts[:1], parts[1].removesuffix(".py")))
     return parts[0]
@@ -139,7 +148,7 @@ def uses() -> dict[str, dict[str, set[str]]]:
 def test_every_folder_has_a_row_and_every_row_a_folder() -> None:
     assert all((ROOT / room).exists() or (ROOT / f"{room}.py").exists() for room in MAY_IMPORT)
     folders = {file.parent.relative_to(ROOT).as_posix() for top in SPLIT for file in ROOT.glob(f"{top}/*/*.py")}
-    assert folders <= MAY_IMPORT.keys()
+    assert folders <= MAY_IMPORT.keys() | SPLIT
     flat = {f"training/{file.stem}" for file in ROOT.glob("training/*.py")} - {"training/__init__"}
     assert flat <= MAY_IMPORT.keys()
     packages = {file.parent.name for file in ROOT.glob("*/__init__.py")} - {"tests", "training"}

@@ -1,4 +1,4 @@
-"""Cut the crops of people that ``realtime.stages.keypoint_parity`` tries networks on: ``python -m tools.keypoint_crops``.
+"""Cut the crops of people that ``realtime.stages.keypoints.parity`` tries networks on: ``python -m tools.keypoint_crops``.
 
 They come from the demo clip (Sports2D, BSD-3-Clause), around both people, over its whole length.
 """
@@ -17,8 +17,8 @@ from common.command_line import run_command
 from common.errors import UserError, exit_with_one_line
 from realtime.options import Options
 from realtime.stages.crops import Cropper
-from realtime.stages.keypoint_parity import CROP_SIZE, CROPS
-from realtime.stages.regions import region_of
+from realtime.stages.keypoints.parity import CROP_SIZE, CROPS
+from realtime.stages.tracking.regions import region_of
 from realtime.stream import stream
 
 _COLUMNS, _ROWS = 4, 3

@@ -28,7 +28,7 @@ from engines.ort import OnnxRuntimeEngine
 from export.conversion.precision import ConvertedNetwork, compare_models, convert, distinct
 from export.networks import CLIP, PipelineOutput, load_networks, record_samples, run_pipeline
 from realtime.options import FlowMethod, KeypointModel, Options
-from realtime.stages.keypoints import CONFIDENT
+from realtime.stages.keypoints.movenet import CONFIDENT
 
 _LOWER: tuple[Precision, ...] = ("fp16", "int8")
 

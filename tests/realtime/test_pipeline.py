@@ -17,9 +17,9 @@ from realtime.measure import Meter
 from realtime.pipeline import FRAME_SLOTS, Pipeline, StageError
 from realtime.queues import DropPolicy
 from realtime.records import Box, Frame, Keypoints, Result
-from realtime.stages.detection import Detection
-from realtime.stages.finder import FinderThread, SearchRequest
-from realtime.stages.look_ahead import LookAhead
+from realtime.stages.regressor.look_ahead import LookAhead
+from realtime.stages.tracking.detection import Detection
+from realtime.stages.tracking.finder import FinderThread, SearchRequest
 from tests.realtime.fakes import CAMERA, FakeFlow, FakeRegressor, FakeSource, FakeTracker, Gate
 
 

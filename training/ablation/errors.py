@@ -15,7 +15,7 @@ from body.lbs_torch import TorchBody
 from common.arrays import AnyArray, DoubleArray, FloatArray
 from formats.motion import Motion
 from realtime.records import Keypoints
-from realtime.stages.translation_fit import fit_translation
+from realtime.stages.regressor.translation_fit import fit_translation
 from training.ablation.fitting import make_batch, region_coordinates
 from training.ablation.real_clips import RealClip
 from training.evaluation.metrics import mean_of_known, pa_distances, pelvis_aligned

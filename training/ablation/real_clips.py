@@ -22,12 +22,12 @@ from realtime.records import Box, Frame
 from realtime.sources import open_source
 from realtime.sources.source import Source
 from realtime.stages.crops import Cropper
-from realtime.stages.detection import PersonDetector
-from realtime.stages.finder import Finder
-from realtime.stages.flow import DisFlow, cell_means
-from realtime.stages.keypoints import MoveNet
-from realtime.stages.regions import region_of
-from realtime.stages.tracking import Tracker
+from realtime.stages.flow.crop_flow import DisFlow, cell_means
+from realtime.stages.keypoints.movenet import MoveNet
+from realtime.stages.tracking.detection import PersonDetector
+from realtime.stages.tracking.finder import Finder
+from realtime.stages.tracking.regions import region_of
+from realtime.stages.tracking.tracker import Tracker
 from training.networks.inputs import FLOW_CELLS, IMAGE_SIDE, Observation
 
 

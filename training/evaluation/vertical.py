@@ -1,4 +1,4 @@
-"""The errors of the network's ``up``, which `realtime.stages.vertical` corrects: ``python -m training.evaluation vertical``.
+"""The errors of the network's ``up``, which the world stage corrects: ``python -m training.evaluation vertical``.
 
 Windows of simulated people before the cameras of training; one line a group of windows.
 """
@@ -17,7 +17,7 @@ from body.model import load_body
 from common.arrays import BoolArray, DoubleArray
 from realtime.networks import Networks
 from realtime.options import Options
-from realtime.stages.vertical import pitch_and_roll
+from realtime.stages.world.vertical import pitch_and_roll
 from training.motion.bank import NONE, MotionBank
 from training.motion.opening import open_clips
 from training.simulation.batches import Batch, BatchMaker, FlowSource

@@ -2,8 +2,8 @@
 
 ``python -m training.evaluation world`` lets the program's own stages (regressor, smoothing, translation fit, world) follow
 simulated people before level, tilted, rolled, hand-held and panning cameras. Keypoints and flow are simulated with the measured
-noise, and the camera's rotation is given to the world's stage as it is: `tests/realtime/stages/test_camera_motion.py` bounds
-the error of its measurement, on images of a turning camera.
+noise, and the camera's rotation is given to the world's stage as it is: the error of its measurement is bounded by
+`tests/realtime/stages/world/test_camera_motion.py`, on images of a turning camera.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from common.arrays import DoubleArray
 from realtime.networks import Networks
 from realtime.options import Options
 from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints
-from realtime.stages.camera_motion import CameraMotion
-from realtime.stages.regressor import BodyRegressor, Observed
-from realtime.stages.world import World
+from realtime.stages.regressor.body_regressor import BodyRegressor, Observed
+from realtime.stages.world.camera_motion import CameraMotion
+from realtime.stages.world.world import World
 from training.evaluation.metrics import pa_distances
 from training.evaluation.world_scenes import SCENE_FPS, SCENE_HEIGHT, SCENE_KINDS, SCENE_WIDTH, WorldScene, draw_scene
 from training.evaluation.world_scores import (

@@ -27,7 +27,7 @@ from common.command_line import run_command
 from engines.registry import open_engine
 from realtime.draw.raster import Rasteriser
 from realtime.records import Box
-from realtime.stages.keypoints import MoveNet
+from realtime.stages.keypoints.movenet import MoveNet
 from training.motion.bank import Augmentation, MotionBank
 from training.motion.opening import open_clips
 from training.noise_measurement.fit_detector import Observations, fit_detector_noise

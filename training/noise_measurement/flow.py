@@ -27,7 +27,7 @@ from common.arrays import BoolArray, FloatArray
 from common.command_line import run_command
 from engines.registry import open_engine
 from realtime.records import Box
-from realtime.stages.flow import FLOW_SIZE, CropFlow, RaftFlow
+from realtime.stages.flow.crop_flow import FLOW_SIZE, CropFlow, RaftFlow
 from training.motion.bank import MotionBank
 from training.motion.opening import open_clips
 from training.noise_measurement.fit_flow import CellPairs, fit_flow_noise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from realtime.stages.region_limits import (
+from realtime.stages.tracking.region_limits import (
     FACE,
     HEAD_ROOM,
     LEAST_PX,

@@ -13,7 +13,7 @@ from common.arrays import AnyArray, BoolArray, FloatArray, Int32Array, Int64Arra
 from common.camera import Camera
 from realtime.records import Box
 from realtime.stages.crops import Cropper
-from realtime.stages.flow import FLOW_SIZE
+from realtime.stages.flow.crop_flow import FLOW_SIZE
 from training.simulation.detector_noise import NoiseSampler
 from training.synth.observations import RegionRenderer, rendered_visibility, simulate_tracking
 from training.synth.render import ExactFlow, Renderer, Sensor, Viewport, crop_viewport, region_viewport

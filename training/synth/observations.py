@@ -18,8 +18,8 @@ from body.joints import COCO_NAMES
 from common.arrays import FloatArray, ImageArray, Int64Array
 from realtime.records import Box, Flow, Frame
 from realtime.stages.crops import Cropper
-from realtime.stages.flow import FLOW_SIZE, CropFlow, DisFlow
-from realtime.stages.regions import region_of
+from realtime.stages.flow.crop_flow import FLOW_SIZE, CropFlow, DisFlow
+from realtime.stages.tracking.regions import region_of
 from training.simulation.detector_noise import NoiseSampler
 from training.synth.render import BLOCK, Renderer, Sensor, crop_viewport, region_viewport
 
@@ -30,7 +30,9 @@ _DEPTH: Final = {
 _INSIDE: Final = np.array([_DEPTH[name.split("_")[-1]] for name in COCO_NAMES], np.float32)
 """Metres between a keypoint and the skin in front of it. Surfaces nearer than that hide the keypoint."""
 _VISIBILITY: Final = 128
-_WIDER: Final = 1.15  # the search region grows by this factor while the person is lost, as in realtime.stages.tracking
+_WIDER: Final = (
+    1.15  # the search region grows by this factor while the person is lost, as in realtime.stages.tracking.tracker
+)
 
 
 def rendered_visibility(renderer: Renderer, frame: int) -> Int64Array:

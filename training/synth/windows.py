@@ -65,7 +65,7 @@ def generate_pairs(
 def field_cell_means(field: FloatArray) -> FloatArray:
     """Means of a square flow field (S, S, 2) px over 32 x 32 cells, in sides of the crop.
 
-    Sums in another order than `realtime.stages.flow.cell_means`; stored shards depend on it to the last bit.
+    Sums in another order than `realtime.stages.flow.crop_flow.cell_means`; stored shards depend on it to the last bit.
     """
     block = len(field) // CELLS
     mean = field.reshape(CELLS, block, CELLS, block, 2).mean((1, 3)) / np.float32(len(field))

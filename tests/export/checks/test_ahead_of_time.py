@@ -19,8 +19,8 @@ from export.checks.ahead_of_time import build
 from export.conversion.network import PipelineNetwork
 from export.conversion.precision import convert, distinct
 from export.networks import load_networks
-from realtime.stages.raft_engine import cell_means_to_onnx
-from realtime.stages.smoothing_graph import rotation_filter_to_onnx
+from realtime.stages.flow.raft_engine import cell_means_to_onnx
+from realtime.stages.regressor.smoothing_graph import rotation_filter_to_onnx
 from tests.export.conversion.test_precision import REFUSED, small_network
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: make rtx", exc_type=ImportError)

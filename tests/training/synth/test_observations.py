@@ -12,7 +12,7 @@ import torch
 
 from body.joints import COCO_NAMES
 from body.lbs_torch import TorchBody
-from realtime.stages.regions import region_of
+from realtime.stages.tracking.regions import region_of
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import CELLS
 from training.synth.observations import render_frames, rendered_visibility, simulate_tracking

@@ -1,0 +1,1 @@
+"""Optical flow of a person's crop."""

@@ -1,0 +1,1 @@
+"""From keypoints and flow to a posed, placed and smoothed body."""

@@ -1,0 +1,1 @@
+"""Finding people and following them from frame to frame."""

@@ -1,0 +1,1 @@
+"""The upright frame that bodies stand in: vertical, camera motion, floor, feet."""

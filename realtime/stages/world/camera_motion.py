@@ -1,0 +1,218 @@
+"""How the camera turns, from a few points of the background.
+
+Corners outside of the people are found in one image, the key image, and looked for again in each later one by sparse flow
+(Lucas & Kanade 1981, pyramidal: Bouguet 2001). Every frame is compared with its key image and not with the frame before, so
+that errors do not add up, and a dead zone leaves the rotation of a camera that hardly moves exactly as it is. A new key image
+is taken where too few of the old one's points are left.
+
+A rotation is all that is measured. The parallax of near things, where the camera walks, counts as outliers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import cv2
+import numpy as np
+
+from common.arrays import BoolArray, DoubleArray, FloatArray, ImageArray
+from common.camera import Camera
+from realtime.stages.world.rotation_fit import fit_rotation
+
+_SIDE: Final = 320  # the longer side of the image that is searched, px
+_POINTS: Final = 60
+_LEAST: Final = 8  # least points for a rotation
+_STILL_PX: Final = 0.5
+"""A point that is not further than this from where it was in the key image has stayed: half a pixel of `_SIDE` is 0.12° at the
+usual field of view, four times the noise of a point."""
+_STILL_SHARE: Final = 0.35
+"""Share of the points that stay where the camera stands: no motion of the camera leaves so many in place, and an untracked
+person may cover most of the image."""
+_SURELY_STILL_SHARE: Final = 0.7  # of the points: as many as this stay by chance in no image
+_CELL_PX, _PER_CELL = 40, 2  # no more points than these in a cell, or a patterned shirt would outvote a plain wall
+_AGREE: Final = 0.5  # of the points that must follow a rotation where it turns
+_FEWER: Final = 0.6  # of the key image's points: below, a new key image is taken
+_FAR_PX: Final = 28.0  # where points have gone so far, too
+_OLD_S: Final = 15.0  # and after so long, because light and furniture change
+_OLD_MOVING_S: Final = 1.0
+_RETRY_S: Final = 0.4  # no key image is taken sooner after the last one
+_LOST: Final = 0.2  # share of points still found below which the images may be of two places, as where points disagree
+_ALIKE: Final = 0.5  # correlation of two thumbnails of one place
+_WINDOW_PX, _LEVELS = (13, 13), 3
+_STOP: Final = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.02)
+
+
+class CameraMotion:
+    """The camera's rotation in each frame. Used by one thread; frames come in order.
+
+    Args:
+        camera: of the images.
+    """
+
+    def __init__(self, camera: Camera) -> None:
+        self._camera = camera
+        self.rotation: DoubleArray = np.eye(3)
+        """(3, 3) from the axes of the present camera to those of the shot's first one: exactly the identity while the
+        camera has not turned."""
+        self.shot = 0
+        """How many hard cuts there have been."""
+        self.has_moved = False
+        """Whether the camera has turned since the shot began."""
+        self.turned = 0.0
+        """Radians from the frame before to this one."""
+        self._key: ImageArray | None = None
+        self._key_rotation: DoubleArray = np.eye(3)
+        self._key_points = np.zeros((0, 2), np.float32)
+        self._expected = self._key_points  # where they are likely to be in the next image
+        self._key_time_s = -math.inf
+        self._last: ImageArray | None = None
+        self._scale = 1.0
+
+    def __call__(self, image: ImageArray, time_s: float, people: Sequence[FloatArray]) -> DoubleArray:
+        """`rotation` once ``image``, uint8 (H, W, 3) BGR of ``time_s``, is known. ``people``: keypoints (17, 2) px of everybody
+        in it, whose motion is not the camera's."""
+        grey = self._small(image)
+        before, self.turned = self.rotation, 0.0
+        if self._key is None or self._key.shape != grey.shape:
+            self._begin(grey, time_s, people)
+            return self.rotation
+        share, fitted = self._compare(grey, people)
+        if (share < _LOST or fitted is None) and self._is_elsewhere(grey):
+            self.shot += 1
+            self.has_moved = False
+            self.rotation = np.eye(3)
+            self._begin(grey, time_s, people)
+            return self.rotation
+        self._last = grey
+        if fitted is not None:
+            self.rotation = fitted
+        if self.rotation is not before:
+            trace = float(np.einsum("ij,ij", before, self.rotation))
+            self.turned = math.acos(min(1.0, max(-1.0, (trace - 1) / 2)))
+            self.has_moved = True
+        age = time_s - self._key_time_s
+        apart = self._key_rotation is not self.rotation
+        gone = float(np.median(np.abs(self._expected - self._key_points).max(-1))) if len(self._expected) else 0.0
+        if age > _RETRY_S and (
+            share < _FEWER
+            or gone > _FAR_PX
+            or age > (_OLD_MOVING_S if apart else _OLD_S)
+            or len(self._key_points) < _LEAST
+        ):
+            self._begin(grey, time_s, people)
+        return self.rotation
+
+    def _small(self, image: ImageArray) -> ImageArray:
+        """The green channel, `_SIDE` on its longer side. Every few pixels are enough: reading all of a large image would cost
+        more than all else here."""
+        height, width = image.shape[:2]
+        longer = max(height, width)
+        step = max(longer // (2 * _SIDE), 1)
+        green = np.ascontiguousarray(image[::step, ::step, 1])
+        self._scale = min(_SIDE / longer, 1.0)
+        size = max(round(width * self._scale), 1), max(round(height * self._scale), 1)
+        return np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+    def _begin(self, grey: ImageArray, time_s: float, people: Sequence[FloatArray]) -> None:
+        """Take ``grey`` as the key image."""
+        mask = np.full(grey.shape, 255, np.uint8)
+        for left, top, right, bottom in self._boxes(people):
+            mask[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = 0
+        found = cv2.goodFeaturesToTrack(grey, 3 * _POINTS, 0.02, 0.03 * _SIDE, mask=mask, blockSize=5)
+        self._key, self._key_rotation, self._key_time_s = grey, self.rotation, time_s
+        self._key_points = (
+            np.zeros((0, 2), np.float32) if found is None else _spread(np.asarray(found, np.float32).reshape(-1, 2))
+        )
+        self._expected = self._key_points.copy()
+        self._last = grey
+
+    def _boxes(self, people: Sequence[FloatArray]) -> list[tuple[int, int, int, int]]:
+        """Left, top, right and bottom of everybody, px of the small image, with room for what keypoints do not reach."""
+        boxes = []
+        for points in people:
+            low, high = points.min(0) * self._scale, points.max(0) * self._scale
+            room = 0.12 * float((high - low).max()) + 4
+            boxes.append((int(low[0] - room), int(low[1] - room), int(high[0] + room) + 1, int(high[1] + room) + 1))
+        return boxes
+
+    def _compare(self, grey: ImageArray, people: Sequence[FloatArray]) -> tuple[float, DoubleArray | None]:
+        """Which share of the key image's points is found again, and the rotation they tell; None where they tell none."""
+        if self._key is None or len(self._key_points) < _LEAST:
+            return 1.0, None
+        found, good = self._follow(self._key, grey, people, 0)
+        apart = np.abs(found - self._key_points).max(-1)
+        # Most frames are of a camera that stands, which the first level tells for a quarter of the cost.
+        if good.mean() < _FEWER or float((apart[good] < _STILL_PX).mean()) < _SURELY_STILL_SHARE:
+            found, good = self._follow(self._key, grey, people, _LEVELS)
+        share = float(good.mean())
+        if good.sum() < _LEAST:
+            return share, None
+        first, second = self._key_points[good], found[good]
+        apart = np.abs(second - first).max(-1)
+        if float((apart < _STILL_PX).mean()) >= _STILL_SHARE:
+            self._expected = self._key_points.copy()
+            return share, self._key_rotation
+        ray, now = self._rays(first), self._rays(second)
+        pixel = 1 / (self._camera.fx * self._scale)
+        start = self.rotation.T @ self._key_rotation
+        turn, agreeing = fit_rotation(ray, now, start, pixel)
+        if agreeing < _AGREE:
+            return share, None
+        self._expected = self._project(self._rays(self._key_points) @ turn.T)
+        return share, np.asarray(self._key_rotation @ turn.T, np.float64)
+
+    def _follow(
+        self, key: ImageArray, grey: ImageArray, people: Sequence[FloatArray], levels: int
+    ) -> tuple[FloatArray, BoolArray]:
+        """Where the points of the ``key`` image are in ``grey`` (N, 2), and which were found outside of people (N,)."""
+        moved, status, _ = cv2.calcOpticalFlowPyrLK(
+            key,
+            grey,
+            self._key_points,
+            self._expected.copy(),
+            winSize=_WINDOW_PX,
+            maxLevel=levels,
+            criteria=_STOP,
+            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+        )
+        found, good = np.asarray(moved, np.float32), np.asarray(status[:, 0] > 0)
+        height, width = grey.shape
+        good &= (found > 1).all(1) & (found < (width - 2, height - 2)).all(1)
+        # A passer-by hides some points and uncovers others. Both are outliers.
+        for left, top, right, bottom in self._boxes(people):
+            good &= ~((found > (left, top)) & (found < (right, bottom))).all(1)
+        return found, good
+
+    def _is_elsewhere(self, grey: ImageArray) -> bool:
+        """Whether the image looks like another place than the last one."""
+        return self._last is not None and float((_thumbnail(grey) * _thumbnail(self._last)).mean()) < _ALIKE
+
+    def _rays(self, points: FloatArray) -> DoubleArray:
+        """Unit vectors (N, 3) of points (N, 2), px of the small image."""
+        rays = self._camera.rays((points + 0.5) / self._scale - 0.5)
+        return np.asarray(rays / np.linalg.norm(rays, axis=-1, keepdims=True), np.float64)
+
+    def _project(self, rays: DoubleArray) -> FloatArray:
+        ahead = rays / np.maximum(rays[:, 2:], 0.05)
+        pixels = self._camera.project(ahead)
+        return np.asarray((pixels + 0.5) * self._scale - 0.5, np.float32)
+
+
+def _spread(points: FloatArray) -> FloatArray:
+    """The first of the ``points`` (N, 2), best first, px, with at most `_PER_CELL` in a cell of the image."""
+    column, row = (points // _CELL_PX).astype(np.intp).T
+    cell = row * 100 + column
+    order = np.argsort(cell, kind="stable")
+    first = np.searchsorted(cell[order], cell[order])
+    fine = np.zeros(len(points), np.bool_)
+    fine[order] = np.arange(len(points)) - first < _PER_CELL
+    return np.asarray(points[fine][:_POINTS], np.float32)
+
+
+def _thumbnail(grey: ImageArray) -> FloatArray:
+    """(16, 16) of zero mean and unit deviation."""
+    small = cv2.resize(grey, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small -= small.mean()
+    return np.asarray(small / max(float(small.std()), 1e-3), np.float32)

@@ -1,0 +1,146 @@
+"""The floor: one plane that everybody's standing feet have in common.
+
+A foot that stands for a while is one sample, its mean place, however long it stands: frames of one step share their error.
+The plane is square to up. Where people walk towards the camera or away from it, or stand at different distances, their feet
+also say where up is, because a wrong one makes the floor a slope.
+
+One camera measures a person's distance only as well as it knows the person's size. A wrong size moves the whole person along
+the line of sight by a constant factor, so each person has an unknown factor, and the common floor relates them: with these
+factors everybody stands on it.
+
+Places are in the axes of the shot's first camera.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from common.arrays import DoubleArray, FloatArray
+from realtime.stages.world.plane_fit import fit_plane
+
+SIZE_SIGMA, KNOWN_SIZE_SIGMA = 0.06, 0.015
+"""Standard deviation of the factor by which a person's size, and so his distance, is wrong; the second where the user gives the
+height."""
+FOOT_SIGMA_M: Final = 0.03
+"""Standard deviation of a standing foot's height, as posed."""
+DEPTH_SIGMA: Final = 0.04
+"""Standard deviation of a step's distance, as a share of it, beside the person's own factor."""
+CONTACT_BEGINS, CONTACT_ENDS = 0.6, 0.4
+"""Contact from which on a foot stands, and down to which it goes on standing."""
+_LEAST_S: Final = 0.12  # one that stands for less is no sample
+_SLID_M: Final = 0.3  # a foot that is so far from where it began to stand stands elsewhere
+_MOST: Final = 96  # samples kept
+_FRESH_S: Final = 8.0  # how long a sample lasts once the camera moves
+
+
+@dataclass(slots=True)
+class _Step:
+    """One foot while it stands."""
+
+    person: int
+    """Who stands."""
+    place: DoubleArray
+    """(3,) mean position of the foot so far, weighted by contact; first camera's axes, metres."""
+    seconds: float
+    """How long it has stood."""
+    contact_s: float
+    """Sum of contact times seconds."""
+    seen_s: float
+    """When it was seen last, seconds of the source."""
+    entered: bool = False
+    """Whether it has stood for long enough to be one of the floor's samples."""
+
+
+@dataclass(slots=True)
+class Plane:
+    """The floor that fits the samples."""
+
+    up: DoubleArray
+    """(3,) unit vector."""
+    up_sigma: float
+    """Radians."""
+    height: float
+    """Of the camera over the floor, metres."""
+    sigma: float
+    """Standard deviation of the floor's height where people stood, metres."""
+    factors: dict[int, float]
+    """Of each person who has stood: by how much he is larger and farther away than the network says."""
+
+
+class Floor:
+    """Collects standing feet.
+
+    Args:
+        size_sigma: standard deviation of the factor by which a person's size, and so his distance, is wrong.
+    """
+
+    def __init__(self, size_sigma: float = SIZE_SIGMA) -> None:
+        self._size_sigma = size_sigma
+        self._standing: dict[tuple[int, int], _Step] = {}
+        self._steps: list[_Step] = []
+        self.has_news = False
+        """Whether a sample has come or changed since `fit`."""
+
+    def see(
+        self, person: int, feet: FloatArray, contact: FloatArray, dt_s: float, time_s: float, rotation: DoubleArray
+    ) -> None:
+        """Take one person's `body.soles.CONTACTS` ``feet`` (4, 3), camera frame, metres, as large as the network says, and
+        ``contact`` (4,) 0..1."""
+        for foot in (0, 1):
+            heel_and_toes = contact[2 * foot : 2 * foot + 2].astype(np.float64)
+            most = float(heel_and_toes.max())
+            step = self._standing.get((person, foot))
+            if most < (CONTACT_BEGINS if step is None else CONTACT_ENDS):
+                self._standing.pop((person, foot), None)
+                continue
+            weights = np.maximum(heel_and_toes - 0.3, 1e-3) ** 2
+            place = rotation @ (weights @ feet[2 * foot : 2 * foot + 2] / weights.sum())
+            if step is not None and float(np.abs(place - step.place).max()) > _SLID_M:
+                step = None
+            if step is None:
+                step = self._standing[person, foot] = _Step(person, place, 0.0, 0.0, time_s)
+            step.contact_s += most * dt_s
+            step.seconds += dt_s
+            step.place = step.place + (most * dt_s / step.contact_s) * (place - step.place)
+            step.seen_s = time_s
+            if not step.entered and step.seconds >= _LEAST_S:
+                step.entered = True
+                self._steps.append(step)
+                self._thin()
+            self.has_news |= step.entered
+
+    def _thin(self) -> None:
+        """Keep the number of samples bounded: of the older half every second one goes."""
+        if len(self._steps) > _MOST:
+            half = len(self._steps) // 2
+            self._steps = self._steps[:half:2] + self._steps[half:]
+
+    def forget(self, present: set[int]) -> None:
+        """People not in ``present`` stand no longer; their samples stay."""
+        for key in [key for key in self._standing if key[0] not in present]:
+            del self._standing[key]
+
+    def drifted(self, time_s: float) -> None:
+        """The camera has moved: steps taken long ago count less."""
+        self._steps = [step for step in self._steps if time_s - step.seen_s < _FRESH_S]
+
+    def fit(self, matrix: DoubleArray, vector: DoubleArray, up: DoubleArray) -> Plane | None:
+        """The plane, begun at ``up`` (3,); ``matrix`` and ``vector`` as `vertical.Vertical.evidence` gives
+        them. None where nobody has stood yet."""
+        self.has_news = False
+        if not self._steps:
+            return None
+        people = sorted({step.person for step in self._steps})
+        index = np.array([people.index(step.person) for step in self._steps])
+        places = np.array([step.place for step in self._steps])
+        weight = np.array(
+            [min(step.contact_s / step.seconds, 1.0) * min(step.seconds / 0.3, 1.0) for step in self._steps]
+        )
+        fitted = fit_plane(places, index, weight, (matrix, vector), up, (self._size_sigma, FOOT_SIGMA_M, DEPTH_SIGMA))
+        up_sigma = math.sqrt(float(np.trace(fitted.covariance)) / 2)
+        factors = dict(zip(people, fitted.factors.tolist(), strict=True))
+        return Plane(fitted.up, up_sigma, fitted.height, fitted.sigma, factors)

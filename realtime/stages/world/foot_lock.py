@@ -1,0 +1,163 @@
+"""Keeps standing feet in their places.
+
+The network's distance of a person varies from frame to frame, and feet slide with it. A foot in contact is therefore tied to
+the place where it began to stand: the body is shifted as a whole, mostly along the line of sight, which the image determines
+badly, and what is left is taken up by the legs (`realtime.stages.world.leg_reach`). Where the floor is known, standing feet are
+drawn onto it, which also says how far away the person is.
+
+Places are in the axes of the shot's first camera, metres.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from common.arrays import BoolArray, DoubleArray, FloatArray
+from realtime.stages.world.floor import CONTACT_BEGINS, CONTACT_ENDS
+from realtime.stages.world.kernels import shift_of_body, standing_feet
+
+MOST_ACROSS_M: Final = 0.02
+"""A body is shifted across the line of sight by no more than this."""
+MOST_ALONG: Final = 0.08
+"""And along it by no more than this share of its distance."""
+_TIE, _FLOOR = 0.012, 0.03  # m: standard deviations of a standing foot's place, and of its height over the floor
+_ACROSS, _ALONG = 0.012, 0.05  # of the network's pelvis across the line of sight, m, and along it, as a share
+_CHANGE, _LEAST_CHANGE = 0.02, 0.002
+"""m by which the shift may change in 1/30 s while all four points stand, and while none does. Of a walking person one foot
+stands at a time and rolls; to follow it at once would make the whole body shake."""
+_BROKEN_M: Final = 0.07  # a foot so far from its place has moved, whatever its contact
+_CREEP, _CREEP_FIRST = 0.02, 0.05
+"""m/s by which a place follows the network's foot, so that a person's distance becomes an average; the second at first."""
+_FIRST_S: Final = 1.0
+_REACH_M, _REACH_S = 0.012, 0.25
+"""What is farther than this from the shifted foot is beyond the legs' reach, where a foot would move as the network's does: the
+place comes nearer with this time constant, s."""
+_SOFT_S: Final = 0.12  # a foot is tied by degrees
+_FAST, _SPEED_SHARE = 0.3, 0.5  # m/s, and how much of a speed is the last frame's
+_SURE_FLOOR_M: Final = 0.15  # deviation of the floor's height up to which tied feet sink or rise onto it
+_NEAR_FLOOR_M: Final = 0.2  # feet farther from the floor than this stand on something else
+
+_NOWHERE, _NOTHING = np.zeros(3), np.zeros(4)
+
+
+@dataclass(slots=True)
+class _Tied:
+    """Where one person's four `body.soles.CONTACTS` are tied; axes of the shot's first camera, metres."""
+
+    places: DoubleArray = field(default_factory=lambda: np.zeros((4, 3)))
+    """(4, 3) where each point is kept while it is tied."""
+    is_tied: BoolArray = field(default_factory=lambda: np.zeros(4, np.bool_))
+    """(4,) which points stand."""
+    since_s: DoubleArray = field(default_factory=lambda: np.zeros(4))
+    """(4,) when each was tied, seconds of the source."""
+    shift: DoubleArray = field(default_factory=lambda: np.zeros(3))
+    """(3,) by which the whole body was moved in the last frame."""
+    feet: DoubleArray = field(default_factory=lambda: np.zeros((4, 3)))
+    """(4, 3) where the network had the points in the last frame."""
+    speed: DoubleArray = field(default_factory=lambda: np.zeros(4))
+    """(4,) smoothed speed of the points across the line of sight, m/s."""
+    time_s: float = -math.inf
+    """The last frame's, seconds of the source."""
+    growth: float = 1.0
+    """The person's in the last frame, see `realtime.records.BodyEstimate.growth`."""
+
+
+class FootLock:
+    """Ties everybody's feet to their places. Used by one thread; frames come in order."""
+
+    def __init__(self) -> None:
+        self._people: dict[int, _Tied] = {}
+
+    def forget(self, present: set[int]) -> None:
+        """People not in ``present`` will not be seen again."""
+        for person in self._people.keys() - present:
+            del self._people[person]
+
+    def __call__(
+        self,
+        person: int,
+        pelvis: DoubleArray,
+        feet: DoubleArray,
+        contact: FloatArray,
+        time_s: float,
+        floor: tuple[DoubleArray, float, float] | None,
+        growth: float = 1.0,
+    ) -> tuple[DoubleArray, DoubleArray]:
+        """Where a person should be instead.
+
+        Args:
+            person: their number.
+            pelvis: (3,).
+            feet: (4, 3) `body.soles.CONTACTS`.
+            contact: (4,) 0..1.
+            time_s: of the frame.
+            floor: up (3,), the height of the origin over the floor and its deviation, m; None where it is not known.
+            growth: of the person, see `realtime.records.BodyEstimate.growth`.
+
+        Returns:
+            The shift (3,) of the whole body, and the shift (2, 3) of the left and the right foot that is left after it.
+        """
+        tied = self._people.setdefault(person, _Tied())
+        dt_s = time_s - tied.time_s
+        if not 0 < dt_s < 0.5:
+            tied.is_tied[:], tied.shift[:], tied.speed[:], dt_s = False, 0.0, 0.0, 1 / 30
+            tied.feet, tied.growth = feet.copy(), growth
+        tied.time_s = time_s
+        if growth != tied.growth:  # places are as far away as the person is
+            for known in (tied.places, tied.feet):
+                known *= growth / tied.growth
+            tied.growth = growth
+        distance = max(float(np.linalg.norm(pelvis)), 0.1)
+        ray = pelvis / distance
+        # Motion across the line of sight is measured well: a foot that moves does not stand, whatever its contact.
+        limits = (_SPEED_SHARE, _FAST, CONTACT_BEGINS, CONTACT_ENDS, _BROKEN_M, MOST_ALONG * distance + _BROKEN_M)
+        stands, holds, begins = standing_feet(
+            feet, tied.places, tied.feet, tied.speed, tied.is_tied, contact, ray, dt_s, limits
+        )
+        tied.feet = feet.copy()
+        tied.places[begins], tied.since_s[begins] = feet[begins] + tied.shift, time_s
+        tied.is_tied = holds
+        soft = np.minimum((time_s - tied.since_s + dt_s) / _SOFT_S, 1.0)
+        weight = np.where(holds, stands * soft, 0.0)
+        tied.shift = self._shift(tied, distance, ray, feet, weight, dt_s, floor)
+        if floor is not None:
+            up, height, sigma = floor
+            over = tied.places @ up + height
+            down = np.where(holds & (np.abs(over) < _NEAR_FLOOR_M) & (sigma < _SURE_FLOOR_M), over, 0.0)
+            tied.places -= np.clip(down, -_CREEP * dt_s, _CREEP * dt_s)[:, None] * up
+        creep = np.where(time_s - tied.since_s < _FIRST_S, _CREEP_FIRST, _CREEP)[:, None] * dt_s
+        toward = feet - tied.places
+        length = np.maximum(np.linalg.norm(toward, axis=1, keepdims=True), 1e-9)
+        tied.places += np.where(holds[:, None], toward / length * np.minimum(length, creep), 0.0)
+        rest = np.where(holds[:, None], tied.places - feet - tied.shift, 0.0)
+        length = np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), 1e-9)
+        beyond = rest * (np.maximum(length - _REACH_M, 0.0) / length * min(dt_s / _REACH_S, 1.0))
+        tied.places -= beyond
+        rest -= beyond
+        pairs, shares = rest.reshape(2, 2, 3), weight.reshape(2, 2, 1)
+        return tied.shift, (pairs * shares).sum(1) / np.maximum(shares.sum(1), 1e-6)
+
+    @staticmethod
+    def _shift(
+        tied: _Tied,
+        distance: float,
+        ray: DoubleArray,
+        feet: DoubleArray,
+        weight: DoubleArray,
+        dt_s: float,
+        floor: tuple[DoubleArray, float, float] | None,
+    ) -> DoubleArray:
+        """The most likely shift (3,) of the body."""
+        change = _LEAST_CHANGE + (_CHANGE - _LEAST_CHANGE) * float(weight.mean()) ** 3
+        stiffness = (_ALONG * distance) ** -2, _ACROSS**-2, (change * dt_s * 30) ** -2
+        up, over, pull = _NOWHERE, _NOTHING, _NOTHING
+        if floor is not None:
+            up, height, sigma = floor
+            over = feet @ up + height
+            pull = weight / ((_FLOOR**2 + sigma**2) * (1 + (over / _NEAR_FLOOR_M) ** 4))
+        most = MOST_ALONG * distance, MOST_ACROSS_M
+        return shift_of_body(tied.shift, tied.places, feet, weight / _TIE**2, ray, stiffness, up, pull, over, most)

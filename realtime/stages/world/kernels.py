@@ -1,0 +1,289 @@
+"""Compiled inner loops of the world's stage: the vertical, the floor's plane, and standing feet. Single thread, GIL released.
+
+The arithmetic is float64. In numpy each of them is tens of operations on a few numbers, which cost more than the sums.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.arrays import BoolArray, DoubleArray, FloatArray
+from common.compiled import njit
+
+
+def cross_product(first: DoubleArray, second: DoubleArray) -> DoubleArray:
+    """The cross product (3,) of two vectors (3,): numpy's own takes ten times as long for a single one."""
+    (a, b, c), (x, y, z) = first.tolist(), second.tolist()
+    return np.array([b * z - c * y, c * x - a * z, a * y - b * x])
+
+
+@njit(cache=True, nogil=True)
+def set_tangents(up: DoubleArray, out: DoubleArray) -> None:
+    """Writes `realtime.stages.world.plane_fit.tangents` of ``up`` (3,) to ``out`` (3, 2)."""
+    x, y, z = up[0], up[1], up[2]
+    if abs(x) < 0.9:  # up x (1, 0, 0)
+        out[0, 0], out[1, 0], out[2, 0] = 0.0, z, -y
+    else:  # up x (0, 1, 0)
+        out[0, 0], out[1, 0], out[2, 0] = -z, 0.0, x
+    length = math.sqrt(out[0, 0] ** 2 + out[1, 0] ** 2 + out[2, 0] ** 2)
+    for row in range(3):
+        out[row, 0] /= length
+    out[0, 1] = y * out[2, 0] - z * out[1, 0]
+    out[1, 1] = z * out[0, 0] - x * out[2, 0]
+    out[2, 1] = x * out[1, 0] - y * out[0, 0]
+
+
+@njit(cache=True, nogil=True)
+def invert(matrix: DoubleArray, out: DoubleArray) -> None:
+    """Writes the inverse of the positive definite ``matrix`` (N, N), which is lost, to ``out`` (N, N)."""
+    size = len(matrix)
+    out[:] = 0.0
+    for k in range(size):
+        out[k, k] = 1.0
+    for k in range(size):
+        pivot = matrix[k, k]
+        for column in range(size):
+            matrix[k, column] /= pivot
+            out[k, column] /= pivot
+        for row in range(size):
+            share = matrix[row, k]
+            if row != k and share != 0.0:
+                for column in range(size):
+                    matrix[row, column] -= share * matrix[k, column]
+                    out[row, column] -= share * out[k, column]
+
+
+@njit(cache=True, nogil=True)
+def _project(basis, matrix, vector, up, normal, side):  # type: ignore[no-untyped-def]
+    """``normal`` (2, 2) and ``side`` (2,) of u·A·u - 2 b·u in the plane square to ``up``."""
+    for i in range(2):
+        total = 0.0
+        for row in range(3):
+            slope = vector[row]
+            for column in range(3):
+                slope -= matrix[row, column] * up[column]
+            total += basis[row, i] * slope
+        side[i] = total
+        for j in range(2):
+            total = 0.0
+            for row in range(3):
+                for column in range(3):
+                    total += basis[row, i] * matrix[row, column] * basis[column, j]
+            normal[i, j] = total
+
+
+@njit(cache=True, nogil=True)
+def _move(up, basis, first, second):  # type: ignore[no-untyped-def]
+    """Turn ``up`` (3,) by steps along the two columns of ``basis``."""
+    for row in range(3):
+        up[row] += basis[row, 0] * first + basis[row, 1] * second
+    length = math.sqrt(up[0] ** 2 + up[1] ** 2 + up[2] ** 2)
+    for row in range(3):
+        up[row] /= length
+
+
+@njit(cache=True, nogil=True)
+def descend(matrix: DoubleArray, vector: DoubleArray, up: DoubleArray, rounds: int, covariance: DoubleArray) -> None:
+    """`realtime.stages.world.vertical.nearest_up`: changes ``up`` (3,) in place and writes ``covariance`` (2, 2)."""
+    basis, normal, side = np.empty((3, 2)), np.empty((2, 2)), np.empty(2)
+    for _ in range(rounds):
+        set_tangents(up, basis)
+        _project(basis, matrix, vector, up, normal, side)
+        normal[0, 0] += 1e-6
+        normal[1, 1] += 1e-6
+        invert(normal, covariance)
+        first = covariance[0, 0] * side[0] + covariance[0, 1] * side[1]
+        second = covariance[1, 0] * side[0] + covariance[1, 1] * side[1]
+        _move(up, basis, min(max(first, -0.5), 0.5), min(max(second, -0.5), 0.5))
+
+
+@njit(cache=True, nogil=True)
+def fit_plane_rounds(
+    places: DoubleArray,
+    people: NDArray[np.intp],
+    weight: DoubleArray,
+    share: DoubleArray,
+    means: DoubleArray,
+    matrix: DoubleArray,
+    vector: DoubleArray,
+    sigmas: tuple[float, float, float],
+    scales: DoubleArray,
+    limits: tuple[float, float, float],
+    up: DoubleArray,
+    height: float,
+    factors: DoubleArray,
+    covariance: DoubleArray,
+) -> tuple[float, float]:
+    """The rounds of `plane_fit.fit_plane`, whose arguments they are: changes ``up`` (3,), ``factors`` (P,) and
+    ``covariance`` (3 + P, 3 + P) in place.
+
+    ``share`` (N,) is each place's share in its person's mean, ``means`` (P, 3); ``scales`` (R,) of the rounds; ``limits`` the
+    longest step in a round, radians, and the least and the largest factor.
+
+    Returns:
+        The height, and the deviation of the plane's height in the middle of the places, m.
+    """
+    count, unknowns = len(factors), 3 + len(factors)
+    size_sigma, foot_sigma, depth_sigma = sigmas
+    longest, least, most = limits
+    basis, row = np.empty((3, 2)), np.empty(unknowns)
+    normal, side, move = np.empty((unknowns, unknowns)), np.empty(unknowns), np.empty(unknowns)
+    tilt, slope, believed = np.empty((2, 2)), np.empty(2), np.empty(count)
+    for scale in scales:
+        set_tangents(up, basis)
+        believed[:] = 0.0
+        for n in range(len(places)):
+            who = people[n]
+            apart, rise = 0.0, 0.0
+            for k in range(3):
+                off = places[n, k] - means[who, k]
+                apart += off * off
+                rise += off * up[k]
+            believed[who] += share[n] * (apart - rise * rise)
+        for who in range(count):
+            noise = depth_sigma**2 * (means[who, 0] ** 2 + means[who, 1] ** 2 + means[who, 2] ** 2)
+            believed[who] = max(1 - noise / max(believed[who], 1e-9), 0.0)
+        normal[:] = 0.0
+        side[:] = 0.0
+        deviation = math.hypot(foot_sigma, depth_sigma * height)
+        for n in range(len(places)):
+            who = people[n]
+            along = places[n, 0] * up[0] + places[n, 1] * up[1] + places[n, 2] * up[2]
+            off = factors[who] * along + height
+            near = 1 / (1 + (off / (scale * deviation)) ** 2)
+            strength = weight[n] * near**2 / deviation**2
+            row[:] = 0.0
+            for k in range(3):
+                lying = means[who, k] + believed[who] * (places[n, k] - means[who, k])
+                row[0] += factors[who] * lying * basis[k, 0]
+                row[1] += factors[who] * lying * basis[k, 1]
+            row[2] = 1.0
+            row[3 + who] = along
+            for i in range(unknowns):
+                side[i] -= row[i] * strength * off
+                for j in range(unknowns):
+                    normal[i, j] += row[i] * strength * row[j]
+        _project(basis, matrix, vector, up, tilt, slope)
+        for i in range(2):
+            side[i] += slope[i]
+            for j in range(2):
+                normal[i, j] += tilt[i, j]
+        for who in range(count):
+            normal[3 + who, 3 + who] += size_sigma**-2
+            side[3 + who] += (1 - factors[who]) * size_sigma**-2
+        for i in range(unknowns):
+            normal[i, i] += 1e-6
+        invert(normal, covariance)
+        for i in range(unknowns):
+            move[i] = 0.0
+            for j in range(unknowns):
+                move[i] += covariance[i, j] * side[j]
+        shorter = min(1.0, longest / max(math.hypot(move[0], move[1]), 1e-9))
+        _move(up, basis, shorter * move[0], shorter * move[1])
+        height += shorter * move[2]
+        for who in range(count):
+            factors[who] = min(max(factors[who] + shorter * move[3 + who], least), most)
+    row[:] = 0.0
+    row[2] = 1.0
+    total = weight.sum()
+    for n in range(len(places)):
+        for k in range(3):
+            row[0] += weight[n] * places[n, k] * basis[k, 0] / total
+            row[1] += weight[n] * places[n, k] * basis[k, 1] / total
+    variance = 0.0
+    for i in range(unknowns):
+        for j in range(unknowns):
+            variance += row[i] * covariance[i, j] * row[j]
+    return height, math.sqrt(variance)
+
+
+@njit(cache=True, nogil=True)
+def standing_feet(
+    feet: DoubleArray,
+    places: DoubleArray,
+    last: DoubleArray,
+    speed: DoubleArray,
+    is_tied: BoolArray,
+    contact: FloatArray,
+    ray: DoubleArray,
+    dt_s: float,
+    limits: tuple[float, float, float, float, float, float],
+) -> tuple[DoubleArray, BoolArray, BoolArray]:
+    """Which of four soles stand, for `realtime.stages.world.foot_lock.FootLock`.
+
+    Updates their ``speed`` (4,), m/s across the line of sight ``ray`` (3,), from where they were, ``last`` (4, 3). ``limits``:
+    the new frame's share in the speed, the speed at which contact is halved, m/s, the contact to stand and to go on standing,
+    and how far aside of and along the ray from its place a foot has moved, m.
+
+    Returns:
+        Contact (4,), which hold, and which of these begin to stand anew.
+    """
+    share, fast, sure, unsure, most_across, most_along = limits
+    stands, holds, begins = np.empty(4), np.empty(4, np.bool_), np.empty(4, np.bool_)
+    for n in range(4):
+        along, moved_along = 0.0, 0.0
+        for k in range(3):
+            along += (feet[n, k] - places[n, k]) * ray[k]
+            moved_along += (feet[n, k] - last[n, k]) * ray[k]
+        across, moved = 0.0, 0.0
+        for k in range(3):
+            across += (feet[n, k] - places[n, k] - along * ray[k]) ** 2
+            moved += (feet[n, k] - last[n, k] - moved_along * ray[k]) ** 2
+        speed[n] += (math.sqrt(moved) / dt_s - speed[n]) * share
+        stands[n] = np.float32(contact[n] / (1 + (speed[n] / fast) ** 4))
+        holds[n] = stands[n] > (unsure if is_tied[n] else sure)
+        stays = is_tied[n] and math.sqrt(across) < most_across and abs(along) < most_along
+        begins[n] = holds[n] and not stays
+    return stands, holds, begins
+
+
+@njit(cache=True, nogil=True)
+def shift_of_body(
+    before: DoubleArray,
+    places: DoubleArray,
+    feet: DoubleArray,
+    tie: DoubleArray,
+    ray: DoubleArray,
+    stiffness: tuple[float, float, float],
+    up: DoubleArray,
+    floor_pull: DoubleArray,
+    over: DoubleArray,
+    most: tuple[float, float],
+) -> DoubleArray:
+    """The most likely shift (3,), m, of a body whose ``feet`` (4, 3) are tied to ``places`` (4, 3), for
+    `realtime.stages.world.foot_lock.FootLock`.
+
+    ``tie`` (4,) and ``floor_pull`` (4,), m⁻², are how firmly feet are tied to their places and to the floor, ``over`` (4,) m
+    their heights over it along ``up`` (3,). ``stiffness``, m⁻²: along the line of sight ``ray`` (3,), across it, and against a
+    change of the shift ``before`` (3,). ``most``, m: the largest shift along and across the ray.
+    """
+    along, across, slack = stiffness
+    normal, inverse, side = np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
+    drawn, pull = 0.0, 0.0
+    for n in range(4):
+        drawn += floor_pull[n]
+        pull += floor_pull[n] * over[n]
+    for i in range(3):
+        side[i] = slack * before[i] - pull * up[i]
+        for n in range(4):
+            side[i] += tie[n] * (places[n, i] - feet[n, i])
+        for j in range(3):
+            normal[i, j] = (along - across) * ray[i] * ray[j] + drawn * up[i] * up[j]
+        normal[i, i] += across + slack + tie.sum()
+    invert(normal, inverse)
+    shift = np.zeros(3)
+    for i in range(3):
+        for j in range(3):
+            shift[i] += inverse[i, j] * side[j]
+    deep = shift[0] * ray[0] + shift[1] * ray[1] + shift[2] * ray[2]
+    length = 0.0
+    for i in range(3):
+        length += (shift[i] - deep * ray[i]) ** 2
+    shorter = min(1.0, most[1] / max(math.sqrt(length), 1e-9))
+    kept = min(max(deep, -most[0]), most[0])
+    for i in range(3):
+        shift[i] = kept * ray[i] + (shift[i] - deep * ray[i]) * shorter
+    return shift

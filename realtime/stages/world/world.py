@@ -1,0 +1,299 @@
+"""Where the camera is in the world: upright, over the floor, in metres.
+
+    people's up, upright edges of the background ──▶ vertical ─┐
+    standing feet ──▶ floor ───────────────────────────────────┼──▶ world_from_camera
+    corners of the background ──▶ camera's rotation ───────────┘
+
+The world (y up, floor at y = 0, origin under the first person when first seen, -z the way the camera looked then, level) is
+fixed to the axes of the shot's first camera, and the present camera's rotation against that one is measured. A camera that
+stands still has exactly the same answer in every frame once the vertical and the floor are known well: corrections
+are applied once they are large enough, and then gradually.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from body.model import BodyArrays
+from body.soles import Soles
+from common.arrays import DoubleArray, FloatArray
+from common.camera import Camera
+from realtime.records import BodyEstimate, Frame, WorldFrame
+from realtime.stages.world.camera_motion import CameraMotion
+from realtime.stages.world.floor import KNOWN_SIZE_SIGMA, SIZE_SIGMA, Floor
+from realtime.stages.world.foot_lock import FootLock
+from realtime.stages.world.kernels import cross_product
+from realtime.stages.world.leg_reach import LegReach
+from realtime.stages.world.upright_edges import find_upright_edges
+from realtime.stages.world.vertical import Vertical
+
+_UP_DEAD, _UP_DONE = math.radians(0.6), math.radians(0.12)
+_HEIGHT_DEAD, _HEIGHT_DONE = 0.015, 0.004
+"""The result begins to follow the filters where they differ by more than the first, rad and m, and stops at the second."""
+_SIZE_DEAD, _SIZE_DONE = 0.015, 0.004  # the same of a person's size, as a share of it
+_GLIDE_S: Final = 0.4
+_GLIDE_FIRST_S, _FIRST_S = 0.12, 1.0  # time constant of the result at first, and for how long that is
+_SOLVE_S, _SOLVE_LATER_S = 0.1, 0.4
+"""Interval of solving the filters, for `_SOLVED_OFTEN_S` and later: they hardly change between frames."""
+_SOLVED_OFTEN_S: Final = 2.0
+_FLOOR_KNOWN_M: Final = 0.5  # deviation of the floor's height from which on feet are drawn onto it
+_LOWEST: Final = 7  # lowest points that stand for a floor that nobody's feet are seen on
+_LEAST_MOVE_M: Final = 1e-3
+_TURN_ERROR: Final = 0.03  # share of a camera's turn by which its measurement may be wrong
+_ANKLES: Final = slice(15, 17)  # COCO
+_SEEN: Final = 0.35  # confidence of an ankle from which on its foot is seen
+_FIRST_LOOK_S, _LOOK_S, _LOOK_MOVED_S = 0.5, 1.0, 2.0
+"""The background is searched for edges when somebody comes first, or after the first seconds if nobody has come, and again
+after the others: doubled each time while the camera stands still."""
+_LONGEST_S: Final = 0.2  # a frame counts for no longer than this
+
+
+class World:
+    """Says where each frame's camera is. Used by one thread; frames come in order.
+
+    Args:
+        camera: of the images.
+        arrays: the body of the estimates.
+        pitch, roll: of the first camera where the user knows them, radians, see `realtime.stages.world.vertical.up_of`.
+        floor: False for people who climb: nothing is taken for the floor but the first person's lowest point.
+        foot_lock: whether `with_feet_locked` does anything.
+        sizes_known: the user gives people's height: they keep their sizes.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        arrays: BodyArrays,
+        pitch: float | None = None,
+        roll: float | None = None,
+        floor: bool = True,
+        foot_lock: bool = True,
+        sizes_known: bool = False,
+    ) -> None:
+        self.motion = CameraMotion(camera)
+        """The camera's rotation."""
+        self._camera, self._soles = camera, Soles(arrays)
+        self._angles, self._with_floor = (pitch, roll), floor
+        self._sizes_known = sizes_known
+        self._legs = LegReach(arrays) if foot_lock else None
+        _compile(self._soles(arrays.v_template))
+        self._shot = -1
+        self._begin()
+
+    def _begin(self) -> None:
+        """Forget everything: a new scene begins."""
+        self._shot = self.motion.shot
+        self._vertical = Vertical(*self._angles)
+        self._floor, self._lock = Floor(KNOWN_SIZE_SIGMA if self._sizes_known else SIZE_SIGMA), FootLock()
+        self.growths: dict[int, float] = {}
+        """By what factor each person should be larger than the network says, and farther away, for all to stand on one floor:
+        those of later frames are expected to be so, and to say it (`realtime.records.BodyEstimate.growth`)."""
+        self._factors: dict[int, float] = {}
+        self._growing: set[int] = set()
+        self._last_s: float | None = None
+        self._first_s = math.inf
+        self._origin: DoubleArray | None = None
+        self._forward = np.array([0.0, 0.0, 1.0])
+        self._up = self._vertical.up
+        self._height = 0.0
+        self._floor_sigma = math.inf
+        self._up_sigma = self._vertical.sigma
+        self._wanted = self._up, self._height
+        self._gliding = False
+        self._answer: DoubleArray | None = None
+        self._solved_s = -math.inf
+        self._lowest: deque[DoubleArray] = deque(maxlen=_LOWEST)
+        self._look_s, self._look_gap_s = -math.inf, _LOOK_S
+        self._has_seen_people = False
+
+    def __call__(self, frame: Frame, people: Sequence[BodyEstimate]) -> WorldFrame | None:
+        """The world frame of ``frame``; None until something is known of the vertical."""
+        rotation = self.motion(frame.image, frame.time_s, [body.keypoints.points for body in people])
+        if self.motion.shot != self._shot:
+            self._begin()
+        if (
+            self._look_s == -math.inf
+        ):  # whoever is in the first image is found by then, and left out of what is searched
+            self._look_s = frame.time_s + _FIRST_LOOK_S
+        comes = bool(people) and not self._has_seen_people
+        self._has_seen_people |= comes
+        if (comes or frame.time_s >= self._look_s) and None in self._angles:
+            self._look(frame, people, rotation)
+        dt_s = 1 / 30 if self._last_s is None else min(max(frame.time_s - self._last_s, 0.0), _LONGEST_S)
+        self._last_s = frame.time_s
+        if self.motion.turned > 0:
+            self._vertical.drifted((_TURN_ERROR * self.motion.turned) ** 2)
+            self._floor.drifted(frame.time_s)
+        present = {body.person for body in people}
+        self._vertical.forget(present)
+        self._floor.forget(present)
+        for body in people:
+            self._see(body, dt_s, frame.time_s, rotation)
+        if not people and self._answer is None:
+            return None
+        if not self._vertical.is_known:
+            return None
+        if people and self._origin is None:
+            self._first_s = frame.time_s
+            self._origin = rotation @ people[0].transl.astype(np.float64)
+        often = _SOLVE_S if frame.time_s - self._first_s < _SOLVED_OFTEN_S else _SOLVE_LATER_S
+        if people and (self._answer is None or frame.time_s - self._solved_s >= often):
+            self._solved_s = frame.time_s
+            self._solve(people, rotation)
+        self._follow(dt_s, frame.time_s)
+        self._grow(present, dt_s)
+        assert self._answer is not None
+        matrix = self._answer.copy()
+        matrix[:3, :3] = self._answer[:3, :3] @ rotation
+        motion = self.motion
+        return WorldFrame(matrix.astype(np.float32), self._up_sigma, self._floor_sigma, motion.shot, motion.has_moved)
+
+    def _look(self, frame: Frame, people: Sequence[BodyEstimate], rotation: DoubleArray) -> None:
+        """Search the background for what stands upright."""
+        points = [body.keypoints.points for body in people]
+        self._vertical.look(find_upright_edges(frame.image, self._camera, points, rotation))
+        self._look_s = frame.time_s + (_LOOK_MOVED_S if self.motion.has_moved else self._look_gap_s)
+        self._look_gap_s *= 2
+
+    def _see(self, body: BodyEstimate, dt_s: float, time_s: float, rotation: DoubleArray) -> None:
+        if body.up is not None:
+            sigma = body.up_sigma if body.up_sigma is not None else math.radians(7)
+            self._vertical.see(body.person, body.up, sigma, dt_s, rotation)
+        feet, stands, vertical = self._soles(body.vertices), _standing(body), self._vertical
+        vertical.balance.see(body.person, body.joints, feet, stands, dt_s, rotation, vertical.up)
+        if self._with_floor:
+            self._floor.see(body.person, feet / np.float32(body.growth), stands, dt_s, time_s, rotation)
+
+    def with_feet_locked(self, people: tuple[BodyEstimate, ...], time_s: float) -> tuple[BodyEstimate, ...]:
+        """``people`` of the frame that was seen last, at ``time_s``, with standing feet kept in their places."""
+        if self._legs is None:
+            return people
+        self._lock.forget({body.person for body in people})
+        rotation = self.motion.rotation
+        known = self._with_floor and self._floor_sigma < _FLOOR_KNOWN_M
+        floor = (self._up, self._height, self._floor_sigma) if known else None
+        return tuple(self._locked(body, time_s, rotation, floor) for body in people)
+
+    def _locked(
+        self, body: BodyEstimate, time_s: float, rotation: DoubleArray, floor: tuple[DoubleArray, float, float] | None
+    ) -> BodyEstimate:
+        assert self._legs is not None
+        feet = self._soles(body.vertices) @ rotation.T
+        pelvis = rotation @ body.transl
+        shift, moves = self._lock(body.person, pelvis, feet, _standing(body), time_s, floor, body.growth)
+        if float(np.abs(moves).max()) > _LEAST_MOVE_M:
+            body = self._legs(body, moves @ rotation)
+        if float(np.abs(shift).max()) < 1e-5:
+            return body
+        by = (shift @ rotation).astype(np.float32)
+        return replace(
+            body,
+            transl=body.transl + by,
+            joints=body.joints + by,
+            coco=body.coco + by,
+            vertices=body.vertices + by,
+        )
+
+    def _solve(self, people: Sequence[BodyEstimate], rotation: DoubleArray) -> None:
+        """Solve the filters for the vertical and the floor."""
+        vertical = self._vertical
+        vertical.solve()
+        up, self._up_sigma = vertical.up, vertical.sigma
+        plane = self._floor.fit(*vertical.evidence(), up)
+        if plane is not None:
+            self._floor_sigma, self._up_sigma = plane.sigma, plane.up_sigma
+            self._wanted = plane.up, plane.height
+            self._factors = {} if self._sizes_known else plane.factors
+        elif self._floor_sigma == math.inf and (self._answer is None or self._with_floor):
+            # Where no foot is seen to stand: at first and, unless people climb, in the middle of some time.
+            self._lowest.append(
+                min((self._lowest_of(body, rotation, up) for body in people), key=lambda low: float(low @ up))
+            )
+            self._wanted = up, -float(np.median(np.array(self._lowest) @ up))
+        else:  # the floor stays where it was under the origin
+            assert self._origin is not None
+            self._wanted = up, self._height + float(self._origin @ (self._up - up))
+
+    @staticmethod
+    def _lowest_of(body: BodyEstimate, rotation: DoubleArray, up: DoubleArray) -> DoubleArray:
+        """The lowest point (3,) of a body, in the axes of the shot's first camera."""
+        points = body.vertices[::7]
+        return np.asarray(rotation @ points[int((points @ (rotation.T @ up)).argmin())], np.float64)
+
+    def _follow(self, dt_s: float, time_s: float) -> None:
+        """Let the result follow the filters: at once at first, later only over large differences."""
+        up, height = self._wanted
+        assert self._origin is not None
+        off = math.acos(min(1.0, float(up @ self._up)))
+        # Of the floor under people, not under the camera: a small turn moves it far away from them.
+        rise = abs(height - self._height + float(self._origin @ (up - self._up)))
+        if self._answer is None:
+            self._up, self._height = up, height
+        else:
+            is_new = time_s - self._first_s < _FIRST_S
+            self._gliding |= is_new or off > _UP_DEAD or rise > _HEIGHT_DEAD
+            self._gliding &= off > _UP_DONE or rise > _HEIGHT_DONE
+            if not self._gliding:
+                return
+            share = -math.expm1(-dt_s / (_GLIDE_FIRST_S if is_new else _GLIDE_S))
+            mixed = self._up + share * (up - self._up)
+            self._up = mixed / np.linalg.norm(mixed)
+            self._height += share * (height - self._height)
+        self._answer = self._world_from_first()
+
+    def _grow(self, present: set[int], dt_s: float) -> None:
+        """Let the sizes of those who are ``present`` follow the floor's: not over small differences, and gradually."""
+        for person in present & self._factors.keys():
+            now, wanted = self.growths.get(person, 1.0), self._factors[person]
+            off = abs(wanted / now - 1)
+            if off > (_SIZE_DONE if person in self._growing else _SIZE_DEAD):
+                self._growing.add(person)
+                self.growths[person] = now - math.expm1(-dt_s / _GLIDE_S) * (wanted - now)
+            else:
+                self._growing.discard(person)
+
+    def _world_from_first(self) -> DoubleArray:
+        """(4, 4) from the axes of the shot's first camera to the world."""
+        up = self._up
+        forward = self._forward
+        if abs(float(forward @ up)) > 0.98:  # looks straight down: what is up in the image lies ahead
+            forward = np.array([0.0, -1.0, 0.0])
+        back = -(forward - float(forward @ up) * up)
+        back /= np.linalg.norm(back)
+        turn = np.stack([cross_product(up, back), up, back])
+        assert self._origin is not None
+        shift = -turn @ self._origin
+        shift[1] = self._height
+        out = np.eye(4)
+        out[:3, :3], out[:3, 3] = turn, shift
+        return out
+
+
+def _compile(feet: FloatArray) -> None:
+    """Run every compiled loop once over ``feet`` (4, 3): the first run on a machine compiles them, for which no frame waits."""
+    vertical, floor, lock = Vertical(), Floor(), FootLock()
+    stands, rotation, dt_s = np.ones(4, np.float32), np.eye(3), 0.1
+    vertical.see(0, np.array([0.0, -1.0, 0.0], np.float32), 0.1, dt_s, rotation)
+    vertical.balance.see(0, np.zeros((24, 3), np.float32), feet, stands, dt_s, rotation, vertical.up)
+    vertical.solve()
+    for step in range(5):
+        floor.see(0, feet, stands, dt_s, step * dt_s, rotation)
+        known = None if step == 0 else (vertical.up, 1.0, 0.1)
+        lock(0, rotation[2], feet @ rotation.T, stands, step * dt_s, known)
+    floor.fit(*vertical.evidence(), vertical.up)
+
+
+def _standing(body: BodyEstimate) -> FloatArray:
+    """Probability that each of `body.soles.CONTACTS` (4,) stands on something; 0 where it is not known, and for a foot that is
+    not seen."""
+    contact = body.contact
+    if contact is None or contact.shape not in ((4,), (2,)):
+        return np.zeros(4, np.float32)
+    seen = np.minimum(body.keypoints.confidence[_ANKLES] / _SEEN, 1.0)
+    return np.asarray(np.repeat(contact, 4 // len(contact)) * np.repeat(seen, 2), np.float32)

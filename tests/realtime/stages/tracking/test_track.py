@@ -1,0 +1,57 @@
+"""Where a tracked person is expected."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from realtime.records import Box
+from realtime.stages.tracking.track import Sighting, Track
+from tests.realtime.stages.tracking.people_in_view import POSE
+
+_SURE = np.full(17, 0.8, np.float32)
+_STEP_S = 1 / 30
+
+
+def _sighting(x: float, scale: float = 100.0) -> Sighting:
+    points = np.asarray(POSE * 200 + [x, 240], np.float32)
+    return Sighting(points, _SURE, Box(x, 240, 260), scale)
+
+
+def _walked(pixels_per_s: float, frames: int = 12, jumps: int = 0) -> Track:
+    """Somebody who walked to the right until frame ``frames``; the last ``jumps`` sightings lie on somebody else."""
+    track = Track.begin(0, _sighting(100), 0.0)
+    for frame in range(1, frames):
+        off = 25.0 if frame >= frames - jumps else 0.0
+        track.found(_sighting(100 + pixels_per_s * frame * _STEP_S - off), frame * _STEP_S)
+    return track
+
+
+@pytest.mark.parametrize("jumps", [0, 2])
+def test_who_is_hidden_is_taken_to_walk_on(jumps: int) -> None:
+    track = _walked(200, jumps=jumps)
+    track.hide(12 * _STEP_S)
+    assert track.pace is not None
+    np.testing.assert_allclose(track.pace, [200, 0], atol=25)
+    half_a_second = float(track.shift(track.last_seen_s + 0.5)[0])
+    assert 65 < half_a_second < 100, "most of the way, for some stop"
+
+
+def test_who_stands_is_expected_in_place() -> None:
+    track = _walked(0)
+    track.hide(0.5)
+    np.testing.assert_allclose(track.shift(2.0), 0, atol=1e-3)
+
+
+def test_seen_again_the_pace_is_forgotten() -> None:
+    track = _walked(100)
+    track.hide(0.5)
+    track.found(_sighting(180), 0.7)
+    assert track.pace is None
+    assert not track.is_hidden
+
+
+def test_a_far_person_beside_a_near_one_is_not_the_same() -> None:
+    track = Track.begin(0, _sighting(100, scale=200.0), 0.0)
+    assert track.overlap(_sighting(103, scale=190.0), 0.0) > 0.5
+    assert track.overlap(_sighting(125, scale=110.0), 0.0) < 0.3

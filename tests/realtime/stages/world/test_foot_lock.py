@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from body.lbs import NumpyBody
+from body.soles import Soles
+from common.arrays import DoubleArray, FloatArray
+from realtime.records import BodyEstimate
+from realtime.stages.world.foot_lock import MOST_ACROSS_M, MOST_ALONG, FootLock
+from realtime.stages.world.leg_reach import MOST_M, LegReach
+from realtime.stages.world.world import World
+from tests.realtime.stages.world.test_world import STILL
+from tests.realtime.stages.world.world_scene import ARRAYS, CAMERA, Person, camera_from_world, frame
+
+POSE = np.zeros((23, 3), np.float32)
+POSE[[0, 1], 0], POSE[[3, 4], 0] = -0.5, 0.8  # hips and knees bent
+SOLES = Soles(ARRAYS)
+
+
+LEGS = LegReach(ARRAYS)
+
+
+def bent(pose: FloatArray, root: FloatArray) -> BodyEstimate:
+    """A body in a pose, its pelvis at the origin."""
+    body = NumpyBody(ARRAYS)
+    vertices, joints = body.pose(root, pose, np.zeros(3))
+    upright = Person().at((0, 0, -3), camera_from_world(0, 0, 1))
+    coco, nowhere = body.coco(vertices), np.zeros(3, np.float32)
+    return replace(
+        upright, global_orient=root, body_pose=pose, transl=nowhere, vertices=vertices, joints=joints, coco=coco
+    )
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.floats(-0.012, 0.012), min_size=6, max_size=6), st.floats(-3, 3))
+def test_a_leg_brings_its_foot_where_it_should_be_and_nothing_else_moves(values: list[float], turn: float) -> None:
+    root = np.array([0.2, turn, 0.1], np.float32)
+    moves = np.array(values).reshape(2, 3)
+    before = bent(POSE, root)
+    after = LEGS(before, moves)
+    others = [joint for joint in range(24) if joint not in (4, 5, 7, 8, 10, 11)]
+    np.testing.assert_array_equal(after.joints[others], before.joints[others])
+    made = after.joints[[7, 8]] - before.joints[[7, 8]]
+    np.testing.assert_allclose(
+        (SOLES(after.vertices) - SOLES(before.vertices)).reshape(2, 2, 3), np.repeat(made[:, None], 2, 1), atol=1e-3
+    )
+    assert np.linalg.norm(after.joints - before.joints, axis=1).max() <= MOST_M + 1e-4
+    for side in (0, 1):
+        if np.linalg.norm(made[side]) > 0:
+            full = moves[side] * min(1, MOST_M / max(float(np.linalg.norm(moves[side])), 1e-9))
+            leg = before.joints[7 + side] - before.joints[1 + side]
+            leg = leg / np.linalg.norm(leg)
+            np.testing.assert_allclose(made[side] - made[side] @ leg * leg, full - full @ leg * leg, atol=5e-4)
+            assert -1e-4 <= made[side] @ leg * np.sign(full @ leg) <= abs(full @ leg) + 1e-4
+    # The same pose, posed from its parameters.
+    again = bent(after.body_pose, root)
+    np.testing.assert_allclose(after.joints, again.joints, atol=1e-5)
+    np.testing.assert_allclose(after.coco[11:], again.coco[11:], atol=3e-3)
+    assert np.linalg.norm(after.vertices - again.vertices, axis=1).max() < 3e-3
+    assert np.linalg.norm(after.vertices - again.vertices, axis=1).mean() < 2e-4
+
+
+def test_a_straight_leg_is_not_stretched_and_its_knee_never_bends_backwards() -> None:
+    before = bent(np.zeros((23, 3), np.float32), np.zeros(3, np.float32))
+    for move in ((0, -0.02, 0), (0, 0.02, 0), (0, 0, 0.02), (0, 0, -0.02)):
+        after = LEGS(before, np.array([move, move], np.float64)).joints
+        assert np.linalg.norm(after - before.joints, axis=1).max() <= MOST_M + 1e-4
+        for hip, knee, ankle in ((1, 4, 7), (2, 5, 8)):
+            line = after[ankle] - after[hip]
+            forward = after[knee] - after[hip] - (after[knee] - after[hip]) @ line / (line @ line) * line
+            assert forward[2] > -1e-3
+
+
+def slides(locked: bool, moving: bool = False) -> tuple[float, float, list[BodyEstimate], list[BodyEstimate]]:
+    """Mean slide of the feet in mm a frame, mean distance error of the pelvis in m, and the bodies before and after."""
+    view = camera_from_world(math.radians(15), 0.0, 1.7)
+    world, rng = World(CAMERA, ARRAYS, foot_lock=locked), np.random.default_rng(3)
+    feet, off, before, after = [], [], [], []
+    wander = 0.0
+    for number in range(150):
+        wander = 0.95 * wander + rng.normal(0, 0.008)
+        place = (0.0, 0.0, -4.0 - (0.02 * number if moving else 0.0))
+        truth = Person().at(place, view, sequence=number)
+        seen = Person(size=1 + wander).at(place, view, sequence=number, contact=0.1 if moving else 0.95)
+        world(frame(number, STILL), [seen])
+        (out,) = world.with_feet_locked((seen,), number / 30)
+        feet.append(SOLES(out.vertices))
+        off.append(float(np.linalg.norm(out.transl - truth.transl)))
+        before.append(seen)
+        after.append(out)
+    steps = np.linalg.norm(np.diff(np.array(feet), axis=0), axis=-1)
+    return float(steps[30:].mean()) * 1000, float(np.mean(off[30:])), before, after
+
+
+def test_standing_feet_stay_and_the_distance_gets_better() -> None:
+    slide, off, _, _ = slides(False)
+    calm, near, before, after = slides(True)
+    assert slide > 15
+    assert calm < 2.0
+    assert near < off
+    for one, other in zip(before, after, strict=True):
+        shift = (other.transl - one.transl).astype(np.float64)
+        ray = one.transl / np.linalg.norm(one.transl)
+        assert np.linalg.norm(shift - shift @ ray * ray) <= MOST_ACROSS_M + 1e-4
+        assert abs(shift @ ray) <= MOST_ALONG * np.linalg.norm(one.transl) + 1e-4
+        bent = (other.joints - other.transl) - (one.joints - one.transl)
+        assert np.linalg.norm(bent, axis=1).max() <= MOST_M + 1e-4
+
+
+def test_people_in_the_air_are_left_where_they_are() -> None:
+    _, _, before, after = slides(True, moving=True)
+    for one, other in zip(before[30:], after[30:], strict=True):
+        np.testing.assert_allclose(other.transl, one.transl, atol=0.004)
+
+
+def feet_at(place: tuple[float, float, float]) -> DoubleArray:
+    return np.array(place) + np.array([[0.1, 0, 0], [0.1, 0, -0.2], [-0.1, 0, 0], [-0.1, 0, -0.2]])
+
+
+@pytest.mark.parametrize("contact", [0.0, 0.95])
+def test_a_foot_is_tied_only_while_it_stands_and_somebody_new_is_not_tied_to_the_last_one(contact: float) -> None:
+    lock = FootLock()
+    sure = np.full(4, contact, np.float32)
+    pelvis = np.array([0, 0, 4.0])
+    for number in range(20):
+        shift, moves = lock(0, pelvis, feet_at((0, 1, 4 + 0.004 * number)), sure, number / 30, None)
+    assert (abs(shift[2]) > 0.02) == (contact > 0.5)
+    assert (np.abs(moves).max() > 0) == (contact > 0.5)
+    lock.forget(set())
+    shift, _ = lock(0, pelvis, feet_at((0, 1, 9)), sure, 21 / 30, None)
+    np.testing.assert_allclose(shift, 0, atol=1e-9)

@@ -45,5 +45,5 @@ class PersonLimit:
         fits = int(_FILLED * self._budget_ms * people / took_ms)
         fits = min(max(fits, 1), MOST_PERSONS)
         self._overfull = self._overfull + 1 if took_ms > _TOO_FULL * self._budget_ms else 0
-        if fits > self._tracker.most or self._overfull >= 2:
-            self._tracker.most, self._overfull = fits, 0
+        if fits > self._tracker.max_persons or self._overfull >= 2:
+            self._tracker.max_persons, self._overfull = fits, 0

@@ -58,29 +58,29 @@ def test_persons_have_limits(persons: int) -> None:
 
 
 def limit_at(fps: float) -> tuple[PersonLimit, Any]:
-    tracker: Any = SimpleNamespace(most=1)
+    tracker: Any = SimpleNamespace(max_persons=1)
     return PersonLimit(tracker, Meter(), fps), tracker
 
 
 def test_more_people_are_let_in_while_there_is_time() -> None:
     limit, tracker = limit_at(30)
     limit.adapt(1, 7.0)  # 33 ms, 90 % of which may be used
-    assert tracker.most == 4
+    assert tracker.max_persons == 4
     limit.adapt(3, 29.0)  # fuller than thought, but in time
-    assert tracker.most == 4
+    assert tracker.max_persons == 4
     limit.adapt(2, 1.0)
-    assert tracker.most == 6  # never more
+    assert tracker.max_persons == 6  # never more
 
 
 def test_people_are_let_go_only_where_two_looks_in_a_row_say_so() -> None:
     limit, tracker = limit_at(30)
-    tracker.most = 4
+    tracker.max_persons = 4
     limit.adapt(4, 60.0)
     limit.adapt(4, 30.0)  # it was a hiccup
     limit.adapt(4, 60.0)
-    assert tracker.most == 4
+    assert tracker.max_persons == 4
     limit.adapt(4, 60.0)
-    assert tracker.most == 2
+    assert tracker.max_persons == 2
     limit.adapt(1, 500.0)
     limit.adapt(1, 500.0)
-    assert tracker.most == 1  # somebody is always followed
+    assert tracker.max_persons == 1  # somebody is always followed

@@ -58,16 +58,16 @@ class MoveNet:
         ``turn`` quarter turns counter-clockwise of what the network is shown bring the person upright. ``others`` stand in
         the same region and are hidden from it, but for what covers ``own``, where the person is expected.
         """
-        return self.again(image, [CropView(box, turn, own, others)])[0]
+        return self.more(image, [CropView(box, turn, own, others)])[0]
 
     def all(self, image: ImageArray, views: Sequence[CropView]) -> list[tuple[FloatArray, FloatArray]]:
         """`__call__` for each of ``views``: on a GPU in one run."""
         missing = max(1, min(len(views), self._most)) - len(self._input)
         if missing:  # may be less than none: so many rows has every run until the next call
             self._input = np.resize(self._input, (len(self._input) + missing, *self._input.shape[1:]))
-        return self.again(image, views)
+        return self.more(image, views)
 
-    def again(self, image: ImageArray, views: Sequence[CropView]) -> list[tuple[FloatArray, FloatArray]]:
+    def more(self, image: ImageArray, views: Sequence[CropView]) -> list[tuple[FloatArray, FloatArray]]:
         """`all` for some more people of the frame that it was called for, in runs of as many rows: another number of rows would
         cost a GPU more than rows that nobody reads."""
         found, rows = [], len(self._input)

@@ -13,21 +13,21 @@ import numpy as np
 
 from common.arrays import ImageArray
 from realtime.stages.keypoints.similarity import Appearance, appearance_of, size_fit
-from realtime.stages.tracking.track import ONE_PERSON, Sighting, Track, alike
+from realtime.stages.tracking.track import SAME_PERSON, Sighting, Track, sighting_similarity
 
-_UNSEEN = 0.5
-"""Factor on the similarity of a track's own sighting that the detector, where it ran, does not confirm: where people overlap,
-such keypoints may mix two of them."""
+_UNCONFIRMED = 0.5
+"""Factor on the similarity of a track's own sighting where the detector ran and found nobody: where people overlap, such
+keypoints may combine two of them."""
 _BYSTANDER = 0.7
-"""Factor on the likeness of a bystander, who is known by the detector's coarse sightings alone: two bystanders may be one
-person, and none may take the body of somebody who is followed and seen as expected."""
-_MUCH = 1.5
-_AS_LARGE = 0.1  # a third nearer or farther within a few frames
-_LEAST = 0.1  # least similarity of a sighting that can be a person's
+"""Factor on the similarity to a bystander. Bystanders are known by coarse detections alone, and must not take the sighting
+of somebody who is followed."""
+_CLEARLY_BETTER = 1.5  # ratio of likeness from which on the detection replaces the track's own sighting
+_MIN_SIZE_FIT = 0.1  # reached at a third nearer or farther
+_MIN_SIMILARITY = 0.1  # least similarity of a sighting that can be a person's
 
 
 @dataclass(slots=True, eq=False)
-class _Found:
+class _Body:
     """One body in the frame with all its sightings: by tracks in their own regions, and by the detector."""
 
     own: dict[Track, Sighting] = field(default_factory=dict)
@@ -41,16 +41,16 @@ class _Found:
     def any(self) -> Sighting:
         return self.detected or next(iter(self.own.values()))
 
-    def as_seen_by(self, track: Track, time_s: float) -> tuple[Sighting, float]:
-        """The sighting that a track would take, and how likely it is the track's person: its own, unless the detector's
-        fits what was expected so much better that its own must be a mixture of two people."""
+    def best_sighting_for(self, track: Track, time_s: float) -> tuple[Sighting, float]:
+        """The sighting that ``track`` would take and its likeness: the track's own, or the detection if that is much more
+        like what was expected, because then its own combines two people."""
         own = self.own.get(track)
         nearest = own or self.any
         likeness = track.likeness(nearest, time_s, self.appearance)
         if self.detected is None or self.detected is nearest:
             return nearest, likeness
         coarse = track.likeness(self.detected, time_s, self.appearance)
-        return (self.detected, coarse) if coarse > _MUCH * likeness else (nearest, likeness)
+        return (self.detected, coarse) if coarse > _CLEARLY_BETTER * likeness else (nearest, likeness)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ def associate(
         return Association({tracks[0]: own[tracks[0]]}, [])
     for body in bodies if tracks else []:
         body.appearance = appearance_of(image, body.any.points, body.any.confidence)
-    options = [[body.as_seen_by(track, time_s) for body in bodies] for track in tracks]
-    confirmed = [1.0 if body.detected or not detected else _UNSEEN for body in bodies]
+    options = [[body.best_sighting_for(track, time_s) for body in bodies] for track in tracks]
+    confirmed = [1.0 if body.detected or not detected else _UNCONFIRMED for body in bodies]
     table = (
         np.array([[likeness for _, likeness in row] for row in options]).reshape(len(tracks), len(bodies)) * confirmed
     )
@@ -86,38 +86,40 @@ def associate(
     seen: dict[Track, Sighting] = {}
     taken: set[int] = set()
     for row, column in _assign(table):
-        if table[row, column] >= _LEAST:
+        if table[row, column] >= _MIN_SIMILARITY:
             seen[tracks[row]] = options[row][column][0]
             taken.add(column)
-    # A person who moves so fast that nothing fits the expectation is what the track itself found, if no other track took it and
-    # it is as large: a farther person in the region is somebody else.
+    # Where nothing is where it was expected, because the person moves fast, a track keeps its own sighting if no other track
+    # took that and its size fits: somebody smaller in the region is another person.
     for column, body in enumerate(bodies):
         free = [
             track
             for track, sighting in body.own.items()
-            if track not in seen and track.pace is None and size_fit(track.scale, sighting.scale) > _AS_LARGE
+            if track not in seen
+            and track.occluded_velocity is None
+            and size_fit(track.scale, sighting.scale) > _MIN_SIZE_FIT
         ]
         if column not in taken and free:
             seen[free[0]] = body.own[free[0]]
             taken.add(column)
-    # What somebody hidden was taken for, and is not, is most likely a newcomer.
-    nobodys = [
+    # Detections in nobody's region, or in an occluded person's whom they do not match, are newcomers.
+    unassigned = [
         body.detected
         for place, body in enumerate(bodies)
-        if place not in taken and all(track.pace is not None for track in body.own)
+        if place not in taken and all(track.occluded_velocity is not None for track in body.own)
     ]
-    return Association(seen, [sighting for sighting in nobodys if sighting is not None])
+    return Association(seen, [sighting for sighting in unassigned if sighting is not None])
 
 
-def _group(own: Mapping[Track, Sighting], detected: Sequence[Sighting]) -> list[_Found]:
+def _group(own: Mapping[Track, Sighting], detected: Sequence[Sighting]) -> list[_Body]:
     """Group sightings by body: the detector reports everybody once, and a track's own sighting joins the most similar group, or
     begins a new one."""
-    bodies = [_Found(detected=sighting) for sighting in detected]
+    bodies = [_Body(detected=sighting) for sighting in detected]
     for track, sighting in own.items():
-        likeness = [alike(sighting, body.any) for body in bodies]
+        likeness = [sighting_similarity(sighting, body.any) for body in bodies]
         best = int(np.argmax(likeness)) if likeness else 0
-        if not likeness or likeness[best] < ONE_PERSON:
-            bodies.append(_Found())
+        if not likeness or likeness[best] < SAME_PERSON:
+            bodies.append(_Body())
             best = -1
         bodies[best].own[track] = sighting
     return bodies

@@ -1,4 +1,4 @@
-"""Whether anything changes where nobody is tracked: only there can somebody new appear."""
+"""Change detection outside of the people who are tracked: only there can somebody new appear."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ _DIFFERENCE: Final = 24  # grey levels
 _PIXELS: Final = 8
 """Pixels of a thumbnail that must change at once. In the demo clip leaves, noise and compression change up to 5; somebody who
 walks in changes 30 within half a second, and a person of 80 px in a frame of 640 covers about twenty."""
-_AFTER_S: Final = 1.6  # for so long after the last change the search goes on: a whole round of all tiles
-
-_RENEW_S: Final = 0.5  # where people were at the time of the older frame is not compared
+_AFTER_S: Final = 1.6  # the search goes on for this time after the last change: one round of all tiles
+_REFERENCE_S: Final = 0.5  # age at which the reference frame is replaced
 
 Extent = tuple[FloatArray, FloatArray]
 """Lower and upper corner (2,) of the box around a person, image px."""
@@ -26,7 +25,7 @@ Extent = tuple[FloatArray, FloatArray]
 class BackgroundWatch:
     """Compares the frame with one of the last half second, except where people are tracked. Used by one thread.
 
-    A still camera that sees nobody but those who are tracked needs few searches; one that moves changes everything.
+    While nothing changes but the people who are tracked, few searches are needed. Any motion of the camera is a change.
     """
 
     def __init__(self) -> None:
@@ -34,12 +33,12 @@ class BackgroundWatch:
         self._covered: BoolArray | None = None
         self._until_s = self._since_s = -math.inf
 
-    def forget(self) -> None:
-        """Start anew with a new scene."""
+    def reset(self) -> None:
+        """Discard the reference frame, where a new scene begins."""
         self._reference = None
 
-    def settle(self) -> None:
-        """The whole frame and all tiles have just been searched."""
+    def mark_searched(self) -> None:
+        """Count the scene as still: the whole frame and all tiles have just been searched."""
         self._until_s = -math.inf
 
     def is_still(self, thumbnail: ImageArray, people: Iterable[Extent], width: int, time_s: float) -> bool:
@@ -59,6 +58,6 @@ class BackgroundWatch:
             changed = int(np.count_nonzero(different & ~covered & ~known)) >= _PIXELS
         if changed:
             self._until_s = time_s + _AFTER_S
-        if changed or not 0 <= time_s - self._since_s < _RENEW_S:
+        if changed or not 0 <= time_s - self._since_s < _REFERENCE_S:
             self._reference, self._covered, self._since_s = thumbnail, covered, time_s
         return not 0 <= self._until_s - time_s <= _AFTER_S

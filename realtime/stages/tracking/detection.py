@@ -14,11 +14,11 @@ from realtime.records import Box
 from realtime.stages.crops import Cropper
 from realtime.stages.keypoints.similarity import oks, pixels_per_metre
 
-MOST_DETECTED = 6
-"""People that the network finds in one image, at most."""
-_SCORE = 0.15  # half-hidden people score little more; MoveNet verifies everybody new
-_MOST_ALONG = 12
-"""Squares along the longer side that a search looks at; up to 8:1 they are as high as the image."""
+MAX_DETECTED = 6
+"""Largest number of people that the network finds in one image."""
+_SCORE = 0.15  # half-hidden people score little more, and MoveNet verifies newcomers
+_MAX_TILES = 12
+"""Largest number of tiles along the longer side. Up to an aspect ratio of 8:1 they are as high as the image."""
 _DUPLICATE = 0.5
 """Object keypoint similarity from which on two answers are one person."""
 
@@ -38,8 +38,8 @@ class Detection:
 class PersonDetector:
     """Up to six people at once, with their keypoints. Wraps a MoveNet MultiPose engine; used by one thread.
 
-    Its keypoints are coarse, because it reads 256x256 pixels of any region. They tell where to run MoveNet, and which person
-    is which.
+    Its keypoints are coarse, because it reads any region at 256x256 pixels. They serve to choose MoveNet's regions, and to
+    assign sightings to tracks.
     """
 
     def __init__(self, engine: Engine, threshold: float = _SCORE) -> None:
@@ -84,7 +84,7 @@ def search_regions(width: int, height: int) -> Iterator[Box]:
     yield Box(width / 2, height / 2, max(width, height))
     short, long = min(width, height), max(width, height)
     for share in (1.0, 0.6):
-        side = max(share * short, 1.5 * long / (_MOST_ALONG + 1))  # a line of pixels would have a thousand squares
+        side = max(share * short, 1.5 * long / (_MAX_TILES + 1))  # a line of pixels would have a thousand squares
         across = max(2, int(np.ceil(1.5 * long / side)) - 1)
         along = np.linspace(side / 2, long - side / 2, across)
         rows = [short / 2] if side >= short else [side / 2, short - side / 2]

@@ -1,7 +1,7 @@
 """Running the person detector, in the caller's thread or in one of its own.
 
-The detector takes four times as long as the keypoints of one person. In a thread of its own it does not delay the people who
-are followed already: the keypoint thread starts a search of one frame, goes on with the next ones, and takes the answer later.
+The detector takes four times as long as the keypoints of one person. In a thread of its own it delays nobody who is
+followed: the keypoint thread starts a search, continues with the next frames, and takes the answer later.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SearchRequest:
     regions: Sequence[Box]
     """Parts of it, image pixels, searched one after the other."""
     enough: int
-    """The search ends once so many people are found."""
+    """Number of people after which the search ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class Finder:
         self._answer = self.search(request)
 
     def take(self, wait: bool) -> SearchAnswer | None:
-        """The answer to the last request, once. None where nothing was asked, and where it is not ready and ``wait`` is
-        false."""
+        """The answer to the last request; each is given once. None if there was no request, or if it is not ready and
+        ``wait`` is false."""
         answer, self._answer = self._answer, None
         return answer
 
@@ -116,7 +116,7 @@ class FinderThread(Finder):
             self._condition.notify_all()
 
     def take(self, wait: bool) -> SearchAnswer | None:
-        """See `Finder.take`. Raises `Closed` where the answer that it waits for will not come."""
+        """See `Finder.take`. Raises `Closed` if the finder is closed before the answer is ready."""
         with self._condition:
             while wait and self._is_busy:
                 if self._is_closed:
@@ -136,13 +136,13 @@ class FinderThread(Finder):
             return request
 
     def finish(self, answer: SearchAnswer) -> None:
-        """Hand over the answer to the request that was taken last."""
+        """Store the answer to the request that `next_request` gave last."""
         with self._condition:
             self._answer, self._is_busy = answer, False
             self._condition.notify_all()
 
     def close(self) -> SearchRequest | None:
-        """No more searches. Returns the request that nobody has begun, if any: its frame is still held."""
+        """End all searches. Returns the request that was not begun, if any: its frame is still held."""
         with self._condition:
             self._is_closed = True
             left, self._request = self._request, None

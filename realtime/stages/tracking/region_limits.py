@@ -16,9 +16,9 @@ TORSO_ROOM: Final = 2.4
 """Least side of the region over the longer side of the box around shoulders and hips: limbs that are not seen yet may
 reach this far."""
 SHRINK: Final = 0.9
-"""A region shrinks to no less than this part of its side in a frame: one dark frame must not zoom in on the face."""
+"""Least side of a region over its side in the last frame: one dark frame must not zoom in on the face."""
 VISIBLE: Final = 0.2
-"""Confidence from which on a keypoint may shape the region, though not yet the body."""
+"""Confidence from which on a keypoint counts for the region; the body needs more."""
 LEAST_PX: Final = 32.0
 """Least side of a region, pixels."""
 MOST_OF_IMAGE: Final = 1.25

@@ -22,24 +22,24 @@ from realtime.stages.tracking.region_limits import (
 
 _UPPER = [0, 1, 2, 3, 4, 5, 6]  # face and shoulders
 _KEEP, _ACCEPT = 0.38, 0.42
-"""Least mean confidence of the six surest keypoints to stay on a person, and to believe a new one. Lightning reaches 0.29
-(99th percentile) in empty rooms, at most 0.40 on people who have gone behind something, and 0.44 and more on the hardest
-person of the clips that were examined."""
-_KEEP_HEAD, _ACCEPT_HEAD = 0.22, 0.30  # the same of the three surest of face and shoulders
+"""Least mean confidence of the six most confident keypoints, to keep following a person and to accept a new one. Lightning
+reaches 0.29 (99th percentile) in empty rooms, at most 0.40 where people are occluded, and at least 0.44 on the hardest person
+of the clips that were examined."""
+_KEEP_HEAD, _ACCEPT_HEAD = 0.22, 0.30  # likewise of the three most confident of face and shoulders
 
 
 def mean_confidence(confidence: FloatArray) -> float:
-    """Mean confidence of the six surest keypoints: a half-visible person counts, a coat on a chair does not."""
+    """Mean confidence of the six most confident keypoints: high for half-visible people, low for a coat on a chair."""
     return float(np.sort(confidence)[-6:].mean())
 
 
 def has_head(confidence: FloatArray, least: float) -> bool:
-    """Whether face or shoulders are seen: the network takes table legs for shins, but hardly anything for a head."""
+    """Whether face or shoulders are detected: the network takes table legs for shins, but hardly anything for a head."""
     return float(np.sort(confidence[_UPPER])[-3:].mean()) >= least
 
 
 def is_believable(confidence: FloatArray, strict: bool = False) -> bool:
-    """Whether keypoints with these confidences (17,) are somebody's; ``strict``: somebody's who was not known."""
+    """Whether keypoints with these confidences (17,) are a person's; ``strict``: with the thresholds for a new person."""
     least, head = (_ACCEPT, _ACCEPT_HEAD) if strict else (_KEEP, _KEEP_HEAD)
     return mean_confidence(confidence) >= least and has_head(confidence, head)
 

@@ -1,8 +1,8 @@
 """Finding hard cuts in a video, as opposed to motion, a turning camera or a flash.
 
-A frame is compared with the one before it in two ways that fail in different cases. Structure: phase correlation of thumbnails
-withstands a moving camera, which shifts them, and a flash, which brightens them, but not a fast pan. Colours without their
-brightness withstand the pan. Only where both are unlike is it a cut.
+A frame is compared with the one before it in two ways that fail in different cases. Structure, by phase correlation of
+thumbnails, tolerates a moving camera, which shifts them, and a flash, which brightens them, but not a fast pan. Chromaticity
+tolerates the pan. It is a cut only where both differ.
 """
 
 from __future__ import annotations

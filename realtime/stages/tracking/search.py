@@ -9,15 +9,15 @@ from realtime.records import Box
 from realtime.stages.tracking.detection import search_regions
 from realtime.stages.tracking.region_limits import MOST_OF_IMAGE
 
-_SCOUT_S = 2.0
+_BYSTANDERS_EVERY_S = 2.0
 """Interval of searches for bystanders while as many people are followed as were asked for."""
-_EVERY_S = 0.09  # while somebody is followed and more may come: one search in so many seconds
-_OVERDUE_S = 0.12  # the longest time without one
-_STILL_S = 0.5  # the same two, where nothing has changed but the people who are tracked
-_URGENT_LIVE_S = 0.06  # live, while people occlude one another
+_EVERY_S = 0.09  # interval of searches while somebody is followed and more may come
+_OVERDUE_S = 0.12  # longest time without a search for newcomers
+_STILL_S = 0.5  # both of these while nothing changes but the people who are tracked
+_URGENT_LIVE_S = 0.06  # interval of searches around doubtful sightings of a live source
 _ONE_GROUP = 1.4
-"""So much larger than the largest person's region may be one that holds several: the network reads 256x256 pixels of it."""
-_AROUND = 1.15  # of a group's size, so that who comes out from behind it is in the region
+"""Greatest side of the region of a group over the side of its largest person's: the network reads it at 256x256 pixels."""
+_AROUND = 1.15  # enlarges a group's region, for people who come out from behind it
 
 
 class Search:
@@ -25,7 +25,7 @@ class Search:
 
     Args:
         width, height: of the frame, px.
-        thorough: no frame of a file may be left without an answer, whatever it costs.
+        thorough: search every region that is due (files); otherwise at most one region a frame (live).
     """
 
     def __init__(self, width: int, height: int, thorough: bool) -> None:
@@ -43,7 +43,7 @@ class Search:
         more people may be followed; ``still``: see `realtime.stages.tracking.background`; ``around``: regions of those who are
         followed, behind whom others may stand."""
         self._swept = False
-        if self._was_still and not still:  # who comes in is most likely large enough to be seen in the whole frame
+        if self._was_still and not still:  # begin with the whole frame: newcomers are mostly large enough for that
             self._turn = 0
         self._was_still = still
         # Some of a crowd are always doubtful, which must not keep the search for newcomers from running.
@@ -54,7 +54,7 @@ class Search:
             doubtful = self._by_groups(urgent)
             if not overdue:
                 return doubtful
-        wait_s = _SCOUT_S if not room else _STILL_S if still else _EVERY_S
+        wait_s = _BYSTANDERS_EVERY_S if not room else _STILL_S if still else _EVERY_S
         if 0 <= time_s - self._last_s < wait_s:
             return doubtful
         self._last_s = time_s
@@ -73,9 +73,8 @@ class Search:
         return [self._all[0], self._tile()], wanted + len(self._all)
 
     def _next(self, around: Sequence[Box]) -> list[Box]:
-        """The whole frame every other time, where people who come near are soon large enough, and between them the tiles in
-        turn, and close up the people who are followed: who stands half hidden behind one is found nowhere else. Live one of
-        the two, so that no search takes longer."""
+        """The whole frame every other time; otherwise the next tile, or the region of one of the people who are followed:
+        only there is somebody half hidden behind them found. Files get both, live sources one of the two."""
         self._turn += 1
         if self._turn % 2:
             return self._all[:1]
@@ -91,7 +90,7 @@ class Search:
         return tiles[self._tiles % len(tiles)]
 
     def _by_groups(self, boxes: Sequence[Box]) -> list[Box]:
-        """A region for each group of people who stand together, all for a file, live one of them in turn."""
+        """A region for each group of people who stand together: all of them for a file, one of them in turn live."""
         groups: list[list[Box]] = []
         for box in sorted(boxes, key=lambda one: -one.size):
             for group in groups:

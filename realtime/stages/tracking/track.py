@@ -16,23 +16,23 @@ from realtime.stages.keypoints.similarity import COMPARABLE, Appearance, oks, pi
 from realtime.stages.tracking.regions import same_place
 
 BYSTANDER = -1
-"""The ``person`` number of somebody who is noted, so that nobody is mistaken for them, but not followed."""
-MISSES = 4
-"""Frames in a row without a sighting until a person is lost, or hidden."""
-_STRAY = 0.2, 0.4
-"""How far from the last region a person may reappear, in region sizes: at once, and more for each second."""
+"""The ``person`` number of people who are not followed. They are tracked, so that nobody is mistaken for them."""
+MAX_MISSES = 4
+"""Consecutive frames without a sighting after which a person counts as lost or occluded."""
+_SEARCH_RADIUS = 0.2, 0.4
+"""Distance from the last region at which a person may reappear, in region sizes: at once, and added for each second."""
 _BODY = [0, 5, 6, 11, 12]  # the head and the trunk move as the person does; limbs do not
-_GLIDE_S = 0.15  # time constant with which an expected movement slows down
-_LONGEST_S = 0.5
-_WALK_ON_S = 1.0  # the same time constant for who is behind somebody: people mostly walk on
-_PACE_S = 0.1  # least time between two sightings that tell how fast a person walks
-_STILL = 0.06
-"""Share of the region's size: a smaller expected movement leaves the region in place, where keypoints were found well."""
-ONE_PERSON = 0.5
+_DECAY_S = 0.15  # time constant with which the expected velocity decays
+_MAX_GAP_S = 0.5
+_OCCLUDED_DECAY_S = 1.0  # the same for occluded people, who mostly walk on
+_VELOCITY_SPAN_S = 0.1  # least time between two sightings from which a velocity is taken
+_DEAD_ZONE = 0.06
+"""Share of the region's size: a smaller expected displacement does not move the region."""
+SAME_PERSON = 0.5
 """Object keypoint similarity from which on two sightings are of one body."""
 _TOLERANCE = 1.5
-_PAST = 12  # sightings that are remembered: for longer than the detector may take
-_TURNED = 1.05  # radians: where the trunk is turned by more, the crop is turned
+_HISTORY = 12  # sightings kept: longer than the detector takes to answer
+_MAX_TILT = 1.05  # radians between trunk and vertical beyond which the crop is turned
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,13 +57,13 @@ class Sighting:
         """Keypoints and confidences alone."""
         return Outline(self.points, self.confidence)
 
-    def moved(self, way: FloatArray) -> Sighting:
-        """The same sighting, moved by ``way`` (2,) px."""
-        x, y = way.tolist()
-        return replace(self, points=self.points + way, box=Box(self.box.x + x, self.box.y + y, self.box.size))
+    def shifted(self, offset: FloatArray) -> Sighting:
+        """The same sighting, moved by ``offset`` (2,) px."""
+        x, y = offset.tolist()
+        return replace(self, points=self.points + offset, box=Box(self.box.x + x, self.box.y + y, self.box.size))
 
 
-class _Moment(NamedTuple):
+class _PastSighting(NamedTuple):
     """One sighting of a track."""
 
     time_s: float
@@ -100,17 +100,17 @@ class Track:
     """float32 (2,) smoothed, px/s."""
     appearance: Appearance = field(default_factory=Appearance)
     """Colours of the person's clothes."""
-    looked_s: float = -np.inf
-    """When the appearance was taken last."""
+    appearance_s: float = -np.inf
+    """When the appearance was updated last, seconds of the source."""
     since_s: float = 0.0
-    """When the person was seen first."""
-    doubted: bool = False
+    """When the person was seen first, seconds of the source."""
+    is_doubtful: bool = False
     """Whether the last frame's sighting was doubtful."""
-    hidden_s: float = -np.inf
-    """When the person was last believed to be behind somebody."""
-    pace: FloatArray | None = None
-    """Velocity (2,) px/s of one who went behind somebody, None while seen."""
-    past: deque[_Moment] = field(default_factory=lambda: deque(maxlen=_PAST))
+    occluded_s: float = -np.inf
+    """When somebody last stood in front of the person, seconds of the source."""
+    occluded_velocity: FloatArray | None = None
+    """Velocity (2,) px/s that an occluded person is expected to keep; None while seen."""
+    history: deque[_PastSighting] = field(default_factory=lambda: deque(maxlen=_HISTORY))
     """The last sightings, for late answers of the detector."""
 
     @classmethod
@@ -127,15 +127,15 @@ class Track:
         return self.person != BYSTANDER
 
     @property
-    def is_hidden(self) -> bool:
-        """Whether the person has not been seen for several frames and is believed to be behind somebody."""
-        return self.pace is not None and self.misses > MISSES
+    def is_occluded(self) -> bool:
+        """Whether the person has not been seen for several frames because somebody stands in front."""
+        return self.occluded_velocity is not None and self.misses > MAX_MISSES
 
-    def found(self, sighting: Sighting, time_s: float) -> None:
+    def update(self, sighting: Sighting, time_s: float) -> None:
         """Update the track with the person's sighting at ``time_s``."""
         dt = time_s - self.last_seen_s
         common = (self.confidence[_BODY] > COMPARABLE) & (sighting.confidence[_BODY] > COMPARABLE)
-        if 0 < dt < _LONGEST_S and common.any():
+        if 0 < dt < _MAX_GAP_S and common.any():
             moved = (sighting.points[_BODY] - self.points[_BODY])[common].mean(0) / np.float32(dt)
             self.velocity = np.asarray(0.5 * self.velocity + 0.5 * moved, np.float32)
         else:
@@ -144,52 +144,55 @@ class Track:
         self.scale *= float(np.clip(sighting.scale / self.scale, 0.97, 1.06)) if sighting.fine else 1.0
         self.points, self.confidence = sighting.points, sighting.confidence
         self.box = self.seen = sighting.box
-        self.last_seen_s, self.misses, self.pace = time_s, 0, None
+        self.last_seen_s, self.misses, self.occluded_velocity = time_s, 0, None
         self.turn = _upright_turn(sighting) if sighting.turn or self.turn else 0
         self._remember()
 
     def _remember(self) -> None:
-        self.past.append(_Moment(self.last_seen_s, Outline(self.points, self.confidence), self.velocity))
+        self.history.append(_PastSighting(self.last_seen_s, Outline(self.points, self.confidence), self.velocity))
 
-    def then(self, time_s: float, now_s: float) -> tuple[Outline, FloatArray]:
-        """Keypoints at an earlier ``time_s``, and the movement (2,) px until ``now_s`` expected at that time."""
-        moment = next((one for one in reversed(self.past) if one.time_s <= time_s), self.past[0])
-        before = _glide(moment.velocity, time_s - moment.time_s)
+    def displacement_since(self, time_s: float, now_s: float) -> tuple[Outline, FloatArray]:
+        """Keypoints at an earlier ``time_s``, and the displacement (2,) px expected from then until ``now_s``."""
+        moment = next((one for one in reversed(self.history) if one.time_s <= time_s), self.history[0])
+        before = _decayed_displacement(moment.velocity, time_s - moment.time_s)
         outline = Outline(moment.outline.points + before, moment.outline.confidence)
-        return outline, _glide(moment.velocity, now_s - moment.time_s) - before
+        return outline, _decayed_displacement(moment.velocity, now_s - moment.time_s) - before
 
-    def renew(self, sighting: Sighting, time_s: float) -> None:
-        """Go on with a person who was lost: speed and size start anew with ``sighting``."""
+    def reactivate(self, sighting: Sighting, time_s: float) -> None:
+        """Continue the track of a lost person: velocity and size are reset by ``sighting``."""
         self.velocity = np.zeros(2, np.float32)
         self.scale, self.last_seen_s = sighting.scale, time_s
-        self.found(sighting, time_s)
+        self.update(sighting, time_s)
 
-    def learn(self, image: ImageArray, time_s: float) -> None:
+    def update_appearance(self, image: ImageArray, time_s: float) -> None:
         """Update the appearance from the BGR ``image`` at the last sighting."""
-        self.looked_s = time_s
+        self.appearance_s = time_s
         self.appearance.add(image, self.points, self.confidence)
 
-    def hide(self, time_s: float) -> None:
-        """Note that the person is not seen because somebody stands in front: most likely they walk on behind."""
-        self.hidden_s = time_s
-        if self.pace is None:
-            self.pace = _pace(self.past)
+    def mark_occluded(self, time_s: float) -> None:
+        """Expect a person who is not seen, because somebody stands in front, to walk on."""
+        self.occluded_s = time_s
+        if self.occluded_velocity is None:
+            self.occluded_velocity = _trunk_velocity(self.history)
 
-    def shift(self, time_s: float) -> FloatArray:
-        """Expected movement (2,) px since the last sighting; the velocity is taken to decay while nothing is seen."""
-        if self.pace is not None:
+    def displacement(self, time_s: float) -> FloatArray:
+        """Expected displacement (2,) px since the last sighting; the velocity decays."""
+        if self.occluded_velocity is not None:
             gone = max(time_s - self.last_seen_s, 0.0)
-            return np.asarray(self.pace * np.float32(_WALK_ON_S * (1 - np.exp(-gone / _WALK_ON_S))), np.float32)
-        return _glide(self.velocity, time_s - self.last_seen_s)
+            return np.asarray(
+                self.occluded_velocity * np.float32(_OCCLUDED_DECAY_S * (1 - np.exp(-gone / _OCCLUDED_DECAY_S))),
+                np.float32,
+            )
+        return _decayed_displacement(self.velocity, time_s - self.last_seen_s)
 
     def expected(self, time_s: float) -> Outline:
         """Expected keypoints at ``time_s``."""
-        return Outline(self.points + self.shift(time_s), self.confidence)
+        return Outline(self.points + self.displacement(time_s), self.confidence)
 
     def region(self, time_s: float) -> Box:
         """Region to search at ``time_s``: ``box``, moved along if the person moves fast."""
-        x, y = self.shift(time_s).tolist()
-        if max(abs(x), abs(y)) < _STILL * self.box.size:
+        x, y = self.displacement(time_s).tolist()
+        if max(abs(x), abs(y)) < _DEAD_ZONE * self.box.size:
             return self.box
         return Box(self.box.x + x, self.box.y + y, self.box.size)
 
@@ -202,16 +205,16 @@ class Track:
         return oks(*expected, sighting.points, sighting.confidence, scale, tolerance)
 
     def overlap(self, sighting: Sighting, time_s: float) -> float:
-        """How likely a sighting is this person seen twice, 0..1, by place and size. By the smaller size of the two: somebody
-        far away beside a person who is near does not lie on that person."""
+        """Similarity of a sighting to this person by place and size, 0..1. Distances are relative to the smaller of the two,
+        so that a small person far away is not taken for the large one nearby."""
         scale = min(self.scale, sighting.scale)
         place = oks(*self.expected(time_s), sighting.points, sighting.confidence, scale, _TOLERANCE)
         size: float = size_fit(self.scale, sighting.scale) ** 0.7
         return place * size
 
     def likeness(self, sighting: Sighting, time_s: float, appearance: Appearance | None) -> float:
-        """How likely a sighting is this person, 0..1, by place, size and clothes. The place tells people apart who stand apart,
-        size and clothes those who occlude one another."""
+        """Similarity of a sighting to this person by place, size and clothes, 0..1. Place separates people who stand apart;
+        size and clothes separate those who overlap."""
         clothes = self.appearance.likeness(appearance) if appearance is not None else None
         size: float = size_fit(self.scale, sighting.scale) ** 0.7
         # Different clothes share about a third of their colours by chance, which is little once squared.
@@ -219,32 +222,32 @@ class Track:
 
     def may_be_in(self, box: Box, time_s: float) -> bool:
         """Whether somebody found in ``box`` can be this person, given how long nothing was seen."""
-        x, y = self.shift(time_s).tolist() if self.pace is not None else (0.0, 0.0)
+        x, y = self.displacement(time_s).tolist() if self.occluded_velocity is not None else (0.0, 0.0)
         seen = Box(self.seen.x + x, self.seen.y + y, self.seen.size)
-        return same_place(box, seen, _STRAY[0] + _STRAY[1] * (time_s - self.last_seen_s))
+        return same_place(box, seen, _SEARCH_RADIUS[0] + _SEARCH_RADIUS[1] * (time_s - self.last_seen_s))
 
 
-def _pace(past: Sequence[_Moment]) -> FloatArray:
-    """How fast the trunk moved (2,) px/s: the median over pairs of sightings, because the last ones, of somebody half hidden,
-    may lie on the person in front."""
+def _trunk_velocity(past: Sequence[_PastSighting]) -> FloatArray:
+    """Velocity of the trunk (2,) px/s: the median over pairs of sightings, because the last ones, before an occlusion, may
+    lie on the person in front."""
     places = np.array([one.outline.points[_BODY].mean(0) for one in past])
     times = np.array([one.time_s for one in past])
     earlier, later = np.triu_indices(len(past), 1)
     apart = times[later] - times[earlier]
-    far = apart >= _PACE_S
+    far = apart >= _VELOCITY_SPAN_S
     if not far.any():
         return np.zeros(2, np.float32)
     steps = (places[later] - places[earlier])[far] / apart[far, None]
     return np.asarray(np.median(steps, axis=0), np.float32)
 
 
-def _glide(velocity: FloatArray, seconds: float) -> FloatArray:
-    """Movement (2,) px in so many seconds of a person with ``velocity`` (2,) px/s, which decays."""
-    gone = float(np.clip(seconds, 0, _LONGEST_S))
-    return np.asarray(velocity * np.float32(_GLIDE_S * (1 - np.exp(-gone / _GLIDE_S))), np.float32)
+def _decayed_displacement(velocity: FloatArray, seconds: float) -> FloatArray:
+    """Displacement (2,) px after ``seconds`` at a decaying ``velocity`` (2,) px/s."""
+    gone = float(np.clip(seconds, 0, _MAX_GAP_S))
+    return np.asarray(velocity * np.float32(_DECAY_S * (1 - np.exp(-gone / _DECAY_S))), np.float32)
 
 
-def alike(a: Sighting, b: Sighting) -> float:
+def sighting_similarity(a: Sighting, b: Sighting) -> float:
     """Similarity of two sightings in one frame, 0..1."""
     # By the smaller size: otherwise a far person's joints would match the large person in front.
     return oks(a.points, a.confidence, b.points, b.confidence, min(a.scale, b.scale), _TOLERANCE)
@@ -252,7 +255,7 @@ def alike(a: Sighting, b: Sighting) -> float:
 
 def same_body(a: Sighting, b: Sighting) -> bool:
     """Whether two sightings in one frame are of one body."""
-    return alike(a, b) > ONE_PERSON
+    return sighting_similarity(a, b) > SAME_PERSON
 
 
 def sighting_of(
@@ -270,7 +273,7 @@ def _upright_turn(sighting: Sighting) -> int:
     along = ((0.0, 1.0), (-1.0, 0.0), (0.0, -1.0), (1.0, 0.0))  # where the hips are, by quarter turns
     length = max(float(np.linalg.norm(trunk)), 1e-6)
     off = [float(np.arccos(np.clip(trunk @ np.array(way) / length, -1, 1))) for way in along]
-    return sighting.turn if off[sighting.turn] < _TURNED else int(np.argmin(off))
+    return sighting.turn if off[sighting.turn] < _MAX_TILT else int(np.argmin(off))
 
 
 def turn_of(points: FloatArray, confidence: FloatArray) -> int:

@@ -23,46 +23,46 @@ from realtime.stages.keypoints.movenet import CropView, MoveNet
 from realtime.stages.keypoints.similarity import Appearance, appearance_of, oks, size_fit
 from realtime.stages.tracking.association import associate
 from realtime.stages.tracking.background import BackgroundWatch
-from realtime.stages.tracking.detection import MOST_DETECTED
+from realtime.stages.tracking.detection import MAX_DETECTED
 from realtime.stages.tracking.finder import Finder, SearchAnswer, SearchRequest
-from realtime.stages.tracking.overlaps import in_the_way, may_hide, others_near, outline_box
+from realtime.stages.tracking.overlaps import may_occlude, outline_box, overlapping, overlapping_people
 from realtime.stages.tracking.regions import is_believable, mean_confidence, region_of, widened
 from realtime.stages.tracking.scene_cut import SceneCut
 from realtime.stages.tracking.search import Search
-from realtime.stages.tracking.track import BYSTANDER, MISSES, Sighting, Track, same_body, sighting_of, turn_of
+from realtime.stages.tracking.track import BYSTANDER, MAX_MISSES, Sighting, Track, same_body, sighting_of, turn_of
 
-_DOUBT = 0.46  # mean confidence below which the detector runs, too
-_ODD_PLACE, _ODD_SIZE = 0.35, 0.6  # the same of the fit of place, and of size
-_HIDDEN_S = 2.0  # the longest that one who went behind another is waited for
-_EMERGE_S = 0.3  # and so long after they should have come out
-_REMEMBER_S = 1.5  # for so long, somebody found near a lost person's last place is that person
-_RECOGNISE_S = 10.0  # and for so long, somebody in the same clothes, anywhere
+_DOUBTFUL_CONFIDENCE = 0.46  # mean confidence below which the detector runs, too
+_DOUBTFUL_PLACE, _DOUBTFUL_SIZE = 0.35, 0.6  # likewise for `Track.fit` and `size_fit`
+_OCCLUDED_S = 2.0  # longest time that the track of an occluded person is kept
+_EMERGE_S = 0.3  # and at most so long after nobody occludes them any more
+_SAME_PLACE_S = 1.5  # time in which somebody found near a lost person's last place is taken for that person
+_REIDENTIFY_S = 10.0  # time in which somebody in the same clothes is, anywhere in the image
 _SAME_CLOTHES, _OTHER_CLOTHES = 0.9, 0.6
 _SAME_SIZE = 0.25
 _BYSTANDER_S = 3.0
-_LEARN_S = 0.2  # between two updates of a person's appearance
-_STANDS_IN = 0.3  # object keypoint similarity from which on a newcomer is somebody who is tracked
+_APPEARANCE_EVERY_S = 0.2  # between two updates of a person's appearance
+_DUPLICATE = 0.3  # `Track.overlap` above which a newcomer is somebody who is tracked already
 _CONFIRM_S = 0.3  # the longest time between two sightings of a newcomer
-_AGAIN_S = 0.12  # for so long the detector is asked about one who was seen once
-_DELAY = 2  # frames of a file after which the detector's answer is used where no frame waits for it
-_WAS_THERE = 0.3  # least fit of a late answer to where a person was, to be about this person
+_RECHECK_S = 0.12  # time in which the detector searches again where a newcomer was seen once
+_DETECTOR_DELAY = 2  # frames of a file after which an answer is used that no frame waits for
+_MIN_LATE_FIT = 0.3  # object keypoint similarity of a late sighting with a track's keypoints at that time
 
 
 class Tracker:
-    """Finds and follows up to ``most`` people. Used by the keypoint thread.
+    """Finds and follows up to ``max_persons`` people. Used by the keypoint thread.
 
     Args:
         movenet: keypoints of one person.
         finder: runs the person detector.
-        most: people followed at the same time; may be set anew, from any thread. Others are noted as bystanders, so that a
-            track does not jump to them.
+        max_persons: people followed at the same time; any thread may change it. Others are kept as bystanders, so that a track
+            does not jump to them.
         thorough: wait for the detector where a sighting is doubtful (files: no frame is left without an answer, and every run
             gives the same); otherwise never wait.
     """
 
-    def __init__(self, movenet: MoveNet, finder: Finder, most: int = 1, thorough: bool = True) -> None:
+    def __init__(self, movenet: MoveNet, finder: Finder, max_persons: int = 1, thorough: bool = True) -> None:
         self._movenet, self.finder = movenet, finder
-        self.most, self._thorough = most, thorough
+        self.max_persons, self._thorough = max_persons, thorough
         self._tracks: list[Track] = []
         self._lost: list[Track] = []
         self._unsure: list[tuple[float, Sighting]] = []  # newcomers who were found once
@@ -88,44 +88,44 @@ class Tracker:
                 self._tracks.clear()
                 self._lost.clear()
                 self._unsure.clear()
-                self._background.forget()
+                self._background.reset()
                 self._scene = frame.sequence
-            for track in self._followed[self.most :]:  # the limit has come down: the newest are bystanders now
+            for track in self._followed[self.max_persons :]:  # the limit has come down: the newest are bystanders now
                 track.person = BYSTANDER
-        return [(track.person, track.region(frame.time_s)) for track in self._followed if track.misses <= MISSES]
+        return [(track.person, track.region(frame.time_s)) for track in self._followed if track.misses <= MAX_MISSES]
 
     def update(self, frame: Frame) -> list[Keypoints]:
         """Keypoints of everybody in ``frame``; empty where nobody is seen."""
         self.regions(frame)
         image, time_s = frame.image, frame.time_s
         known = list(self._tracks)
-        crowds = {track: in_the_way(track, known, time_s) for track in known}
+        crowds = {track: overlapping_people(track, known, time_s) for track in known}
         assert self._cut.thumbnail is not None
         extents = [outline_box(track.expected(time_s)) for track in known]
         self._still = self._background.is_still(self._cut.thumbnail, extents, self._size[0], time_s)
         self._count += 1
         if self._thorough:
-            self._expect_doubt(frame, crowds)
-        own = self._look(image, [track for track in known if track.followed], crowds, time_s)
-        doubtful = self._in_doubt(own, crowds, time_s)
+            self._search_early(frame, crowds)
+        own = self._track_keypoints(image, [track for track in known if track.followed], crowds, time_s)
+        doubtful = self._doubtful_regions(own, crowds, time_s)
         answers = self._answers_of_file(frame, doubtful) if self._thorough else self._answers_live(frame, doubtful)
-        detected, met = self._present(answers, known, time_s)
+        detected, met = self._current_sightings(answers, known, time_s)
         found = associate(known, own, detected, image, time_s)
         seen = {
             track: sighting
             if sighting.fine or not track.followed
-            else self._closer(image, sighting, track, crowds, time_s)
+            else self._refine(image, sighting, track, crowds, time_s)
             for track, sighting in found.seen.items()
         }
         for track in known:
             if track in seen:
-                track.found(seen[track], time_s)
-                if not crowds[track] and not 0 <= time_s - track.looked_s < _LEARN_S:
-                    track.learn(image, time_s)
+                track.update(seen[track], time_s)
+                if not crowds[track] and not 0 <= time_s - track.appearance_s < _APPEARANCE_EVERY_S:
+                    track.update_appearance(image, time_s)
             else:
-                self._miss(track, crowds[track], time_s)
+                self._mark_missed(track, crowds[track], time_s)
         for sighting in sorted((one for one in found.unclaimed if one not in met), key=lambda one: -one.scale):
-            self._welcome(image, sighting, time_s)
+            self._begin_track(image, sighting, time_s)
         self._promote(image, time_s)
         return [
             Keypoints(frame.sequence, track.person, track.points, track.confidence)
@@ -139,7 +139,7 @@ class Tracker:
 
     # Keypoints in the expected regions
 
-    def _look(
+    def _track_keypoints(
         self, image: ImageArray, tracks: Sequence[Track], crowds: dict[Track, list[Outline]], time_s: float
     ) -> dict[Track, Sighting]:
         """MoveNet's keypoints in the regions where people are expected. Where it sees nobody it runs again with the crop
@@ -155,78 +155,79 @@ class Tracker:
         for again in (False, True):
             for track, (points, confidence) in answers.items():
                 box, turn, *_ = views[track]
-                strict = turn != track.turn or track.is_hidden
-                sighting = self._believed(points, confidence, box, turn, strict)
-                # A region that was widened while its person was lost may hold somebody else; that of one who is behind
-                # somebody was not.
+                strict = turn != track.turn or track.is_occluded
+                sighting = self._accept(points, confidence, box, turn, strict)
+                # A widened region may hold somebody else; an occluded person's is never widened.
                 if sighting is not None and (
-                    not track.misses or track.pace is not None or track.may_be_in(sighting.box, time_s)
+                    not track.misses or track.occluded_velocity is not None or track.may_be_in(sighting.box, time_s)
                 ):
                     found[track] = sighting
-            if not again:  # who is behind somebody is not looked for lying down
-                missing = [track for track in views if track not in found and track.pace is None]
+            if not again:  # no turned crop for occluded people
+                missing = [track for track in views if track not in found and track.occluded_velocity is None]
                 turned = {track: turn_of(*track.expected(time_s)) for track in missing}
                 views = {
                     track: views[track]._replace(turn=turn) for track, turn in turned.items() if turn != track.turn
                 }
-                answers = dict(zip(views, self._movenet.again(image, list(views.values())), strict=True))
+                answers = dict(zip(views, self._movenet.more(image, list(views.values())), strict=True))
         return {track: found[track] for track in tracks if track in found}
 
-    def _believed(
+    def _accept(
         self, points: FloatArray, confidence: FloatArray, last: Box | None, turn: int = 0, strict: bool = False
     ) -> Sighting | None:
-        """A sighting from MoveNet's answer, None where it shows nobody. ``strict``: with the thresholds for new people."""
+        """A sighting from MoveNet's answer; None where the confidence is too low. ``strict``: thresholds for new people."""
         if not is_believable(confidence, strict):
             return None
         return sighting_of(points, confidence, region_of(points, confidence, *self._size, last), turn)
 
-    def _closer(
+    def _refine(
         self, image: ImageArray, coarse: Sighting, track: Track, crowds: dict[Track, list[Outline]], time_s: float
     ) -> Sighting:
-        """MoveNet's keypoints where the detector saw a person; the detector's own where MoveNet sees somebody else there."""
+        """MoveNet's keypoints in the region of a detection; the detection itself where MoveNet finds somebody else there."""
         points, confidence = self._movenet(image, coarse.box, 0, coarse.outline, tuple(crowds[track]))
-        fine = self._believed(points, confidence, None)
+        fine = self._accept(points, confidence, None)
         return fine if fine is not None and same_body(fine, coarse) else coarse
 
-    def _in_doubt(self, own: dict[Track, Sighting], crowds: dict[Track, list[Outline]], time_s: float) -> list[Box]:
-        """Regions of people whose sighting is missing or doubtful, for the detector."""
+    def _doubtful_regions(
+        self, own: dict[Track, Sighting], crowds: dict[Track, list[Outline]], time_s: float
+    ) -> list[Box]:
+        """Regions that the detector searches: those of people whose sighting is missing or doubtful."""
         doubtful = []
         for track in self._followed:
             sighting = own.get(track)
-            track.doubted = (
+            track.is_doubtful = (
                 sighting is None
                 or bool(crowds[track])
-                or mean_confidence(sighting.confidence) < _DOUBT
-                or track.fit(sighting, time_s) < _ODD_PLACE
-                or size_fit(track.scale, sighting.scale) < _ODD_SIZE
+                or mean_confidence(sighting.confidence) < _DOUBTFUL_CONFIDENCE
+                or track.fit(sighting, time_s) < _DOUBTFUL_PLACE
+                or size_fit(track.scale, sighting.scale) < _DOUBTFUL_SIZE
             )
-            if track.doubted:
+            if track.is_doubtful:
                 doubtful.append(track.region(time_s))
-        return doubtful + [one.box for then_s, one in self._unsure if 0 < time_s - then_s <= _AGAIN_S]
+        return doubtful + [one.box for then_s, one in self._unsure if 0 < time_s - then_s <= _RECHECK_S]
 
     # The detector
 
     def _plan(self, frame: Frame, doubtful: list[Box]) -> SearchRequest | None:
         """The detector's next search, None where none is due."""
         assert self._search is not None
-        followed = len([track for track in self._followed if not track.is_hidden])
+        followed = len([track for track in self._followed if not track.is_occluded])
         if not self._followed:
             if self._thorough:
-                self._background.settle()
-            return SearchRequest(frame, *self._search.plan_for_anybody(frame.time_s, self.most))
+                self._background.mark_searched()
+            return SearchRequest(frame, *self._search.plan_for_anybody(frame.time_s, self.max_persons))
         around = [track.region(frame.time_s) for track in self._followed]
-        regions = self._search.plan(frame.time_s, followed < self.most, doubtful, self._still, around)
-        return SearchRequest(frame, regions, MOST_DETECTED * len(regions)) if regions else None
+        regions = self._search.plan(frame.time_s, followed < self.max_persons, doubtful, self._still, around)
+        return SearchRequest(frame, regions, MAX_DETECTED * len(regions)) if regions else None
 
     def _ask(self, frame: Frame, doubtful: list[Box]) -> None:
         request = self._plan(frame, doubtful)
         if request is not None:
             self.finder.ask(request)
-            self._asked, self._due = frame.sequence, self._count + _DELAY
+            self._asked, self._due = frame.sequence, self._count + _DETECTOR_DELAY
 
-    def _expect_doubt(self, frame: Frame, crowds: dict[Track, list[Outline]]) -> None:
+    def _search_early(self, frame: Frame, crowds: dict[Track, list[Outline]]) -> None:
         """Start the detector on a frame of a file before MoveNet runs, where its answer will most likely be needed."""
-        doubtful = [track for track in self._followed if crowds[track] or track.misses or track.doubted]
+        doubtful = [track for track in self._followed if crowds[track] or track.misses or track.is_doubtful]
         if self.finder.is_idle and (doubtful or not self._followed):
             self._ask(frame, [track.region(frame.time_s) for track in doubtful])
 
@@ -243,7 +244,7 @@ class Tracker:
         return answers
 
     def _answers_live(self, frame: Frame, doubtful: list[Box]) -> list[SearchAnswer]:
-        """The detector's answers that have come meanwhile."""
+        """The detector's answers that have arrived since the last frame."""
         answers = self._take(wait=False)
         if self.finder.is_idle:
             self._ask(frame, doubtful)
@@ -254,11 +255,11 @@ class Tracker:
         answer = self.finder.take(wait)
         return [] if answer is None or answer.sequence < self._scene else [answer]
 
-    def _present(
+    def _current_sightings(
         self, answers: list[SearchAnswer], known: list[Track], time_s: float
     ) -> tuple[list[Sighting], list[Sighting]]:
-        """The detector's sightings, late ones moved to where the people are expected by ``time_s``, nobody twice; and those
-        of them that are of people who were tracked when the search began."""
+        """The detector's sightings, each person once, and those of them that show somebody tracked. Sightings of earlier
+        frames are moved by the expected displacement until ``time_s``."""
         present: list[Sighting] = []
         met: list[Sighting] = []
         for answer in answers:
@@ -266,8 +267,8 @@ class Tracker:
             for sighting in answer.people:
                 now, track = sighting, None
                 if late:
-                    track, moved = _known_then(sighting, known, answer.time_s, time_s)
-                    now = sighting.moved(moved)
+                    track, moved = _match_late(sighting, known, answer.time_s, time_s)
+                    now = sighting.shifted(moved)
                 if not any(same_body(now, other) for other in present):
                     present.append(now)
                     met += [now] if track is not None else []
@@ -275,45 +276,45 @@ class Tracker:
 
     # Tracks that begin and end
 
-    def _miss(self, track: Track, crowd: Sequence[Outline], time_s: float) -> None:
+    def _mark_missed(self, track: Track, crowd: Sequence[Outline], time_s: float) -> None:
         track.misses += 1
         if not track.followed:
             if time_s - track.last_seen_s > _BYSTANDER_S:
                 self._tracks.remove(track)
             return
-        if any(may_hide(one, track, time_s) for one in crowd):
-            track.hide(time_s)
-        elif track.misses <= MISSES and track.pace is None:  # search a little wider at the same place
+        if any(may_occlude(one, track, time_s) for one in crowd):
+            track.mark_occluded(time_s)
+        elif track.misses <= MAX_MISSES and track.occluded_velocity is None:  # search a little wider at the same place
             track.box = widened(track.box, *self._size)
-        if track.misses > MISSES and not (
-            time_s - track.last_seen_s <= _HIDDEN_S and time_s - track.hidden_s <= _EMERGE_S
+        if track.misses > MAX_MISSES and not (
+            time_s - track.last_seen_s <= _OCCLUDED_S and time_s - track.occluded_s <= _EMERGE_S
         ):
             self._tracks.remove(track)
             self._lost.append(track)
 
-    def _welcome(self, image: ImageArray, coarse: Sighting, time_s: float) -> None:
-        """Begin a track for a sighting of the detector that belongs to no track: followed if there is room, else a
+    def _begin_track(self, image: ImageArray, coarse: Sighting, time_s: float) -> None:
+        """Begin a track for a detection that belongs to no track: followed while fewer than ``max_persons`` are, else a
         bystander."""
-        if self._room() or any(track.is_hidden for track in self._followed):
-            sighting = self._acquire(image, coarse, time_s)
+        if self._has_room() or any(track.is_occluded for track in self._followed):
+            sighting = self._keypoints_of_newcomer(image, coarse, time_s)
             if sighting is None or not self._is_confirmed(sighting, time_s):
                 return
             appearance = appearance_of(image, sighting.points, sighting.confidence)
-            self._tracks.append(self._recall(sighting, appearance, time_s, time_s))
-            self._tracks[-1].learn(image, time_s)
-        elif not self._stands_in(coarse, time_s):
+            self._tracks.append(self._reidentify(sighting, appearance, time_s, time_s))
+            self._tracks[-1].update_appearance(image, time_s)
+        elif not self._is_duplicate(coarse, time_s):
             self._tracks.append(Track.begin(BYSTANDER, coarse, time_s))
-            self._tracks[-1].learn(image, time_s)
+            self._tracks[-1].update_appearance(image, time_s)
 
-    def _room(self) -> bool:
-        return len(self._followed) < self.most
+    def _has_room(self) -> bool:
+        return len(self._followed) < self.max_persons
 
     def _is_confirmed(self, sighting: Sighting, time_s: float) -> bool:
-        """Whether a newcomer stands alone, or was found twice: keypoints of two people who overlap are at times taken for a
-        third one, but rarely in the same place again."""
+        """Whether a newcomer stands apart from everybody, or was found twice in the same place: the detector sometimes
+        combines two overlapping people into a third one, but rarely twice in the same place."""
         self._unsure = [one for one in self._unsure if 0 <= time_s - one[0] <= _CONFIRM_S]
         old = [track for track in self._followed if track.since_s < time_s]
-        if not any(others_near(sighting.outline, (track.expected(time_s),)) for track in old):
+        if not any(overlapping(sighting.outline, (track.expected(time_s),)) for track in old):
             return True
         if any(then_s < time_s and same_body(sighting, one) for then_s, one in self._unsure):
             return True
@@ -321,50 +322,50 @@ class Tracker:
         return False
 
     def _promote(self, image: ImageArray, time_s: float) -> None:
-        """Follow bystanders where there is room now."""
+        """Follow bystanders while fewer than ``max_persons`` people are followed."""
         for track in [one for one in self._tracks if not one.followed and not one.misses]:
-            if not self._room():
+            if not self._has_room():
                 return
             seen = Sighting(track.points, track.confidence, track.box, track.scale, fine=False)
             self._tracks.remove(track)
-            sighting = self._acquire(image, seen, time_s)
+            sighting = self._keypoints_of_newcomer(image, seen, time_s)
             if sighting is not None:
-                self._tracks.append(self._recall(sighting, track.appearance, time_s, track.since_s))
-                self._tracks[-1].learn(image, time_s)
+                self._tracks.append(self._reidentify(sighting, track.appearance, time_s, track.since_s))
+                self._tracks[-1].update_appearance(image, time_s)
 
-    def _acquire(self, image: ImageArray, coarse: Sighting, time_s: float) -> Sighting | None:
+    def _keypoints_of_newcomer(self, image: ImageArray, coarse: Sighting, time_s: float) -> Sighting | None:
         """MoveNet's keypoints of a detection, in two passes: the second region comes from the first pass's keypoints. The
-        detector's own where MoveNet sees only who stands in front. None where it sees nobody, or somebody who is tracked
-        already."""
+        detection itself where somebody in front hides the person from MoveNet. None where MoveNet finds nobody, or somebody
+        who is tracked already."""
         box, own = coarse.box, coarse.outline
-        crowd = tuple(others_near(own, (one.expected(time_s) for one in self._tracks if one.pace is None)))
+        crowd = tuple(overlapping(own, (one.expected(time_s) for one in self._tracks if one.occluded_velocity is None)))
         fine: Sighting | None = None
         for _ in range(2):
             points, confidence = self._movenet(image, box, 0, own, crowd)
-            fine = self._believed(points, confidence, None, strict=True)
+            fine = self._accept(points, confidence, None, strict=True)
             if fine is None:
                 break
             box, own = fine.box, fine.outline
-        if fine is not None and not self._stands_in(fine, time_s):
+        if fine is not None and not self._is_duplicate(fine, time_s):
             return fine
         hidden = bool(crowd) and is_believable(coarse.confidence, strict=True)
-        return coarse if hidden and not self._stands_in(coarse, time_s) else None
+        return coarse if hidden and not self._is_duplicate(coarse, time_s) else None
 
-    def _stands_in(self, sighting: Sighting, time_s: float) -> bool:
-        """Whether a track was seen in the same place, so that a new one would follow the same person twice."""
-        return any(not track.misses and track.overlap(sighting, time_s) > _STANDS_IN for track in self._tracks)
+    def _is_duplicate(self, sighting: Sighting, time_s: float) -> bool:
+        """Whether this person is tracked already."""
+        return any(not track.misses and track.overlap(sighting, time_s) > _DUPLICATE for track in self._tracks)
 
-    def _recall(self, sighting: Sighting, appearance: Appearance, time_s: float, since_s: float) -> Track:
-        """The track of a lost person whom the newcomer matches by place or clothes, else a new track. A newcomer who was seen
-        since ``since_s``, before a person was lost, cannot be that person."""
-        self._lost = [track for track in self._lost if time_s - track.last_seen_s < _RECOGNISE_S]
-        hidden = [track for track in self._followed if track.is_hidden]
+    def _reidentify(self, sighting: Sighting, appearance: Appearance, time_s: float, since_s: float) -> Track:
+        """The track of a lost person whom the newcomer matches by place or clothes, else a new track. Somebody lost after
+        ``since_s``, when the newcomer was seen first, is another person."""
+        self._lost = [track for track in self._lost if time_s - track.last_seen_s < _REIDENTIFY_S]
+        hidden = [track for track in self._followed if track.is_occluded]
         best, likest = None, 0.0
         for track in [*self._lost, *hidden]:
             if since_s < track.last_seen_s:
                 continue
             clothes = track.appearance.likeness(appearance)
-            near = time_s - track.last_seen_s < _REMEMBER_S and track.may_be_in(sighting.box, time_s)
+            near = time_s - track.last_seen_s < _SAME_PLACE_S and track.may_be_in(sighting.box, time_s)
             near = near and size_fit(track.scale, sighting.scale) > _SAME_SIZE
             if near and (clothes is None or clothes > _OTHER_CLOTHES):
                 like = 1 + (clothes or 0)
@@ -372,28 +373,27 @@ class Tracker:
                 like = clothes if clothes is not None and clothes > _SAME_CLOTHES else 0
             if like > likest:
                 best, likest = track, like
-        if best is None and not self._room():  # somebody who is seen goes before one who is not
+        if best is None and not self._has_room():  # a visible person takes the place of an occluded one
             gone = max(hidden, key=lambda track: track.misses)
             self._tracks.remove(gone)
             self._lost.append(gone)
         if best is not None:
             (self._lost if best in self._lost else self._tracks).remove(best)
-            best.renew(sighting, time_s)
+            best.reactivate(sighting, time_s)
             return best
         person, self._next_person = self._next_person, self._next_person + 1
         return Track.begin(person, sighting, time_s)
 
 
-def _known_then(
+def _match_late(
     sighting: Sighting, known: Iterable[Track], then_s: float, now_s: float
 ) -> tuple[Track | None, FloatArray]:
-    """The track that a sighting of an earlier frame belongs to, None for nobody's, and the person's expected movement (2,) px
-    since then."""
+    """The track that an earlier frame's sighting belongs to, if any, and its expected displacement (2,) px since then."""
     best: Track | None = None
-    moved, most = np.zeros(2, np.float32), _WAS_THERE
+    moved, most = np.zeros(2, np.float32), _MIN_LATE_FIT
     for track in known:
-        outline, way = track.then(then_s, now_s)
+        outline, displacement = track.displacement_since(then_s, now_s)
         fit = oks(*outline, sighting.points, sighting.confidence, max(track.scale, sighting.scale))
         if fit > most:
-            best, moved, most = track, way, fit
+            best, moved, most = track, displacement, fit
     return best, moved

@@ -53,7 +53,7 @@ class World:
     def all(self, image: ImageArray, views: Sequence[CropView]) -> list[tuple[FloatArray, FloatArray]]:
         return [self(image, *view) for view in views]
 
-    again = all
+    more = all
 
     def __call__(
         self,
@@ -104,10 +104,10 @@ class LateFinder(Finder):
 
 
 class Run:
-    def __init__(self, most: int = 1, thorough: bool = True, late: int = 0) -> None:
+    def __init__(self, max_persons: int = 1, thorough: bool = True, late: int = 0) -> None:
         self.world = World()
         finder = LateFinder(self.world.detector, late)
-        self.tracker = Tracker(self.world, finder, most, thorough)  # type: ignore[arg-type]
+        self.tracker = Tracker(self.world, finder, max_persons, thorough)  # type: ignore[arg-type]
         self.number = 0
 
     def find(self, *people: Person, backdrop: ImageArray | None = None) -> dict[int, int]:

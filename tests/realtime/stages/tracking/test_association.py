@@ -77,8 +77,8 @@ def test_two_who_stand_before_one_another_are_told_apart_by_size_and_clothes() -
     """Both keypoint networks answer with the near one; the detector names both."""
     image = image_of((330, 200, 90, BLUE), (300, 240, 180, RED))
     near, far = Track.begin(0, sighting(300, 240, 180), 0.0), Track.begin(1, sighting(330, 200, 90), 0.0)
-    near.learn(image_of((300, 240, 180, RED)), 0.0)
-    far.learn(image_of((330, 200, 90, BLUE)), 0.0)
+    near.update_appearance(image_of((300, 240, 180, RED)), 0.0)
+    far.update_appearance(image_of((330, 200, 90, BLUE)), 0.0)
     own = {near: sighting(302, 240, 181), far: sighting(301, 241, 182)}
     detected = [sighting(331, 201, 92, fine=False), sighting(301, 240, 178, fine=False)]
     found = associate([near, far], own, detected, image, 1 / 30)
@@ -94,7 +94,7 @@ def test_a_bystander_takes_nobody_who_is_followed_and_seen_as_expected() -> None
     own, coarse = sighting(300, 240, 150), sighting(318, 240, 150, fine=False)
     followed, bystander = Track.begin(0, sighting(296, 240, 150), 0.0), Track.begin(BYSTANDER, coarse, 0.0)
     for track in (followed, bystander):
-        track.learn(image, 0.0)
+        track.update_appearance(image, 0.0)
     seen = associate([followed, bystander], {followed: own}, [coarse], image, 1 / 30).seen
     assert seen[followed] is own
     assert bystander not in seen
@@ -103,7 +103,7 @@ def test_a_bystander_takes_nobody_who_is_followed_and_seen_as_expected() -> None
 def test_whom_nobody_knows_is_nobodys_and_a_runner_stays_himself() -> None:
     image = image_of((100, 240, 150, RED), (500, 240, 150, BLUE))
     track = Track.begin(0, sighting(100, 240, 150), 0.0)
-    track.learn(image, 0.0)
+    track.update_appearance(image, 0.0)
     new = sighting(500, 240, 150, fine=False)
     found = associate([track], {track: sighting(102, 240, 150)}, [new], image, 1 / 30)
     assert found.unclaimed == [new]
@@ -117,10 +117,10 @@ def test_whom_nobody_knows_is_nobodys_and_a_runner_stays_himself() -> None:
 def test_motion_is_expected_to_go_on_and_to_slow_down(vx: float, vy: float, dt: float) -> None:
     track = Track.begin(0, sighting(300, 240, 150), 0.0)
     for step in range(1, 9):
-        track.found(sighting(300 + vx * dt * step, 240 + vy * dt * step, 150), dt * step)
+        track.update(sighting(300 + vx * dt * step, 240 + vy * dt * step, 150), dt * step)
     np.testing.assert_allclose(track.velocity, [vx, vy], rtol=0.02, atol=2)
     end = dt * 8
-    soon, later = track.shift(end + 0.02), track.shift(end + 5)
+    soon, later = track.displacement(end + 0.02), track.displacement(end + 5)
     assert np.all(np.abs(soon) <= np.abs(track.velocity) * 0.02 + 1e-3)
     assert np.all(np.abs(later) <= np.abs(track.velocity) * 0.16)
 

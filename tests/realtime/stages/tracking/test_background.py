@@ -66,5 +66,5 @@ def test_a_slow_change_of_light_is_taken_in() -> None:
 def test_a_new_scene_is_all_new() -> None:
     watch = BackgroundWatch()
     assert after(watch, ROOM, [], 0, 60)[-1]
-    watch.forget()
+    watch.reset()
     assert not watch.is_still(ROOM, [], 640, 2.0)

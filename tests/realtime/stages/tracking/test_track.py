@@ -23,32 +23,32 @@ def _walked(pixels_per_s: float, frames: int = 12, jumps: int = 0) -> Track:
     track = Track.begin(0, _sighting(100), 0.0)
     for frame in range(1, frames):
         off = 25.0 if frame >= frames - jumps else 0.0
-        track.found(_sighting(100 + pixels_per_s * frame * _STEP_S - off), frame * _STEP_S)
+        track.update(_sighting(100 + pixels_per_s * frame * _STEP_S - off), frame * _STEP_S)
     return track
 
 
 @pytest.mark.parametrize("jumps", [0, 2])
 def test_who_is_hidden_is_taken_to_walk_on(jumps: int) -> None:
     track = _walked(200, jumps=jumps)
-    track.hide(12 * _STEP_S)
-    assert track.pace is not None
-    np.testing.assert_allclose(track.pace, [200, 0], atol=25)
-    half_a_second = float(track.shift(track.last_seen_s + 0.5)[0])
+    track.mark_occluded(12 * _STEP_S)
+    assert track.occluded_velocity is not None
+    np.testing.assert_allclose(track.occluded_velocity, [200, 0], atol=25)
+    half_a_second = float(track.displacement(track.last_seen_s + 0.5)[0])
     assert 65 < half_a_second < 100, "most of the way, for some stop"
 
 
 def test_who_stands_is_expected_in_place() -> None:
     track = _walked(0)
-    track.hide(0.5)
-    np.testing.assert_allclose(track.shift(2.0), 0, atol=1e-3)
+    track.mark_occluded(0.5)
+    np.testing.assert_allclose(track.displacement(2.0), 0, atol=1e-3)
 
 
 def test_seen_again_the_pace_is_forgotten() -> None:
     track = _walked(100)
-    track.hide(0.5)
-    track.found(_sighting(180), 0.7)
-    assert track.pace is None
-    assert not track.is_hidden
+    track.mark_occluded(0.5)
+    track.update(_sighting(180), 0.7)
+    assert track.occluded_velocity is None
+    assert not track.is_occluded
 
 
 def test_a_far_person_beside_a_near_one_is_not_the_same() -> None:

@@ -58,14 +58,14 @@ def test_somebody_elsewhere_later_is_somebody_else() -> None:
 
 
 def test_two_people_keep_their_names_while_they_walk() -> None:
-    run = Run(most=2)
+    run = Run(max_persons=2)
     assert run.step((150, 240, 200), (480, 240, 200)) == [0, 1]
     for step in range(30):
         assert run.step((150 + 3 * step, 240, 200), (480 - step, 240, 200)) == [0, 1]
 
 
 def test_who_stands_beside_somebody_that_left_does_not_get_his_name() -> None:
-    run = Run(most=1)
+    run = Run(max_persons=1)
     assert run.step((300, 200, 200, 0)) == [0]
     for _ in range(30):
         assert run.find((300, 200, 200, 0), (300, 350, 180, 1)) == {0: 0}
@@ -114,7 +114,7 @@ def test_people_who_cross_at_different_depths_keep_their_names(most: int, thorou
 @pytest.mark.parametrize(("thorough", "late"), [(True, 0), (False, 0), (False, 2)])
 @pytest.mark.parametrize("alone", range(5, 11))
 def test_a_newcomer_is_found_within_a_third_of_a_second(thorough: bool, late: int, alone: int) -> None:
-    run = Run(most=3, thorough=thorough, late=late)
+    run = Run(max_persons=3, thorough=thorough, late=late)
     for _ in range(alone):
         run.step((150, 240, 200))
     seen = [len(run.find((150, 240, 200), (450, 240, 200, 1))) for _ in range(9)]
@@ -123,7 +123,7 @@ def test_a_newcomer_is_found_within_a_third_of_a_second(thorough: bool, late: in
 
 @pytest.mark.parametrize(("thorough", "late"), [(True, 0), (False, 2)])
 def test_where_only_the_known_person_moves_the_detector_rests_until_somebody_comes(thorough: bool, late: int) -> None:
-    run = Run(most=6, thorough=thorough, late=late)
+    run = Run(max_persons=6, thorough=thorough, late=late)
     for step in range(60):
         run.step((150 + 2 * step, 240, 200))
     calls = run.world.detector_calls
@@ -139,7 +139,7 @@ def test_a_file_is_answered_alike_however_late_the_detector_is(tries: int) -> No
     """A file waits where it must, so that a slow detector changes nothing."""
 
     def names(late: int) -> list[dict[int, int]]:
-        run, found = Run(most=3, late=late), []
+        run, found = Run(max_persons=3, late=late), []
         for step in range(70):
             walks: list[Person] = [(60 + 7.0 * step, 240, 200, 0), (570 - 7.0 * step, 230, 160, 1)]
             comes: list[Person] = [(320, 330, 120, 2)] if step > 40 else []
@@ -153,7 +153,7 @@ def test_a_file_is_answered_alike_however_late_the_detector_is(tries: int) -> No
 @pytest.mark.parametrize("late", [1, 3, 5])
 def test_a_late_answer_is_moved_along_with_the_people_it_is_about(late: int) -> None:
     """Nobody who runs is taken for somebody who stands where he was when the detector was asked."""
-    run = Run(most=1, thorough=False, late=late)
+    run = Run(max_persons=1, thorough=False, late=late)
     for step in range(140):  # the detector looks for others after two seconds
         phase = max(step - 10, 0) % 60
         to_and_fro = 18.0 * min(phase, 60 - phase)
@@ -169,7 +169,7 @@ def test_an_answer_about_the_scene_before_a_cut_does_not_count() -> None:
         cv2.resize(rng.integers(0, 256, (9, 12, 3), np.uint8) // 2 + np.array(tint, np.uint8), (WIDTH, HEIGHT))
         for tint in ((120, 10, 30), (10, 90, 110))
     )
-    run = Run(most=2, thorough=False, late=3)
+    run = Run(max_persons=2, thorough=False, late=3)
     for _ in range(9):
         run.find((300, 240, 200), backdrop=one)
     for _ in range(3):  # nobody is in the new scene
@@ -178,7 +178,7 @@ def test_an_answer_about_the_scene_before_a_cut_does_not_count() -> None:
 
 
 def test_with_all_wanted_people_in_view_the_detector_hardly_runs() -> None:
-    run = Run(most=2)
+    run = Run(max_persons=2)
     for step in range(90):
         assert run.step((150 + step, 240, 200), (480, 240, 200, 1)) == [0, 1]
     assert run.world.detector_calls <= 1 + 2  # once for both, then every two seconds
@@ -197,7 +197,7 @@ def test_an_empty_file_is_searched_everywhere_once_and_then_piece_by_piece() -> 
 
 
 def test_the_detector_is_asked_at_most_once_in_a_live_frame_while_somebody_is_followed() -> None:
-    run = Run(most=4, thorough=False)
+    run = Run(max_persons=4, thorough=False)
     run.step((150, 240, 200))
     for step in range(30):
         before = run.world.detector_calls
@@ -240,7 +240,7 @@ def test_who_moves_fast_is_lost_in_no_frame() -> None:
 
 @pytest.mark.parametrize("stands_s", [0.8, 1.0])
 def test_who_walks_on_behind_somebody_is_found_where_they_come_out(stands_s: float) -> None:
-    run = Run(most=2)
+    run = Run(max_persons=2)
     near: Person = (320.0, 260.0, 300.0, 1)
     for step in range(15):
         names = run.find(near, (160.0 + 6 * step, 250.0, 180.0, 2))
@@ -254,7 +254,7 @@ def test_who_walks_on_behind_somebody_is_found_where_they_come_out(stands_s: flo
 
 
 def test_somebody_seen_has_the_place_of_one_who_is_hidden() -> None:
-    run = Run(most=2)
+    run = Run(max_persons=2)
     near: Person = (320.0, 260.0, 300.0, 1)
     for step in range(15):
         names = run.find(near, (220.0 + 5 * step, 250.0, 180.0, 2))

@@ -26,7 +26,7 @@ class SkeletonGraph(nn.Module):
         self.register_buffer("last_row", torch.tensor([0.0, 0.0, 0.0, 1.0]), persistent=False)
         self.register_buffer("identity", torch.eye(4), persistent=False)
         for number, ancestors in enumerate(ANCESTORS):
-            self.register_buffer(f"ancestor{number}", torch.tensor(ancestors[:JOINTS]), persistent=False)
+            self.register_buffer(f"ancestor{number}", torch.tensor(ancestors), persistent=False)
 
     def features(self, betas: Tensor) -> Tensor:
         """(N, 11) what bones are linear in: one, and the clamped ``betas`` (N, 10)."""
@@ -42,10 +42,10 @@ class SkeletonGraph(nn.Module):
         upper = torch.cat([rotations, bones], 3)
         lower = upper[:, :, :1] * 0 + self.get_buffer("last_row")
         frames = torch.cat([upper, lower], 2)
-        still = frames[:, :1] * 0 + self.get_buffer("identity")
+        frames = torch.cat([frames, frames[:, :1] * 0 + self.get_buffer("identity")], 1)
         for number in range(len(ANCESTORS)):
-            frames = torch.cat([frames, still], 1)[:, self.get_buffer(f"ancestor{number}")] @ frames
-        return frames
+            frames = frames[:, self.get_buffer(f"ancestor{number}")] @ frames
+        return frames[:, :JOINTS]
 
     def frames(self, rotations: Tensor, betas: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Global rotations (N, 24, 3, 3), joints (N, 24, 3) and COCO keypoints (N, 17, 3), m, about the pelvis."""

@@ -204,13 +204,8 @@ class Lifter(nn.Module):
             centre = (weight[..., None] * track.rays).sum(-2) / total
             turn = look_at(centre)
             # Into the virtual camera: multiply the ray (x, y, 1) by turn transposed.
-            x, y = track.rays[..., 0], track.rays[..., 1]
-            across, down, ahead = (
-                x * turn[..., 0, axis, None] + y * turn[..., 1, axis, None] + turn[..., 2, axis, None]
-                for axis in range(3)
-            )
-            ahead = ahead.clamp_min(0.1)
-            local = torch.stack([across / ahead, down / ahead], -1)
+            local = (track.rays[..., None] * turn[..., None, :2, :]).sum(-2) + turn[..., 2:, :]
+            local = local[..., :2] / local[..., 2:].clamp_min(0.1)
             size = ((weight[..., None] * local * local).sum((-1, -2)) / total[..., 0] + 1e-6).sqrt()
             shape = local / size[..., None, None].clamp_min(1e-3)
             values += [(shape * weight[..., None]).clamp(-6, 6).flatten(-2), seen.confidence, weight]
@@ -313,11 +308,10 @@ class Lifter(nn.Module):
             raw = raw.T.contiguous()
         with torch.autocast(raw.device.type, enabled=False):
             rotations, pelvis = self._decode(raw, sight.size)
-            turn = turn.permute(1, 2, 0)[:, :, None]  # (3, 3, 1, N): columns times rows
-            root = turn[:, 0] * rotations[0, 0] + turn[:, 1] * rotations[0, 1] + turn[:, 2] * rotations[0, 2]
-            rotations = torch.cat([root[None], rotations[1:]])
-            turn = turn[:, :, 0]
-            pelvis = turn[:, 0] * pelvis[0] + turn[:, 1] * pelvis[1] + turn[:, 2] * pelvis[2]
+            turn = turn.permute(1, 2, 0)
+            root = (turn[:, :, None] * rotations[0]).sum(1, keepdim=True)
+            rotations = torch.cat([root.movedim(1, 0), rotations[1:]])
+            pelvis = (turn * pelvis).sum(1)
         return rotations.permute(3, 0, 1, 2), pelvis.T
 
     def forward(

@@ -14,7 +14,7 @@ import typer
 
 from common.command_line import run_command
 from common.errors import UserError
-from formats.endings import ReferenceFrame, ending_of
+from formats.endings import MeshLook, ReferenceFrame, ending_of
 from formats.save import Gaps, open_motion, save_as
 
 
@@ -39,12 +39,15 @@ def main(
             "fields empty), or go on in a new file"
         ),
     ] = "hold",
+    look: Annotated[
+        MeshLook, typer.Option(help="meshes of a .glb: a mannequin in a suit, or the body's own surface in one colour")
+    ] = "suit",
 ) -> None:
     """Write a saved motion in another format."""
     ending_of(output)
     if os.path.exists(output) and os.path.exists(motion) and output.samefile(motion):
         raise UserError(f"{output} would be written over itself: give another name")
-    for line in save_as(open_motion(motion, body), output, body, frame, person, gaps).lines:
+    for line in save_as(open_motion(motion, body), output, body, frame, person, gaps, look).lines:
         print(line)
 
 

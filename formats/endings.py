@@ -9,6 +9,8 @@ from common.errors import UserError
 
 ReferenceFrame = Literal["camera", "world"]
 """Whose axes a motion is exported in, both with y up: the camera's (x right, y up, z towards it) or the world's."""
+MeshLook = Literal["suit", "clay"]
+"""What a file with meshes shows: the mannequin in a suit that windows draw, or the body's own surface, one colour a person."""
 READABLE: Final = (".npz", ".jsonl", ".bvh", ".amass.npz")
 """Endings that `formats.save.open_motion` reads."""
 WRITABLE: Final = (".npz", ".bvh", ".glb", ".trc", ".csv", ".jsonl", ".amass.npz")

@@ -5,8 +5,9 @@
 
 Everyone in the recording becomes a mesh with a skeleton of 24 joints, moved by linear blend skinning; what the body adds
 where joints bend (pose correctives) has no place in the format and is left out. A person has one shape, the median of all
-frames. The recording's camera is in the file: through it, meshes are where the people are in the video. In the
-camera's frame it is at the origin and looks along -z with y up; in the world's it is where it was, and moves if it moved.
+frames, and looks as in the window: see `formats.gltf_look`. The recording's camera is in the file: through it, meshes are
+where the people are in the video. In the camera's frame it is at the origin and looks along -z with y up; in the world's it
+is where it was, and moves if it moved.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from body.model import BodyArrays
 from body.rotations import matrix_to_axis_angle
 from common.arrays import AnyArray, FloatArray, Int32Array
 from formats.axes import Y_UP, quaternions
-from formats.endings import ReferenceFrame
+from formats.endings import MeshLook, ReferenceFrame
+from formats.gltf_look import MeshSurface, material_of, palette_png, surface_of, texture_sampler
 from formats.motion import Motion
 from formats.tracks import LOST_S, MotionTrack, MotionTracks, rate_of, tracks_of
 
@@ -49,11 +51,8 @@ class _File:
         values, which the format wants of positions and times."""
         content = np.ascontiguousarray(values)
         component = {"f4": _FLOAT, "u2": _USHORT, "u4": _UINT, "u1": _UBYTE}[content.dtype.str[1:]]
-        self.blob.extend(b"\0" * (-len(self.blob) % 4))
-        view = {"buffer": 0, "byteOffset": len(self.blob), "byteLength": content.nbytes}
-        self.views.append(view if target is None else {**view, "target": target})
-        self.blob.extend(content.tobytes())
-        accessor: dict[str, Any] = {"bufferView": len(self.views) - 1, "componentType": component}
+        view = self.add_view(content.tobytes(), target)
+        accessor: dict[str, Any] = {"bufferView": view, "componentType": component}
         accessor |= {"count": len(content), "type": kind}
         if bounds:
             rows = content.reshape(len(content), -1)
@@ -61,12 +60,21 @@ class _File:
         self.accessors.append(accessor)
         return len(self.accessors) - 1
 
+    def add_view(self, content: bytes, target: int | None = None) -> int:
+        """A buffer view's number, of ``content``."""
+        self.blob.extend(b"\0" * (-len(self.blob) % 4))
+        view = {"buffer": 0, "byteOffset": len(self.blob), "byteLength": len(content)}
+        self.views.append(view if target is None else {**view, "target": target})
+        self.blob.extend(content)
+        return len(self.views) - 1
 
-def to_glb(motion: Motion, arrays: BodyArrays, tracks: MotionTracks | None = None) -> bytes:
+
+def to_glb(motion: Motion, arrays: BodyArrays, tracks: MotionTracks | None = None, look: MeshLook = "suit") -> bytes:
     """The content of a .glb file.
 
     ``arrays`` is the body of the motion's pose parameters. ``tracks`` are the people to write and the frame to write them
-    in; None for everyone, in the world's frame where it is known. Raises `UserError` where nobody is in the motion.
+    in; None for everyone, in the world's frame where it is known. ``look`` is how they look. Raises `UserError` where nobody
+    is in the motion.
     """
     people, frame, _ = tracks or tracks_of(motion)
     start, end = float(np.nanmin(motion.time_s)), float(np.nanmax(motion.time_s))
@@ -76,14 +84,18 @@ def to_glb(motion: Motion, arrays: BodyArrays, tracks: MotionTracks | None = Non
         "scene": 0,
         "scenes": [{"nodes": []}],
         "nodes": [],
-        "materials": [{"pbrMetallicRoughness": {"baseColorFactor": [0.55, 0.68, 0.83, 1.0], "metallicFactor": 0.0}}],
+        "materials": [],
         "meshes": [],
         "skins": [],
         "animations": [{"name": Path(motion.source).stem or "motion", "channels": [], "samplers": []}],
     }
     _add_camera(document, file, motion, frame, start)
+    surface = surface_of(arrays, look)
+    if surface.texture_coordinates is not None:
+        document |= {"samplers": [texture_sampler()], "images": [], "textures": []}
     for track in people:
-        _add_person(document, file, arrays, track, start, end, 1 / rate_of([track], motion.fps))
+        first = _add_person(document, file, arrays, surface, track)
+        _animate(document, file, track, first, start, end, 1 / rate_of([track], motion.fps))
     document |= {
         "buffers": [{"byteLength": len(file.blob)}],
         "bufferViews": file.views,
@@ -129,16 +141,12 @@ def _add_node(document: dict[str, Any], node: dict[str, Any], in_scene: bool = F
 
 
 def _add_person(
-    document: dict[str, Any],
-    file: _File,
-    arrays: BodyArrays,
-    track: MotionTrack,
-    start: float,
-    end: float,
-    frame_s: float,
-) -> None:
-    vertices = (arrays.v_template + arrays.shapedirs @ arrays.clamp_betas(track.betas)).astype(np.float32)
-    joints = (arrays.joint_regressor @ vertices).astype(np.float32)
+    document: dict[str, Any], file: _File, arrays: BodyArrays, surface: MeshSurface, track: MotionTrack
+) -> int:
+    """Skeleton and mesh in the rest pose; the number of the pelvis' node, behind which the other joints' come."""
+    betas = arrays.clamp_betas(track.betas)
+    vertices = surface.at_rest(arrays, betas)
+    joints = (arrays.joint_regressor @ (arrays.v_template + arrays.shapedirs @ betas)).astype(np.float32)
     mesh, skin = len(document["meshes"]), len(document["skins"])
     # The mesh is a node of its own beside the skeleton: the format moves it by its joints alone, whatever it hangs on.
     first = len(document["nodes"]) + 1
@@ -151,17 +159,24 @@ def _add_person(
         _add_node(document, {**node, "children": children} if children else node)
     _add_node(document, {"name": f"body {track.person}", "mesh": mesh, "skin": skin}, in_scene=True)
 
-    bones = np.argsort(-arrays.weights, axis=1, kind="stable")[:, :_INFLUENCES]
-    weights = np.take_along_axis(arrays.weights, bones, 1).astype(np.float32)
+    bones = np.argsort(-surface.weights, axis=1, kind="stable")[:, :_INFLUENCES]
+    weights = np.take_along_axis(surface.weights, bones, 1).astype(np.float32)
     bones = np.where(weights > 0, bones, 0)
-    faces = arrays.faces.astype(np.uint16 if len(vertices) < 65535 else np.uint32).ravel()
+    faces = surface.faces.astype(np.uint16 if len(vertices) < 65535 else np.uint32).ravel()
     attributes = {
         "POSITION": file.add(vertices, "VEC3", _VERTEX_DATA, bounds=True),
-        "NORMAL": file.add(_normals(vertices, arrays.faces), "VEC3", _VERTEX_DATA),
+        "NORMAL": file.add(_normals(vertices, surface.faces), "VEC3", _VERTEX_DATA),
         "JOINTS_0": file.add(bones.astype(np.uint8), "VEC4", _VERTEX_DATA),
         "WEIGHTS_0": file.add(weights / weights.sum(1, keepdims=True), "VEC4", _VERTEX_DATA),
     }
-    primitive = {"attributes": attributes, "indices": file.add(faces, "SCALAR", _FACE_DATA), "material": 0}
+    texture = None
+    if surface.texture_coordinates is not None:
+        attributes["TEXCOORD_0"] = file.add(surface.texture_coordinates, "VEC2", _VERTEX_DATA)
+        texture = len(document["textures"])
+        document["images"].append({"bufferView": file.add_view(palette_png(track.person)), "mimeType": "image/png"})
+        document["textures"].append({"sampler": 0, "source": texture})
+    document["materials"].append(material_of(track.person, texture))
+    primitive = {"attributes": attributes, "indices": file.add(faces, "SCALAR", _FACE_DATA), "material": mesh}
     document["meshes"].append({"primitives": [primitive]})
     unbind = np.tile(np.eye(4, dtype=np.float32), (JOINTS, 1, 1))
     unbind[:, 3, :3] = -joints  # column-major: the last column is the last row in memory
@@ -172,7 +187,7 @@ def _add_person(
             "inverseBindMatrices": file.add(unbind.reshape(JOINTS, 16), "MAT4"),
         }
     )
-    _animate(document, file, track, first, start, end, frame_s)
+    return first
 
 
 def _animate(

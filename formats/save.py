@@ -15,7 +15,7 @@ from common.files import check_writable, reason_of, write_bytes_atomically
 from common.npz import names_in
 from formats.amass import from_amass, to_amass
 from formats.bvh import from_bvh, to_bvh
-from formats.endings import READABLE, ReferenceFrame, ending_of
+from formats.endings import READABLE, MeshLook, ReferenceFrame, ending_of
 from formats.gltf import to_glb
 from formats.joint_angles import to_csv
 from formats.json_lines import from_jsonl, to_jsonl
@@ -73,11 +73,13 @@ def save_as(
     frame: ReferenceFrame | None = None,
     person: int | None = None,
     gaps: Gaps = "hold",
+    look: MeshLook = "suit",
 ) -> Saved:
     """Write a motion in the format that the ending of ``path`` names, one of `formats.endings.WRITABLE`.
 
     ``body`` is the one that the motion was made with, where it is not one that ships with the project. ``frame`` None takes
     the world's where the motion has it; a .jsonl file has both then, and an .npz file always. ``person`` keeps one alone.
+    ``look`` is how meshes of a .glb file look.
     Formats that hold one person get a file for each, named like ``NAME.person-2.bvh``, where there are several.
 
     Raises `UserError` where nobody is in the motion, for another body, and where a file cannot be written; then none is.
@@ -100,7 +102,7 @@ def save_as(
     found = tracks_of(motion, frame, person)
     tracks, where, remarks = found.people, f"{found.frame} frame", found.remarks
     if ending in (".glb", ".csv"):
-        content = to_csv(tracks) if ending == ".csv" else to_glb(motion, arrays, found)
+        content = to_csv(tracks) if ending == ".csv" else to_glb(motion, arrays, found, look)
         _write(path, content)
         size = f"{len(content) / 1e6:.1f} MB"
         return Saved([path], [f"{path}: {_people(len(tracks))}, {where}, {size}", *remarks])

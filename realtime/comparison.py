@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 from rich.table import Table
 
+from body.suit.parts import colour_of
 from common.arrays import DoubleArray
 from formats.compare import FLEXIONS, PersonDifference
 from realtime.draw.error_plot import Curve, draw_curves, save_plot
-from realtime.draw.suit import colour_of
 
 _LEAST_MM: Final = 1.0  # of the plot's axis: two equal files differ by rounding, which is not worth looking at
 _WHO: Final = "person\nof A, of B"

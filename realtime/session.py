@@ -19,6 +19,7 @@ from body.model import BodyArrays, load_body
 from common.camera import Camera
 from common.errors import UserError
 from common.files import check_writable
+from formats.endings import MeshLook
 from realtime.draw.mannequin import Mannequin, mannequin_for
 from realtime.intrinsics import camera_for
 from realtime.measure import Meter, Report
@@ -143,7 +144,8 @@ class Session:
                 recorder.add_audio(source.open_audio())
             camera = camera_for(source.size, options.fov, options.focal)
             about = camera, source.fps, source.name, arrays
-            writer = MotionFiles(options.save, *about, options.frame) if options.save else None
+            worn: MeshLook = "suit" if options.look == "suit" else "clay"
+            writer = MotionFiles(options.save, *about, options.frame, worn) if options.save else None
             senders = {url: stack.enter_context(open_sender(url, *about, options.frame)) for url in options.send}
             webcam = None
             if options.virtual_camera:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from body.joints import COCO_EDGES, COCO_NAMES, JOINT_NAMES, PARENTS
 from body.model import BodyArrays
+from body.suit.parts import PALETTE, SuitPart, part_colours
 from common.arrays import AnyArray, FloatArray
 from realtime.draw.mannequin import Mannequin
-from realtime.draw.suit import PALETTE, SuitPart, part_colours
 from realtime.records import Flow, Result
 
 _VERSION: Final = 1

@@ -9,8 +9,8 @@ from typing import Final
 import cv2
 import numpy as np
 
+from body.suit.parts import colour_of
 from common.arrays import DoubleArray, ImageArray
-from realtime.draw.suit import colour_of
 from realtime.records import BodyEstimate, WorldFrame
 
 _STEPS: Final = 180  # of a person's way that are remembered

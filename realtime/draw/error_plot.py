@@ -10,10 +10,10 @@ from typing import Final
 import cv2
 import numpy as np
 
+from body.suit.parts import Colour
 from common.arrays import DoubleArray, ImageArray
 from common.errors import UserError
 from common.files import write_atomically
-from realtime.draw.suit import Colour
 
 PLOT_SIZE: Final = (1280, 640)
 """Width and height of the plot, pixels."""

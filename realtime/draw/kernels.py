@@ -124,65 +124,6 @@ def light(vertices: FloatArray, faces: Int32Array, colours: FloatArray, normals:
             lit[i, channel] = min(colours[row, channel] * shade, np.float32(255))
 
 
-@njit(types.void(_FLOATS, _INDICES, _INDICES, _INDICES, _ROW, _I), **_OPTIONS)
-def relax(
-    vertices: FloatArray,
-    rows: Int32Array,
-    starts: Int32Array,
-    neighbours: Int32Array,
-    strength: FloatArray,
-    rounds: int,
-) -> None:
-    """Smooth ``vertices`` (V, C) in place: those in ``rows`` (R,) are moved towards the mean of their neighbours, ``rounds``
-    times, by ``strength`` (R,) 0..1 of the way.
-
-    The neighbours of row r are ``neighbours[starts[r]:starts[r + 1]]``. Linear in the vertices.
-    """
-    channels = vertices.shape[1]
-    moved = np.empty((rows.shape[0], channels), np.float32)
-    for _ in range(rounds):
-        for r in range(rows.shape[0]):
-            first, last = starts[r], starts[r + 1]
-            count = np.float32(last - first)
-            for channel in range(channels):
-                total = _ZERO
-                for k in range(first, last):
-                    total += vertices[neighbours[k], channel]
-                here = vertices[rows[r], channel]
-                moved[r, channel] = here + strength[r] * (total / count - here)
-        for r in range(rows.shape[0]):
-            for channel in range(channels):
-                vertices[rows[r], channel] = moved[r, channel]
-
-
-@njit(types.void(_INDICES, _READ, _BONES, _READ, _ROTATIONS, _FLOATS), **_OPTIONS)
-def shift(
-    rows: Int32Array,
-    offsets: FloatArray,
-    bones: Int32Array,
-    weights: FloatArray,
-    rotations: FloatArray,
-    vertices: FloatArray,
-) -> None:
-    """Move ``vertices`` (V, 3) of a posed body in place: those in ``rows`` (R,) by ``offsets`` (R, 3) of the rest pose, turned
-    with the body as skinning would turn them.
-
-    ``bones`` (R, K) are the joints that move each vertex, ``weights`` (R, K) how much, ``rotations`` (24, 3, 3) those of the
-    joints, from the rest pose to the frame of the vertices.
-    """
-    for r in range(rows.shape[0]):
-        x, y, z = offsets[r, 0], offsets[r, 1], offsets[r, 2]
-        i = rows[r]
-        for k in range(bones.shape[1]):
-            part = weights[r, k]
-            if part <= _ZERO:
-                continue
-            j = bones[r, k]
-            for row in range(3):
-                turned = rotations[j, row, 0] * x + rotations[j, row, 1] * y + rotations[j, row, 2] * z
-                vertices[i, row] += part * turned
-
-
 @njit(types.float32(types.float32, types.float32), **_OPTIONS)
 def _from(weight: float, reach: float) -> float:
     """Pixels between a point and an edge; slack may make the weight a little negative."""

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from body.model import BodyArrays
+from body.suit.parts import clay_colour, part_colours
+from body.suit.seams import Seams
+from body.suit.smooth_forms import SmoothForms
+from body.suit.surface import suit_surface
 from common.arrays import AnyIntArray, FloatArray
-from realtime.draw.seams import Seams
-from realtime.draw.smooth_forms import SmoothForms, smooth_forms
-from realtime.draw.suit import colour_of, part_colours, suit_surface
 from realtime.options import Look
 from realtime.records import BodyEstimate
-
-_CLAY: Final = 0.45  # of the way from a person's colour to white
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +25,7 @@ class Mannequin:
     faces: AnyIntArray
     """(F, 3) vertex indices, counter-clockwise seen from outside."""
     shares: FloatArray | None = None
-    """(V', 4) of `suit_surface`; None: one colour a person."""
+    """(V', 4) of `SuitSurface`; None: one colour a person."""
     forms: SmoothForms | None = None
     """None: drawn as estimated."""
     edges: NDArray[np.uint8] | None = None
@@ -41,11 +39,8 @@ class Mannequin:
         """(V', 3) or (3,) float32 BGR 0..255: the colours of a person's surface, computed once a person."""
         known = self._colours.get(person)
         if known is None:
-            if self.shares is not None:
-                known = self.shares @ part_colours(person).astype(np.float32)
-            else:
-                hue = np.array(colour_of(person), np.float32)
-                known = hue + np.float32(_CLAY) * (255 - hue)
+            suit = self.shares
+            known = clay_colour(person) if suit is None else suit @ part_colours(person).astype(np.float32)
             self._colours[person] = known
         return known
 
@@ -53,7 +48,10 @@ class Mannequin:
         """``people`` with the vertices that are drawn: where seams are cut, (V', 3), more than the body has."""
         if self.forms is None:
             return list(people)
-        drawn = [self.forms(body) for body in people]
+        drawn = [
+            self.forms(body.vertices, np.concatenate([body.global_orient[None], body.body_pose]), body.betas)
+            for body in people
+        ]
         if self.seams is not None:
             drawn = [self.seams.extend(vertices) for vertices in drawn]
         return [replace(body, vertices=vertices) for body, vertices in zip(people, drawn, strict=True)]
@@ -66,11 +64,8 @@ def mannequin_for(body: BodyArrays, look: Look = "suit") -> Mannequin:
         return Mannequin(body.faces)
     if look == "wire":
         return Mannequin(body.faces, edges=quad_edges(body))
-    forms = smooth_forms(body)
-    drawn = body.v_template.copy()
-    drawn[forms.rows] += forms.mean
-    seams, shares = suit_surface(body, drawn)
-    return Mannequin(seams.faces, shares, forms, seams=seams)
+    suit = suit_surface(body)
+    return Mannequin(suit.seams.faces, suit.shares, suit.forms, seams=suit.seams)
 
 
 def quad_edges(body: BodyArrays) -> NDArray[np.uint8]:

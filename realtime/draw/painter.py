@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 from body.joints import COCO_EDGES
+from body.suit.parts import PALETTE, Colour
 from common.arrays import FloatArray, ImageArray
 from common.camera import Camera
 from realtime.draw.mannequin import Mannequin
 from realtime.draw.raster import Rasteriser
-from realtime.draw.suit import PALETTE, Colour
 from realtime.records import BodyEstimate, Keypoints, Result
 
 LEFT_COLOUR: Final[Colour] = (90, 200, 255)

@@ -10,7 +10,7 @@ from body.model import BodyArrays
 from common.camera import Camera
 from common.errors import UserError
 from common.files import check_writable
-from formats.endings import ReferenceFrame, ending_of
+from formats.endings import MeshLook, ReferenceFrame, ending_of
 from formats.motion import load_motion
 from realtime.outputs.motion_writer import MotionWriter
 from realtime.records import Result
@@ -44,6 +44,7 @@ class MotionFiles:
         source: its name.
         arrays: the body that is estimated.
         frame: of reference of the other formats, see `formats.save.save_as`.
+        look: of meshes in them.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class MotionFiles:
         source: str,
         arrays: BodyArrays,
         frame: ReferenceFrame | None = None,
+        look: MeshLook = "suit",
     ) -> None:
         check_paths(paths)
         for path in paths:
@@ -62,7 +64,7 @@ class MotionFiles:
         self._own = own[0] if own else paths[0].with_name(f".{paths[0].name}.motion.npz")
         self._hidden = not own
         self._others = [path for path in paths if path != self._own]
-        self._arrays, self._frame = arrays, frame
+        self._arrays, self._frame, self._look = arrays, frame, look
         self.writer = MotionWriter(self._own, camera, fps, source, arrays.sha256)
 
     @property
@@ -99,7 +101,7 @@ class MotionFiles:
                 _LOG.warning(f"nobody was seen: {path} is not written")
                 continue
             try:
-                for line in save_as(motion, path, self._arrays, self._frame).lines:
+                for line in save_as(motion, path, self._arrays, self._frame, look=self._look).lines:
                     _LOG.info(line)
             except UserError as error:
                 failures.append(str(error))

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 
 from body.joints import PARENTS
+from body.suit.parts import Colour, colour_of
 from common.arrays import FloatArray, ImageArray
 from common.camera import Camera
 from realtime.draw.mannequin import Mannequin
 from realtime.draw.painter import MeshPainter, skeleton
-from realtime.draw.suit import Colour, colour_of
 from realtime.records import Keypoints
 from realtime.window.shared_memory import WindowScene
 from realtime.window.view_state import HELP, WindowState

@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 
 from body.joints import PARENTS
+from body.suit.parts import colour_of
 from common.arrays import AnyIntArray, DoubleArray, FloatArray, Int32Array
 from realtime.draw.loading import kernels
 from realtime.draw.mannequin import Mannequin
-from realtime.draw.suit import colour_of
 from realtime.window.shared_memory import SceneBody
 from realtime.window.view_state import Mode
 

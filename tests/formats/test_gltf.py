@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,15 +20,18 @@ from hypothesis.extra.numpy import arrays as some_arrays
 from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from body.rotations import axis_angle_to_matrix
+from body.suit.parts import clay_colour, part_colours
+from body.suit.surface import suit_surface
 from common.arrays import AnyArray, DoubleArray, FloatArray
 from common.errors import UserError
 from formats.axes import quaternions
+from formats.endings import MeshLook
 from formats.gltf import to_glb
 from formats.motion import Motion
 
 FRAMES = 12
 COMPONENTS = {5126: np.float32, 5123: np.uint16, 5125: np.uint32, 5121: np.uint8}
-WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 
 
 @pytest.fixture(scope="module")
@@ -146,15 +150,52 @@ class Reader:
         return np.asarray(np.einsum("vab,vb->va", blended, rest)[:, :3])
 
 
+@pytest.mark.parametrize("look", ["clay", "suit"])
 @pytest.mark.parametrize("row", [0, 5, 16])
-def test_meshes_are_where_the_body_is(motion: Motion, body: BodyArrays, row: int) -> None:
+def test_meshes_are_where_the_body_is(motion: Motion, body: BodyArrays, row: int, look: MeshLook) -> None:
     plain = NumpyBody(replace(body, posedirs=np.zeros_like(body.posedirs)))
     plain.set_shape(motion.betas[row])
     wanted, _ = plain.pose(motion.global_orient[row], motion.body_pose[row], motion.transl[row])
-    reader = Reader(to_glb(motion, body))
+    if look == "suit":
+        suit = suit_surface(body)
+        rotations = np.concatenate([motion.global_orient[row][None], motion.body_pose[row]])
+        wanted = suit.seams.extend(suit.forms(wanted, rotations, motion.betas[row]))
+    reader = Reader(to_glb(motion, body, look=look))
     seconds = motion.time_s[row] - motion.time_s[0]
     found = reader.skinned(int(motion.person[row]), seconds)
-    np.testing.assert_allclose(found, wanted * [1, -1, -1], atol=2e-4)  # y up, z backward
+    wanted = wanted * [1, -1, -1]  # y up, z backward
+    own = body.vertex_count
+    np.testing.assert_allclose(found[:own], wanted[:own], atol=2e-4)
+    # The format moves a vertex by four joints; one between three of the body's vertices may need some more.
+    np.testing.assert_allclose(found[own:], wanted[own:], atol=3e-3)
+
+
+def test_people_wear_the_suit_that_windows_draw(motion: Motion, body: BodyArrays) -> None:
+    reader = Reader(to_glb(motion, body))
+    suit = suit_surface(body)
+    sure = suit.shares.max(1) > 0.999
+    assert sure.mean() > 0.98
+    for person in motion.people:
+        (primitive,) = reader.document["meshes"][person]["primitives"]
+        where = reader.values(primitive["attributes"]["TEXCOORD_0"])
+        texture = reader.document["materials"][primitive["material"]]["pbrMetallicRoughness"]["baseColorTexture"]
+        image = reader.document["images"][reader.document["textures"][texture["index"]]["source"]]
+        view = reader.document["bufferViews"][image["bufferView"]]
+        png = np.frombuffer(reader.blob, np.uint8, view["byteLength"], view["byteOffset"])
+        palette = cv2.imdecode(png, cv2.IMREAD_COLOR)
+        assert palette is not None
+        height, width = palette.shape[:2]
+        columns, rows = (np.minimum(where * [width, height], [width - 1, height - 1])).astype(int).T
+        shown = palette[rows, columns]
+        np.testing.assert_array_equal(shown[sure], part_colours(person)[suit.shares.argmax(1)][sure])
+        assert len(np.unique(shown, axis=0)) == 4
+    plain = Reader(to_glb(motion, body, look="clay")).document
+    assert "textures" not in plain
+    colours = [material["pbrMetallicRoughness"]["baseColorFactor"] for material in plain["materials"]]
+    assert len(colours) == 2
+    assert colours[0] != colours[1]
+    encoded = [1.055 * part ** (1 / 2.4) - 0.055 for part in colours[0][:3]]  # sRGB's own formula
+    np.testing.assert_allclose(np.array(encoded)[::-1] * 255, clay_colour(0), atol=0.01)
 
 
 def test_somebody_is_only_shown_while_he_is_seen(motion: Motion, body: BodyArrays) -> None:
@@ -184,7 +225,7 @@ def test_another_programs_reader_finds_the_same_surface(motion: Motion, body: Bo
     path = tmp_path / "walk.glb"
     path.write_bytes(to_glb(motion, body))
     model = open3d.io.read_triangle_model(str(path))
-    assert sum(len(part.mesh.triangles) for part in model.meshes) == 2 * len(body.faces)
+    assert sum(len(part.mesh.triangles) for part in model.meshes) == 2 * len(suit_surface(body).seams.faces)
 
 
 @settings(max_examples=50, deadline=None)

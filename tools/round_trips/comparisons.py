@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from body.joints import JOINT_NAMES, PARENTS
 from body.lbs import NumpyBody
 from body.model import BodyArrays
+from body.suit.surface import suit_surface
 from common.arrays import AnyArray, AnyFloatArray, DoubleArray
 from formats.axes import TO_OPENSIM, Z_UP
 from formats.joint_angles import COLUMNS
@@ -155,16 +156,20 @@ def glb_by_blender(given: Exported) -> Row:
     start = float(np.nanmin(given.motion.time_s))
     joints, turns = [], []
     plain = NumpyBody(replace(given.body, posedirs=np.zeros_like(given.body.posedirs)))
+    suit = suit_surface(
+        given.body
+    )  # its seams' vertices, behind the body's own, have fewer joints in the file than they need
     for track in given.tracks:
         some = track.rows(_picked(len(track.time_s)))
         found = read_with_blender(path, some.time_s - start)
         off, turned = _compare_blender(found, f"person {track.person}", some, given.body)
         plain.set_shape(track.betas)
-        skin = np.array(
-            [plain.pose(pose[0], pose[1:], place)[0] for pose, place in zip(some.rotations, some.pelvis, strict=True)]
-        )
+        skin = []
+        for pose, place in zip(some.rotations, some.pelvis, strict=True):
+            body, _ = plain.pose(pose[0], pose[1:], place)
+            skin.append(suit.forms(body, pose, given.body.clamp_betas(track.betas)))
         meshes = found[f"body {track.person}/vertices"] @ _Z_UP_TO_Y_UP.T
-        joints.append(max(off, mm_between(meshes, skin)))
+        joints.append(max(off, mm_between(meshes[:, : given.body.vertex_count], np.array(skin))))
         turns.append(turned)
     return Row(".glb", "Blender", max(joints), max(turns), "joints and skin")
 

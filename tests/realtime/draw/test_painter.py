@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from body.suit.parts import PALETTE, colour_of
 from common.arrays import ImageArray
 from realtime.draw.annotated_frame import AnnotatedFramePainter
 from realtime.draw.mannequin import Mannequin
 from realtime.draw.painter import Figures, MeshPainter, skeleton, text_line, warm_up
 from realtime.draw.side_view import SideView
-from realtime.draw.suit import PALETTE, colour_of
 from realtime.records import Keypoints
 from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, person, result, sphere
 

@@ -11,6 +11,7 @@ import pytest
 from body.model import BodyArrays, load_body
 from common.camera import Camera
 from common.errors import UserError
+from formats.endings import MeshLook
 from formats.motion import load_motion
 from formats.save import open_motion
 from realtime.outputs.motion_files import MotionFiles, check_paths
@@ -66,6 +67,18 @@ def test_all_take_the_frame_of_reference_that_is_asked_for(arrays: BodyArrays, t
     assert upright is not None
     matrix = np.asarray(tilted(result(arrays, 0, 0)).world.world_from_camera)
     np.testing.assert_allclose((camera * [1, -1, -1]) @ matrix[:3, :3].T + matrix[:3, 3], upright, atol=1e-4)
+
+
+def test_meshes_look_as_in_the_window(arrays: BodyArrays, tmp_path: Path) -> None:
+    contents = {}
+    looks: tuple[MeshLook, ...] = ("suit", "clay")
+    for look in looks:
+        files = MotionFiles([tmp_path / "a.glb"], CAMERA, 30.0, "walk.mp4", arrays, look=look)
+        files.write(result(arrays, 0, 0))
+        files.close()
+        contents[look] = (tmp_path / "a.glb").read_bytes()
+    assert b"baseColorTexture" in contents["suit"]
+    assert b"baseColorTexture" not in contents["clay"]
 
 
 def test_a_format_that_fails_costs_no_other(

@@ -14,10 +14,8 @@ import numpy as np
 from body.joints import JOINT_NAMES, PARENTS
 from body.model import BodyArrays
 from body.rotations import axis_angle_to_matrix
+from body.suit.parts import SuitPart, suit_shares
 from common.arrays import DoubleArray, FloatArray, Int32Array, Int64Array
-from realtime.draw.loading import kernels
-from realtime.draw.suit import SuitPart, suit_shares
-from realtime.records import BodyEstimate
 
 Edges = tuple[Int64Array, Int64Array]
 
@@ -58,14 +56,19 @@ class SmoothForms:
         )  # one product: 10 times quicker
         return np.asarray(self.mean + change.reshape(self.mean.shape), np.float32)
 
-    def __call__(self, body: BodyEstimate) -> FloatArray:
-        """A new (V, 3) float32: the vertices of ``body`` as they are drawn, camera frame, metres."""
-        local = axis_angle_to_matrix(np.concatenate([body.global_orient[None], body.body_pose])).astype(np.float32)
+    def __call__(self, vertices: FloatArray, rotations: FloatArray, betas: FloatArray) -> FloatArray:
+        """A new (V, 3) float32 metres: ``vertices`` (V, 3) of a body as they are drawn, in any frame of reference.
+
+        ``rotations`` (24, 3) axis-angle are the body's, the first one to that frame; ``betas`` (10,) its shape.
+        """
+        from body.suit.kernels import shift  # late: importing numba costs more than all of OpenCV
+
+        local = axis_angle_to_matrix(rotations).astype(np.float32)
         for joint, parent in enumerate(PARENTS):
             if parent >= 0:
                 local[joint] = local[parent] @ local[joint]
-        drawn = np.array(body.vertices, np.float32, order="C")
-        kernels().shift(self.rows, self.offsets(body.betas), self.bones, self.weights, local, drawn)
+        drawn = np.array(vertices, np.float32, order="C")
+        shift(self.rows, self.offsets(betas), self.bones, self.weights, local, drawn)
         return drawn
 
 
@@ -168,10 +171,12 @@ def _both_ways(faces: Int32Array) -> Edges:
 
 def _relax(edges: Edges, strength: FloatArray, rounds: int, vertices: FloatArray) -> None:
     """``kernels.relax`` in place, for vertices of ``strength`` over a hundredth."""
+    from body.suit.kernels import relax  # late, as above
+
     chosen = strength > 0.01
     rows, own = np.flatnonzero(chosen).astype(np.int32), chosen[edges[0]]
     first, second = edges[0][own], edges[1][own]
-    kernels().relax(
+    relax(
         vertices,
         rows,
         np.append(np.searchsorted(first, rows), len(first)).astype(np.int32),

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from body.model import BodyArrays, load_body
+from body.suit.parts import SuitPart
+from body.suit.seams import Seams, cut_seams
 from common.arrays import AnyIntArray, FloatArray
 from realtime.draw.mannequin import Mannequin, mannequin_for
-from realtime.draw.seams import Seams, cut_seams
-from realtime.draw.suit import SuitPart
 from tests.realtime.shapes import sphere
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from body.joints import JOINT_NAMES
 from body.model import BodyArrays
+from body.suit.seams import Seams, cut_seams
 from common.arrays import DoubleArray, FloatArray
-from realtime.draw.seams import Seams, cut_seams
 
 Colour = tuple[int, int, int]
 """Blue, green, red, each 0..255."""
@@ -34,6 +34,7 @@ PALETTE: Final[tuple[Colour, ...]] = (
 SKIN: Final[Colour] = (172, 188, 208)
 """A mannequin's, not a person's: pale and the same for everybody."""
 
+_CLAY: Final = 0.45  # of the way from a person's colour to white
 _SLEEVE: Final = 0.62  # of the upper arm is covered
 _WAIST: Final = 0.35  # of the way from the pelvis to the lowest joint of the spine
 _COLLAR_M: Final = -0.005  # metres along the neck, from its joint
@@ -58,6 +59,12 @@ def colour_of(person: int) -> Colour:
     return PALETTE[person % len(PALETTE)]
 
 
+def clay_colour(person: int) -> FloatArray:
+    """(3,) float32 BGR 0..255: all of a person who wears no suit."""
+    hue = np.array(colour_of(person), np.float32)
+    return hue + np.float32(_CLAY) * (255 - hue)
+
+
 def part_colours(person: int) -> NDArray[np.uint8]:
     """(4, 3) uint8 BGR in the order of `SuitPart`: skin, shirt, trousers and shoes of a person."""
     shirt = np.array(colour_of(person), np.float64)
@@ -75,7 +82,7 @@ def suit_shares(body: BodyArrays) -> FloatArray:
     return _shares(_past_seams(body, body.v_template), _EDGE_M)
 
 
-def suit_surface(body: BodyArrays, drawn: FloatArray) -> tuple[Seams, FloatArray]:
+def suit_seams(body: BodyArrays, drawn: FloatArray) -> tuple[Seams, FloatArray]:
     """The surface of ``body`` cut along the suit's seams, and (V + E, 4) as of `suit_shares` for its vertices and those of the
     cuts: sharp lines. They are straight on ``drawn`` (V, 3), the vertices of its rest pose as they are drawn, metres."""
     past = _past_seams(body, drawn)

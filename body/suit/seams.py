@@ -26,7 +26,7 @@ class Seams:
     corners: Int32Array
     """(E, 3) vertices of the triangle that each lies on."""
     weights: FloatArray
-    """(E, 3) pointscentric coordinates in it."""
+    """(E, 3) Barycentric coordinates in it."""
 
     def extend(self, values: AnyFloatArray) -> FloatArray:
         """(V + E, ...) float32: ``values`` (V, ...) of the mesh's vertices, then those at the new ones, interpolated."""

@@ -7,7 +7,7 @@ import pytest
 
 from body.joints import JOINT_NAMES
 from body.model import BodyArrays, load_body
-from realtime.draw.suit import PALETTE, SKIN, SuitPart, part_colours, suit_colours, suit_shares
+from body.suit.parts import PALETTE, SKIN, SuitPart, part_colours, suit_colours, suit_shares
 
 
 @pytest.fixture(params=["body_6890", "body_1722"])

@@ -33,14 +33,15 @@ TIME_BASE: Final = Fraction(1, 90_000)
 KEY_FRAMES_EVERY: Final = 60
 """Frames; a killed program loses what came since the last one, about 2 s."""
 
-# Measured on a 2514x994 image: against preset superfast with crf 23, a quarter less processor time at a higher PSNR and
-# SSIM, and 1.35 times the file; against veryfast with its look-ahead, a third of the time. Deblocking is on, which the preset
-# alone leaves out: blocks would be seen. Its two threads take a frame each, not half of one: while one is encoded the next is
-# drawn. So the encoder holds one frame back, which a killed program loses.
+# Measured on a 2514x994 image: against preset superfast with crf 23, a third less processor time at a higher PSNR and SSIM, and
+# 1.2 times the file; against veryfast with its look-ahead, a quarter of the time. One quantiser for all frames instead of a
+# rate factor: x264 then need not make a small copy of each frame and search it for motion to guess what it will cost.
+# Deblocking is on, which the preset alone leaves out: blocks would be seen. Its two threads take a frame each, not half of
+# one: while one is encoded the next is drawn. So the encoder holds one frame back, which a killed program loses.
 _X264: Final = {
     "preset": "ultrafast",
     "tune": "zerolatency",
-    "crf": "22",
+    "qp": "22",
     "threads": "2",
     "x264-params": "sliced-threads=0:no-deblock=0:8x8dct=1:partitions=i4x4,i8x8",
 }

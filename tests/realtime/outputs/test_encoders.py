@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from common.errors import UserError
 from realtime.outputs import encoders
 from realtime.outputs.encoders import choose_encoder, software_encoder
 from realtime.outputs.video import VideoRecorder
+from realtime.outputs.yuv import YuvFrame
 from tests.conftest import Remarks
 from tests.realtime.clips import numbered_image
 from tests.realtime.outputs.test_video import read
@@ -69,6 +71,26 @@ def test_where_there_is_no_hardware_x264_records(
     (line,) = remarks.warnings
     assert line.startswith(f"--encoder {choice} does not work here (no ")
     assert line.endswith(": recording with x264")
+
+
+def test_x264_keeps_fine_detail_and_noise(tmp_path: Path) -> None:
+    """One quantiser for all: what is hard to encode, a textured image with a camera's noise that moves, is not made coarser."""
+    rng = np.random.default_rng(2)
+    texture = cv2.resize(rng.integers(0, 256, (120, 160, 3), np.uint8), (640, 480), interpolation=cv2.INTER_CUBIC)
+    shifted = [np.roll(texture, 5 * step, 1).astype(np.int16) for step in range(12)]
+    images = [np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8) for image in shifted]
+    path = tmp_path / "out.mp4"
+    with VideoRecorder(path) as recorder:
+        for number, image in enumerate(images):
+            recorder.write(image, number / 30)
+    frame = YuvFrame(640, 480)
+    errors = []
+    with av.open(str(path)) as container:
+        for image, recorded in zip(images, container.decode(video=0), strict=True):
+            frame.fill(image)
+            luma = (each.to_ndarray()[:480].astype(np.float64) for each in (frame.frame, recorded))
+            errors.append(np.mean(np.subtract(*luma) ** 2))
+    assert 10 * np.log10(255**2 / max(errors)) > 38.6
 
 
 def test_auto_takes_what_works_and_says_nothing(monkeypatch: pytest.MonkeyPatch, remarks: Remarks) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from body.joints import JOINT_NAMES, PARENTS
-from training.networks.lifter import Lifted
+from training.networks.outputs import Lifted
 from training.simulation.batches import Batch
 from training.simulation.projection import project_rays
 

@@ -1,15 +1,15 @@
 """Train a regressor: python -m training.train --motion FOLDER
 
-Two stages share one network. First single frames, where every example is another person, pose and camera; then windows,
-where the recurrent parts learn to remember and the flow is read. Examples are drawn in a thread of its own while the
-network learns. Training is seeded, goes on where it was stopped as if it had not been, and writes curves and images for
+One network is trained in two stages: first on single frames, where every example is another person, pose and camera; then on
+windows, from which the recurrent parts and the flow encoder learn. Examples are drawn in a thread of their own. Training is
+seeded, a resumed run gives the same weights as one that was not interrupted, and curves and images are written for
 TensorBoard. Several GPUs or machines train together under torchrun:
 
     torchrun --nproc-per-node 4 -m training.train --motion FOLDER
 
-Over the last part of the windows the learning rate falls to nothing. What was learned until then does not depend on when
-that will be: the same command with more ``--window-steps`` goes on from there, and is the run that
-it would have been from the beginning.
+Over the last part of the second stage the learning rate falls to zero. The checkpoint before that is kept as ``stable.pt``:
+the same command with more ``--window-steps`` continues from there, and gives the weights that it would have given from the
+beginning.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
 from body.lbs_torch import TorchBody
@@ -51,17 +51,17 @@ from training.simulation.flow_noise import FlowDegrader, load_flow_noise
 SAVE_EVERY_S = 300.0
 _Tensors = tuple[Tensor, ...] | list[Tensor]
 _Chunk = tuple[Batch, Batch | None]
-"""What one step learns from: a chunk of windows, and single frames of other people where the stage has these."""
-_DRAWS_APART = 1_000_003
-"""Between the draws of two seeds, and twice that between those of two processes."""
+"""Examples of one step: a chunk of windows, and the stage's single frames of other people, if it has any."""
+_SEED_STRIDE = 1_000_003
+"""Between the random seeds of two runs' first draws; twice that between those of two processes."""
 
 
 class TrainingError(UserError, ValueError):
-    """A run cannot go on as asked. The message is one line that says what to do."""
+    """A run cannot be resumed as asked. The message is one line that says what to do."""
 
 
 class Trainer:
-    """One run in one folder. `run` may be called again after any interruption and goes on from the last checkpoint."""
+    """One run in one folder. After an interruption, `resume` and `run` continue from the last checkpoint."""
 
     def __init__(
         self,
@@ -108,11 +108,10 @@ class Trainer:
         assert isinstance(network, Lifter)
         return network
 
-    def _blend(self, averaged: _Tensors, current: _Tensors, _: Tensor | int) -> None:
-        """Move the ``averaged`` weights towards the ``current`` ones, faster in the first steps, whose weights are worth
-        less."""
-        keep = min(self.config.average, self.step / (self.step + 50))
-        torch._foreach_lerp_(averaged, current, 1 - keep)
+    def _blend(self, averaged: _Tensors, current: _Tensors, count: Tensor | int) -> None:
+        """Update the moving average: it decays faster in the first steps, whose weights are worth less."""
+        decay = min(self.config.average, self.step / (self.step + 50))
+        get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
 
     @property
     def checkpoint(self) -> Path:
@@ -125,25 +124,25 @@ class Trainer:
         return self.folder / "stable.pt"
 
     def _start_drawing(self, step: int) -> Future[list[_Chunk]]:
-        """Begin to draw the people that are met at ``step``: they follow from the seed and the number of the draw alone."""
+        """Begin to draw the people of the chunks from ``step`` on: they depend on the seed and the number of the draw alone."""
         stage = self.config.stage(step)
-        number = (2 * self.group.rank + 1) * _DRAWS_APART * (self.config.seed + 1) + self.draws
+        number = (2 * self.group.rank + 1) * _SEED_STRIDE * (self.config.seed + 1) + self.draws
 
         def draw() -> list[_Chunk]:
             self.maker.seed(number)
             whole = self.maker.draw(stage.batch, stage.length * stage.chunks)
             parts = [whole.frames(i * stage.length, (i + 1) * stage.length) for i in range(stage.chunks)]
-            if not stage.singles:
+            if not stage.single_frames:
                 return [(part, None) for part in parts]
-            others = self.maker.draw(stage.singles * stage.chunks, 1)
-            rows = torch.arange(stage.singles * stage.chunks).reshape(stage.chunks, stage.singles)
+            others = self.maker.draw(stage.single_frames * stage.chunks, 1)
+            rows = torch.arange(stage.single_frames * stage.chunks).reshape(stage.chunks, stage.single_frames)
             return [(part, others.people(some)) for part, some in zip(parts, rows, strict=True)]
 
         self.draws += 1
         return self._drawing.submit(draw)
 
     def _draw(self) -> None:
-        """Meet new people."""
+        """Take the people drawn meanwhile, and begin to draw the next ones."""
         stage = self.config.stage(self.step)
         self._chunks = (self._next or self._start_drawing(self.step)).result()
         self._state = self.network.start_state(stage.batch)
@@ -170,8 +169,8 @@ class Trainer:
         part.replace(self.checkpoint)
 
     def resume(self) -> bool:
-        """Go on from the folder's checkpoint, or, where its learning rate has fallen too early for the steps that are wanted
-        now, from the last one before that. False where there is none. Raises `TrainingError`, `CheckpointError`."""
+        """Load the folder's checkpoint; if more steps are asked for than it was trained for, the one before its learning rate
+        fell. Returns False if there is none. Raises `TrainingError`, `CheckpointError`."""
         if not self.checkpoint.exists():
             return False
         with checkpoint_errors(self.checkpoint):
@@ -179,9 +178,8 @@ class Trainer:
             saved = state["config"]
             if self.stable.exists() and saved["windows"]["steps"] < self.config.windows.steps:
                 state = torch.load(self.stable, weights_only=True, map_location="cpu")
-        network = replace(
-            LifterConfig(**saved["network"]), timely=self.config.network.timely
-        )  # training knows nothing of it
+        # This setting does not affect training.
+        network = replace(LifterConfig(**saved["network"]), memoryless_legs=self.config.network.memoryless_legs)
         if network != self.config.network or saved["single"] != asdict(self.config.single):
             raise TrainingError(f"{self.checkpoint} is of another network or schedule: choose another --folder")
         self.step = state["step"]
@@ -189,7 +187,7 @@ class Trainer:
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.draws = state["draws"]
-        # Another number of processes meets new people.
+        # With another number of processes new people are drawn.
         if state["chunks"] and len(state["states"]) == self.group.size:
             self.draws -= 1
             self._next = self._start_drawing(self.step - 1)
@@ -199,8 +197,8 @@ class Trainer:
         return True
 
     def start_from(self, checkpoint: Path) -> list[str]:
-        """Take over the weights of another run, wherever names and shapes agree; inputs that it did not have start at
-        zero, and what it alone had is left out. Returns the names that it had nothing for. Raises `CheckpointError`."""
+        """Start from the weights of another run, wherever names and shapes agree. Weights of inputs that it did not have start
+        at zero. Returns the names of the weights that it did not have. Raises `CheckpointError`."""
         with checkpoint_errors(checkpoint):
             theirs = torch.load(checkpoint, weights_only=True, map_location="cpu")["averaged"]
         fresh = []
@@ -224,34 +222,34 @@ class Trainer:
             group["lr"] = rate
         if not self._chunks:
             self._draw()
-        windows, singles = self._chunks.pop(0)
+        windows, others = self._chunks.pop(0)
         windows = self._to_device(windows)
         self.optimizer.zero_grad(set_to_none=True)
-        if singles is not None:
-            with self._gradients_apart():
-                self._learn(self._to_device(singles), self.network.start_state(stage.singles), (0, 1))
-        count = stage.answered or stage.length
+        if others is not None:
+            with self._accumulating_gradients():
+                self._accumulate(self._to_device(others), self.network.start_state(stage.single_frames), (0, 1))
+        count = stage.supervised_frames or stage.length
         first = (stage.length - count) * (self.step % 2)
-        state, terms = self._learn(windows, self._state, (first, first + count))
-        self._state = self._confused(self._state, state)
+        state, terms = self._accumulate(windows, self._state, (first, first + count))
+        self._state = self._corrupt_state(self._state, state)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
         self._average.update_parameters(self.network)
         return {"rate": rate, **terms}
 
-    def _gradients_apart(self) -> AbstractContextManager[None]:
-        """Where gradients stay each process' own: more are to be added before they are averaged."""
+    def _accumulating_gradients(self) -> AbstractContextManager[None]:
+        """A context in which gradients are accumulated without being averaged over processes."""
         learner = self._learner
         return learner.no_sync() if isinstance(learner, nn.parallel.DistributedDataParallel) else nullcontext()
 
-    def _learn(self, batch: Batch, state: Tensor, answered: tuple[int, int]) -> tuple[Tensor, dict[str, float]]:
-        """Add the gradients of ``batch``, whose loss covers the frames ``answered``; returns the state after it and the loss
-        with its terms."""
+    def _accumulate(self, batch: Batch, state: Tensor, supervised: tuple[int, int]) -> tuple[Tensor, dict[str, float]]:
+        """Add the gradients of ``batch``; the loss covers the frames ``supervised`` (first, one after the last). Returns the
+        state after it, and the loss with its terms."""
         # bfloat16 needs no loss scaling; geometry and losses stay in float32.
         with torch.autocast(self.group.device.type, torch.bfloat16, enabled=self.bfloat16):
-            lifted = self._learner(batch.seen, state, answered=answered)
-        batch = batch.frames(*answered)
+            lifted = self._learner(batch.seen, state, output_frames=supervised)
+        batch = batch.frames(*supervised)
         joints, coco = self.device_body.skeleton(lifted.rotations, lifted.betas)
         loss, terms = regression_loss(lifted, joints, coco, batch, self.config.weights)
         if not torch.isfinite(loss):
@@ -259,13 +257,13 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         return lifted.state.detach(), {"loss": float(loss.detach()), **terms}
 
-    def _confused(self, before: Tensor, now: Tensor) -> Tensor:
-        """The states ``now`` (B, M), some of them with a memory that is wrong: somebody else's, or the person's own of
-        ``before`` (see `Stage.confused`). Keypoint filter, clock and shape stay. It follows from seed and step alone."""
-        share = self.config.stage(self.step).confused
+    def _corrupt_state(self, before: Tensor, now: Tensor) -> Tensor:
+        """The states ``now`` (B, M), some with somebody else's memory or the person's own of ``before`` (see
+        `Stage.state_corruption`). Keypoint filter, clock and shape are kept. Which ones depends on seed and step alone."""
+        share = self.config.stage(self.step).state_corruption
         if not share or not self.config.network.motion:
             return now
-        generator = torch.Generator().manual_seed(_DRAWS_APART * (self.config.seed + 1) + self.step)
+        generator = torch.Generator().manual_seed(_SEED_STRIDE * (self.config.seed + 1) + self.step)
         draw = torch.rand(len(now), 1, generator=generator).to(now.device)
         size = self.network.memory.size
         memory = torch.where(draw < share / 2, now[:, :size].roll(1, 0), now[:, :size])
@@ -294,7 +292,7 @@ class Trainer:
         while self.step < total and not self.group.broadcast(time.monotonic() - start >= minutes * 60):
             stage = self.config.stage(self.step)
             terms = self.train_step()
-            frames += (stage.batch * stage.length + stage.singles) * self.group.size
+            frames += (stage.batch * stage.length + stage.single_frames) * self.group.size
             if self.step % 50 == 0 and self.writer is not None:
                 for name, value in terms.items():
                     self.writer.add_scalar(f"train/{name}", value, self.step)

@@ -35,7 +35,7 @@ def exported(config: LifterConfig) -> tuple[Lifter, onnx.ModelProto]:
 
 @pytest.mark.parametrize("flow", [True, False])
 def test_every_weight_comes_back(flow: bool) -> None:
-    config = LifterConfig(48, 1, 24, 16, flow=flow, rounds=2, correction=32, timely=flow)
+    config = LifterConfig(48, 1, 24, 16, flow=flow, rounds=2, correction=32, memoryless_legs=flow)
     network, model = exported(config)
     read = checkpoint.weights_of(model, config).state_dict()
     for name, value in network.state_dict().items():

@@ -20,7 +20,7 @@ from training.networks.lifter_config import LifterConfig  # noqa: E402
 
 def config() -> TrainConfig:
     network = LifterConfig(32, 1, 16, 16)
-    return TrainConfig(network, Stage(2, 8, 1, 2e-3), Stage(4, 2, 6, 1e-3, singles=3), LossWeights(), seed=3)
+    return TrainConfig(network, Stage(2, 8, 1, 2e-3), Stage(4, 2, 6, 1e-3, single_frames=3), LossWeights(), seed=3)
 
 
 def one_process(rank: int, port: int, folder: Path, clips: list[Clip]) -> None:

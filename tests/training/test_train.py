@@ -16,15 +16,15 @@ from training.evaluation.synthetic import SyntheticScores  # noqa: E402
 from training.losses import LossWeights  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
 from training.networks.inputs import Observation  # noqa: E402
-from training.networks.lifter import Lifted  # noqa: E402
 from training.networks.lifter_config import LifterConfig  # noqa: E402
+from training.networks.outputs import Lifted  # noqa: E402
 
 
 def config() -> TrainConfig:
     return TrainConfig(
         LifterConfig(48, 1, 24),
         Stage(6, 32, 1, 2e-3, warm_up=2),
-        Stage(6, 4, 8, 1e-3, answered=4, warm_up=2),
+        Stage(6, 4, 8, 1e-3, supervised_frames=4, warm_up=2),
         LossWeights(),
         seed=3,
     )
@@ -54,12 +54,15 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(trainer: type[train.T
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize(("confused", "singles"), [(0.0, 0), (0.6, 5)])
+@pytest.mark.parametrize(("corruption", "others"), [(0.0, 0), (0.6, 5)])
 def test_an_interruption_between_the_chunks_of_a_window_changes_nothing(
-    trainer: type[train.Trainer], tmp_path: Path, confused: float, singles: int
+    trainer: type[train.Trainer], tmp_path: Path, corruption: float, others: int
 ) -> None:
     long = config()
-    long.single.steps, long.windows = 0, Stage(8, 4, 6, 1e-3, chunks=3, confused=confused, singles=singles)
+    long.single.steps, long.windows = (
+        0,
+        Stage(8, 4, 6, 1e-3, chunks=3, state_corruption=corruption, single_frames=others),
+    )
     whole = trainer(tmp_path, tmp_path / "whole", long)
     for _ in range(8):
         last = whole.train_step()
@@ -83,10 +86,10 @@ def test_chunks_of_one_window_share_their_people_and_hand_the_state_on(
     met, states = [], []
     forward = run.network.forward
 
-    def listen(seen: Observation, state: torch.Tensor, answered: tuple[int, int]) -> Lifted:
+    def listen(seen: Observation, state: torch.Tensor, output_frames: tuple[int, int]) -> Lifted:
         met.append(seen)
         states.append(state)
-        return forward(seen, state, answered=answered)
+        return forward(seen, state, output_frames=output_frames)
 
     monkeypatch.setattr(run.network, "forward", listen)
     for _ in range(4):
@@ -121,7 +124,7 @@ def test_a_longer_run_goes_on_from_before_the_rate_fell_as_if_it_had_always_been
 
 def test_the_rate_rises_stays_and_falls(trainer: type[train.Trainer], tmp_path: Path) -> None:
     how = config()
-    how.single, how.windows = Stage(10, 8, 1, 2e-3, warm_up=4), Stage(40, 4, 8, 1e-3, warm_up=4, settle=16)
+    how.single, how.windows = Stage(10, 8, 1, 2e-3, warm_up=4), Stage(40, 4, 8, 1e-3, warm_up=4, decay_after=16)
     run = trainer(tmp_path, tmp_path / "run", how)
     rates = []
     for run.step in range(51):
@@ -145,7 +148,7 @@ def test_another_network_is_not_gone_on_with(trainer: type[train.Trainer], tmp_p
 
 def test_a_run_goes_on_whatever_legs_follow(trainer: type[train.Trainer], tmp_path: Path) -> None:
     plain, other = config(), config()
-    plain.network, other.network = (LifterConfig(48, 1, 24, rounds=1, timely=timely) for timely in (False, True))
+    plain.network, other.network = (LifterConfig(48, 1, 24, rounds=1, memoryless_legs=legs) for legs in (False, True))
     first = trainer(tmp_path, tmp_path / "run", plain)
     first.train_step()
     first.save()
@@ -157,19 +160,19 @@ def test_a_run_goes_on_whatever_legs_follow(trainer: type[train.Trainer], tmp_pa
 def test_a_share_of_the_memories_is_wrong_and_all_else_of_the_state_stays(
     trainer: type[train.Trainer], tmp_path: Path
 ) -> None:
-    confused = config()
-    confused.single.steps, confused.windows = 0, Stage(8, 400, 6, 1e-3, confused=0.5)
-    run = trainer(tmp_path, tmp_path / "run", confused)
+    corrupting = config()
+    corrupting.single.steps, corrupting.windows = 0, Stage(8, 400, 6, 1e-3, state_corruption=0.5)
+    run = trainer(tmp_path, tmp_path / "run", corrupting)
     before, now = torch.rand(400, run.network.state_size), torch.rand(400, run.network.state_size)
-    mixed, size = run._confused(before, now), run.network.memory.size
-    torch.testing.assert_close(mixed, run._confused(before, now))
+    mixed, size = run._corrupt_state(before, now), run.network.memory.size
+    torch.testing.assert_close(mixed, run._corrupt_state(before, now))
     torch.testing.assert_close(mixed[:, size:], now[:, size:])
     kept, own, others = ((mixed[:, :size] == memory[:, :size]).all(1) for memory in (now, before, now.roll(1, 0)))
     assert bool((kept | own | others).all())
     assert float(own.float().mean()) == pytest.approx(0.25, abs=0.08)
     assert float(others.float().mean()) == pytest.approx(0.25, abs=0.08)
     run.step = 1
-    assert bool((run._confused(before, now) != mixed).any())
+    assert bool((run._corrupt_state(before, now) != mixed).any())
 
 
 def test_it_learns(trainer: type[train.Trainer], tmp_path: Path) -> None:
@@ -241,7 +244,7 @@ def test_another_runs_weights_are_taken_over_where_they_fit(trainer: type[train.
     known = old["frame.0.weight"].shape[1]
     torch.testing.assert_close(new["frame.0.weight"][:, :known], old["frame.0.weight"])
     assert not new["frame.0.weight"][:, known:].any()
-    torch.testing.assert_close(new["memory.again.weight"], old["memory.again.weight"])
+    torch.testing.assert_close(new["memory.from_state.weight"], old["memory.from_state.weight"])
     torch.testing.assert_close(second.averaged.state_dict()["merge.weight"], new["merge.weight"])
 
 
@@ -249,7 +252,7 @@ def test_single_frames_beside_the_windows_are_learned_from_and_are_of_other_peop
     trainer: type[train.Trainer], tmp_path: Path
 ) -> None:
     long = config()
-    long.single.steps, long.windows = 0, Stage(4, 4, 6, 1e-3, chunks=2, singles=7)
+    long.single.steps, long.windows = 0, Stage(4, 4, 6, 1e-3, chunks=2, single_frames=7)
     run, without = trainer(tmp_path, tmp_path / "a", long), trainer(tmp_path, tmp_path / "b", config())
     without.config.single.steps, without.config.windows = 0, Stage(4, 4, 6, 1e-3, chunks=2)
     run._draw()

@@ -23,7 +23,7 @@ from training.evaluation.reference import Comparison, Reference, compare_with_re
 from training.evaluation.synthetic import JOINTS_14, UNSCORED, score_batch
 from training.networks.geometry import look_at, rotation_from_6d
 from training.networks.inputs import Observation
-from training.networks.lifter import Lifted
+from training.networks.outputs import Lifted
 from training.synth.dataset import Windows
 
 FAST: Final = 1.5

@@ -19,7 +19,8 @@ from common.arrays import DoubleArray, ImageArray
 from common.camera import Camera
 from training.evaluation.synthetic import EVALUATION_FPS, LENGTH, unseen_people
 from training.motion.clip import Clip
-from training.networks.lifter import Lifted, Lifter
+from training.networks.lifter import Lifter
+from training.networks.outputs import Lifted
 from training.simulation.batches import Batch
 
 PEOPLE_TILE: Final = 192

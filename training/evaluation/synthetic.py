@@ -30,8 +30,9 @@ from training.evaluation.metrics import acceleration_error, pa_distances, pelvis
 from training.motion.bank import NONE, MotionBank
 from training.motion.library import Clip
 from training.motion.opening import open_clips
-from training.networks.lifter import Lifted, Lifter
+from training.networks.lifter import Lifter
 from training.networks.lifter_config import LifterConfig
+from training.networks.outputs import Lifted
 from training.simulation.batches import Batch, BatchMaker, FlowSource
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import FlowGrid

@@ -1,7 +1,7 @@
 """Small convolutional encoders of a person's region: of its optical flow, and, for comparisons only, of its pixels.
 
-Two of each: plain ones, of which the shipped networks have the one of flow, and residual ones, which also locate
-keypoints, learn far more from the same people, and cost several times as much.
+There are two of each: a plain one and a residual one, which also locates keypoints, learns far more from the same people, and
+costs several times as much. The shipped networks use the plain flow encoder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from body.joints import KEYPOINTS
 from training.networks.inputs import FLOW_CELLS, IMAGE_SIDE
 
 HEAT = 16
-"""Cells along each side of the maps of where keypoints are."""
+"""Cells along each side of the keypoint heat maps."""
 COMPENSATIONS = ("median", "none")
 _POOLED = FLOW_CELLS // 2
 
@@ -27,26 +27,27 @@ def _ring(side: int) -> Tensor:
     return (~inner).flatten().nonzero()[:, 0]
 
 
-def _squeezed(speed: Tensor) -> Tensor:
-    """Speeds span three decades; the logarithm keeps both ends in the network's range."""
+def _compressed(speed: Tensor) -> Tensor:
+    """Signed logarithm of speeds, which span three decades: it keeps both ends in the network's range."""
     return torch.log(speed.abs() * 8 + 1) * torch.sign(speed) * 0.5
 
 
-def _halving(channels: tuple[int, ...]) -> nn.Sequential:
+def _strided_convolutions(channels: tuple[int, ...]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for into, out in pairwise(channels):
-        layer = nn.Conv2d(into, out, 3, stride=2, padding=1)
-        # He et al. 2015. PyTorch's own weights are smaller: after four layers a fortieth is left, and nothing is learned.
+    for inputs, outputs in pairwise(channels):
+        layer = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
+        # He et al. 2015. With PyTorch's smaller default weights a fortieth of the signal is left after four layers, and nothing
+        # is learned.
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         layers += [layer, nn.ReLU()]
     return nn.Sequential(*layers)
 
 
-class _Compensated(nn.Module):
-    """A reader of flow fields, with the camera's own motion taken out.
+class _FlowReader(nn.Module):
+    """Base of the encoders of flow fields, from which the camera's motion is subtracted.
 
-    ``compensation``: "median" subtracts the median motion of the region's border, which shows the scene behind the person
-    and so moves as the camera does; "none" leaves the field as it is. ``cells`` are the sides of that field.
+    ``compensation``: "median" subtracts the median motion of the region's border, which mostly shows the background and so
+    moves as the camera does; "none" leaves the field as it is. ``cells`` is the side of that field.
     """
 
     ring: Tensor
@@ -59,12 +60,12 @@ class _Compensated(nn.Module):
         self.register_buffer("ring", _ring(cells), persistent=False)
 
 
-class FlowEncoder(_Compensated):
+class FlowEncoder(_FlowReader):
     """Flow fields to vectors of ``width``."""
 
     def __init__(self, width: int, compensation: str = "median") -> None:
         super().__init__(_POOLED, compensation)
-        self.convolutions = _halving((3, 24, 48))
+        self.convolutions = _strided_convolutions((3, 24, 48))
         self.out = nn.Linear(48 * (_POOLED // 4) ** 2, width)
 
     def camera_motion(self, field: Tensor) -> Tensor:
@@ -79,12 +80,12 @@ class FlowEncoder(_Compensated):
         ``dt`` (N,) s."""
         pooled = flow.reshape(-1, _POOLED, 2, _POOLED, 4).sum(2)
         field = (pooled[..., :2] + pooled[..., 2:]).permute(0, 3, 1, 2) * 0.25
-        behind = self.camera_motion(field)
-        speed = (field - behind[..., None, None]) / dt.clamp(0.004, 1.0)[:, None, None, None]
-        squeezed = _squeezed(speed)
-        length = squeezed.square().sum(1, keepdim=True)
-        image = torch.cat([squeezed, length], 1) * valid[:, None, None, None]
-        return self.out(self.convolutions(image).flatten(1)), behind
+        background = self.camera_motion(field)
+        speed = (field - background[..., None, None]) / dt.clamp(0.004, 1.0)[:, None, None, None]
+        compressed = _compressed(speed)
+        length = compressed.square().sum(1, keepdim=True)
+        image = torch.cat([compressed, length], 1) * valid[:, None, None, None]
+        return self.out(self.convolutions(image).flatten(1)), background
 
 
 class ImageEncoder(nn.Module):
@@ -92,7 +93,7 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.convolutions = _halving((3, 16, 32, 48, 64))
+        self.convolutions = _strided_convolutions((3, 16, 32, 48, 64))
         self.out = nn.Linear(64 * (IMAGE_SIDE // 16) ** 2, width)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -159,7 +160,7 @@ class KeypointReader(nn.Module):
         return self.out(torch.cat(values, 1)), maps
 
 
-class ResidualFlowEncoder(_Compensated):
+class ResidualFlowEncoder(_FlowReader):
     """As `FlowEncoder`, by a `KeypointReader` of all cells."""
 
     def __init__(self, width: int, compensation: str = "median") -> None:
@@ -169,18 +170,18 @@ class ResidualFlowEncoder(_Compensated):
     def reader_input(self, flow: Tensor, valid: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
         """The reader's input (N, 3, 32, 32): speed across and down, and its length; and the camera's motion (N, 2)."""
         field = flow.permute(0, 3, 1, 2)
-        behind = torch.zeros_like(field[:, :, 0, 0])
+        background = torch.zeros_like(field[:, :, 0, 0])
         if self.compensation == "median":
-            behind = field.flatten(2).index_select(2, self.ring).median(2).values
-        speed = (field - behind[..., None, None]) / dt.clamp(0.004, 1.0)[:, None, None, None]
-        squeezed = _squeezed(speed)
-        length = (squeezed.square().sum(1, keepdim=True) + 1e-8).sqrt()
-        return torch.cat([squeezed, length], 1) * valid[:, None, None, None], behind
+            background = field.flatten(2).index_select(2, self.ring).median(2).values
+        speed = (field - background[..., None, None]) / dt.clamp(0.004, 1.0)[:, None, None, None]
+        compressed = _compressed(speed)
+        length = (compressed.square().sum(1, keepdim=True) + 1e-8).sqrt()
+        return torch.cat([compressed, length], 1) * valid[:, None, None, None], background
 
     def forward(self, flow: Tensor, valid: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
         """As `FlowEncoder.forward`."""
-        field, behind = self.reader_input(flow, valid, dt)
-        return self.reader(field)[0], behind
+        field, background = self.reader_input(flow, valid, dt)
+        return self.reader(field)[0], background
 
 
 class ResidualImageEncoder(nn.Module):

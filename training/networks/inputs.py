@@ -11,7 +11,7 @@ from torch import Tensor
 FLOW_CELLS = 32
 """Cells along each side of the flow field that networks read."""
 IMAGE_SIDE = 64
-"""Side of the RGB crop of the networks that see pixels, px. Only comparisons train those."""
+"""Side of the RGB crop of networks that read pixels, px. These are trained for comparisons only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Observation:
     points: Tensor
     """(B, T, 17, 2) COCO keypoints as detected, image pixels."""
     confidence: Tensor
-    """(B, T, 17) theirs, 0..1."""
+    """(B, T, 17) their confidences, 0..1."""
     camera: Tensor
     """(B, T, 4) fx, fy, cx, cy, pixels."""
     dt: Tensor
@@ -29,9 +29,9 @@ class Observation:
     flow: Tensor
     """(B, T, 32, 32, 2) cell means of the optical flow from the frame before, in sides of the region."""
     box: Tensor
-    """(B, T, 3) the region that the flow is of: centre x, y and side, image pixels."""
+    """(B, T, 3) the region of the flow: centre x, y and side, image pixels."""
     flow_valid: Tensor
-    """(B, T) 1 where there is a flow, 0 in a person's first frame and wherever it is missing."""
+    """(B, T) 1 where there is flow; 0 in a person's first frame and wherever flow is missing."""
     image: Tensor | None = None
     """(B, T, 3, 64, 64) 0..1, the region's RGB crop of this frame; None for networks that read no images."""
 
@@ -40,12 +40,12 @@ class Observation:
         return replace(self, flow=torch.zeros_like(self.flow), flow_valid=torch.zeros_like(self.flow_valid))
 
     def alone(self) -> Observation:
-        """Every frame as a person's first and only one: B T people over one frame, without flow."""
+        """Every frame as that of another person: B T people over one frame, without flow."""
         single = self._cut(lambda part: part.flatten(0, 1)[:, None])
         return single.without_flow()
 
     def people(self, rows: Tensor) -> Observation:
-        """The people that ``rows`` of booleans or indices names."""
+        """The people selected by ``rows``, booleans or indices."""
         return self._cut(lambda part: part[rows])
 
     def frames(self, start: int, stop: int) -> Observation:

@@ -1,8 +1,8 @@
-"""Keypoints steadied by optical flow: a learned recurrent filter in front of the lifter.
+"""A learned recurrent filter of keypoints in front of the lifter, which combines detections with optical flow.
 
-A Kalman filter's form with a learned gain. The flow carries the last frame's keypoint on; the detector measures it now, with
-jitter and misses. The gain, between 0 (the flow alone) and 1 (the detector alone), comes from a small network that gets the
-difference of both. Without flow the last velocity replaces it.
+It has the form of a Kalman filter with a learned gain. The flow predicts where the last frame's keypoint has moved to; the
+detector measures it, with jitter and misses. A small network reads their difference and gives the gain, between 0 (the
+prediction alone) and 1 (the detection alone). Without flow, the last velocity predicts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from body.joints import KEYPOINTS
 from training.networks.inputs import FLOW_CELLS
 
-_FORGET_S = 0.4  # time constant with which trust in an unseen keypoint decays
+_TRUST_DECAY_S = 0.4  # time constant with which the trust in an undetected keypoint decays
 
 
 class KeypointTrack(NamedTuple):
@@ -24,18 +24,18 @@ class KeypointTrack(NamedTuple):
     rays: Tensor
     """(B, 17, 2) keypoints, x/z and y/z."""
     velocity: Tensor
-    """(B, 17, 2) theirs, 1/s."""
+    """(B, 17, 2) velocity of ``rays``, 1/s."""
     trust: Tensor
-    """(B, 17) 0..1."""
+    """(B, 17) confidence in ``rays``, 0..1: the detector's, which decays while it detects nothing."""
     residual: Tensor
-    """(B, 17, 2) how far the detection lay from where the motion pointed, in sizes of the person."""
+    """(B, 17, 2) from the predicted to the detected keypoint, in sizes of the person."""
     alive: Tensor
     """(B, 1) 1 after the first frame."""
 
 
 def sample_flow(flow: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
     """Bilinear samples (B, K, 2) of fields ``flow`` (B, 32, 32, 2) at ``cells`` (B, K, 2) x, y, and whether (B, K) they lie
-    inside, 1 or 0. Written as two products with hat functions: every runtime has those, and not every one has GridSample."""
+    inside, 1 or 0. Written as two products with hat functions, because not every runtime has GridSample."""
     within = (cells > -0.5) & (cells < FLOW_CELLS - 0.5)
     inside = (within[..., 0] & within[..., 1]).to(flow.dtype)
     grid = torch.arange(FLOW_CELLS, dtype=flow.dtype, device=flow.device)
@@ -45,7 +45,7 @@ def sample_flow(flow: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
     return (hats[:, :, 0, :, None] * rows).sum(2), inside
 
 
-def sample_flow_quickly(flow: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+def sample_flow_fast(flow: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
     """`sample_flow` by PyTorch's own sampler, which is many times faster in training."""
     within = (cells > -0.5) & (cells < FLOW_CELLS - 0.5)
     inside = (within[..., 0] & within[..., 1]).to(flow.dtype)
@@ -57,22 +57,22 @@ def sample_flow_quickly(flow: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class KeypointFilter(nn.Module):
-    """The filter's step. ``use_flow`` False leaves prediction to the last velocity alone."""
+    """The filter. With ``use_flow`` False it predicts by the last velocity alone."""
 
     STATE = KEYPOINTS * 5 + 1
 
-    def __init__(self, use_flow: bool, width: int = 32, names: int = 8) -> None:
+    def __init__(self, use_flow: bool, width: int = 32, embedding: int = 8) -> None:
         super().__init__()
         self.use_flow = use_flow
-        self.sample = sample_flow_quickly
-        self.name = nn.Parameter(torch.randn(KEYPOINTS, names) * 0.1)
-        self.gate = nn.Sequential(nn.Linear(names + 9, width), nn.GELU(), nn.Linear(width, 2))
-        self.coast = nn.Parameter(torch.tensor(0.0))
+        self.sample = sample_flow_fast
+        self.embedding = nn.Parameter(torch.randn(KEYPOINTS, embedding) * 0.1)
+        self.gate = nn.Sequential(nn.Linear(embedding + 9, width), nn.GELU(), nn.Linear(width, 2))
+        self.velocity_share = nn.Parameter(torch.tensor(0.0))
         last = self.gate[2]
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
             last.weight.mul_(0.2)
-            last.bias.copy_(torch.tensor([2.0, 0.0]))  # starts with the detector alone
+            last.bias.copy_(torch.tensor([2.0, 0.0]))  # a gain of 0.9: untrained, it follows the detector
 
     def unpack(self, state: Tensor) -> KeypointTrack:
         """A `KeypointTrack` from its packed form (B, STATE)."""
@@ -82,7 +82,7 @@ class KeypointFilter(nn.Module):
         return KeypointTrack(rays, velocity, state[:, 4 * k : 5 * k], torch.zeros_like(rays), state[:, 5 * k :])
 
     def pack(self, track: KeypointTrack) -> Tensor:
-        """(B, STATE): what must be kept until the next frame."""
+        """(B, STATE): the part of ``track`` that is kept until the next frame."""
         return torch.cat([track.rays.flatten(1), track.velocity.flatten(1), track.trust, track.alive], 1)
 
     def step(
@@ -99,7 +99,7 @@ class KeypointFilter(nn.Module):
         """One frame: ``rays`` (B, 17, 2) and ``confidence`` (B, 17) as detected, the rest as in `Observation` with no T."""
         size = spread(rays, reliability(confidence))[:, None, None]
         step_s = dt.clamp(0.004, 1.0)[:, None, None]
-        drift = last.velocity * step_s * torch.sigmoid(self.coast)
+        drift = last.velocity * step_s * torch.sigmoid(self.velocity_share)
         if self.use_flow:
             pixels = last.rays * camera[:, None, :2] + camera[:, None, 2:]
             side = box[:, None, 2:]
@@ -111,35 +111,37 @@ class KeypointFilter(nn.Module):
         else:
             known = torch.zeros_like(drift[..., :1])
             motion = drift
-        ahead = last.rays + motion
-        residual = ((rays - ahead) / size).clamp(-4, 4)
-        off = residual.square().sum(-1).add(1e-8).sqrt()
-        seen = torch.stack(
+        predicted = last.rays + motion
+        residual = ((rays - predicted) / size).clamp(-4, 4)
+        distance = residual.square().sum(-1).add(1e-8).sqrt()
+        gate_inputs = torch.stack(
             [
                 confidence,
                 reliability(confidence),
                 last.trust,
-                off.add(0.02).log() * 0.5,
+                distance.add(0.02).log() * 0.5,
                 (motion / size).square().sum(-1).add(1e-8).sqrt().clamp(max=4),
                 ((motion - drift) / size).square().sum(-1).add(1e-8).sqrt().clamp(max=4),
                 known[..., 0],
                 (dt.clamp(0.004, 1.0) * 30).log()[:, None].expand_as(confidence),
-                off.mean(-1, keepdim=True).expand_as(confidence),
+                distance.mean(-1, keepdim=True).expand_as(confidence),
             ],
             -1,
         )
-        gates = torch.sigmoid(self.gate(torch.cat([seen, self.name + torch.zeros_like(seen[..., :1])], -1)))
+        gates = torch.sigmoid(
+            self.gate(torch.cat([gate_inputs, self.embedding + torch.zeros_like(gate_inputs[..., :1])], -1))
+        )
         first = 1 - last.alive
         gain = torch.maximum(gates[..., :1], first[..., None])
-        now = ahead + gain * (rays - ahead)
-        trust = gain[..., 0] * confidence + (1 - gain[..., 0]) * last.trust * torch.exp(-dt / _FORGET_S)[:, None]
-        speed = ((now - last.rays) / step_s).clamp(-20, 20)
+        filtered = predicted + gain * (rays - predicted)
+        trust = gain[..., 0] * confidence + (1 - gain[..., 0]) * last.trust * torch.exp(-dt / _TRUST_DECAY_S)[:, None]
+        speed = ((filtered - last.rays) / step_s).clamp(-20, 20)
         velocity = (last.velocity + gates[..., 1:] * (speed - last.velocity)) * last.alive[..., None]
-        return KeypointTrack(now, velocity, trust, residual * last.alive[..., None], torch.ones_like(last.alive))
+        return KeypointTrack(filtered, velocity, trust, residual * last.alive[..., None], torch.ones_like(last.alive))
 
 
 def reliability(confidence: Tensor) -> Tensor:
-    """Weight 0..1 of a detection: none below a confidence of 0.1, full from 0.4 on."""
+    """Weight 0..1 of a detection: 0 below a confidence of 0.1, 1 from 0.4 on."""
     return ((confidence - 0.1) / 0.3).clamp(0, 1)
 
 

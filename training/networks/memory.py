@@ -1,6 +1,6 @@
 """The regressor's state for each person: a recurrent memory that works in seconds instead of frames, and the body shape.
 
-The memory of a recurrent cell that steps once a frame spans a number of frames: a quarter of the time at 60 fps of that at
+A recurrent cell that is updated once a frame remembers a number of frames: at 60 fps a quarter of the time that it remembers at
 15. So the state is updated at a fixed rate, 10 to 19 ticks a second, whatever the camera's. Between ticks every frame
 computes one step of the cell from the state of the last tick, given the time since then, and discards it. The graph has no
 branch: an update is a blend by 0 or 1.
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from body.packed import BETAS
 
-_SHAPE_KEPT = 0.995
+_EVIDENCE_KEPT = 0.995
 """Share of the evidence of a shape that is kept from tick to tick: half of it is 11 s old at most."""
-_PRIOR = (1.0, 1.0, 0.7, 1.0, 1.0, 0.7, 0.7, 0.7, 0.7, 0.7)
-"""Deviations of the betas of people about whom nothing is known, as `training.simulation.shapes` draws them."""
+_PRIOR_DEVIATION = (1.0, 1.0, 0.7, 1.0, 1.0, 0.7, 0.7, 0.7, 0.7, 0.7)
+"""Deviations of the betas before anything is seen, as `training.simulation.shapes` draws them."""
 _PRIOR_MEAN = (0.0, 0.0, -0.8, *[0.0] * 7)
 
 
@@ -33,28 +33,29 @@ class ShapeEvidence(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.say = nn.Linear(width, self.STATE)
-        self.register_buffer("deviation", torch.tensor(_PRIOR), persistent=False)
+        self.estimate = nn.Linear(width, self.STATE)
+        self.register_buffer("deviation", torch.tensor(_PRIOR_DEVIATION), persistent=False)
         self.register_buffer("mean", torch.tensor(_PRIOR_MEAN), persistent=False)
         with torch.no_grad():
-            self.say.weight.mul_(0.1)
-            self.say.bias.zero_()
-            self.say.bias[:BETAS] = -1.0
+            self.estimate.weight.mul_(0.1)
+            self.estimate.bias.zero_()
+            self.estimate.bias[:BETAS] = -1.0
 
-    def forward(self, known: Tensor, commit: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Betas and their deviations (B, T, 10) after each frame, and the next state, from ``known`` (B, T, width) and
-        ``commit`` (B, T, 1), 1 where the memory ticks."""
-        estimate = self.say(known).float()
+    def forward(self, features: Tensor, ticks: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Betas and their deviations (B, T, 10) after each frame, and the next state, from ``features`` (B, T, width) and
+        ``ticks`` (B, T, 1), 1 where the state is updated."""
+        estimate = self.estimate(features).float()
         precision = nn.functional.softplus(estimate[..., :BETAS])
         evidence = torch.cat([precision, precision * estimate[..., BETAS:] * self.deviation], -1)
         sums = []
         for t in range(evidence.shape[1]):
-            now = _SHAPE_KEPT * state + evidence[:, t]
-            state = state + commit[:, t] * (now - state)
-            sums.append(now)
+            updated = _EVIDENCE_KEPT * state + evidence[:, t]
+            state = state + ticks[:, t] * (updated - state)
+            sums.append(updated)
         total = torch.stack(sums, 1)
-        certain = total[..., :BETAS] + 1
-        return self.mean + total[..., BETAS:] / certain, self.deviation * torch.rsqrt(certain), state
+        posterior_precision = total[..., :BETAS] + 1
+        mean = self.mean + total[..., BETAS:] / posterior_precision
+        return mean, self.deviation * torch.rsqrt(posterior_precision), state
 
 
 class Memory(nn.Module):
@@ -63,13 +64,13 @@ class Memory(nn.Module):
     def __init__(self, width: int, memory: int, tick_s: float) -> None:
         super().__init__()
         self.size, self.tick_s = memory, tick_s
-        self.first = nn.Linear(width, memory)
-        self.into = nn.Linear(width + 1, 3 * memory)
-        self.again = nn.Linear(memory, 3 * memory)
+        self.initial = nn.Linear(width, memory)
+        self.from_input = nn.Linear(width + 1, 3 * memory)
+        self.from_state = nn.Linear(memory, 3 * memory)
 
     @property
     def state_size(self) -> int:
-        """Memory, seconds since the last tick, and 1 after the first frame."""
+        """Hidden features, seconds since the last tick, and 1 after the first frame."""
         return self.size + 2
 
     def clock(self, dt: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,21 +86,21 @@ class Memory(nn.Module):
             ticks.append(tick)
         return torch.stack(elapsed, 1), torch.stack(ticks, 1), torch.stack([since, alive], 1)
 
-    def forward(self, seen: Tensor, dt: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features after each frame (B, T, M), which frames ticked (B, T, 1), and the next state, from the per-frame network's
-        features ``seen`` (B, T, width), ``dt`` (B, T) s and ``state`` (B, M + 2); zeros start a new person."""
+    def forward(self, inputs: Tensor, dt: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The cell's output after each frame (B, T, M), which frames ticked (B, T, 1), and the next state, from the per-frame
+        network's features ``inputs`` (B, T, width), ``dt`` (B, T) s and ``state`` (B, M + 2); zeros start a new person."""
         elapsed, ticks, clock = self.clock(dt, state)
-        late = (elapsed.clamp(0.004, 2.0) / self.tick_s).log()
-        given = self.into(torch.cat([seen, late[..., None].to(seen.dtype)], -1)).float()
-        start = torch.tanh(self.first(seen[:, 0]).float())
-        kept = state[:, : self.size] + (1 - state[:, self.size + 1 :]) * start
-        known = []
+        log_elapsed = (elapsed.clamp(0.004, 2.0) / self.tick_s).log()
+        gate_inputs = self.from_input(torch.cat([inputs, log_elapsed[..., None].to(inputs.dtype)], -1)).float()
+        start = torch.tanh(self.initial(inputs[:, 0]).float())
+        hidden = state[:, : self.size] + (1 - state[:, self.size + 1 :]) * start
+        outputs = []
         m = self.size
-        for t in range(seen.shape[1]):
-            a, b = given[:, t], self.again(kept).float()
+        for t in range(inputs.shape[1]):
+            a, b = gate_inputs[:, t], self.from_state(hidden).float()
             gates = torch.sigmoid(a[:, : 2 * m] + b[:, : 2 * m])
-            fresh = torch.tanh(a[:, 2 * m :] + gates[:, :m] * b[:, 2 * m :])
-            now = fresh + gates[:, m:] * (kept - fresh)
-            kept = kept + ticks[:, t, None] * (now - kept)
-            known.append(now)
-        return torch.stack(known, 1), ticks[..., None], torch.cat([kept, clock], 1)
+            candidate = torch.tanh(a[:, 2 * m :] + gates[:, :m] * b[:, 2 * m :])
+            output = candidate + gates[:, m:] * (hidden - candidate)
+            hidden = hidden + ticks[:, t, None] * (output - hidden)
+            outputs.append(output)
+        return torch.stack(outputs, 1), ticks[..., None], torch.cat([hidden, clock], 1)

@@ -45,8 +45,9 @@ from training.evaluation.reference import Reference  # noqa: E402
 from training.motion.bank import NONE, MotionBank  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
 from training.networks.inputs import Observation  # noqa: E402
-from training.networks.lifter import Lifted, Lifter  # noqa: E402
+from training.networks.lifter import Lifter  # noqa: E402
 from training.networks.lifter_config import LifterConfig  # noqa: E402
+from training.networks.outputs import Lifted  # noqa: E402
 from training.simulation.batches import BatchMaker, FlowSource  # noqa: E402
 from training.simulation.detector_noise import NoiseSampler, load_noise  # noqa: E402
 from training.simulation.flow_grid import FlowGrid  # noqa: E402

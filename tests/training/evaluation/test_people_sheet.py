@@ -32,8 +32,9 @@ from training.evaluation.people_sheet import (  # noqa: E402
 from training.evaluation.synthetic import unseen_people  # noqa: E402
 from training.losses import LossWeights  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
-from training.networks.lifter import Lifted, Lifter  # noqa: E402
+from training.networks.lifter import Lifter  # noqa: E402
 from training.networks.lifter_config import LifterConfig  # noqa: E402
+from training.networks.outputs import Lifted  # noqa: E402
 from training.simulation.batches import Batch  # noqa: E402
 
 PEOPLE = 3

@@ -70,9 +70,9 @@ def test_turning_the_camera_turns_the_answer(network: Lifter) -> None:
 
     def features(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         seen = observe(project(points, camera), camera, confidence, dt)
-        track, _ = network._steady(seen, network.start_state(1)[:, -KeypointFilter.STATE :])
-        values, turn, _ = network._features(seen, track)
-        return values[0, 0, :34].reshape(17, 2), turn[0, 0]
+        track, _ = network._filter_keypoints(seen, network.start_state(1)[:, -KeypointFilter.STATE :])
+        values, view = network._features(seen, track)
+        return values[0, 0, :34].reshape(17, 2), view.turn[0, 0]
 
     first, turn = features(person)
     second, turned = features(person @ away.T)
@@ -114,7 +114,7 @@ def test_answering_some_frames_of_a_window_answers_them_the_same(network: Lifter
     camera = torch.tensor([[[500.0, 500.0, 320.0, 240.0]]]).expand(2, 8, 4)
     seen = observe(torch.rand(2, 8, 17, 2) * 200, camera, torch.rand(2, 8, 17), torch.full((2, 8), 1 / 30))
     whole = network(seen, network.start_state(2))
-    part = network(seen, network.start_state(2), answered=(3, 6))
+    part = network(seen, network.start_state(2), output_frames=(3, 6))
     for name in part._fields[:-1]:
         torch.testing.assert_close(getattr(part, name), getattr(whole, name)[:, 3:6], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(part.state, whole.state)

@@ -53,8 +53,8 @@ def test_evidence_narrows_a_shape_and_old_evidence_fades() -> None:
     torch.manual_seed(2)
     shape = ShapeEvidence(3)
     with torch.no_grad():
-        shape.say.weight.zero_()
-        shape.say.bias[10:] = 1.5
+        shape.estimate.weight.zero_()
+        shape.estimate.bias[10:] = 1.5
     known, every = torch.zeros(1, 3000, 3), torch.ones(1, 3000, 1)
     betas, deviation, _ = shape(known, every, torch.zeros(1, 20))
     assert bool((deviation[0, 1:] <= deviation[0, :-1]).all())

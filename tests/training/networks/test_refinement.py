@@ -14,7 +14,7 @@ from export.conversion.kinematics import SkeletonGraph  # noqa: E402
 from training.networks.geometry import rotation_from_6d  # noqa: E402
 from training.networks.lifter import Lifter  # noqa: E402
 from training.networks.lifter_config import LifterConfig  # noqa: E402
-from training.networks.refinement import Mechanics, Posed, Sight, rotations_from_axes  # noqa: E402
+from training.networks.refinement import LocalKeypoints, Mechanics, Posed, rotations_from_axes  # noqa: E402
 
 PEOPLE = 6
 
@@ -42,30 +42,30 @@ def turned_by(axes: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
     return (turn @ rotations.movedim(-1, 0)).movedim(0, -1)
 
 
-def seen(mechanics: Mechanics, rotations: torch.Tensor, betas: torch.Tensor, pelvis: torch.Tensor) -> Sight:
+def seen(mechanics: Mechanics, rotations: torch.Tensor, betas: torch.Tensor, pelvis: torch.Tensor) -> LocalKeypoints:
     """Exact keypoints of a body."""
     _, _, coco = mechanics.body.frames_batch_last(rotations, betas)
     placed = coco + pelvis
     rays = placed[:, :2] / placed[:, 2:]
-    return Sight(rays, torch.ones(17, PEOPLE), rays.std((0, 1)))
+    return LocalKeypoints(rays, torch.ones(17, PEOPLE), rays.std((0, 1)))
 
 
-def misfit(mechanics: Mechanics, answer: tuple[torch.Tensor, ...], sight: Sight) -> torch.Tensor:
-    return mechanics.pose(*answer, sight).off.square().sum((0, 1))
+def misfit(mechanics: Mechanics, answer: tuple[torch.Tensor, ...], keypoints: LocalKeypoints) -> torch.Tensor:
+    return mechanics.pose(*answer, keypoints).residual.square().sum((0, 1))
 
 
 def test_the_torque_is_the_gradient_of_the_squared_distance(mechanics: Mechanics) -> None:
     truth, betas, pelvis = people(1)
-    sight = seen(mechanics, truth, betas, pelvis)
+    keypoints = seen(mechanics, truth, betas, pelvis)
     start = people(2)[0]
     weight = torch.rand(17, PEOPLE, generator=torch.Generator().manual_seed(3))
-    posed = mechanics.pose(start, betas, pelvis, sight)
-    turns = mechanics.turns(posed, weight, sight.size)
+    posed = mechanics.pose(start, betas, pelvis, keypoints)
+    turns = mechanics.joint_rotations(posed, weight, keypoints.size)
 
     small = torch.zeros(24, 3, PEOPLE, requires_grad=True)
-    turned = mechanics.pose(turned_by(small, start), betas, pelvis, sight)
+    turned = mechanics.pose(turned_by(small, start), betas, pelvis, keypoints)
     # Distances in metres at the keypoints' depth, which is held fast.
-    metres = (sight.rays - turned.drawn) * posed.depth[:, None]
+    metres = (keypoints.rays - turned.projected) * posed.depth[:, None]
     (-0.5 * (weight[:, None] * metres.square()).sum()).backward()
     assert small.grad is not None
     # Turns are this gradient over the moment of inertia: the same direction, joint by joint.
@@ -79,7 +79,7 @@ def test_the_torque_is_the_gradient_of_the_squared_distance(mechanics: Mechanics
 def test_a_joint_alone_turns_back_what_is_off(mechanics: Mechanics, name: str) -> None:
     rotations, betas, pelvis = people(4, 0.1)
     joint = JOINT_NAMES.index(name)
-    sight = seen(mechanics, rotations, betas, pelvis)
+    keypoints = seen(mechanics, rotations, betas, pelvis)
     globals_, _, _ = mechanics.body.frames_batch_last(rotations, betas)
     # A turn about the line of sight, where an image shows all of it, written in the parent's frame.
     axis = torch.tensor([0.0, 0, 0.1])[:, None].expand(3, PEOPLE)
@@ -87,8 +87,8 @@ def test_a_joint_alone_turns_back_what_is_off(mechanics: Mechanics, name: str) -
         axis = (globals_[PARENTS[joint]] * axis[:, None]).sum(0)
     bent = rotations.clone()
     bent[joint] = turned_by(axis, rotations[joint])
-    posed = mechanics.pose(bent, betas, pelvis, sight)
-    turn = mechanics.turns(posed, torch.ones(17, PEOPLE), sight.size)[joint]
+    posed = mechanics.pose(bent, betas, pelvis, keypoints)
+    turn = mechanics.joint_rotations(posed, torch.ones(17, PEOPLE), keypoints.size)[joint]
     back = (turn * -axis).sum(0) / axis.square().sum(0)
     # Less than all: the inertia counts lengths along the line of sight as well, and is damped.
     assert (back > 0.3).all()
@@ -97,29 +97,29 @@ def test_a_joint_alone_turns_back_what_is_off(mechanics: Mechanics, name: str) -
 
 def test_a_shifted_body_is_moved_back(mechanics: Mechanics) -> None:
     rotations, betas, pelvis = people(5, 0.2)
-    sight = seen(mechanics, rotations, betas, pelvis)
+    keypoints = seen(mechanics, rotations, betas, pelvis)
     every = torch.ones(17, PEOPLE)
     aside = torch.tensor([0.05, -0.03, 0.0])[:, None]
-    shift = mechanics.shift(mechanics.pose(rotations, betas, pelvis + aside, sight), every, sight.size)
-    metres = shift[:2] * sight.size * pelvis[2:]
+    shift = mechanics.shift(mechanics.pose(rotations, betas, pelvis + aside, keypoints), every, keypoints.size)
+    metres = shift[:2] * keypoints.size * pelvis[2:]
     torch.testing.assert_close(metres, -aside[:2].expand(2, PEOPLE), atol=0.005, rtol=0.05)
     further = pelvis * 1.1
-    shift = mechanics.shift(mechanics.pose(rotations, betas, further, sight), every, sight.size)
+    shift = mechanics.shift(mechanics.pose(rotations, betas, further, keypoints), every, keypoints.size)
     torch.testing.assert_close(shift[2], torch.full((PEOPLE,), -0.095), atol=0.02, rtol=0)
 
 
 def test_what_is_not_believed_does_not_pull(mechanics: Mechanics) -> None:
     rotations, betas, pelvis = people(6)
-    sight = seen(mechanics, rotations, betas, pelvis)
-    rays = sight.rays.clone()
+    keypoints = seen(mechanics, rotations, betas, pelvis)
+    rays = keypoints.rays.clone()
     wrist = COCO_NAMES.index("left_wrist")
     rays[wrist] += 0.3
     weight = torch.ones(17, PEOPLE)
     weight[wrist] = 0
-    posed = mechanics.pose(rotations, betas, pelvis, sight._replace(rays=rays))
+    posed = mechanics.pose(rotations, betas, pelvis, keypoints._replace(rays=rays))
     assert isinstance(posed, Posed)
-    assert mechanics.turns(posed, weight, sight.size).abs().max() < 1e-5
-    assert mechanics.shift(posed, weight, sight.size).abs().max() < 1e-5
+    assert mechanics.joint_rotations(posed, weight, keypoints.size).abs().max() < 1e-5
+    assert mechanics.shift(posed, weight, keypoints.size).abs().max() < 1e-5
 
 
 def test_untrained_rounds_lay_a_body_over_its_keypoints() -> None:
@@ -127,15 +127,15 @@ def test_untrained_rounds_lay_a_body_over_its_keypoints() -> None:
     torch.manual_seed(0)
     network = Lifter(LifterConfig(64, 1, 32, flow=False, rounds=4, correction=32)).eval()
     truth, betas, pelvis = people(7, 0.25)
-    sight = seen(network.mechanics, truth, betas, pelvis)
+    keypoints = seen(network.mechanics, truth, betas, pelvis)
     raw = torch.cat([people(8, 0.1)[0][:, :, :2].transpose(1, 2).flatten(0, 2), torch.zeros(3, PEOPLE)])
-    raw[-3:-1] = sight.rays.mean(0) / sight.size
+    raw[-3:-1] = keypoints.rays.mean(0) / keypoints.size
 
     def missed(raw: torch.Tensor) -> torch.Tensor:
-        rotations, pelvis = network._decode(raw, sight.size)
-        return misfit(network.mechanics, (rotations, betas, pelvis), sight)
+        rotations, pelvis = network._decode(raw, keypoints.size)
+        return misfit(network.mechanics, (rotations, betas, pelvis), keypoints)
 
-    before, after = missed(raw), missed(network._refine(raw, betas, torch.zeros(PEOPLE, 96), sight))
+    before, after = missed(raw), missed(network._refine(raw, betas, torch.zeros(PEOPLE, 96), keypoints))
     assert (after < 0.75 * before).all()
     assert after.sum() < 0.6 * before.sum()
 

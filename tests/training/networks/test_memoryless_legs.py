@@ -32,26 +32,26 @@ def observed(people: int, frames: int) -> Observation:
 
 @pytest.fixture
 def networks() -> tuple[Lifter, Lifter]:
-    """A network without timely knees, and the same one with them."""
+    """A network without memoryless legs, and the same one with them."""
     torch.manual_seed(4)
     plain = Lifter(CONFIG).eval()
     with torch.no_grad():
-        plain.memory.again.weight.mul_(6)  # so that remembering matters
+        plain.memory.from_state.weight.mul_(6)  # so that remembering matters
         plain.head.weight.mul_(3)
-    timely = Lifter(replace(CONFIG, timely=True)).eval()
-    timely.load_state_dict(plain.state_dict())
-    return plain, timely
+    blended = Lifter(replace(CONFIG, memoryless_legs=True)).eval()
+    blended.load_state_dict(plain.state_dict())
+    return plain, blended
 
 
 @torch.no_grad()
 def test_knees_go_to_those_of_a_forgotten_memory_and_all_else_is_remembered(networks: tuple[Lifter, Lifter]) -> None:
-    plain, timely = networks
+    plain, blended = networks
     seen, state = observed(3, 6), plain.start_state(3)
     for t in range(6):
         frame = seen.frames(t, t + 1)
         forgotten = state.clone()
         forgotten[:, : plain.memory.state_size] = 0
-        expected, anew, answer = plain(frame, state), plain(frame, forgotten), timely(frame, state)
+        expected, anew, answer = plain(frame, state), plain(frame, forgotten), blended(frame, state)
         for name in ("betas", "joint_error", "contact", "up", "root_velocity", "state"):
             torch.testing.assert_close(getattr(answer, name), getattr(expected, name), msg=name)
         if t == 0:  # nobody is remembered yet
@@ -72,32 +72,32 @@ def test_who_is_taken_to_face_another_way_keeps_the_remembered_legs() -> None:
     raw = torch.randn(PREDICTION, 4, generator=torch.Generator().manual_seed(2))
     rotations = torch.eye(3).reshape(1, 3, 3, 1).repeat(24, 1, 1, 4)
     rotations[0, :, :, 3] = torch.diag(torch.tensor([-1.0, 1.0, -1.0]))  # the second person, without memory
-    moved = Lifter._follow_present(raw, rotations, torch.full((PREDICTION, 1), 0.5))
+    moved = Lifter._blend_legs(raw, rotations, torch.full((PREDICTION, 1), 0.5))
     torch.testing.assert_close(moved[:, 0], (raw[:, 0] + raw[:, 2]) / 2)
     torch.testing.assert_close(moved[:, 1:], raw[:, 1:])
 
 
 @pytest.mark.parametrize("lacking", [{"rounds": 0}, {"motion": False}])
 def test_they_need_refinement_and_a_memory(lacking: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="timely legs need"):
-        replace(CONFIG, timely=True, **lacking)
+    with pytest.raises(ValueError, match="memoryless legs need"):
+        replace(CONFIG, memoryless_legs=True, **lacking)
 
 
 @torch.no_grad()
 def test_a_stream_is_answered_as_its_frames_are(networks: tuple[Lifter, Lifter]) -> None:
-    _, timely = networks
-    seen, state = observed(2, 5), timely.start_state(2)
-    whole = timely(seen, state)
-    part = timely(seen, state, answered=(2, 4))
+    _, blended = networks
+    seen, state = observed(2, 5), blended.start_state(2)
+    whole = blended(seen, state)
+    part = blended(seen, state, output_frames=(2, 4))
     torch.testing.assert_close(part.rotations, whole.rotations[:, 2:4])
     for t in range(5):
-        one = timely(seen.frames(t, t + 1), state)
+        one = blended(seen.frames(t, t + 1), state)
         torch.testing.assert_close(one.rotations[:, 0], whole.rotations[:, t], rtol=1e-4, atol=1e-5)
         state = one.state
 
 
 def test_training_knows_nothing_of_it(networks: tuple[Lifter, Lifter]) -> None:
-    plain, timely = networks
+    plain, blended = networks
     seen, state = observed(2, 4), plain.start_state(2)
     with torch.no_grad():
-        torch.testing.assert_close(timely.train()(seen, state).rotations, plain(seen, state).rotations)
+        torch.testing.assert_close(blended.train()(seen, state).rotations, plain(seen, state).rotations)

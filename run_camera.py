@@ -245,8 +245,8 @@ def _summarise(console: Console, report: Report | None, options: Options) -> Non
         f"{report.frames_in} frames ({report.frames_dropped} dropped), {seen if report.meshes else 'nobody was seen'}, "
         f"{report.peak_rss_mb:.0f} MB, {report.engine}"
     )
-    if report.most_people:
-        people = "1 person" if report.most_people == 1 else f"up to {report.most_people} people"
+    if report.max_people:
+        people = "1 person" if report.max_people == 1 else f"up to {report.max_people} people"
         console.print(f"{people} at a time, {report.person_ms:.0f} ms a person and frame for keypoints and regressor")
     if options.verbose:
         for name, stage in report.stages.items():

@@ -23,7 +23,7 @@ GIRTH_CLOSE_M: Final = 0.01
 """Tolerance of radii, metres; larger, because two meshes are never cut in quite the same place."""
 ALIKE_M: Final = 0.01
 """Two bodies share one parameterisation if their bones, and the bones' changes per beta, agree within this, metres."""
-_LEAST: Final = 6  # vertices that a measurable slice needs
+_MIN_SLICE_VERTICES: Final = 6  # vertices that a measurable slice needs
 _STEP: Final = 0.5  # of a beta, for the derivatives
 
 
@@ -203,7 +203,7 @@ def _cut(
     axis = joints[piece.end] - joints[piece.joint]
     along = (vertices - joints[piece.joint]) @ axis / (axis @ axis)
     found = np.flatnonzero(np.isin(follows, piece.skin) & (along > piece.low) & (along < piece.high))
-    if len(found) < _LEAST:
+    if len(found) < _MIN_SLICE_VERTICES:
         return found, np.full(len(found), np.nan)
     # By the angle around the axis: a vertex represents the skin halfway to its neighbours.
     around, across = _plane(axis)
@@ -228,7 +228,7 @@ def _radius(points: DoubleArray, share: DoubleArray, axis: DoubleArray) -> float
 
     NaN where there are too few points.
     """
-    if len(points) < _LEAST:
+    if len(points) < _MIN_SLICE_VERTICES:
         return float("nan")
     centred = points - share @ points
     along = centred @ axis / np.linalg.norm(axis)

@@ -21,7 +21,7 @@ POSEDIRS_STEP: Final = 1e-4
 """Metres of one integer step of a stored corrective."""
 
 BETAS, POSE_FEATURES = 10, 207
-_MOST_VERTICES: Final = 30_000
+_MAX_VERTICES: Final = 30_000
 """Most vertices of a packed file: unpacked correctives take 2.5 kB each."""
 
 
@@ -79,8 +79,8 @@ def unpack(entries: Mapping[str, AnyArray]) -> dict[str, Any]:
     """
     v_template = np.asarray(entries["v_template"], np.float32)
     count = len(v_template)
-    if count > _MOST_VERTICES:
-        raise ValueError(f"{count} vertices, more than {_MOST_VERTICES}")
+    if count > _MAX_VERTICES:
+        raise ValueError(f"{count} vertices, more than {_MAX_VERTICES}")
     posedirs = np.zeros(count * 3 * POSE_FEATURES, np.float32)
     posedirs[np.cumsum(entries["posedirs_gap"].astype(np.int64))] = entries["posedirs_step"] * np.float32(POSEDIRS_STEP)
     weights = np.zeros((count, JOINTS), np.float32)

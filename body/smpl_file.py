@@ -23,7 +23,7 @@ from common.arrays import AnyArray
 from common.npz import check_declared_sizes
 
 _LARGEST_DENSE_BYTES: Final = 20_000_000
-_MOST_BYTES: Final = 100_000_000
+_MAX_BYTES: Final = 100_000_000
 """What all fields that are computed from others may take together; SMPL's take 20 MB."""
 
 
@@ -229,7 +229,7 @@ def _readable(fields: Mapping[str, Any], origin: str) -> dict[str, Any]:
         if isinstance(value, StandIn):
             value = _array_or_none(value)
             computed += 0 if value is None else value.nbytes
-            if computed > _MOST_BYTES:
+            if computed > _MAX_BYTES:
                 raise BodyError(f"{origin} is refused: its arrays would be huge; get it from where it was released")
         if value is not None:
             readable[name] = value

@@ -17,7 +17,7 @@ from common.errors import UserError
 Arrays = Mapping[str, NDArray[np.generic]]
 
 MANY: Final = 1 << 30
-"""`Engine.most_rows` where there is no limit."""
+"""`Engine.max_rows` where there is no limit."""
 
 
 class EngineError(UserError, RuntimeError):
@@ -72,7 +72,7 @@ class Engine(ABC):
         return 0
 
     @property
-    def most_rows(self) -> int:
+    def max_rows(self) -> int:
         """How many rows one run takes at most: any number where the first axis of all inputs is free, else one. An engine of
         TensorRT has a limit that it was built with."""
         return MANY if all(spec.shape[:1] == (-1,) for spec in self.inputs) else 1

@@ -53,9 +53,9 @@ class FiniteEngine(Engine):
         return self._engine.replays
 
     @property
-    def most_rows(self) -> int:
+    def max_rows(self) -> int:
         """As the engine's own."""
-        return self._engine.most_rows
+        return self._engine.max_rows
 
     def warm_up(self) -> None:
         """Warm the engine up without checking its outputs."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.engine import EngineError
-from engines.onnx_limits import MOST_BYTES, check_declared
+from engines.onnx_limits import MAX_BYTES, check_declared
 from engines.protobuf import MalformedError, fields, text_field
 
 # Field numbers of onnx.proto3.
@@ -47,7 +47,7 @@ def open_onnx(model: bytes | Path, label: str = "") -> OnnxModel:
         try:
             if not model.is_file() and model.exists():
                 raise EngineError(f"cannot read {model}: it is no file")
-            if model.is_file() and model.stat().st_size > MOST_BYTES:
+            if model.is_file() and model.stat().st_size > MAX_BYTES:
                 raise EngineError(f"{label} is too large for an ONNX model, which has at most 2 GB")
             data = model.read_bytes()
         except OSError as error:

@@ -14,10 +14,10 @@ from typing import Final
 from engines.engine import EngineError
 from engines.protobuf import fields, text_field, varint
 
-MOST_BYTES: Final = (1 << 31) - 1
+MAX_BYTES: Final = (1 << 31) - 1
 """Of a model with all its weights: protocol buffers hold no more."""
-_MOST_VALUES: Final = 1 << 28  # of one tensor that a model declares without holding it
-_MOST_NESTED: Final = 16
+_MAX_VALUES: Final = 1 << 28  # of one tensor that a model declares without holding it
+_MAX_NESTED: Final = 16
 
 # Field numbers of onnx.proto3.
 _MODEL_GRAPH, _MODEL_FUNCTIONS = 7, 25
@@ -81,8 +81,8 @@ class _Checker:
 
     def _graph(self, graph: memoryview, depth: int) -> set[tuple[str, str]]:
         """Returns the domain and operator of every node, those of nested graphs, too."""
-        if depth > _MOST_NESTED:
-            raise self._refused(f"nests graphs more than {_MOST_NESTED} deep")
+        if depth > _MAX_NESTED:
+            raise self._refused(f"nests graphs more than {_MAX_NESTED} deep")
         called: set[tuple[str, str]] = set()
         for number, value in fields(graph):
             if not isinstance(value, memoryview):
@@ -128,7 +128,7 @@ class _Checker:
             elif number == 3:
                 for size in _numbers(value):
                     count *= self._size(size, "a sparse tensor")
-        if count > _MOST_VALUES:
+        if count > _MAX_VALUES:
             raise self._refused(f"declares a sparse tensor of {count:.3g} values")
 
     def _tensor(self, tensor: memoryview) -> None:
@@ -181,7 +181,7 @@ class _Checker:
         if offset < 0 or length < needed or offset + length > held:
             raise self._refused(f"declares {needed} bytes for '{name}', which {place!r} does not hold")
         self._external += length
-        if self._external > MOST_BYTES:
+        if self._external > MAX_BYTES:
             raise self._refused("declares weights of more than 2 GB")
 
     def _declared(self, value: memoryview) -> None:
@@ -195,7 +195,7 @@ class _Checker:
                             if number == _DIM_VALUE and isinstance(size, int):
                                 # Exporters write -1 and 0 for sizes that they do not know.
                                 count *= max(size if size < 1 << 63 else 1, 1)
-        if count > _MOST_VALUES:
+        if count > _MAX_VALUES:
             name = text_field(value, _VALUE_NAME)
             raise self._refused(f"declares {count:.3g} values in '{name}', more than fit into the memory")
 

@@ -103,8 +103,8 @@ class TensorRtEngine(Engine):
         return sum(replay.count for replay in self._replays.values())
 
     @property
-    def most_rows(self) -> int:
-        """See `engines.engine.Engine.most_rows`: what the plans' profiles allow."""
+    def max_rows(self) -> int:
+        """See `engines.engine.Engine.max_rows`: what the plans' profiles allow."""
         if any(spec.shape[:1] != (-1,) for spec in self.inputs):
             return 1
         return min(socket.largest[0] for socket in self._in.sockets)

@@ -13,21 +13,21 @@ from typing import Final
 
 from engines.engine import EngineError
 
-_MOST_BYTES: Final = 6 << 30
+_MAX_BYTES: Final = 6 << 30
 _LONGEST_S: Final = 60.0
 _OUT_OF_MEMORY, _REFUSED = 3, 4
 _SAYS_AT_MOST: Final = 400
 
 
-def try_model(model: Path, runtime: str = "auto", most_bytes: int = _MOST_BYTES, longest_s: float = _LONGEST_S) -> None:
+def try_model(model: Path, runtime: str = "auto", max_bytes: int = _MAX_BYTES, longest_s: float = _LONGEST_S) -> None:
     """Open the ONNX file ``model`` in ``runtime`` (of the CPU) and run it once on ones.
 
     Takes about as long as starting Python and the runtime. Raises `EngineError` where it cannot be opened or run within
-    ``most_bytes`` of memory and ``longest_s`` seconds.
+    ``max_bytes`` of memory and ``longest_s`` seconds.
     """
     root = str(Path(__file__).resolve().parent.parent)
     program = f"import sys; sys.path[:0] = [{root!r}]; from engines.trial import main; main()"
-    command = [sys.executable, "-c", program, str(model.absolute()), runtime, str(most_bytes)]
+    command = [sys.executable, "-c", program, str(model.absolute()), runtime, str(max_bytes)]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=longest_s, check=False)
     except subprocess.TimeoutExpired:
@@ -35,7 +35,7 @@ def try_model(model: Path, runtime: str = "auto", most_bytes: int = _MOST_BYTES,
     except OSError:
         return  # no process can be started here
     if done.returncode == _OUT_OF_MEMORY or b"bad_alloc" in done.stderr or b"MemoryError" in done.stderr:
-        raise EngineError(f"{model.name} needs more than {most_bytes / (1 << 30):.3g} GB of memory: export it again")
+        raise EngineError(f"{model.name} needs more than {max_bytes / (1 << 30):.3g} GB of memory: export it again")
     if done.returncode == _REFUSED:
         raise EngineError(done.stdout.decode(errors="replace").strip()[:_SAYS_AT_MOST])
     if done.returncode < 0:
@@ -44,8 +44,8 @@ def try_model(model: Path, runtime: str = "auto", most_bytes: int = _MOST_BYTES,
 
 def main() -> None:
     """The other process: model, runtime and bytes of memory are on the command line."""
-    path, runtime, most_bytes = sys.argv[1:]
-    _bound_memory(int(most_bytes))
+    path, runtime, max_bytes = sys.argv[1:]
+    _bound_memory(int(max_bytes))
     from engines.registry import open_engine
 
     try:
@@ -61,13 +61,13 @@ def main() -> None:
         sys.exit(_REFUSED)
 
 
-def _bound_memory(most_bytes: int) -> None:
+def _bound_memory(max_bytes: int) -> None:
     try:
         import resource
     except ImportError:  # Windows
         return
     for kind in (resource.RLIMIT_DATA, resource.RLIMIT_CORE):
-        limit = most_bytes if kind == resource.RLIMIT_DATA else 0
+        limit = max_bytes if kind == resource.RLIMIT_DATA else 0
         _, hard = resource.getrlimit(kind)
         if hard == resource.RLIM_INFINITY or hard > limit:
             resource.setrlimit(kind, (limit, hard))

@@ -26,7 +26,7 @@ from engines.tensorrt_builder import BuildOptions, BuildProgress
 from export.conversion.network import PipelineNetwork
 from export.conversion.precision import convert
 from export.networks import CLIP, load_networks, record_samples
-from realtime.options import MOST_PERSONS
+from realtime.options import MAX_PERSONS
 
 CALIBRATION_FRAMES = 45
 
@@ -91,7 +91,7 @@ def main(
     batch: Annotated[
         tuple[int, int, int] | None,
         typer.Option(
-            help=f"smallest, usual and largest number of people at a time (1 1 {MOST_PERSONS}; with a DLA 1 1 1)"
+            help=f"smallest, usual and largest number of people at a time (1 1 {MAX_PERSONS}; with a DLA 1 1 1)"
         ),
     ] = None,
     output: Annotated[Path | None, typer.Option(help="folder of the engines (default: the user's cache)")] = None,
@@ -100,7 +100,7 @@ def main(
 ) -> None:
     """Build a TensorRT engine of every network between the camera and the mesh."""
     console = Console(stderr=True, highlight=False)
-    options = BuildOptions(precision, workspace, dla, batch or (1, 1, 1 if dla is not None else MOST_PERSONS))
+    options = BuildOptions(precision, workspace, dla, batch or (1, 1, 1 if dla is not None else MAX_PERSONS))
     chosen = load_networks([name for name in networks.split(",") if name] or None, body)
     for plan in build_engines(chosen, options, output, force=force, console=console):
         state = "was there" if plan.reused else f"built in {plan.seconds:.0f} s"

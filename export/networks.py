@@ -28,7 +28,7 @@ CLIP = Path(__file__).resolve().parent.parent / "assets" / "synthetic_walk.mp4"
 """A rendered person walking: what is measured and calibrated with where no other video is named."""
 
 _KINDS = ("detector", "keypoints", "flow", "regressor")
-_MOST_SAMPLES = 24
+_MAX_SAMPLES = 24
 
 
 def load_networks(names: list[str] | None = None, body: Path | None = None) -> dict[str, PipelineNetwork]:
@@ -83,9 +83,9 @@ def run_pipeline(options: Options, opener: EngineOpener) -> PipelineOutput:
 class Recorder(Engine):
     """Passes everything on to ``engine`` and keeps a copy of some inputs, spread evenly over the run."""
 
-    def __init__(self, engine: Engine, samples: list[Arrays], most: int = _MOST_SAMPLES) -> None:
+    def __init__(self, engine: Engine, samples: list[Arrays], max_samples: int = _MAX_SAMPLES) -> None:
         """Record what goes into ``engine``."""
-        self._engine, self._samples, self._most = engine, samples, most
+        self._engine, self._samples, self._max_samples = engine, samples, max_samples
         self._seen, self._every = 0, 1
         self.runtime, self.device = engine.runtime, engine.device
         self.inputs, self.outputs = engine.inputs, engine.outputs
@@ -93,7 +93,7 @@ class Recorder(Engine):
     def infer(self, feeds: Arrays) -> dict[str, AnyArray]:
         """See `engines.engine.Engine.infer`."""
         if self._seen % self._every == 0:
-            if len(self._samples) == self._most:
+            if len(self._samples) == self._max_samples:
                 del self._samples[1::2]
                 self._every *= 2
             if self._seen % self._every == 0:
@@ -141,7 +141,7 @@ def record_samples(networks: Mapping[str, PipelineNetwork], video: Path, frames:
         if network.kind == "detector":  # the pipeline searches for people once and then tracks them
             samples[network.name] = _search(network, video, frames)
         elif network.kind == "body":
-            poses = [sample_poses(1, seed) for seed in range(_MOST_SAMPLES)]
+            poses = [sample_poses(1, seed) for seed in range(_MAX_SAMPLES)]
             samples[network.name] = [{key: pose[key] for key in pose if key != "pose"} for pose in poses]
     return samples
 

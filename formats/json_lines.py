@@ -34,7 +34,7 @@ from formats.motion import MORE_SHAPES, MOTION_VERSION, ROW_SHAPES, WORLD_SHAPES
 
 SCHEMA_VERSION: Final = 1
 SCHEMA_NAME: Final = "motionmesh"
-_MOST: Final = 1e12
+_MAX_NUMBER: Final = 1e12
 _FRAME_ARRAYS: Final = ("world_from_camera", "up", "up_sigma_deg", "floor_sigma_m")
 """Arrays that are the same for everyone in a frame."""
 _OPTIONAL: Final = {**WORLD_SHAPES, **MORE_SHAPES}
@@ -150,7 +150,7 @@ def _motion(header: dict[str, Any], rows: list[tuple[dict[str, Any], dict[str, A
         for row, value in enumerate(found):
             if value is not None:
                 exact = np.array(value, np.float64)  # None becomes NaN
-                if (np.abs(exact) > _MOST).any():
+                if (np.abs(exact) > _MAX_NUMBER).any():
                     raise ValueError(f"{name} holds impossible numbers")
                 given = exact.astype(np.float32)
                 if given.shape != shape:

@@ -58,7 +58,7 @@ MOTION_ROW = np.dtype(ROW_HEAD.descr + [(name, np.float32, shape) for name, shap
 
 TOO_LARGE: Final = 1e6
 """Larger metres, radians or degrees come from a damaged file."""
-_MOST_FPS: Final = 1e6
+_MAX_FPS: Final = 1e6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +169,7 @@ def load_motion(path: str | Path) -> Motion:
     arrays = _without_absurd_rows(arrays, path)
     fps = float(arrays["fps"])
     scalars: dict[str, Any] = {
-        "fps": fps if 0 < fps <= _MOST_FPS else math.nan,  # as where it is not known
+        "fps": fps if 0 < fps <= _MAX_FPS else math.nan,  # as where it is not known
         "source": str(arrays["source"]),
         "body_sha256": str(arrays["body_sha256"]),
         "version": int(arrays["version"]),

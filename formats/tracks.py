@@ -20,8 +20,8 @@ from formats.motion import MOTION_VERSION, Motion
 
 LOST_S: Final = 0.25
 """Somebody who has not been seen for longer was lost: nothing is interpolated in between."""
-_MOST_ROWS: Final = 20_000
-_MOST_HELD: Final = 20
+_MAX_ROWS: Final = 20_000
+_MAX_HELD: Final = 20
 """A file at a constant rate may have so many rows, or so many for each that was seen, before it is refused."""
 _OFF_GRID_S: Final = 1e-3
 """Timestamps may be off a constant rate by so much and still count as constant: files store milliseconds."""
@@ -165,7 +165,7 @@ def at_constant_rate(track: MotionTrack, rate: float) -> tuple[MotionTrack, floa
     if len(track.time_s) == 1:
         return track, rate
     span_s = float(track.time_s[-1] - track.time_s[0])
-    if not span_s * rate < max(_MOST_ROWS, _MOST_HELD * len(track.time_s)):
+    if not span_s * rate < max(_MAX_ROWS, _MAX_HELD * len(track.time_s)):
         raise UserError(
             f"person {track.person} is away for most of {span_s:.0f} s, too long to hold a pose: write a file for each "
             "part (--gaps split), or another format (.npz, .jsonl, .glb)"

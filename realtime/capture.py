@@ -21,8 +21,8 @@ class Capture:
         frames: where the images are written.
         meter: counts frames and drops.
         policy: whether each frame waits for its turn (files) or a newer one replaces it (cameras).
-        most_frames: stop after so many frames. None: at the end of the source.
-        most_seconds: stop after so many seconds of the source's own time.
+        max_frames: stop after so many frames. None: at the end of the source.
+        max_seconds: stop after so many seconds of the source's own time.
         paced: a file is not read faster than it plays, because somebody is watching.
     """
 
@@ -32,12 +32,12 @@ class Capture:
         frames: FrameRing,
         meter: Meter,
         policy: DropPolicy,
-        most_frames: int | None,
-        most_seconds: float | None,
+        max_frames: int | None,
+        max_seconds: float | None,
         paced: bool,
     ) -> None:
         self._source, self._frames, self._meter, self._policy = source, frames, meter, policy
-        self._most_frames, self._most_seconds, self._paced = most_frames, most_seconds, paced
+        self._max_frames, self._max_seconds, self._paced = max_frames, max_seconds, paced
         self._running = threading.Event()
         self._running.set()
         self._stop = threading.Event()
@@ -87,13 +87,13 @@ class Capture:
                 if self._first_s is None:
                     self._first_s, self._began_ns = frame.time_s, frame.captured_ns
                 played_s = frame.time_s - self._first_s
-                if self._most_seconds is not None and played_s >= self._most_seconds:
+                if self._max_seconds is not None and played_s >= self._max_seconds:
                     self._meter.frames_in -= 1
                     self._frames.release(frame)
                     break
                 self._hand_on(self._in_its_time(frame, played_s) if self._paced else frame)
                 taken += 1
-                if self._most_frames is not None and taken >= self._most_frames:
+                if self._max_frames is not None and taken >= self._max_frames:
                     break
         finally:
             self.waiting.close()

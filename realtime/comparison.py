@@ -14,7 +14,7 @@ from common.arrays import DoubleArray
 from formats.compare import FLEXIONS, PersonDifference
 from realtime.draw.error_plot import Curve, draw_curves, save_plot
 
-_LEAST_MM: Final = 1.0  # of the plot's axis: two equal files differ by rounding, which is not worth looking at
+_MIN_MM: Final = 1.0  # of the plot's axis: two equal files differ by rounding, which is not worth looking at
 _WHO: Final = "person\nof A, of B"
 
 
@@ -34,14 +34,14 @@ def tables(found: Sequence[PersonDifference]) -> list[Table]:
 
 
 def plot_differences(path: Path, found: Sequence[PersonDifference]) -> None:
-    """Draw MPJPE (thick) and PA-MPJPE (thin) of each person over time, as PNG, the axis at least to `_LEAST_MM`. Raises
+    """Draw MPJPE (thick) and PA-MPJPE (thin) of each person over time, as PNG, the axis at least to `_MIN_MM`. Raises
     `common.errors.UserError`."""
     curves = []
     for one in found:
         colour = colour_of(one.people[0])
         curves.append(Curve(f"person {_people(one)}", one.time_s, one.mpjpe_mm, colour))
         curves.append(Curve("", one.time_s, one.pa_mpjpe_mm, colour, thin=True))
-    save_plot(path, draw_curves(curves, "mm, mean over 24 joints: MPJPE thick, PA-MPJPE thin", _LEAST_MM))
+    save_plot(path, draw_curves(curves, "mm, mean over 24 joints: MPJPE thick, PA-MPJPE thin", _MIN_MM))
 
 
 def _people(one: PersonDifference) -> str:

@@ -132,7 +132,7 @@ class Report:
     """How often a network answered with NaN, infinity or absurd numbers."""
     graph_replays: int = 0
     """Runs of networks that were replays of CUDA graphs."""
-    most_people: int = 0
+    max_people: int = 0
     """Most people who were seen at the same time."""
     person_ms: float = 0.0
     """What keypoints and regressor took for each person and frame, mean."""
@@ -171,7 +171,7 @@ class Meter:
         self.frames_dropped = 0
         self.meshes = 0
         self.results = 0
-        self.most_people = 0
+        self.max_people = 0
         self._bodies = 0
         self._busy_since_ns: dict[str, int] = {}
         self._last_runs: deque[tuple[str, int, int]] = deque(maxlen=_TIMELINE)
@@ -208,7 +208,7 @@ class Meter:
     def mesh(self, captured_ns: int, finished_ns: int, people: int = 1) -> None:
         """The meshes of the ``people`` in a frame are ready."""
         self.meshes += 1
-        self.most_people = max(self.most_people, people)
+        self.max_people = max(self.max_people, people)
         self._bodies += people
         self._latency.add((finished_ns - captured_ns) / 1e6)
         self._mesh_times.add((finished_ns - self._start_ns) / 1e6)
@@ -262,7 +262,7 @@ class Meter:
             look_ahead,
             self._held_back.percentiles()[0] if look_ahead else 0.0,
             self.results,
-            most_people=self.most_people,
+            max_people=self.max_people,
             person_ms=self.person_ms(),
             timeline=self._timeline(),
         )

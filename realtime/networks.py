@@ -19,7 +19,7 @@ from engines.manifest import resolve
 from engines.plans import PlanPolicy
 from engines.registry import announce_builds, open_engine, why_no_tensorrt
 from engines.trial import try_model
-from realtime.options import MOST_PERSONS, KeypointModel, Options
+from realtime.options import MAX_PERSONS, KeypointModel, Options
 from realtime.quality import keypoint_model, look_ahead_frames
 from realtime.stages.flow.choice import choose_flow, median_ms
 from realtime.stages.flow.crop_flow import CropFlow, DisFlow, RaftFlow
@@ -60,7 +60,7 @@ class Networks(contextlib.ExitStack):
     def __init__(self, options: Options, opener: EngineOpener | None = None) -> None:
         super().__init__()
         self._options = options
-        most = MOST_PERSONS if options.persons == "auto" or options.persons > 1 else 1
+        most = MAX_PERSONS if options.persons == "auto" or options.persons > 1 else 1
         self._plans = PlanPolicy(options.precision, trust=options.trust_engine, rows=most)
         self._has_own_opener = opener is not None
         # The GPU finishes a mesh before it begins the next frame's keypoints and flow.
@@ -156,7 +156,7 @@ class Networks(contextlib.ExitStack):
         finder = FinderThread(PersonDetector(self.open(DETECTOR, _NOBODY)))
         persons = self._options.persons
         # Of a live source, more are let in as their cost becomes known: see `realtime.person_limit`.
-        most = persons if persons != "auto" else MOST_PERSONS if thorough else 1
+        most = persons if persons != "auto" else MAX_PERSONS if thorough else 1
         return Tracker(movenet, finder, most, thorough)
 
     def open_regressor(self, arrays: BodyArrays, steadied: bool = False) -> BodyRegressor:

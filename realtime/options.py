@@ -27,7 +27,7 @@ FlowMethod = Literal["auto", "dis", "raft", "none"]
 DEFAULT_FOCAL: Final = 0.85
 """Focal length over the longer side of the image where it is not known: a 61° field of view, between webcam and phone."""
 
-MOST_PERSONS: Final = 6
+MAX_PERSONS: Final = 6
 """People followed at the same time, at most."""
 
 SOURCE, VIEW, OUTPUT, MODELS, _CAMERA, TENSORRT = "Source", "View", "Output", "Models", "Camera", "TensorRT"
@@ -147,10 +147,10 @@ class Options:
     persons: int | Literal["auto"] = option(
         "auto",
         "People followed at the same time. auto: as many as the machine sustains at the source's rate; "
-        f"{MOST_PERSONS} in a file.",
+        f"{MAX_PERSONS} in a file.",
         group=MODELS,
         low=1,
-        high=MOST_PERSONS,
+        high=MAX_PERSONS,
     )
     keypoints: KeypointChoice = option(
         "auto", "MoveNet Lightning (fast) or Thunder (accurate). auto: as --quality says.", group=MODELS

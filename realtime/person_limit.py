@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from realtime.measure import Meter
-from realtime.options import MOST_PERSONS
+from realtime.options import MAX_PERSONS
 from realtime.records import Result
 from realtime.stages.tracking.tracker import Tracker
 
@@ -43,7 +43,7 @@ class PersonLimit:
         if took_ms <= 0:
             return
         fits = int(_FILLED * self._budget_ms * people / took_ms)
-        fits = min(max(fits, 1), MOST_PERSONS)
+        fits = min(max(fits, 1), MAX_PERSONS)
         self._overfull = self._overfull + 1 if took_ms > _TOO_FULL * self._budget_ms else 0
         if fits > self._tracker.max_persons or self._overfull >= 2:
             self._tracker.max_persons, self._overfull = fits, 0

@@ -90,8 +90,8 @@ class Pipeline:
             keypoints alone.
         meter: gets every measurement.
         policy: whether every frame of the source is processed (files) or the newest one wins (cameras).
-        most_frames: stop after so many frames. None: at the end of the source.
-        most_seconds: stop after so many seconds of the source's own time.
+        max_frames: stop after so many frames. None: at the end of the source.
+        max_seconds: stop after so many seconds of the source's own time.
         paced: a file is not read faster than it plays, because somebody is watching.
         look_ahead: holds frames back until later ones have been seen. None: each is answered at once.
         finder: the ``tracker``'s, where it is to ask the detector in a thread of its own.
@@ -107,8 +107,8 @@ class Pipeline:
         regressor: BodyRegressor,
         meter: Meter,
         policy: DropPolicy,
-        most_frames: int | None = None,
-        most_seconds: float | None = None,
+        max_frames: int | None = None,
+        max_seconds: float | None = None,
         paced: bool = False,
         look_ahead: LookAhead[Any] | None = None,
         finder: FinderThread | None = None,
@@ -126,7 +126,7 @@ class Pipeline:
         self.results = ResultRing(
             2, policy, lambda result: self.frames.hold(result.frame), lambda result: self.frames.release(result.frame)
         )
-        self._capture = Capture(source, self.frames, meter, policy, most_frames, most_seconds, paced)
+        self._capture = Capture(source, self.frames, meter, policy, max_frames, max_seconds, paced)
         self._flow_request: SingleSlotQueue[_FlowRequest] = SingleSlotQueue()
         self._flow_answer: SingleSlotQueue[tuple[Flow, ...]] = SingleSlotQueue()
         self._observed: SingleSlotQueue[_Observation] = SingleSlotQueue()

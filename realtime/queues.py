@@ -195,12 +195,12 @@ class Backlog:
     """Queue of results for a sink that must get every one of them, however slow it is. They are kept without images and
     vertices, so that one takes about 6 kB a person.
 
-    At most ``most`` results wait; `put` blocks while there are so many. None: no limit, because a camera cannot be made to
+    At most ``capacity`` results wait; `put` blocks while there are so many. None: no limit, because a camera cannot be made to
     wait.
     """
 
-    def __init__(self, most: int | None) -> None:
-        self._most = most
+    def __init__(self, capacity: int | None) -> None:
+        self._capacity = capacity
         self._condition = threading.Condition()
         self._waiting: deque[Result] = deque()
         self._closed = False
@@ -211,7 +211,7 @@ class Backlog:
         people = tuple(replace(body, vertices=_NO_VERTICES) for body in result.people)
         small = replace(result, frame=replace(result.frame, image=_NO_IMAGE), people=people, flows=())
         with self._condition:
-            while self._most is not None and len(self._waiting) >= self._most and not self._left:
+            while self._capacity is not None and len(self._waiting) >= self._capacity and not self._left:
                 self._condition.wait()
             if not self._left:
                 self._waiting.append(small)

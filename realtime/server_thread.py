@@ -15,7 +15,7 @@ from websockets.asyncio.server import Server, ServerConnection
 
 logging.getLogger("websockets").addHandler(logging.NullHandler())
 
-MOST_RECEIVED_BYTES: Final = 1024
+MAX_RECEIVED_BYTES: Final = 1024
 """Clients send short messages, if any: longer ones close the connection."""
 _SEND_BUFFER_BYTES: Final = 1 << 16
 """Of a client's messages that the system holds: its default of megabytes would be seconds of old motion."""

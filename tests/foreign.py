@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from common.errors import UserError
 
-MOST_BYTES = 200e6
+MAX_BYTES = 200e6
 """What reading a file of one or two megabytes may take."""
 
 few = settings(
@@ -81,7 +81,7 @@ def zip_of_zeros(shape: tuple[int, ...], really: int, name: str = "frame") -> by
 
 
 @contextmanager
-def little_memory(most_bytes: float = MOST_BYTES) -> Iterator[None]:
+def little_memory(max_bytes: float = MAX_BYTES) -> Iterator[None]:
     """Fails where what is inside takes more memory at one time."""
     tracemalloc.start()
     try:
@@ -89,7 +89,7 @@ def little_memory(most_bytes: float = MOST_BYTES) -> Iterator[None]:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < most_bytes, f"{peak / 1e6:.0f} MB"
+    assert peak < max_bytes, f"{peak / 1e6:.0f} MB"
 
 
 def refuses(read: Callable[[Path], object], path: Path, match: str = ".") -> None:

@@ -26,7 +26,7 @@ PROGRAM = re.compile(
 )
 """A command's module or the program, and what follows it: to the line's end, or within backticks over lines."""
 
-MOST_WORDS = {
+MAX_WORDS = {
     "README.md": 700,
     "docs/architecture.md": 900,
     "docs/models/motion.md": 550,
@@ -153,7 +153,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), f"{of_page(page)} links to {target}"
 
 
-@pytest.mark.parametrize(("name", "most"), MOST_WORDS.items())
+@pytest.mark.parametrize(("name", "most"), MAX_WORDS.items())
 def test_pages_for_a_first_look_are_short(name: str, most: int) -> None:
     words = [word for word in (ROOT / name).read_text(encoding="utf-8").split() if re.search(r"\w", word)]
     assert len(words) <= most

@@ -50,7 +50,7 @@ print(json.dumps(seen[1] + seen[2]))
 
 _RATE = 30
 _POSES = 60
-_MOST = 16
+_MAX_VIEWERS = 16
 _SIZE = 1280, 720
 _CAMERA = Camera(1000.0, 1000.0, 639.5, 359.5)
 
@@ -72,8 +72,8 @@ def bench_browser(
         counts = [int(count) for count in viewers.split(",")]
     except ValueError:
         counts = []
-    if not counts or min(counts) < 0 or max(counts) > _MOST:
-        raise UserError(f"--viewers {viewers}: give numbers from 0 to {_MOST}, with commas")
+    if not counts or min(counts) < 0 or max(counts) > _MAX_VIEWERS:
+        raise UserError(f"--viewers {viewers}: give numbers from 0 to {_MAX_VIEWERS}, with commas")
     arrays = load_body()
     results = _results(arrays, people)
     print(

@@ -17,9 +17,9 @@ from common.arrays import BoolArray, DoubleArray, Int64Array
 
 LENGTH_WEIGHT: Final = 2e-3
 SEAM_WEIGHT: Final = 2.0
-LEAST_COSINE: Final = 0.3
+MIN_COSINE: Final = 0.3
 """A face may not turn further than this (cosine) in one collapse."""
-LEAST_ROUNDNESS: Final = 0.06
+MIN_ROUNDNESS: Final = 0.06
 """Twice the area over the longest edge squared; below it a face is a sliver."""
 
 
@@ -124,7 +124,7 @@ class Decimator:
             before, after = np.cross(old[1] - old[0], old[2] - old[0]), np.cross(new[1] - new[0], new[2] - new[0])
             size = float(np.linalg.norm(after))
             longest = float(((new - np.roll(new, -1, axis=0)) ** 2).sum(1).max())
-            if before @ after < LEAST_COSINE * np.linalg.norm(before) * size or size < LEAST_ROUNDNESS * longest:
+            if before @ after < MIN_COSINE * np.linalg.norm(before) * size or size < MIN_ROUNDNESS * longest:
                 return False
         return True
 

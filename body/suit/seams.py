@@ -14,7 +14,7 @@ import numpy as np
 
 from common.arrays import AnyFloatArray, AnyIntArray, DoubleArray, FloatArray, Int32Array
 
-_LEAST: Final = 0.02  # of an edge: where a cut would come nearer to its end, it goes through that end's vertex
+_SNAP: Final = 0.02  # of an edge: where a cut would come nearer to its end, it goes through that end's vertex
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,5 +121,5 @@ def _snap(faces: AnyIntArray, values: DoubleArray) -> None:
     for first, last in ((0, 1), (1, 2), (2, 0)):
         for one, other in ((faces[:, first], faces[:, last]), (faces[:, last], faces[:, first])):
             near, far = values[one], values[other]
-            close = (near * far < 0) & (np.abs(near) < _LEAST * np.abs(near - far))
+            close = (near * far < 0) & (np.abs(near) < _SNAP * np.abs(near - far))
             values[one[close]] = 0.0

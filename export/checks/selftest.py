@@ -37,7 +37,7 @@ _BODY_SLACK_M = 1e-4
 _PROGRAM = frozenset({KEYPOINT_MODELS["fast"], DETECTOR, FLOW_MODEL, Options().regressor})
 """What the program runs unless it is told otherwise."""
 _WARM_UP = 5
-_MOST_S = 10.0
+_MAX_S = 10.0
 """Seconds that the timing of one network may take."""
 
 
@@ -66,7 +66,7 @@ def examine(
             if not gap.mean <= result.allowed[gap.output]:
                 result.problem = f"'{gap.output}' differs by {gap.mean:.2g} on average, more than is explained"
         times: list[float] = []
-        end = time.perf_counter() + _MOST_S
+        end = time.perf_counter() + _MAX_S
         while len(times) < _WARM_UP + repeats and (time.perf_counter() < end or len(times) <= _WARM_UP):
             began = time.perf_counter()
             engine.infer(samples[len(times) % len(samples)])

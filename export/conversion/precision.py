@@ -22,7 +22,7 @@ from export.conversion.operators import check_operators
 
 _LOG = logging.getLogger(__name__)
 
-LEAST_IN_INT8 = 0.5
+MIN_IN_INT8 = 0.5
 """The share of a network's arithmetic below which int8 is not worth its changes of type."""
 
 
@@ -46,7 +46,7 @@ def convert(network: PipelineNetwork, precision: Precision, samples: Sequence[Ar
     """``network`` in ``precision``, with the same inputs and outputs; ``samples`` of its inputs calibrate int8.
 
     What would lose accuracy for nothing keeps more: the body stays float32 (in float16 its skin is off by up to 2 mm). Of an
-    int8 graph all that is not in int8 is in float16, as far as float16 goes. Where int8 would hold less than `LEAST_IN_INT8`
+    int8 graph all that is not in int8 is in float16, as far as float16 goes. Where int8 would hold less than `MIN_IN_INT8`
     of the arithmetic, as in a regressor, the changes between the two cost more than they save: float16 is taken.
 
     Raises `export.conversion.onnx_tools.OnnxError` for a model that the oldest TensorRT would refuse, and when the
@@ -60,7 +60,7 @@ def convert(network: PipelineNetwork, precision: Precision, samples: Sequence[Ar
     graph: onnx.ModelProto
     twin: onnx.ModelProto
     share = arithmetic_share(model, int8_candidates(model)) if precision == "int8" else 0.0
-    if precision == "int8" and share >= LEAST_IN_INT8:
+    if precision == "int8" and share >= MIN_IN_INT8:
         int8 = to_int8(model, samples)
         keep = {*int8.nodes, *int8.rounding}
         fp16 = to_fp16(int8.model, keep)

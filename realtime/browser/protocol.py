@@ -59,7 +59,7 @@ _FLOW_HEAD: Final = struct.Struct("<i4f")
 _FLOW_CELLS: Final = 16
 """A flow field is sent as the means over so many cells along each side: 532 bytes."""
 
-MOST_CORRECTIVES: Final = 160_000
+MAX_CORRECTIVES: Final = 160_000
 """Entries of pose correctives that a page gets, the largest ones. The free body has fewer; of SMPL's 4.3 million, which a
 phone could not add up 30 times a second, the rest is left out."""
 
@@ -172,7 +172,7 @@ def _strongest(weights: FloatArray) -> tuple[FloatArray, NDArray[np.uint8]]:
 def _correctives(posedirs: FloatArray) -> dict[str, AnyArray]:
     """Where each vertex' entries begin, which of the 207 features they follow, and by how many steps they move it."""
     size = np.abs(posedirs).max(1)
-    least = np.partition(size, -MOST_CORRECTIVES, axis=None)[-MOST_CORRECTIVES] if size.size > MOST_CORRECTIVES else 0
+    least = np.partition(size, -MAX_CORRECTIVES, axis=None)[-MAX_CORRECTIVES] if size.size > MAX_CORRECTIVES else 0
     vertex, feature = np.nonzero(size > least)
     step = float(np.abs(posedirs).max()) / 32767 or 1.0
     return {

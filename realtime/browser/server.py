@@ -22,11 +22,11 @@ from common.errors import UserError
 from common.files import JSON_ERRORS
 from realtime.browser.access import Access
 from realtime.browser.files import Answer, Files, text_answer
-from realtime.server_thread import MOST_RECEIVED_BYTES, ServerThread, limit_send_buffer
+from realtime.server_thread import MAX_RECEIVED_BYTES, ServerThread, limit_send_buffer
 
 BODY_PATH: Final = "/body.bin"
 LIVE_PATH: Final = "/live"
-MOST_VIEWERS: Final = 24
+MAX_VIEWERS: Final = 24
 """More are refused: each costs some processor time."""
 AHEAD: Final = 5
 """So many binary messages may be on their way to a viewer, sent but not drawn yet."""
@@ -162,7 +162,7 @@ class ViewerServer:
             viewer.fresh.set()
 
     def _listen(self, port: int) -> AbstractAsyncContextManager[Server]:
-        options: dict[str, Any] = {"compression": None, "max_size": MOST_RECEIVED_BYTES, "write_limit": _WAITING_BYTES}
+        options: dict[str, Any] = {"compression": None, "max_size": MAX_RECEIVED_BYTES, "write_limit": _WAITING_BYTES}
         options |= {"close_timeout": 2, "open_timeout": 30, "server_header": None}
         return serve(self._attend, self._host, port, process_request=self._answer, **options)
 
@@ -179,7 +179,7 @@ class ViewerServer:
             return _response(text_answer(*refused))
         if path != LIVE_PATH:
             return _response(self._files.answer(request.path, headers))
-        if len(self._viewers) >= MOST_VIEWERS:
+        if len(self._viewers) >= MAX_VIEWERS:
             return _response(text_answer(503, "Too many viewers: close one.\n"))
         return None
 

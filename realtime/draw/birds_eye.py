@@ -15,7 +15,7 @@ from realtime.records import BodyEstimate, WorldFrame
 
 _STEPS: Final = 180  # of a person's way that are remembered
 _FORGET: Final = 300  # frames after which somebody who has gone is no longer drawn
-_LEAST_M: Final = 2.5  # side of the map
+_MIN_M: Final = 2.5  # side of the map
 _MARGIN_M: Final = 0.5
 _CALM: Final = 0.1  # of the way to the place and scale that fit best, each frame
 _SHIFT: Final = 4  # OpenCV draws at 1/16 of a pixel
@@ -63,7 +63,7 @@ class BirdsEye:
     def _look(self, points: DoubleArray) -> None:
         """Move place and scale of the map smoothly to where everything fits."""
         low, high = points.min(0), points.max(0)
-        wanted = np.array([*(low + high) / 2, max(float((high - low).max()) + 2 * _MARGIN_M, _LEAST_M)])
+        wanted = np.array([*(low + high) / 2, max(float((high - low).max()) + 2 * _MARGIN_M, _MIN_M)])
         self._view = wanted if self._view is None else self._view + _CALM * (wanted - self._view)
 
     def _pixels(self, places: DoubleArray, side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:

@@ -22,7 +22,7 @@ LEFT_COLOUR: Final[Colour] = (90, 200, 255)
 RIGHT_COLOUR: Final[Colour] = (255, 200, 90)
 MIDDLE_COLOUR: Final[Colour] = (235, 235, 235)
 
-_LEAST_TEXT: Final = 0.4  # letters of 8 pixels
+_MIN_TEXT: Final = 0.4  # letters of 8 pixels
 _SHIFT: Final = 4  # OpenCV draws at 1/16 of a pixel
 _FAR: Final = 1 << 14  # beyond this many pixels OpenCV's fixed point would overflow
 
@@ -137,13 +137,13 @@ def text_line(image: ImageArray, text: str) -> None:
     place. Its size follows the image's height, and is smaller where it would not fit; what does not fit at the smallest is cut.
     """
     height, width = image.shape[:2]
-    size = max(height / 960, _LEAST_TEXT)
+    size = max(height / 960, _MIN_TEXT)
     while True:
         (wide, tall), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
         pad = max(tall // 2, 4)
-        if wide + 3 * pad <= width or size <= _LEAST_TEXT:
+        if wide + 3 * pad <= width or size <= _MIN_TEXT:
             break
-        size = max(0.9 * size, _LEAST_TEXT)
+        size = max(0.9 * size, _MIN_TEXT)
     strip_height = min(tall + base + 2 * pad, height)
     strip = image[:strip_height, : min(wide + 3 * pad, width)]
     strip[...] = cv2.convertScaleAbs(strip, alpha=0.42)

@@ -24,9 +24,9 @@ from realtime.outputs.motion_rows import RESULT_ROW
 
 MAGIC: Final = b"MOTIONMESH-JOURNAL-2\n"
 SUFFIX: Final = ".part"
-_MOST_HEAD_BYTES: Final = 1 << 20
+_MAX_HEAD_BYTES: Final = 1 << 20
 _COUNTS: Final = struct.Struct("<II")
-_MOST_ROWS: Final = 1 << 20  # in one chunk
+_MAX_ROWS: Final = 1 << 20  # in one chunk
 
 
 class Journal:
@@ -70,7 +70,7 @@ def read_journal(path: Path) -> tuple[AnyArray, dict[str, Any]]:
             if file.read(len(MAGIC)) != MAGIC:
                 raise UserError(f"{path} is no unfinished motion: give a file that ends in {SUFFIX}, made by --save")
             size = int.from_bytes(file.read(4), "little")
-            about = json.loads(file.read(size)) if size <= _MOST_HEAD_BYTES else None
+            about = json.loads(file.read(size)) if size <= _MAX_HEAD_BYTES else None
             if not isinstance(about, dict):
                 raise UserError(f"{path} is damaged: nothing can be read of it")
             return _read_rows(file, path.stat().st_size), about
@@ -84,7 +84,7 @@ def _read_rows(file: IO[bytes], file_bytes: int) -> AnyArray:
     chunks = [np.zeros(0, RESULT_ROW)]
     while len(counts := file.read(_COUNTS.size)) == _COUNTS.size:
         count, checksum = _COUNTS.unpack(counts)
-        if not 0 < count <= _MOST_ROWS or count * RESULT_ROW.itemsize > file_bytes - file.tell():
+        if not 0 < count <= _MAX_ROWS or count * RESULT_ROW.itemsize > file_bytes - file.tell():
             break
         data = file.read(count * RESULT_ROW.itemsize)
         if zlib.crc32(data) != checksum:

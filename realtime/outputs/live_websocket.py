@@ -15,7 +15,7 @@ from common.errors import UserError
 from formats.json_lines import line_of
 from realtime.outputs.live_messages import ClosingSender, frame_message
 from realtime.records import Result
-from realtime.server_thread import MOST_RECEIVED_BYTES, ServerThread, limit_send_buffer
+from realtime.server_thread import MAX_RECEIVED_BYTES, ServerThread, limit_send_buffer
 
 _LOCAL_PAGE: Final = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
 """Web pages that may connect: without this, any page that the user visits could watch. Other programs send no origin."""
@@ -63,7 +63,7 @@ class WebSocketSender(ClosingSender):
             client.fresh.set()
 
     def _listen(self) -> AbstractAsyncContextManager[Server]:
-        options: dict[str, Any] = {"compression": None, "max_size": MOST_RECEIVED_BYTES, "close_timeout": 1}
+        options: dict[str, Any] = {"compression": None, "max_size": MAX_RECEIVED_BYTES, "close_timeout": 1}
         options["write_limit"] = _WAITING_BYTES
         return serve(self._attend, self._host, self._port, origins=[None, _LOCAL_PAGE], **options)
 

@@ -13,7 +13,7 @@ from realtime.sources.clip import ClipSource
 from realtime.sources.pixels import fit_into
 from realtime.sources.timing import believable_fps
 
-_MOST_BYTES = 1_000_000_000
+_MAX_BYTES = 1_000_000_000
 _HEAD_BYTES = 4096
 _ANIMATED = 2  # a flag of the extended WebP header
 
@@ -54,7 +54,7 @@ class WebpSource(ClipSource):
         width, height = (1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27))
         try:
             count = cv2.imcount(str(self._path))
-            if width * height * 4 * count > _MOST_BYTES:
+            if width * height * 4 * count > _MAX_BYTES:
                 raise UserError(f"{self.name} is too large for an animated image: convert it to a video (.mp4)")
             done, animation = cv2.imreadanimation(str(self._path))
         except cv2.error:

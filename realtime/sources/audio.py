@@ -21,7 +21,7 @@ from typing_extensions import override
 
 _LOG = logging.getLogger(__name__)
 
-_MOST_PACKETS: Final = 4096  # of a stream that nobody takes, more than a minute
+_MAX_PACKETS: Final = 4096  # of a stream that nobody takes, more than a minute
 
 
 class AudioPacket(NamedTuple):
@@ -133,7 +133,7 @@ class StreamAudio(AudioTrack):
         super().__init__(stream)
         self._place_of = place_of
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[Packet[AudioStream], float]] = deque(maxlen=_MOST_PACKETS)
+        self._waiting: deque[tuple[Packet[AudioStream], float]] = deque(maxlen=_MAX_PACKETS)
         self._stopped = False
 
     def put(self, packet: Packet[AudioStream]) -> None:

@@ -26,7 +26,7 @@ _BUFFER_CAPTURE: Final = 1
 _DISCRETE: Final = 1
 _BAYER: Final = re.compile(r"BA81|BYR2|G[BR]BG|GRBG|RGGB|[BGR][AGBR](10|12|14|16)|[pab][BGgR](AA|CC|EE|A8)|ip3[bgGr]")
 """Raw pixels of a sensor, linux/videodev2.h: what a camera on the CSI connector delivers, and no webcam."""
-_MOST: Final = 200  # entries of one list: a broken driver must not keep the program
+_MAX_ENTRIES: Final = 200  # entries of one list: a broken driver must not keep the program
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def _enumerate(
 ) -> Iterator[bytearray]:
     """The entries of one of the driver's lists; ``question`` stands behind the index in each structure."""
     request, size = what
-    for index in range(_MOST):
+    for index in range(_MAX_ENTRIES):
         buffer = bytearray(size)
         struct.pack_into("<I", buffer, 0, index)
         struct.pack_into(layout, buffer, 4, *question)

@@ -26,7 +26,7 @@ DEFAULT_SCREEN: Final = (1600, 900)
 """Width and height, pixels, of a screen that does not say its own."""
 
 _FILLED: Final = 0.85  # of the screen is taken, at most
-_LEAST: Final = 640  # pixels: a smaller image is enlarged to this width
+_MIN_WIDTH: Final = 640  # pixels: a smaller image is enlarged to this width
 _BOARD: Final = 40.0  # metres from the eye to the video
 _FLOOR: Final = 4.0  # metres of grid around the people
 _STEP: Final = 0.5  # metres between its lines
@@ -44,7 +44,7 @@ _ALL_KEYS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 def window_size(width: int, height: int, screen: tuple[int, int]) -> tuple[int, int]:
     """Width and height of the window for images of ``width`` x ``height`` on a ``screen`` of that size, all in pixels."""
-    scale = min(_FILLED * screen[0] / width, _FILLED * screen[1] / height, max(1.0, _LEAST / width))
+    scale = min(_FILLED * screen[0] / width, _FILLED * screen[1] / height, max(1.0, _MIN_WIDTH / width))
     return max(round(width * scale), 1), max(round(height * scale), 1)
 
 

@@ -221,7 +221,7 @@ def _endless_loop() -> onnx.ModelProto:
 def test_sizes_that_are_computed_are_bounded(make: Callable[[], onnx.ModelProto], tmp_path: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     with pytest.raises(EngineError, match=r"own\.onnx needs more than 2 GB of memory|more than 4294967296 bytes"):
-        try_model(_saved(make(), tmp_path), "onnxruntime", most_bytes=2 << 30)
+        try_model(_saved(make(), tmp_path), "onnxruntime", max_bytes=2 << 30)
     assert max(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - before, 0) < 3 << 20  # KB
 
 

@@ -317,7 +317,7 @@ def test_a_plan_for_fewer_rows_is_built_anew_unless_only_export_builds_it(fake_g
     alone.path.unlink()
     assert obtain_plan(source, "linear", PlanPolicy())[0].path == six.path, "one row is among one to six"
     with open_engine(source, "tensorrt", plans=many) as engine:
-        assert engine.most_rows == 6
+        assert engine.max_rows == 6
     build_plan(source, "linear", BuildOptions("int8"))
     calibrated, _ = obtain_plan(source, "linear", PlanPolicy("int8", rows=6))
     assert calibrated.options.batch == (1, 1, 1)
@@ -328,7 +328,7 @@ def test_a_graph_of_one_row_is_built_for_more(fake_gpu: FakeGpu) -> None:
     known, unknown = ("movenet-lightning", 4), ("movenet-multipose", 1)
     for model, rows in (known, unknown):
         with open_engine(model, "tensorrt", plans=PlanPolicy("fp32", rows=4)) as engine:
-            assert engine.most_rows == rows
+            assert engine.max_rows == rows
         (plan,) = find_plans(resolve(model).read(), "fp32")
         assert (plan.onnx_sha256 == plan.source_sha256) is (rows == 1)
 

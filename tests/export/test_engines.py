@@ -107,7 +107,7 @@ def test_what_is_wrong_is_said_in_one_line(
 def test_recording_keeps_an_even_choice() -> None:
     samples: list[object] = []
     with open_engine("keypoints", "onnxruntime") as engine:
-        recorder = Recorder(engine, samples, most=4)  # type: ignore[arg-type]
+        recorder = Recorder(engine, samples, max_samples=4)  # type: ignore[arg-type]
         feeds = feeds_for(engine, 0)
         for number in range(20):
             recorder.infer(feeds | {"dt": np.array([number + 1], np.float32)})

@@ -23,8 +23,8 @@ FAULTS = ("breaks", "stalled", "garbage", "small", "burst")
 WARM_UP_S = 20.0
 SETTLED = 0.5
 """Share of the time after which memory must stay: until then allocators fill their pools and lists double."""
-MOST_MB_A_MINUTE = 1.0
-MOST_MB = 30.0
+MAX_MB_A_MINUTE = 1.0
+MAX_MB = 30.0
 
 
 def census(run: Run) -> tuple[float, int, int]:
@@ -70,8 +70,8 @@ def judge(rows: list[tuple[float, float, int, int]], run: Run) -> str:
     must(run.saved_frames() == report["results"], "results are missing")
     must(table[:, 2].max() - table[:, 2].min() <= 3, "threads grow")
     must(table[:, 3].max() - table[:, 3].min() <= 4, "open files grow")
-    must(len(table) < 20 or slope < MOST_MB_A_MINUTE, "memory grows")
-    must(table[-1, 1] - table[0, 1] < MOST_MB, "memory grows fast")
+    must(len(table) < 20 or slope < MAX_MB_A_MINUTE, "memory grows")
+    must(table[-1, 1] - table[0, 1] < MAX_MB, "memory grows fast")
     return "\n".join(lines)
 
 

@@ -199,7 +199,7 @@ def test_an_error_of_the_detector_stops_all_and_names_it() -> None:
 
 
 def test_limits_count_frames_and_seconds_of_the_source() -> None:
-    for limits, expected in (({"most_frames": 7}, 7), ({"most_seconds": 0.5}, 15)):
+    for limits, expected in (({"max_frames": 7}, 7), ({"max_seconds": 0.5}, 15)):
         tracker = FakeTracker()
         pipeline = build(
             FakeSource([i / 30 for i in range(90)], live=False), tracker, FakeFlow(), DropPolicy.WAIT, **limits

@@ -24,7 +24,7 @@ from formats.save import open_motion, save_as
 from formats.tracks import MotionTrack, at_constant_rate, rate_of, tracks_of
 from tools.round_trips.programs import NotInstalled, read_with_blender, read_with_opensim, validate_gltf
 
-_MOST: Final = 60
+_MAX_FRAMES: Final = 60
 """Frames that a slow program is asked for."""
 _Z_UP_TO_Y_UP: Final = Z_UP.T
 _FROM_OPENSIM: Final = TO_OPENSIM.T
@@ -92,7 +92,7 @@ def mm_between(first: AnyFloatArray, second: AnyFloatArray) -> float:
 
 
 def _picked(count: int) -> AnyArray:
-    return np.unique(np.linspace(0, count - 1, min(count, _MOST)).astype(int))
+    return np.unique(np.linspace(0, count - 1, min(count, _MAX_FRAMES)).astype(int))
 
 
 def npz_and_jsonl(given: Exported, ending: str) -> Row:

@@ -160,7 +160,9 @@ def evaluate_networks(
     ] = None,
     camera: Annotated[list[Path] | None, typer.Option(help="the reference's videos, camera 0 first")] = None,
     clip: Annotated[list[Path] | None, typer.Option(help="other real videos")] = None,
-    most: Annotated[int, typer.Option(help="largest number of frames of each of the other videos")] = 240,
+    max_frames: Annotated[
+        int, typer.Option("--most", help="largest number of frames of each of the other videos")
+    ] = 240,
 ) -> None:
     """Evaluate every trained network and a constant prediction; writes errors.json into the folder of runs."""
     body = TorchBody(load_body())
@@ -171,7 +173,7 @@ def evaluate_networks(
         reference_clips = [
             observe_video(path, float(truth.matrices[number, 0, 0])) for number, path in enumerate(camera or [])
         ]
-    others = [found for path in clip or [] for found in observe_video(path, most=most)]
+    others = [found for path in clip or [] for found in observe_video(path, max_frames=max_frames)]
     results: list[NetworkErrors] = []
     for name, seed, network in [
         (BASELINE, 0, ConstantRegressor(load_windows(data, "train", _FIELDS), body)),

@@ -67,14 +67,16 @@ class _Row:
     """uint8 (side, side, 3) RGB, the region's crop."""
 
 
-def observe_video(path: Path, focal: float | None = None, most: int | None = None, least: int = 8) -> list[RealClip]:
-    """Run the real-time observation on a video, and split it into clips of at least ``least`` frames.
+def observe_video(
+    path: Path, focal: float | None = None, max_frames: int | None = None, min_frames: int = 8
+) -> list[RealClip]:
+    """Run the real-time observation on a video, and split it into clips of at least ``min_frames`` frames.
 
     Args:
         path: The video.
         focal: Focal length, px; estimated where None.
-        most: Largest number of frames to read.
-        least: Shortest clip that is kept.
+        max_frames: Largest number of frames to read.
+        min_frames: Shortest clip that is kept.
 
     Raises:
         UserError: The video cannot be read.
@@ -91,7 +93,7 @@ def observe_video(path: Path, focal: float | None = None, most: int | None = Non
         tracker = Tracker(MoveNet(keypoints), Finder(PersonDetector(detector)))
         previous: Frame | None = None
         last = -1
-        for frame in _frames(source, most):
+        for frame in _frames(source, max_frames):
             boxes = dict(tracker.regions(frame))
             people = tracker.update(frame)
             if not people:
@@ -111,13 +113,13 @@ def observe_video(path: Path, focal: float | None = None, most: int | None = Non
                 _Row(frame.sequence, frame.time_s, person.points, person.confidence, box, motion, np.asarray(rgb))
             )
             previous, last = frame, person.person
-    return [_clip(rows, path.stem, camera, source.fps) for rows in stretches if len(rows) >= least]
+    return [_clip(rows, path.stem, camera, source.fps) for rows in stretches if len(rows) >= min_frames]
 
 
-def _frames(source: Source, most: int | None) -> Iterator[Frame]:
+def _frames(source: Source, max_frames: int | None) -> Iterator[Frame]:
     """The frames of a source, each in its own memory, because the previous one is still needed for the flow."""
     count = 0
-    while most is None or count < most:
+    while max_frames is None or count < max_frames:
         buffer = source.new_buffer()
         timestamp = source.read_into(buffer)
         if timestamp is None:

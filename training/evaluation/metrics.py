@@ -74,7 +74,7 @@ def pose_errors(
     known: BoolArray,
     root: list[int],
     fps: float,
-    least_points: int = 1,
+    min_points: int = 1,
 ) -> PoseErrors:
     """The errors of one person in every frame of a recording; the mean of the known points in each.
 
@@ -84,13 +84,13 @@ def pose_errors(
         known: (T, K), the points that both have; the others may be NaN.
         root: the points whose middle is the root. Without all of them a frame has only ``pa``.
         fps: frames a second. An acceleration needs three neighbouring frames.
-        least_points: frames with fewer have no ``pa``.
+        min_points: frames with fewer have no ``pa``.
     """
     valid = torch.from_numpy(known)
     mine, theirs = (
         torch.from_numpy(np.where(known[..., None], part, 0.0).astype(np.float64)) for part in (predicted, truth)
     )
-    pa = _frame_means(pa_distances(mine, theirs, valid), valid & (valid.sum(-1, keepdim=True) >= least_points))
+    pa = _frame_means(pa_distances(mine, theirs, valid), valid & (valid.sum(-1, keepdim=True) >= min_points))
     mine, theirs = (part - part[:, root].mean(1, keepdim=True) for part in (mine, theirs))
     rooted = valid & valid[:, root].all(-1, keepdim=True)
     acceleration = np.full(len(truth), np.nan)

@@ -40,7 +40,7 @@ from training.evaluation.predictions import rows_of_people
 SURE: Final = 0.3
 """A keypoint of 3DPW counts as seen above this confidence."""
 
-LEAST_SEEN: Final = 6
+MIN_SEEN: Final = 6
 """A frame of 3DPW is counted with more limb keypoints than this."""
 
 _LIMBS: Final = list(range(5, len(COCO_NAMES)))
@@ -73,7 +73,7 @@ class ProtocolScores:
 def counted_frames(sequence: PersonSequence) -> BoolArray:
     """(T,) the frames of 3DPW that its protocol counts."""
     assert sequence.keypoint_confidence is not None, "3DPW has detections"
-    seen = (sequence.keypoint_confidence[:, _LIMBS] > SURE).sum(1) > LEAST_SEEN
+    seen = (sequence.keypoint_confidence[:, _LIMBS] > SURE).sum(1) > MIN_SEEN
     counted: BoolArray = seen & sequence.valid
     return counted
 

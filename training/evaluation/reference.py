@@ -17,7 +17,7 @@ points and C cameras:
 - ``frame`` (T,) evenly spaced indices in the videos, 0, 1, ... where it is missing; ``fps``, optional: frames a second of
   the REFERENCE, the videos' own rate where it is missing.
 
-Errors are of the points that both sides have. PA-MPJPE: after the best similarity of each frame with `LEAST_POINTS`
+Errors are of the points that both sides have. PA-MPJPE: after the best similarity of each frame with `MIN_POINTS`
 points or more. MPJPE: after moving the middle of the shoulders (or of the hips, where both are known) together; nothing
 is turned or scaled. Acceleration: of points relative to that middle, by second differences of three neighbouring frames,
 so it depends on the frame rate, which is printed with it. Each frame counts alike. Frames in which nobody was found cannot
@@ -57,7 +57,7 @@ from training.motion.archive import ARCHIVE_ERRORS
 
 Points = Literal["joints", "coco"]
 
-LEAST_POINTS: Final = 4
+MIN_POINTS: Final = 4
 """Fewer points determine too little of a pose after a similarity."""
 
 LIMBS: Final = COCO_NAMES[5:]
@@ -236,7 +236,7 @@ def _errors(
     present = np.asarray(np.isfinite(truth).all(-1))
     errors = {
         root: pose_errors(
-            predicted, truth, present & found[:, None], [names.index(name) for name in pair], fps, LEAST_POINTS
+            predicted, truth, present & found[:, None], [names.index(name) for name in pair], fps, MIN_POINTS
         )
         for root, pair in ROOTS.items()
         if set(pair) <= set(names)

@@ -57,7 +57,7 @@ JOINTS_14 = [
 _HIPS = [JOINT_NAMES.index("left_hip"), JOINT_NAMES.index("right_hip")]
 UNSCORED, LENGTH, EVALUATION_FPS = 8, 40, 30.0
 LONG_WARM_UP = 120
-LEAST_JOINTS = 4
+MIN_JOINTS = 4
 """Fewer determine too little of a pose after a similarity."""
 
 
@@ -139,12 +139,12 @@ def score_batch(
     lifted: Lifted, body: TorchBody, batch: Batch, warm_up: int = UNSCORED, visible: bool = False
 ) -> Tensor:
     """The numbers of `SyntheticScores`, in their order, of one batch's answers. The first ``warm_up`` frames do not count.
-    ``visible`` counts joints in the frame alone, and for PA-MPJPE frames with `LEAST_JOINTS` of these."""
+    ``visible`` counts joints in the frame alone, and for PA-MPJPE frames with `MIN_JOINTS` of these."""
     joints, _ = body.skeleton(lifted.rotations, lifted.betas)
     joints, truth = joints[:, warm_up:], batch.joints[:, warm_up:]
     mine, theirs = joints[:, :, JOINTS_14], truth[:, :, JOINTS_14]
     counted = batch.joints_in_frame[:, warm_up:, JOINTS_14] if visible else torch.ones_like(mine[..., 0]).bool()
-    enough = counted & (counted.sum(-1, keepdim=True) >= LEAST_JOINTS)
+    enough = counted & (counted.sum(-1, keepdim=True) >= MIN_JOINTS)
     exact = pa_distances(mine, theirs, counted.float())[enough].mean()
     aligned = pelvis_aligned(mine, theirs, joints[:, :, _HIPS].mean(2), truth[:, :, _HIPS].mean(2))[counted].mean()
     three = (counted[:, 2:] & counted[:, 1:-1] & counted[:, :-2]).transpose(0, 1)

@@ -19,14 +19,14 @@ import typer
 
 from common.arrays import BoolArray, FloatArray, ImageArray, Int64Array
 from common.errors import UserError
-from realtime.options import MOST_PERSONS, Options
+from realtime.options import MAX_PERSONS, Options
 from realtime.outputs.video import VideoRecorder
 from realtime.session import Session
 from training.synth.crowd import CROWD_FPS, CrowdLabels, render_crowd, sample_crowd
 
-_LEAST_PX = 80
+_MIN_PX = 80
 """Height in the image from which on a person must be found."""
-LEAST_VISIBLE = 0.5
+MIN_VISIBLE = 0.5
 """Share of the keypoints that must be in the image and not behind somebody else."""
 _MATCH = 0.15
 """Median distance of keypoints, as a share of the person's height in the image, below which a track is on a person."""
@@ -108,7 +108,7 @@ def distances(truth: FloatArray, points: FloatArray, confidence: FloatArray) -> 
 def must_be_seen(labels: CrowdLabels) -> BoolArray:
     """(T, P) whether a person must be found: tall enough in the image, and at least half visible."""
     height = np.ptp(labels.points[..., 1], axis=-1)
-    return np.asarray((height >= _LEAST_PX) & (labels.visible.mean(-1) >= LEAST_VISIBLE))
+    return np.asarray((height >= _MIN_PX) & (labels.visible.mean(-1) >= MIN_VISIBLE))
 
 
 def accumulate(labels: CrowdLabels, tracks: TrackRows) -> object:
@@ -185,7 +185,7 @@ def score_tracking(
     seed: Annotated[int, typer.Option(help="of the first scene")] = 0,
     live: Annotated[bool, typer.Option(help="as from a camera: late frames are dropped")] = False,
     video: Annotated[list[Path] | None, typer.Option(help="real videos instead of scenes")] = None,
-    persons: Annotated[int, typer.Option(min=1, max=MOST_PERSONS, help="people to follow in real videos")] = 2,
+    persons: Annotated[int, typer.Option(min=1, max=MAX_PERSONS, help="people to follow in real videos")] = 2,
     keep: Annotated[Path | None, typer.Option(help="folder for the rendered videos")] = None,
 ) -> None:
     """Recall and identities of several people, as Markdown."""
@@ -195,7 +195,7 @@ def score_tracking(
             print(describe(path, follow(path, persons, live)), flush=True)
         return
     print(
-        f"Visible: at least {_LEAST_PX} px tall, half of the keypoints in the image and not behind somebody else.\n\n"
+        f"Visible: at least {_MIN_PX} px tall, half of the keypoints in the image and not behind somebody else.\n\n"
         "| people | scenes | visible person-frames | recall | precision | IDF1 | id switches | mostly lost | ids given |\n"
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     )

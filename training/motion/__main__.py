@@ -49,7 +49,7 @@ def pack(
     amass_rest: Annotated[
         Path | None, typer.Option(help="A .npy of (24, 3) resting SMPL joints, metres: makes AMASS poses exact.")
     ] = None,
-    least_seconds: Annotated[float, typer.Option(min=0.0, help="Leave out shorter takes.")] = 0.5,
+    min_seconds: Annotated[float, typer.Option(min=0.0, help="Leave out shorter takes.")] = 0.5,
 ) -> None:
     """Read motion files, bring them to the 24 joints and one frame rate, and write one motion pack.
 
@@ -64,7 +64,7 @@ def pack(
             find_motions(sources),
             rule=rule,
             fps=fps,
-            least_seconds=least_seconds,
+            min_seconds=min_seconds,
             licence=licence,
             free=free,
             amc_fps=amc_fps,

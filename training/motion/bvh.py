@@ -23,7 +23,7 @@ from training.motion.source import SourceMotion, check_proportion, pose_skeleton
 UNITS: Final = {"m": 1.0, "cm": 0.01, "inch": 0.0254, "cmu": 0.0254 / 0.45}
 """Metres in one unit of length. "cmu" is the unit of the CMU database and of its straight conversions."""
 
-_MOST_BYTES: Final = 1 << 30
+_MAX_BYTES: Final = 1 << 30
 
 
 @dataclass
@@ -53,8 +53,8 @@ def parse_bvh(path: str | Path, metres_per_unit: float = 1.0, fps: float | None 
     """
     path = Path(path)
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise MotionError(f"{path}: larger than {_MOST_BYTES >> 20} MiB, hardly one take of motion")
+        if path.stat().st_size > _MAX_BYTES:
+            raise MotionError(f"{path}: larger than {_MAX_BYTES >> 20} MiB, hardly one take of motion")
         head, found, tail = path.read_text(encoding="utf-8", errors="replace").partition("MOTION")
         if not found or "HIERARCHY" not in head:
             raise MotionError(f"{path}: no HIERARCHY and MOTION; not a BVH file")

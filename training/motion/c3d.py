@@ -22,7 +22,7 @@ _BLOCK: Final = 512
 _KEY: Final = 0x50
 _INTEL, _DEC, _MIPS = 84, 85, 86
 _TEXT, _BYTE, _INTEGER, _FLOAT = -1, 1, 2, 4
-_MOST_BYTES: Final = 1 << 30
+_MAX_BYTES: Final = 1 << 30
 _HEADER_LAST: Final = 0xFFFF
 """The last frame where the header's 16 bits do not hold the true one."""
 
@@ -74,8 +74,8 @@ class _Numbers:
 
 def parse_c3d(path: Path) -> C3d:
     """Read a file's points. Raises ``OSError``, and ValueError for a file that is damaged or something else."""
-    if path.stat().st_size > _MOST_BYTES:
-        raise ValueError(f"larger than {_MOST_BYTES >> 20} MiB")
+    if path.stat().st_size > _MAX_BYTES:
+        raise ValueError(f"larger than {_MAX_BYTES >> 20} MiB")
     data = path.read_bytes()
     if len(data) < 2 * _BLOCK or data[1] != _KEY:
         raise ValueError("it does not begin as a C3D file does")

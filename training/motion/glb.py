@@ -23,7 +23,7 @@ from training.motion.retarget import clip_from_source, subject_of
 from training.motion.source import SourceMotion, check_proportion
 
 GLB_FPS: Final = 30.0
-_MOST_BYTES: Final = 1 << 30
+_MAX_BYTES: Final = 1 << 30
 _MAGIC, _JSON, _BINARY = 0x46546C67, 0x4E4F534A, 0x004E4942
 
 _LIMBS: Final = {
@@ -121,8 +121,8 @@ def read_glb(path: str | Path, *, subject: str = "", fps: float = GLB_FPS) -> li
 
 def parse_glb(path: Path) -> Glb:
     """Split a glTF binary into its description and its bytes. Raises `ValueError` or `struct.error` for other files."""
-    if path.stat().st_size > _MOST_BYTES:
-        raise MotionError(f"{path}: larger than {_MOST_BYTES >> 20} MiB")
+    if path.stat().st_size > _MAX_BYTES:
+        raise MotionError(f"{path}: larger than {_MAX_BYTES >> 20} MiB")
     data = path.read_bytes()
     magic, version, _ = struct.unpack_from("<III", data)
     if magic != _MAGIC or version != 2:

@@ -33,7 +33,7 @@ _LEGS: Final = tuple(
     tuple(JOINT_NAMES.index(f"{side}_{joint}") for joint in ("hip", "knee", "ankle")) for side in ("left", "right")
 )
 _WALKING: Final = (0.5, 5.0)
-_LEAST_FRAMES: Final = 20
+_MIN_FRAMES: Final = 20
 
 
 def flexion(rotations: FloatArray, knee: int) -> DoubleArray:
@@ -49,7 +49,7 @@ def straightest(clip: Clip) -> float:
 
 def walks(clip: Clip) -> bool:
     """Whether the person covers ground on foot all the time: the pelvis upright and 0.5 to 5 m/s fast in the median."""
-    if clip.frames < _LEAST_FRAMES:
+    if clip.frames < _MIN_FRAMES:
         return False
     speed = np.linalg.norm(np.diff(clip.pelvis[:, [0, 2]], axis=0), axis=-1) * clip.fps
     upright = Rotation.from_rotvec(clip.rotations[:, 0].astype(np.float64)).apply([0.0, 1.0, 0.0])[:, 1]

@@ -52,7 +52,7 @@ from training.motion.retarget import PELVIS_ABOVE_HIPS
 FITTED_FPS: Final = 30.0
 SAMPLE: Final = 200
 """Frames by which a subject's skeleton is found."""
-LEAST_MARKERS: Final = 20
+MIN_MARKERS: Final = 20
 LARGEST_MEAN_MM: Final = 30.0
 """Frames with fewer markers, or that fit worse in the mean, are left out."""
 
@@ -303,14 +303,14 @@ def _between(poses: Poses, keys: Int64Array, count: int) -> Poses:
 
 
 def clips_from_markers(
-    takes: Iterable[MarkerTake], fps: float = FITTED_FPS, least_seconds: float = 0.5, seed: int = 0
+    takes: Iterable[MarkerTake], fps: float = FITTED_FPS, min_seconds: float = 0.5, seed: int = 0
 ) -> list[Clip]:
     """Fit all takes of one subject, and cut out frames whose markers are missing or do not fit.
 
     Args:
         takes: Of one subject.
         fps: Frame rate of the clips.
-        least_seconds: Shorter pieces are left out.
+        min_seconds: Shorter pieces are left out.
         seed: Of the choice of the frames that the skeleton is found by.
 
     Raises:
@@ -322,7 +322,7 @@ def clips_from_markers(
     rng = np.random.default_rng(seed)
     for take in takes:
         frames = torch.from_numpy(resample_markers(take, fps))
-        enough = torch.nonzero(torch.isfinite(frames[..., 0]).sum(1) >= LEAST_MARKERS)[:, 0].numpy()
+        enough = torch.nonzero(torch.isfinite(frames[..., 0]).sum(1) >= MIN_MARKERS)[:, 0].numpy()
         if take.rest == "tpose":
             chosen = enough[:: max(len(enough) // 20, 1)]
             rests += ["tpose"] * len(chosen)
@@ -348,7 +348,7 @@ def clips_from_markers(
     for take, frames in moving:
         seen = torch.isfinite(frames[..., 0]).float()
         poses, distance = fit_take(torch.nan_to_num(frames), seen, skeleton)
-        clips += _clips_of(take, poses, distance, seen, skeleton, fps, least_seconds)
+        clips += _clips_of(take, poses, distance, seen, skeleton, fps, min_seconds)
     return clips
 
 
@@ -379,7 +379,7 @@ def _clips_of(
     seen: Tensor,
     skeleton: MarkerSkeleton,
     fps: float,
-    least_seconds: float,
+    min_seconds: float,
 ) -> list[Clip]:
     turned, places = frames_of(torch.zeros(len(poses.place), PARAMETERS), poses, skeleton.offsets)
     scale = LEG_LENGTH / float(skeleton.offsets[4].norm() + skeleton.offsets[7].norm())
@@ -387,11 +387,11 @@ def _clips_of(
     rotations = Rotation.from_matrix(local_rotations(turned).double().numpy().reshape(-1, 3, 3)).as_rotvec()
     rotations = rotations.reshape(len(pelvis), len(JOINT_NAMES), 3).astype(np.float32)
     mean = (distance * seen).sum(1) / seen.sum(1).clamp_min(1) * 1000
-    good = ((seen.sum(1) >= LEAST_MARKERS) & (mean < LARGEST_MEAN_MM)).numpy()
+    good = ((seen.sum(1) >= MIN_MARKERS) & (mean < LARGEST_MEAN_MM)).numpy()
     edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(np.int8)))
     clips = []
     for number, (start, stop) in enumerate(edges.reshape(-1, 2)):
-        if (stop - start) / fps < least_seconds:
+        if (stop - start) / fps < min_seconds:
             continue
         track = pelvis[start:stop].numpy().astype(np.float32)
         track[:, [0, 2]] -= track[0, [0, 2]]

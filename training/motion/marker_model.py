@@ -125,8 +125,8 @@ def limits() -> tuple[Tensor, Tensor]:
     """Smallest and largest of the `ANGLE_COUNT`, radians: elbows, pronation and knees have some."""
     low, high = torch.full((ANGLE_COUNT,), -99.0), torch.full((ANGLE_COUNT,), 99.0)
     for start in (6, 13):
-        for number, least, most in ((2, -0.03, 2.7), (3, -1.9, 1.9), (6, -0.05, 2.75)):
-            low[start + number], high[start + number] = least, most
+        for number, lowest, highest in ((2, -0.03, 2.7), (3, -1.9, 1.9), (6, -0.05, 2.75)):
+            low[start + number], high[start + number] = lowest, highest
     return low, high
 
 

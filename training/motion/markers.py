@@ -45,7 +45,7 @@ VICON_COLUMNS: Final = (
 
 VICON_FPS: Final = 100.0
 _LONGEST_GAP_S: Final = 0.25
-_MOST_CHARACTERS: Final = 20_000_000
+_MAX_CHARACTERS: Final = 20_000_000
 _T_POSE: Final = re.compile(r"calib|t-?pose|static", re.IGNORECASE)
 
 KnownPose = Literal["free", "tpose", "stand"]
@@ -104,9 +104,9 @@ def read_vicon_text(path: str | Path, *, subject: str = "") -> MarkerTake:
     path = Path(path)
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            text = file.read(_MOST_CHARACTERS + 1)
-        if not text or len(text) > _MOST_CHARACTERS:
-            raise ValueError("empty" if not text else f"longer than {_MOST_CHARACTERS} characters")
+            text = file.read(_MAX_CHARACTERS + 1)
+        if not text or len(text) > _MAX_CHARACTERS:
+            raise ValueError("empty" if not text else f"longer than {_MAX_CHARACTERS} characters")
         table = np.loadtxt(text.splitlines(), delimiter=",", ndmin=2)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise MotionError(f"{path}: not UI-PRMD's marker positions, or damaged ({error})") from error

@@ -118,7 +118,7 @@ def read_motions(
     *,
     rule: SplitRule | None = None,
     fps: float = 30.0,
-    least_seconds: float = 0.5,
+    min_seconds: float = 0.5,
     licence: str = "",
     free: bool = False,
     amc_fps: float = CMU_FPS,
@@ -132,7 +132,7 @@ def read_motions(
         files: See ``find_motions``.
         rule: Shares out the subjects.
         fps: Frame rate of the clips.
-        least_seconds: Shorter takes count as unusable.
+        min_seconds: Shorter takes count as unusable.
         licence: Terms of use of all of them; empty keeps what the reader knows.
         free: Whether weights trained on them may be given away for any use.
         amc_fps: Frame rate of .amc files.
@@ -142,9 +142,9 @@ def read_motions(
     taken: dict[str, int] = {}
     files = list(files)
     found = _clips_of([file for file in files if not has_markers(file)], amc_fps, amass_rest_joints)
-    markers = _clips_of_markers([file for file in files if has_markers(file)], fps, least_seconds)
+    markers = _clips_of_markers([file for file in files if has_markers(file)], fps, min_seconds)
     for file, result in itertools.chain(found, markers):
-        clip = result if isinstance(result, MotionError) else _usable(file, result, fps, least_seconds)
+        clip = result if isinstance(result, MotionError) else _usable(file, result, fps, min_seconds)
         if isinstance(clip, MotionError):
             yield clip
             continue
@@ -163,7 +163,7 @@ def _clips_of(
 
 
 def _clips_of_markers(
-    files: Sequence[Path], fps: float, least_seconds: float
+    files: Sequence[Path], fps: float, min_seconds: float
 ) -> Iterator[tuple[Path, Clip | MotionError]]:
     subjects: dict[str, list[tuple[Path, MarkerTake]]] = {}
     for file in files:
@@ -175,15 +175,15 @@ def _clips_of_markers(
             else:
                 subjects.setdefault(result.subject, []).append((file, result))
     for takes in subjects.values():
-        fit = partial(_fit, [take for _, take in takes], fps, least_seconds)
+        fit = partial(_fit, [take for _, take in takes], fps, min_seconds)
         for clip in _try(takes[0][0], fit):
             yield takes[0][0], clip
 
 
-def _fit(takes: list[MarkerTake], fps: float, least_seconds: float, _: Path) -> list[Clip]:
+def _fit(takes: list[MarkerTake], fps: float, min_seconds: float, _: Path) -> list[Clip]:
     from training.motion.marker_fit import clips_from_markers  # needs torch, which the other readers do not
 
-    return clips_from_markers(takes, fps, least_seconds)
+    return clips_from_markers(takes, fps, min_seconds)
 
 
 def _try(file: Path, read: Callable[[Path], Sequence[_Item]]) -> Sequence[_Item | MotionError]:
@@ -196,15 +196,15 @@ def _try(file: Path, read: Callable[[Path], Sequence[_Item]]) -> Sequence[_Item 
         return [MotionError(f"{file}: {error}")]
 
 
-def _usable(file: Path, clip: Clip, fps: float, least_seconds: float) -> Clip | MotionError:
+def _usable(file: Path, clip: Clip, fps: float, min_seconds: float) -> Clip | MotionError:
     """The clip at the asked rate, or why it cannot be packed."""
     try:
         clip = resample(clip, fps)
         encode(clip.rotations, clip.pelvis)  # what cannot be stored should be known before all the rest is read
     except ValueError as error:
         return MotionError(f"{file}: {error}")
-    if clip.seconds < least_seconds:
-        return MotionError(f"{file}: {clip.seconds:.2f} s of motion, less than {least_seconds} s")
+    if clip.seconds < min_seconds:
+        return MotionError(f"{file}: {clip.seconds:.2f} s of motion, less than {min_seconds} s")
     return clip
 
 

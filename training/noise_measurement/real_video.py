@@ -41,7 +41,7 @@ from training.simulation.projection import project_pixels
 
 _ENOUGH, _ENOUGH_GROUPS = 40, 4
 """Detections that make a distribution, and how many groups of keypoints make a person."""
-_STILL, _SURE, _LEAST_FPS = 0.004, 0.5, 20.0
+_STILL, _SURE, _MIN_FPS = 0.004, 0.5, 20.0
 """For jitter: largest motion per frame as a share of the person's size, least confidence, and least frame rate."""
 _KNOWN: Final = 0.005
 """Largest standard error of a measured point, as a share of the person's size."""
@@ -275,7 +275,7 @@ def main(
 
 def _print_people(noise: DetectorNoise, people: list[PersonDetections]) -> None:
     table = Table("recording", "person", "frames", *GROUPS, "difficulty", title="mean confidence of visible keypoints")
-    difficulties, shaking = [], [still_jitter(person) for person in people if person.fps >= _LEAST_FPS]
+    difficulties, shaking = [], [still_jitter(person) for person in people if person.fps >= _MIN_FPS]
     for person in people:
         confidences = confidences_of(person)
         difficulty = fit_difficulty(noise, confidences)

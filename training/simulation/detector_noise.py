@@ -34,7 +34,7 @@ BINS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8)
 _FLICKER = 0.62
 """Share of a confidence's deviation that is new in every frame; in real video the changes of neighbouring frames correlate by
 0.4."""
-_MOST_BY_POSE = 0.8
+_MAX_BY_POSE = 0.8
 _WAVES, _WAVE = 12, 0.9
 """How many functions of the pose are mixed, and how fast they vary: a limb that has moved by its own length has a new error."""
 _ARMS = [i for i, name in enumerate(COCO_NAMES) if name.split("_")[-1] in ("elbow", "wrist")]
@@ -106,7 +106,7 @@ class NoiseSampler:
     """
 
     def __init__(
-        self, detectors: list[DetectorNoise], seed: int, rendered: float = 0.0, by_pose: float = _MOST_BY_POSE
+        self, detectors: list[DetectorNoise], seed: int, rendered: float = 0.0, by_pose: float = _MAX_BY_POSE
     ) -> None:
         if not detectors:
             raise ValueError("no measured detector: run python -m training.noise_measurement.detector")

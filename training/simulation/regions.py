@@ -8,9 +8,9 @@ from torch import Tensor
 from realtime.stages.tracking.region_limits import (
     FACE,
     HEAD_ROOM,
-    LEAST_PX,
     MARGIN,
-    MOST_OF_IMAGE,
+    MAX_OF_IMAGE,
+    MIN_PX,
     SHOULDER_ROOM,
     SHOULDERS,
     SHRINK,
@@ -45,14 +45,14 @@ def regions(points: Tensor, confidence: Tensor, size: Tensor) -> Tensor:
     side, head = widen(FACE, 3, HEAD_ROOM)
     alone = (seen[:, :, FACE].sum(-1) >= 3) & (seen[:, :, TORSO].sum(-1) < 2)
     middle = torch.where(alone[..., None], middle + torch.stack([torch.zeros_like(head), 1.5 * head], -1), middle)
-    most = MOST_OF_IMAGE * size.amax(1)
+    most = MAX_OF_IMAGE * size.amax(1)
     whole = torch.cat([size / 2, size.amax(1, keepdim=True)], 1)
     now = torch.cat([middle[:, 0], side[:, :1]], 1)
     now = torch.where(enough[:, :1], now, whole)
-    now[:, 2] = torch.minimum(now[:, 2].clamp_min(LEAST_PX), most)
+    now[:, 2] = torch.minimum(now[:, 2].clamp_min(MIN_PX), most)
     found = [now]
     for t in range(points.shape[1] - 1):
-        reach = torch.maximum(side[:, t], SHRINK * now[:, 2]).clamp_min(LEAST_PX)
+        reach = torch.maximum(side[:, t], SHRINK * now[:, 2]).clamp_min(MIN_PX)
         fresh = torch.cat([middle[:, t], torch.minimum(reach, most)[:, None]], 1)
         now = torch.where(enough[:, t, None], fresh, now)
         found.append(now)

@@ -56,7 +56,7 @@ class Windows:
 
 
 def load_windows(
-    folder: Path, split: str, fields: set[str] | None = None, most: int | None = None, kind: str = "windows"
+    folder: Path, split: str, fields: set[str] | None = None, max_windows: int | None = None, kind: str = "windows"
 ) -> Windows:
     """Load the finished windows of ``split`` in ``folder``.
 
@@ -66,7 +66,7 @@ def load_windows(
         folder: Folder of the shards.
         split: ``"train"``, ``"val"`` or ``"test"``.
         fields: Names of the fields to load; None for all.
-        most: Largest number of windows to load; None for all.
+        max_windows: Largest number of windows to load; None for all.
         kind: ``"windows"``, or ``"pairs"`` for windows of two frames.
 
     Raises:
@@ -74,7 +74,7 @@ def load_windows(
     """
     rows = find_shards(folder, kind, split)
     total = sum(row.samples for row in rows)
-    count = total if most is None else min(most, total)
+    count = total if max_windows is None else min(max_windows, total)
     arrays: dict[str, AnyArray] = {}
     done = 0
     for row in rows:

@@ -107,7 +107,7 @@ class RaftFlow(CropFlow):
     def all(self, previous: Frame, current: Frame, boxes: Sequence[Box]) -> list[Flow]:
         """See `CropFlow.all`."""
         dt, found = _interval(previous, current), list[Flow]()
-        most = self._engine.most_rows
+        most = self._engine.max_rows
         for first in range(0, len(boxes), most):
             some = boxes[first : first + most]
             missing = len(some) - len(self._crops["previous"])

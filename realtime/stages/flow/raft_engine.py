@@ -8,7 +8,7 @@ from engines.engine import EngineError
 from engines.plans import PlanPolicy
 from engines.registry import LinkedModel, open_linked
 from engines.tensorrt import TensorRtEngine
-from realtime.options import MOST_PERSONS
+from realtime.options import MAX_PERSONS
 from realtime.stages.flow.crop_flow import CELL_MEANS, FLOW_SIZE
 
 _FRAMES: Final = 4
@@ -41,4 +41,4 @@ def open_raft(model: str, cells: int, policy: PlanPolicy) -> TensorRtEngine:
     except ImportError as error:
         raise EngineError(f"the graph of the cells' means cannot be made ({error}): pip install onnx") from None
     links = [LinkedModel(model, policy), LinkedModel(means, policy.exact, "cell-means")]
-    return open_linked(links, {"flow": "flow"}, leaves=(CELL_MEANS, _FRAMES * MOST_PERSONS))
+    return open_linked(links, {"flow": "flow"}, leaves=(CELL_MEANS, _FRAMES * MAX_PERSONS))

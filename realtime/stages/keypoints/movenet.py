@@ -40,7 +40,7 @@ class MoveNet:
             raise EngineError(f"not a MoveNet model: its input is {spec}")
         self._engine, self._name, self._output = engine, spec.name, engine.outputs[0].name
         # A CPU takes as long for several people in one run as for one after the other (docs/results/precision.md).
-        self._most = engine.most_rows if engine.runtime == "tensorrt" else 1
+        self._max_rows = engine.max_rows if engine.runtime == "tensorrt" else 1
         self._crop = Cropper(spec.shape[1])
         self._rgb: ImageArray = np.empty((spec.shape[1], spec.shape[1], 3), np.uint8)
         self._input = np.zeros((1, spec.shape[1], spec.shape[1], 3), spec.dtype)
@@ -62,7 +62,7 @@ class MoveNet:
 
     def all(self, image: ImageArray, views: Sequence[CropView]) -> list[tuple[FloatArray, FloatArray]]:
         """`__call__` for each of ``views``: on a GPU in one run."""
-        missing = max(1, min(len(views), self._most)) - len(self._input)
+        missing = max(1, min(len(views), self._max_rows)) - len(self._input)
         if missing:  # may be less than none: so many rows has every run until the next call
             self._input = np.resize(self._input, (len(self._input) + missing, *self._input.shape[1:]))
         return self.more(image, views)

@@ -32,7 +32,7 @@ _LOG = logging.getLogger(__name__)
 CROPS: Final = Path(__file__).with_name("parity.jpg")
 """Crops of `CROP_SIZE` px, row after row; ``python -m tools.keypoint_crops`` made it."""
 CROP_SIZE: Final = 256
-MOST_MEDIAN_PX, MOST_TAIL_PX = 0.5, 4.0
+MAX_MEDIAN_PX, MAX_TAIL_PX = 0.5, 4.0
 """How far keypoints may move, pixels of such a crop: half of them, and 95 of 100. Detections themselves err by 10 and more."""
 
 
@@ -47,7 +47,7 @@ class KeypointGap(NamedTuple):
     @property
     def is_small(self) -> bool:
         """Whether the limits hold. Written so that NaN does not."""
-        return self.median_px <= MOST_MEDIAN_PX and self.tail_px <= MOST_TAIL_PX
+        return self.median_px <= MAX_MEDIAN_PX and self.tail_px <= MAX_TAIL_PX
 
 
 def parity_crops() -> list[ImageArray]:

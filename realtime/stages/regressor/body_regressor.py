@@ -120,7 +120,7 @@ class BodyRegressor:
 
     def estimate_all(self, people: Sequence[Observed]) -> list[BodyEstimate]:
         """The bodies of several people in one frame, as `__call__` gives them one by one; see `predict_all`."""
-        if len(people) < 2 or self._engine.most_rows < 2:
+        if len(people) < 2 or self._engine.max_rows < 2:
             return list(_finite(self, people))
         return self._smoothed(self.predict_all(people), people[0].camera)
 
@@ -130,7 +130,7 @@ class BodyRegressor:
         They go through the network in one batch: it is a thousand operators on a few numbers each, and on a CPU a second person
         costs a fifth of the first. On a GPU those whose flow has stayed there are one batch, the others another.
         """
-        if len(people) < 2 or self._engine.most_rows < 2:
+        if len(people) < 2 or self._engine.max_rows < 2:
             return list(_finite(self.predict, people))
         memories, feeds = zip(*(self._feeds(*one) for one in people), strict=True)
         found: dict[int, PosePrediction] = {}
@@ -156,8 +156,8 @@ class BodyRegressor:
             flow = feed.get("flow")
             groups.setdefault(id(flow.slot) if isinstance(flow, DeviceArray) else 0, []).append(place)
         for group in groups.values():
-            for first in range(0, len(group), self._engine.most_rows):
-                yield group[first : first + self._engine.most_rows]
+            for first in range(0, len(group), self._engine.max_rows):
+                yield group[first : first + self._engine.max_rows]
 
     def _infer_rows(self, feeds: Sequence[Mapping[str, AnyArray]]) -> tuple[dict[str, AnyArray], list[int]]:
         """The network's outputs for people together, and which row is whose."""

@@ -12,7 +12,7 @@ from engines.engine import Engine, EngineError, TensorSpec
 _FREE: Final = -1
 _STATE: Final = -2  # as long as the network likes
 _CELLS: Final = -3  # the same of a flow field's side
-_MOST: Final = 1 << 16
+_MAX_SIZE: Final = 1 << 16
 _INPUTS: Final = {"points": (17, 2), "confidence": (17,), "camera": (4,), "dt": (), "state": (_STATE,)}
 _FLOW_INPUTS: Final = {"flow": (_CELLS, _CELLS, 2), "box": (3,), "flow_valid": ()}
 _OUTPUTS: Final = {"rotations": (JOINTS, 3, 3), "betas": (10,), "pelvis": (3,), "next_state": (_STATE,)}
@@ -39,7 +39,7 @@ def check_interface(engine: Engine) -> None:
             f"wanted {', '.join(sorted(_INPUTS))} and {', '.join(sorted(_OUTPUTS))}; choose one with --regressor"
         )
     sizes = {_STATE: _last(inputs["state"]), _CELLS: _last(inputs["flow"], 1) if "flow" in inputs else 1}
-    if not all(0 < size <= _MOST for size in sizes.values()):
+    if not all(0 < size <= _MAX_SIZE for size in sizes.values()):
         raise EngineError(
             f"not a regressor of this project: its memory has {sizes[_STATE]} numbers and its flow {sizes[_CELLS]} cells a "
             "side; choose one with --regressor"

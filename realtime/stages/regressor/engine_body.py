@@ -39,7 +39,7 @@ class EngineBody:
     def pose_all(self, betas: FloatArray, poses: FloatArray) -> list[PosedBody]:
         """See `Poser.pose_all`: so many at a time as the engine takes."""
         found: list[PosedBody] = []
-        most = min(self._engine.most_rows, len(betas))
+        most = min(self._engine.max_rows, len(betas))
         for first in range(0, len(betas), most):
             some = np.asarray(betas[first : first + most], np.float32)
             turns = axis_angle_to_matrix(poses[first : first + most]).astype(np.float32)

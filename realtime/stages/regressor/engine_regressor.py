@@ -60,9 +60,9 @@ class PosingRegressor(Engine):
         return TensorSpec(spec.name, (*spec.shape[:-1], spec.shape[-1] + _FILTER), spec.dtype)
 
     @property
-    def most_rows(self) -> int:
+    def max_rows(self) -> int:
         """As the linked engine's own."""
-        return self._engine.most_rows
+        return self._engine.max_rows
 
     @property
     def replays(self) -> int:

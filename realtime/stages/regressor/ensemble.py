@@ -36,15 +36,15 @@ class MemoryEnsemble(Engine):
         self.inputs, self.outputs = engine.inputs, engine.outputs
 
     @property
-    def most_rows(self) -> int:
+    def max_rows(self) -> int:
         """As the engine's own: with more people than half of that it runs twice."""
-        return self._engine.most_rows
+        return self._engine.max_rows
 
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:
         """See `engines.engine.Engine.infer`. Raises what the wrapped engine raises."""
         anew = {**feeds, "state": np.zeros_like(feeds["state"])}
         people = len(feeds["state"])
-        if 2 * people <= self._engine.most_rows:
+        if 2 * people <= self._engine.max_rows:
             both = self._answer({name: np.concatenate([feeds[name], anew[name]]) for name in feeds})
             remembering = {name: array[:people] for name, array in both.items()}
             forgetful = {name: array[people:] for name, array in both.items()}

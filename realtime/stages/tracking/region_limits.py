@@ -19,9 +19,9 @@ SHRINK: Final = 0.9
 """Least side of a region over its side in the last frame: one dark frame must not zoom in on the face."""
 VISIBLE: Final = 0.2
 """Confidence from which on a keypoint counts for the region; the body needs more."""
-LEAST_PX: Final = 32.0
+MIN_PX: Final = 32.0
 """Least side of a region, pixels."""
-MOST_OF_IMAGE: Final = 1.25
+MAX_OF_IMAGE: Final = 1.25
 """Greatest side of a region over the image's longer side."""
 
 SHOULDERS: Final = [5, 6]

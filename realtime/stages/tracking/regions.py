@@ -9,9 +9,9 @@ from realtime.records import Box
 from realtime.stages.tracking.region_limits import (
     FACE,
     HEAD_ROOM,
-    LEAST_PX,
     MARGIN,
-    MOST_OF_IMAGE,
+    MAX_OF_IMAGE,
+    MIN_PX,
     SHOULDER_ROOM,
     SHOULDERS,
     SHRINK,
@@ -69,8 +69,8 @@ def region_of(
             centre = centre + np.array([0.0, 1.5 * head])
     if last is not None:
         size = max(size, SHRINK * last.size)
-    size = max(size, LEAST_PX)
-    return Box(float(centre[0]), float(centre[1]), min(size, MOST_OF_IMAGE * max(width, height)))
+    size = max(size, MIN_PX)
+    return Box(float(centre[0]), float(centre[1]), min(size, MAX_OF_IMAGE * max(width, height)))
 
 
 def same_place(a: Box, b: Box, share: float) -> bool:
@@ -81,4 +81,4 @@ def same_place(a: Box, b: Box, share: float) -> bool:
 
 def widened(box: Box, width: int, height: int, factor: float = 1.15) -> Box:
     """A wider region at the same place, for a person who was not seen, in a frame of ``width`` and ``height`` px."""
-    return Box(box.x, box.y, min(box.size * factor, MOST_OF_IMAGE * max(width, height)))
+    return Box(box.x, box.y, min(box.size * factor, MAX_OF_IMAGE * max(width, height)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from realtime.records import Box
 from realtime.stages.tracking.detection import search_regions
-from realtime.stages.tracking.region_limits import MOST_OF_IMAGE
+from realtime.stages.tracking.region_limits import MAX_OF_IMAGE
 
 _BYSTANDERS_EVERY_S = 2.0
 """Interval of searches for bystanders while as many people are followed as were asked for."""
@@ -30,7 +30,7 @@ class Search:
 
     def __init__(self, width: int, height: int, thorough: bool) -> None:
         self._all = list(search_regions(width, height))
-        self._largest = MOST_OF_IMAGE * max(width, height)
+        self._largest = MAX_OF_IMAGE * max(width, height)
         self._thorough = thorough
         self._turn, self._tiles, self._groups, self._close_up = 0, -1, -1, -1
         self._last_s = self._urgent_s = -math.inf

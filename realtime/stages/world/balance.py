@@ -39,7 +39,7 @@ _HIGH: Final = 0.75  # of the leg's length: a standing body's centre of mass is 
 _ASKEW: Final = math.cos(math.radians(30))
 """Whoever seems to lean by more than this against what is known of up does not stand."""
 _LIFTED_M: Final = 0.1  # a foot that is so much higher than the other one carries nothing
-_LEAST_S: Final = 0.3
+_MIN_S: Final = 0.3
 _LEGS: Final = np.array(
     [[JOINT_NAMES.index(f"{side}_{joint}") for joint in ("hip", "knee", "ankle")] for side in ("left", "right")]
 )
@@ -121,7 +121,7 @@ def _robust(matrix: DoubleArray, up: DoubleArray) -> DoubleArray:
 
 def _evidence(stand: _Stand) -> DoubleArray:
     """`Balance.evidence` of one person, before what leans counts for less."""
-    if stand.seconds < _LEAST_S:
+    if stand.seconds < _MIN_S:
         return np.zeros((3, 3))
     line = stand.line / stand.seconds
     height = float(np.linalg.norm(line))

@@ -23,7 +23,7 @@ from realtime.stages.world.rotation_fit import fit_rotation
 
 _SIDE: Final = 320  # the longer side of the image that is searched, px
 _POINTS: Final = 60
-_LEAST: Final = 8  # least points for a rotation
+_MIN_POINTS: Final = 8  # least points for a rotation
 _STILL_PX: Final = 0.5
 """A point that is not further than this from where it was in the key image has stayed: half a pixel of `_SIDE` is 0.12° at the
 usual field of view, four times the noise of a point."""
@@ -99,7 +99,7 @@ class CameraMotion:
             share < _FEWER
             or gone > _FAR_PX
             or age > (_OLD_MOVING_S if apart else _OLD_S)
-            or len(self._key_points) < _LEAST
+            or len(self._key_points) < _MIN_POINTS
         ):
             self._begin(grey, time_s, people)
         return self.rotation
@@ -139,7 +139,7 @@ class CameraMotion:
 
     def _compare(self, grey: ImageArray, people: Sequence[FloatArray]) -> tuple[float, DoubleArray | None]:
         """Which share of the key image's points is found again, and the rotation they tell; None where they tell none."""
-        if self._key is None or len(self._key_points) < _LEAST:
+        if self._key is None or len(self._key_points) < _MIN_POINTS:
             return 1.0, None
         found, good = self._follow(self._key, grey, people, 0)
         apart = np.abs(found - self._key_points).max(-1)
@@ -147,7 +147,7 @@ class CameraMotion:
         if good.mean() < _FEWER or float((apart[good] < _STILL_PX).mean()) < _SURELY_STILL_SHARE:
             found, good = self._follow(self._key, grey, people, _LEVELS)
         share = float(good.mean())
-        if good.sum() < _LEAST:
+        if good.sum() < _MIN_POINTS:
             return share, None
         first, second = self._key_points[good], found[good]
         apart = np.abs(second - first).max(-1)

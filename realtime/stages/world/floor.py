@@ -31,9 +31,9 @@ DEPTH_SIGMA: Final = 0.04
 """Standard deviation of a step's distance, as a share of it, beside the person's own factor."""
 CONTACT_BEGINS, CONTACT_ENDS = 0.6, 0.4
 """Contact from which on a foot stands, and down to which it goes on standing."""
-_LEAST_S: Final = 0.12  # one that stands for less is no sample
+_MIN_S: Final = 0.12  # one that stands for less is no sample
 _SLID_M: Final = 0.3  # a foot that is so far from where it began to stand stands elsewhere
-_MOST: Final = 96  # samples kept
+_MAX_SAMPLES: Final = 96  # samples kept
 _FRESH_S: Final = 8.0  # how long a sample lasts once the camera moves
 
 
@@ -107,7 +107,7 @@ class Floor:
             step.seconds += dt_s
             step.place = step.place + (most * dt_s / step.contact_s) * (place - step.place)
             step.seen_s = time_s
-            if not step.entered and step.seconds >= _LEAST_S:
+            if not step.entered and step.seconds >= _MIN_S:
                 step.entered = True
                 self._steps.append(step)
                 self._thin()
@@ -115,7 +115,7 @@ class Floor:
 
     def _thin(self) -> None:
         """Keep the number of samples bounded: of the older half every second one goes."""
-        if len(self._steps) > _MOST:
+        if len(self._steps) > _MAX_SAMPLES:
             half = len(self._steps) // 2
             self._steps = self._steps[:half:2] + self._steps[half:]
 

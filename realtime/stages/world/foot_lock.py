@@ -20,13 +20,13 @@ from common.arrays import BoolArray, DoubleArray, FloatArray
 from realtime.stages.world.floor import CONTACT_BEGINS, CONTACT_ENDS
 from realtime.stages.world.kernels import shift_of_body, standing_feet
 
-MOST_ACROSS_M: Final = 0.02
+MAX_ACROSS_M: Final = 0.02
 """A body is shifted across the line of sight by no more than this."""
-MOST_ALONG: Final = 0.08
+MAX_ALONG: Final = 0.08
 """And along it by no more than this share of its distance."""
 _TIE, _FLOOR = 0.012, 0.03  # m: standard deviations of a standing foot's place, and of its height over the floor
 _ACROSS, _ALONG = 0.012, 0.05  # of the network's pelvis across the line of sight, m, and along it, as a share
-_CHANGE, _LEAST_CHANGE = 0.02, 0.002
+_CHANGE, _MIN_CHANGE = 0.02, 0.002
 """m by which the shift may change in 1/30 s while all four points stand, and while none does. Of a walking person one foot
 stands at a time and rolls; to follow it at once would make the whole body shake."""
 _BROKEN_M: Final = 0.07  # a foot so far from its place has moved, whatever its contact
@@ -114,7 +114,7 @@ class FootLock:
         distance = max(float(np.linalg.norm(pelvis)), 0.1)
         ray = pelvis / distance
         # Motion across the line of sight is measured well: a foot that moves does not stand, whatever its contact.
-        limits = (_SPEED_SHARE, _FAST, CONTACT_BEGINS, CONTACT_ENDS, _BROKEN_M, MOST_ALONG * distance + _BROKEN_M)
+        limits = (_SPEED_SHARE, _FAST, CONTACT_BEGINS, CONTACT_ENDS, _BROKEN_M, MAX_ALONG * distance + _BROKEN_M)
         stands, holds, begins = standing_feet(
             feet, tied.places, tied.feet, tied.speed, tied.is_tied, contact, ray, dt_s, limits
         )
@@ -152,12 +152,12 @@ class FootLock:
         floor: tuple[DoubleArray, float, float] | None,
     ) -> DoubleArray:
         """The most likely shift (3,) of the body."""
-        change = _LEAST_CHANGE + (_CHANGE - _LEAST_CHANGE) * float(weight.mean()) ** 3
+        change = _MIN_CHANGE + (_CHANGE - _MIN_CHANGE) * float(weight.mean()) ** 3
         stiffness = (_ALONG * distance) ** -2, _ACROSS**-2, (change * dt_s * 30) ** -2
         up, over, pull = _NOWHERE, _NOTHING, _NOTHING
         if floor is not None:
             up, height, sigma = floor
             over = feet @ up + height
             pull = weight / ((_FLOOR**2 + sigma**2) * (1 + (over / _NEAR_FLOOR_M) ** 4))
-        most = MOST_ALONG * distance, MOST_ACROSS_M
+        most = MAX_ALONG * distance, MAX_ACROSS_M
         return shift_of_body(tied.shift, tied.places, feet, weight / _TIE**2, ray, stiffness, up, pull, over, most)

@@ -221,7 +221,7 @@ def standing_feet(
     Returns:
         Contact (4,), which hold, and which of these begin to stand anew.
     """
-    share, fast, sure, unsure, most_across, most_along = limits
+    share, fast, sure, unsure, max_across, max_along = limits
     stands, holds, begins = np.empty(4), np.empty(4, np.bool_), np.empty(4, np.bool_)
     for n in range(4):
         along, moved_along = 0.0, 0.0
@@ -235,7 +235,7 @@ def standing_feet(
         speed[n] += (math.sqrt(moved) / dt_s - speed[n]) * share
         stands[n] = np.float32(contact[n] / (1 + (speed[n] / fast) ** 4))
         holds[n] = stands[n] > (unsure if is_tied[n] else sure)
-        stays = is_tied[n] and math.sqrt(across) < most_across and abs(along) < most_along
+        stays = is_tied[n] and math.sqrt(across) < max_across and abs(along) < max_along
         begins[n] = holds[n] and not stays
     return stands, holds, begins
 

@@ -17,7 +17,7 @@ from common.compiled import njit
 from realtime.records import BodyEstimate
 from realtime.stages.world.kernels import cross_product
 
-MOST_M: Final = 0.02
+MAX_JOINT_SHIFT_M: Final = 0.02
 """No joint is moved further than this."""
 _LEGS: Final = tuple(
     tuple(JOINT_NAMES.index(name) for name in (f"{side}_hip", f"{side}_knee", f"{side}_ankle"))
@@ -32,7 +32,7 @@ class LegReach:
     """Bends the legs of posed bodies.
 
     The mesh follows by its skinning weights, without being posed anew, which would cost ten times as much: for moves of
-    `MOST_M` the skin is right to a millimetre.
+    `MAX_JOINT_SHIFT_M` the skin is right to a millimetre.
     """
 
     def __init__(self, arrays: BodyArrays) -> None:
@@ -44,20 +44,20 @@ class LegReach:
             rows = np.flatnonzero(shares.sum(1) > 0)
             self._sides.append((rows, shares[rows]))
         reach(
-            np.diag([0.0, 0.4, 0.8]), np.full(3, 0.01), MOST_M, np.empty((2, 3))
+            np.diag([0.0, 0.4, 0.8]), np.full(3, 0.01), MAX_JOINT_SHIFT_M, np.empty((2, 3))
         )  # compiles it, for which no frame waits
 
     def __call__(self, body: BodyEstimate, moves: DoubleArray) -> BodyEstimate:
         """``body`` with its left and right ankle moved by ``moves`` (2, 3), m, in its frame.
 
         Knees stay hinges that bend one way: a leg that cannot reach stays as long as it can be. Where an ankle's move would
-        take the knee further than `MOST_M`, its part along the leg is made smaller.
+        take the knee further than `MAX_JOINT_SHIFT_M`, its part along the leg is made smaller.
         """
         pose, joints, coco, vertices = (part.copy() for part in (body.body_pose, body.joints, body.coco, body.vertices))
         found = np.empty((2, 3))
         for side, (hip, knee, ankle) in enumerate(_LEGS):
             places = body.joints[[hip, knee, ankle]].astype(np.float64)
-            if not reach(places, moves[side], MOST_M, found):
+            if not reach(places, moves[side], MAX_JOINT_SHIFT_M, found):
                 continue
             new_knee, new_ankle = found
             local = [body.global_orient, *body.body_pose[[hip - 1, knee - 1, ankle - 1]]]

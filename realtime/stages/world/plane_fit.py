@@ -12,7 +12,7 @@ from realtime.stages.world.kernels import fit_plane_rounds, set_tangents
 
 _SCALES: Final = (6.0, 4.0, 3.0, 2.5, 2.5, 2.5)
 """Deviations from the plane at which a place has lost three quarters of its weight, round by round."""
-_LEAST_FACTOR, _MOST_FACTOR = 0.7, 1.4
+_MIN_FACTOR, _MAX_FACTOR = 0.7, 1.4
 _LONGEST_STEP: Final = 0.2  # rad in a round
 
 
@@ -70,7 +70,7 @@ def fit_plane(
         *evidence,
         sigmas,
         np.array(_SCALES),
-        (_LONGEST_STEP, _LEAST_FACTOR, _MOST_FACTOR),
+        (_LONGEST_STEP, _MIN_FACTOR, _MAX_FACTOR),
         up,
         _weighted_median(-(places @ up), weight),
         factors,

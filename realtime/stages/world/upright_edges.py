@@ -21,12 +21,12 @@ from common.camera import Camera
 from realtime.stages.world.plane_fit import tangents
 
 _SIDE: Final = 480  # the longer side of the image that is searched, px
-_LEAST_SIDE: Final = 64
+_MIN_SIDE: Final = 64
 _SHORTEST: Final = 0.035  # of `_SIDE`: no shorter edges
 _STEEPEST: Final = 0.6  # dx over dy: edges that lean more are of no camera that people use
 _BORDER_PX: Final = 4.0  # the frame of an image, and of one shown in another, is upright in every image
 _EDGE_PX, _LEAN = 0.7, math.radians(0.8)  # deviations of an edge's end, and of what is called upright
-_LONG, _MOST_WEIGHT = 0.1, 3.0  # an edge of this share of `_SIDE` weighs 1, none more than the second
+_LONG, _MAX_WEIGHT = 0.1, 3.0  # an edge of this share of `_SIDE` weighs 1, none more than the second
 _WIDTH: Final = 2.0  # deviations at which an edge speaks for a direction with 60 % of its weight
 _REACH, _REACH_SIGMAS = math.radians(27), 2.5  # all is searched so near to what people say
 _FAR: Final = math.radians(
@@ -37,7 +37,7 @@ _MISJUDGED, _ANYWHERE = 0.05, math.radians(20)
 _STEP: Final = math.radians(2.25)
 _RIVAL: Final = math.radians(7)  # a second answer that is so far from the first is a rival
 _LUCK: Final = 3.0  # deviations by which more edges than usual meet somewhere by chance
-_LEAST_LUCK, _ENOUGH = 2.5, 6.0  # weight that this is at least, and beyond it from which on edges are believed in full
+_MIN_LUCK, _ENOUGH = 2.5, 6.0  # weight that this is at least, and beyond it from which on edges are believed in full
 _SYSTEMATIC_ROLL, _SYSTEMATIC_PITCH = math.radians(1.0), math.radians(2.5)
 """What many edges are wrong by together: the lens' distortion, and a focal length that is assumed."""
 _DIRECTIONS: Final = 1500  # of half a sphere, 4 degrees apart
@@ -80,7 +80,7 @@ def find_upright_edges(
     """The edges of ``image``, uint8 (H, W, 3) BGR, but those of the ``people``, keypoints (17, 2) px; ``rotation`` (3, 3) takes
     the camera's axes to the first camera's. None of images that are too small, and where this OpenCV finds no edges."""
     height, width = image.shape[:2]
-    if _Lines.found is None or min(height, width) < _LEAST_SIDE:
+    if _Lines.found is None or min(height, width) < _MIN_SIDE:
         return None
     longer = max(height, width)
     step = max(longer // (2 * _SIDE), 1)
@@ -108,7 +108,7 @@ def find_upright_edges(
     normals, middles = np.cross(ends[0], ends[1]), ends.sum(0)
     normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-9)
     middles /= np.linalg.norm(middles, axis=-1, keepdims=True)
-    weight = np.minimum(length / (_LONG * _SIDE), _MOST_WEIGHT)
+    weight = np.minimum(length / (_LONG * _SIDE), _MAX_WEIGHT)
     sigma = np.hypot(_LEAN, _EDGE_PX / length)
     return meeting_all_around(normals @ rotation.T, middles @ rotation.T, weight, sigma, rotation[:, 2])
 
@@ -149,7 +149,7 @@ def fit_upright_edges(edges: UprightEdges, up: DoubleArray, sigma: float) -> tup
     rival = float(total[apart].max()) if apart.any() else -math.inf
     chance = float(np.median(meeting))
     share = chance / float(edges.weight.sum())
-    luck = max(_LUCK * math.sqrt(float((edges.weight**2).sum()) * share * (1 - share)), _LEAST_LUCK)
+    luck = max(_LUCK * math.sqrt(float((edges.weight**2).sum()) * share * (1 - share)), _MIN_LUCK)
     trust = min(max((float(total[best]) - chance - luck) / _ENOUGH, 0.0), 1.0)
     trust *= -math.expm1(-(float(total[best]) - rival) / 2)
     if trust < 0.02:

@@ -38,12 +38,12 @@ USED_PITCH_SPREAD, USED_ROLL_SPREAD = math.radians(20.0), math.radians(15.0)
 PITCH_SHARE, ROLL_SHARE = 0.9, 0.5
 """The error of the network's pitch and of its roll over the ``up_sigma`` it gives (same command)."""
 _NEWS_S: Final = 8.0  # of watching a person count as one more independent frame
-_MOST_NEWS: Final = 4.0
+_MAX_NEWS: Final = 4.0
 _COMMON: Final = math.radians(2.5)
 """Standard deviation of the error that all people of a clip share (same camera, focal length and lens), radians."""
 _KNOWN: Final = math.radians(0.3)  # standard deviation of what the user gives
 _DRIFT: Final = math.radians(0.3)  # a turn so far unknown halves the weight of edges seen before it
-_LEAST_DOUBT, _MOST_DOUBT = math.radians(4.0), math.radians(12.0)
+_MIN_DOUBT, _MAX_DOUBT = math.radians(4.0), math.radians(12.0)
 """Least and greatest standard deviation of the up found from people, while edges are searched near to it."""
 _SAME: Final = math.radians(0.4)  # edges are not fitted again before up has changed by more
 _ROUNDS: Final = 4  # of Gauss-Newton
@@ -166,14 +166,14 @@ class Vertical:
             self._past = self._past[0] + matrix, self._past[1] + vector
         self._past = self._past[0] + self.balance.forget(present, self.up), self._past[1]
         # The network's errors on many people are correlated: their average does not become exact.
-        trace, most = float(np.trace(self._past[0])), 2 * _MOST_NEWS * 4 / math.radians(6.0) ** 2
+        trace, most = float(np.trace(self._past[0])), 2 * _MAX_NEWS * 4 / math.radians(6.0) ** 2
         if trace > most:
             self._past = self._past[0] * (most / trace), self._past[1] * (most / trace)
 
     @staticmethod
     def _evidence(evidence: _PersonEvidence) -> tuple[DoubleArray, DoubleArray]:
         mean = evidence.total / max(float(np.linalg.norm(evidence.total)), 1e-12)
-        news = min(1 + evidence.seconds / _NEWS_S, _MOST_NEWS)
+        news = min(1 + evidence.seconds / _NEWS_S, _MAX_NEWS)
         matrix = news * (
             evidence.pitch_precision * np.outer(evidence.pitch_axis, evidence.pitch_axis)
             + evidence.roll_precision * np.outer(evidence.roll_axis, evidence.roll_axis)
@@ -222,7 +222,7 @@ class Vertical:
         self._scene = np.zeros((3, 3)), np.zeros(3)
         if self._edges is not None and None in self._known:
             doubt = math.sqrt(float(np.trace(covariance)) / 2)
-            found = self._fit(self._edges, min(max(doubt, _LEAST_DOUBT), _MOST_DOUBT))
+            found = self._fit(self._edges, min(max(doubt, _MIN_DOUBT), _MAX_DOUBT))
             if found is not None:
                 self._scene = found
                 self.up, covariance = nearest_up(matrix + found[0], vector + found[1], self.up)

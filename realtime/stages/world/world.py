@@ -44,7 +44,7 @@ _SOLVE_S, _SOLVE_LATER_S = 0.1, 0.4
 _SOLVED_OFTEN_S: Final = 2.0
 _FLOOR_KNOWN_M: Final = 0.5  # deviation of the floor's height from which on feet are drawn onto it
 _LOWEST: Final = 7  # lowest points that stand for a floor that nobody's feet are seen on
-_LEAST_MOVE_M: Final = 1e-3
+_MIN_MOVE_M: Final = 1e-3
 _TURN_ERROR: Final = 0.03  # share of a camera's turn by which its measurement may be wrong
 _ANKLES: Final = slice(15, 17)  # COCO
 _SEEN: Final = 0.35  # confidence of an ankle from which on its foot is seen
@@ -187,7 +187,7 @@ class World:
         feet = self._soles(body.vertices) @ rotation.T
         pelvis = rotation @ body.transl
         shift, moves = self._lock(body.person, pelvis, feet, _standing(body), time_s, floor, body.growth)
-        if float(np.abs(moves).max()) > _LEAST_MOVE_M:
+        if float(np.abs(moves).max()) > _MIN_MOVE_M:
             body = self._legs(body, moves @ rotation)
         if float(np.abs(shift).max()) < 1e-5:
             return body

@@ -23,7 +23,7 @@ from export.conversion.int8_qdq import int8_candidates, to_int8
 from export.conversion.network import PipelineNetwork
 from export.conversion.onnx_tools import OnnxError, check
 from export.conversion.operators import check_operators
-from export.conversion.precision import LEAST_IN_INT8, arithmetic_share, compare_models, convert, distinct
+from export.conversion.precision import MIN_IN_INT8, arithmetic_share, compare_models, convert, distinct
 from export.networks import CLIP, load_networks, record_samples, run_pipeline
 from realtime.options import Options
 from tests.conftest import Remarks
@@ -237,7 +237,7 @@ def test_a_float16_graph_has_no_float32_product(name: str) -> None:
 def test_where_int8_cannot_win_fp16_is_taken_and_that_is_said(remarks: Remarks) -> None:
     file = resolve("raft-small")
     model = fold_constants(file.read())
-    assert 0 < arithmetic_share(model, int8_candidates(model)) < LEAST_IN_INT8
+    assert 0 < arithmetic_share(model, int8_candidates(model)) < MIN_IN_INT8
     file = resolve("keypoints")
     network = PipelineNetwork("keypoints", file.kind, file.read())
     feeds = standing_person(next(spec.shape[1] for spec in specs(network) if spec.name == "state"))

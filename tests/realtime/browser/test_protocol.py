@@ -120,9 +120,9 @@ def test_correctives_that_do_not_fit_are_the_small_ones(
 ) -> None:
     """As with SMPL, whose correctives are too many for a phone."""
     result = result_of(arrays, 1, 2)
-    monkeypatch.setattr(protocol, "MOST_CORRECTIVES", 20_000)
+    monkeypatch.setattr(protocol, "MAX_CORRECTIVES", 20_000)
     few = errors_mm(read_by_page(tmp_path, arrays, result), result)
-    monkeypatch.setattr(protocol, "MOST_CORRECTIVES", 1)
+    monkeypatch.setattr(protocol, "MAX_CORRECTIVES", 1)
     none = errors_mm(read_by_page(tmp_path, arrays, result), result)
     assert few.mean() < none.mean() / 2
 

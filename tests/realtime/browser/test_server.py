@@ -271,7 +271,7 @@ def test_what_waits_for_a_viewer_is_bounded() -> None:
 
 
 def test_too_many_viewers_are_turned_away(view: BrowserView, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "MOST_VIEWERS", 2)
+    monkeypatch.setattr(servers, "MAX_VIEWERS", 2)
     with look(view), look(view), pytest.raises(InvalidStatus) as refused, look(view):
         pass
     assert refused.value.response.status_code == 503

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.foreign import MOST_BYTES, damaged, few
+from tests.foreign import MAX_BYTES, damaged, few
 from tests.realtime.clips import write_video
 from tests.realtime.sources.video_reader import VideoReader
 
@@ -40,7 +40,7 @@ def reader() -> Iterator[VideoReader]:
 
 
 @pytest.fixture(scope="module")
-def least_mb(reader: VideoReader, whole: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> float:
+def min_mb(reader: VideoReader, whole: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> float:
     """What the process takes for videos that are whole."""
     for ending, content in whole.items():
         path = tmp_path_factory.mktemp("whole") / f"x{ending}"
@@ -58,7 +58,7 @@ def test_damaged_videos(
     tmp_path: Path,
     whole: dict[str, bytes],
     reader: VideoReader,
-    least_mb: float,
+    min_mb: float,
     ending: str,
     data: st.DataObject,
 ) -> None:
@@ -67,4 +67,4 @@ def test_damaged_videos(
     answer = reader.read(path)
     assert not answer["outcome"].startswith("fault"), answer
     assert len(answer["outcome"]) < 600
-    assert answer["mb"] - least_mb < MOST_BYTES / 1e6
+    assert answer["mb"] - min_mb < MAX_BYTES / 1e6

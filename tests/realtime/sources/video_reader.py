@@ -17,7 +17,7 @@ from typing import Any
 from common.errors import UserError
 from realtime.sources import open_source
 
-_MOST_FRAMES = 200
+_MAX_FRAMES = 200
 _ADDRESS_SPACE = 4 << 30  # a video that wants more ends with an error, and does not bring the machine down
 _TIMEOUT_S = 60.0
 
@@ -60,7 +60,7 @@ def _read(path: str) -> dict[str, Any]:
     try:
         with open_source(path) as source:
             buffer = source.new_buffer()
-            while frames < _MOST_FRAMES and source.read_into(buffer) is not None:
+            while frames < _MAX_FRAMES and source.read_into(buffer) is not None:
                 frames += 1
     except UserError as error:
         outcome = str(error)

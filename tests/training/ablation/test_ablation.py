@@ -224,7 +224,7 @@ def test_training_goes_on_where_it_stopped(
 
 
 def test_a_video_is_seen_as_the_program_sees_it() -> None:
-    (clip,) = observe_video(CLIP, most=14)
+    (clip,) = observe_video(CLIP, max_frames=14)
     seen = clip.seen
     assert seen.points.shape == (1, 14, 17, 2)
     assert clip.frames.tolist() == list(range(14))

@@ -111,7 +111,7 @@ def test_windows_follow_from_seed_and_shard_alone_and_are_made_once(tmp_path: Pa
     off = np.linalg.norm(windows["points"] - exact, axis=-1) / windows["extent"][..., None]
     seen = (windows["state"] == 0) & (windows["confidence"] > 0.5)
     assert np.median(off[seen]) < 0.05
-    assert len(load_windows(tmp_path / "b", "train", {"betas"}, most=3)["betas"]) == 3
+    assert len(load_windows(tmp_path / "b", "train", {"betas"}, max_windows=3)["betas"]) == 3
     with pytest.raises(ShardError, match="depth"):
         load_windows(tmp_path / "b", "train", {"depth", "betas"})
 

@@ -12,8 +12,8 @@ from body.lbs import NumpyBody
 from body.soles import Soles
 from common.arrays import DoubleArray, FloatArray
 from realtime.records import BodyEstimate
-from realtime.stages.world.foot_lock import MOST_ACROSS_M, MOST_ALONG, FootLock
-from realtime.stages.world.leg_reach import MOST_M, LegReach
+from realtime.stages.world.foot_lock import MAX_ACROSS_M, MAX_ALONG, FootLock
+from realtime.stages.world.leg_reach import MAX_JOINT_SHIFT_M, LegReach
 from realtime.stages.world.world import World
 from tests.realtime.stages.world.test_world import STILL
 from tests.realtime.stages.world.world_scene import ARRAYS, CAMERA, Person, camera_from_world, frame
@@ -50,10 +50,10 @@ def test_a_leg_brings_its_foot_where_it_should_be_and_nothing_else_moves(values:
     np.testing.assert_allclose(
         (SOLES(after.vertices) - SOLES(before.vertices)).reshape(2, 2, 3), np.repeat(made[:, None], 2, 1), atol=1e-3
     )
-    assert np.linalg.norm(after.joints - before.joints, axis=1).max() <= MOST_M + 1e-4
+    assert np.linalg.norm(after.joints - before.joints, axis=1).max() <= MAX_JOINT_SHIFT_M + 1e-4
     for side in (0, 1):
         if np.linalg.norm(made[side]) > 0:
-            full = moves[side] * min(1, MOST_M / max(float(np.linalg.norm(moves[side])), 1e-9))
+            full = moves[side] * min(1, MAX_JOINT_SHIFT_M / max(float(np.linalg.norm(moves[side])), 1e-9))
             leg = before.joints[7 + side] - before.joints[1 + side]
             leg = leg / np.linalg.norm(leg)
             np.testing.assert_allclose(made[side] - made[side] @ leg * leg, full - full @ leg * leg, atol=5e-4)
@@ -70,7 +70,7 @@ def test_a_straight_leg_is_not_stretched_and_its_knee_never_bends_backwards() ->
     before = bent(np.zeros((23, 3), np.float32), np.zeros(3, np.float32))
     for move in ((0, -0.02, 0), (0, 0.02, 0), (0, 0, 0.02), (0, 0, -0.02)):
         after = LEGS(before, np.array([move, move], np.float64)).joints
-        assert np.linalg.norm(after - before.joints, axis=1).max() <= MOST_M + 1e-4
+        assert np.linalg.norm(after - before.joints, axis=1).max() <= MAX_JOINT_SHIFT_M + 1e-4
         for hip, knee, ankle in ((1, 4, 7), (2, 5, 8)):
             line = after[ankle] - after[hip]
             forward = after[knee] - after[hip] - (after[knee] - after[hip]) @ line / (line @ line) * line
@@ -107,10 +107,10 @@ def test_standing_feet_stay_and_the_distance_gets_better() -> None:
     for one, other in zip(before, after, strict=True):
         shift = (other.transl - one.transl).astype(np.float64)
         ray = one.transl / np.linalg.norm(one.transl)
-        assert np.linalg.norm(shift - shift @ ray * ray) <= MOST_ACROSS_M + 1e-4
-        assert abs(shift @ ray) <= MOST_ALONG * np.linalg.norm(one.transl) + 1e-4
+        assert np.linalg.norm(shift - shift @ ray * ray) <= MAX_ACROSS_M + 1e-4
+        assert abs(shift @ ray) <= MAX_ALONG * np.linalg.norm(one.transl) + 1e-4
         bent = (other.joints - other.transl) - (one.joints - one.transl)
-        assert np.linalg.norm(bent, axis=1).max() <= MOST_M + 1e-4
+        assert np.linalg.norm(bent, axis=1).max() <= MAX_JOINT_SHIFT_M + 1e-4
 
 
 def test_people_in_the_air_are_left_where_they_are() -> None:

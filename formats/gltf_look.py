@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from body.model import BodyArrays
 from body.suit.parts import SuitPart, clay_colour, part_colours
+from body.suit.surface import SuitSurface, suit_surface
 from common.arrays import FloatArray, Int32Array
 from formats.endings import MeshLook
 
@@ -35,22 +36,20 @@ class MeshSurface:
     """(V, 24) of skinning."""
     texture_coordinates: FloatArray | None
     """(V, 2) float32 of `palette_png`; None: one colour a person."""
-    _suit: Any = None
+    suit: SuitSurface | None = None
+    """What it comes from; None: the body's own surface."""
 
     def at_rest(self, body: BodyArrays, betas: FloatArray) -> FloatArray:
         """(V, 3) float32 metres: the surface of ``body`` of ``betas`` (10,) in the rest pose."""
-        if self._suit is None:
+        if self.suit is None:
             return np.asarray(body.v_template + body.shapedirs @ betas, np.float32)
-        surface: FloatArray = self._suit.at_rest(body, betas)
-        return surface
+        return self.suit.at_rest(body, betas)
 
 
 def surface_of(body: BodyArrays, look: MeshLook) -> MeshSurface:
     """The surface of ``body`` that ``look`` shows."""
     if look == "clay":
         return MeshSurface(body.faces, body.weights, None)
-    from body.suit.surface import suit_surface  # loads compiled loops
-
     suit = suit_surface(body)
     # Parts that meet are neighbours in the texture, so a coordinate between two of them is on their border.
     along = suit.shares @ ((np.arange(len(SuitPart)) + 0.5) / len(SuitPart))

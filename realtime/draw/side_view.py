@@ -113,7 +113,7 @@ class SideView:
 
     def _follow(self, people: Sequence[BodyEstimate]) -> None:
         body = people[0]
-        floor = 0.0 if self._in_world else float(body.vertices[:, 1].max())
+        floor = self._level([float(one.vertices[:, 1].max()) for one in people])
         away = np.array([one.transl[2] for one in people])
         middle = (away.min() + away.max()) / 2
         wanted = np.array([body.transl[0], floor - _PELVIS_HEIGHT, middle], np.float32)
@@ -128,6 +128,13 @@ class SideView:
         self._target = self._target + step * np.array([_PAN, _SINK if step[1] > 0 else _RISE, _PAN], np.float32)
         self._span += float(_PAN) * (span - self._span)
         self._lift += float(_PAN) * (lift - self._lift)
+
+    def _level(self, lowest: Sequence[float]) -> float:
+        """Where the floor is drawn, m down, for people with these lowest points."""
+        if not self._in_world:
+            return lowest[0]
+        # The floor itself, unless nobody is on it: seen from far below it would be a line over their heads.
+        return 0.0 if min(lowest) < _BELOW else min(lowest)
 
     def _seen_heights(self, points: FloatArray, target: FloatArray) -> FloatArray:
         """How high over the floor ``points`` (N, 3) look, m at the distance of ``target`` (3,): perspective takes near ones

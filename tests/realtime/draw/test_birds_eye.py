@@ -73,6 +73,20 @@ def test_a_shadow_lies_under_the_feet_of_whoever_stands_lower(monkeypatch: pytes
     assert (np.diff(shadows) > 40).any(), "and another one far above"
 
 
+def test_the_floor_is_drawn_under_people_who_all_stand_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody jumps off a wall, on which the world began, and walks away: the panel is as if the floor were down there."""
+    view = camera_from_world(0.0, 0.0, 1.5)
+    monkeypatch.setattr(BirdsEye, "paint", lambda *about: None)
+    panels = []
+    for level in (0.0, -2.0):
+        side, panel = SideView(PLAIN, 300, 300), np.zeros((300, 300, 3), np.uint8)
+        if level:
+            side.paint(panel, [Person(0).at((0, 0, -3.0), view)], known(view))
+        side.paint(panel, [Person(0).at((0, level, -3.0), view)], known(view))
+        panels.append(panel.astype(int))
+    assert np.abs(panels[1] - panels[0]).mean() < 0.5
+
+
 def test_the_map_shows_ways_from_above_and_begins_anew_after_a_cut() -> None:
     view = camera_from_world(0.3, 0.0, 1.5)
     eye = BirdsEye()

@@ -39,11 +39,13 @@ def expanded(name: str | Path) -> Path:
 def write_atomically(path: Path, mode: int = 0o644) -> Iterator[IO[Any]]:
     """Open a binary file that replaces ``path``, with the permissions ``mode``, when the block ends without an error.
 
-    The data is written beside the target and renamed in one step: a crash in between leaves the old file unchanged.
+    The data is written beside the target and renamed in one step: a crash in between leaves the old file unchanged. A
+    symbolic link stays one: the file that it leads to is replaced.
 
     Raises:
         OSError: The disk is full or the folder cannot be written.
     """
+    path = _followed(path)
     # A long name must not become one that is too long.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     try:
@@ -74,6 +76,9 @@ def check_writable(path: Path) -> None:
             raise UserError(f"there is no folder {path.parent} to write {path.name} into: create it first")
         if path.is_fifo() or path.is_socket():  # opening one waits until somebody reads
             raise UserError(f"{path} is a pipe, which cannot be written as a file: choose another name")
+        if path.is_char_device() or path.is_block_device():
+            raise UserError(f"{path} is a device, which cannot be written as a file: choose another name")
+        path = _followed(path)
         is_new = not path.exists()
         with path.open("ab"):
             pass
@@ -81,6 +86,11 @@ def check_writable(path: Path) -> None:
             path.unlink()
     except (OSError, ValueError) as error:  # ValueError: a zero byte
         raise UserError(f"cannot write {path} ({reason_of(error, path)}): choose another place") from None
+
+
+def _followed(path: Path) -> Path:
+    """The file that ``path`` leads to."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def reason_of(error: Exception, path: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import av
 from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -63,6 +64,21 @@ def coded_fps(stream: VideoStream) -> float | None:
     """The frame rate that the codec's own data say, None where they say none."""
     rate = stream.codec_context.framerate
     return float(rate) if rate and 0 < rate <= 1000 else None
+
+
+def is_empty(packet: Packet[VideoStream]) -> bool:
+    """Whether ``packet`` is one of no bytes, which repeats the frame before it (Theora, AVI); decoders take none. The packet
+    that flushes a decoder has no bytes either, and no time."""
+    return not packet.size and (packet.dts is not None or packet.pts is not None)
+
+
+def duration_of(container: InputContainer, stream: VideoStream) -> float | None:
+    """Seconds that the frames should last, None where the container's length may be that of its sound."""
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None and len(container.streams) == 1:
+        return container.duration / av.time_base
+    return None
 
 
 @cache

@@ -20,7 +20,7 @@ from realtime.options import DecoderChoice
 from realtime.sources.address import public_name
 from realtime.sources.audio import AudioTrack, file_audio, keeps_sound
 from realtime.sources.clip import ClipSource
-from realtime.sources.decoding import best_stream, coded_fps, has_times, is_cover, open_video
+from realtime.sources.decoding import best_stream, coded_fps, duration_of, has_times, is_cover, is_empty, open_video
 from realtime.sources.pixels import FrameConverter
 from realtime.sources.timing import UNTIMED_FPS, FileClock, believable_fps
 
@@ -81,7 +81,7 @@ class FileSource(ClipSource):
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = _DECODER_THREADS
         self.frame_count = stream.frames or None
-        self._duration_s = _duration(self._container, stream)
+        self._duration_s = duration_of(self._container, stream)
         packets = self._packets(self._container, stream)
         first, times_s = _peek(packets)
         self._has_times = has_times(self._container, stream)
@@ -153,6 +153,8 @@ class FileSource(ClipSource):
         """Frame by frame, over damaged packets."""
         bad_in_a_row = 0
         for packet in packets:
+            if is_empty(packet):
+                continue
             try:
                 frames = packet.decode()
             except (av.FFmpegError, OSError):
@@ -231,15 +233,6 @@ def pixel_aspect(stream: VideoStream) -> float:
     """Width of a stored pixel over its height. The container's word comes before the codec's, as in players."""
     aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
     return float(aspect) if aspect else 1.0
-
-
-def _duration(container: InputContainer, stream: VideoStream) -> float | None:
-    """Seconds that the frames should last, None where the container's length may be that of its sound."""
-    if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    if container.duration is not None and len(container.streams) == 1:
-        return container.duration / av.time_base
-    return None
 
 
 def _times(size: tuple[int, int]) -> str:

@@ -57,6 +57,8 @@ class PacketReader:
         self._needs_key_until_ns = 0
         self.dropped = 0
         self.late_s = 0.0
+        self.was_starved = False
+        """Whether the last packet that was taken had to be waited for: the network is slower than the decoder."""
         self._thread = threading.Thread(target=self._read, name="packets", daemon=True)
         self._thread.start()
 
@@ -66,6 +68,7 @@ class PacketReader:
         ``late_s`` is for how long it has waited, seconds.
         """
         with self._changed:
+            self.was_starved = not self._waiting and not self._ended
             while True:
                 self._changed.wait_for(lambda: self._waiting or self._ended or self._closing)
                 if self._closing:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import re
 import urllib.error
 import urllib.request
-from http.client import HTTPException
-from typing import Final
+import zlib
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from typing import IO, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+from typing_extensions import override
 
 _HEAD_BYTES: Final = 4096
 _LATER: Final = frozenset({408, 425, 429})
 """Refusals of a server that may answer the same request later."""
 _KINDS: Final = (
     (re.compile(rb"\s*(<!--.*?-->\s*)*<(!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL), "a web page"),
+    (re.compile(rb"\s*(<\?xml[^>]*>\s*)?<MPD\b"), "a DASH playlist, which is not read here, unlike HLS (.m3u8)"),
     (re.compile(rb"\s*<(\?xml|svg|rss|feed)\b", re.IGNORECASE), "an XML document"),
     (re.compile(rb"\s*[{\[]\s*[\"{\[\]}]"), "JSON"),
     (re.compile(rb"%PDF-"), "a PDF document"),
@@ -28,6 +33,7 @@ _TYPES: Final = {
     "application/pdf": "a PDF document",
     "application/zip": "an archive",
 }
+_GZIP: Final = 16 + zlib.MAX_WBITS
 _PLAYLIST_END: Final = b"#EXT-X-ENDLIST"
 
 
@@ -37,8 +43,38 @@ def request_of(url: str) -> urllib.request.Request:
     user, _, host = parts.netloc.rpartition("@")
     request = urllib.request.Request(urlunsplit(parts._replace(netloc=host)))
     if user:
-        request.add_header("Authorization", "Basic " + base64.b64encode(unquote(user).encode()).decode())
+        request.add_unredirected_header("Authorization", "Basic " + base64.b64encode(unquote(user).encode()).decode())
     return request
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirections, and gives the password to nobody but the server that it is for."""
+
+    @override
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        after = super().redirect_request(req, fp, code, msg, headers, newurl)
+        password = req.get_header("Authorization")
+        if after is not None and password and urlsplit(req.full_url)[:2] == urlsplit(after.full_url)[:2]:
+            after.add_unredirected_header("Authorization", password)
+        return after
+
+
+def ask(url: str, timeout_s: float) -> HTTPResponse:
+    """Ask the http(s) ``url``, with its password; the caller closes the answer. Raises OSError and ValueError."""
+    answer: HTTPResponse = urllib.request.build_opener(_Redirects()).open(request_of(url), timeout=timeout_s)
+    return answer
+
+
+def _is_gzipped(answer: HTTPResponse) -> bool:
+    """Whether the server packs what it sends, asked or not."""
+    return answer.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip")
+
+
+def unpacked(answer: HTTPResponse) -> IO[bytes]:
+    """What ``answer`` holds, unpacked where the server has packed it."""
+    return gzip.GzipFile(fileobj=answer) if _is_gzipped(answer) else answer  # type: ignore[return-value]  # read() is all
 
 
 def what_is_served(url: str, timeout_s: float) -> str | None:
@@ -48,15 +84,17 @@ def what_is_served(url: str, timeout_s: float) -> str | None:
     only.
     """
     try:
-        with urllib.request.urlopen(request_of(url), timeout=timeout_s) as answer:
-            kind, length = answer.headers.get_content_type(), answer.headers.get("Content-Length")
+        with ask(url, timeout_s) as answer:
+            kind = answer.headers.get_content_type() if "Content-Type" in answer.headers else ""
+            length, status = answer.headers.get("Content-Length"), answer.status
             head = answer.read1(_HEAD_BYTES)
-            status = answer.status
+            if _is_gzipped(answer):
+                head = zlib.decompressobj(_GZIP).decompress(head, _HEAD_BYTES)
     except urllib.error.HTTPError as error:
         if 300 <= error.code < 400:
             return "a redirection that leads nowhere"
         return f"an error ({error.code})" if 400 <= error.code < 500 and error.code not in _LATER else None
-    except (OSError, ValueError, HTTPException):
+    except (OSError, ValueError, HTTPException, zlib.error):
         return None
     if status in (204, 205) or (length is not None and length.strip() == "0"):
         return "nothing"
@@ -67,5 +105,7 @@ def what_is_served(url: str, timeout_s: float) -> str | None:
         named = _TYPES.get(kind)
     if named is None and kind.startswith("text/"):
         named = "text"
+    if named is None and kind.startswith("audio/"):
+        named = "sound alone"
     # A camera's stream has no length: what has one is a file, and FFmpeg could not read it.
-    return named or ("a file that is no video" if length is not None else None)
+    return named or ("a file that is no video, or cut short" if length is not None else None)

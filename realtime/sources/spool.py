@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-import urllib.request
+import zlib
 from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -18,8 +20,9 @@ import av
 from av.container import InputContainer
 
 from common.errors import UserError
+from common.files import reason_of
 from realtime.sources.decoding import best_stream
-from realtime.sources.served import request_of
+from realtime.sources.served import ask, unpacked
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,15 +39,18 @@ class Spool:
     def __init__(self, url: str, name: str, timeout_s: float, stop: Callable[[], bool]) -> None:
         self._name, self._stop = name, stop
         try:
-            self._answer = urllib.request.urlopen(request_of(url), timeout=timeout_s)
+            self._answer = ask(url, timeout_s)
         except (OSError, ValueError) as error:
             raise UserError(f"{name} cannot be fetched ({type(error).__name__}): check the address") from None
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
-        self._size = int(self._answer.headers.get("Content-Length") or -1)
         self._fetched = 0
         self._position = 0
         self._complete = False
-        if self._size > _LARGEST_BYTES:
+        self.failure: UserError | None = None
+        """Why the rest could not be kept."""
+        self._data = unpacked(self._answer)
+        length = self._answer.headers.get("Content-Length") or ""
+        if length.isdecimal() and int(length) > _LARGEST_BYTES:
             self.close()
             raise UserError(f"{name} has its index at its end: copy the file to this machine and give its name")
         _LOG.info(f"{name} has its index at its end, and its server sends no parts: fetching all of it first")
@@ -88,10 +94,22 @@ class Spool:
         """Have everything before ``end`` in the file."""
         self._file.seek(0, os.SEEK_END)
         while self._fetched < end and not self._complete and not self._stop():
-            data = self._answer.read(_CHUNK)
+            try:
+                data = self._data.read(_CHUNK)
+            except (OSError, EOFError, HTTPException, zlib.error):
+                _LOG.warning(f"{self._name}: the connection broke off, and the rest of the file is missing")
+                data = b""
             if self._fetched + len(data) > _LARGEST_BYTES:
                 raise OSError("too large")
-            self._file.write(data)
+            try:
+                self._file.write(data)
+            except OSError as error:
+                folder = Path(tempfile.gettempdir())
+                why = reason_of(error, folder / "x")
+                self.failure = UserError(
+                    f"{self._name} cannot be kept meanwhile ({why}): set $TMPDIR to another folder"
+                )
+                data = b""
             self._fetched += len(data)
             self._complete = not data
 
@@ -101,6 +119,8 @@ def open_spooled(spool: Spool, name: str) -> InputContainer:
     try:
         container = av.open(spool, "r", metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
+        if spool.failure is not None:
+            raise spool.failure from None
         why = getattr(error, "strerror", None) or "damaged"
         raise UserError(f"{name} cannot be read as a video ({why}): check the address") from None
     if best_stream(container.streams.video) is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
+from typing_extensions import override
 
 DEFAULT_FPS = 30.0
 UNTIMED_FPS = 25.0
@@ -132,6 +133,44 @@ class StreamClock:
         it is."""
         assert self._first_ns is not None, "time_of comes first"
         return time_s - (now_ns - self._first_ns) * 1e-9 - _BURST_S
+
+
+class FilmClock(StreamClock):
+    """Times of a film that comes over a network: its own timestamps, 0 at the first frame and strictly increasing, however
+    slow the network is. Where they start over, or jump by more than six hours, time goes on.
+
+    It is played by these times from the first frame on, later by every pause that the network made.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pauses_s = _BURST_S
+
+    @override
+    def time_of(self, pts_s: float | None, arrived_ns: int) -> float:
+        if pts_s is None:
+            self._last_s = max(0.0, self._last_s + 1 / DEFAULT_FPS)
+            return self._last_s
+        if self._offset_s is None:
+            self._offset_s = max(0.0, self._last_s) - pts_s
+        elif not -_BACKWARD_JUMP_S < pts_s + self._offset_s - self._last_s < _FORWARD_JUMP_S:
+            self._offset_s = self._last_s + 1 / DEFAULT_FPS - pts_s
+        self._last_s = max(pts_s + self._offset_s, self._last_s + 1e-3)
+        return self._last_s
+
+    @override
+    def early_by(self, time_s: float, now_ns: int) -> float:
+        if self._first_ns is None:
+            self._first_ns = now_ns
+        early_s = super().early_by(time_s + self._pauses_s, now_ns)
+        if early_s > _AHEAD_S:  # nobody waits for hours
+            self._pauses_s -= early_s
+            early_s = 0.0
+        return early_s
+
+    def wait_for_network(self, time_s: float, now_ns: int) -> None:
+        """The frame of ``time_s`` seconds had to be waited for: if it came too late, all that follow are due later."""
+        self._pauses_s += max(0.0, -self.early_by(time_s, now_ns))
 
 
 class RateMeter:

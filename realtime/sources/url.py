@@ -24,14 +24,14 @@ from realtime.errors import SourceLost
 from realtime.options import DecoderChoice
 from realtime.sources.address import check_address, escaped, public_name
 from realtime.sources.audio import AudioTrack, StreamAudio, keeps_sound, stream_audio
-from realtime.sources.decoding import best_stream, coded_fps, has_times, open_video
+from realtime.sources.decoding import best_stream, coded_fps, duration_of, has_times, is_empty, open_video
 from realtime.sources.file import pixel_aspect
 from realtime.sources.packets import LATE_S, PacketReader
 from realtime.sources.pixels import FrameConverter
 from realtime.sources.served import what_is_served
 from realtime.sources.spool import Spool, open_spooled
 from realtime.sources.threaded_capture import ThreadedCapture
-from realtime.sources.timing import UNTIMED_FPS, RateMeter, StreamClock, believable_fps, nominal_fps
+from realtime.sources.timing import UNTIMED_FPS, FilmClock, RateMeter, StreamClock, believable_fps, nominal_fps
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ _OPTIONS = {
 _LIVE_OPTIONS = {"fflags": "nobuffer"}
 _HTTP_OPTIONS = {"reconnect": "1", "reconnect_delay_max": "4"}
 _STORED: Final = re.compile(r"(http|https|ftp|ftps|sftp)://", re.IGNORECASE)
+_PLAYLIST: Final = re.compile(r"\.m3u8(\?|#|$)", re.IGNORECASE)
+_KNOW_THEIR_LENGTH: Final = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "hls")
+"""Formats, by FFmpeg's names, whose length is not estimated from the size."""
 _RATE_S: Final = 2.0
 _PEEKED_PACKETS: Final = 32  # of a file, whose timestamps say its rate
 _PEEK_S: Final = 1.0
@@ -90,7 +93,7 @@ class UrlSource(ThreadedCapture):
         self._timeout_s = timeout_s
         self._wished_fps = fps
         self._scale = 1.0
-        self._clock = StreamClock()
+        self._clock: StreamClock | FilmClock = StreamClock()
         self._spare: ImageArray | None = None
         self._converter: FrameConverter | None = None
         self._aspect = 1.0
@@ -169,8 +172,10 @@ class UrlSource(ThreadedCapture):
                 self._url, self._decoder, self.name, options=options, metadata_errors="replace", timeout=waits
             )
         except (av.FFmpegError, OSError) as error:
-            hopeless = isinstance(error, _HOPELESS) or (is_http and isinstance(error, av.error.HTTPNotFoundError))
-            asks = first and is_http and not hopeless
+            is_missing = is_http and isinstance(error, av.error.HTTPNotFoundError)
+            # A live stream's playlist is made when its encoder begins.
+            hopeless = isinstance(error, _HOPELESS) or (is_missing and not _PLAYLIST.search(self._url))
+            asks = first and is_http and not hopeless and not is_missing
             if asks and (served := what_is_served(self._url, self._timeout_s)) is not None:
                 raise _Hopeless(_NO_VIDEO.format(self.name, served)) from None
             kind = _Hopeless if hopeless else UserError
@@ -181,9 +186,12 @@ class UrlSource(ThreadedCapture):
             container.close()
             raise _Hopeless(_NO_VIDEO.format(self.name, "text"))
         if not container.streams.video:
+            is_empty_list = container.format.name == "hls" and not container.streams
             container.close()
             if first and is_http and (served := what_is_served(self._url, self._timeout_s)) is not None:
                 raise _Hopeless(_NO_VIDEO.format(self.name, served))
+            if is_empty_list:
+                raise UserError(f"{self.name} has no video yet: check that its encoder is on")
             raise _Hopeless(f"{self.name} has no video in it: give the address of a camera's video stream")
         stream = best_stream(container.streams.video)
         if stream is None:
@@ -192,10 +200,12 @@ class UrlSource(ThreadedCapture):
         stream.thread_type = "SLICE"  # frame threads hold frames back, one for each thread
         if first:
             self._is_file = self._has_an_end(container)
+            if self._is_file:
+                self._clock = FilmClock()
             self.fps = nominal_fps(stream.average_rate, stream.guessed_rate)
             self._audio = stream_audio(container, self._clock.place_of, self.name)
-            if container.duration is not None:
-                self._length_s = container.duration / av.time_base
+            if container.format.name in _KNOW_THEIR_LENGTH:
+                self._length_s = duration_of(container, stream)
             if self._wished_fps and not self._is_file:
                 _LOG.warning(f"{self.name} keeps its rate: only cameras of this machine change it")
         return container
@@ -228,7 +238,7 @@ class UrlSource(ThreadedCapture):
             if not self._is_file:
                 return False
             if self._seen:
-                if not self._length_s or self._last_s < self._length_s - 1.0:
+                if not self._length_s or self._ends_early():
                     _LOG.warning(f"{self.name}: the connection broke off ({self._why(error)}), and the video ends here")
                 return True
             began_again = False
@@ -236,7 +246,20 @@ class UrlSource(ThreadedCapture):
             packets.close()
         if self._closing or began_again:
             return True
-        return self._is_file and (self._seen > 0 or self._play_spooled())
+        if not self._is_file:
+            return False
+        if not self._seen:
+            return self._play_spooled()
+        if self._ends_early():
+            _LOG.warning(
+                f"{self.name}: the connection broke off, or the file is cut short: the video ends after "
+                f"{self._last_s:.1f} of {self._length_s:.1f} s"
+            )
+        return True
+
+    def _ends_early(self) -> bool:
+        """Whether a file of known length did not play to its end."""
+        return self._length_s is not None and self._last_s + 1 / self.fps < 0.95 * self._length_s - 0.2
 
     def _play_spooled(self) -> bool:
         """Play a file that has to be read in another order than the server sends it."""
@@ -252,6 +275,8 @@ class UrlSource(ThreadedCapture):
             finally:
                 packets.close()
                 packets.join()
+            if spool.failure is not None:
+                raise spool.failure
         if not self._seen and not self._closing:
             raise _Hopeless(f"{self.name} has no frame that can be decoded: the file is damaged")
         return True
@@ -281,10 +306,14 @@ class UrlSource(ThreadedCapture):
             late_s = packets.late_s
             if in_bursts:
                 now_ns = time.monotonic_ns()
+                if isinstance(self._clock, FilmClock) and packets.was_starved:
+                    self._clock.wait_for_network(time_s, now_ns)
                 early_s = self._clock.early_by(time_s, now_ns)
                 if early_s > 0 and not self._pause(early_s):
                     return False
-                late_s, arrived_ns = -early_s - LATE_S, time.monotonic_ns()
+                # What came late from the network is not late because of decoding.
+                late_s = min(-early_s - LATE_S, (now_ns - arrived_ns) * 1e-9)
+                arrived_ns = time.monotonic_ns()
             if late_s > LATE_S and (time.monotonic_ns() - last_shown_ns) * 1e-9 < _SHOW_ALTHOUGH_LATE_S:
                 skipped += 1  # decoded, for others need it, but not worth converting
                 continue
@@ -327,9 +356,11 @@ class UrlSource(ThreadedCapture):
                 if len(arrivals) > 64:
                     del arrivals[next(iter(arrivals))]
             stream.codec_context.skip_frame = "NONREF" if packets.late_s > LATE_S and not in_bursts else "DEFAULT"
+            if is_empty(packet):
+                continue
             try:
                 frames = packet.decode()
-            except av.error.InvalidDataError:
+            except (av.FFmpegError, OSError):  # damaged; the demuxer raises when the connection breaks off
                 continue
             for frame in frames:
                 yield frame, arrived_ns if frame.pts is None else arrivals.get(frame.pts, arrived_ns)

@@ -139,3 +139,31 @@ def test_the_reason_of_a_full_disk(tmp_path: Path) -> None:
 def test_reasons_are_in_words(tmp_path: Path) -> None:
     assert reason_of(OSError(errno.EACCES, ""), tmp_path / "a") == os.strerror(errno.EACCES)
     assert reason_of(RuntimeError("encoder stopped"), tmp_path / "a") == "encoder stopped"
+
+
+def test_a_link_stays_one_and_its_target_is_written(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    link, target = tmp_path / "latest.npz", tmp_path / "disk" / "today.npz"
+    link.symlink_to("disk/today.npz")
+    check_writable(link)
+    assert link.is_symlink()
+    assert not target.exists()
+    write_bytes_atomically(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["today.npz"]
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/full"])
+def test_a_device_is_never_replaced_by_a_file(tmp_path: Path, device: str) -> None:
+    link = tmp_path / "out.npz"
+    link.symlink_to(device)
+    with pytest.raises(UserError, match="is a device"):
+        check_writable(link)
+
+
+def test_links_that_lead_to_one_another_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").symlink_to("b.npz")
+    (tmp_path / "b.npz").symlink_to("a.npz")
+    with pytest.raises(UserError, match="cannot write"):
+        check_writable(tmp_path / "a.npz")

@@ -14,7 +14,8 @@ from tests.realtime.clips import numbered_image
 
 class Server(http.server.ThreadingHTTPServer):
     """A network camera at /stream, which breaks off after ``frames``, and video files by their names in ``files``, as a server
-    without ranges sends them; those in ``unsized`` without their length."""
+    without ranges sends them; those in ``unsized`` without their length, those in ``headers`` with further header lines, those
+    in ``takes_s`` in so many seconds."""
 
     daemon_threads = True
     frames = 10**9
@@ -26,6 +27,8 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, port: int = 0) -> None:
         self.files: dict[str, bytes] = {}
         self.unsized: set[str] = set()
+        self.headers: dict[str, dict[str, str]] = {}
+        self.takes_s: dict[str, float] = {}
         super().__init__(("127.0.0.1", port), Handler)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -50,11 +53,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         data = self.server.files.get(self.path)
         if data is not None:
             self.send_response(200)
-            if self.path not in self.server.unsized:
+            headers = self.server.headers.get(self.path, {})
+            if self.path not in self.server.unsized and "Content-Length" not in headers:
                 self.send_header("Content-Length", str(len(data)))
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
+            parts = 40 if self.path in self.server.takes_s else 1
+            size = -(-len(data) // parts)
             with contextlib.suppress(OSError):
-                self.wfile.write(data)
+                for part in range(parts):
+                    self.wfile.write(data[part * size : (part + 1) * size])
+                    time.sleep(self.server.takes_s.get(self.path, 0.0) / parts)
             return
         if self.path == "/private":
             self.send_error(401)

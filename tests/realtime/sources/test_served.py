@@ -133,6 +133,37 @@ def test_a_password_is_sent_as_http_wants_it() -> None:
     assert request.get_header("Authorization") == "Basic bWU6c0BjcmV0"
 
 
+def test_a_password_is_told_to_nobody_else() -> None:
+    """A server may send the reader on to another one, but the password is not for that."""
+    told: dict[int, list[str]] = {}
+
+    class Asked(http.server.BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            port = self.server.server_address[1]
+            told.setdefault(port, []).append(self.headers.get("Authorization", "nothing"))
+            way = {"/far": f"http://127.0.0.1:{far.server_address[1]}/x", "/near": "/x"}.get(self.path)
+            self.send_response(302 if way else 404)
+            if way:
+                self.send_header("Location", way)
+            self.end_headers()
+
+    near, far = (http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked) for _ in range(2))
+    for one in (near, far):
+        threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        for path in ("near", "far"):
+            what_is_served(f"http://me:secret@127.0.0.1:{near.server_address[1]}/{path}", 5.0)
+    finally:
+        for one in (near, far):
+            one.shutdown()
+            one.server_close()
+    basic = "Basic bWU6c2VjcmV0"
+    assert told == {near.server_address[1]: [basic, basic, basic], far.server_address[1]: ["nothing"]}
+
+
 def test_a_page_in_place_of_a_stream_that_was_live_is_waited_for(server: Server) -> None:
     server.frames, server.connections = 3, 1
     with UrlSource(f"{server.url}/stream", retry_s=0.5) as source:

@@ -1,0 +1,189 @@
+"""Films whose server is slow, breaks off, packs what it sends or begins later."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tempfile
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+from common.errors import UserError
+from realtime.sources import FrameTimestamp, open_source, threaded_capture
+from realtime.sources.timing import FilmClock
+from tests.conftest import Remarks
+from tests.realtime.clips import number, numbered_image, write_sound, write_video
+from tests.realtime.sources.camera_server import Server
+from tests.realtime.sources.reading import read_all, times_of
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threaded_capture, "_FIRST_GAP_S", 0.05)
+
+
+def _play(url: str) -> tuple[list[FrameTimestamp], list[int]]:
+    with open_source(url) as source:
+        timestamps, images = read_all(source)
+    return timestamps, [number(image) for image in images]
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.ts"])
+def test_a_film_from_a_slow_server_has_its_own_times_and_all_its_frames(
+    server: Server, tmp_path: Path, remarks: Remarks, name: str
+) -> None:
+    container = {"movflags": "faststart"} if name == "clip.mp4" else {}
+    options = {"crf": "1", "bf": "0"}
+    path = write_video(tmp_path / name, 60, size=(320, 240), container=container, options=options)
+    server.files[f"/{name}"] = path.read_bytes()
+    server.takes_s[f"/{name}"] = 5.0
+    timestamps, numbers = _play(f"{server.url}/{name}")
+    assert len(numbers) >= 57, "a busy machine may miss one"
+    assert times_of(timestamps) == pytest.approx([at / 30 for at in numbers], abs=2e-3)
+    assert not remarks.warnings
+
+
+def test_the_clock_of_a_film() -> None:
+    clock = FilmClock()
+    assert [clock.time_of(pts, 10**9) for pts in (7.0, 7.5, 90.0)] == pytest.approx([0.0, 0.5, 83.0])
+    assert clock.time_of(1.0, 0) == pytest.approx(83.0 + 1 / 30), "timestamps that start over go on"
+    assert clock.time_of(50_000.0, 0) == pytest.approx(83.0 + 2 / 30), "a gap of half a day is closed"
+    assert clock.place_of(50_001.0) == pytest.approx(84.0 + 2 / 30)
+
+
+def test_a_film_waits_for_its_network_and_nobody_for_hours() -> None:
+    clock = FilmClock()
+    assert clock.early_by(0.0, 10**9) == pytest.approx(0.0)
+    assert clock.early_by(1.0, 10**9) == pytest.approx(1.0)
+    clock.wait_for_network(1.0, 5 * 10**9)
+    assert clock.early_by(1.0, 5 * 10**9) == pytest.approx(0.0)
+    assert clock.early_by(2.0, 5 * 10**9) == pytest.approx(1.0)
+    assert clock.early_by(3600.0, 6 * 10**9) == 0.0
+    assert clock.early_by(3601.0, 6 * 10**9) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_film_that_breaks_off_says_so(server: Server, tmp_path: Path, remarks: Remarks, sized: bool) -> None:
+    path = write_video(tmp_path / "clip.mp4", 60, container={"movflags": "faststart"}, options={"bf": "0"})
+    data = path.read_bytes()
+    server.files["/clip.mp4"] = data[: len(data) * 2 // 3]
+    if sized:
+        server.headers["/clip.mp4"] = {"Content-Length": str(len(data))}
+    else:
+        server.unsized.add("/clip.mp4")
+    _, numbers = _play(f"{server.url}/clip.mp4")
+    assert 0 < len(numbers) < 55
+    assert sum("the connection broke off" in line for line in remarks.warnings) == 1
+
+
+def _with_empty_packets(path: Path) -> Path:
+    """Ten frames, of which two are packets of no bytes, as Theora and AVI store a frame that is the one before again."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mjpeg", rate=30)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for index in range(10):
+            frame = av.VideoFrame.from_ndarray(numbered_image(index), "bgr24").reformat(format="yuvj420p")
+            frame.pts, frame.time_base = index, Fraction(1, 30)
+            for packet in stream.encode(frame):
+                if index in (3, 7):
+                    empty = av.Packet(0)
+                    empty.stream, empty.pts, empty.dts, empty.time_base = (
+                        stream,
+                        packet.pts,
+                        packet.dts,
+                        packet.time_base,
+                    )
+                    out.mux(empty)
+                else:
+                    out.mux(packet)
+        out.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("over_network", [False, True])
+def test_packets_of_no_bytes_are_no_damage(
+    server: Server, tmp_path: Path, remarks: Remarks, over_network: bool
+) -> None:
+    path = _with_empty_packets(tmp_path / "clip.mkv")
+    server.files["/clip.mkv"] = path.read_bytes()
+    timestamps, numbers = _play(f"{server.url}/clip.mkv" if over_network else str(path))
+    assert numbers == [0, 1, 2, 4, 5, 6, 8, 9]
+    assert times_of(timestamps) == pytest.approx([at / 30 for at in numbers], abs=2e-3)
+    assert not remarks.warnings
+
+
+def _large(path: Path) -> Path:
+    """More than FFmpeg reads at a time, so that the index at its end cannot be had without reading on."""
+    write_video(path, 30, size=(640, 480), codec="mjpeg", pixels="yuvj420p")
+    assert path.stat().st_size > 100_000
+    return path
+
+
+def _playlist(ended: bool) -> bytes:
+    lines = ["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:1", "#EXT-X-MEDIA-SEQUENCE:0"]
+    return "\n".join([*lines, *(("#EXTINF:1.0,", "a.ts", "#EXT-X-ENDLIST") if ended else ()), ""]).encode()
+
+
+@pytest.mark.parametrize("at_first", ["nothing", "an empty list"])
+def test_an_encoder_that_begins_later_is_waited_for(
+    server: Server, tmp_path: Path, remarks: Remarks, at_first: str
+) -> None:
+    server.files["/a.ts"] = write_video(tmp_path / "a.ts", 30).read_bytes()
+    if at_first == "an empty list":
+        server.files["/live.m3u8?token=S3cret"] = _playlist(False)
+    threading.Timer(0.4, lambda: server.files.update({"/live.m3u8?token=S3cret": _playlist(True)})).start()
+    _, numbers = _play(f"{server.url}/live.m3u8?token=S3cret")
+    assert numbers[-1] == 29
+    assert "waiting for it" in remarks.warnings[0]
+    assert not any("S3cret" in line for line in remarks)
+
+
+def test_what_a_server_packs_is_unpacked(server: Server, tmp_path: Path) -> None:
+    server.files["/clip.mp4"] = gzip.compress(_large(tmp_path / "clip.mp4").read_bytes())
+    server.files["/page"] = gzip.compress(b"<!DOCTYPE html><html><body>log in</body></html>")
+    server.headers["/clip.mp4"] = server.headers["/page"] = {"Content-Encoding": "gzip"}
+    assert _play(f"{server.url}/clip.mp4")[1][-1] == 29
+    with pytest.raises(UserError, match="a web page"):
+        open_source(f"{server.url}/page")
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_sound_alone_is_called_so(server: Server, tmp_path: Path, typed: bool) -> None:
+    server.files["/a.mp3"] = write_sound(tmp_path / "a.m4a").read_bytes()
+    server.headers["/a.mp3"] = {"Content-Type": "audio/mp4"} if typed else {}
+    with pytest.raises(UserError, match="sound alone" if typed else "a file that is no video"):
+        open_source(f"{server.url}/a.mp3")
+
+
+def test_a_dash_playlist_is_named(server: Server) -> None:
+    server.files["/a.mpd"] = (
+        b'<?xml version="1.0" encoding="utf-8"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"></MPD>'
+    )
+    with pytest.raises(UserError, match=r"DASH playlist.*HLS"):
+        open_source(f"{server.url}/a.mpd")
+
+
+def test_a_temporary_folder_that_is_full_is_named(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", Full)
+    server.files["/clip.mp4"] = _large(tmp_path / "clip.mp4").read_bytes()
+    with pytest.raises(UserError, match=r"is full.*TMPDIR"):
+        open_source(f"{server.url}/clip.mp4")

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin, get_
 import typer
 
 from common.errors import UserError, one_line, print_error
+from common.lenient_stderr import lenient_stderr
 
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -156,21 +157,28 @@ def run_command(
     for parameter in command.params:
         if isinstance(parameter.default, Path) and parameter.default.is_relative_to(_ROOT):
             parameter.show_default = parameter.default.relative_to(_ROOT).as_posix()  # the same page on every machine
+    with lenient_stderr():
+        ended = _run(command, given, name)
+    raise SystemExit(ended if isinstance(ended, int) else 0)
+
+
+def _run(command: Any, given: list[str], name: str | None) -> Any:
     try:
-        ended = command.main(args=given, prog_name=name, standalone_mode=False)
+        return command.main(args=given, prog_name=name, standalone_mode=False)
     except UserError as error:
         _end(one_line(error))
     except typer.Abort:
         raise SystemExit(130) from None
     except BrokenPipeError:  # whoever read the output has gone
         raise SystemExit(0) from None
+    except OSError as error:  # a full disk behind standard output
+        _end(one_line(error))
     except Exception as error:
         # Typer's usage errors have no public class that all of its versions share.
         message = getattr(error, "format_message", None)
         if message is None:
             raise
         _end(f"{one_line(Exception(message()))} (see --help)")
-    raise SystemExit(ended if isinstance(ended, int) else 0)
 
 
 def _end(line: str) -> NoReturn:

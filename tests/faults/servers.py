@@ -41,6 +41,8 @@ class Camera(http.server.ThreadingHTTPServer):
         self.password = False
         self.burst = False
         self.files: dict[str, bytes] = {}
+        self.takes_s = 0.0
+        """Seconds that a file takes."""
         super().__init__(("127.0.0.1", port), _Handler)
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
@@ -74,8 +76,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
+            step = max(1, len(data) // 50)
             with contextlib.suppress(OSError):
-                self.wfile.write(data)
+                for place in range(0, len(data), step):
+                    self.wfile.write(data[place : place + step])
+                    time.sleep(camera.takes_s / 50)
             return
         if not self.path.startswith("/stream"):
             self.send_error(404)
@@ -104,25 +109,27 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(1 / 300 if camera.burst else camera.interval_s)
 
 
+def transport_stream(folder: Path) -> tuple[bytes, float]:
+    """The clip that comes with the project as live encoders send it, in MPEG-TS, and its seconds."""
+    path = folder / "live.ts"
+    with av.open(str(CLIP)) as video:
+        images = [frame.reformat(format="yuv420p") for frame in video.decode(video=0)]
+    with av.open(str(path), "w", format="mpegts") as out:
+        stream = out.add_stream("libx264", rate=30, options={"tune": "zerolatency", "preset": "ultrafast", "g": "15"})
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+        for index, image in enumerate(images):
+            image.pts, image.time_base = index, Fraction(1, 30)
+            out.mux(stream.encode(image))
+        out.mux(stream.encode(None))
+    return path.read_bytes(), len(images) / 30
+
+
 class TransportStream:
     """MPEG-TS over TCP, as an encoder sends it. ``jumps`` seconds are taken off the timestamps after each second."""
 
     def __init__(self, folder: Path, jumps: float = 0.0, garbage: bool = False) -> None:
-        path = folder / "live.ts"
-        with av.open(str(CLIP)) as video:
-            images = [frame.reformat(format="yuv420p") for frame in video.decode(video=0)]
-        with av.open(str(path), "w", format="mpegts") as out:
-            stream = out.add_stream(
-                "libx264", rate=30, options={"tune": "zerolatency", "preset": "ultrafast", "g": "15"}
-            )
-            assert isinstance(stream, av.VideoStream)
-            stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
-            for index, image in enumerate(images):
-                image.pts, image.time_base = index, Fraction(1, 30)
-                out.mux(stream.encode(image))
-            out.mux(stream.encode(None))
-        self._data = path.read_bytes()
-        self._seconds = len(images) / 30
+        self._data, self._seconds = transport_stream(folder)
         self._garbage = garbage
         self.breaks = False
         self._listener = socket.create_server(("127.0.0.1", 0))

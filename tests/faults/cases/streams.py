@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults.cases.case import Skipped, case
+from tests.faults.cases.case import case
 from tests.faults.program import CLIP, must, running
 from tests.faults.servers import Camera, TransportStream, camera, free_port
 
@@ -170,8 +170,3 @@ def _video_file(name: str) -> None:
 
 _video_file("clip.ts")
 _video_file("index_at_the_end.mp4")
-
-
-@case("streams", "RTSP", "as the others")
-def _(folder: Path) -> None:
-    raise Skipped("no RTSP server among the packages that the tests install")

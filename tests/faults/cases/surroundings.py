@@ -38,6 +38,22 @@ def _(folder: Path) -> None:
         must(run.saved_frames() == run.recorded_frames() == 10, "frames are missing")
 
 
+@case("surroundings", "standard error is a log on a full disk", "both files whole; exit 0")
+def _(folder: Path) -> None:
+    with running(folder, *FILE, "--frames", "10", prefix=("sh", "-c", 'exec "$@" 2>/dev/full', "sh")) as run:
+        run.end(0)
+        must(run.saved_frames() == run.recorded_frames() == 10, "frames are missing")
+
+
+@case("surroundings", "whoever read standard error has gone", "both files whole; exit 0")
+def _(folder: Path) -> None:
+    script = '("$@" 2>&1; echo $? >"$0") | head -n 0; exit "$(cat "$0")"'
+    folder.mkdir(parents=True)
+    with running(folder, *FILE, "--frames", "10", prefix=("sh", "-c", script, str(folder / "code"))) as run:
+        run.end(0)
+        must(run.saved_frames() == run.recorded_frames() == 10, "frames are missing")
+
+
 def _cannot_write(kind: str, ending: str) -> None:
     @case("surroundings", f"--{kind} into a folder that nobody can write", "one line before the camera starts; exit 2",
           "--save, --record or --report into a folder that nobody can write")  # fmt: skip

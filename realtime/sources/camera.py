@@ -8,8 +8,6 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -20,6 +18,7 @@ from common.errors import UserError
 from realtime.errors import SourceLost
 from realtime.sources.camera_list import raw_format
 from realtime.sources.folder import natural_key
+from realtime.sources.stills import quiet_opencv
 from realtime.sources.threaded_capture import ThreadedCapture
 from realtime.sources.timing import RateMeter
 
@@ -102,7 +101,7 @@ class CameraSource(ThreadedCapture):
                 f"{self.name} is on the CSI connector and delivers a sensor's raw data ({raw}): try --source csi:{number}"
             )
         backend = cv2.CAP_V4L2 if sys.platform.startswith("linux") else cv2.CAP_ANY
-        with _quiet_opencv():
+        with quiet_opencv():
             capture = cv2.VideoCapture(self._device, backend)
         if not capture.isOpened():
             capture.release()
@@ -193,15 +192,3 @@ def _others(device: int | str) -> str:
     if os.path.exists(mine):
         return f"{mine} is the only camera here; close other programs that use it, or try without one: --source demo"
     return "there is no camera (/dev/video*) on this machine; plug one in, or try without: --source demo"
-
-
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """OpenCV writes warnings of its own about a missing camera; the user gets one line from us instead."""
-    log = cv2.utils.logging
-    level = log.getLogLevel()
-    log.setLogLevel(log.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        log.setLogLevel(level)

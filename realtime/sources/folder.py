@@ -6,13 +6,12 @@ import logging
 import re
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from common.arrays import ImageArray
 from common.errors import UserError
+from realtime.sources.animation import is_moving_png, is_moving_webp
 from realtime.sources.clip import ClipSource
 from realtime.sources.pixels import fit_into
+from realtime.sources.stills import is_cut_short, pages_of, read_image
 from realtime.sources.timing import DEFAULT_FPS
 
 _LOG = logging.getLogger(__name__)
@@ -20,7 +19,6 @@ _LOG = logging.getLogger(__name__)
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
-_PAGED = frozenset({".tif", ".tiff"})
 
 
 def is_image(path: Path) -> bool:
@@ -36,7 +34,7 @@ def _is_hidden(path: Path) -> bool:
 def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
     """Sorts names as people count: image2 before image10."""
     parts = re.split(r"(\d+)", path.name.lower())
-    return tuple((0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts)
+    return tuple((0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts)
 
 
 class ImageSource(ClipSource):
@@ -56,7 +54,7 @@ class ImageSource(ClipSource):
         self._position = 0
         self._waiting: ImageArray | None = None
         self._present: ImageArray | None = None
-        self._size_noticed = False
+        self._size_noticed = self._cut_noticed = self._moving_noticed = False
 
     def _open(self) -> None:
         if not 0 < self.fps <= 1000:
@@ -70,7 +68,7 @@ class ImageSource(ClipSource):
         )
         if self._path.is_file():
             files = [self._path]  # hidden or not, it was asked for
-        self._files = [(path, page) for path in files for page in range(_pages(path))]
+        self._files = [(path, page) for path in files for page in range(pages_of(path))]
         if not self._files:
             raise UserError(f"there are no images in {self.name}: it needs {', '.join(sorted(IMAGE_SUFFIXES))} files")
         self.frame_count = len(self._files)
@@ -108,27 +106,18 @@ class ImageSource(ClipSource):
         while self._position < len(self._files) and not self._closed:
             path, page = self._files[self._position]
             self._position += 1
-            try:
-                image = _read(path, page)
-            except cv2.error:  # a header with an absurd size
-                image = None
+            image = read_image(path, page)
             if image is not None:
-                return np.asarray(image, np.uint8)
+                self._notice(path)
+                return image
             _LOG.warning(f"{path} cannot be read as an image and is left out")
         return None
 
-
-def _pages(path: Path) -> int:
-    if path.suffix.lower() not in _PAGED:
-        return 1
-    try:
-        return max(1, cv2.imcount(str(path)))
-    except cv2.error:
-        return 1
-
-
-def _read(path: Path, page: int) -> ImageArray | None:
-    if not page:
-        return cv2.imread(str(path), cv2.IMREAD_COLOR)  # type: ignore[return-value]  # 8 bits by its flag
-    _, images = cv2.imreadmulti(str(path), page, 1, flags=cv2.IMREAD_COLOR)
-    return images[0] if images else None  # type: ignore[return-value]
+    def _notice(self, path: Path) -> None:
+        """Say once what an image of this kind loses."""
+        if not self._cut_noticed and is_cut_short(path):
+            self._cut_noticed = True
+            _LOG.warning(f"{path} is cut short: what is missing of it is grey")
+        if not self._moving_noticed and (is_moving_png(path) or is_moving_webp(path)):
+            self._moving_noticed = True
+            _LOG.warning(f"{path} is animated: in a folder only its first image counts; give it as --source to play it")

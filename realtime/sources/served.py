@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import re
+import time
 import urllib.error
 import urllib.request
 import zlib
@@ -77,6 +78,20 @@ def unpacked(answer: HTTPResponse) -> IO[bytes]:
     return gzip.GzipFile(fileobj=answer) if _is_gzipped(answer) else answer  # type: ignore[return-value]  # read() is all
 
 
+def _head_of(answer: HTTPResponse, timeout_s: float) -> bytes:
+    """The first bytes, which some servers send one by one: what comes in time."""
+    head, deadline = b"", time.monotonic() + timeout_s
+    while len(head) < _HEAD_BYTES and time.monotonic() < deadline:
+        try:
+            data = answer.read1(_HEAD_BYTES - len(head))
+        except TimeoutError:
+            break
+        if not data:
+            break
+        head += data
+    return head
+
+
 def what_is_served(url: str, timeout_s: float) -> str | None:
     """What the http(s) ``url`` answers, as "a web page", where that is no video and will not become one.
 
@@ -87,7 +102,7 @@ def what_is_served(url: str, timeout_s: float) -> str | None:
         with ask(url, timeout_s) as answer:
             kind = answer.headers.get_content_type() if "Content-Type" in answer.headers else ""
             length, status = answer.headers.get("Content-Length"), answer.status
-            head = answer.read1(_HEAD_BYTES)
+            head = _head_of(answer, timeout_s)
             if _is_gzipped(answer):
                 head = zlib.decompressobj(_GZIP).decompress(head, _HEAD_BYTES)
     except urllib.error.HTTPError as error:

@@ -116,7 +116,7 @@ def test_a_slow_camera_is_told(fake: Any, monkeypatch: pytest.MonkeyPatch, remar
             source.read_into(buffer)
         assert len(remarks) == 1
         assert "in fact delivers" in remarks[0]
-        assert source.fps == pytest.approx(10, abs=2)
+        assert 2 < source.fps < 11  # a busy machine makes it slower still
 
 
 def test_no_camera(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,3 +144,56 @@ def test_the_pages_of_a_tiff_are_frames(tmp_path: Path) -> None:
     with open_source(str(path), fps=10) as source:
         assert source.frame_count == 5
         assert numbers(source) == [(index, pytest.approx(index / 10), index) for index in range(5)]
+
+
+def test_a_jpeg_that_is_cut_short_is_named(tmp_path: Path, remarks: Remarks) -> None:
+    data = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8))[1].tobytes()
+    thumbnail = cv2.imencode(".jpg", numbered_image(1))[1].tobytes()
+    exif = b"Exif\0\0" + thumbnail
+    with_thumbnail = data[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(exif)) + exif + data[2:]
+    (tmp_path / "0.jpg").write_bytes(data)
+    (tmp_path / "1.jpg").write_bytes(with_thumbnail)
+    (tmp_path / "2.jpg").write_bytes(with_thumbnail[: -len(data) // 2])
+    (tmp_path / "3.jpg").write_bytes(data[: len(data) // 2])
+    with open_source(str(tmp_path)) as source:
+        assert [index for index, _, _ in numbers(source)] == [0, 1, 2, 3]
+    assert ["2.jpg is cut short" in line for line in remarks] == [True], "once, and not the two whole ones"
+
+
+def test_animated_images_in_a_folder_count_once_and_say_so(tmp_path: Path, remarks: Remarks) -> None:
+    animation = cv2.Animation()
+    animation.frames = [numbered_image(index) for index in range(3)]
+    animation.durations = [40, 40, 40]
+    for name in ("1.png", "2.webp"):
+        cv2.imwriteanimation(str(tmp_path / name), animation)
+    cv2.imwrite(str(tmp_path / "0.png"), numbered_image(9))
+    with open_source(str(tmp_path)) as source:
+        assert [written for _, _, written in numbers(source)] == [9, 0, 0]
+    assert ["1.png is animated" in line for line in remarks] == [True]
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_turned_tiffs(tmp_path: Path, orientation: int) -> None:
+    """Scanners turn images by a tag; each is stored so that the tag makes it upright."""
+    upright = numbered_image(5, 64, 48)
+    turns = {1: 0, 3: 2, 6: 1, 8: 3}  # quarter turns to the left undo the tag
+    stored = np.ascontiguousarray(np.rot90(upright, turns[orientation])[..., ::-1])
+    height, width = stored.shape[:2]
+    pixels = stored.tobytes()
+    entries = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 2), (273, 4, 200), (274, 3, orientation),
+               (277, 3, 3), (278, 4, height), (279, 4, len(pixels))]  # fmt: skip
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
+    head += b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries) + bytes(4)
+    (tmp_path / "scan.tif").write_bytes(head.ljust(200, b"\0") + pixels)
+    with open_source(str(tmp_path / "scan.tif")) as source:
+        assert source.size == (64, 48)
+        buffer = source.new_buffer()
+        assert source.read_into(buffer) is not None
+        assert (number(buffer), blue_corner(buffer)) == (5, "upper left")
+
+
+def test_names_with_other_peoples_digits(tmp_path: Path) -> None:
+    for name, written in (("1\u00b22.png", 1), ("1\u00b23.png", 2), ("\u0663.png", 3)):
+        (tmp_path / name).write_bytes(cv2.imencode(".png", numbered_image(written))[1].tobytes())
+    with open_source(str(tmp_path)) as source:
+        assert len(numbers(source)) == 3

@@ -113,6 +113,13 @@ def test_a_live_playlist_may_be_empty_at_first(server: Server) -> None:
     assert what_is_served(f"{server.url}/live.m3u8", 5.0) is None
 
 
+def test_a_server_may_send_byte_by_byte(server: Server) -> None:
+    server.files["/live.m3u8"], server.files["/page"] = _PLAYLIST, b"<!DOCTYPE html><html></html>"
+    server.takes_s["/live.m3u8"] = server.takes_s["/page"] = 0.4
+    assert what_is_served(f"{server.url}/live.m3u8", 5.0) is None
+    assert what_is_served(f"{server.url}/page", 5.0) == "a web page"
+
+
 def test_a_stream_is_no_page(server: Server) -> None:
     assert what_is_served(f"{server.url}/stream", 5.0) is None
     assert what_is_served("http://127.0.0.1:1/", 1.0) is None

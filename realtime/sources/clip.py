@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from abc import abstractmethod
@@ -10,6 +11,8 @@ from typing_extensions import override
 
 from common.arrays import ImageArray
 from realtime.sources.source import FrameTimestamp, Source
+
+_LOG = logging.getLogger(__name__)
 
 
 class ClipSource(Source):
@@ -24,6 +27,14 @@ class ClipSource(Source):
         self._lock = threading.Lock()
         self._is_open = False
         self._closed = False
+        self.remarks_made: set[str] = set()
+        """What was said of the clip, by this one and by those that played it before: nothing is said again."""
+
+    def _say(self, remark: str) -> None:
+        """Log a one-line warning, unless it was made before."""
+        if remark not in self.remarks_made:
+            self.remarks_made.add(remark)
+            _LOG.warning(remark)
 
     @override
     def open(self) -> None:

@@ -86,5 +86,6 @@ class ClipPlayer(ClipSource):
 
     def _begin_again(self) -> None:
         self._clip.close()
-        self._clip = self._make()
+        remarks_made, self._clip = self._clip.remarks_made, self._make()
+        self._clip.remarks_made = remarks_made
         self._clip.open()

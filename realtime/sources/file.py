@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from itertools import chain
@@ -23,8 +22,6 @@ from realtime.sources.clip import ClipSource
 from realtime.sources.decoding import best_stream, coded_fps, duration_of, has_times, is_cover, is_empty, open_video
 from realtime.sources.pixels import FrameConverter
 from realtime.sources.timing import UNTIMED_FPS, FileClock, believable_fps
-
-_LOG = logging.getLogger(__name__)
 
 _MAX_BAD_PACKETS = 1000  # in a row: a file of noise must end some day
 _DECODER_THREADS = 2  # the pipeline needs the other cores; one stream needs no more
@@ -130,7 +127,7 @@ class FileSource(ClipSource):
         size = self._converter.size_of(self._present)
         if size != self.size and not self._size_noticed:
             self._size_noticed = True
-            _LOG.warning(
+            self._say(
                 f"{self.name}: frames change from {_times(self.size)} to {_times(size)} at {self._last_s:.2f} s; "
                 f"they are fitted into {_times(self.size)}"
             )
@@ -175,13 +172,13 @@ class FileSource(ClipSource):
         """Frames a second of a file that stores no times, such as a bare .h264 or .mjpeg."""
         coded = coded_fps(stream)
         if coded is None and self._wished_fps is None:
-            _LOG.warning(
+            self._say(
                 f"{self.name} does not say its frame rate: {UNTIMED_FPS:.0f} frames a second are assumed; --fps says it"
             )
         return coded or self._wished_fps or UNTIMED_FPS
 
     def _say_gap(self, gap_s: float) -> None:
-        _LOG.warning(f"{self.name} has a gap of {gap_s:.0f} s in its timestamps, which is closed")
+        self._say(f"{self.name} has a gap of {gap_s:.0f} s in its timestamps, which is closed")
         if self._duration_s is not None:
             self._duration_s -= gap_s
 
@@ -194,9 +191,9 @@ class FileSource(ClipSource):
         end_s = self._last_s + 1.0 / self.fps
         missing = self._duration_s is not None and end_s < 0.95 * self._duration_s - 0.2
         if missing:
-            _LOG.warning(f"{self.name} is damaged or cut short: it ends after {end_s:.2f} of {self._duration_s:.2f} s")
+            self._say(f"{self.name} is damaged or cut short: it ends after {end_s:.2f} of {self._duration_s:.2f} s")
         elif self._bad_packets:
-            _LOG.warning(f"{self.name} is damaged: {self._bad_packets} of its parts could not be decoded")
+            self._say(f"{self.name} is damaged: {self._bad_packets} of its parts could not be decoded")
 
 
 def _video_stream(container: InputContainer, name: str) -> VideoStream:

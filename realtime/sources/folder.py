@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from realtime.sources.clip import ClipSource
 from realtime.sources.pixels import fit_into
 from realtime.sources.stills import is_cut_short, pages_of, read_image
 from realtime.sources.timing import DEFAULT_FPS
-
-_LOG = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -96,7 +93,7 @@ class ImageSource(ClipSource):
         height, width = self._present.shape[:2]
         if (width, height) != self.size and not self._size_noticed:
             self._size_noticed = True
-            _LOG.warning(
+            self._say(
                 f"{self._files[self._position - 1][0]} is {width}x{height}; images of other sizes than the first are "
                 f"fitted into {self.size[0]}x{self.size[1]}"
             )
@@ -110,14 +107,14 @@ class ImageSource(ClipSource):
             if image is not None:
                 self._notice(path)
                 return image
-            _LOG.warning(f"{path} cannot be read as an image and is left out")
+            self._say(f"{path} cannot be read as an image and is left out")
         return None
 
     def _notice(self, path: Path) -> None:
         """Say once what an image of this kind loses."""
         if not self._cut_noticed and is_cut_short(path):
             self._cut_noticed = True
-            _LOG.warning(f"{path} is cut short: what is missing of it is grey")
+            self._say(f"{path} is cut short: what is missing of it is grey")
         if not self._moving_noticed and (is_moving_png(path) or is_moving_webp(path)):
             self._moving_noticed = True
-            _LOG.warning(f"{path} is animated: in a folder only its first image counts; give it as --source to play it")
+            self._say(f"{path} is animated: in a folder only its first image counts; give it as --source to play it")

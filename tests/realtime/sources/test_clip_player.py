@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
+import cv2
 from typing_extensions import override
 
 from common.arrays import ImageArray
+from realtime.sources import open_source
 from realtime.sources.clip import ClipSource
 from realtime.sources.clip_player import ClipPlayer
+from tests.conftest import Remarks
+from tests.realtime.clips import numbered_image
 
 FPS, FRAMES = 10.0, 40
 
@@ -98,3 +103,14 @@ def test_nothing_opens_again_once_closed() -> None:
     before = Counted.opened
     assert frames(player, 3) == []
     assert Counted.opened == before
+
+
+def test_a_clip_that_is_played_again_says_everything_once(tmp_path: Path, remarks: Remarks) -> None:
+    for name, data in (("0.png", None), ("1.png", b"no image"), ("2.png", b"nor this")):
+        image = cv2.imencode(".png", numbered_image(1))[1].tobytes()
+        (tmp_path / name).write_bytes(image if data is None else data)
+    with open_source(str(tmp_path), loop=True) as source:
+        buffer = source.new_buffer()
+        for _ in range(4):
+            assert source.read_into(buffer) is not None
+    assert [line.rpartition("/")[2][:5] for line in remarks] == ["1.png", "2.png"]

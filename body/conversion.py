@@ -66,9 +66,9 @@ class _Slice(NamedTuple):
     skin: tuple[int, ...]
     """Joints whose vertices count: those that are skinned to them most."""
     low: float
-    """Where the slice begins along the bone, as a share of it: 0 is ``joint``, 1 is ``end``."""
+    """Begin of the slice along the bone, as a share of its length: 0 is ``joint``, 1 is ``end``."""
     high: float
-    """Where it ends, likewise."""
+    """End of the slice, likewise."""
 
 
 _GIRTHS: Final = (

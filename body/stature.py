@@ -1,8 +1,8 @@
 """A body of a given height: the same person, larger or smaller.
 
-One image shows a person's proportions but not the size. Where the height is known, betas are changed so that the body in its
-rest pose has it, while joints and keypoints keep their places up to one common factor, as nearly as possible. A shape space
-has no exact scaling, so this is a compromise with small changes of the betas.
+One image shows a person's proportions but not the size. If the height is known, betas are changed so that the body in its rest
+pose has this height, while the proportions change as little as possible. A shape space has no exact scaling, so this is a
+compromise with small changes of the betas.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from body.packed import BETAS
 from common.arrays import DoubleArray, FloatArray
 
 _CLOSE_M: Final = 0.005
-"""A beta's change by 1 costs as much as joints and keypoints that are off by this in the mean, metres."""
+"""Regularisation: a change of a beta by 1 costs as much as this root mean square error of joints and keypoints, metres."""
 _WIDEST: Final = 5.0
-"""Betas of bodies that have no limit of their own stay within this, standard deviations."""
+"""Limit of the betas of bodies that have none of their own, standard deviations."""
 _EXACT_M: Final = 1e-5
 _ROUNDS: Final = 12
 _HARDLY: Final = 0.05
-"""Where the betas that are not at their limits have less than this share of the whole effect on the height, it is given up."""
+"""The search ends when the betas that are not at their limits have less than this share of the effect on the height."""
 
 
 class BodyScale:
@@ -45,7 +45,7 @@ class BodyScale:
         self._points = points.reshape(-1, 1 + BETAS) / np.sqrt(len(points))
         slopes = self._points[:, 1:]
         self._cheap: DoubleArray = np.linalg.inv(slopes.T @ slopes + _CLOSE_M**2 * np.eye(BETAS))
-        """(10, 10): by how much betas change at the least cost where their effect on something is wanted."""
+        """(10, 10) inverse of the cost's Hessian: takes a gradient to the cheapest change of the betas."""
         self._scale: DoubleArray = self._cheap @ slopes.T
 
     @property
@@ -55,26 +55,26 @@ class BodyScale:
         return self.height(self._moved(average, 0.0)), self.height(self._moved(average, 10.0))
 
     def to_height(self, betas: FloatArray, height_m: float) -> tuple[FloatArray, float]:
-        """Betas (10,) float32 of the person with ``betas`` (10,) who is ``height_m`` high from sole to crown in the rest pose,
-        and the factor of growth: in the same image the person is farther away by it. What the body cannot reach is brought as
-        near as it can."""
+        """Betas (10,) float32 of the person of ``betas`` (10,) scaled to ``height_m`` from sole to crown in the rest pose, and
+        the scale factor, by which the person is also farther away in the same image. A height out of reach gives the nearest
+        possible one."""
         given = np.clip(betas.astype(np.float64), -self._limit, self._limit)
         moved = self._moved(given, height_m)
         return moved.astype(np.float32), self.height(moved) / self.height(given)
 
     def by_factor(self, betas: FloatArray, factor: float) -> tuple[FloatArray, float]:
-        """`to_height` of ``factor`` times the height that ``betas`` (10,) have."""
+        """`to_height` with ``factor`` times the height of ``betas`` (10,)."""
         given = np.clip(betas.astype(np.float64), -self._limit, self._limit)
         return self.to_height(betas, factor * self.height(given))
 
     def height(self, betas: FloatArray | DoubleArray) -> float:
-        """From sole to crown in the rest pose, metres."""
+        """Height from sole to crown in the rest pose, metres."""
         features = np.append(1.0, betas)
         return float((self._crown @ features).max() - (self._sole @ features).min())
 
     def _moved(self, betas: DoubleArray, height_m: float) -> DoubleArray:
         step = (height_m / self.height(betas) - 1) * (self._scale @ (self._points @ np.append(1.0, betas)))
-        main = int(np.abs(step).argmax())  # where this beta is at its limit, the others go no farther
+        main = int(np.abs(step).argmax())  # when this beta reaches its limit, the others stop, too
         room = self._limit - float(np.sign(step[main]) * betas[main])
         step *= min(1.0, room / max(abs(float(step[main])), 1e-9))
         moved: DoubleArray = np.clip(betas + step, -self._limit, self._limit)
@@ -102,7 +102,7 @@ class Stature(BodyScale):
 
     Args:
         arrays: the body that betas belong to.
-        height_m: from sole to crown in the rest pose, metres; what the body cannot reach is brought as near as it can.
+        height_m: from sole to crown in the rest pose, metres; a height out of reach gives the nearest possible one.
     """
 
     def __init__(self, arrays: BodyArrays, height_m: float) -> None:
@@ -110,5 +110,5 @@ class Stature(BodyScale):
         self.height_m: Final = height_m
 
     def __call__(self, betas: FloatArray) -> tuple[FloatArray, float]:
-        """`BodyScale.to_height` of ``betas`` (10,) and the one height."""
+        """`BodyScale.to_height` of ``betas`` (10,) with this height."""
         return self.to_height(betas, self.height_m)

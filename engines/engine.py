@@ -33,11 +33,11 @@ class TensorSpec:
     """One input or output of a network."""
 
     name: str
-    """As in the ONNX graph."""
+    """Name of the tensor in the ONNX graph."""
     shape: tuple[int, ...]
     """Sizes of its dimensions; -1 is free."""
     dtype: np.dtype[np.generic]
-    """Of its elements."""
+    """Type of the elements."""
 
     def check(self, array: NDArray[np.generic]) -> None:
         """Raise `EngineError` naming the tensor when ``array`` does not fit."""

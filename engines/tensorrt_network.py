@@ -29,7 +29,7 @@ class Part(NamedTuple):
     label: str = "the plan"
     """What errors call it."""
     precision: str = ""
-    """Of its numbers, in words, for messages."""
+    """Precision of its numbers, in words, for messages."""
     dla: int | None = None
     """The DLA core that it was built for; None: it runs on the GPU alone."""
 

@@ -59,7 +59,7 @@ class PipelineOutput:
     keypoints: FloatArray
     """(N, 17, 2) COCO order, image pixels."""
     confidence: FloatArray
-    """(N, 17) 0..1."""
+    """(N, 17) confidences of the keypoints, 0..1."""
     joints: FloatArray
     """(N, 24, 3) SMPL order, metres, camera frame."""
 

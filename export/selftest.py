@@ -17,7 +17,7 @@ from rich.console import Console
 from common.command_line import run_command
 from common.errors import UserError, exit_with_one_line
 from engines.choices import Precision, RuntimeName
-from export.checks.selftest import run_selftest
+from export.checks.network_checks import run_selftest
 from export.checks.selftest_report import markdown, write
 from export.networks import CLIP, load_networks
 

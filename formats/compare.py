@@ -38,7 +38,7 @@ class PersonDifference:
     time_s: DoubleArray
     """(T,) the first file's, seconds."""
     distance_mm: DoubleArray
-    """(T,) in the camera frame."""
+    """(T,) distance between the pelvises in the camera frame, mm."""
     mpjpe_mm: DoubleArray
     """(T,) with the pelvises at one place."""
     pa_mpjpe_mm: DoubleArray

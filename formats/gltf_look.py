@@ -33,11 +33,11 @@ class MeshSurface:
     faces: Int32Array
     """(F, 3) counter-clockwise seen from outside."""
     weights: FloatArray
-    """(V, 24) of skinning."""
+    """(V, 24) skinning weights."""
     texture_coordinates: FloatArray | None
-    """(V, 2) float32 of `palette_png`; None: one colour a person."""
+    """(V, 2) float32, texture coordinates in `palette_png`; None: one colour a person."""
     suit: SuitSurface | None = None
-    """What it comes from; None: the body's own surface."""
+    """Suit that it comes from; None: the body's own surface."""
 
     def at_rest(self, body: BodyArrays, betas: FloatArray) -> FloatArray:
         """(V, 3) float32 metres: the surface of ``body`` of ``betas`` (10,) in the rest pose."""

@@ -100,9 +100,9 @@ class Motion:
     source: str
     """Name of the source."""
     body_sha256: str
-    """Of the body model that the pose parameters belong to, hexadecimal."""
+    """SHA-256 of the body model that the pose parameters belong to, hexadecimal."""
     version: int
-    """Of this format."""
+    """Version of this format."""
     up: FloatArray | None = None
     """float32 (N, 3) unit vector against gravity, camera frame."""
     up_sigma_deg: FloatArray | None = None

@@ -76,7 +76,7 @@ class MotionTracks(NamedTuple):
     people: list[MotionTrack]
     """A track each."""
     frame: ReferenceFrame
-    """Their frame of reference."""
+    """Frame of reference of the tracks."""
     remarks: list[str]
     """Which rows were left out, for the user."""
 

@@ -1,4 +1,4 @@
-"""The intrinsics of a source's images, from what the user knows of his camera."""
+"""The intrinsics of a source's images, from what is known of the camera."""
 
 from __future__ import annotations
 

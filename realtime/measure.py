@@ -95,17 +95,17 @@ class Report:
     frames_in: int
     """Frames that the source gave."""
     frames_dropped: int
-    """Of these, how many gave way to a newer one."""
+    """Number of these frames that were replaced by a newer one."""
     meshes: int
     """Frames with at least one body, however many people are in them."""
     mesh_rate_hz: float
     """These frames, each second."""
     latency_ms: Latency
-    """From grabbing a frame to its mesh."""
+    """Latency from grabbing a frame to its mesh."""
     first_mesh_s: float
-    """From the program's start to the first mesh, s."""
+    """Time from the program's start to the first mesh, s."""
     stages: dict[str, StageReport]
-    """By the stage's name."""
+    """Durations by the stage's name."""
     peak_rss_mb: float
     """Most memory that the process held."""
     engine: str
@@ -117,11 +117,11 @@ class Report:
     source: str
     """The source's name; of an address no secret."""
     version: str
-    """Of this program."""
+    """Version of this program."""
     look_ahead_frames: int = 0
     """How many later frames each frame waited for."""
     look_ahead_ms: float = 0.0
-    """For how long it waited, median: a part of ``latency_ms``."""
+    """Median time that the look-ahead held a frame: a part of ``latency_ms``."""
     results: int = 0
     """Frames that were answered, with somebody in them or not."""
     recorded: int | None = None

@@ -30,7 +30,7 @@ DEFAULT_FOCAL: Final = 0.85
 MAX_PERSONS: Final = 6
 """People followed at the same time, at most."""
 
-SOURCE, VIEW, OUTPUT, MODELS, _CAMERA, TENSORRT = "Source", "View", "Output", "Models", "Camera", "TensorRT"
+SOURCE, VIEW, OUTPUT, MODELS, CAMERA, TENSORRT = "Source", "View", "Output", "Models", "Camera", "TensorRT"
 """The groups of the help page, in its order."""
 
 
@@ -181,27 +181,27 @@ class Options:
         "auto", "What runs the networks. auto: TensorRT on a GPU, else the fastest that is installed.", group=MODELS
     )
 
-    fov: float | None = option(None, "Horizontal field of view, degrees.", group=_CAMERA)
+    fov: float | None = option(None, "Horizontal field of view, degrees.", group=CAMERA)
     focal: float | None = option(
-        None, f"Focal length, pixels. Default: {DEFAULT_FOCAL:g} times the image's longer side.", group=_CAMERA
+        None, f"Focal length, pixels. Default: {DEFAULT_FOCAL:g} times the image's longer side.", group=CAMERA
     )
     tilt: float | None = option(
-        None, "How far the camera looks down, degrees. Default: found from the people.", group=_CAMERA, low=-89, high=89
+        None, "How far the camera looks down, degrees. Default: found from the people.", group=CAMERA, low=-89, high=89
     )
     roll: float | None = option(
         None,
         "How far the camera is turned clockwise, seen from behind it, degrees. Default: found from the people.",
-        group=_CAMERA,
+        group=CAMERA,
         low=-180,
         high=180,
     )
     floor: FloorMethod = option(
-        "auto", "auto: where feet stand is the floor; none: people climb, and no floor is found.", group=_CAMERA
+        "auto", "auto: where feet stand is the floor; none: people climb, and no floor is found.", group=CAMERA
     )
     no_foot_lock: bool = option(
         False,
         "Do not keep standing feet in their places, which shifts bodies along the line of sight and bends legs a little.",
-        group=_CAMERA,
+        group=CAMERA,
     )
 
     precision: PrecisionChoice = option(

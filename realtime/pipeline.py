@@ -70,9 +70,9 @@ class _Observation:
     frame: Frame
     """With its image."""
     people: tuple[Keypoints, ...]
-    """As detected; empty where nobody was found."""
+    """Detected keypoints of each person; empty if nobody was found."""
     flows: tuple[Flow, ...]
-    """From the frame before to this one, of everybody who was followed."""
+    """Flow from the frame before to this one, of everybody who was followed."""
     seen_ns: int
     """Monotonic clock when keypoints and flow were known, nanoseconds."""
 

@@ -81,7 +81,7 @@ class Keypoints:
     points: FloatArray
     """float32 (17, 2), COCO order, image pixels."""
     confidence: FloatArray
-    """float32 (17,), 0..1."""
+    """float32 (17,), confidences, 0..1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +89,7 @@ class PosePrediction:
     """What the regressor network predicts for one person in one frame, before a body is posed."""
 
     keypoints: Keypoints
-    """As detected."""
+    """Detected keypoints."""
     time_s: float
     """The frame's, seconds of the source."""
     rotations: FloatArray
@@ -112,7 +112,7 @@ class PosePrediction:
     root_velocity: FloatArray | None = None
     """float32 (3,) m/s, as in `BodyEstimate`."""
     growth: float = 1.0
-    """As in `BodyEstimate`."""
+    """Scale factor as in `BodyEstimate`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +138,7 @@ class BodyEstimate:
     vertices: FloatArray
     """float32 (V, 3), camera frame, metres."""
     keypoints: Keypoints
-    """As detected."""
+    """Detected keypoints."""
     joint_error: FloatArray | None = None
     """float32 (24,) metres: the error that the regressor expects of each joint; None where it does not predict any."""
     contact: FloatArray | None = None
@@ -152,7 +152,7 @@ class BodyEstimate:
     """float32 (3,) velocity of the pelvis over the ground, in the axes of the pelvis, m/s; None where the regressor does not
     predict it."""
     growth: float = 1.0
-    """By what factor the person was made larger than the network says, because several people stand on one floor."""
+    """Factor by which the person was enlarged so that several people stand on one floor; 1: as the network predicts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,12 +6,41 @@ Fields made by `common.command_line.option` are described by their help.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("body", "common", "engines", "export", "formats", "realtime", "tools", "training")
 FILES = [file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))] + [ROOT / "run_camera.py"]
+
+
+SHAPE = re.compile(r"^\([^)]*\),?\s*((float|int|uint)\d+|bool)?,?\s*")
+UNITS = {
+    "pixels",
+    "px",
+    "metres",
+    "m",
+    "frames",
+    "s",
+    "seconds",
+    "bytes",
+    "radians",
+    "rad",
+    "degrees",
+    "millimetres",
+    "mm",
+}
+PREPOSITIONS = {"of", "where", "as", "by", "for", "from", "in", "on", "at", "likewise", "theirs"}
+
+
+def says_what(description: str) -> bool:
+    """Whether a field's description is a sentence or a noun phrase: more than a shape and units, and no phrase such as "Of
+    the file" that needs the field's name to be read."""
+    words = re.findall(r"\w+", SHAPE.sub("", description).lower())
+    return bool(words) and words[0] not in PREPOSITIONS and any(word.isalpha() and word not in UNITS for word in words)
 
 
 def is_record(node: ast.ClassDef) -> bool:
@@ -21,7 +50,7 @@ def is_record(node: ast.ClassDef) -> bool:
 
 
 def undescribed(source: str) -> Iterator[str]:
-    """The fields of all records in ``source`` that have no docstring, as Class.field."""
+    """The fields of all records in ``source`` whose docstring is missing or says nothing, as Class.field."""
     for record in ast.walk(ast.parse(source)):
         if not (isinstance(record, ast.ClassDef) and is_record(record)):
             continue
@@ -29,14 +58,35 @@ def undescribed(source: str) -> Iterator[str]:
             if not isinstance(field, ast.AnnAssign) or "ClassVar" in ast.unparse(field.annotation):
                 continue
             is_option = isinstance(field.value, ast.Call) and ast.unparse(field.value.func) == "option"
-            is_described = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+            is_described = (
+                isinstance(following, ast.Expr)
+                and isinstance(following.value, ast.Constant)
+                and says_what(str(following.value.value))
+            )
             if not (is_option or is_described):
                 yield f"{record.name}.{ast.unparse(field.target)}"
 
 
 def test_a_field_without_a_docstring_is_noticed() -> None:
-    source = '@dataclass(frozen=True)\nclass Box:\n    x: float\n    """Pixels."""\n    y: float\n'
+    source = '@dataclass(frozen=True)\nclass Box:\n    x: float\n    """Column, pixels."""\n    y: float\n'
     assert list(undescribed(source)) == ["Box.y"]
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        ("SHA-256 of the file, hexadecimal.", True),
+        ("(3, 3) float32, rotation, world to room.", True),
+        ("How often an arm swings.", True),
+        ("Of the file, hexadecimal.", False),
+        ("(3,) metres.", False),
+        ("(N, 17) bool.", False),
+        ("As the container holds it.", False),
+        ("Frames/s.", False),
+    ],
+)
+def test_a_description_says_what_it_describes(description: str, expected: bool) -> None:
+    assert says_what(description) is expected
 
 
 def test_every_field_is_described() -> None:

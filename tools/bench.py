@@ -62,13 +62,13 @@ class Setting:
     """Choices of the program that are compared: options of ``run_camera.py`` by the same names."""
 
     keypoints: str = "fast"
-    """As ``--keypoints``."""
+    """Value of ``--keypoints``."""
     flow: str = "auto"
-    """As ``--flow``."""
+    """Value of ``--flow``."""
     precision: str = "auto"
-    """As ``--precision``."""
+    """Value of ``--precision``."""
     persons: str = "1"
-    """As ``--persons``."""
+    """Value of ``--persons``."""
 
     def __str__(self) -> str:
         """As options: the keypoints, and what is not the usual choice."""

@@ -25,7 +25,7 @@ from realtime.options import Look, Options, PaneLayout
 from realtime.replay import replay_motion
 from realtime.session import Session
 from realtime.sources.demo_clip import fetch_from_package
-from tools.gif import write_gif
+from tools.make_gif import write_gif
 
 ASSETS: Final = Path(__file__).resolve().parents[1] / "assets"
 _WALK: Final = str(ASSETS / "synthetic_walk.mp4")
@@ -46,23 +46,23 @@ class Piece:
     """One animation."""
 
     name: str
-    """Of the GIF."""
+    """Name of the GIF."""
     clip: str
     """The video that it shows: a path, ``demo``, or ``lab`` (see `_source`)."""
     about: dict[str, str]
     """Origin and licence, for the manifest."""
     layout: PaneLayout = "overlay"
-    """As ``--layout``."""
+    """Value of ``--layout``."""
     look: Look = "suit"
-    """As ``--look``."""
+    """Value of ``--look``."""
     alone: bool = False
     """Without the video."""
     width: int = 480
-    """Pixels."""
+    """Width of the GIF, pixels."""
     start: int = 0
     """First frame."""
     frames: int = 30
-    """Shown."""
+    """Number of frames shown."""
     step: int = 3
     """Every so many frames."""
 

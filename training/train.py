@@ -34,6 +34,7 @@ from body.model import load_body
 from common.arrays import ImageArray
 from common.command_line import run_command
 from common.errors import UserError
+from common.files import write_atomically
 from training.config import EXPERIMENTS, TrainConfig
 from training.distributed import ProcessGroup, init_distributed
 from training.evaluation.people_sheet import draw_validation
@@ -164,9 +165,8 @@ class Trainer:
             "states": states,
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        part = self.checkpoint.with_suffix(".part")
-        torch.save(state, part)
-        part.replace(self.checkpoint)
+        with write_atomically(self.checkpoint) as file:
+            torch.save(state, file)
 
     def resume(self) -> bool:
         """Load the folder's checkpoint; if more steps are asked for than it was trained for, the one before its learning rate

@@ -88,7 +88,7 @@ class _Target:
     factors: tuple[str, ...]
     """Names whose product is the target's weight."""
     displacement: FloatArray
-    """(N * 3,)."""
+    """(N * 3,) displacement of the vertices, metres."""
 
 
 class PeopleSpace:

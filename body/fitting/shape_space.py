@@ -21,13 +21,13 @@ class ShapeSpace:
     """Vertices and joints, both linear in the betas: mean + directions @ betas."""
 
     vertices: DoubleArray
-    """(V, 3)."""
+    """(V, 3) vertices of the mean shape, metres."""
     directions: DoubleArray
-    """(V, 3, 10)."""
+    """(V, 3, 10) displacement of the vertices per unit of each beta, metres."""
     joints: DoubleArray
-    """(24, 3)."""
+    """(24, 3) joints of the mean shape, metres."""
     joint_directions: DoubleArray
-    """(24, 3, 10)."""
+    """(24, 3, 10) displacement of the joints per unit of each beta, metres."""
     explained: DoubleArray
     """(10,) cumulated share of the variance, before the betas were rotated."""
     correlations: Mapping[str, list[float]]

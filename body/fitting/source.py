@@ -41,7 +41,7 @@ class BaseMesh:
     """MakeHuman's mesh: 19158 vertices (metres, A-pose, y up), of which the body's skin is one group."""
 
     vertices: DoubleArray
-    """(N, 3)."""
+    """(N, 3) vertices."""
     groups: Mapping[str, Int64Array]
     """Quads (M, 4) of every group: ``body``, and helpers for joints, eyes, clothes."""
     mirror: Int64Array

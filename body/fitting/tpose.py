@@ -32,7 +32,7 @@ class Rigid(NamedTuple):
     rotation: DoubleArray
     """(3, 3) rotation matrix."""
     shift: DoubleArray
-    """(3,) metres."""
+    """(3,) translation, metres."""
 
     def __call__(self, point: DoubleArray) -> DoubleArray:
         """Transform ``point`` (3,)."""

@@ -22,7 +22,7 @@ class Gpu:
     """The first GPU that CUDA shows (``CUDA_VISIBLE_DEVICES`` chooses)."""
 
     name: str
-    """As the driver writes it."""
+    """Name of the GPU as the driver writes it."""
     sm: str
     """Compute capability, as "8.7"."""
     cuda: str

@@ -30,7 +30,7 @@ class AheadOfTime:
     layers: int
     """Number of layers that the parser made."""
     size: int
-    """Of the engine, bytes."""
+    """Size of the engine, bytes."""
     seconds: float
     """What the build took."""
 

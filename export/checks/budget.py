@@ -39,7 +39,7 @@ class Device:
     tflops: float
     """Dense float16 products with float32 sums, TFLOP/s."""
     bandwidth: float
-    """Of its memory, GB/s."""
+    """Bandwidth of its memory, GB/s."""
 
 
 DEVICES = (

@@ -17,7 +17,7 @@ class NetworkResult:
     name: str
     """The network's."""
     precision: Precision
-    """In which it was tested."""
+    """Precision in which it was tested."""
     remark: str = ""
     """What of it is in which precision; empty for float32."""
     device: str = ""
@@ -31,9 +31,9 @@ class NetworkResult:
     p95_ms: float = float("nan")
     """95 of 100 inferences were shorter, ms."""
     differences: dict[str, float] = field(default_factory=dict)
-    """By output: mean absolute difference from ONNX Runtime in float32, in the output's unit."""
+    """Mean absolute difference from ONNX Runtime in float32, by output, in the output's unit."""
     allowed: dict[str, float] = field(default_factory=dict)
-    """By output: how much of that difference the precision explains."""
+    """Part of that difference that the precision explains, by output."""
     problem: str = ""
     """What went wrong, in one line; empty when all went well."""
 

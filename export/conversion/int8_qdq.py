@@ -35,7 +35,7 @@ class Int8Graphs:
     """A network in int8, twice."""
 
     model: onnx.ModelProto
-    """For a GPU."""
+    """Graph for a GPU."""
     twin: onnx.ModelProto
     """The same rounding in float32 arithmetic: runtimes for CPUs put integer kernels in place of Q/DQ pairs, some of
     which saturate."""

@@ -12,7 +12,7 @@ class PipelineNetwork:
     name: str
     """That of the shipped model or the file, or "body"."""
     kind: str
-    """As in `engines.manifest.ModelFile`, or "body"."""
+    """Kind as in `engines.manifest.ModelFile`, or "body"."""
     data: bytes
     """Its float32 ONNX model."""
     model: str = ""

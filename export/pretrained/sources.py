@@ -25,9 +25,9 @@ class Package:
     name: str
     """With its scope."""
     version: str
-    """As npm writes it."""
+    """Version as npm writes it."""
     sha256: str
-    """Of its archive, hexadecimal."""
+    """SHA-256 of its archive, hexadecimal."""
 
     @property
     def archive(self) -> str:
@@ -40,11 +40,11 @@ class Member:
     """One file of a package."""
 
     package: Package
-    """Where it is."""
+    """Package that holds the file."""
     path: str
     """Inside the archive."""
     sha256: str
-    """Of the file, hexadecimal."""
+    """SHA-256 of the file, hexadecimal."""
 
 
 HUMAN_MODELS = Package(

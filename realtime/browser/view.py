@@ -44,7 +44,7 @@ class BrowserState:
     frames: int = 0
     """That the source has delivered."""
     dropped: int = 0
-    """Of these, not processed."""
+    """Number of these frames that were dropped."""
     stages: Mapping[str, float] = field(default_factory=dict)
     """How long each stage took lately, ms."""
 

@@ -28,11 +28,11 @@ class Curve:
     """One line of the plot."""
 
     name: str
-    """For the legend, ASCII; empty: not in it."""
+    """Name in the legend, ASCII; empty: not in it."""
     time_s: DoubleArray
     """(N,) ascending, seconds."""
     values: DoubleArray
-    """(N,) in the plot's unit; what is not finite is left out."""
+    """(N,) values in the plot's unit; those that are not finite are left out."""
     colour: Colour
     """BGR, 0..255."""
     thin: bool = False

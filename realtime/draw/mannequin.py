@@ -25,11 +25,11 @@ class Mannequin:
     faces: AnyIntArray
     """(F, 3) vertex indices, counter-clockwise seen from outside."""
     shares: FloatArray | None = None
-    """(V', 4) of `SuitSurface`; None: one colour a person."""
+    """(V', 4) shares of the suit's colours, see `SuitSurface`; None: one colour a person."""
     forms: SmoothForms | None = None
     """None: drawn as estimated."""
     edges: NDArray[np.uint8] | None = None
-    """(F, 3) as in ``kernels.fill``: drawn as lines; None: as a surface."""
+    """(F, 3) edges to draw as lines, as in ``kernels.fill``; None: a surface is drawn."""
     seams: Seams | None = None
     """Vertices that the drawn surface has beyond the body's own; None: none."""
     _colours: dict[int, FloatArray] = field(default_factory=dict)

@@ -34,7 +34,7 @@ class Figures:
     mesh_rate: float
     """New meshes a second; NaN before they can be counted."""
     latency_ms: float
-    """From capture to mesh, ms; NaN likewise."""
+    """Latency from capture to mesh, ms; NaN likewise."""
     people: int
     """People in view."""
 

@@ -1,6 +1,6 @@
 """The people seen from the side, on a floor grid, by a virtual camera that follows them.
 
-Depth is what a single camera estimates worst. It cannot be seen in the overlay, but in this view.
+It shows depth, which a single camera estimates worst and which the overlay hides.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from realtime.draw.raster import Rasteriser
 from realtime.records import BodyEstimate, WorldFrame
 
 _DISTANCE: Final = 5.0
-"""Metres from the virtual camera to the person it shows, where nobody stands in between."""
+"""Metres from the virtual camera to the person it shows, if nobody stands in between."""
 BEHIND: Final = 4.0
-"""Where somebody stands nearer to it, it goes back to this many times his distance from the person it shows, and zooms in."""
+"""If somebody stands nearer to it, it moves back to this many times their distance from the person it shows, and zooms in."""
 SPAN: Final = 2.5
 """Metres that fit into the panel's height at that distance."""
 GRID: Final = 0.5
 """Metres between the lines of the floor."""
 
-_PITCH: Final = math.radians(9)  # looking down a little, so that the floor is a plane and not a line
+_PITCH: Final = math.radians(9)  # looks down a little, so that the floor is visible
 _REACH: Final = 3.0  # metres of floor around the person
-_PIECES: Final = 12  # of a line of the floor, each of one brightness
-_LEVELS: Final = 6  # of brightness
+_PIECES: Final = 12  # segments of a line of the floor, each of one brightness
+_LEVELS: Final = 6  # number of brightness levels
 _PELVIS_HEIGHT: Final = 0.95  # metres over the floor of the virtual camera's target
-_CENTRE: Final = 0.47  # of the panel's height, where the target is
+_CENTRE: Final = 0.47  # height of the target in the panel, as a share of the panel's
 _HEADROOM: Final = 0.15  # metres over the highest and under the lowest of people who stand on several levels
-_NOT_INSIDE: Final = 1.0  # metres between the virtual camera and everybody, from the first image on
-_JUMP: Final = 1.0  # metres: a person that moves this far between two images is another one; do not pan there
-_PAN: Final = np.float32(0.12)  # part of the way to the person that the virtual camera goes at each image
+_NOT_INSIDE: Final = 1.0  # least distance of the virtual camera from everybody, metres
+_JUMP: Final = 1.0  # metres: after a larger move between two images the camera jumps instead of panning
+_PAN: Final = np.float32(0.12)  # share of the way to the person that the virtual camera moves in each image
 _SINK: Final = 0.3
-_RISE: Final = 0.02  # of the way: the floor follows feet down fast, and a jump up hardly
+_RISE: Final = 0.02  # shares of the way: the floor follows feet down fast and up slowly, because people jump
 _BESIDE: Final = 1.4  # metres of room beside people who stand at different distances
 _MAP, _MAP_EDGE = 0.28, 6  # side of the map over the panel's shorter side, and its distance from the corner, px
-_BELOW: Final = 0.4  # metres: whoever is so far under the floor stands on another one, and has his shadow there
+_BELOW: Final = 0.4  # metres: a person farther below the floor stands on another one, where their shadow is drawn
 _SHADOW: Final = 4  # the shadow is drawn at this part of the panel's size
 _BLUR: Final = 2.0  # its blur, standard deviation in pixels of that size
 _BLUR_REACH: Final = 8  # pixels of that size by which the blur goes beyond the body
@@ -54,8 +54,8 @@ _DARKEST: Final = 0.6  # part of the floor's light that a shadow takes away
 class SideView:
     """Paints one panel. Keeps its target from frame to frame; one thread at a time may use it.
 
-    Where the world is known, people stand upright on its floor, and a map of their ways is in the corner. Where it is not, the
-    image's vertical is taken for the true one. The virtual camera stands on the real camera's right and looks to its left, so
+    If the world frame is known, people stand upright on its floor, and a map of their paths is in the corner. If not, the
+    image's vertical is used. The virtual camera stands on the real camera's right and looks to its left, so
     what is far away is on the right of the panel.
     """
 

@@ -28,7 +28,7 @@ class AudioPacket(NamedTuple):
     """An encoded packet of sound."""
 
     packet: Packet[AudioStream]
-    """As the container holds it."""
+    """Encoded packet as the container holds it."""
     time_s: float
     """When it begins, seconds of the source's clock."""
 

@@ -36,9 +36,9 @@ class CameraMode:
     pixel_format: str
     """Four letters such as "MJPG" or "YUYV"."""
     width: int
-    """Pixels."""
+    """Width of the image, pixels."""
     height: int
-    """Pixels."""
+    """Height of the image, pixels."""
     rates: tuple[float, ...]
     """Frames/s that it offers at this size, greatest first. Empty where the driver does not tell."""
 

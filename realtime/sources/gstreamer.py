@@ -52,13 +52,13 @@ class CsiMode(NamedTuple):
     """What is asked of a CSI camera."""
 
     sensor: int
-    """Its number, from 0."""
+    """Number of the sensor, from 0."""
     width: int
-    """Pixels."""
+    """Width of the image, pixels."""
     height: int
-    """Pixels."""
+    """Height of the image, pixels."""
     fps: float
-    """Frames/s."""
+    """Frame rate, frames/s."""
 
 
 def is_pipeline(spec: str) -> bool:
@@ -184,9 +184,9 @@ class _FrameHeader(NamedTuple):
     size: int
     """Bytes that follow."""
     width: int
-    """Pixels."""
+    """Width of the image, pixels."""
     height: int
-    """Pixels."""
+    """Height of the image, pixels."""
     pts_s: float | None
     """Presentation time, seconds; None where the pipeline gives none."""
     fps: float | None

@@ -31,7 +31,7 @@ class Arrival(NamedTuple):
     """A packet and when it came."""
 
     packet: Packet[VideoStream]
-    """As the container holds it."""
+    """Encoded packet as the container holds it."""
     arrived_ns: int
     """Monotonic clock when it had been read from the network, nanoseconds."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from engines.choices import PRECISIONS, Precision
 from engines.registry import why_no_tensorrt
-from export.checks.selftest import run_selftest
+from export.checks.network_checks import run_selftest
 from export.checks.selftest_report import markdown
 from export.networks import load_networks
 

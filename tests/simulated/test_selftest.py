@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engines.cuda.packages import CUDA_ENVIRONMENT
-from export.checks.selftest import run_selftest
+from export.checks.network_checks import run_selftest
 from export.checks.selftest_report import markdown, write
 from export.networks import load_networks
 from tests.simulated.device import SimulatedDevice, require_simulated

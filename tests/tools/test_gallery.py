@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tools.gallery import ASSETS, PIECES
-from tools.gif import write_gif
+from tools.make_gif import write_gif
 
 MANIFEST = json.loads((ASSETS / "manifest.json").read_text(encoding="utf-8"))
 

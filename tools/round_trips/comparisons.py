@@ -34,7 +34,7 @@ class Row(NamedTuple):
     """One line of the table. Errors are the greatest of all frames, joints and people; None where nothing is compared."""
 
     ending: str
-    """Of the file format."""
+    """Ending of the file format."""
     reader: str
     """The program that read the file."""
     position_mm: float | None
@@ -53,7 +53,7 @@ class Exported(NamedTuple):
     body: BodyArrays
     """That it was made with."""
     folder: Path
-    """Of the files."""
+    """Folder of the files."""
     tracks: list[MotionTrack]
     """One a person."""
     even: list[tuple[MotionTrack, float]]

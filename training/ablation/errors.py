@@ -52,7 +52,7 @@ class NetworkErrors:
     variant: str
     """The variant of the network, by its name in the experiment."""
     seed: int
-    """Of its training."""
+    """Seed of its training."""
     synthetic_pa: float = float("nan")
     """PA-MPJPE of 14 joints, mm."""
     synthetic_mpjpe: float = float("nan")
@@ -76,11 +76,11 @@ class NetworkErrors:
     synthetic_misled: float = float("nan")
     """Error of those that are in view and whose confident detection is far off, mm."""
     real_pa_arms: float = float("nan")
-    """As ``synthetic_pa_arms``."""
+    """The same as ``synthetic_pa_arms``, on real clips."""
     real_rooted_arms: float = float("nan")
-    """As ``synthetic_rooted_arms``."""
+    """The same as ``synthetic_rooted_arms``, on real clips."""
     real_facing: float = float("nan")
-    """As ``synthetic_facing``."""
+    """The same as ``synthetic_facing``, on real clips."""
     real_reprojection: float = float("nan")
     """Distance of the fitted body's keypoints from confident detections, as a share of the height of the person's box."""
     real_acceleration: float = float("nan")

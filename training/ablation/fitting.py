@@ -238,7 +238,7 @@ class EncodedFields:
     """Encodings of N windows of T frames, first as they are, then mirrored."""
 
     vectors: Tensor
-    """(2, N, T, width) float32."""
+    """(2, N, T, width) float32, encoded fields."""
     behind: Tensor
     """(2, N, T, 2) float32, estimated motion of the camera."""
 

@@ -58,7 +58,7 @@ class _Row:
     points: FloatArray
     """float32 (17, 2), COCO order, image pixels."""
     confidence: FloatArray
-    """float32 (17,), 0..1."""
+    """float32 (17,), confidences, 0..1."""
     box: Box
     """The person's region, image pixels."""
     flow: FloatArray | None

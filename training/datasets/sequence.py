@@ -51,7 +51,7 @@ class PersonSequence:
     body_pose: FloatArray
     """(T, 23, 3) axis-angle, radians."""
     betas: FloatArray
-    """(10,) of that SMPL model."""
+    """(10,) betas of that SMPL model."""
     valid: BoolArray
     """(T,) False where the data set marks the frame as unreliable."""
     source: Path | None = None
@@ -61,7 +61,7 @@ class PersonSequence:
     keypoints_px: FloatArray | None = None
     """(T, 17, 2) COCO keypoints of the data set's own detector (not ground truth), pixels."""
     keypoint_confidence: FloatArray | None = None
-    """(T, 17) in 0..1; 0 where a keypoint was not found."""
+    """(T, 17) confidences, 0..1; 0 where a keypoint was not found."""
     world_to_camera: DoubleArray | None = None
     """(T, 4, 4) rigid transforms from the world to the camera frame, metres."""
     transl: FloatArray | None = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import numpy as np
@@ -58,10 +59,12 @@ def record(sequence: PersonSequence, path: Path, options: Options) -> None:
     if sequence.source is None or not sequence.source.exists():
         raise DatasetError(f"the frames of {sequence.name} are not in {sequence.source}: unpack them there")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".part.{path.name}")  # an interrupted session saves what it has
     focal = float(sequence.camera_matrix[0, 0])
-    Session(replace(options, source=str(sequence.source), save=(unfinished,), focal=focal)).run()
-    unfinished.replace(path)
+    # An interrupted session saves what it has, which must not be taken for the whole.
+    with TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+        unfinished = Path(folder, path.name)
+        Session(replace(options, source=str(sequence.source), save=(unfinished,), focal=focal)).run()
+        unfinished.replace(path)
 
 
 def protocol_table(scores: Sequence[ProtocolScores], title: str) -> Table:

@@ -36,7 +36,7 @@ class FlexionScores:
     gain: float
     """Slope of the predicted over the true angle, at the lag that fits best: 1 where a squat is as deep as it was."""
     lag_ms: float
-    """By how much later than the true angle the predicted one fits it best, ms; negative is earlier."""
+    """Delay of the predicted angle that fits the true one best, ms; negative is earlier."""
     bending: float
     """Mean signed error while the true angle grows faster than `RATE_DEG_S`, degrees."""
     straightening: float

@@ -45,9 +45,9 @@ class MocapReference:
     names: tuple[str, ...]
     """The K joints, by COCO's names."""
     truth: DoubleArray
-    """(F, K, 3) metres."""
+    """(F, K, 3) true positions, metres."""
     pixels: DoubleArray
-    """(F, K, 2) where they are in the frame."""
+    """(F, K, 2) their projections into the frame, pixels."""
     peers: dict[str, DoubleArray]
     """(F, K, 3) metres of other programs, by name."""
     frames: Int64Array

@@ -39,7 +39,7 @@ def rows_of_people(
         near: largest mean distance of a person's points, over the person's size.
 
     Returns:
-        (P, T) row numbers; -1 where the motion does not have the person, or nothing is known of him.
+        (P, T) row numbers; -1 where the motion does not have the person, or nothing is known of the person.
     """
     seen = (motion.joints_px if of_joints else motion.keypoints_px).astype(np.float64)
     order = np.argsort(motion.frame, kind="stable")

@@ -57,7 +57,7 @@ class ProtocolScores:
     """Errors of one person in one sequence of T frames, or of several together."""
 
     name: str
-    """Of the sequence and person, or "all"."""
+    """Name of the sequence and person, or "all"."""
     frames: int
     """T, all frames of the sequence."""
     counted: BoolArray

@@ -83,13 +83,13 @@ class Reference:
     frames: Int64Array
     """(T,) indices in the videos, evenly spaced."""
     rotations: DoubleArray
-    """(C, 3, 3), world to camera."""
+    """(C, 3, 3) rotations, world to camera."""
     translations: DoubleArray
-    """(C, 3) metres."""
+    """(C, 3) translations, world to camera, metres."""
     matrices: DoubleArray
-    """(C, 3, 3) pixels."""
+    """(C, 3, 3) camera matrices, pixels."""
     distortions: DoubleArray
-    """(C, D) as OpenCV's."""
+    """(C, D) distortion coefficients of OpenCV."""
     fps: float | None
     """Frames/s of the videos; None where the file does not say."""
     uncertainty: DoubleArray | None = None

@@ -37,11 +37,11 @@ class WorldScene:
     camera: Camera
     """Its intrinsics, pixels."""
     batch: Batch
-    """Of P windows of T frames: what is seen, and the truth in the camera frame."""
+    """Observations of P windows of T frames, and the truth in the camera frame."""
     world_from_camera: DoubleArray
     """float64 (T, 4, 4) rigid transform, camera frame to world frame."""
     joints: DoubleArray
-    """(P, T, 24, 3) world."""
+    """(P, T, 24, 3) joints in the world frame, metres."""
     soles: DoubleArray
     """(P, T, 4, 3) `body.soles.CONTACTS`, world."""
     contact: FloatArray

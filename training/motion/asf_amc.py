@@ -44,11 +44,11 @@ class Bone:
     """One bone of an ASF skeleton."""
 
     name: str
-    """As the file writes it."""
+    """Name as the file writes it."""
     parent: int
     """Index of the parent bone; -1 for the root."""
     step: DoubleArray
-    """(3,) from the bone's beginning to its end in the zero pose, metres, world axes."""
+    """(3,) vector from the bone's beginning to its end in the zero pose, metres, world axes."""
     frame: DoubleArray
     """(4,) quaternion (w, x, y, z) of the frame C in which its channels are measured, see the module."""
     channels: tuple[str, ...]

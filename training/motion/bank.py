@@ -77,7 +77,7 @@ class Augmentation:
     free_arms: float = 0.05
     """How often an arm swings freely through its range, for each arm."""
     free_legs: float = 0.02
-    """Likewise a leg."""
+    """How often a leg does, for each leg."""
     seated: float = 0.05
     """How often the person sits on a chair."""
     key_poses: float = 0.06

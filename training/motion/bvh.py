@@ -31,11 +31,11 @@ class _Joint:
     """One joint of the hierarchy."""
 
     name: str
-    """As the file writes it."""
+    """Name as the file writes it."""
     parent: int
     """Index of the parent joint; -1 for the root."""
     offset: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    """(3,) from the parent joint, in the file's unit of length."""
+    """(3,) offset from the parent joint, in the file's unit of length."""
     channels: list[str] = field(default_factory=list)
     """Names of its channels in the order of the motion rows, in lower case: "zrotation"."""
 

@@ -38,9 +38,9 @@ class C3d:
     labels: list[str]
     """Names of the points; there may be fewer than K."""
     unit: str
-    """Of length, as the file writes it."""
+    """Unit of length as the file writes it."""
     fps: float
-    """Frames/s."""
+    """Frame rate, frames/s."""
 
 
 class _Numbers:

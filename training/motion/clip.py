@@ -54,7 +54,7 @@ class Clip:
     split: str
     """"train", "val" or "test" (a set may have others)."""
     fps: float
-    """Frames/s."""
+    """Frame rate, frames/s."""
     rotations: FloatArray
     """float32 (N, 24, 3), local axis-angle in radians, SMPL joint order; joint 0 turns the body into the world (y up)."""
     pelvis: FloatArray

@@ -24,7 +24,7 @@ class Dialect:
     """One way of naming the joints. Names are simplified (``source.simplify``); alternatives are tried in order."""
 
     name: str
-    """For messages."""
+    """Name for messages."""
     middle: Mapping[str, tuple[str, ...]]
     """Names of "pelvis", "neck" and "head"."""
     spine: tuple[str, ...]

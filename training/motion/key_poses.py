@@ -30,7 +30,7 @@ class KeyPose:
     name: str
     """Pairs with another pose's ``back``."""
     turns: Mapping[str, str]
-    """By joint, of the person's own left and right."""
+    """Turns by joint, in terms of the person's own left and right."""
     root: str | None = None
     """Turns the whole body in the y-up world and keeps the heading of the motion it is blended into; None leaves the
     root alone."""

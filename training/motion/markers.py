@@ -62,7 +62,7 @@ class MarkerTake:
     points: FloatArray
     """float32 (N, len(MARKERS), 3) metres, y up; NaN where a marker is not seen."""
     fps: float
-    """Frames/s."""
+    """Frame rate, frames/s."""
     rest: KnownPose = "free"
     """What is known of its pose: all frames are a T-pose ("tpose"), the first one is quiet standing ("stand")."""
 

@@ -60,7 +60,7 @@ class SplitRule:
     """Part of the OTHER subjects that goes to validation, by a hash of the name: the same on every machine, whatever
     else is packed."""
     test_share: float = 0.1
-    """Likewise for the test split."""
+    """The same share for the test split."""
 
     def split_of(self, subject: str) -> str:
         """Return "train", "val" or "test"."""

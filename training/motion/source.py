@@ -30,7 +30,7 @@ class SourceMotion:
     positions: DoubleArray
     """float64 (N, J, 3), joints in the world, metres."""
     fps: float
-    """Frames/s."""
+    """Frame rate, frames/s."""
 
     @property
     def frames(self) -> int:

@@ -43,11 +43,11 @@ class MotionStatistics:
     """Of many windows of motion."""
 
     angles: dict[str, FloatArray]
-    """By the names of `posture.ANGLES`: degrees (M,) of all frames, left and right sides together."""
+    """Angles of all frames (M,), degrees, left and right sides together, by the names of `posture.ANGLES`."""
     standing_straight: float
     """Share of the frames."""
     transitions: dict[str, float]
-    """By the names of `TRANSITIONS`: share of the windows in which it happens."""
+    """Share of the windows in which a transition happens, by the names of `TRANSITIONS`."""
 
 
 @torch.no_grad()

@@ -49,7 +49,7 @@ class VirtualView(NamedTuple):
     centre: Tensor
     """(..., 2) ray of the centre in the real camera, x/z and y/z."""
     turn: Tensor
-    """(..., 3, 3) from the virtual to the real camera frame."""
+    """(..., 3, 3) rotation from the virtual to the real camera frame."""
     rays: Tensor
     """(..., 17, 2) keypoints in the virtual camera, x/z and y/z."""
     weight: Tensor

@@ -28,7 +28,7 @@ class KeypointTrack(NamedTuple):
     trust: Tensor
     """(B, 17) confidence in ``rays``, 0..1: the detector's, which decays while it detects nothing."""
     residual: Tensor
-    """(B, 17, 2) from the predicted to the detected keypoint, in sizes of the person."""
+    """(B, 17, 2) difference of the detected and the predicted keypoint, in sizes of the person."""
     alive: Tensor
     """(B, 1) 1 after the first frame."""
 

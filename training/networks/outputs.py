@@ -11,11 +11,11 @@ class Lifted(NamedTuple):
     """A `Lifter`'s prediction; float32, camera frame."""
 
     rotations: Tensor
-    """(..., 24, 3, 3), the first one global (rest to camera frame), the others relative to their parents."""
+    """(..., 24, 3, 3) rotations, the first one global (rest to camera frame), the others relative to their parents."""
     betas: Tensor
     """(..., 10) shape."""
     pelvis: Tensor
-    """(..., 3) metres."""
+    """(..., 3) position of the pelvis, metres."""
     rays: Tensor
     """(..., 17, 2) filtered keypoints, x/z and y/z."""
     joint_error: Tensor
@@ -52,7 +52,7 @@ class Encoded(NamedTuple):
     deviation: Tensor
     """(B, T, 10) standard deviation of ``betas``."""
     turn: Tensor
-    """(B, T, 3, 3) from the virtual to the real camera frame."""
+    """(B, T, 3, 3) rotation from the virtual to the real camera frame."""
     rays: Tensor
     """(B, T, 17, 2) filtered keypoints in the real camera, x/z and y/z."""
     local_rays: Tensor

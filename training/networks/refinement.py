@@ -60,7 +60,7 @@ class Posed(NamedTuple):
     projected: Tensor
     """(17, 2, N) projections of ``coco``, x/z and y/z."""
     residual: Tensor
-    """(17, 2, N) from the projections to the detected keypoints, in sizes of the person."""
+    """(17, 2, N) difference of the detected keypoints and the projections, in sizes of the person."""
 
 
 def _affected_keypoints() -> Tensor:

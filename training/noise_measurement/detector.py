@@ -49,9 +49,9 @@ class _Record:
     detected: list[FloatArray] = field(default_factory=list)
     """(17, 2) COCO keypoints, image pixels."""
     truth: list[FloatArray] = field(default_factory=list)
-    """(17, 2) where they are, image pixels."""
+    """(17, 2) true keypoints, image pixels."""
     confidence: list[FloatArray] = field(default_factory=list)
-    """(17,) 0..1."""
+    """(17,) confidences, 0..1."""
     state: list[Int64Array] = field(default_factory=list)
     """(17,) visibility, see `training.simulation.batches.keypoint_visibility`."""
     scale: list[float] = field(default_factory=list)

@@ -27,9 +27,9 @@ class Observations:
     truth: DoubleArray
     """(N, T, 17, 2) true keypoints, px."""
     confidence: DoubleArray
-    """(N, T, 17), 0..1."""
+    """(N, T, 17) confidences, 0..1."""
     state: Int64Array
-    """(N, T, 17) int64, 0 visible, 1 hidden, 2 outside."""
+    """(N, T, 17) int64, visibility: 0 visible, 1 hidden, 2 outside."""
     scale: DoubleArray
     """(N, T) extent of the person, px."""
     fps: float

@@ -32,9 +32,9 @@ class CellPairs:
     """N pairs of exact and estimated flow fields."""
 
     exact: FloatArray
-    """(N, 32, 32, 2) float32, crop sides."""
+    """(N, 32, 32, 2) float32, exact flow, crop sides."""
     estimated: FloatArray
-    """(N, 32, 32, 2) float32, crop sides."""
+    """(N, 32, 32, 2) float32, estimated flow, crop sides."""
     body: BoolArray
     """(N, 32, 32) bool, the cell's centre lies on the person in the first frame."""
     inside: BoolArray

@@ -64,9 +64,9 @@ class PersonDetections:
     points: DoubleArray
     """(N, 17, 2) COCO keypoints, px."""
     confidence: DoubleArray
-    """(N, 17), 0..1."""
+    """(N, 17) confidences, 0..1."""
     visible: BoolArray
-    """(N, 17) bool."""
+    """(N, 17) bool, whether each keypoint is visible."""
     size: DoubleArray
     """(N,) longer side of the box around the detected keypoints, px."""
 

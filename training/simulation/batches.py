@@ -37,7 +37,7 @@ class Batch:
     seen: Observation
     """What the network gets."""
     rotations: Tensor
-    """(B, T, 24, 3, 3), the first one to the camera frame, the others relative to their parents."""
+    """(B, T, 24, 3, 3) rotations, the first one to the camera frame, the others relative to their parents."""
     betas: Tensor
     """(B, 10) shape."""
     joints: Tensor

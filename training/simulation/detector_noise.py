@@ -51,7 +51,7 @@ class RealVideo:
     error: float
     """Share of the errors at a given confidence that real ones reach."""
     jitter: float
-    """Of a keypoint, new in every frame, over its error."""
+    """Jitter of a keypoint, new in every frame, over its error."""
 
 
 @dataclass(frozen=True, slots=True)

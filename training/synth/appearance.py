@@ -29,7 +29,7 @@ class SurfaceAppearance:
     """Colours and cloth of one surface with V vertices, F faces and G garments."""
 
     colour: FloatArray
-    """(V, 3) float32, BGR, 0..1."""
+    """(V, 3) float32, BGR colours, 0..1."""
     garment: Int32Array
     """(F,) int32, row of ``patterns`` of each face."""
     axis: Int32Array

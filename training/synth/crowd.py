@@ -38,7 +38,7 @@ class CrowdLabels:
     visible: BoolArray
     """(T, P, 17) bool, inside the image and not behind somebody else."""
     depth: FloatArray
-    """(T, P) float32, of the pelvis, m."""
+    """(T, P) float32, depth of the pelvis, m."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +46,15 @@ class _Walker:
     """How one person crosses the image."""
 
     depth: float
-    """Where the walk begins, metres from the camera."""
+    """Distance from the camera at which the walk begins, metres."""
     start: float
-    """Where the walk begins, as a share of half the image's width at that depth: -1 the left border."""
+    """Place at which the walk begins, as a share of half the image's width at that depth: -1 the left border."""
     speed: float
     """m/s, to the right."""
     toward: float
     """m/s, towards the camera."""
     phase: float
-    """Of the gait at the first frame, radians."""
+    """Phase of the gait at the first frame, radians."""
     stride: float
     """How far the thighs swing, radians."""
     betas: FloatArray

@@ -32,15 +32,15 @@ class ShardJob:
     """One shard to make."""
 
     kind: str
-    """Of samples, one of `SHARD_KINDS`."""
+    """Kind of samples, one of `SHARD_KINDS`."""
     split: str
-    """Of the motion that is drawn from."""
+    """Split of the motion that is drawn from."""
     seed: int
-    """Of the whole set."""
+    """Seed of the whole set."""
     shard: int
     """The shard's number in it."""
     count: int
-    """Of samples."""
+    """Number of samples."""
     motion: Path
     """Folder or pack of the motion."""
     output: Path

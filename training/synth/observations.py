@@ -63,7 +63,7 @@ class ObservedTrack:
     points: FloatArray
     """(T, 17, 2) float32, detected COCO keypoints, image px."""
     confidence: FloatArray
-    """(T, 17) float32, 0..1."""
+    """(T, 17) float32, confidences, 0..1."""
     states: Int64Array
     """(T, 17) int64, true visibility, see `rendered_visibility`."""
     boxes: list[Box]
@@ -153,7 +153,7 @@ class RenderedRegion:
     top: int
     """Row of the region's top edge, px of the scaled image."""
     image: ImageArray
-    """(H, W, 3) uint8 BGR."""
+    """(H, W, 3) uint8, BGR image."""
 
     def crop(self, left: int, top: int, right: int, bottom: int) -> ImageArray:
         """Columns ``left``..``right`` - 1 and rows ``top``..``bottom`` - 1 of the scaled image, as a contiguous copy.

@@ -17,11 +17,11 @@ class Occluder:
     """A closed mesh over T frames."""
 
     vertices: FloatArray
-    """(T, V, 3) float32, metres, camera frame."""
+    """(T, V, 3) float32, vertices, metres, camera frame."""
     faces: Int32Array
-    """(F, 3) int32, counter-clockwise seen from outside."""
+    """(F, 3) int32, faces, counter-clockwise seen from outside."""
     rest: FloatArray
-    """(V, 3) float32, metres, where the pattern is fixed to the surface."""
+    """(V, 3) float32, rest positions of the vertices, to which the pattern is fixed, metres."""
     appearance: SurfaceAppearance
     """Its colours and pattern."""
 

@@ -48,7 +48,7 @@ class Panorama:
     name: str
     """File name without its ending."""
     image: ImageArray
-    """(256, 512, 3) uint8 BGR."""
+    """(256, 512, 3) uint8, BGR image."""
     light: FloatArray
     """(16, 32, 3) float32 BGR, linear radiance at low resolution."""
 

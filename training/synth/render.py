@@ -59,7 +59,7 @@ class VisibleSurface:
     ids: Int32Array
     """(H, W) int32, face of the scene's mesh, -1 for the room."""
     inverse_depth: FloatArray
-    """(H, W) float32, 1/m, 0 for the room."""
+    """(H, W) float32, inverse depth, 1/m; 0 for the room."""
     points: FloatArray
     """(V, 3) float32, the projected vertices: x, y in px and 1/z."""
 
@@ -69,13 +69,13 @@ class ExactFlow:
     """Exact optical flow to the next frame, of the surface point visible at each pixel."""
 
     field: FloatArray
-    """(H, W, 2) float32, px."""
+    """(H, W, 2) float32, flow, px."""
     hidden: BoolArray
     """(H, W) bool, the point is occluded or outside the image in the next frame."""
     inverse_depth: FloatArray
-    """(H, W) float32, 1/m of the point in this frame, room included."""
+    """(H, W) float32, inverse depth of the point in this frame, 1/m, room included."""
     ids: Int32Array
-    """(H, W) int32, as in `VisibleSurface`."""
+    """(H, W) int32, faces as in `VisibleSurface`."""
 
 
 class Renderer:

@@ -39,7 +39,7 @@ class Room:
     high: FloatArray
     """(3,) float32, highest corner, metres."""
     rotation: FloatArray
-    """(3, 3) float32, world to room."""
+    """(3, 3) float32, rotation, world to room."""
     origin: FloatArray
     """(3,) float32, the world's origin in the room, metres."""
     atlas: ImageArray

@@ -39,15 +39,15 @@ class Mesh:
     """The main person and all occluders over T frames."""
 
     vertices: FloatArray
-    """(T, V, 3) float32, metres, camera frame; the person's vertices first."""
+    """(T, V, 3) float32, vertices, metres, camera frame; the person's first."""
     faces: Int32Array
-    """(F, 3) int32; the person's faces first."""
+    """(F, 3) int32, faces; the person's first."""
     owner: Int32Array
     """(F,) int32, 0 the person, then 1, 2, ... for the occluders."""
     parts: Int32Array
     """(F,) int32, the joint with the largest weight, -1 for occluders."""
     rest: FloatArray
-    """(V, 3) float32, metres, where the cloth's patterns are fixed."""
+    """(V, 3) float32, rest positions of the vertices, to which the patterns are fixed, metres."""
     appearance: SurfaceAppearance
     """Its colours and patterns."""
 
@@ -65,7 +65,7 @@ class Scene:
     dt: FloatArray
     """(T,) float32, seconds since the frame before."""
     rotation: FloatArray
-    """(T, 3, 3) float32, world to camera."""
+    """(T, 3, 3) float32, rotation, world to camera."""
     centre: FloatArray
     """(T, 3) float32, the camera in the world, metres."""
     mesh: Mesh
@@ -77,11 +77,11 @@ class Scene:
     rotations: FloatArray
     """(T, 24, 3, 3) float32, the person's local rotations, the root's to the camera frame."""
     betas: FloatArray
-    """(10,) float32."""
+    """(10,) float32, shape of the person."""
     pelvis: FloatArray
-    """(T, 3) float32, camera frame, metres."""
+    """(T, 3) float32, position of the pelvis, camera frame, metres."""
     joints: FloatArray
-    """(T, 24, 3) float32, relative to the pelvis, camera axes, metres."""
+    """(T, 24, 3) float32, joints relative to the pelvis, camera axes, metres."""
     coco: FloatArray
     """(T, 17, 3) float32, COCO keypoints relative to the pelvis, camera axes, metres."""
 

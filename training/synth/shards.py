@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ import numpy as np
 
 from common.arrays import AnyArray
 from common.errors import UserError
-from common.files import write_bytes_atomically
+from common.files import write_atomically, write_bytes_atomically
 
 INDEX: Final = "index"
 
@@ -49,7 +48,7 @@ class ShardRow:
     samples: int
     """Number of samples."""
     size: int
-    """Bytes."""
+    """Size of the file, bytes."""
     sha256: str
     """Hash of the file, hex."""
 
@@ -67,18 +66,16 @@ def write_shard(folder: Path, kind: str, split: str, seed: int, shard: int, samp
     """Write one shard, then its row. An interrupted run leaves no row, so the next run makes the shard again."""
     name = shard_name(kind, split, shard)
     (folder / INDEX).mkdir(parents=True, exist_ok=True)
-    part = folder / f"{name}.{os.getpid()}.part"
     count = 0
-    try:
-        with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for count, sample in enumerate(samples, 1):
-                for field, value in sample.items():
-                    _add(tar, f"{shard:06d}-{count - 1:04d}.{field}", value)
-        digest = _digest(part)
-        row = ShardRow(name, kind, split, seed, shard, count, part.stat().st_size, digest)
-        part.replace(folder / name)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        write_atomically(folder / name) as file,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        for count, sample in enumerate(samples, 1):
+            for field, value in sample.items():
+                _add(tar, f"{shard:06d}-{count - 1:04d}.{field}", value)
+    size, digest = (folder / name).stat().st_size, _digest(folder / name)
+    row = ShardRow(name, kind, split, seed, shard, count, size, digest)
     write_bytes_atomically(_row_path(folder, name), (json.dumps(asdict(row)) + "\n").encode())
     return row
 

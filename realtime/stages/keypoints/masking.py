@@ -27,7 +27,7 @@ class Outline(NamedTuple):
     points: FloatArray
     """float32 (17, 2), COCO order, image pixels."""
     confidence: FloatArray
-    """float32 (17,), 0..1."""
+    """float32 (17,), confidences, 0..1."""
 
 
 def hide(crop: ImageArray, box: Box, own: Outline, others: tuple[Outline, ...]) -> None:

@@ -26,7 +26,7 @@ class CropView(NamedTuple):
     turn: int = 0
     """Quarter turns counter-clockwise that bring the person upright."""
     own: Outline | None = None
-    """Where the person is expected; None: not known."""
+    """Expected keypoints of the person; None: not known."""
     others: tuple[Outline, ...] = ()
     """People in the region who are hidden from the network, but for what covers ``own``."""
 

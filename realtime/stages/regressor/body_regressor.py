@@ -55,13 +55,13 @@ class Observed(NamedTuple):
     """What is known of one person in one frame: the arguments of `BodyRegressor.predict`."""
 
     keypoints: Keypoints
-    """Where the person's keypoints are, pixels of the image."""
+    """Keypoints of the person, image pixels."""
     camera: Camera
-    """Of the image."""
+    """Intrinsics of the image."""
     time_s: float
-    """Of the frame, by the source's clock."""
+    """Time of the frame by the source's clock, s."""
     flow: Flow | None = None
-    """In the person's region since the frame before; None: not measured."""
+    """Flow in the person's region since the frame before; None: not measured."""
 
 
 class BodyRegressor:

@@ -78,7 +78,7 @@ class _Seen:
 class LookAhead(Generic[Item]):
     """Holds the predictions of the last frames and returns each, smoothed, once ``frames`` later ones are known.
 
-    People are told apart by their number; a person who comes or goes is smoothed with the frames that show him. Memory is
+    People are told apart by their number; a person who comes or goes is smoothed over the frames that show them. Memory is
     bounded: an item is held for ``frames`` pushes, predictions for as many more.
 
     Args:

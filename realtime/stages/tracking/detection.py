@@ -30,7 +30,7 @@ class Detection:
     points: FloatArray
     """float32 (17, 2), COCO order, image pixels."""
     confidence: FloatArray
-    """float32 (17,), 0..1."""
+    """float32 (17,), confidences, 0..1."""
     score: float
     """The detector's confidence that this is a person, 0..1."""
 

@@ -42,7 +42,7 @@ class Sighting:
     points: FloatArray
     """float32 (17, 2), COCO order, image pixels."""
     confidence: FloatArray
-    """float32 (17,), 0..1."""
+    """float32 (17,), confidences, 0..1."""
     box: Box
     """The region around them, image pixels: where to search in the next frame."""
     scale: float
@@ -67,7 +67,7 @@ class _PastSighting(NamedTuple):
     """One sighting of a track."""
 
     time_s: float
-    """When, seconds of the source."""
+    """Time of the sighting, seconds of the source."""
     outline: Outline
     """The keypoints."""
     velocity: FloatArray
@@ -89,7 +89,7 @@ class Track:
     seen: Box
     """The region of the last sighting, image pixels."""
     last_seen_s: float
-    """When that was, seconds of the source."""
+    """Time of the last sighting, seconds of the source."""
     scale: float
     """Size of the person in the image, pixels per metre, smoothed over sightings."""
     misses: int = 0

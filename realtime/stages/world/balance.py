@@ -1,13 +1,13 @@
-"""Which way is up, from how people stand: nobody stands for long whose centre of mass is not over the feet.
+"""The vertical, from how people stand: a standing person's centre of mass is over the feet.
 
-Averaged over time, the line from the soles that carry a person to the centre of mass is vertical in any posture: people
-who bend forward move their hips back. Unlike the network's prediction of up it has no bias towards the cameras of training.
-Across the line of sight, where the image shows how a body leans, it is accurate to 1 or 2 degrees, which gives the camera's
-roll. Along the line of sight it is only as accurate as the posed depths.
+Averaged over time, the line from the supporting soles to the centre of mass is vertical in any posture: people who bend
+forward move their hips back. Unlike the network's prediction of the vertical, it is not biased towards the training
+cameras. Across the line of sight it is accurate to 1 or 2 degrees, which gives the camera's roll. Along the line of sight
+it is only as accurate as the depths of the posed body.
 
 Only people with stretched legs count: those who sit, kneel or lie are supported by more than their soles.
 
-Directions are in the axes of the shot's first camera.
+Directions are in the axes of the scene's first camera.
 """
 
 from __future__ import annotations
@@ -26,19 +26,17 @@ from common.compiled import njit
 from realtime.stages.world.plane_fit import tangents
 
 _SIGMA, _ALONG = math.radians(1.5), math.radians(6.0)
-"""Standard deviation of a person's mean line: posture and pose, and what comes to it along the line of sight."""
-_SWAY_M: Final = 0.15  # of the centre of mass over the feet, while little is seen of it: people dance, too
-_SWAY_S: Final = 0.5  # after which it is another one
-_OUTLIER: Final = (
-    3.0  # deviations from what else is known at which a person's line has lost three quarters of its weight
-)
-_LOAD: Final = 0.15  # of the way from foot to foot: deviation of where between them the load is
-_STANDS: Final = 0.5  # contact from which on a sole carries
-_STRETCHED: Final = 0.9  # distance of hip and ankle, of the leg's length
-_HIGH: Final = 0.75  # of the leg's length: a standing body's centre of mass is at least so high over the soles
+"""Standard deviations of a person's mean line: in all directions, and the addition along the line of sight."""
+_SWAY_M: Final = 0.15  # prior standard deviation of the centre of mass over the feet
+_SWAY_S: Final = 0.5  # time between two independent samples of the sway
+_OUTLIER: Final = 3.0  # scale of the robust weight, deviations
+_LOAD: Final = 0.15  # standard deviation of the load's position between the feet, as a share of their distance
+_STANDS: Final = 0.5  # contact from which on a sole supports the body
+_STRETCHED: Final = 0.9  # least distance of hip and ankle of a stretched leg, as a share of its length
+_HIGH: Final = 0.75  # least height of a standing body's centre of mass over the soles, as a share of the leg's length
 _ASKEW: Final = math.cos(math.radians(30))
-"""Whoever seems to lean by more than this against what is known of up does not stand."""
-_LIFTED_M: Final = 0.1  # a foot that is so much higher than the other one carries nothing
+"""Cosine of the angle to the known vertical beyond which a line is not that of a standing person."""
+_LIFTED_M: Final = 0.1  # a foot that is so much higher than the other one supports nothing
 _MIN_S: Final = 0.3
 _LEGS: Final = np.array(
     [[JOINT_NAMES.index(f"{side}_{joint}") for joint in ("hip", "knee", "ankle")] for side in ("left", "right")]
@@ -48,14 +46,14 @@ _LIMITS: Final = (_STANDS, _STRETCHED, _HIGH, _ASKEW, _LIFTED_M)
 
 @dataclass(slots=True)
 class _Stand:
-    """Sums over time of one person's standing, in the axes of the first camera. All but the first are weighted by seconds."""
+    """Sums over the time that one person stands, in the axes of the first camera. All but the first are weighted by seconds."""
 
     seconds: float = 0.0
-    """Time stood, each moment by how much of the person stood, seconds."""
+    """Time of standing, weighted by contact, seconds."""
     line: DoubleArray = field(default_factory=lambda: np.zeros(3))
-    """(3,) From the soles to the centre of mass, metres."""
+    """(3,) vector from the soles to the centre of mass, metres."""
     square: DoubleArray = field(default_factory=lambda: np.zeros((3, 3)))
-    """(3, 3) Outer product of that line with itself, square metres: how much the person sways."""
+    """(3, 3) Outer product of that line with itself, square metres: the sway."""
     apart: DoubleArray = field(default_factory=lambda: np.zeros((3, 3)))
     """(3, 3) Outer product of the line between the feet with itself, square metres: the load may rest on either."""
     ray: DoubleArray = field(default_factory=lambda: np.zeros(3))
@@ -63,7 +61,7 @@ class _Stand:
 
 
 class Balance:
-    """Collects how people stand."""
+    """Collects how people stand, as evidence of the vertical."""
 
     def __init__(self) -> None:
         self._people: dict[int, _Stand] = {}
@@ -78,9 +76,9 @@ class Balance:
         rotation: DoubleArray,
         up: DoubleArray,
     ) -> None:
-        """Take one person's ``joints`` (24, 3) and `body.soles.CONTACTS` ``feet`` (4, 3), camera frame, metres, with their
+        """Add one person's ``joints`` (24, 3) and `body.soles.CONTACTS` ``feet`` (4, 3), camera frame, metres, with their
         ``contact`` (4,) 0..1, ``dt_s`` after the last ones. ``rotation`` (3, 3) takes the camera's axes to the first camera's,
-        ``up`` (3,) is what is known so far."""
+        ``up`` (3,) is the vertical known so far."""
         line, apart = np.empty(3), np.empty(3)
         carried = standing_line(joints, feet, contact, MASS_SHARES, _LEGS, up @ rotation, _LIMITS, line, apart)
         if carried <= 0:
@@ -96,7 +94,7 @@ class Balance:
         stand.ray += weight * ray / np.linalg.norm(ray)
 
     def drifted(self, variance: float) -> None:
-        """The camera has turned, which is known to within ``variance``, rad²: what was seen before counts less."""
+        """Reduce the weight of past evidence, because the camera has rotated by an angle known up to ``variance``, rad²."""
         keep = 1 / (1 + variance / _SIGMA**2)
         for stand in self._people.values():
             stand.seconds *= keep
@@ -104,13 +102,13 @@ class Balance:
                 part *= keep
 
     def forget(self, present: set[int], up: DoubleArray) -> DoubleArray:
-        """People not in ``present`` will not be seen again: returns their `evidence`."""
+        """Remove the people not in ``present`` and return their `evidence`."""
         gone = [self._people.pop(person) for person in self._people.keys() - present]
         return sum((_robust(_evidence(stand), up) for stand in gone), np.zeros((3, 3)))
 
     def evidence(self, up: DoubleArray) -> DoubleArray:
-        """A (3, 3), rad⁻²: the best up u makes u·A·u least. ``up`` (3,) is what is known so far: whoever seems to lean much
-        against it counts for little."""
+        """A (3, 3), rad⁻²: the most likely vertical u minimises u·A·u. People who lean far from ``up`` (3,), the vertical known
+        so far, get little weight."""
         return sum((_robust(_evidence(stand), up) for stand in self._people.values()), np.zeros((3, 3)))
 
 
@@ -120,7 +118,7 @@ def _robust(matrix: DoubleArray, up: DoubleArray) -> DoubleArray:
 
 
 def _evidence(stand: _Stand) -> DoubleArray:
-    """`Balance.evidence` of one person, before what leans counts for less."""
+    """`Balance.evidence` of one person, before robust weighting."""
     if stand.seconds < _MIN_S:
         return np.zeros((3, 3))
     line = stand.line / stand.seconds

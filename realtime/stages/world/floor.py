@@ -1,14 +1,12 @@
-"""The floor: one plane that everybody's standing feet have in common.
+"""The floor: the plane through the standing feet of all people, perpendicular to the vertical.
 
-A foot that stands for a while is one sample, its mean place, however long it stands: frames of one step share their error.
-The plane is square to up. Where people walk towards the camera or away from it, or stand at different distances, their feet
-also say where up is, because a wrong one makes the floor a slope.
+Each step gives one sample, the mean position of the standing foot, because the frames of one step share their error. Feet at
+different distances also improve the vertical: with a wrong one the floor would slope.
 
-One camera measures a person's distance only as well as it knows the person's size. A wrong size moves the whole person along
-the line of sight by a constant factor, so each person has an unknown factor, and the common floor relates them: with these
-factors everybody stands on it.
+One camera measures a person's distance only as well as the person's size is known. A wrong size scales the person's
+distance by a constant factor, so the fit has one unknown factor for each person, with which all stand on one floor.
 
-Places are in the axes of the shot's first camera.
+Positions are in the axes of the scene's first camera.
 """
 
 from __future__ import annotations
@@ -23,18 +21,17 @@ from common.arrays import DoubleArray, FloatArray
 from realtime.stages.world.plane_fit import fit_plane
 
 SIZE_SIGMA, KNOWN_SIZE_SIGMA = 0.06, 0.015
-"""Standard deviation of the factor by which a person's size, and so his distance, is wrong; the second where the user gives the
-height."""
+"""Standard deviation of the error factor of a person's size, and so of the distance; the second if the height is given."""
 FOOT_SIGMA_M: Final = 0.03
-"""Standard deviation of a standing foot's height, as posed."""
+"""Standard deviation of a standing foot's height in the posed body."""
 DEPTH_SIGMA: Final = 0.04
-"""Standard deviation of a step's distance, as a share of it, beside the person's own factor."""
+"""Standard deviation of a step's distance, as a share of it, in addition to the person's factor."""
 CONTACT_BEGINS, CONTACT_ENDS = 0.6, 0.4
-"""Contact from which on a foot stands, and down to which it goes on standing."""
-_MIN_S: Final = 0.12  # one that stands for less is no sample
-_SLID_M: Final = 0.3  # a foot that is so far from where it began to stand stands elsewhere
-_MAX_SAMPLES: Final = 96  # samples kept
-_FRESH_S: Final = 8.0  # how long a sample lasts once the camera moves
+"""Contact above which a foot begins to stand, and below which it ends to."""
+_MIN_S: Final = 0.12  # shortest step that is a sample
+_SLID_M: Final = 0.3  # a foot that has moved farther from its mean position begins a new step
+_MAX_SAMPLES: Final = 96  # largest number of samples
+_FRESH_S: Final = 8.0  # age of the samples that are kept when the camera moves
 
 
 @dataclass(slots=True)
@@ -62,20 +59,20 @@ class Plane:
     up: DoubleArray
     """(3,) unit vector."""
     up_sigma: float
-    """Radians."""
+    """Standard deviation of ``up``, radians."""
     height: float
-    """Of the camera over the floor, metres."""
+    """Height of the camera over the floor, metres."""
     sigma: float
     """Standard deviation of the floor's height where people stood, metres."""
     factors: dict[int, float]
-    """Of each person who has stood: by how much he is larger and farther away than the network says."""
+    """Factor by which each person who has stood is larger and farther away than the network predicts."""
 
 
 class Floor:
-    """Collects standing feet.
+    """Collects the positions of standing feet and fits the floor.
 
     Args:
-        size_sigma: standard deviation of the factor by which a person's size, and so his distance, is wrong.
+        size_sigma: standard deviation of the error factor of a person's size, and so of the distance.
     """
 
     def __init__(self, size_sigma: float = SIZE_SIGMA) -> None:
@@ -83,13 +80,13 @@ class Floor:
         self._standing: dict[tuple[int, int], _Step] = {}
         self._steps: list[_Step] = []
         self.has_news = False
-        """Whether a sample has come or changed since `fit`."""
+        """Whether a sample was added or changed since the last `fit`."""
 
     def see(
         self, person: int, feet: FloatArray, contact: FloatArray, dt_s: float, time_s: float, rotation: DoubleArray
     ) -> None:
-        """Take one person's `body.soles.CONTACTS` ``feet`` (4, 3), camera frame, metres, as large as the network says, and
-        ``contact`` (4,) 0..1."""
+        """Add one person's `body.soles.CONTACTS` ``feet`` (4, 3), camera frame, metres, in the network's size, with their
+        ``contact`` (4,) 0..1. ``rotation`` (3, 3) takes the camera's axes to the first camera's."""
         for foot in (0, 1):
             heel_and_toes = contact[2 * foot : 2 * foot + 2].astype(np.float64)
             most = float(heel_and_toes.max())
@@ -114,23 +111,23 @@ class Floor:
             self.has_news |= step.entered
 
     def _thin(self) -> None:
-        """Keep the number of samples bounded: of the older half every second one goes."""
+        """Bound the number of samples: every second one of the older half is removed."""
         if len(self._steps) > _MAX_SAMPLES:
             half = len(self._steps) // 2
             self._steps = self._steps[:half:2] + self._steps[half:]
 
     def forget(self, present: set[int]) -> None:
-        """People not in ``present`` stand no longer; their samples stay."""
+        """End the steps of people not in ``present``; their samples are kept."""
         for key in [key for key in self._standing if key[0] not in present]:
             del self._standing[key]
 
     def drifted(self, time_s: float) -> None:
-        """The camera has moved: steps taken long ago count less."""
+        """Remove old samples, because the camera has moved since."""
         self._steps = [step for step in self._steps if time_s - step.seen_s < _FRESH_S]
 
     def fit(self, matrix: DoubleArray, vector: DoubleArray, up: DoubleArray) -> Plane | None:
-        """The plane, begun at ``up`` (3,); ``matrix`` and ``vector`` as `vertical.Vertical.evidence` gives
-        them. None where nobody has stood yet."""
+        """The plane; the search starts at ``up`` (3,). ``matrix`` and ``vector`` are those of `vertical.Vertical.evidence`.
+        None if nobody has stood yet."""
         self.has_news = False
         if not self._steps:
             return None

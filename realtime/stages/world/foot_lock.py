@@ -1,11 +1,11 @@
-"""Keeps standing feet in their places.
+"""Foot locking: keeps standing feet in their places.
 
-The network's distance of a person varies from frame to frame, and feet slide with it. A foot in contact is therefore tied to
-the place where it began to stand: the body is shifted as a whole, mostly along the line of sight, which the image determines
-badly, and what is left is taken up by the legs (`realtime.stages.world.leg_reach`). Where the floor is known, standing feet are
-drawn onto it, which also says how far away the person is.
+The predicted distance of a person varies from frame to frame, and feet slide with it. So a foot in contact is tied to the
+place where it began to stand. The body is shifted as a whole, mostly along the line of sight, where the image determines it
+least, and the legs are bent for the remaining distance (`realtime.stages.world.leg_reach`). If the floor is known, standing
+feet are drawn onto it, which also corrects the person's distance.
 
-Places are in the axes of the shot's first camera, metres.
+Places are in the axes of the scene's first camera, metres.
 """
 
 from __future__ import annotations
@@ -21,23 +21,27 @@ from realtime.stages.world.floor import CONTACT_BEGINS, CONTACT_ENDS
 from realtime.stages.world.kernels import shift_of_body, standing_feet
 
 MAX_ACROSS_M: Final = 0.02
-"""A body is shifted across the line of sight by no more than this."""
+"""Largest shift of a body across the line of sight."""
 MAX_ALONG: Final = 0.08
-"""And along it by no more than this share of its distance."""
+"""Largest shift along it, as a share of the distance."""
 _TIE, _FLOOR = 0.012, 0.03  # m: standard deviations of a standing foot's place, and of its height over the floor
-_ACROSS, _ALONG = 0.012, 0.05  # of the network's pelvis across the line of sight, m, and along it, as a share
+_ACROSS, _ALONG = (
+    0.012,
+    0.05,
+)  # of the predicted pelvis across the line of sight, m, and along it, as a share
 _CHANGE, _MIN_CHANGE = 0.02, 0.002
-"""m by which the shift may change in 1/30 s while all four points stand, and while none does. Of a walking person one foot
-stands at a time and rolls; to follow it at once would make the whole body shake."""
-_BROKEN_M: Final = 0.07  # a foot so far from its place has moved, whatever its contact
+"""Standard deviation of the shift's change in 1/30 s, m, while all four points stand, and while none does. A walking person
+stands on one foot at a time, which rolls; following it at once would shake the whole body."""
+_BROKEN_M: Final = 0.07  # a foot farther from its place has moved, whatever its contact
 _CREEP, _CREEP_FIRST = 0.02, 0.05
-"""m/s by which a place follows the network's foot, so that a person's distance becomes an average; the second at first."""
+"""Speed, m/s, at which a place follows the predicted foot, so that errors of the distance average out; the second applies in
+the first `_FIRST_S`."""
 _FIRST_S: Final = 1.0
 _REACH_M, _REACH_S = 0.012, 0.25
-"""What is farther than this from the shifted foot is beyond the legs' reach, where a foot would move as the network's does: the
-place comes nearer with this time constant, s."""
-_SOFT_S: Final = 0.12  # a foot is tied by degrees
-_FAST, _SPEED_SHARE = 0.3, 0.5  # m/s, and how much of a speed is the last frame's
+"""Largest distance of a place from the shifted foot that the legs can bridge, m; farther places approach the foot with this
+time constant, s."""
+_SOFT_S: Final = 0.12  # time over which a tie becomes firm
+_FAST, _SPEED_SHARE = 0.3, 0.5  # speed that halves the contact, m/s, and the smoothing of speeds
 _SURE_FLOOR_M: Final = 0.15  # deviation of the floor's height up to which tied feet sink or rise onto it
 _NEAR_FLOOR_M: Final = 0.2  # feet farther from the floor than this stand on something else
 
@@ -49,21 +53,21 @@ class _Tied:
     """Where one person's four `body.soles.CONTACTS` are tied; axes of the shot's first camera, metres."""
 
     places: DoubleArray = field(default_factory=lambda: np.zeros((4, 3)))
-    """(4, 3) where each point is kept while it is tied."""
+    """(4, 3) place at which each point is kept while it is tied."""
     is_tied: BoolArray = field(default_factory=lambda: np.zeros(4, np.bool_))
     """(4,) which points stand."""
     since_s: DoubleArray = field(default_factory=lambda: np.zeros(4))
     """(4,) when each was tied, seconds of the source."""
     shift: DoubleArray = field(default_factory=lambda: np.zeros(3))
-    """(3,) by which the whole body was moved in the last frame."""
+    """(3,) shift of the whole body in the last frame."""
     feet: DoubleArray = field(default_factory=lambda: np.zeros((4, 3)))
-    """(4, 3) where the network had the points in the last frame."""
+    """(4, 3) points as the network predicted them in the last frame."""
     speed: DoubleArray = field(default_factory=lambda: np.zeros(4))
     """(4,) smoothed speed of the points across the line of sight, m/s."""
     time_s: float = -math.inf
-    """The last frame's, seconds of the source."""
+    """Time of the last frame, seconds of the source."""
     growth: float = 1.0
-    """The person's in the last frame, see `realtime.records.BodyEstimate.growth`."""
+    """Growth of the person in the last frame, see `realtime.records.BodyEstimate.growth`."""
 
 
 class FootLock:
@@ -73,7 +77,7 @@ class FootLock:
         self._people: dict[int, _Tied] = {}
 
     def forget(self, present: set[int]) -> None:
-        """People not in ``present`` will not be seen again."""
+        """Remove the people not in ``present``."""
         for person in self._people.keys() - present:
             del self._people[person]
 
@@ -87,7 +91,7 @@ class FootLock:
         floor: tuple[DoubleArray, float, float] | None,
         growth: float = 1.0,
     ) -> tuple[DoubleArray, DoubleArray]:
-        """Where a person should be instead.
+        """The shift that keeps a person's standing feet in their places.
 
         Args:
             person: their number.

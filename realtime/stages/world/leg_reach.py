@@ -1,4 +1,4 @@
-"""Moving a foot by a little: hip and knee turn so that the ankle comes to a place, and the foot keeps its direction."""
+"""Inverse kinematics of the legs for small moves: hip and knee turn so that the ankle reaches a target."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from realtime.records import BodyEstimate
 from realtime.stages.world.kernels import cross_product
 
 MAX_JOINT_SHIFT_M: Final = 0.02
-"""No joint is moved further than this."""
+"""Largest move of a joint."""
 _LEGS: Final = tuple(
     tuple(JOINT_NAMES.index(name) for name in (f"{side}_hip", f"{side}_knee", f"{side}_ankle"))
     for side in ("left", "right")
 )
-_TOES: Final = 3  # a foot's joint comes so long after its ankle
-_NEARLY: Final = 0.999  # of a leg's length: it is not stretched further
+_TOES: Final = 3  # index of a foot's joint minus that of its ankle
+_NEARLY: Final = 0.999  # greatest length of a stretched leg, as a share of the full length
 _HALVINGS: Final = 6
 
 
 class LegReach:
-    """Bends the legs of posed bodies.
+    """Bends the legs of posed bodies. Feet keep their directions.
 
     The mesh follows by its skinning weights, without being posed anew, which would cost ten times as much: for moves of
     `MAX_JOINT_SHIFT_M` the skin is right to a millimetre.
@@ -43,9 +43,8 @@ class LegReach:
             shares = np.stack([arrays.weights[:, hip], arrays.weights[:, knee], foot], 1).astype(np.float32)
             rows = np.flatnonzero(shares.sum(1) > 0)
             self._sides.append((rows, shares[rows]))
-        reach(
-            np.diag([0.0, 0.4, 0.8]), np.full(3, 0.01), MAX_JOINT_SHIFT_M, np.empty((2, 3))
-        )  # compiles it, for which no frame waits
+        # Compile it now, so that no frame waits for it.
+        reach(np.diag([0.0, 0.4, 0.8]), np.full(3, 0.01), MAX_JOINT_SHIFT_M, np.empty((2, 3)))
 
     def __call__(self, body: BodyEstimate, moves: DoubleArray) -> BodyEstimate:
         """``body`` with its left and right ankle moved by ``moves`` (2, 3), m, in its frame.

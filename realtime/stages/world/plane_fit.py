@@ -1,4 +1,4 @@
-"""One plane through the feet of several people, each of whose distances has an unknown factor."""
+"""Fits one plane to the feet of several people, each with an unknown factor on their distance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.arrays import DoubleArray
 from realtime.stages.world.kernels import fit_plane_rounds, set_tangents
 
 _SCALES: Final = (6.0, 4.0, 3.0, 2.5, 2.5, 2.5)
-"""Deviations from the plane at which a place has lost three quarters of its weight, round by round."""
+"""Scale of the robust weight in each round: at so many deviations from the plane a place has a quarter of its weight."""
 _MIN_FACTOR, _MAX_FACTOR = 0.7, 1.4
 _LONGEST_STEP: Final = 0.2  # rad in a round
 
@@ -22,13 +22,13 @@ class PlaneFit(NamedTuple):
     up: DoubleArray
     """(3,) unit vector."""
     covariance: DoubleArray
-    """(2, 2) of ``up`` along its two `tangents`, rad²."""
+    """(2, 2) covariance of ``up`` along its two `tangents`, rad²."""
     height: float
-    """Of the origin over the plane, metres."""
+    """Height of the origin over the plane, metres."""
     sigma: float
     """Standard deviation of the plane's height in the middle of the places, metres."""
     factors: DoubleArray
-    """(P,) by which each person's distance is multiplied."""
+    """(P,) factor on each person's distance."""
 
 
 def fit_plane(
@@ -45,15 +45,15 @@ def fit_plane(
     several deviations, of somebody on a box or in the air, lose their weight (Geman & McClure); the search begins at the
     weighted median height with a wide scale.
 
-    Distances are wrong from step to step, which looks like a slope along the line of sight: a person's places are drawn
-    together to their mean by the share of their spread that such errors explain, and say nothing of up where that is all.
+    Errors of the distance differ from step to step, which would look like a slope along the line of sight. So a person's places
+    are shrunk towards their mean by the share of their spread that such errors explain.
 
     Args:
         places: (N, 3) metres.
         people: (N,) who stood there, 0..P - 1.
         weight: (N,) 0..1.
-        evidence: A (3, 3) and b (3,): u·A·u - 2 b·u is what is known of up elsewhere.
-        up: (3,) to begin at.
+        evidence: A (3, 3) and b (3,) of u·A·u - 2 b·u, other evidence of the vertical u.
+        up: (3,) start of the search.
         sigmas: standard deviations of a person's factor, of a foot's height in metres, and of a distance as a share of it.
     """
     count = int(people.max()) + 1
@@ -80,7 +80,7 @@ def fit_plane(
 
 
 def tangents(up: DoubleArray) -> DoubleArray:
-    """Two unit vectors, columns of (3, 2), square to the unit vector ``up`` (3,) and to each other."""
+    """Two unit vectors, columns of (3, 2), perpendicular to the unit vector ``up`` (3,) and to each other."""
     out = np.empty((3, 2))
     set_tangents(up, out)
     return out

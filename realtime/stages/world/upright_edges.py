@@ -1,10 +1,10 @@
-"""Which way is up, from what stands upright behind the people: door frames, corners of rooms, shelves, lamp posts.
+"""The vertical, from upright edges in the background: door frames, corners of rooms, shelves, lamp posts.
 
-Straight edges that are vertical in the world meet in one point of the image (their vanishing point), which is the vertical's
-direction; each edge and the camera's centre span a plane that up lies in. Edges are found by LSD (Grompone von Gioi et al.
-2012) in a small image, outside of the people. Most edges of a scene are not upright, and floor boards meet in a point, too: so
-only directions near to what the people say are searched, and an answer that few edges share, or that has a rival, is trusted
-little.
+Edges that are vertical in the world meet in one point of the image, their vanishing point. Each edge and the camera's centre
+span a plane that contains the vertical. Edges are found by LSD (Grompone von Gioi et al. 2012) in a small image, outside of
+the people. Most edges of a scene are not upright, and floor boards have a vanishing point, too. So only directions near the
+vertical found from people are searched, and a result that few edges support, or with a similarly good alternative, gets
+little weight.
 """
 
 from __future__ import annotations
@@ -22,53 +22,54 @@ from realtime.stages.world.plane_fit import tangents
 
 _SIDE: Final = 480  # the longer side of the image that is searched, px
 _MIN_SIDE: Final = 64
-_SHORTEST: Final = 0.035  # of `_SIDE`: no shorter edges
-_STEEPEST: Final = 0.6  # dx over dy: edges that lean more are of no camera that people use
-_BORDER_PX: Final = 4.0  # the frame of an image, and of one shown in another, is upright in every image
-_EDGE_PX, _LEAN = 0.7, math.radians(0.8)  # deviations of an edge's end, and of what is called upright
-_LONG, _MAX_WEIGHT = 0.1, 3.0  # an edge of this share of `_SIDE` weighs 1, none more than the second
-_WIDTH: Final = 2.0  # deviations at which an edge speaks for a direction with 60 % of its weight
-_REACH, _REACH_SIGMAS = math.radians(27), 2.5  # all is searched so near to what people say
-_FAR: Final = math.radians(
-    45
-)  # and some directions so near: people who come into the image are misjudged by 30 degrees
+_SHORTEST: Final = 0.035  # least length of an edge, as a share of `_SIDE`
+_STEEPEST: Final = 0.6  # dx over dy: edges that lean more are not vertical in any usual view
+_BORDER_PX: Final = 4.0  # edges this near the image border are excluded: they are part of its frame
+_EDGE_PX, _LEAN = (
+    0.7,
+    math.radians(0.8),
+)  # standard deviations of an edge's end, and of upright things from the vertical
+_LONG, _MAX_WEIGHT = 0.1, 3.0  # an edge of this share of `_SIDE` has weight 1, and the second is the largest weight
+_WIDTH: Final = 2.0  # deviations from a direction at which an edge supports it with 60 % of its weight
+_REACH, _REACH_SIGMAS = math.radians(27), 2.5  # radius of the full search around the people's vertical
+_FAR: Final = math.radians(45)  # radius of a coarse search, because people who enter are sometimes wrong by 30 degrees
 _MISJUDGED, _ANYWHERE = 0.05, math.radians(20)
-"""Share of people's words that say nothing, and the deviation of up around them."""
+"""Probability that the people's vertical is wrong, and the standard deviation of the true one around it then."""
 _STEP: Final = math.radians(2.25)
-_RIVAL: Final = math.radians(7)  # a second answer that is so far from the first is a rival
-_LUCK: Final = 3.0  # deviations by which more edges than usual meet somewhere by chance
-_MIN_LUCK, _ENOUGH = 2.5, 6.0  # weight that this is at least, and beyond it from which on edges are believed in full
+_RIVAL: Final = math.radians(7)  # least angle between the best direction and an alternative
+_CHANCE_DEVIATIONS: Final = 3.0  # the support that edges give a direction by chance is so many deviations above usual
+_MIN_CHANCE, _ENOUGH = 2.5, 6.0  # least such support, and the support beyond it that gives full weight
 _SYSTEMATIC_ROLL, _SYSTEMATIC_PITCH = math.radians(1.0), math.radians(2.5)
-"""What many edges are wrong by together: the lens' distortion, and a focal length that is assumed."""
-_DIRECTIONS: Final = 1500  # of half a sphere, 4 degrees apart
-_BLUR: Final = math.radians(2.0)  # least width of an edge's word for one of them
+"""Standard deviations of the error that all edges share: lens distortion, and an assumed focal length."""
+_DIRECTIONS: Final = 1500  # on half a sphere, 4 degrees apart
+_BLUR: Final = math.radians(2.0)  # least angle within which an edge supports one of these
 _STRONGER, _MORE = 1.3, 2.0
-"""Edges that meet far from what people say are not upright if there are this many times as many as meet near to it, and this
-weight more."""
-_EXPLAINED: Final = 0.1  # of the weight that is left to these
-_FAMILIES: Final = 2  # of floor boards and tiles that are looked for
-_TOGETHER: Final = 2.0  # an edge is found in several pieces, whose errors are one
+"""Edges that meet far from the people's vertical are not upright if their weight is more than this factor times the weight of
+those that meet near it, plus this."""
+_EXPLAINED: Final = 0.1  # share of their weight that such edges keep
+_FAMILIES: Final = 2  # largest number of such directions: floor boards, tiles
+_TOGETHER: Final = 2.0  # edges are found in pieces with a common error: the precision is divided by this
 
 
 class UprightEdges(NamedTuple):
-    """N edges that may be upright, in the axes of the shot's first camera."""
+    """N edges that may be upright, in the axes of the scene's first camera."""
 
     normals: DoubleArray
-    """(N, 3) unit vectors square to the edge and to the ray of its middle."""
+    """(N, 3) unit normals of the planes through the edges and the camera's centre."""
     middles: DoubleArray
-    """(N, 3) unit rays of their middles."""
+    """(N, 3) unit rays of the edges' middles."""
     weight: DoubleArray
-    """(N,) by length."""
+    """(N,) weights by length."""
     sigma: DoubleArray
-    """(N,) deviation of the angle between up and the plane, radians."""
+    """(N,) standard deviation of the angle between the vertical and the plane, radians."""
     view: DoubleArray
-    """(3,) the way the camera looked."""
+    """(3,) optical axis of the camera."""
     meeting: DoubleArray
-    """The weight of the edges that meet in each of some directions all around, see `meeting_all_around`."""
+    """(`_DIRECTIONS`,) weight of the edges that meet in each direction, see `with_meeting_points`."""
 
 
 class _Lines:
-    """The detector, where this OpenCV has one."""
+    """The line segment detector, if this OpenCV has one."""
 
     make = getattr(cv2, "createLineSegmentDetector", None)
     found = None if make is None else make()
@@ -77,8 +78,8 @@ class _Lines:
 def find_upright_edges(
     image: ImageArray, camera: Camera, people: Sequence[FloatArray], rotation: DoubleArray
 ) -> UprightEdges | None:
-    """The edges of ``image``, uint8 (H, W, 3) BGR, but those of the ``people``, keypoints (17, 2) px; ``rotation`` (3, 3) takes
-    the camera's axes to the first camera's. None of images that are too small, and where this OpenCV finds no edges."""
+    """The edges of ``image``, uint8 (H, W, 3) BGR, outside of the ``people``, keypoints (17, 2) px. ``rotation`` (3, 3) takes
+    the camera's axes to the first camera's. None if the image is too small, or this OpenCV has no detector."""
     height, width = image.shape[:2]
     if _Lines.found is None or min(height, width) < _MIN_SIDE:
         return None
@@ -96,7 +97,7 @@ def find_upright_edges(
     fine = (length > _SHORTEST * _SIDE) & (across < _STEEPEST * along)
     fine &= np.minimum(first, second)[:, 0] > _BORDER_PX
     fine &= np.maximum(first, second)[:, 0] < size[0] - _BORDER_PX
-    fine &= (along < 0.9 * size[1]) | (across > 1.0)  # bars at the sides of a film
+    fine &= (along < 0.9 * size[1]) | (across > 1.0)  # black bars at the sides of a film
     middle = (first + second) / 2
     for points in people:
         low, high = points.min(0) * scale, points.max(0) * scale
@@ -110,24 +111,24 @@ def find_upright_edges(
     middles /= np.linalg.norm(middles, axis=-1, keepdims=True)
     weight = np.minimum(length / (_LONG * _SIDE), _MAX_WEIGHT)
     sigma = np.hypot(_LEAN, _EDGE_PX / length)
-    return meeting_all_around(normals @ rotation.T, middles @ rotation.T, weight, sigma, rotation[:, 2])
+    return with_meeting_points(normals @ rotation.T, middles @ rotation.T, weight, sigma, rotation[:, 2])
 
 
-def meeting_all_around(
+def with_meeting_points(
     normals: DoubleArray, middles: DoubleArray, weight: DoubleArray, sigma: DoubleArray, view: DoubleArray
 ) -> UprightEdges:
-    """Edges of which it is known where else than above they meet; the arguments are fields of `UprightEdges`."""
+    """`UprightEdges` of the given fields, with ``meeting`` computed from them."""
     edges = UprightEdges(normals, middles, weight, sigma, view, np.zeros(0))
     width = np.maximum(_WIDTH * sigma, _BLUR)
     return edges._replace(meeting=(weight * np.exp(-0.5 * (_off(edges, _SPHERE) / width) ** 2)).sum(1))
 
 
 def fit_upright_edges(edges: UprightEdges, up: DoubleArray, sigma: float) -> tuple[DoubleArray, DoubleArray] | None:
-    """What ``edges`` add to what people say, ``up`` (3,) within ``sigma`` radians.
+    """The vertical according to ``edges``, given the people's: ``up`` (3,) with standard deviation ``sigma``, radians.
 
     Returns:
-        A (3, 3), rad⁻², and b (3,): u·A·u - 2 b·u is to be least, as in `vertical.Vertical.evidence`. None
-        where too few edges meet.
+        A (3, 3), rad⁻², and b (3,) of the quadratic form u·A·u - 2 b·u, as in `vertical.Vertical.evidence`. None if too few
+        edges meet.
     """
     if len(edges.weight) < 3:
         return None
@@ -149,8 +150,8 @@ def fit_upright_edges(edges: UprightEdges, up: DoubleArray, sigma: float) -> tup
     rival = float(total[apart].max()) if apart.any() else -math.inf
     chance = float(np.median(meeting))
     share = chance / float(edges.weight.sum())
-    luck = max(_LUCK * math.sqrt(float((edges.weight**2).sum()) * share * (1 - share)), _MIN_LUCK)
-    trust = min(max((float(total[best]) - chance - luck) / _ENOUGH, 0.0), 1.0)
+    by_chance = max(_CHANCE_DEVIATIONS * math.sqrt(float((edges.weight**2).sum()) * share * (1 - share)), _MIN_CHANCE)
+    trust = min(max((float(total[best]) - chance - by_chance) / _ENOUGH, 0.0), 1.0)
     trust *= -math.expm1(-(float(total[best]) - rival) / 2)
     if trust < 0.02:
         return None
@@ -168,17 +169,19 @@ def fit_upright_edges(edges: UprightEdges, up: DoubleArray, sigma: float) -> tup
 
 
 def _prior(angle: DoubleArray, sigma: float) -> DoubleArray:
-    """Logarithm of how likely up is so far, ``angle`` (M,) radians, from what people say within ``sigma``, over that at 0."""
+    """Logarithm of the prior density at ``angle`` (M,) from the people's vertical, with standard deviation ``sigma``, radians,
+    relative to that at 0."""
     wide = max(_ANYWHERE, sigma)
     share = _MISJUDGED * (sigma / wide) ** 2
-    words = (1 - _MISJUDGED) * np.exp(-0.5 * (angle / sigma) ** 2) + share * np.exp(-0.5 * (angle / wide) ** 2)
-    return np.asarray(np.log(words / (1 - _MISJUDGED + share)), np.float64)
+    density = (1 - _MISJUDGED) * np.exp(-0.5 * (angle / sigma) ** 2) + share * np.exp(-0.5 * (angle / wide) ** 2)
+    return np.asarray(np.log(density / (1 - _MISJUDGED + share)), np.float64)
 
 
 def _refined(
     edges: UprightEdges, start: DoubleArray, prior: DoubleArray, mean: DoubleArray
 ) -> tuple[DoubleArray, DoubleArray]:
-    """Where the edges meet (3,) near ``start``, and how surely, A (3, 3), rad⁻², beside the ``prior`` (3, 3) of ``mean``."""
+    """The direction (3,) near ``start`` in which the edges meet, and its precision A (3, 3), rad⁻², without that of the prior:
+    mean ``mean`` (3,), precision ``prior`` (3, 3)."""
     found, matrix = start, prior
     for _ in range(6):
         strength = edges.weight * np.exp(-0.5 * (_off(edges, found[None])[0] / (_WIDTH * edges.sigma)) ** 2)
@@ -191,9 +194,8 @@ def _refined(
 
 
 def _without_floors(edges: UprightEdges, up: DoubleArray, reach: float) -> UprightEdges:
-    """``edges`` with little weight left to those that meet far from ``up`` in larger numbers than any do near to it: some of
-    the boards of a floor always look upright.
-    """
+    """``edges`` with less weight on those that meet far from ``up``, if more meet there than anywhere near it: floor boards,
+    of which some always look upright."""
     for _ in range(_FAMILIES):
         near = np.abs(_SPHERE @ up) > math.cos(reach)
         elsewhere = int(np.where(near, -1.0, edges.meeting).argmax())
@@ -202,7 +204,7 @@ def _without_floors(edges: UprightEdges, up: DoubleArray, reach: float) -> Uprig
         found = _refined(edges, _SPHERE[elsewhere], np.zeros((3, 3)), up)[0]
         explained = np.abs(_off(edges, found[None])[0]) < _WIDTH * edges.sigma
         weight = np.where(explained, _EXPLAINED * edges.weight, edges.weight)
-        edges = meeting_all_around(edges.normals, edges.middles, weight, edges.sigma, edges.view)
+        edges = with_meeting_points(edges.normals, edges.middles, weight, edges.sigma, edges.view)
     return edges
 
 
@@ -218,6 +220,6 @@ _SPHERE: Final = _half_a_sphere(_DIRECTIONS)
 
 
 def _off(edges: UprightEdges, ups: DoubleArray) -> DoubleArray:
-    """The angles (M, N), radians, by which the edges miss the directions ``ups`` (M, 3), as seen in the image."""
+    """The angles (M, N), radians, in the image between the edges and the lines from their middles to ``ups`` (M, 3)."""
     along = ups @ edges.middles.T
     return np.asarray((ups @ edges.normals.T) / np.sqrt(np.maximum(1 - along**2, 0.09)), np.float64)

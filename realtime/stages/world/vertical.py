@@ -1,16 +1,15 @@
-"""Which way is up, from the regressor network's predictions for every person in every frame, and from upright edges.
+"""The vertical in the camera frame, from the network's predictions, how people stand, and upright edges of the background.
 
-The network's ``up`` is a posterior mean given its keypoints AND the training cameras: it is biased towards their mean tilt,
-by a third of the way or so. Averaging over people and time would keep that bias. So each prediction is taken away from that
-mean first, and what is known of users' cameras, or what the user says, is multiplied in once.
+The network predicts ``up`` for every person in every frame. This is a posterior mean given the keypoints and the training
+cameras, so it is biased towards the mean tilt of these cameras by about a third of the distance. Averaging would keep that
+bias. So it is removed from each prediction, and one prior for the user's camera, or the angles that the user gives, is
+multiplied in at the end. How people stand (`realtime.stages.world.balance`) has no such bias.
 
-How people stand says it, too, without that bias: `realtime.stages.world.balance`.
+The network's error for one person in one pose hardly changes from frame to frame: its standard deviation is 5 to 6 degrees
+between windows of two seconds and 2 within one (``python -m training.evaluation vertical``). So more frames of the same
+person add little; more time and other people add more.
 
-Its error for one person in one pose is much the same from frame to frame (5 to 6 degrees between windows
-of two seconds, 2 within; ``python -m training.evaluation vertical``). A second frame of the same person therefore says
-little more than the first: only time and other people do.
-
-Directions are in the axes of the shot's first camera, see `realtime.stages.world.camera_motion.CameraMotion.rotation`.
+Directions are in the axes of the scene's first camera, see `realtime.stages.world.camera_motion.CameraMotion.rotation`.
 """
 
 from __future__ import annotations
@@ -27,27 +26,27 @@ from realtime.stages.world.kernels import cross_product, descend
 from realtime.stages.world.upright_edges import UprightEdges, fit_upright_edges
 
 PITCH_MEAN: Final = math.radians(6.0)
-"""Mean pitch of the training cameras, radians; their mean roll is 0. The network's answers are biased towards both."""
+"""Mean pitch of the training cameras, radians; their mean roll is 0. The network's predictions are biased towards both."""
 PITCH_PULL, ROLL_PULL = 0.23, 0.33
-"""Share of the way to these means by which the network's answers are biased (``python -m training.evaluation vertical``: 0.21
+"""Bias of the network's predictions as a share of the distance to these means (``python -m training.evaluation vertical``: 0.21
 to 0.25 and 0.30 to 0.35 at its usual deviations)."""
-_PULLED: Final = math.radians(3.0)
-"""Deviation stated by the network at which the bias is half of that, radians. It hardly grows above it."""
+_HALF_PULL_SIGMA: Final = math.radians(3.0)
+"""The network's predicted deviation at which the bias is half of that, radians. It grows little beyond."""
 USED_PITCH_SPREAD, USED_ROLL_SPREAD = math.radians(20.0), math.radians(15.0)
-"""Prior standard deviation of users' cameras around the same means, radians: wider than in training."""
+"""Prior standard deviation of users' cameras around the same means, radians; wider than in training."""
 PITCH_SHARE, ROLL_SHARE = 0.9, 0.5
-"""The error of the network's pitch and of its roll over the ``up_sigma`` it gives (same command)."""
-_NEWS_S: Final = 8.0  # of watching a person count as one more independent frame
-_MAX_NEWS: Final = 4.0
+"""Error of the network's pitch and roll as a share of its predicted ``up_sigma`` (same command)."""
+_INDEPENDENT_S: Final = 8.0  # time of watching a person that counts as one more independent sample
+_MAX_SAMPLES: Final = 4.0  # largest number of independent samples of a person
 _COMMON: Final = math.radians(2.5)
 """Standard deviation of the error that all people of a clip share (same camera, focal length and lens), radians."""
-_KNOWN: Final = math.radians(0.3)  # standard deviation of what the user gives
-_DRIFT: Final = math.radians(0.3)  # a turn so far unknown halves the weight of edges seen before it
+_KNOWN: Final = math.radians(0.3)  # standard deviation of angles that the user gives
+_DRIFT: Final = math.radians(0.3)  # standard deviation of a rotation that halves the weight of edges seen before it
 _MIN_DOUBT, _MAX_DOUBT = math.radians(4.0), math.radians(12.0)
-"""Least and greatest standard deviation of the up found from people, while edges are searched near to it."""
-_SAME: Final = math.radians(0.4)  # edges are not fitted again before up has changed by more
-_ROUNDS: Final = 4  # of Gauss-Newton
-_TOP_DOWN: Final = 0.97  # sine of the pitch from which on there is no roll
+"""Limits of the standard deviation of the people's vertical in the search for edges."""
+_SAME: Final = math.radians(0.4)  # change of the vertical after which edges are fitted again
+_ROUNDS: Final = 4  # rounds of Gauss-Newton
+_TOP_DOWN: Final = 0.97  # sine of the pitch above which the roll is undefined
 
 
 def up_of(pitch: float, roll: float) -> DoubleArray:
@@ -57,20 +56,20 @@ def up_of(pitch: float, roll: float) -> DoubleArray:
 
 
 def pitch_and_roll(up: DoubleArray | FloatArray) -> tuple[float, float]:
-    """What `up_of` made ``up`` (3,) of."""
+    """The pitch and roll, radians, of ``up`` (3,): the inverse of `up_of`."""
     return -math.asin(min(1.0, max(-1.0, float(up[2])))), math.atan2(-float(up[0]), -float(up[1]))
 
 
 @dataclass(slots=True)
 class _PersonEvidence:
-    """What the network has answered for one person."""
+    """The network's predictions for one person."""
 
     total: DoubleArray = field(default_factory=lambda: np.zeros(3))
     """(3,) sum of the weighted unit vectors up, first camera's axes."""
     weight: float = 0.0
     """Sum of their weights, seconds/rad²."""
     seconds: float = 0.0
-    """For how long the person has been watched."""
+    """Time that the person has been watched, s."""
     pitch_axis: DoubleArray = field(default_factory=lambda: np.zeros(3))
     """(3,) unit vector, the way ``up`` moves as the camera pitches."""
     roll_axis: DoubleArray = field(default_factory=lambda: np.zeros(3))
@@ -82,16 +81,16 @@ class _PersonEvidence:
 
 
 class Vertical:
-    """Collects what is known of up.
+    """Estimates the vertical from all evidence.
 
     Args:
-        pitch, roll: what the user knows of the first camera, see `up_of`, radians; None where he does not.
+        pitch, roll: the first camera's, if the user gives them, see `up_of`, radians; else None.
     """
 
     def __init__(self, pitch: float | None = None, roll: float | None = None) -> None:
         self._known = pitch, roll
         self.balance = Balance()
-        """How people stand, which goes into the answer."""
+        """Evidence from how people stand."""
         self._people: dict[int, _PersonEvidence] = {}
         self._past = np.zeros((3, 3)), np.zeros(3)
         self._edges: UprightEdges | None = None
@@ -102,23 +101,23 @@ class Vertical:
             None,
         )
         self.up: DoubleArray = up_of(PITCH_MEAN if pitch is None else pitch, roll or 0.0)
-        """(3,) unit vector: the present answer; `solve` renews it."""
+        """(3,) unit vector, the present estimate; updated by `solve`."""
         self.sigma = USED_PITCH_SPREAD if pitch is None else _KNOWN
-        """Its standard deviation, radians."""
+        """Standard deviation of ``up``, radians."""
 
     @property
     def is_known(self) -> bool:
-        """Whether there is anything but the prior."""
+        """Whether there is any evidence besides the prior."""
         return bool(self._people) or bool(self._past[0].any()) or None not in self._known
 
-    def see(self, person: int, up: FloatArray, sigma: float, dt_s: float, rotation: DoubleArray) -> None:
-        """Take the network's answer for one person: ``up`` (3,) camera axes, ``sigma`` radians, ``dt_s`` seconds after the
+    def add_prediction(self, person: int, up: FloatArray, sigma: float, dt_s: float, rotation: DoubleArray) -> None:
+        """Add the network's prediction for one person: ``up`` (3,) camera axes, ``sigma`` radians, ``dt_s`` seconds after the
         last one; ``rotation`` (3, 3) takes the camera's axes to the first camera's."""
         if not (np.isfinite(up).all() and sigma > 0):
             return
         pitch, roll = pitch_and_roll(up)
         pitch_sigma, roll_sigma = PITCH_SHARE * sigma, ROLL_SHARE * sigma
-        pulled = sigma**2 / (sigma**2 + _PULLED**2)
+        pulled = sigma**2 / (sigma**2 + _HALF_PULL_SIGMA**2)
         free_pitch, pitch_precision = _likelihood(pitch, pitch_sigma, PITCH_MEAN, PITCH_PULL * pulled)
         free_roll, roll_precision = _likelihood(roll, roll_sigma, 0.0, ROLL_PULL * pulled)
         if abs(float(up[2])) > _TOP_DOWN:
@@ -137,14 +136,14 @@ class Vertical:
         evidence.roll_axis = across / length if length > 1e-6 else rotation[:, 0]
         evidence.pitch_axis = cross_product(rotation @ free, evidence.roll_axis)
 
-    def look(self, edges: UprightEdges | None) -> None:
-        """Take what may stand upright in the background, in place of what was taken before, if there is more of it."""
+    def add_edges(self, edges: UprightEdges | None) -> None:
+        """Use these edges of the background in place of the earlier ones, if they have more weight."""
         if edges is not None and (self._edges is None or edges.weight.sum() > self._edges.weight.sum()):
             self._edges = edges
 
     def drifted(self, variance: float) -> None:
-        """The camera has turned, which is known to within ``variance``, rad²: what was seen before counts less."""
-        if self._edges is not None:  # the next look shall replace them
+        """Reduce the weight of past evidence, because the camera has rotated by an angle known up to ``variance``, rad²."""
+        if self._edges is not None:  # so that the next edges replace them
             self._edges = self._edges._replace(
                 weight=self._edges.weight / (1 + variance / _DRIFT**2),
                 sigma=np.sqrt(self._edges.sigma**2 + variance),
@@ -160,33 +159,33 @@ class Vertical:
         self._past = matrix * keep, vector * keep
 
     def forget(self, present: set[int]) -> None:
-        """People not in ``present`` will not be seen again: what is known from them stays."""
+        """Remove the people not in ``present``; their evidence is kept as a sum."""
         for person in self._people.keys() - present:
             matrix, vector = self._evidence(self._people.pop(person))
             self._past = self._past[0] + matrix, self._past[1] + vector
         self._past = self._past[0] + self.balance.forget(present, self.up), self._past[1]
-        # The network's errors on many people are correlated: their average does not become exact.
-        trace, most = float(np.trace(self._past[0])), 2 * _MAX_NEWS * 4 / math.radians(6.0) ** 2
+        # The network's errors on many people are correlated, so their sum is limited.
+        trace, most = float(np.trace(self._past[0])), 2 * _MAX_SAMPLES * 4 / math.radians(6.0) ** 2
         if trace > most:
             self._past = self._past[0] * (most / trace), self._past[1] * (most / trace)
 
     @staticmethod
     def _evidence(evidence: _PersonEvidence) -> tuple[DoubleArray, DoubleArray]:
         mean = evidence.total / max(float(np.linalg.norm(evidence.total)), 1e-12)
-        news = min(1 + evidence.seconds / _NEWS_S, _MAX_NEWS)
-        matrix = news * (
+        samples = min(1 + evidence.seconds / _INDEPENDENT_S, _MAX_SAMPLES)
+        matrix = samples * (
             evidence.pitch_precision * np.outer(evidence.pitch_axis, evidence.pitch_axis)
             + evidence.roll_precision * np.outer(evidence.roll_axis, evidence.roll_axis)
         )
         return matrix, matrix @ mean
 
     def evidence(self) -> tuple[DoubleArray, DoubleArray]:
-        """All that is known as a quadratic form: the best up makes u·A·u - 2 b·u least, with A (3, 3), rad⁻², and b (3,)."""
+        """All evidence as A (3, 3), rad⁻², and b (3,): the most likely vertical u minimises u·A·u - 2 b·u."""
         matrix, vector = self._from_people_and_user()
         return matrix + self._scene[0], vector + self._scene[1]
 
     def _from_people_and_user(self) -> tuple[DoubleArray, DoubleArray]:
-        """What is known from people and from the user, in the form of `evidence`."""
+        """The evidence of people and of the user, in the form of `evidence`."""
         matrix, vector = self._past[0] + self.balance.evidence(self.up), self._past[1].copy()
         for evidence in self._people.values():
             more, toward = self._evidence(evidence)
@@ -195,7 +194,7 @@ class Vertical:
         shared = np.linalg.inv(np.eye(3) + _COMMON**2 * matrix)
         matrix, vector = shared @ matrix, shared @ vector
         pitch, roll = self._known
-        # A fixed angle is a plane that up lies in, which makes the form linear for it.
+        # With a given angle the vertical lies in a plane.
         if pitch is not None:
             down, precision = np.array([0.0, 0.0, -1.0]), (_KNOWN * math.cos(pitch)) ** -2
             matrix += precision * np.outer(down, down)
@@ -210,13 +209,13 @@ class Vertical:
         return matrix, vector
 
     def _fit(self, edges: UprightEdges, doubt: float) -> tuple[DoubleArray, DoubleArray] | None:
-        """`fit_upright_edges`, unless hardly anything has changed since the last time."""
+        """`fit_upright_edges`, or its last result if the vertical has hardly changed."""
         if edges is not self._fitted[0] or float(np.abs(self.up - self._fitted[1]).max()) > _SAME:
             self._fitted = edges, self.up, fit_upright_edges(edges, self.up, doubt)
         return self._fitted[2]
 
     def solve(self) -> None:
-        """Renew `up` and `sigma` from all that is known."""
+        """Update `up` and `sigma` from all evidence."""
         matrix, vector = self._from_people_and_user()
         self.up, covariance = nearest_up(matrix, vector, self.up)
         self._scene = np.zeros((3, 3)), np.zeros(3)
@@ -230,13 +229,13 @@ class Vertical:
 
 
 def nearest_up(matrix: DoubleArray, vector: DoubleArray, start: DoubleArray) -> tuple[DoubleArray, DoubleArray]:
-    """The unit vector u (3,) that makes u·A·u - 2 b·u least, near ``start``, and its covariance (2, 2), rad², in the plane
-    square to it."""
+    """The unit vector u (3,) near ``start`` that minimises u·A·u - 2 b·u, and its covariance (2, 2), rad², in the tangent
+    plane."""
     up, covariance = start.copy(), np.empty((2, 2))
     descend(matrix, vector, up, _ROUNDS, covariance)
     return up, covariance
 
 
 def _likelihood(mean: float, sigma: float, prior: float, pull: float) -> tuple[float, float]:
-    """Mean and precision of what was seen, from those of the answer, which was drawn to the prior by the share ``pull``."""
+    """Mean and precision of the likelihood, from a posterior mean that is pulled towards ``prior`` by the share ``pull``."""
     return prior + (mean - prior) / (1 - pull), ((1 - pull) / sigma) ** 2

@@ -157,14 +157,14 @@ class World:
     def _look(self, frame: Frame, people: Sequence[BodyEstimate], rotation: DoubleArray) -> None:
         """Search the background for what stands upright."""
         points = [body.keypoints.points for body in people]
-        self._vertical.look(find_upright_edges(frame.image, self._camera, points, rotation))
+        self._vertical.add_edges(find_upright_edges(frame.image, self._camera, points, rotation))
         self._look_s = frame.time_s + (_LOOK_MOVED_S if self.motion.has_moved else self._look_gap_s)
         self._look_gap_s *= 2
 
     def _see(self, body: BodyEstimate, dt_s: float, time_s: float, rotation: DoubleArray) -> None:
         if body.up is not None:
             sigma = body.up_sigma if body.up_sigma is not None else math.radians(7)
-            self._vertical.see(body.person, body.up, sigma, dt_s, rotation)
+            self._vertical.add_prediction(body.person, body.up, sigma, dt_s, rotation)
         feet, stands, vertical = self._soles(body.vertices), _standing(body), self._vertical
         vertical.balance.see(body.person, body.joints, feet, stands, dt_s, rotation, vertical.up)
         if self._with_floor:
@@ -279,7 +279,7 @@ def _compile(feet: FloatArray) -> None:
     """Run every compiled loop once over ``feet`` (4, 3): the first run on a machine compiles them, for which no frame waits."""
     vertical, floor, lock = Vertical(), Floor(), FootLock()
     stands, rotation, dt_s = np.ones(4, np.float32), np.eye(3), 0.1
-    vertical.see(0, np.array([0.0, -1.0, 0.0], np.float32), 0.1, dt_s, rotation)
+    vertical.add_prediction(0, np.array([0.0, -1.0, 0.0], np.float32), 0.1, dt_s, rotation)
     vertical.balance.see(0, np.zeros((24, 3), np.float32), feet, stands, dt_s, rotation, vertical.up)
     vertical.solve()
     for step in range(5):

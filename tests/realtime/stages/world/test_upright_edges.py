@@ -10,7 +10,7 @@ from common.arrays import DoubleArray, ImageArray
 from common.camera import Camera
 from realtime.records import WorldFrame
 from realtime.stages.world.plane_fit import tangents
-from realtime.stages.world.upright_edges import UprightEdges, find_upright_edges, fit_upright_edges, meeting_all_around
+from realtime.stages.world.upright_edges import UprightEdges, find_upright_edges, fit_upright_edges, with_meeting_points
 from realtime.stages.world.vertical import nearest_up, pitch_and_roll, up_of
 from realtime.stages.world.world import World
 from tests.realtime.stages.world.world_scene import ARRAYS, Person, camera_from_world, frame, turn_by
@@ -84,7 +84,7 @@ def boards_only(view: DoubleArray, yaw: float) -> UprightEdges:
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     middles /= np.linalg.norm(middles, axis=-1, keepdims=True)
     weight, sigma = np.minimum(length / 48, 3), np.hypot(0.014, 0.7 / length)
-    return meeting_all_around(normals, middles, weight, sigma, np.eye(3)[2])
+    return with_meeting_points(normals, middles, weight, sigma, np.eye(3)[2])
 
 
 @pytest.mark.parametrize("yaw", [-25.0, 25.0])

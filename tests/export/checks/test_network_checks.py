@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import typer
 
-import export.checks.selftest as module
+import export.checks.network_checks as module
 from common.arrays import AnyArray
 from engines.engine import Arrays, EngineError
 from engines.ort import OnnxRuntimeEngine
-from export.checks.selftest import examine, run_selftest
+from export.checks.network_checks import examine, run_selftest
 from export.checks.selftest_report import NetworkResult, SelfTest, markdown, write
 from export.networks import load_networks
 from export.selftest import main

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rich.console import Console
 
@@ -55,6 +55,19 @@ _SINKS_S: Final = 5.0  # how long sinks may take once the stages are given up
 def has_display() -> bool:
     """Whether a window can be shown here."""
     return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+class _Outputs(NamedTuple):
+    """Everything that results go to besides the views."""
+
+    recorder: VideoRecorder | None
+    """Writer of ``--record``, if asked for."""
+    writer: MotionFiles | None
+    """Writer of ``--save``, if asked for."""
+    senders: Mapping[str, Sender]
+    """Live senders by their addresses."""
+    webcam: VirtualCamera | None
+    """Virtual camera, if asked for."""
 
 
 class Session:
@@ -113,11 +126,7 @@ class Session:
         """
         options = self._options
         _check_endings(options)
-        console = None
-        if options.view == "terminal":
-            from realtime.views.terminal import check_terminal  # with SciPy, which no other view needs
-
-            console = check_terminal(self._console)
+        console = self._check_console()
         with contextlib.ExitStack() as stack:
             # Outputs first: a path that cannot be written is known before the camera starts.
             recorder = None
@@ -132,75 +141,115 @@ class Session:
             check_source(options.source)
             # Before the camera streams and a window shows nothing: the first time, building engines takes minutes.
             stack.enter_context(self.networks).prepare(arrays)
-            early = self._open_window(arrays, mannequin, None) if is_live_source(options) else None
-            if early is not None:
-                stack.callback(early.close)
-                early.show_state("connecting")
-            with _ending_with(early):
-                source = self._source = stack.enter_context(open_source_of(options))
-            if options.record and _are_one(options.record, options.source):
-                raise UserError(f"--record {options.record} would write over the source: give another name")
+            window, source = self._open_source(stack, arrays, mannequin)
             if recorder is not None:
                 recorder.add_audio(source.open_audio())
-            camera = camera_for(source.size, options.fov, options.focal)
-            about = camera, source.fps, source.name, arrays
-            worn: MeshLook = "suit" if options.look == "suit" else "clay"
-            writer = MotionFiles(options.save, *about, options.frame, worn) if options.save else None
-            senders = {url: stack.enter_context(open_sender(url, *about, options.frame)) for url in options.send}
-            webcam = None
-            if options.virtual_camera:
-                annotate = Annotator(mannequin, self._meter, options.layout)
-                webcam = stack.enter_context(VirtualCamera(annotate, annotate.size(*source.size), source.fps))
-            window = early
-            if window is not None:
-                window.fit(source.size, camera)
-            elif not is_live_source(options):
-                window = self._open_window(arrays, mannequin, (source.size, camera))
-                if window is not None:
-                    stack.callback(window.close)
-                    window.show_state("starting")
+            outputs = self._open_outputs(stack, recorder, source, arrays, mannequin)
+            window = self._fit_window(stack, window, source, arrays, mannequin)
             browser = self._open_browser(arrays, mannequin, source)
             if browser is not None:
                 stack.callback(browser.close)
             watched = window is not None or browser is not None
             pipeline = build_pipeline(options, arrays, self.networks, source, self._meter, watched=watched)
             pipeline.show_flow(options.layout == "grid" or browser is not None)
-            self._add_sinks(pipeline, mannequin, recorder, writer, senders, webcam)
+            self._add_sinks(pipeline, mannequin, outputs)
             self.has_begun = True
             loop = ViewLoop(pipeline, source, self._meter, options, mannequin, self._interrupts, self._progress)
             try:
-                if browser is not None:
-                    loop.serve_browser(browser)
-                elif window is not None:
-                    loop.serve_window(window)
-                elif console is not None:
-                    loop.serve_terminal(console)
-                else:
-                    loop.serve_nothing()
-                if self._interrupts:
-                    raise KeyboardInterrupt
-            except StageError as error:
-                if isinstance(error.__cause__, UserError):
-                    raise error.__cause__ from None
-                raise
+                self._serve(loop, window, browser, console)
             finally:
                 if self._finish(pipeline):
                     stack.pop_all()  # what a thread still uses must not be closed
-                report = self._close_outputs(pipeline, recorder, writer, source)
+                report = self._close_outputs(pipeline, outputs, source)
             if pipeline.failures:
                 raise pipeline.failures[0]
             return report
 
-    def _add_sinks(
+    def _check_console(self) -> Console | None:
+        """The console of the terminal view, None for other views."""
+        if self._options.view != "terminal":
+            return None
+        from realtime.views.terminal import check_terminal  # with SciPy, which no other view needs
+
+        return check_terminal(self._console)
+
+    def _open_source(
+        self, stack: contextlib.ExitStack, arrays: BodyArrays, mannequin: Mannequin
+    ) -> tuple[MeshWindow | None, Source]:
+        """The source, and for a live one the window that shows that it connects."""
+        options = self._options
+        early = self._open_window(arrays, mannequin, None) if is_live_source(options) else None
+        if early is not None:
+            stack.callback(early.close)
+            early.show_state("connecting")
+        with _ending_with(early):
+            source = self._source = stack.enter_context(open_source_of(options))
+        if options.record and _are_one(options.record, options.source):
+            raise UserError(f"--record {options.record} would write over the source: give another name")
+        return early, source
+
+    def _open_outputs(
         self,
-        pipeline: Pipeline,
-        mannequin: Mannequin,
+        stack: contextlib.ExitStack,
         recorder: VideoRecorder | None,
-        writer: MotionFiles | None,
-        senders: Mapping[str, Sender],
-        webcam: VirtualCamera | None,
+        source: Source,
+        arrays: BodyArrays,
+        mannequin: Mannequin,
+    ) -> _Outputs:
+        """Everything that results go to besides the views."""
+        options = self._options
+        about = camera_for(source.size, options.fov, options.focal), source.fps, source.name, arrays
+        worn: MeshLook = "suit" if options.look == "suit" else "clay"
+        writer = MotionFiles(options.save, *about, options.frame, worn) if options.save else None
+        senders = {url: stack.enter_context(open_sender(url, *about, options.frame)) for url in options.send}
+        webcam = None
+        if options.virtual_camera:
+            annotate = Annotator(mannequin, self._meter, options.layout)
+            webcam = stack.enter_context(VirtualCamera(annotate, annotate.size(*source.size), source.fps))
+        return _Outputs(recorder, writer, senders, webcam)
+
+    def _fit_window(
+        self,
+        stack: contextlib.ExitStack,
+        window: MeshWindow | None,
+        source: Source,
+        arrays: BodyArrays,
+        mannequin: Mannequin,
+    ) -> MeshWindow | None:
+        """The window for the source's images: the one that is open already, or a new one."""
+        camera = camera_for(source.size, self._options.fov, self._options.focal)
+        if window is not None:
+            window.fit(source.size, camera)
+        elif not is_live_source(self._options):
+            window = self._open_window(arrays, mannequin, (source.size, camera))
+            if window is not None:
+                stack.callback(window.close)
+                window.show_state("starting")
+        return window
+
+    def _serve(
+        self, loop: ViewLoop, window: MeshWindow | None, browser: BrowserView | None, console: Console | None
     ) -> None:
-        """Let every output that is open get the results."""
+        """Show the results in the chosen view until the run ends."""
+        try:
+            if browser is not None:
+                loop.serve_browser(browser)
+            elif window is not None:
+                loop.serve_window(window)
+            elif console is not None:
+                loop.serve_terminal(console)
+            else:
+                loop.serve_nothing()
+            if self._interrupts:
+                raise KeyboardInterrupt
+        except StageError as error:
+            if isinstance(error.__cause__, UserError):
+                raise error.__cause__ from None
+            raise
+
+    def _add_sinks(self, pipeline: Pipeline, mannequin: Mannequin, outputs: _Outputs) -> None:
+        """Send the results to every open output."""
+        recorder, writer, senders, webcam = outputs
         if recorder is not None:
             annotator = Annotator(mannequin, self._meter, self._options.layout, side_view=True)
             pipeline.add_sink("record", lambda result: recorder.write(annotator(result), result.frame.time_s), True)
@@ -237,10 +286,9 @@ class Session:
         self.has_hung = bool(left)
         return self.has_hung
 
-    def _close_outputs(
-        self, pipeline: Pipeline, recorder: VideoRecorder | None, writer: MotionFiles | None, source: Source
-    ) -> Report:
+    def _close_outputs(self, pipeline: Pipeline, outputs: _Outputs, source: Source) -> Report:
         """Finish every file, whatever happens to the others, and sum up."""
+        recorder, writer = outputs.recorder, outputs.writer
         left = pipeline.unfinished
         if writer is not None:
             writer.fps = source.fps  # measured meanwhile

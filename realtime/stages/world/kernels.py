@@ -58,7 +58,7 @@ def invert(matrix: DoubleArray, out: DoubleArray) -> None:
 
 @njit(cache=True, nogil=True)
 def _project(basis, matrix, vector, up, normal, side):  # type: ignore[no-untyped-def]
-    """``normal`` (2, 2) and ``side`` (2,) of u·A·u - 2 b·u in the plane square to ``up``."""
+    """``normal`` (2, 2) and ``side`` (2,) of u·A·u - 2 b·u in the tangent plane of ``up``."""
     for i in range(2):
         total = 0.0
         for row in range(3):
@@ -101,6 +101,66 @@ def descend(matrix: DoubleArray, vector: DoubleArray, up: DoubleArray, rounds: i
 
 
 @njit(cache=True, nogil=True)
+def _find_reliability(places, people, share, means, up, depth_sigma, reliability):  # type: ignore[no-untyped-def]
+    """Share of each person's horizontal spread that errors of the distance do not explain: ``reliability`` (P,) 0..1."""
+    reliability[:] = 0.0
+    for n in range(len(places)):
+        who = people[n]
+        distance, rise = 0.0, 0.0
+        for k in range(3):
+            off = places[n, k] - means[who, k]
+            distance += off * off
+            rise += off * up[k]
+        reliability[who] += share[n] * (distance - rise * rise)
+    for who in range(len(reliability)):
+        noise = depth_sigma**2 * (means[who, 0] ** 2 + means[who, 1] ** 2 + means[who, 2] ** 2)
+        reliability[who] = max(1 - noise / max(reliability[who], 1e-9), 0.0)
+
+
+@njit(cache=True, nogil=True)
+def _add_places(  # type: ignore[no-untyped-def]
+    places, people, weight, means, reliability, basis, up, height, factors, scale, deviation, row, normal, side
+):
+    """Add each place's row of the linearised problem to ``normal`` (3 + P, 3 + P) and ``side`` (3 + P,), by a robust weight
+    of ``scale`` deviations."""
+    unknowns = len(side)
+    for n in range(len(places)):
+        who = people[n]
+        along = places[n, 0] * up[0] + places[n, 1] * up[1] + places[n, 2] * up[2]
+        off = factors[who] * along + height
+        near = 1 / (1 + (off / (scale * deviation)) ** 2)
+        strength = weight[n] * near**2 / deviation**2
+        row[:] = 0.0
+        for k in range(3):
+            shrunk = means[who, k] + reliability[who] * (places[n, k] - means[who, k])
+            row[0] += factors[who] * shrunk * basis[k, 0]
+            row[1] += factors[who] * shrunk * basis[k, 1]
+        row[2] = 1.0
+        row[3 + who] = along
+        for i in range(unknowns):
+            side[i] -= row[i] * strength * off
+            for j in range(unknowns):
+                normal[i, j] += row[i] * strength * row[j]
+
+
+@njit(cache=True, nogil=True)
+def _height_variance(places, weight, basis, covariance, row):  # type: ignore[no-untyped-def]
+    """Variance of the plane's height in the weighted middle of the places, m²."""
+    row[:] = 0.0
+    row[2] = 1.0
+    total = weight.sum()
+    for n in range(len(places)):
+        for k in range(3):
+            row[0] += weight[n] * places[n, k] * basis[k, 0] / total
+            row[1] += weight[n] * places[n, k] * basis[k, 1] / total
+    variance = 0.0
+    for i in range(len(row)):
+        for j in range(len(row)):
+            variance += row[i] * covariance[i, j] * row[j]
+    return variance
+
+
+@njit(cache=True, nogil=True)
 def fit_plane_rounds(
     places: DoubleArray,
     people: NDArray[np.intp],
@@ -128,44 +188,19 @@ def fit_plane_rounds(
     """
     count, unknowns = len(factors), 3 + len(factors)
     size_sigma, foot_sigma, depth_sigma = sigmas
-    longest, least, most = limits
+    max_step, min_factor, max_factor = limits
     basis, row = np.empty((3, 2)), np.empty(unknowns)
     normal, side, move = np.empty((unknowns, unknowns)), np.empty(unknowns), np.empty(unknowns)
-    tilt, slope, believed = np.empty((2, 2)), np.empty(2), np.empty(count)
+    tilt, slope, reliability = np.empty((2, 2)), np.empty(2), np.empty(count)
     for scale in scales:
         set_tangents(up, basis)
-        believed[:] = 0.0
-        for n in range(len(places)):
-            who = people[n]
-            apart, rise = 0.0, 0.0
-            for k in range(3):
-                off = places[n, k] - means[who, k]
-                apart += off * off
-                rise += off * up[k]
-            believed[who] += share[n] * (apart - rise * rise)
-        for who in range(count):
-            noise = depth_sigma**2 * (means[who, 0] ** 2 + means[who, 1] ** 2 + means[who, 2] ** 2)
-            believed[who] = max(1 - noise / max(believed[who], 1e-9), 0.0)
+        _find_reliability(places, people, share, means, up, depth_sigma, reliability)
         normal[:] = 0.0
         side[:] = 0.0
         deviation = math.hypot(foot_sigma, depth_sigma * height)
-        for n in range(len(places)):
-            who = people[n]
-            along = places[n, 0] * up[0] + places[n, 1] * up[1] + places[n, 2] * up[2]
-            off = factors[who] * along + height
-            near = 1 / (1 + (off / (scale * deviation)) ** 2)
-            strength = weight[n] * near**2 / deviation**2
-            row[:] = 0.0
-            for k in range(3):
-                lying = means[who, k] + believed[who] * (places[n, k] - means[who, k])
-                row[0] += factors[who] * lying * basis[k, 0]
-                row[1] += factors[who] * lying * basis[k, 1]
-            row[2] = 1.0
-            row[3 + who] = along
-            for i in range(unknowns):
-                side[i] -= row[i] * strength * off
-                for j in range(unknowns):
-                    normal[i, j] += row[i] * strength * row[j]
+        _add_places(
+            places, people, weight, means, reliability, basis, up, height, factors, scale, deviation, row, normal, side
+        )
         _project(basis, matrix, vector, up, tilt, slope)
         for i in range(2):
             side[i] += slope[i]
@@ -181,23 +216,12 @@ def fit_plane_rounds(
             move[i] = 0.0
             for j in range(unknowns):
                 move[i] += covariance[i, j] * side[j]
-        shorter = min(1.0, longest / max(math.hypot(move[0], move[1]), 1e-9))
+        shorter = min(1.0, max_step / max(math.hypot(move[0], move[1]), 1e-9))
         _move(up, basis, shorter * move[0], shorter * move[1])
         height += shorter * move[2]
         for who in range(count):
-            factors[who] = min(max(factors[who] + shorter * move[3 + who], least), most)
-    row[:] = 0.0
-    row[2] = 1.0
-    total = weight.sum()
-    for n in range(len(places)):
-        for k in range(3):
-            row[0] += weight[n] * places[n, k] * basis[k, 0] / total
-            row[1] += weight[n] * places[n, k] * basis[k, 1] / total
-    variance = 0.0
-    for i in range(unknowns):
-        for j in range(unknowns):
-            variance += row[i] * covariance[i, j] * row[j]
-    return height, math.sqrt(variance)
+            factors[who] = min(max(factors[who] + shorter * move[3 + who], min_factor), max_factor)
+    return height, math.sqrt(_height_variance(places, weight, basis, covariance, row))
 
 
 @njit(cache=True, nogil=True)

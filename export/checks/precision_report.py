@@ -25,6 +25,7 @@ from engines.device import describe_device
 from engines.engine import Arrays, Engine
 from engines.manifest import resolve
 from engines.ort import OnnxRuntimeEngine
+from export.conversion.network import PipelineNetwork
 from export.conversion.precision import ConvertedNetwork, compare_models, convert, distinct
 from export.networks import CLIP, PipelineOutput, load_networks, record_samples, run_pipeline
 from realtime.options import FlowMethod, KeypointModel, Options
@@ -79,6 +80,56 @@ def pipeline_table(float32: PipelineOutput, others: Mapping[str, PipelineOutput]
     return rows
 
 
+_Converted = dict[str, dict[str, ConvertedNetwork]]
+"""Converted networks, by precision and name."""
+
+
+def print_differences(
+    networks: Mapping[str, PipelineNetwork],
+    calibration: Mapping[str, list[Arrays]],
+    samples: Mapping[str, list[Arrays]],
+) -> _Converted:
+    """Print a row for each output of each network in each lower precision as soon as it is known; returns the networks."""
+    print("| network | precision | what | output | mean size | max difference | mean difference |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    converted: _Converted = {}
+    for precision in _LOWER:
+        for name, network in networks.items():
+            found = convert(network, precision, calibration[name])
+            converted.setdefault(precision, {})[name] = found
+            for gap in (
+                compare_models(network.data, found.twin, samples[name]) if precision in distinct(network) else ()
+            ):
+                print(
+                    f"| {name} | {precision} | {found.remark} | {gap.output} | {gap.size:.3g} | {gap.most:.2e} | "
+                    f"{gap.mean:.2e} |",
+                    flush=True,
+                )
+    return converted
+
+
+def print_streams(
+    networks: Mapping[str, PipelineNetwork], samples: Mapping[str, list[Arrays]], converted: _Converted
+) -> None:
+    """Print a row for each regressor: bodies of a stream in fp16 against fp32."""
+    regressors = [name for name, network in networks.items() if network.kind == "regressor" and samples[name]]
+    if regressors:
+        print("\nBodies of a stream, the same inputs, each precision with its own state, fp16 against fp32:\n")
+        print("| regressor | frames | joints mean / worst frame mm | pelvis mean mm |\n| --- | --- | --- | --- |")
+        for name in regressors:
+            print(stream_row(name, networks[name].data, converted["fp16"][name].twin, samples[name]))
+
+
+def run_converted(options: Options, graphs: Mapping[str, ConvertedNetwork]) -> PipelineOutput:
+    """Run the pipeline with ``graphs`` in place of the shipped networks of the same names."""
+
+    def opener(model: str | Path) -> Engine:
+        file = resolve(model)
+        return OnnxRuntimeEngine(graphs[file.name].twin if file.name in graphs else file.read(), label=file.name)
+
+    return run_pipeline(options, opener)
+
+
 @exit_with_one_line()
 def main(
     video: Annotated[Path, typer.Option(help="what the pipeline is run on")] = CLIP,
@@ -98,47 +149,23 @@ def main(
     calibration = record_samples(chosen, CLIP, 45)
     samples = calibration if video == CLIP else record_samples(chosen, video, frames)
     print(f"Differences to fp32 on {video.name}, {frames} frames; {describe_device()}, ONNX Runtime.\n")
-    print("| network | precision | what | output | mean size | max difference | mean difference |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    converted: dict[str, dict[str, ConvertedNetwork]] = {}
-    for precision in _LOWER:
-        for name, network in chosen.items():
-            found = convert(network, precision, calibration[name])
-            converted.setdefault(precision, {})[name] = found
-            for gap in (
-                compare_models(network.data, found.twin, samples[name]) if precision in distinct(network) else ()
-            ):
-                print(
-                    f"| {name} | {precision} | {found.remark} | {gap.output} | {gap.size:.3g} | {gap.most:.2e} | "
-                    f"{gap.mean:.2e} |",
-                    flush=True,
-                )
+    converted = print_differences(chosen, calibration, samples)
+    print_streams(chosen, samples, converted)
 
-    regressors = [name for name, network in chosen.items() if network.kind == "regressor" and samples[name]]
-    if regressors:
-        print("\nBodies of a stream, the same inputs, each precision with its own state, fp16 against fp32:\n")
-        print("| regressor | frames | joints mean / worst frame mm | pelvis mean mm |\n| --- | --- | --- | --- |")
-        for name in regressors:
-            print(stream_row(name, chosen[name].data, converted["fp16"][name].twin, samples[name]))
+    options = Options(
+        source=str(video),
+        keypoints=keypoints,
+        flow=flow,
+        regressor=regressor,
+        focal=focal,
+        frames=frames,
+        quality="live",
+        persons=1,
+    )
 
     def run(precision: Precision) -> PipelineOutput:
-        graphs = converted.get(precision, {})
-
-        def opener(model: str | Path) -> Engine:
-            file = resolve(model)
-            return OnnxRuntimeEngine(graphs[file.name].twin if file.name in graphs else file.read(), label=file.name)
-
-        options = Options(
-            source=str(video),
-            keypoints=keypoints,
-            flow=flow,
-            regressor=regressor,
-            focal=focal,
-            frames=frames,
-            quality="live",
-            persons=1,
-        )
-        return run_pipeline(replace(options, save=(save / f"{precision}.npz",) if save else ()), opener)
+        saved = (save / f"{precision}.npz",) if save else ()
+        return run_converted(replace(options, save=saved), converted.get(precision, {}))
 
     print(f"\nThe pipeline, --keypoints {keypoints} --flow {flow} --regressor {regressor}, against itself in fp32:\n")
     float32 = run("fp32")

@@ -1,11 +1,11 @@
-"""How the camera turns, from a few points of the background.
+"""The camera's rotation, from a few points of the background.
 
-Corners outside of the people are found in one image, the key image, and looked for again in each later one by sparse flow
-(Lucas & Kanade 1981, pyramidal: Bouguet 2001). Every frame is compared with its key image and not with the frame before, so
-that errors do not add up, and a dead zone leaves the rotation of a camera that hardly moves exactly as it is. A new key image
-is taken where too few of the old one's points are left.
+Corners outside of the people are found in one image, the key image, and tracked into each later one by sparse flow (Lucas &
+Kanade 1981, pyramidal: Bouguet 2001). Every frame is compared with its key image instead of the frame before, so that errors
+do not accumulate. A dead zone keeps the rotation of a camera that hardly moves exactly constant. When too few points are
+left, a new key image is taken.
 
-A rotation is all that is measured. The parallax of near things, where the camera walks, counts as outliers.
+Only rotation is measured. If the camera also moves, the parallax of near things is treated as outliers.
 """
 
 from __future__ import annotations
@@ -21,25 +21,27 @@ from common.arrays import BoolArray, DoubleArray, FloatArray, ImageArray
 from common.camera import Camera
 from realtime.stages.world.rotation_fit import fit_rotation
 
-_SIDE: Final = 320  # the longer side of the image that is searched, px
+_SIDE: Final = 320  # longer side of the image in which points are tracked, px
 _POINTS: Final = 60
-_MIN_POINTS: Final = 8  # least points for a rotation
+_MIN_POINTS: Final = 8  # least number of points for a rotation
 _STILL_PX: Final = 0.5
-"""A point that is not further than this from where it was in the key image has stayed: half a pixel of `_SIDE` is 0.12° at the
-usual field of view, four times the noise of a point."""
+"""Largest displacement, px, of a point that counts as still: 0.12° at the usual field of view, four times a point's noise."""
 _STILL_SHARE: Final = 0.35
-"""Share of the points that stay where the camera stands: no motion of the camera leaves so many in place, and an untracked
-person may cover most of the image."""
-_SURELY_STILL_SHARE: Final = 0.7  # of the points: as many as this stay by chance in no image
-_CELL_PX, _PER_CELL = 40, 2  # no more points than these in a cell, or a patterned shirt would outvote a plain wall
-_AGREE: Final = 0.5  # of the points that must follow a rotation where it turns
-_FEWER: Final = 0.6  # of the key image's points: below, a new key image is taken
-_FAR_PX: Final = 28.0  # where points have gone so far, too
-_OLD_S: Final = 15.0  # and after so long, because light and furniture change
+"""Share of still points from which on the camera is still. It is low because an untracked person may cover most of the image;
+no rotation leaves so many points in place."""
+_SURELY_STILL_SHARE: Final = 0.7  # share of still points from which on no rotation is fitted at all
+_CELL_PX, _PER_CELL = (
+    40,
+    2,
+)  # size of a cell, and points in it at most, so that a patterned shirt does not outvote a plain wall
+_AGREE: Final = 0.5  # least share of the points that agree with a rotation
+_FEWER: Final = 0.6  # a new key image is taken below this share of its points
+_FAR_PX: Final = 28.0  # or when points have moved farther than this
+_OLD_S: Final = 15.0  # or after this time, because light and furniture change
 _OLD_MOVING_S: Final = 1.0
-_RETRY_S: Final = 0.4  # no key image is taken sooner after the last one
-_LOST: Final = 0.2  # share of points still found below which the images may be of two places, as where points disagree
-_ALIKE: Final = 0.5  # correlation of two thumbnails of one place
+_RETRY_S: Final = 0.4  # least time between two key images
+_LOST: Final = 0.2  # share of tracked points below which the scene may have been cut
+_ALIKE: Final = 0.5  # least correlation of two thumbnails of one scene
 _WINDOW_PX, _LEVELS = (13, 13), 3
 _STOP: Final = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.02)
 
@@ -54,14 +56,14 @@ class CameraMotion:
     def __init__(self, camera: Camera) -> None:
         self._camera = camera
         self.rotation: DoubleArray = np.eye(3)
-        """(3, 3) from the axes of the present camera to those of the shot's first one: exactly the identity while the
-        camera has not turned."""
+        """(3, 3) from the axes of the present camera to those of the scene's first one; exactly the identity until the
+        camera rotates."""
         self.shot = 0
-        """How many hard cuts there have been."""
+        """Number of hard cuts so far."""
         self.has_moved = False
-        """Whether the camera has turned since the shot began."""
+        """Whether the camera has rotated since the scene began."""
         self.turned = 0.0
-        """Radians from the frame before to this one."""
+        """Angle between the frame before and this one, radians."""
         self._key: ImageArray | None = None
         self._key_rotation: DoubleArray = np.eye(3)
         self._key_points = np.zeros((0, 2), np.float32)
@@ -71,8 +73,8 @@ class CameraMotion:
         self._scale = 1.0
 
     def __call__(self, image: ImageArray, time_s: float, people: Sequence[FloatArray]) -> DoubleArray:
-        """`rotation` once ``image``, uint8 (H, W, 3) BGR of ``time_s``, is known. ``people``: keypoints (17, 2) px of everybody
-        in it, whose motion is not the camera's."""
+        """Update and return `rotation` by ``image``, uint8 (H, W, 3) BGR of ``time_s``. ``people``: keypoints (17, 2) px of
+        everybody in it, where no points are tracked."""
         grey = self._small(image)
         before, self.turned = self.rotation, 0.0
         if self._key is None or self._key.shape != grey.shape:

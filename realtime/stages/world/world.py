@@ -1,13 +1,13 @@
-"""Where the camera is in the world: upright, over the floor, in metres.
+"""The camera's pose in the world frame: y up, floor at y = 0, metres.
 
     people's up, upright edges of the background ──▶ vertical ─┐
     standing feet ──▶ floor ───────────────────────────────────┼──▶ world_from_camera
     corners of the background ──▶ camera's rotation ───────────┘
 
-The world (y up, floor at y = 0, origin under the first person when first seen, -z the way the camera looked then, level) is
-fixed to the axes of the shot's first camera, and the present camera's rotation against that one is measured. A camera that
-stands still has exactly the same answer in every frame once the vertical and the floor are known well: corrections
-are applied once they are large enough, and then gradually.
+The world frame (origin under the first person when first seen, -z the horizontal direction in which the camera looked then) is
+fixed relative to the scene's first camera; the present camera's rotation relative to that one is measured. A still camera has
+exactly the same pose in every frame once vertical and floor are known well: corrections are applied only when they are large
+enough, and then gradually.
 """
 
 from __future__ import annotations
@@ -35,35 +35,35 @@ from realtime.stages.world.vertical import Vertical
 
 _UP_DEAD, _UP_DONE = math.radians(0.6), math.radians(0.12)
 _HEIGHT_DEAD, _HEIGHT_DONE = 0.015, 0.004
-"""The result begins to follow the filters where they differ by more than the first, rad and m, and stops at the second."""
-_SIZE_DEAD, _SIZE_DONE = 0.015, 0.004  # the same of a person's size, as a share of it
+"""Hysteresis, rad and m: the result begins to follow the filters at the first difference, and stops at the second."""
+_SIZE_DEAD, _SIZE_DONE = 0.015, 0.004  # the same for a person's size, as a share of it
 _GLIDE_S: Final = 0.4
-_GLIDE_FIRST_S, _FIRST_S = 0.12, 1.0  # time constant of the result at first, and for how long that is
+_GLIDE_FIRST_S, _FIRST_S = 0.12, 1.0  # time constant in the first seconds, and their number
 _SOLVE_S, _SOLVE_LATER_S = 0.1, 0.4
-"""Interval of solving the filters, for `_SOLVED_OFTEN_S` and later: they hardly change between frames."""
+"""Interval of solving the filters, during `_SOLVED_OFTEN_S` and later."""
 _SOLVED_OFTEN_S: Final = 2.0
-_FLOOR_KNOWN_M: Final = 0.5  # deviation of the floor's height from which on feet are drawn onto it
-_LOWEST: Final = 7  # lowest points that stand for a floor that nobody's feet are seen on
+_FLOOR_KNOWN_M: Final = 0.5  # largest deviation of the floor's height at which feet are drawn onto it
+_LOWEST: Final = 7  # number of lowest points that define the floor until feet are seen on it
 _MIN_MOVE_M: Final = 1e-3
-_TURN_ERROR: Final = 0.03  # share of a camera's turn by which its measurement may be wrong
+_TURN_ERROR: Final = 0.03  # standard deviation of a measured rotation, as a share of it
 _ANKLES: Final = slice(15, 17)  # COCO
-_SEEN: Final = 0.35  # confidence of an ankle from which on its foot is seen
+_SEEN: Final = 0.35  # confidence of an ankle from which on its foot counts as seen
 _FIRST_LOOK_S, _LOOK_S, _LOOK_MOVED_S = 0.5, 1.0, 2.0
-"""The background is searched for edges when somebody comes first, or after the first seconds if nobody has come, and again
-after the others: doubled each time while the camera stands still."""
-_LONGEST_S: Final = 0.2  # a frame counts for no longer than this
+"""Times of the searches for edges: the first one when somebody appears, or after this time; the next ones at these intervals,
+which double each time while the camera is still."""
+_LONGEST_S: Final = 0.2  # longest time that a frame counts for
 
 
 class World:
-    """Says where each frame's camera is. Used by one thread; frames come in order.
+    """Estimates the camera's pose in each frame. Used by one thread; frames come in order.
 
     Args:
         camera: of the images.
         arrays: the body of the estimates.
-        pitch, roll: of the first camera where the user knows them, radians, see `realtime.stages.world.vertical.up_of`.
-        floor: False for people who climb: nothing is taken for the floor but the first person's lowest point.
-        foot_lock: whether `with_feet_locked` does anything.
-        sizes_known: the user gives people's height: they keep their sizes.
+        pitch, roll: the first camera's, if the user gives them, radians, see `realtime.stages.world.vertical.up_of`.
+        floor: False for people who climb: the floor is at the first person's lowest point.
+        foot_lock: whether `with_feet_locked` keeps standing feet in place.
+        sizes_known: whether the user gives people's height, so that sizes are kept.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class World:
         self._begin()
 
     def _begin(self) -> None:
-        """Forget everything: a new scene begins."""
+        """Reset everything for a new scene."""
         self._shot = self.motion.shot
         self._vertical = Vertical(*self._angles)
         self._floor, self._lock = Floor(KNOWN_SIZE_SIGMA if self._sizes_known else SIZE_SIGMA), FootLock()
         self.growths: dict[int, float] = {}
-        """By what factor each person should be larger than the network says, and farther away, for all to stand on one floor:
-        those of later frames are expected to be so, and to say it (`realtime.records.BodyEstimate.growth`)."""
+        """Factor by which each person should be larger and farther away than predicted, so that all stand on one floor. Later
+        estimates are expected to be scaled by it (`realtime.records.BodyEstimate.growth`)."""
         self._factors: dict[int, float] = {}
         self._growing: set[int] = set()
         self._last_s: float | None = None
@@ -117,9 +117,7 @@ class World:
         rotation = self.motion(frame.image, frame.time_s, [body.keypoints.points for body in people])
         if self.motion.shot != self._shot:
             self._begin()
-        if (
-            self._look_s == -math.inf
-        ):  # whoever is in the first image is found by then, and left out of what is searched
+        if self._look_s == -math.inf:  # by then people in the first image are found, and left out of the search
             self._look_s = frame.time_s + _FIRST_LOOK_S
         comes = bool(people) and not self._has_seen_people
         self._has_seen_people |= comes

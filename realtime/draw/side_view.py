@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from common.arrays import FloatArray, ImageArray
+from common.arrays import DoubleArray, FloatArray, ImageArray
 from common.camera import Camera
 from realtime.draw.birds_eye import BirdsEye
 from realtime.draw.mannequin import Mannequin
@@ -114,12 +114,11 @@ class SideView:
     def _follow(self, people: Sequence[BodyEstimate]) -> None:
         body = people[0]
         floor = self._level([float(one.vertices[:, 1].max()) for one in people])
-        away = np.array([one.transl[2] for one in people])
-        middle = (away.min() + away.max()) / 2
+        middle, across = self._middle_and_width(np.array([one.transl for one in people], np.float64))
         wanted = np.array([body.transl[0], floor - _PELVIS_HEIGHT, middle], np.float32)
         if not np.isfinite(wanted).all():
             return
-        span = max(SPAN, (float(np.ptp(away)) + _BESIDE) * self._height / self._width)
+        span = max(SPAN, across * self._height / self._width)
         span, lift = _with_all_levels(span, [self._seen_heights(one.vertices[::7], wanted) for one in people])
         if not self._looking or np.abs(wanted - self._target).max() > _JUMP:
             self._target, self._looking, self._span, self._lift = wanted, True, span, lift
@@ -128,6 +127,16 @@ class SideView:
         self._target = self._target + step * np.array([_PAN, _SINK if step[1] > 0 else _RISE, _PAN], np.float32)
         self._span += float(_PAN) * (span - self._span)
         self._lift += float(_PAN) * (lift - self._lift)
+
+    def _middle_and_width(self, places: DoubleArray) -> tuple[float, float]:
+        """How far away the middle between people at ``places`` (N, 3) is, and how wide all look, m where the first is:
+        perspective takes whoever is nearer to the virtual camera farther from the middle."""
+        nearer, away = places[:, 0] - places[0, 0], places[:, 2]
+        scale = self._distance / np.maximum(self._distance - nearer, _NOT_INSIDE)
+        seen = scale * (away - (away.min() + away.max()) / 2)
+        ends = [int(seen.argmin()), int(seen.argmax())]
+        middle = float((scale[ends] * away[ends]).sum() / scale[ends].sum())  # both ends look as far from it
+        return middle, float((scale * (2 * np.abs(away - middle) + _BESIDE)).max())
 
     def _level(self, lowest: Sequence[float]) -> float:
         """Where the floor is drawn, m down, for people with these lowest points."""

@@ -42,6 +42,24 @@ def test_everybody_fits_into_the_panel() -> None:
     assert (np.diff(columns) > 20).any(), "two people far apart"
 
 
+@pytest.mark.parametrize("beside", [-1.0, 0.0, 1.5])
+def test_whoever_is_nearer_to_the_virtual_camera_fits_too(beside: float) -> None:
+    """It stands on the right: somebody there looks larger, and farther from the middle."""
+    view = camera_from_world(0.2, 0.0, 1.5)
+    side, panel = SideView(PLAIN, 300, 224), np.zeros((300, 224, 3), np.uint8)
+    people = [
+        Person(0).at((0, 0, -3.0), view),
+        Person(1).at((0.2, 0, -4.0), view),
+        Person(2).at((beside, 0, -8.5), view),
+    ]
+    for _ in range(60):  # it goes back where somebody is near
+        side.paint(panel, people, known(view))
+    columns = np.flatnonzero((panel[90:].max(2) > 120).any(0))
+    assert columns[0] > 3
+    assert columns[-1] < 220
+    assert 112 - columns[0] == pytest.approx(columns[-1] - 112, abs=30), "in the middle"
+
+
 @pytest.mark.parametrize("level", [1.8, -1.6])
 def test_people_on_another_level_fit_into_the_panel(level: float) -> None:
     view = camera_from_world(0.2, 0.0, 1.5)

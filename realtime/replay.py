@@ -269,7 +269,8 @@ class _Pace:
     def __init__(self, screen: MeshWindow) -> None:
         self._screen = screen
         self._start_s: float | None = None
-        self._paused = False
+        self._paused = self._ended = False
+        self._last: Result | None = None
         self._tick = threading.Event()
 
     def show(self, result: Result) -> bool:
@@ -285,10 +286,13 @@ class _Pace:
             if self._paused:
                 self._start_s += time.monotonic() - before
         self._start_s -= min(wait, 0.0) if wait < -0.5 else 0.0  # far behind: go on from here instead of catching up
+        self._last = result
         return self._handle_keys() and self._screen.show(result, again=True)
 
     def wait_for_the_end(self) -> None:
         """The last image stays until the window is closed."""
+        self._ended = True
+        self._say("the end: q closes")
         while self._handle_keys():
             self._tick.wait(0.05)
 
@@ -296,6 +300,12 @@ class _Pace:
         for command in self._screen.events():
             if command == QUIT:
                 return False
-            if command == "space":
+            if command == "space" and not self._ended:
                 self._paused = not self._paused
+                self._say("paused: space goes on" if self._paused else "")
         return not self._screen.closed
+
+    def _say(self, state: str) -> None:
+        """Write ``state`` on the image that is shown."""
+        if self._last is not None:
+            self._screen.show(self._last, state=state, again=True)

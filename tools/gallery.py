@@ -1,7 +1,7 @@
 """Makes the animations of docs/gallery.md: python -m tools.gallery
 
-The clips are public: this repository's own, and two that are fetched from packages. Each clip goes through the networks once;
-animations are rendered from its motion file.
+The clips are public: this repository's own, and three that are fetched from two packages. Each clip goes through the networks
+once; animations are rendered from its motion file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,19 @@ _LAB: Final = {
     "origin": "frames of Pose2Sim/Demo_SinglePerson/videos/cam02.mp4 of the package pose2sim 0.10.49, painted over",
     "licence": "BSD-3-Clause (Copyright (c) 2022, perfanalytics; the same text as LICENSE.sports2d.txt), painting Apache-2.0",
 }
-_LAB_SHA256: Final = "94ff87cf978b8406e8aa36ab3c5362e72848994e87652f0dc7a33c315e8e0442"
+_TRIO: Final = _LAB | {
+    "origin": "frames of Pose2Sim/Demo_MultiPerson/videos/cam02.mp4 of the package pose2sim 0.10.49, painted over"
+}
+_POSE2SIM: Final = {
+    "lab": (
+        "Pose2Sim/Demo_SinglePerson/videos/cam02.mp4",
+        "94ff87cf978b8406e8aa36ab3c5362e72848994e87652f0dc7a33c315e8e0442",
+    ),
+    "trio": (
+        "Pose2Sim/Demo_MultiPerson/videos/cam02.mp4",
+        "8895092a7cf26359205a427b7ac2f4a935c2e0bd36d9b7a5140cb33faa468a6b",
+    ),
+}
 _OWN: Final = {"origin": "rendered by this project", "licence": "Apache-2.0"}
 
 
@@ -48,7 +60,7 @@ class Piece:
     name: str
     """Name of the GIF."""
     clip: str
-    """The video that it shows: a path, ``demo``, or ``lab`` (see `_source`)."""
+    """The video that it shows: a path, ``demo``, ``lab`` or ``trio`` (see `_source`)."""
     about: dict[str, str]
     """Origin and licence, for the manifest."""
     layout: PaneLayout = "overlay"
@@ -70,6 +82,7 @@ class Piece:
 PIECES: Final = (
     Piece("panes", "demo", _DEMO, layout="grid", width=640, start=60, frames=24),
     Piece("lab", "lab", _LAB, layout="side", width=520, start=4, frames=28, step=2),
+    Piece("trio", "trio", _TRIO, layout="side", width=440, frames=33),
     Piece("floor", _WALK, _OWN, alone=True, frames=30),
     Piece("walk", _WALK, _OWN, width=520, frames=30),
     Piece("wire", _WALK, _OWN, layout="side", look="wire", width=520, frames=30),
@@ -110,11 +123,11 @@ def gallery(
 
 
 def _source(clip: str, folder: Path) -> str:
-    """What to give as ``--source``. ``lab`` is taken out of the package Pose2Sim (50 MB) into ``folder``."""
-    if clip != "lab":
+    """What to give as ``--source``. ``lab`` and ``trio`` are taken out of the package Pose2Sim (50 MB) into ``folder``."""
+    if clip not in _POSE2SIM:
         return clip
-    target = folder / "lab.mp4"
-    fetch_from_package("pose2sim==0.10.49", "Pose2Sim/Demo_SinglePerson/videos/cam02.mp4", _LAB_SHA256, target)
+    target = folder / f"{clip}.mp4"
+    fetch_from_package("pose2sim==0.10.49", *_POSE2SIM[clip], target)
     return str(target)
 
 

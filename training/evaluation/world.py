@@ -51,6 +51,7 @@ _NOTHING: Final = np.zeros((8, 8, 3), np.uint8)
 _SCORES: Final = (
     "up °",
     "floor cm",
+    "floor of true size cm",
     "feet over floor cm",
     "W-MPJPE100 mm",
     "WA-MPJPE100 mm",
@@ -105,6 +106,7 @@ def score_scene(scene: WorldScene, regressor: BodyRegressor) -> dict[str, dict[s
     level = np.diag([1.0, -1.0, -1.0])
     ups: dict[str, list[float]] = {row: [] for row in _ROWS[:2]}
     floors = []
+    heights: list[list[tuple[float, float, float]]] = [[] for _ in scene.joints]
     for t, people in enumerate(follow_scene(scene, regressor)):
         camera = scene.world_from_camera[t]
         motion.give(scene.world_from_camera[0, :3, :3].T @ camera[:3, :3])
@@ -125,11 +127,19 @@ def score_scene(scene: WorldScene, regressor: BodyRegressor) -> dict[str, dict[s
             stands = scene.contact[:, t].reshape(-1) > 0
             if stands.any() and math.isfinite(answer.floor_sigma):
                 floors.append(100 * float(np.abs((true @ place[1, :3] + place[1, 3])[stands]).mean()))
+                for body, one, stood, known in zip(
+                    people, true.reshape(-1, 4, 3), stands.reshape(-1, 4), heights, strict=True
+                ):
+                    if stood.any():
+                        pelvis = scene.joints[body.person, t, 0] - camera[:3, 3]
+                        larger = float(np.linalg.norm(body.transl) / np.linalg.norm(pelvis))
+                        known.append((float((one[stood] @ place[1, :3]).mean()), place[1, 3], larger))
     for row in _ROWS:
         if row in ups:
             scores[row]["up °"].append(float(np.median(ups[row])))
         if row == _ROWS[1] and floors:
             scores[row]["floor cm"].append(float(np.median(floors)))
+            scores[row]["floor of true size cm"] += [_floor_of_true_size(known) for known in heights if known]
         mine, feet = np.stack(joints[row], 1), np.stack(soles[row], 1)
         for who in range(len(mine)):
             first, whole = segment_errors(mine[who], scene.joints[who])
@@ -147,6 +157,13 @@ def score_scene(scene: WorldScene, regressor: BodyRegressor) -> dict[str, dict[s
             exact = pa_distances(torch.from_numpy(mine[who]), torch.from_numpy(scene.joints[who]))
             one["PA-MPJPE mm"].append(1000 * float(exact.mean()))
     return scores
+
+
+def _floor_of_true_size(heights: list[tuple[float, float, float]]) -> float:
+    """Error of the floor's height, cm, once the scene is made so much smaller or larger that a person is as far away as in
+    truth: ``heights`` are the true feet along up, the camera over the floor, m, and by how much too far away the person is."""
+    feet, floor, larger = np.array(heights).T
+    return 100 * float(np.median(np.abs(feet + floor / np.median(larger))))
 
 
 def score_world(

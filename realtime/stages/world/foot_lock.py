@@ -17,9 +17,11 @@ from typing import Final
 import numpy as np
 
 from common.arrays import BoolArray, DoubleArray, FloatArray
-from realtime.stages.world.floor import CONTACT_BEGINS, CONTACT_ENDS
 from realtime.stages.world.kernels import shift_of_body, standing_feet
 
+CONTACT_BEGINS, CONTACT_ENDS = 0.5, 0.3
+"""Contact from which on a foot is tied, and down to which it stays so. Lower than those of the floor, which can wait for surer
+ones."""
 MAX_ACROSS_M: Final = 0.02
 """Largest shift of a body across the line of sight."""
 MAX_ALONG: Final = 0.08
@@ -29,19 +31,21 @@ _ACROSS, _ALONG = (
     0.012,
     0.05,
 )  # of the predicted pelvis across the line of sight, m, and along it, as a share
-_CHANGE, _MIN_CHANGE = 0.02, 0.002
-"""Standard deviation of the shift's change in 1/30 s, m, while all four points stand, and while none does. A walking person
-stands on one foot at a time, which rolls; following it at once would shake the whole body."""
+_FREE_CHANGE, _CHANGE, _FIRM_CHANGE = 0.002, 0.008, 0.02
+"""Standard deviation of the shift's change in 1/30 s, m, while no point stands, while one does, and while all four do.
+Following the noise of a single leg at once would shake the whole body: the leg takes up what comes so fast."""
 _BROKEN_M: Final = 0.07  # a foot farther from its place has moved, whatever its contact
 _CREEP, _CREEP_FIRST = 0.02, 0.05
 """Speed, m/s, at which a place follows the predicted foot, so that errors of the distance average out; the second applies in
 the first `_FIRST_S`."""
 _FIRST_S: Final = 1.0
-_REACH_M, _REACH_S = 0.012, 0.25
+_REACH_M, _REACH_S = 0.02, 0.1
 """Largest distance of a place from the shifted foot that the legs can bridge, m; farther places approach the foot with this
 time constant, s."""
 _SOFT_S: Final = 0.12  # time over which a tie becomes firm
-_FAST, _SPEED_SHARE = 0.3, 0.5  # speed that halves the contact, m/s, and the smoothing of speeds
+_FAST, _SPEED_SHARE = 1.2, 0.5
+"""Speed across the line of sight that halves the contact, m/s, and the smoothing of speeds. Noise alone gives standing feet up
+to 0.4 m/s."""
 _SURE_FLOOR_M: Final = 0.15  # deviation of the floor's height up to which tied feet sink or rise onto it
 _NEAR_FLOOR_M: Final = 0.2  # feet farther from the floor than this stand on something else
 
@@ -156,7 +160,8 @@ class FootLock:
         floor: tuple[DoubleArray, float, float] | None,
     ) -> DoubleArray:
         """The most likely shift (3,) of the body."""
-        change = _MIN_CHANGE + (_CHANGE - _MIN_CHANGE) * float(weight.mean()) ** 3
+        change = _FREE_CHANGE + (_CHANGE - _FREE_CHANGE) * min(float(weight.sum()), 1.0)
+        change += (_FIRM_CHANGE - _CHANGE) * float(weight.mean()) ** 3
         stiffness = (_ALONG * distance) ** -2, _ACROSS**-2, (change * dt_s * 30) ** -2
         up, over, pull = _NOWHERE, _NOTHING, _NOTHING
         if floor is not None:

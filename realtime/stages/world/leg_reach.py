@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from body.joints import COCO_NAMES, JOINT_NAMES
+from body.kernels import axis_angle_of, set_matrix
 from body.model import BodyArrays
-from body.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from common.arrays import AnyFloatArray, DoubleArray, FloatArray
+from common.arrays import DoubleArray, FloatArray
 from common.compiled import njit
 from realtime.records import BodyEstimate
-from realtime.stages.world.kernels import cross_product
 
 MAX_JOINT_SHIFT_M: Final = 0.02
 """Largest move of a joint."""
-_LEGS: Final = tuple(
-    tuple(JOINT_NAMES.index(name) for name in (f"{side}_hip", f"{side}_knee", f"{side}_ankle"))
-    for side in ("left", "right")
+_LEGS: Final = np.array(
+    [[JOINT_NAMES.index(f"{side}_{joint}") for joint in ("hip", "knee", "ankle")] for side in ("left", "right")]
 )
+_COCO_KNEE, _COCO_ANKLE = COCO_NAMES.index("left_knee"), COCO_NAMES.index("left_ankle")  # the right ones follow
+_NOWHERE: Final = np.zeros(3, np.float32)
 _TOES: Final = 3  # index of a foot's joint minus that of its ankle
 _NEARLY: Final = 0.999  # greatest length of a stretched leg, as a share of the full length
 _HALVINGS: Final = 6
@@ -43,45 +43,105 @@ class LegReach:
             shares = np.stack([arrays.weights[:, hip], arrays.weights[:, knee], foot], 1).astype(np.float32)
             rows = np.flatnonzero(shares.sum(1) > 0)
             self._sides.append((rows, shares[rows]))
-        # Compile it now, so that no frame waits for it.
-        reach(np.diag([0.0, 0.4, 0.8]), np.full(3, 0.01), MAX_JOINT_SHIFT_M, np.empty((2, 3)))
+        # Compile them now, so that no frame waits for it.
+        places, found, pose = np.diag([0.0, 0.4, 0.8]), np.empty((2, 3)), np.zeros((23, 3), np.float32)
+        reach(places, np.full(3, 0.01), MAX_JOINT_SHIFT_M, found)
+        bend_leg(np.zeros(3), pose, _LEGS[0], places, found, arrays.v_template.astype(np.float32), *self._sides[0])
 
-    def __call__(self, body: BodyEstimate, moves: DoubleArray) -> BodyEstimate:
-        """``body`` with its left and right ankle moved by ``moves`` (2, 3), m, in its frame.
+    def __call__(self, body: BodyEstimate, moves: DoubleArray, shift: FloatArray = _NOWHERE) -> BodyEstimate:
+        """``body`` with its left and right ankle moved by ``moves`` (2, 3), and all of it by ``shift`` (3,), m, in its frame.
 
         Knees stay hinges that bend one way: a leg that cannot reach stays as long as it can be. Where an ankle's move would
         take the knee further than `MAX_JOINT_SHIFT_M`, its part along the leg is made smaller.
         """
-        pose, joints, coco, vertices = (part.copy() for part in (body.body_pose, body.joints, body.coco, body.vertices))
-        found = np.empty((2, 3))
-        for side, (hip, knee, ankle) in enumerate(_LEGS):
-            places = body.joints[[hip, knee, ankle]].astype(np.float64)
+        vertices, joints, coco = body.vertices + shift, body.joints + shift, body.coco + shift
+        pose, found, root = body.body_pose, np.empty((2, 3)), body.global_orient.astype(np.float64)
+        for side, leg in enumerate(_LEGS):
+            places = joints[leg].astype(np.float64)
             if not reach(places, moves[side], MAX_JOINT_SHIFT_M, found):
                 continue
-            new_knee, new_ankle = found
-            local = [body.global_orient, *body.body_pose[[hip - 1, knee - 1, ankle - 1]]]
-            turns = axis_angle_to_matrix(np.stack(local).astype(np.float64))
-            thigh = turns[0] @ turns[1]
-            shank = thigh @ turns[2]
-            foot = shank @ turns[3]
-            turn_thigh = _between(places[1] - places[0], new_knee - places[0])
-            turn_shank = _between(places[2] - places[1], new_ankle - new_knee)
-            new_thigh, new_shank = turn_thigh @ thigh, turn_shank @ shank
-            pose[[hip - 1, knee - 1, ankle - 1]] = matrix_to_axis_angle(
-                np.stack([turns[0].T @ new_thigh, new_thigh.T @ new_shank, new_shank.T @ foot])
-            )
-            knee_move, ankle_move = ((new - old).astype(np.float32) for new, old in zip(found, places[1:], strict=True))
+            if pose is body.body_pose:
+                pose = pose.copy()
+            bend_leg(root, pose, leg, places, found, vertices, *self._sides[side])
+            knee_move, ankle_move = (found - places[1:]).astype(np.float32)
+            _, knee, ankle = leg
             joints[knee] += knee_move
-            joints[[ankle, ankle + _TOES]] += ankle_move
-            coco[COCO_NAMES.index("left_knee") + side] += knee_move
-            coco[COCO_NAMES.index("left_ankle") + side] += ankle_move
-            rows, shares = self._sides[side]
-            skin = body.vertices[rows]
-            bend = (skin - body.joints[hip]) @ (turn_thigh - np.eye(3)).astype(np.float32).T
-            vertices[rows] += shares[:, :1] * bend
-            bend = (skin - body.joints[knee]) @ (turn_shank - np.eye(3)).astype(np.float32).T + knee_move
-            vertices[rows] += shares[:, 1:2] * bend + shares[:, 2:] * ankle_move
-        return replace(body, body_pose=pose, joints=joints, coco=coco, vertices=vertices)
+            joints[ankle] += ankle_move
+            joints[ankle + _TOES] += ankle_move
+            coco[_COCO_KNEE + side] += knee_move
+            coco[_COCO_ANKLE + side] += ankle_move
+        return replace(body, transl=body.transl + shift, body_pose=pose, joints=joints, coco=coco, vertices=vertices)
+
+
+@njit(cache=True, nogil=True)
+def bend_leg(
+    root: DoubleArray,
+    pose: FloatArray,
+    leg: NDArray[np.intp],
+    places: DoubleArray,
+    found: DoubleArray,
+    vertices: FloatArray,
+    rows: NDArray[np.intp],
+    shares: FloatArray,
+) -> None:
+    """Changes ``pose`` (23, 3) and ``vertices`` (V, 3) in place so that knee and ankle come from ``places`` (3, 3: hip, knee,
+    ankle) to ``found`` (2, 3), m.
+
+    ``root`` (3,) is the body's global orientation, ``leg`` (3,) are the numbers of hip, knee and ankle. The vertices ``rows``
+    (R,) follow thigh, shank and foot by their ``shares`` (R, 3).
+    """
+    turns, turned, local = np.empty((4, 3, 3)), np.empty((2, 3, 3)), np.empty((3, 3))
+    thigh, shank, foot = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
+    new_thigh, new_shank, old = np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
+    set_matrix(root[0], root[1], root[2], turns[0])
+    for n in range(3):
+        x, y, z = pose[leg[n] - 1]
+        set_matrix(float(x), float(y), float(z), turns[n + 1])
+    _turn_between(places[1] - places[0], found[0] - places[0], turned[0])
+    _turn_between(places[2] - places[1], found[1] - found[0], turned[1])
+    _multiply(turns[0], turns[1], thigh)
+    _multiply(thigh, turns[2], shank)
+    _multiply(shank, turns[3], foot)
+    _multiply(turned[0], thigh, new_thigh)
+    _multiply(turned[1], shank, new_shank)
+    chain = (turns[0], new_thigh, new_shank, foot)
+    for n in range(3):
+        _multiply(chain[n].T, chain[n + 1], local)
+        x, y, z = axis_angle_of(local)
+        pose[leg[n] - 1, 0], pose[leg[n] - 1, 1], pose[leg[n] - 1, 2] = x, y, z
+    for n in range(len(rows)):
+        row = rows[n]
+        for k in range(3):
+            old[k] = vertices[row, k]
+        for k in range(3):
+            bent = shares[n, 1] * (found[0, k] - places[1, k]) + shares[n, 2] * (found[1, k] - places[2, k])
+            for m in range(2):  # about the hip, about the knee
+                part = places[m, k] - old[k]
+                for j in range(3):
+                    part += turned[m, k, j] * (old[j] - places[m, j])
+                bent += shares[n, m] * part
+            vertices[row, k] = old[k] + bent
+
+
+@njit(cache=True, nogil=True)
+def _multiply(first, second, out):  # type: ignore[no-untyped-def]
+    """Writes the product of two matrices (3, 3) to ``out`` (3, 3)."""
+    for i in range(3):
+        for j in range(3):
+            out[i, j] = first[i, 0] * second[0, j] + first[i, 1] * second[1, j] + first[i, 2] * second[2, j]
+
+
+@njit(cache=True, nogil=True)
+def _turn_between(before: DoubleArray, after: DoubleArray, out: DoubleArray) -> None:
+    """Writes the least rotation that takes one direction (3,) to another near it to ``out`` (3, 3)."""
+    lengths = math.sqrt((before * before).sum() * (after * after).sum())
+    cosine = (before * after).sum() / lengths
+    x = (before[1] * after[2] - before[2] * after[1]) / lengths
+    y = (before[2] * after[0] - before[0] * after[2]) / lengths
+    z = (before[0] * after[1] - before[1] * after[0]) / lengths
+    sine = math.sqrt(x * x + y * y + z * z)
+    angle = math.atan2(sine, cosine) / sine if sine > 1e-12 else 0.0
+    set_matrix(angle * x, angle * y, angle * z, out)
 
 
 @njit(cache=True, nogil=True)
@@ -141,13 +201,3 @@ def reach(places: DoubleArray, move: DoubleArray, most: float, out: DoubleArray)
         else:
             more = middle
     return bent_leg(places, places[2] + move - (1 - less) * along, out) <= most
-
-
-def _between(before: DoubleArray, after: DoubleArray) -> AnyFloatArray:
-    """The least rotation (3, 3) that takes one direction to another near it."""
-    first, second = before / np.linalg.norm(before), after / np.linalg.norm(after)
-    axis = cross_product(first, second)
-    sine = float(np.linalg.norm(axis))
-    if sine < 1e-9:
-        return np.eye(3)
-    return axis_angle_to_matrix(axis / sine * np.arctan2(sine, float(first @ second)))

@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -44,7 +43,8 @@ _SOLVE_S, _SOLVE_LATER_S = 0.1, 0.4
 _SOLVED_OFTEN_S: Final = 2.0
 _FLOOR_KNOWN_M: Final = 0.5  # largest deviation of the floor's height at which feet are drawn onto it
 _LOWEST: Final = 7  # number of lowest points that define the floor until feet are seen on it
-_MIN_MOVE_M: Final = 1e-3
+_MIN_MOVE_M, _MIN_SHIFT_M = 1e-3, 1e-5  # smallest move of a foot, and shift of a body, that is applied
+_NO_MOVES: Final = np.zeros((2, 3))
 _TURN_ERROR: Final = 0.03  # standard deviation of a measured rotation, as a share of it
 _ANKLES: Final = slice(15, 17)  # COCO
 _SEEN: Final = 0.35  # confidence of an ankle from which on its foot counts as seen
@@ -185,18 +185,11 @@ class World:
         feet = self._soles(body.vertices) @ rotation.T
         pelvis = rotation @ body.transl
         shift, moves = self._lock(body.person, pelvis, feet, _standing(body), time_s, floor, body.growth)
-        if float(np.abs(moves).max()) > _MIN_MOVE_M:
-            body = self._legs(body, moves @ rotation)
-        if float(np.abs(shift).max()) < 1e-5:
-            return body
-        by = (shift @ rotation).astype(np.float32)
-        return replace(
-            body,
-            transl=body.transl + by,
-            joints=body.joints + by,
-            coco=body.coco + by,
-            vertices=body.vertices + by,
-        )
+        if float(np.abs(moves).max()) < _MIN_MOVE_M:
+            if float(np.abs(shift).max()) < _MIN_SHIFT_M:
+                return body
+            moves = _NO_MOVES
+        return self._legs(body, moves @ rotation, (shift @ rotation).astype(np.float32))
 
     def _solve(self, people: Sequence[BodyEstimate], rotation: DoubleArray) -> None:
         """Solve the filters for the vertical and the floor."""

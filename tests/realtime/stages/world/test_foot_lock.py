@@ -135,3 +135,25 @@ def test_a_foot_is_tied_only_while_it_stands_and_somebody_new_is_not_tied_to_the
     lock.forget(set())
     shift, _ = lock(0, pelvis, feet_at((0, 1, 9)), sure, 21 / 30, None)
     np.testing.assert_allclose(shift, 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("across", [0.005, 0.07])
+def test_a_single_standing_foot_holds_through_noise_but_not_through_a_step(across: float) -> None:
+    lock, rng = FootLock(), np.random.default_rng(5)
+    contact = np.array([0.9, 0.9, 0.1, 0.1], np.float32)
+    given, held, wander = [], [], 0.0
+    for number in range(90):
+        wander = 0.95 * wander + rng.normal(0, 0.006)  # of the network's distance, and a few mm of the foot across it
+        noise = rng.normal(0, 0.005, 2) if across < 0.01 else np.array([across * number, 0.0])
+        pelvis = np.array([0, 0, 4.0]) * (1 + wander)
+        feet = feet_at((0, 1, 4)) * (1 + wander) + np.array([*noise, 0.0])
+        shift, moves = lock(0, pelvis, feet, contact, number / 30, None)
+        given.append(feet[0])
+        held.append(feet[0] + shift + moves[0] * min(1, MAX_JOINT_SHIFT_M / max(float(np.linalg.norm(moves[0])), 1e-9)))
+    raw, slide = (
+        np.linalg.norm(np.diff(feet, axis=0), axis=1)[30:].mean() for feet in (np.array(given), np.array(held))
+    )
+    if across < 0.01:
+        assert slide < 0.2 * raw
+    else:
+        assert slide > 0.9 * across

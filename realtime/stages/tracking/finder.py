@@ -31,6 +31,9 @@ class SearchRequest:
     """Parts of it, image pixels, searched one after the other."""
     enough: int
     """Number of people after which the search ends."""
+    close_up: bool = False
+    """After ``regions``, search the region of each person who was found, too: somebody half hidden behind them is found only
+    there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +73,24 @@ class Finder:
     def search(self, request: SearchRequest) -> SearchAnswer:
         """Run the detector now."""
         frame, found = request.frame, list[Sighting]()
-        height, width = frame.image.shape[:2]
-        for region in request.regions:
-            for one in self._detector(frame.image, region):
+        self._search(frame.image, request.regions, request.enough, found)
+        if request.close_up:
+            self._search(frame.image, [one.box for one in found], request.enough, found)
+        return SearchAnswer(frame.sequence, frame.time_s, tuple(found))
+
+    def _search(self, image: ImageArray, regions: Sequence[Box], enough: int, found: list[Sighting]) -> None:
+        """Add the people in ``regions`` to ``found``, nobody twice, until there are ``enough``."""
+        height, width = image.shape[:2]
+        for region in regions:
+            if len(found) >= enough:
+                return
+            for one in self._detector(image, region):
                 if not is_believable(one.confidence):
                     continue
                 box = region_of(one.points, one.confidence, width, height)
                 sighting = sighting_of(one.points, one.confidence, box, fine=False)
                 if sighting is not None and not any(same_body(sighting, other) for other in found):
                     found.append(sighting)
-            if len(found) >= request.enough:
-                break
-        return SearchAnswer(frame.sequence, frame.time_s, tuple(found))
 
 
 class FinderThread(Finder):

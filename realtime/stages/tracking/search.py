@@ -18,6 +18,9 @@ _URGENT_LIVE_S = 0.06  # interval of searches around doubtful sightings of a liv
 _ONE_GROUP = 1.4
 """Greatest side of the region of a group over the side of its largest person's: the network reads it at 256x256 pixels."""
 _AROUND = 1.15  # enlarges a group's region, for people who come out from behind it
+_CLOSE_UP_EVERY = 2
+"""One of so many searches of a file around doubtful sightings reads each person's own region instead of the groups', while more
+people may come: who is half hidden is too small in a group's."""
 
 
 class Search:
@@ -32,7 +35,7 @@ class Search:
         self._all = list(search_regions(width, height))
         self._largest = MAX_OF_IMAGE * max(width, height)
         self._thorough = thorough
-        self._turn, self._tiles, self._groups, self._close_up = 0, -1, -1, -1
+        self._turn, self._tiles, self._groups, self._close_up, self._doubts = 0, -1, -1, -1, 0
         self._last_s = self._urgent_s = -math.inf
         self._swept = self._was_still = False
 
@@ -51,7 +54,9 @@ class Search:
         doubtful: list[Box] = []
         if urgent and (self._thorough or not (overdue or 0 <= time_s - self._urgent_s < _URGENT_LIVE_S)):
             self._urgent_s = time_s
-            doubtful = self._by_groups(urgent)
+            self._doubts += 1
+            close_up = self._thorough and room and self._doubts % _CLOSE_UP_EVERY == 0
+            doubtful = self._by_groups(urgent, 1.0, 1.0) if close_up else self._by_groups(urgent)
             if not overdue:
                 return doubtful
         wait_s = _BYSTANDERS_EVERY_S if not room else _STILL_S if still else _EVERY_S
@@ -89,18 +94,18 @@ class Search:
         self._tiles += 1
         return tiles[self._tiles % len(tiles)]
 
-    def _by_groups(self, boxes: Sequence[Box]) -> list[Box]:
+    def _by_groups(self, boxes: Sequence[Box], one_group: float = _ONE_GROUP, around: float = _AROUND) -> list[Box]:
         """A region for each group of people who stand together: all of them for a file, one of them in turn live."""
         groups: list[list[Box]] = []
         for box in sorted(boxes, key=lambda one: -one.size):
             for group in groups:
-                if self._around([*group, box]).size <= _ONE_GROUP * group[0].size:
+                if self._around([*group, box]).size <= one_group * group[0].size:
                     group.append(box)
                     break
             else:
                 groups.append([box])
         regions = [self._around(group) for group in groups]
-        regions = [Box(one.x, one.y, min(_AROUND * one.size, self._largest)) for one in regions]
+        regions = [Box(one.x, one.y, min(around * one.size, self._largest)) for one in regions]
         if self._thorough:
             return regions
         self._groups += 1

@@ -214,7 +214,7 @@ class Tracker:
         if not self._followed:
             if self._thorough:
                 self._background.mark_searched()
-            return SearchRequest(frame, *self._search.plan_for_anybody(frame.time_s, self.max_persons))
+            return SearchRequest(frame, *self._search.plan_for_anybody(frame.time_s, self.max_persons), self._thorough)
         around = [track.region(frame.time_s) for track in self._followed]
         regions = self._search.plan(frame.time_s, followed < self.max_persons, doubtful, self._still, around)
         return SearchRequest(frame, regions, MAX_DETECTED * len(regions)) if regions else None

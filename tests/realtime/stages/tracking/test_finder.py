@@ -62,6 +62,22 @@ def test_a_search_ends_with_enough_people_and_names_nobody_twice() -> None:
     assert shows.asked[1:] == regions
 
 
+def test_who_stands_behind_a_person_is_found_close_up() -> None:
+    front, behind = person(200), person(300)
+
+    def detector(image: ImageArray, region: Box) -> list[Detection]:
+        return [front] if region == WHOLE else [front, behind]
+
+    assert len(Finder(detector).search(SearchRequest(frame(0), [WHOLE], 6)).people) == 1
+    close = Finder(detector).search(SearchRequest(frame(0), [WHOLE], 6, close_up=True))
+    assert sorted(round(float(one.points[:, 0].mean())) for one in close.people) == [
+        round(float(one.points[:, 0].mean())) for one in (front, behind)
+    ]
+    shows = Shows(front)
+    Finder(shows).search(SearchRequest(frame(0), [WHOLE], 1, close_up=True))
+    assert shows.asked == [WHOLE], "enough people are known"
+
+
 @pytest.mark.parametrize("kind", [Finder, FinderThread])
 def test_every_answer_is_given_once(kind: type[Finder]) -> None:
     finder = kind(Shows(person(300)))

@@ -25,7 +25,7 @@ if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "motionmesh":
 
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -225,7 +225,7 @@ def run(
         code, failure = 1, f"{one_line(error)} (a fault of this program; --verbose shows where)"
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, and closing Python down takes a moment
     if session is not None:
-        _summarise(console, session.report, options)
+        _summarise(console, session.report, options, session.unwritten)
     if failure is not None:
         print_error(failure)
     if session is not None and session.has_hung:
@@ -233,7 +233,7 @@ def run(
     raise typer.Exit(code)
 
 
-def _summarise(console: Console, report: Report | None, options: Options) -> None:
+def _summarise(console: Console, report: Report | None, options: Options, unwritten: Collection[Path]) -> None:
     if report is None:  # ended before the first frame
         return
     rate = f" at {report.mesh_rate_hz:.1f}/s" if report.mesh_rate_hz > 0 else ""
@@ -262,7 +262,9 @@ def _summarise(console: Console, report: Report | None, options: Options) -> Non
         ("annotated video", options.record, report.recorded),
         *(("motion", path, report.saved) for path in options.save),
     ):
-        if path is not None:
+        if path in unwritten:
+            console.print(f"{what}: {path} is not written")
+        elif path is not None:
             console.print(f"{what}: {path}, {written} of {report.results} frames")
     if options.report is not None:
         console.print(f"report: {options.report}")

@@ -96,6 +96,8 @@ class Session:
         """The networks of this run."""
         self.report: Report | None = None
         """What was measured, from the end of the run on, however it ended; None where it did not begin."""
+        self.unwritten: set[Path] = set()
+        """The paths of ``--save`` that hold nothing of this run."""
         self.has_hung = False
         """A stage never came to an end: its thread still runs, and the process must be ended with it (`os._exit`)."""
         self._interrupts = Interrupts()
@@ -292,6 +294,7 @@ class Session:
         left = pipeline.unfinished
         if writer is not None:
             writer.fps = source.fps  # measured meanwhile
+        self.unwritten.update(self._options.save)
         for name, output in (("record", recorder), ("save", writer)):
             if output is None or name in left:  # its thread hangs in it
                 continue
@@ -300,6 +303,8 @@ class Session:
             except UserError as error:
                 pipeline.failures.append(error)
                 _LOG.warning(str(error))
+        if writer is not None and "save" not in left:
+            self.unwritten = writer.unwritten
         look_ahead = look_ahead_frames(self._options, source.fps)
         report = self._meter.report(self.networks.runtimes, self.networks.device, source.name, look_ahead)
         report.recorded = None if recorder is None else recorder.frames

@@ -65,6 +65,8 @@ class MotionFiles:
         self._hidden = not own
         self._others = [path for path in paths if path != self._own]
         self._arrays, self._frame, self._look = arrays, frame, look
+        self.unwritten: set[Path] = set()
+        """From `close` on: those of the paths that could not be written, or had nobody in them."""
         self.writer = MotionWriter(self._own, camera, fps, source, arrays.sha256)
 
     @property
@@ -88,26 +90,42 @@ class MotionFiles:
     def close(self) -> None:
         """Finish every file. Does nothing the second time. Raises UserError when one could not be written, once all others
         are."""
-        self.writer.close()
+        elsewhere = ""
+        try:
+            self.writer.close()
+        except UserError as error:
+            elsewhere = str(error)
         others, self._others = self._others, []
-        if not others or not self.writer.frames:
-            return
+        made_from = self.writer.saved_at
+        if not self._hidden and made_from != self._own:
+            self.unwritten.add(self._own)
+        failures: list[str] = []
+        if made_from is None:
+            self.unwritten.update(others)
+        elif others:
+            failures = self._make(others, made_from)
+        if self._hidden and made_from is not None and not failures:
+            made_from.unlink(missing_ok=True)  # nobody asked for it, wherever it was
+        elif elsewhere or failures:
+            where = elsewhere or f"the motion is in {self._own}"
+            rest = ", python -m formats.convert makes the rest of it" if failures else ""
+            raise UserError(": ".join([*(["; ".join(failures)] if failures else []), where + rest]))
+
+    def _make(self, paths: Sequence[Path], made_from: Path) -> list[str]:
+        """Write ``paths`` in their formats from the motion file ``made_from``. Returns why some could not be."""
         from formats.save import save_as  # loads scipy, so only on demand
 
-        motion = load_motion(self._own)
-        failures: list[str] = []
-        for path in others:
+        motion = load_motion(made_from)
+        failures = []
+        for path in paths:
             if not motion.people:
                 _LOG.warning(f"nobody was seen: {path} is not written")
+                self.unwritten.add(path)
                 continue
             try:
                 for line in save_as(motion, path, self._arrays, self._frame, look=self._look).lines:
                     _LOG.info(line)
             except UserError as error:
+                self.unwritten.add(path)
                 failures.append(str(error))
-        if failures:
-            raise UserError(
-                f"{'; '.join(failures)}: the motion is in {self._own}, python -m formats.convert makes the rest"
-            )
-        if self._hidden:
-            self._own.unlink(missing_ok=True)
+        return failures

@@ -47,6 +47,8 @@ class MotionWriter:
         self.fps = fps
         self.frames = 0
         """Frames written so far."""
+        self.saved_at: Path | None = None
+        """From `close` on: where the motion really is, `path` or another place; None where there is none."""
         self._about: dict[str, Any] = {
             "camera_matrix": camera.matrix,
             "source": np.str_(source),
@@ -100,12 +102,14 @@ class MotionWriter:
         except OSError as error:
             why = f"cannot write {self.path} ({reason_of(error, self.path)})"
         else:
+            self.saved_at = self.path
             self._discard_journal()
             return
         for find in (os.getcwd, tempfile.gettempdir):
             with contextlib.suppress(OSError):  # the current folder may be gone
-                other = _unused(Path(find(), self.path.name))
+                other = _unused(Path(find(), self.path.name.lstrip(".")))  # to be seen
                 save_motion(other, arrays)
+                self.saved_at = other
                 self._discard_journal()
                 raise UserError(f"{why}: the motion is in {other.absolute()} instead")
         if self._journal is not None and self._journal.path.exists() and not self._kept:

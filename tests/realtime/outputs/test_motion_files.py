@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,6 +94,67 @@ def test_a_format_that_fails_costs_no_other(
     with pytest.raises(UserError, match=r"the motion is in .*\.a\.csv\.motion\.npz"):
         write(arrays, tmp_path / "a.csv")
     assert len(load_motion(tmp_path / ".a.csv.motion.npz").people) == 2
+
+
+def _npz_is_full_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No motion file can be written in ``folder``; the current one takes it."""
+    from realtime.outputs import motion_writer
+
+    write_one = motion_writer.save_motion
+
+    def full(path: Path, arrays: Any) -> None:
+        if path.parent == folder:
+            raise OSError(28, "No space left on device")
+        write_one(path, arrays)
+
+    monkeypatch.setattr(motion_writer, "save_motion", full)
+    (folder.parent / "here").mkdir()
+    monkeypatch.chdir(folder.parent / "here")
+
+
+def test_a_full_disk_under_the_npz_costs_no_other_format(
+    arrays: BodyArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    _npz_is_full_at(tmp_path / "disk", monkeypatch)
+    paths = tmp_path / "disk" / "a.npz", tmp_path / "a.csv"
+    files = MotionFiles(paths, CAMERA, 30.0, "walk.mp4", arrays)
+    files.write(result(arrays, 0, 0, 2))
+    with pytest.raises(UserError, match=r"is full\): the motion is in .*here/a\.npz instead"):
+        files.close()
+    assert files.unwritten == {paths[0]}
+    assert paths[1].exists()
+    assert load_motion(tmp_path / "here" / "a.npz").people == [0, 2]
+
+
+def test_a_stand_in_that_was_written_elsewhere_is_no_loss(
+    arrays: BodyArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    _npz_is_full_at(tmp_path / "disk", monkeypatch)
+    write(arrays, tmp_path / "disk" / "a.csv")
+    assert names(tmp_path / "disk") == ["a.csv"]
+    assert names(tmp_path / "here") == []
+
+
+def test_what_is_kept_elsewhere_can_be_seen(
+    arrays: BodyArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from formats import save
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "disk").mkdir()
+    _npz_is_full_at(tmp_path / "disk", monkeypatch)
+    monkeypatch.setattr(save, "write_bytes_atomically", full)
+    path = tmp_path / "disk" / "a.glb"
+    files = MotionFiles([path], CAMERA, 30.0, "walk.mp4", arrays)
+    files.write(result(arrays, 0, 0))
+    with pytest.raises(UserError, match=r"here/a\.glb\.motion\.npz instead, python -m formats\.convert"):
+        files.close()
+    assert files.unwritten == {path}
+    assert names(tmp_path / "here") == ["a.glb.motion.npz"]
 
 
 def test_nobody_was_seen(arrays: BodyArrays, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -67,7 +67,7 @@ def coded_fps(stream: VideoStream) -> float | None:
 
 
 def is_empty(packet: Packet[VideoStream]) -> bool:
-    """Whether ``packet`` is one of no bytes, which repeats the frame before it (Theora, AVI); decoders take none. The packet
+    """Whether ``packet`` is one of no bytes, which repeats the frame before it (Theora); decoders take none. The packet
     that flushes a decoder has no bytes either, and no time."""
     return not packet.size and (packet.dts is not None or packet.pts is not None)
 

@@ -20,6 +20,7 @@ from common.errors import UserError
 from formats.motion import Motion, body_of
 from formats.save import open_motion
 from realtime.draw.annotated_frame import AnnotatedFramePainter
+from realtime.draw.floor import SOLE_M
 from realtime.draw.mannequin import Mannequin, mannequin_for
 from realtime.draw.side_view import SideView
 from realtime.options import Look, Options, PaneLayout
@@ -34,7 +35,6 @@ from realtime.window.controller import MeshWindow
 
 SIZE_ALONE: Final = (1280, 720)
 """Width and height, pixels, of images without a video."""
-_SOLE_M: Final = 0.08  # the lowest joint of a standing person is so far over the ground
 _SAME_SHAPE: Final = 0.02  # a video may be of another size than the motion's, but not of another aspect ratio
 
 Shown = Callable[[int], None]
@@ -98,7 +98,7 @@ class MotionReplay:
         turn = np.diag(np.array([1, -1, -1, 1], np.float32))
         seen = self.motion.joints_m[self.motion.person >= 0]
         if len(seen):
-            turn[1, 3] = np.percentile(seen[..., 1].max(1), 90) + _SOLE_M
+            turn[1, 3] = np.percentile(seen[..., 1].max(1), 90) + SOLE_M
         return WorldFrame(turn, float("nan"), float("nan"))
 
     def _person(self, row: int, sequence: int, scale: float) -> BodyEstimate:

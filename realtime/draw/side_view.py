@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from common.arrays import DoubleArray, FloatArray, ImageArray
 from common.camera import Camera
 from realtime.draw.birds_eye import BirdsEye
+from realtime.draw.floor import BELOW, drawn_level
 from realtime.draw.mannequin import Mannequin
 from realtime.draw.raster import Rasteriser
 from realtime.records import BodyEstimate, WorldFrame
@@ -44,7 +45,6 @@ _SINK: Final = 0.3
 _RISE: Final = 0.02  # shares of the way: the floor follows feet down fast and up slowly, because people jump
 _BESIDE: Final = 1.4  # metres of room beside people who stand at different distances
 _MAP, _MAP_EDGE = 0.28, 6  # side of the map over the panel's shorter side, and its distance from the corner, px
-_BELOW: Final = 0.4  # metres: a person farther below the floor stands on another one, where their shadow is drawn
 _SHADOW: Final = 4  # the shadow is drawn at this part of the panel's size
 _BLUR: Final = 2.0  # its blur, standard deviation in pixels of that size
 _BLUR_REACH: Final = 8  # pixels of that size by which the blur goes beyond the body
@@ -142,8 +142,7 @@ class SideView:
         """Where the floor is drawn, m down, for people with these lowest points."""
         if not self._in_world:
             return lowest[0]
-        # The floor itself, unless nobody is on it: seen from far below it would be a line over their heads.
-        return 0.0 if min(lowest) < _BELOW else min(lowest)
+        return drawn_level(lowest)
 
     def _seen_heights(self, points: FloatArray, target: FloatArray) -> FloatArray:
         """How high over the floor ``points`` (N, 3) look, m at the distance of ``target`` (3,): perspective takes near ones
@@ -193,7 +192,7 @@ class SideView:
         fallen = vertices[::3].copy()
         floor = float(self._target[1]) + _PELVIS_HEIGHT
         lowest = float(vertices[:, 1].max())
-        fallen[:, 1] = lowest if lowest > floor + _BELOW else floor
+        fallen[:, 1] = lowest if lowest > floor + BELOW else floor  # on the floor that they stand on
         spots = np.round(self._pixels(fallen) / _SHADOW).astype(np.int32)
         panel = np.array([-(-width // _SHADOW), -(-height // _SHADOW)])
         spots = spots[((spots >= 0) & (spots < panel)).all(1)]

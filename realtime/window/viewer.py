@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.arrays import DoubleArray, FloatArray, ImageArray
+from realtime.draw.floor import SOLE_M, drawn_level
 from realtime.draw.mannequin import Mannequin
 from realtime.window.overlay import VideoPainter, paint_text, text_block, text_lines
 from realtime.window.person_geometry import PersonGeometry, line_ends
@@ -213,7 +214,10 @@ class Window:
         if scene.world is not None:
             turn, shift = _UPSIDE_DOWN @ scene.world[:3, :3], _UPSIDE_DOWN @ scene.world[:3, 3]
         people = [body for body in scene.bodies if np.isfinite(body.joints).all()]
-        self._follow([body.joints @ turn.T + shift for body in self._chosen(people)], scene.world is not None)
+        joints = {body.person: body.joints @ turn.T + shift for body in people}
+        lowest = [float(one[:, 1].max()) + SOLE_M for one in joints.values()]
+        floor = drawn_level(lowest) if people and scene.world is not None else None
+        self._follow([joints[body.person] for body in self._chosen(people)], floor)
         centre = _STAGE if self._centre is None else self._centre
         self._prepare(len(people))
 
@@ -230,21 +234,23 @@ class Window:
     def _chosen(self, people: list[SceneBody]) -> list[SceneBody]:
         return [body for body in people if self._state.followed in (-1, body.person)] or people
 
-    def _follow(self, people: list[DoubleArray], on_floor: bool) -> None:
-        """Move the smoothed centre, scale and floor towards what shows all of ``people``: joints (24, 3) of each."""
+    def _follow(self, people: list[DoubleArray], floor: float | None) -> None:
+        """Move the smoothed centre, scale and floor towards what shows all of ``people``: joints (24, 3) of each, m, y down.
+        ``floor``: where it is drawn, m down; None: where their feet are."""
         if not people:
             return
         low, high = np.min([one.min(0) for one in people], 0), np.max([one.max(0) for one in people], 0)
         centre, size = (low + high) / 2, high - low
         # Smaller than life where a group would not fit: the width of the window, and nobody may stand behind the eye.
         scale = min(1.0, _FITS / (size[1] + 0.4), 1.25 * _FITS / (size[0] + 0.8), 1.25 * _FITS / (size[2] + 0.8))
-        ground = 0.0 if on_floor else float(high[1]) + 0.08
+        ground = float(high[1]) + SOLE_M if floor is None else floor
         if self._centre is None or np.abs(centre - self._centre).max() > _JUMP:
             self._centre, self._ground, self._scale = centre, ground, scale
             return
         self._centre = self._centre + _FOLLOW * (centre - self._centre)
         self._scale += 0.5 * _FOLLOW * (scale - self._scale)
-        self._ground += (ground - self._ground) * (0.3 if ground > self._ground or on_floor else 0.02)
+        fast = ground > self._ground or floor is not None  # feet are followed up slowly, because people jump
+        self._ground += (ground - self._ground) * (0.3 if fast else 0.02)
 
     def _prepare(self, count: int) -> None:
         """Have one geometry for each of ``count`` people, of the kind that the mode wants."""

@@ -14,6 +14,7 @@ const Y_UP = new Matrix4().makeScale(1, -1, -1); // the camera's frame until the
 const ONLY_WORLD = 1; // layer of what is not drawn over the video
 const FOLLOW = 0.12;
 const SOLE_M = 0.08; // from an ankle or toe joint down to the floor, roughly
+const BELOW_M = 0.4; // a person farther below the world's floor stands on another one, as in realtime/draw/floor.py
 
 export class View {
   constructor(canvas, changed) {
@@ -143,24 +144,30 @@ export class View {
     }
   }
 
-  /** Follows people, and keeps the floor under them where the world's is not known. */
+  /** Follows people, and keeps the floor under them where the world's is not known or nobody is on it. */
   frame() {
     const centre = new Vector3(), joint = new Vector3();
-    let lowest = Infinity;
+    let lowest = Infinity, highest = -Infinity; // of everybody's soles
     const one = this.figures.has(this.followed);
     const box = { low: new Vector3(1e9, 1e9, 1e9), high: new Vector3(-1e9, -1e9, -1e9) };
     for (const { person, poser } of this.figures.values()) {
+      let sole = Infinity;
       for (let index = 0; index < 24; index++) {
         joint.fromArray(poser.joints, 3 * index).applyMatrix4(this.world);
-        lowest = Math.min(lowest, joint.y);
+        sole = Math.min(sole, joint.y - SOLE_M);
         if (one && person !== this.followed) continue;
         box.low.min(joint);
         box.high.max(joint);
       }
+      lowest = Math.min(lowest, sole);
+      highest = Math.max(highest, sole);
     }
     centre.addVectors(box.low, box.high).multiplyScalar(0.5);
-    const floor = this.hasWorld ? 0 : lowest - SOLE_M;
-    this.floorY = this.floorY === null ? floor : this.hasWorld ? 0 : Math.min(floor, this.floorY + 0.02 * (floor - this.floorY));
+    // The world's floor, unless nobody is on it: then the one of whoever stands highest, so that it is not over their heads.
+    const floor = !this.hasWorld ? lowest : highest > -BELOW_M ? 0 : highest;
+    if (this.floorY === null) this.floorY = floor;
+    else if (this.hasWorld) this.floorY += 0.3 * (floor - this.floorY);
+    else this.floorY = Math.min(floor, this.floorY + 0.02 * (floor - this.floorY));
     this.floor.position.y = this.grid.position.y = this.floorY;
     this.grid.centreOn(centre.x, centre.z);
     this.extent = box.high.distanceTo(box.low);

@@ -205,6 +205,10 @@ def test_a_phone_shows_all_of_a_person_and_follows_fingers(tmp_path: Path, brows
             browser.press("0")
             browser.wait_for(f"({_SPAN})()[0] > 0 && ({_SPAN})()[1] < ({_SPAN})()[2]")
 
+        on_it, a_little_below, far_below = (browser.evaluate(f"({_FLOOR_UNDER})({sole})") for sole in (0, -0.3, -1.5))
+        assert (on_it, a_little_below) == (pytest.approx(0, abs=1e-3), pytest.approx(0, abs=1e-3))
+        assert far_below == pytest.approx(-1.5, abs=1e-3)  # nobody is on it: it would be over their head
+
         phone(browser, 390, 800)
         browser.press("1")
         browser.wait_for("motionmesh.view.followed === motionmesh.people[0].person")
@@ -239,6 +243,17 @@ def test_a_phone_shows_all_of_a_person_and_follows_fingers(tmp_path: Path, brows
 
 
 _ORBIT = "[motionmesh.view.orbit.wanted.theta, motionmesh.view.orbit.wanted.radius]"
+_FLOOR_UNDER = """(sole) => {  // where the floor is drawn for a person whose lowest joint is 8 cm over ``sole``, m
+  const view = motionmesh.view, now = view.pose, world = [1, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1, 0];
+  const show = () => view.setPose({ ...now, hasWorld: true, world });
+  show();
+  const [{ poser }] = view.figures.values();
+  world[7] = sole + 0.08 + Math.max(...Array.from({ length: 24 }, (_, joint) => poser.joints[3 * joint + 1]));
+  for (let frame = 0; frame < 60; frame++) show();
+  const height = view.floor.position.y;
+  view.setPose(now);
+  return height;
+}"""
 _SPAN = """() => {  // pixels: room above the highest joint, the lowest joint, where the dock begins
   const view = motionmesh.view, top = document.querySelector("#stage").getBoundingClientRect().top;
   const below = (id, side) => document.querySelector(id).getBoundingClientRect()[side] - top;

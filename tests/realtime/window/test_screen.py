@@ -20,8 +20,10 @@ import pytest
 
 from body.lbs import NumpyBody
 from body.model import load_body
+from realtime.draw.floor import SOLE_M
 from realtime.draw.mannequin import mannequin_for
 from realtime.draw.painter import Figures
+from realtime.records import WorldFrame
 from realtime.window.controller import MeshWindow
 from realtime.window.overlay import text_block
 from realtime.window.view_state import HELP
@@ -148,6 +150,35 @@ def test_the_window_shows_its_states_and_obeys_its_keys(screen: Screen, monkeypa
         assert soon(lambda: window.closed)
         assert not window.crashed
         assert list(window.events()) == ["q"]
+
+
+def test_the_free_view_has_its_floor_under_somebodys_feet(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", screen.name)
+    arrays = load_body()
+    people = person_of(NumpyBody(arrays), 0, 3, 0.1), person_of(NumpyBody(arrays), 1, 4, 0.1)
+    highest = min(float(one.joints[:, 1].max()) for one in people) + SOLE_M
+    image = np.full((360, 640, 3), 90, np.uint8)
+
+    with MeshWindow(mannequin_for(arrays), (640, 360)) as window:
+
+        def seen(height: float) -> Any:
+            """The free view when the soles of whoever stands highest are so far over the world's floor, m."""
+            world = np.diag(np.array([1, -1, -1, 1], np.float32))
+            world[1, 3] = highest + height
+            shown = replace(result(image, *people), camera=CAMERA, world=WorldFrame(world, float("nan"), float("nan")))
+            for _ in range(30):  # the floor glides there
+                window.show(shown)
+                time.sleep(0.05)
+            return looks(screen)
+
+        seen(0.0)
+        screen.press("v")
+        on_floor = seen(0.0)
+        assert len(np.unique(on_floor)) > 50
+        assert differs(seen(-0.3), on_floor) > 0.01  # a little below it: the floor stays where it is
+        assert differs(seen(1.0), on_floor) > 0.01  # somebody who jumps
+        assert differs(seen(-2.0), on_floor) < 0.005  # so far that the view goes there at once
+        assert differs(seen(0.0), on_floor) < 0.005
 
 
 class Program:

@@ -133,12 +133,15 @@ def compare(
     plot: Annotated[Path | None, typer.Option(help="Draw the errors over time (.png).")] = None,
 ) -> None:
     """Print how far two motion files of one video are apart."""
-    from formats.compare import differences
+    from formats.compare import differences, doubts
     from formats.motion import load_motion
     from realtime.comparison import plot_differences, tables
 
-    found = differences(load_motion(first), load_motion(second))
+    motions = load_motion(first), load_motion(second)
+    found = differences(*motions)
     console = Console(highlight=False)
+    if reasons := doubts(*motions):
+        console.print(f"are they of one video? {'; '.join(reasons)}", markup=False, soft_wrap=True)
     for table in tables(found):
         console.print(table)
     if plot is not None:

@@ -25,6 +25,11 @@ FLEXIONS: Final = {
 }
 """Flexion and extension of the large joints, by their columns in `formats.joint_angles`."""
 
+_SAME_END_S: Final = (
+    0.5  # seconds: motions of one video end that close together, though the last frames may be without people
+)
+_SAME_SHAPE: Final = 0.02  # part of the aspect ratio
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PersonDifference:
@@ -75,6 +80,31 @@ def differences(first: Motion, second: Motion) -> list[PersonDifference]:
         if shared[row, column]:
             people = first.people[row], second.people[column]
             found.append(_difference(first, second, people, *pairs[people]))
+    return found
+
+
+def doubts(first: Motion, second: Motion) -> list[str]:
+    """Why two motions may not be of one video, one line each: frames with the same number and another time, other lengths, or
+    images of another shape. Empty: nothing speaks against it."""
+    found = []
+    step = max((1 / motion.fps for motion in (first, second) if motion.fps > 0), default=0.04)
+    _, mine, theirs = np.intersect1d(first.frame, second.frame, return_indices=True)
+    times = first.time_s[mine], second.time_s[theirs]
+    if len(mine) and float(np.abs(times[0] - times[1]).max()) > step / 2:
+        row = int(np.abs(times[0] - times[1]).argmax())
+        a, b = (float(time_s[row]) for time_s in times)
+        found.append(f"frame {first.frame[mine[row]]} is at {a:.2f} s in A and at {b:.2f} s in B")
+    if len(first.frame) and len(second.frame):
+        ends = float(first.time_s[-1]), float(second.time_s[-1])
+        if abs(ends[0] - ends[1]) > _SAME_END_S:
+            found.append(f"A ends at {ends[0]:.1f} s and B at {ends[1]:.1f} s")
+    shapes = [
+        motion.camera_matrix[:2, 2] + 0.5 for motion in (first, second)
+    ]  # half the image: the middle is looked through
+    ratios = [float(half[0] / half[1]) for half in shapes]
+    if abs(ratios[0] / ratios[1] - 1) > _SAME_SHAPE:
+        sizes = [f"{2 * half[0]:.0f}x{2 * half[1]:.0f}" for half in shapes]
+        found.append(f"A is of images of {sizes[0]} pixels and B of {sizes[1]}")
     return found
 
 

@@ -32,9 +32,12 @@ from realtime.stages.flow.crop_flow import DisFlow
 from realtime.stages.tracking.regions import region_of
 from realtime.views.commands import QUIT
 from realtime.window.controller import MeshWindow
+from realtime.window.view_state import help_without
 
 SIZE_ALONE: Final = (1280, 720)
 """Width and height, pixels, of images without a video."""
+_KEYS: Final = help_without("f", "i", "left, right", "r", "s")  # what is played is a file: nothing is measured or made
+_KEYS_ALONE: Final = tuple(line for line in _KEYS if line.partition("\t")[0] in ("space", "h", "q"))  # it is one image
 _SAME_SHAPE: Final = 0.02  # a video may be of another size than the motion's, but not of another aspect ratio
 
 Shown = Callable[[int], None]
@@ -177,7 +180,8 @@ def replay_motion(
         screen = None
         if window:
             size = SIZE_ALONE if video is None else video.size
-            screen = stack.enter_context(MeshWindow(mannequin, size, camera, wire=mannequin_for(replay.arrays, "wire")))
+            wire, keys = mannequin_for(replay.arrays, "wire"), _KEYS_ALONE if video is None else _KEYS
+            screen = stack.enter_context(MeshWindow(mannequin, size, camera, wire=wire, keys=keys))
         recorder = None
         if record is not None:
             zero_s = 0.0 if video is not None else float(replay.times_s[0])

@@ -25,6 +25,7 @@ from realtime.draw.painter import Figures
 from realtime.records import Keypoints, Result
 from realtime.window.process import FAILED, LAYOUT, READY, run
 from realtime.window.shared_memory import Layout, SceneBody, SceneMemory
+from realtime.window.view_state import HELP
 
 OPEN_TIMEOUT_S: Final = 120.0
 """Importing Open3D takes 2 to 4 s on a desktop; a cold disk on a small device can take far longer."""
@@ -50,14 +51,15 @@ class MeshWindow:
         wire: Mannequin | None = None,
         vertices: int | None = None,
         title: str = "motionmesh",
+        keys: tuple[str, ...] = HELP,
         target: Callable[..., None] = run,
     ) -> None:
         """Start the process and wait until its window is on the screen.
 
         ``mannequin``: how bodies look, and ``wire``: as lines (all of them by default). ``image_size`` (width, height) of the
         frames in pixels, ``camera`` in these pixels (only until the first result brings its own), ``vertices`` of a body (by
-        default as many as the faces name). ``target`` is the process's main function: another one is for tests. Raises
-        ``UserError``, one line that says what is missing, when there can be no window.
+        default as many as the faces name), ``keys`` the lines of its help. ``target`` is the process's main function: another
+        one is for tests. Raises ``UserError``, one line that says what is missing, when there can be no window.
         """
         self._mannequin = mannequin
         looks = mannequin, wire or replace(mannequin, edges=np.ones(mannequin.faces.shape, np.uint8))
@@ -72,7 +74,7 @@ class MeshWindow:
         self._link, theirs = context.Pipe()
         self._process = context.Process(
             target=target,
-            args=(self._memory.name, layout, looks, title, self._wake, theirs),
+            args=(self._memory.name, layout, looks, title, self._wake, theirs, keys),
             name="window",
             daemon=True,
         )

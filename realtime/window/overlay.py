@@ -15,7 +15,7 @@ from realtime.draw.mannequin import Mannequin
 from realtime.draw.painter import MeshPainter, skeleton
 from realtime.records import Keypoints
 from realtime.window.shared_memory import WindowScene
-from realtime.window.view_state import HELP, WindowState
+from realtime.window.view_state import WindowState
 
 _PLAIN: Final[Colour] = (240, 240, 240)
 _ALARM: Final[Colour] = (90, 110, 255)
@@ -78,7 +78,7 @@ def text_lines(scene: WindowScene, state: WindowState, screen_ms: float) -> list
         lines.append((f"following {who}", _FAINT))
     if state.details:
         lines += [(line, _FAINT) for line in scene.details.splitlines()]
-    lines += [(line, _PLAIN) for line in (HELP if state.help else ())]
+    lines += [(line, _PLAIN) for line in (state.keys if state.help else ())]
     if not state.help and not scene.bodies:
         lines.append(("h: keys", _FAINT))
     return lines

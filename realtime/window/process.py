@@ -16,6 +16,7 @@ import cv2
 
 from realtime.draw.mannequin import Mannequin
 from realtime.window.shared_memory import Layout, SceneMemory
+from realtime.window.view_state import HELP
 from realtime.window.viewer import DEFAULT_SCREEN, Window
 
 if TYPE_CHECKING:
@@ -52,10 +53,12 @@ def run(
     title: str,
     wake: Semaphore,
     link: Connection,
+    keys: tuple[str, ...] = HELP,
 ) -> None:
     """The process: open the window, show scenes until it or the ``link`` to the parent is closed.
 
-    Sends ``(READY, "")`` or ``(FAILED, one line)`` first, then ``(COMMAND, name)`` for keys. ``wake`` is released by
+    ``keys`` are the lines of its help. Sends ``(READY, "")`` or ``(FAILED, one line)`` first, then ``(COMMAND, name)`` for
+    keys. ``wake`` is released by
     the parent for each scene in the memory called ``memory_name``. The parent may send ``(LAYOUT, (name, layout))``:
     scenes of another size follow, in another memory; any other message closes the window.
     """
@@ -66,7 +69,7 @@ def run(
         os.nice(5)  # where the CPU draws, the pipeline has priority: the window can skip scenes, the pipeline cannot
     try:
         screen = _find_display() if sys.platform.startswith("linux") else None
-        window = Window(looks, layout, title, link, screen or DEFAULT_SCREEN)
+        window = Window(looks, layout, title, link, screen or DEFAULT_SCREEN, keys)
     except BaseException as error:
         link.send((FAILED, advice(error)))
         return
@@ -78,7 +81,7 @@ def run(
             memory.close()
             memory = SceneMemory(layout, memory_name)
             window.close()
-            window = Window(looks, layout, title, link, screen or DEFAULT_SCREEN)
+            window = Window(looks, layout, title, link, screen or DEFAULT_SCREEN, keys)
     except (BrokenPipeError, EOFError, ConnectionResetError):
         pass  # the parent is gone
     finally:

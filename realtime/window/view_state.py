@@ -35,6 +35,16 @@ HELP: Final = (
 """The lines that key ``h`` shows: key, tab, what it does."""
 
 
+def help_without(*keys: str) -> tuple[str, ...]:
+    """`HELP` for a window in which ``keys``, as its lines begin, do nothing."""
+    return tuple(line for line in HELP if line.partition("\t")[0] not in keys)
+
+
+def acts(key: str, help_lines: tuple[str, ...]) -> bool:
+    """Whether ``key`` (upper case), one of `VIEW_KEYS`, is among ``help_lines``."""
+    return ("1-9" if key in "123456789" else key.lower()) in (line.partition("\t")[0] for line in help_lines)
+
+
 @dataclass(frozen=True, slots=True)
 class WindowState:
     """What is shown, and how."""
@@ -47,6 +57,8 @@ class WindowState:
     """Whether detected keypoints are drawn."""
     help: bool = False
     """Whether the list of keys is shown."""
+    keys: tuple[str, ...] = HELP
+    """That list."""
     details: bool = False
     """The times of the stages."""
     followed: int = -1

@@ -21,7 +21,7 @@ from realtime.draw.mannequin import Mannequin
 from realtime.window.overlay import VideoPainter, paint_text, text_block, text_lines
 from realtime.window.person_geometry import PersonGeometry, line_ends
 from realtime.window.shared_memory import Layout, SceneBody, WindowScene
-from realtime.window.view_state import ARROW_KEYS, SENT_KEYS, VIEW_KEYS, WindowState
+from realtime.window.view_state import ARROW_KEYS, HELP, SENT_KEYS, VIEW_KEYS, WindowState, acts
 
 DEFAULT_SCREEN: Final = (1600, 900)
 """Width and height, pixels, of a screen that does not say its own."""
@@ -59,8 +59,9 @@ class Window:
         title: str,
         link: Connection,
         screen: tuple[int, int] = DEFAULT_SCREEN,
+        keys: tuple[str, ...] = HELP,
     ) -> None:
-        """``looks``: solid and as lines; ``screen`` (width, height) pixels.
+        """``looks``: solid and as lines; ``screen`` (width, height) pixels; ``keys``: the help, and only they change the view.
 
         Raises ``ImportError``, ``OSError`` or ``RuntimeError`` where no window can be had.
         """
@@ -89,7 +90,7 @@ class Window:
         control.set_constant_z_far(3 * _BOARD)
         self._bodies: list[PersonGeometry] = []
         self._drawn = ("", 0)
-        self._state = WindowState()
+        self._state = WindowState(keys=keys)
         self._scene: WindowScene | None = None
         self._size = layout.height, layout.width
         self._centre: DoubleArray | None = None
@@ -135,7 +136,8 @@ class Window:
         for number, command in ARROW_KEYS.items():
             self._vis.register_key_callback(number, self._sender(command))
         for key in VIEW_KEYS:
-            self._vis.register_key_callback(ord(key), self._changer(key))
+            if acts(key, self._state.keys):
+                self._vis.register_key_callback(ord(key), self._changer(key))
 
     def _sender(self, command: str) -> Any:
         def send(_: Any) -> bool:

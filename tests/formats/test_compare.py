@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from body.joints import JOINT_NAMES
 from body.model import load_body
 from common.errors import UserError
-from formats.compare import differences
+from formats.compare import differences, doubts
 from formats.motion import Motion
 from tests.formats.motions import two_people
 
@@ -34,6 +34,25 @@ def test_a_motion_does_not_differ_from_itself(motion: Motion) -> None:
             assert np.abs(values).max() < 1e-3
         assert np.nanmax(one.acceleration) == 0
         assert set(one.angles_deg.values()) == {0.0}
+
+
+def test_motions_of_other_videos_are_told_by_times_lengths_and_shapes(motion: Motion) -> None:
+    assert doubts(motion, motion) == []
+    slower = replace(motion, time_s=motion.time_s[0] + 1.5 * (motion.time_s - motion.time_s[0]))
+    assert [line.partition(" at ")[0] for line in doubts(motion, slower)] == [f"frame {motion.frame[-1]} is", "A ends"]
+    cut = motion.frame < motion.frame[-1] - 25
+    rows = {
+        field.name: values[cut]
+        for field in fields(motion)
+        if isinstance(values := getattr(motion, field.name), np.ndarray) and len(values) == len(cut)
+    }
+    (line,) = doubts(motion, replace(motion, **rows))
+    assert line == f"A ends at {motion.time_s[-1]:.1f} s and B at {rows['time_s'][-1]:.1f} s"
+    wide, high = (np.array([[900, 0, cx], [0, 900, cy], [0, 0, 1]]) for cx, cy in ((639.5, 359.5), (359.5, 639.5)))
+    half = np.array([[450, 0, 319.5], [0, 450, 179.5], [0, 0, 1]])
+    (line,) = doubts(replace(motion, camera_matrix=wide), replace(motion, camera_matrix=high))
+    assert line == "A is of images of 1280x720 pixels and B of 720x1280"
+    assert doubts(replace(motion, camera_matrix=wide), replace(motion, camera_matrix=half)) == []
 
 
 def test_a_shift_of_everything_is_a_distance_and_no_mpjpe(motion: Motion) -> None:

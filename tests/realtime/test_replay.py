@@ -107,6 +107,25 @@ def test_its_window_says_when_it_is_paused_and_at_the_end(
     assert told == [(0, ""), (1, ""), (2, ""), *paused, (4, ""), (5, ""), (5, "the end: q closes")]
 
 
+@pytest.mark.parametrize(
+    ("alone", "wanted"), [(False, ["v", "m", "k", "1-9", "0", "space", "h", "q"]), (True, ["space", "h", "q"])]
+)
+def test_its_window_lists_only_keys_that_do_something(
+    alone: bool, wanted: list[str], saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[str] = []
+
+    def opened(*about: object, keys: tuple[str, ...], **more: object) -> None:
+        listed.extend(line.partition("\t")[0] for line in keys)
+        raise UserError("seen")
+
+    monkeypatch.setattr("realtime.replay.MeshWindow", opened)
+    clip = write_video(tmp_path / "clip.mp4", 6, size=(WIDTH, HEIGHT))
+    with pytest.raises(UserError, match="seen"):
+        replay_motion(saved, None if alone else Options(source=str(clip)), window=True)
+    assert listed == wanted
+
+
 def test_a_recording_keeps_the_videos_times(saved: Path, tmp_path: Path) -> None:
     shown_at = [0, 33, 67, 100, 133, 167, 200, 233, 267, 300, 333, 367]
     clip = write_video(tmp_path / "clip.mp4", 12, size=(WIDTH, HEIGHT), times_ms=shown_at)

@@ -15,7 +15,7 @@ from realtime.views.status import Status, stage_lines
 from realtime.window.overlay import VideoPainter, paint_text, text_block, text_lines
 from realtime.window.person_geometry import bones
 from realtime.window.shared_memory import SceneBody, WindowScene
-from realtime.window.view_state import WindowState
+from realtime.window.view_state import HELP, VIEW_KEYS, WindowState, acts, help_without
 from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, sphere
 
 BALL, FACES = sphere((0, 0, 2), 0.35, rings=12)
@@ -74,6 +74,15 @@ def test_text_tells_figures_state_and_keys() -> None:
     assert alarm[2] > alarm[0] + 100  # red
     assert notice != alarm
     assert text_lines(scene(), WindowState(), 41)[-1][0] == "h: keys"
+
+
+def test_keys_that_do_nothing_are_not_listed() -> None:
+    keys = help_without("f", "left, right", "1-9")
+    listed = [line for line, _ in text_lines(scene(0), WindowState(help=True, keys=keys), 41)[1:]]
+    assert listed == [line for line in HELP if line[:4] not in ("f\top", "left", "1-9\t")]
+    assert len(listed) == len(HELP) - 3
+    assert [key for key in VIEW_KEYS if not acts(key, keys)] == list("123456789")
+    assert all(acts(key, HELP) for key in VIEW_KEYS)
 
 
 def test_the_followed_person_has_the_number_of_its_key() -> None:

@@ -159,7 +159,7 @@ def test_no_scene_is_ever_mixed_under_a_fast_writer() -> None:
 
 
 def _failing(*arguments: Any) -> None:
-    link: Connection = arguments[-1]
+    link: Connection = arguments[5]
     link.send((FAILED, advice(ImportError("libusb-1.0.so.0: cannot open shared object file: No such file"))))
 
 
@@ -168,10 +168,10 @@ def _crashing(*arguments: Any) -> None:
 
 
 def _obedient(*arguments: Any) -> None:
-    link: Connection = arguments[-1]
+    link: Connection = arguments[5]
     memory = SceneMemory(arguments[1], arguments[0])
     link.send((READY, ""))
-    arguments[-2].acquire()
+    arguments[4].acquire()
     scene = memory.read(0)
     assert scene is not None
     for key in ("space", f"{len(scene.bodies)} {scene.text}"):
@@ -181,15 +181,15 @@ def _obedient(*arguments: Any) -> None:
 
 
 def _resized(*arguments: Any) -> None:
-    link: Connection = arguments[-1]
+    link: Connection = arguments[5]
     memory = SceneMemory(arguments[1], arguments[0])
     link.send((READY, ""))
-    arguments[-2].acquire()
+    arguments[4].acquire()
     first = memory.read(0)
     assert first is not None
     memory.close()
     kind, (name, layout) = link.recv()
-    arguments[-2].acquire()
+    arguments[4].acquire()
     memory = SceneMemory(layout, name)
     second = memory.read(0)
     assert second is not None
@@ -200,7 +200,7 @@ def _resized(*arguments: Any) -> None:
 
 def _stubborn(*arguments: Any) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    arguments[-1].send((READY, ""))
+    arguments[5].send((READY, ""))
     time.sleep(60)
 
 

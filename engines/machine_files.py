@@ -1,4 +1,4 @@
-"""Files that belong to this user of this machine: where they are, how they are written, and how they are signed."""
+"""Files that belong to this user of this machine: where they are, how they are read and written, and how they are signed."""
 
 from __future__ import annotations
 
@@ -35,6 +35,16 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
         raise EngineError(
             f"cannot write {path}: {error.strerror or error}; set {ENGINES_ENVIRONMENT} to a folder that can be written"
         ) from error
+
+
+def read_whole(path: Path) -> bytes:
+    """The contents of ``path``. Raises `EngineError` when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise EngineError(f"{path.name} is missing") from None
+    except OSError as error:
+        raise EngineError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 class Signature:

@@ -16,7 +16,8 @@ from engines.engine import Engine, EngineError, RuntimeMissingError
 from engines.manifest import ModelFile, resolve
 from engines.openvino_cpu import OpenVinoEngine
 from engines.ort import OnnxRuntimeEngine
-from engines.plans import PlanPolicy, cached_plan, obtain_plan
+from engines.plan_builds import cached_plan, obtain_plan
+from engines.plans import PlanPolicy
 from engines.tensorrt import Part, PlanRefusedError, TensorRtEngine
 from engines.tensorrt_api import load_tensorrt
 

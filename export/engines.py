@@ -21,7 +21,9 @@ from common.errors import exit_with_one_line
 from common.remarks import show_remarks
 from engines.choices import Precision
 from engines.engine import Arrays
-from engines.plans import Plan, Target, build_plan, for_rows, plans_folder
+from engines.machine_files import plans_folder
+from engines.plan_builds import build_plan, for_rows
+from engines.plans import Plan, Target
 from engines.tensorrt_builder import BuildOptions, BuildProgress
 from export.conversion.network import PipelineNetwork
 from export.conversion.precision import convert

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import engines.plans
+import engines.plan_builds
 from engines.engine import EngineError
+from engines.machine_files import plans_folder
 from engines.manifest import resolve
-from engines.plans import Plan, PlanPolicy, build_plan, find_plans, obtain_plan, plans_folder
+from engines.plan_builds import build_plan, obtain_plan
+from engines.plans import Plan, PlanPolicy, find_plans
 from engines.registry import announce_builds, open_engine
 from engines.tensorrt import TensorRtEngine
 from engines.tensorrt_builder import BuildOptions
@@ -196,7 +198,7 @@ def test_without_the_onnx_package_it_is_float32(
     for module in [name for name in sys.modules if name == "onnx" or name.startswith("engines.precision")]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "onnx", None)
-    monkeypatch.setattr(engines.plans, "serialise", lambda *_, **__: (b"a plan", b""))
+    monkeypatch.setattr(engines.plan_builds, "serialise", lambda *_, **__: (b"a plan", b""))
     plan, _ = obtain_plan(linear_model(), "linear", PlanPolicy(), holds_fp16=True)
     assert plan.precision == "fp32"
     (warning,) = remarks.warnings
@@ -215,7 +217,7 @@ def test_a_first_run_says_what_is_built_and_how_long_it_takes(
     assert remarks == ["TensorRT engines to build, once for this machine: one, two"]
     remarks.clear()
     clock = iter(range(0, 10_000, 30))
-    monkeypatch.setattr(engines.plans.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(engines.plan_builds.time, "monotonic", lambda: float(next(clock)))
     obtain_plan(models[0], "one", PlanPolicy())
     assert remarks[0].endswith("once, seconds on a desktop card, some minutes on a small board")
     assert remarks[1] == "building one: Building, step 0 of 3, 30 s so far"

@@ -15,7 +15,8 @@ from engines.cuda.packages import PACKAGES, open_cuda
 from engines.cuda.port import Cuda
 from engines.engine import Arrays, Engine, RuntimeMissingError
 from engines.manifest import resolve
-from engines.plans import PlanPolicy, obtain_plan
+from engines.plan_builds import obtain_plan
+from engines.plans import PlanPolicy
 from engines.registry import open_engine, why_no_tensorrt
 from engines.tensorrt import TensorRtEngine
 from export.networks import load_networks, record_samples

@@ -14,7 +14,8 @@ from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
 from engines.engine import Engine, EngineError
 from engines.ort import OnnxRuntimeEngine
-from engines.plans import PlanPolicy, build_plan, find_plans
+from engines.plan_builds import build_plan
+from engines.plans import PlanPolicy, find_plans
 from realtime.options import Options
 from realtime.session import Session
 from realtime.stages.regressor.engine_body import EngineBody, open_engine_body

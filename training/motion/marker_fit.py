@@ -1,9 +1,7 @@
 """From optical markers to joints: one skeleton for each subject, one pose for each frame.
 
-Poses: damped Gauss-Newton (Levenberg and Marquardt) on all frames at once. The residuals are the distances of the markers over
-their standard deviation, joint rotations over theirs, and limits of hinges; outlying markers count less (Cauchy's
-weights). Every fifth frame is solved from rest, the others from their neighbours; a frame that fits much worse than
-its neighbour is tried again from there.
+Poses: `training.motion.marker_solver` solves every fifth frame from rest and the others from their neighbours; a frame that
+fits much worse than its neighbour is tried again from there.
 
 Skeleton: on a sample of a subject's frames, poses and the places of the markers on the bones are solved alternately. With the
 poses known, the markers are linear in the lengths of the bones and in their own places: least squares with both near those of
@@ -14,7 +12,6 @@ without any the mean person's is taken, which may be some degrees off.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -27,7 +24,6 @@ from body.joints import JOINT_NAMES, PARENTS
 from common.arrays import Int64Array
 from training.motion.clip import LEG_LENGTH, Clip, MotionError
 from training.motion.marker_model import (
-    ANGLE_COUNT,
     BALLS,
     BONE_GROUPS,
     CARRIERS,
@@ -40,12 +36,10 @@ from training.motion.marker_model import (
     STEPS,
     Poses,
     bone_offsets,
-    exp,
     frames_of,
-    limits,
     local_rotations,
-    prior_sigmas,
 )
+from training.motion.marker_solver import FAR_M, MarkerSkeleton, marker_places, solve
 from training.motion.markers import MARKERS, MarkerTake, resample_markers
 from training.motion.retarget import PELVIS_ABOVE_HIPS
 
@@ -56,135 +50,8 @@ MIN_MARKERS: Final = 20
 LARGEST_MEAN_MM: Final = 30.0
 """Frames with fewer markers, or that fit worse in the mean, are left out."""
 
-_BLOCK: Final = 256
-_FAR, _FAR_AT_FIRST = 0.04, 0.10
-_LIMIT_SIGMA: Final = 0.03
-_DIFFERENCE: Final = 2e-3  # radians or metres: single precision leaves four digits of a derivative
+_FAR_AT_FIRST: Final = 0.10  # the same in the first rounds, while poses are rough
 _TRUNK: Final = [MARKERS.index(name) for name in ("LASI", "RASI", "LPSI", "RPSI", "C7", "T10", "CLAV", "STRN", "RBAK")]
-
-
-@dataclass(frozen=True)
-class MarkerSkeleton:
-    """A subject's bones, and where the markers are on them."""
-
-    offsets: Tensor
-    """float32 (24, 3) from each joint's parent, rest pose, metres."""
-    places: Tensor
-    """float32 (M, 3) each marker in the frame of the joint that carries it, metres."""
-
-
-def marker_places(step: Tensor, poses: Poses, skeleton: MarkerSkeleton) -> Tensor:
-    """Where the markers are (..., M, 3), metres."""
-    turned, places = frames_of(step, poses, skeleton.offsets)
-    return places[..., CARRIERS, :] + (turned[..., CARRIERS, :, :] @ skeleton.places[..., None])[..., 0]
-
-
-def solve(
-    poses: Poses, points: Tensor, seen: Tensor, skeleton: MarkerSkeleton, rest: Sequence[str] | str = "free", rounds: int = 12,
-    far: float = _FAR,
-) -> tuple[Poses, Tensor, Tensor]:  # fmt: skip
-    """Fit poses to markers.
-
-    Args:
-        poses: Where to start, N frames.
-        points: (N, M, 3) metres; anything where a marker is not seen.
-        seen: (N, M), 1 or 0.
-        skeleton: Of the subject.
-        rest: What is known of each frame (see `MarkerTake`).
-        rounds: Most steps.
-        far: Distance from which a marker counts less, metres.
-
-    Returns:
-        The poses, distances of the markers (N, M) in metres, and costs (N,).
-    """
-    kinds = [rest] * len(points) if isinstance(rest, str) else rest
-    parts = [
-        _solve(poses[part], points[part], seen[part], skeleton, kinds[part], rounds, far)
-        for part in (slice(start, start + _BLOCK) for start in range(0, len(points), _BLOCK))
-    ]
-    solved = Poses(*(torch.cat([getattr(part[0], name) for part in parts]) for name in ("place", "balls", "angles")))
-    return solved, torch.cat([part[1] for part in parts]), torch.cat([part[2] for part in parts])
-
-
-@torch.no_grad()
-def _solve(
-    poses: Poses, points: Tensor, seen: Tensor, skeleton: MarkerSkeleton, kinds: Sequence[str], rounds: int, far: float
-) -> tuple[Poses, Tensor, Tensor]:
-    sigmas = torch.stack([prior_sigmas(kind)[0] for kind in kinds])
-    tilt = torch.tensor([prior_sigmas(kind)[1] for kind in kinds])
-    low, high = limits()
-    precision = seen / MARKER_SIGMA**2
-
-    up = torch.tensor([0.0, 1.0, 0.0])
-
-    def terms(now: Poses) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        zero = torch.zeros(len(now.place), PARAMETERS)
-        turned, places = frames_of(zero, now, skeleton.offsets)
-        markers = places[:, CARRIERS] + (turned[:, CARRIERS] @ skeleton.places[..., None])[..., 0]
-        error, lean = markers - points, turned[:, 0, :, 1] - up
-        distance = (error**2).sum(-1)
-        prior = torch.cat([roma.rotmat_to_rotvec(now.balls).flatten(1), now.angles], 1) / sigmas
-        beyond = ((now.angles - low).clamp_max(0) + (now.angles - high).clamp_min(0)) / _LIMIT_SIGMA
-        cost = (precision * far**2 * torch.log1p(distance / far**2)).sum(1) + (prior**2).sum(1) + (beyond**2).sum(1)
-        return error, distance, prior, beyond, cost + ((lean / tilt[:, None]) ** 2).sum(1)
-
-    damping = torch.full((len(points),), 1e-2)
-    error, distance, prior, beyond, cost = terms(poses)
-    for _ in range(rounds):
-        of_markers, of_up = _derivatives(poses, skeleton)
-        weight = precision / (1 + distance / far**2)
-        weighted = (of_markers * weight[..., None, None]).flatten(1, 2).transpose(1, 2)
-        flat = of_markers.flatten(1, 2)
-        of_up = of_up / tilt[:, None, None]
-        lean = poses.balls[:, 0, :, 1] - up
-        normal = weighted @ flat + of_up.transpose(1, 2) @ of_up
-        gradient = (weighted @ error.flatten(1)[..., None])[..., 0]
-        gradient += (of_up.transpose(1, 2) @ (lean / tilt[:, None])[..., None])[..., 0]
-        diagonal = torch.zeros(len(points), PARAMETERS)
-        diagonal[:, 3:] = sigmas**-2
-        diagonal[:, -ANGLE_COUNT:] += (beyond != 0) / _LIMIT_SIGMA**2
-        gradient[:, 3:] += prior / sigmas
-        gradient[:, -ANGLE_COUNT:] += beyond / _LIMIT_SIGMA
-        scale = torch.diagonal(normal, dim1=1, dim2=2) + diagonal + 1
-        step = -torch.linalg.solve(normal + torch.diag_embed(diagonal + damping[:, None] * scale), gradient[..., None])[
-            ..., 0
-        ]
-        step = torch.nan_to_num(step * (0.8 / step[:, 3:].abs().amax(1, keepdim=True).clamp_min(1e-9)).clamp_max(1.0))
-        tried = Poses(
-            poses.place + step[:, :3],
-            exp(step[:, 3:-ANGLE_COUNT].reshape(-1, len(BALLS), 3)) @ poses.balls,
-            poses.angles + step[:, -ANGLE_COUNT:],
-        )
-        found = terms(tried)
-        better = found[-1] <= cost
-        poses = Poses(
-            *(
-                torch.where(better.view(-1, *[1] * (new.ndim - 1)), new, old)
-                for new, old in (
-                    (tried.place, poses.place), (tried.balls, poses.balls), (tried.angles, poses.angles),
-                )
-            )
-        )  # fmt: skip
-        gained = float(((cost - found[-1]) * better / (cost + 1)).max())
-        error, distance, prior, beyond, cost = (
-            torch.where(better.view(-1, *[1] * (new.ndim - 1)), new, old)
-            for new, old in zip(found, (error, distance, prior, beyond, cost), strict=True)
-        )
-        damping = torch.where(better, damping * 0.3, damping * 8).clamp(1e-6, 1e4)
-        if gained < 2e-4:
-            break
-    poses.balls = roma.special_procrustes(poses.balls)
-    return poses, distance.sqrt(), cost
-
-
-def _derivatives(poses: Poses, skeleton: MarkerSkeleton) -> tuple[Tensor, Tensor]:
-    """Of markers (N, M, 3, PARAMETERS) and of the pelvis' upright axis (N, 3, PARAMETERS), by differences."""
-    steps = torch.cat([torch.zeros(1, PARAMETERS), _DIFFERENCE * torch.eye(PARAMETERS)])[:, None]
-    turned, places = frames_of(steps, poses, skeleton.offsets)
-    markers = places[..., CARRIERS, :] + (turned[..., CARRIERS, :, :] @ skeleton.places[..., None])[..., 0]
-    up = turned[..., 0, :, 1]
-    of_markers, of_up = ((part[1:] - part[:1]) / _DIFFERENCE for part in (markers, up))
-    return of_markers.movedim(0, -1), of_up.movedim(0, -1)
 
 
 def start_poses(points: Tensor, seen: Tensor, skeleton: MarkerSkeleton) -> Poses:
@@ -205,7 +72,7 @@ def calibrate(points: Tensor, seen: Tensor, rest: Sequence[str], size: float, ro
     for number in range(rounds):
         skeleton = MarkerSkeleton(bone_offsets(lengths), places)
         poses, distance, _ = solve(
-            poses, points, seen, skeleton, rest, 15 if number == 0 else 3, 0.08 if number < 4 else _FAR
+            poses, points, seen, skeleton, rest, 15 if number == 0 else 3, 0.08 if number < 4 else FAR_M
         )
         lengths, places = _fit_skeleton(poses, points, seen, distance, skeleton, wanted, size)
     return MarkerSkeleton(bone_offsets(lengths), places)
@@ -225,7 +92,7 @@ def _fit_skeleton(
         while joint > 0:
             design[:, marker, :, KIND[joint]] += turned[:, PARENTS[joint]] @ STEPS[joint]
             joint = PARENTS[joint]
-    weight = seen / MARKER_SIGMA**2 / (1 + distance**2 / _FAR**2)
+    weight = seen / MARKER_SIGMA**2 / (1 + distance**2 / FAR_M**2)
     share = (weight / weight.sum(1, keepdim=True).clamp_min(1e-9))[..., None]
     target = points - poses.place[:, None]
     # The pelvis' place is free in every frame: only distances from the frame's middle count.

@@ -15,8 +15,9 @@ from body.joints import JOINT_NAMES  # noqa: E402
 from tests.training.motion.c3d_file import DEC, INTEL, MIPS, c3d_file  # noqa: E402
 from training.motion.c3d import parse_c3d  # noqa: E402
 from training.motion.clip import MotionError  # noqa: E402
-from training.motion.marker_fit import MarkerSkeleton, clips_from_markers, marker_places  # noqa: E402
+from training.motion.marker_fit import clips_from_markers  # noqa: E402
 from training.motion.marker_model import PARAMETERS, PLACES, Poses, bone_offsets, exp, frames_of, local_rotations  # noqa: E402
+from training.motion.marker_solver import MarkerSkeleton, marker_places  # noqa: E402
 from training.motion.markers import MARKERS, VICON_COLUMNS, MarkerTake, close_gaps, read_c3d, read_vicon_text  # noqa: E402
 
 

@@ -56,7 +56,7 @@ Examples:
 
 def main() -> None:
     """The program's entry, also of the installed command ``motionmesh``."""
-    run_command(with_options(Options, run), examples=EXAMPLES, others=COMMANDS)
+    run_command(with_options(Options, run), examples=EXAMPLES, others=SUBCOMMANDS)
 
 
 def _handle_ends(handler: Callable[[int, FrameType | None], None]) -> None:
@@ -149,7 +149,7 @@ def compare(
         console.print(f"plot: {plot}", markup=False, soft_wrap=True)
 
 
-COMMANDS = (with_options(Options, replay, REPLAY_OPTIONS), compare)
+SUBCOMMANDS = (with_options(Options, replay, REPLAY_OPTIONS), compare)
 """What the program does beside watching people; each is run where the first argument is its name."""
 
 

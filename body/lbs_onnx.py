@@ -16,7 +16,6 @@ from body.onnx_graph import GraphBuilder
 from body.packed import BETAS, POSE_FEATURES
 from common.arrays import DoubleArray
 
-BODY_INPUTS: Final = ("betas", "rotations", "translation")
 BODY_OUTPUTS: Final = ("vertices", "joints", "keypoints")
 
 

@@ -79,7 +79,7 @@ def ending(arguments: list[str]) -> tuple[Any, str]:
     printed = io.StringIO()
     command = with_options(Options, run_camera.run)
     with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as ended:
-        run_command(command, arguments=arguments, others=run_camera.COMMANDS)
+        run_command(command, arguments=arguments, others=run_camera.SUBCOMMANDS)
     return ended.value.code, printed.getvalue()
 
 

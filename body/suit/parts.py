@@ -125,11 +125,6 @@ def _past_seams(body: BodyArrays, surface: FloatArray) -> tuple[DoubleArray, Dou
     return bare, np.where(is_arm, -1.0, foot), np.where(is_arm, -1.0, -above_waist)
 
 
-def suit_colours(body: BodyArrays, person: int = 0) -> NDArray[np.uint8]:
-    """(V, 3) uint8 BGR: the colour of every vertex of ``body`` when ``person`` wears the suit. Compute it once a person."""
-    return np.asarray(np.round(suit_shares(body) @ part_colours(person).astype(np.float32)), np.uint8)
-
-
 _ARM: Final = ("shoulder", "elbow", "wrist", "hand")
 
 

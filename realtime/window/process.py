@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 READY: Final = "ready"
 FAILED: Final = "failed"
-COMMAND: Final = "command"
 LAYOUT: Final = "layout"
 
 PAUSE_S: Final = 0.02

@@ -23,6 +23,8 @@ from realtime.window.person_geometry import PersonGeometry, line_ends
 from realtime.window.shared_memory import Layout, SceneBody, WindowScene
 from realtime.window.view_state import ARROW_KEYS, HELP, SENT_KEYS, VIEW_KEYS, WindowState, acts
 
+COMMAND: Final = "command"
+"""First part of what the window sends for a key; the second is the command's name."""
 DEFAULT_SCREEN: Final = (1600, 900)
 """Width and height, pixels, of a screen that does not say its own."""
 
@@ -141,7 +143,7 @@ class Window:
 
     def _sender(self, command: str) -> Any:
         def send(_: Any) -> bool:
-            self._link.send(("command", command))
+            self._link.send((COMMAND, command))
             return False
 
         return send

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from body.lbs import NumpyBody
-from body.lbs_onnx import BODY_INPUTS, BODY_OUTPUTS, body_to_onnx
+from body.lbs_onnx import BODY_OUTPUTS, body_to_onnx
 from body.model import BodyArrays, load_body
 from common.arrays import FloatArray
 from engines.ort import OnnxRuntimeEngine
@@ -33,6 +33,11 @@ def infer(model: bytes, feeds: dict[str, FloatArray]) -> dict[str, FloatArray]:
         return engine.infer(feeds)
 
 
+def inputs_of(people: int) -> dict[str, FloatArray]:
+    poses = sample_poses(people)
+    return {name: poses[name] for name in ("betas", "rotations", "translation")}
+
+
 def test_it_poses_like_the_body_on_the_cpu(model: bytes, arrays: BodyArrays) -> None:
     assert max(body_parity(model, arrays, people=12).values()) < TOLERANCE_MM
 
@@ -45,7 +50,7 @@ def test_every_vertex_of_another_body_may_have_correctives(arrays: BodyArrays) -
     other = BodyArrays(**fields | {"posedirs": posedirs, "beta_limit": float("inf")})
     model = body_to_onnx(other)
     assert max(body_parity(model, other, people=4).values()) < TOLERANCE_MM
-    feeds = {name: array for name, array in sample_poses(1).items() if name in BODY_INPUTS}
+    feeds = inputs_of(1)
     feeds["betas"] = np.full((1, 10), 5, np.float32)
     body = NumpyBody(other)
     body.set_shape(feeds["betas"][0])
@@ -54,7 +59,7 @@ def test_every_vertex_of_another_body_may_have_correctives(arrays: BodyArrays) -
 
 
 def test_betas_beyond_the_limit_are_clamped(model: bytes, arrays: BodyArrays) -> None:
-    feeds = {name: array for name, array in sample_poses(1).items() if name in BODY_INPUTS}
+    feeds = inputs_of(1)
     limited = infer(model, feeds | {"betas": np.full((1, 10), arrays.beta_limit, np.float32)})
     beyond = infer(model, feeds | {"betas": np.full((1, 10), 9, np.float32)})
     for name in BODY_OUTPUTS:
@@ -63,7 +68,7 @@ def test_betas_beyond_the_limit_are_clamped(model: bytes, arrays: BodyArrays) ->
 
 def test_rounded_factors_would_be_off_by_millimetres(model: bytes) -> None:
     """Why its engine is built without TensorFloat-32, which keeps as many bits of a product's factors as float16."""
-    feeds = {name: array for name, array in sample_poses(8).items() if name in BODY_INPUTS}
+    feeds = inputs_of(8)
     exact, rounded = infer(model, feeds), infer(to_fp16(fold_constants(model)).twin.SerializeToString(), feeds)
     gap = np.linalg.norm(exact["vertices"] - rounded["vertices"], axis=-1).max() * 1e3
     assert 1 < gap < 5

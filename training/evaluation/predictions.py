@@ -12,7 +12,7 @@ from body.model import BodyArrays
 from common.arrays import DoubleArray, FloatArray, Int64Array
 from formats.motion import Motion
 
-SAME_PERSON: Final = 1.0
+MAX_MATCH_DISTANCE: Final = 1.0
 """Largest mean distance of a person's points, over the person's size, at which a row still counts as that person."""
 
 
@@ -23,7 +23,7 @@ def rows_of_people(
     columns: list[int],
     *,
     of_joints: bool = False,
-    near: float = SAME_PERSON,
+    near: float = MAX_MATCH_DISTANCE,
 ) -> Int64Array:
     """The rows of ``motion`` that show each of P people: frame by frame, the pairing whose points lie nearest in all.
 

@@ -28,7 +28,7 @@ from body.model import load_body
 from common.errors import UserError
 from training.evaluation.metrics import acceleration_error, pa_distances, pelvis_aligned
 from training.motion.bank import NONE, MotionBank
-from training.motion.library import Clip
+from training.motion.clip import Clip
 from training.motion.opening import open_clips
 from training.networks.lifter import Lifter
 from training.networks.lifter_config import LifterConfig

@@ -28,9 +28,8 @@ from body.joints import JOINT_MIRROR, JOINT_NAMES
 from body.lbs_torch import TorchBody
 from body.model import load_body
 from body.packed import BETAS
-from training.motion.clip import ANKLE_HEIGHT
+from training.motion.clip import ANKLE_HEIGHT, Clip
 from training.motion.key_poses import blend_key_poses
-from training.motion.library import Clip
 from training.motion.rest import rest_bones, to_default_rest
 
 _INDEX = {name: i for i, name in enumerate(JOINT_NAMES)}

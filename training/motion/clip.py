@@ -7,7 +7,7 @@ they mean nothing without it. Two rest poses are in use:
   along -y. Every reader of this package delivers it.
 - ``"body"``: the rest pose of one body's own template, whose limbs are a few degrees off that ideal.
 
-The same rotations on another rest pose would point the limbs a few degrees wrong: ``adapt_clip`` corrects it once.
+The same rotations on another rest pose would point the limbs a few degrees wrong: ``adapt_clips`` corrects it once.
 """
 
 from __future__ import annotations
@@ -218,11 +218,6 @@ def leg_length(rest_joints: npt.ArrayLike) -> float:
     rest = np.asarray(rest_joints, np.float64)
     bones = ((1, 4), (4, 7), (2, 5), (5, 8))
     return 0.5 * float(sum(np.linalg.norm(rest[child] - rest[joint]) for joint, child in bones))
-
-
-def adapt_clip(clip: Clip, rest_joints: npt.ArrayLike, ankle_height: float = ANKLE_HEIGHT) -> Clip:
-    """Give a canonical clip to a body: rest pose, stride and floor. See `adapt_clips`."""
-    return adapt_clips([clip], rest_joints, ankle_height)[0]
 
 
 def adapt_clips(clips: Sequence[Clip], rest_joints: npt.ArrayLike, ankle_height: float = ANKLE_HEIGHT) -> list[Clip]:

@@ -21,10 +21,8 @@ from body.joints import PARENTS
 from common.arrays import Int32Array
 from common.npz import read_npz
 from training.motion.archive import ARCHIVE_ERRORS
-from training.motion.clip import Clip, MotionError, adapt_clip, adapt_rest_pose
+from training.motion.clip import Clip, MotionError
 from training.motion.coding import decode
-
-__all__ = ["FREE_SOURCES", "Clip", "MotionError", "adapt_clip", "adapt_rest_pose", "load_packed"]
 
 FREE_SOURCES: Final = ("CMU", "ACCAD", "UI-PRMD", "CC0")
 """Sources, as the index writes them, whose terms allow any use: CMU's own terms, CC BY 3.0 (ACCAD), public domain (UI-PRMD)

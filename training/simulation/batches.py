@@ -204,7 +204,7 @@ class BatchMaker:
         place = views.pelvis[:, :, None]
         points = views.project(coco + place)
         state = keypoint_visibility(joints + place, coco + place, points, views.size)
-        state = torch.maximum(state, self._occlude(points, state, window.dt))
+        state = torch.maximum(state, self._occlude(points, state))
         detected, confidence = self.noise(points, state, views.size, window.dt)
         if self.clean:
             detected, confidence = points, torch.ones_like(confidence)
@@ -265,7 +265,7 @@ class BatchMaker:
         flow = [self.flow.degrade.generator] if self.flow else []
         return [self.generator, self.noise.generator, *flow]
 
-    def _occlude(self, points: Tensor, state: Tensor, dt: Tensor) -> Tensor:
+    def _occlude(self, points: Tensor, state: Tensor) -> Tensor:
         """Furniture and passers-by: in some windows a still rectangle hides what is behind it. 0 or 1, (B, T, 17)."""
         batch = len(points)
         pick = torch.randint(17, (batch,), generator=self.generator)

@@ -23,9 +23,9 @@ from common.errors import UserError
 from realtime.draw.mannequin import Mannequin
 from realtime.draw.painter import Figures
 from realtime.window.controller import MeshWindow
-from realtime.window.process import COMMAND, FAILED, LAYOUT, READY, advice
+from realtime.window.process import FAILED, LAYOUT, READY, advice
 from realtime.window.shared_memory import Layout, SceneBody, SceneMemory, WindowScene
-from realtime.window.viewer import grid_points, window_size
+from realtime.window.viewer import COMMAND, grid_points, window_size
 from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, person, result, sphere
 
 BALL, FACES = sphere((0, 0, 2), 0.35, rings=12)

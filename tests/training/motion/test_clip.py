@@ -14,7 +14,7 @@ from training.motion.clip import (
     CANONICAL_BONES,
     LEG_LENGTH,
     Clip,
-    adapt_clip,
+    adapt_clips,
     adapt_rest_pose,
     canonical_rotations,
     joint_positions,
@@ -80,7 +80,7 @@ def test_wrong_shapes_and_impossible_bodies_are_refused() -> None:
 
 def test_an_adapted_clip_strides_with_its_legs_and_stands_on_the_floor() -> None:
     clip, rest = random_clip("a", "1"), canonical_rest() * 2.0
-    adapted = adapt_clip(clip, rest)
+    (adapted,) = adapt_clips([clip], rest)
     assert adapted.rest == "body"
     assert np.allclose(
         np.diff(adapted.pelvis[:, [0, 2]], axis=0), 2.0 * np.diff(clip.pelvis[:, [0, 2]], axis=0), atol=1e-5
@@ -88,14 +88,15 @@ def test_an_adapted_clip_strides_with_its_legs_and_stands_on_the_floor() -> None
     lowest = lowest_contact(joint_positions(adapted.rotations, adapted.pelvis, rest))
     assert np.percentile(lowest, 5) == pytest.approx(0.0, abs=1e-5)
     with pytest.raises(ValueError, match="already"):
-        adapt_clip(adapted, rest)
+        adapt_clips([adapted], rest)
 
 
 def test_a_standing_body_has_its_soles_on_the_floor() -> None:
     clip = replace(
         random_clip("a", "1"), rotations=np.zeros((20, 24, 3), np.float32), pelvis=np.zeros((20, 3), np.float32)
     )
-    assert adapt_clip(clip, canonical_rest()).pelvis[0, 1] == pytest.approx(0.085 + LEG_LENGTH + 0.075, abs=1e-6)
+    (adapted,) = adapt_clips([clip], canonical_rest())
+    assert adapted.pelvis[0, 1] == pytest.approx(0.085 + LEG_LENGTH + 0.075, abs=1e-6)
 
 
 def _turning(frames: int, fps: float) -> Clip:

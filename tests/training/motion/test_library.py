@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.motion.library import MotionError, load_packed
+from training.motion.clip import MotionError
+from training.motion.library import load_packed
 
 from .skeletons import random_clip, write_packed_folder
 

@@ -1,8 +1,8 @@
-"""Which optical flow is faster on this machine, by measurement: DIS on the CPU or RAFT on the GPU.
+"""Chooses the optical flow for this machine by measurement: DIS on the CPU or RAFT on the GPU.
 
-The bodies differ by a millimetre, so time decides. Flow runs beside the keypoints, and the regressor waits for both: RAFT that
-is no slower than the keypoints delays nothing and leaves a core free; slower than both, it would cost every frame the
-difference.
+The bodies differ by a millimetre, so only time decides. Flow runs in parallel with the keypoints, and the regressor waits for
+both: RAFT that takes no longer than the keypoints delays nothing and leaves a CPU core free. RAFT that takes longer than both
+the keypoints and DIS would delay every frame.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def median_ms(work: Callable[[], object], runs: int = _RUNS) -> float:
 
 
 def choose_flow(raft: CropFlow, dis: CropFlow, keypoints_ms: float) -> CropFlow:
-    """The one of ``raft`` and ``dis`` to take where the keypoints of a person take ``keypoints_ms``; says why in the log."""
+    """``dis`` if ``raft`` takes longer than both ``dis`` and the keypoints of one person (``keypoints_ms``), else ``raft``.
+    Logs the times."""
     raft_ms, dis_ms = flow_ms(raft), flow_ms(dis)
     takes_raft = raft_ms <= max(dis_ms, keypoints_ms)
     _LOG.info(

@@ -19,24 +19,24 @@ from realtime.stages.crops import Cropper
 FLOW_SIZE = 128
 """Side of the flow field, px."""
 CELL_MEANS: Final = "cell_means"
-"""The output of an engine with what the regressor reads of the flow: see `realtime.stages.flow.raft_engine`."""
+"""Name of the engine output with the flow's means over a grid of cells, which is all that the regressor reads of the flow."""
 _NO_FIELD: Final = np.empty((0, 0, 2), np.float32)
 
 
 class CropFlow(ABC):
-    """Flow inside of one box, as a field of ``size``² from crops of ``pixels``². Used by one thread."""
+    """Optical flow inside a box: a field of ``size`` × ``size``, from crops of ``pixels`` × ``pixels``. Used by one thread."""
 
     def __init__(self, size: int, pixels: int) -> None:
         self.size = size
         self.shows = True
-        """Whether somebody looks at the field; may be set anew, from any thread. What nobody looks at may stay on the GPU."""
+        """Whether the field is displayed; any thread may change it. If not, the field may stay on the GPU."""
         self._crop = Cropper(pixels, cv2.BORDER_REPLICATE)
         self._last: tuple[int, Box] | None = None
 
     def __call__(self, previous: Frame, current: Frame, box: Box) -> Flow:
-        """Flow from ``previous`` to ``current`` inside ``box``, which both are cut with.
+        """Flow from ``previous`` to ``current`` inside ``box``, to which both are cropped.
 
-        Raises ``ValueError`` unless ``current`` is later than ``previous``: a frame read twice would be zero motion.
+        Raises ``ValueError`` unless ``current`` is later than ``previous``: the same frame twice would show no motion.
         """
         dt = _interval(previous, current)
         for place, frame in enumerate((previous, current)):
@@ -47,18 +47,17 @@ class CropFlow(ABC):
         return Flow(current.sequence, previous.sequence, dt, box, field, means=means)
 
     def all(self, previous: Frame, current: Frame, boxes: Sequence[Box]) -> list[Flow]:
-        """`__call__` for each of ``boxes``."""
+        """The flow in each of ``boxes``, in their order; see `__call__`."""
         return [self(previous, current, box) for box in boxes]
 
     @abstractmethod
     def _keep(self, place: int, crop: ImageArray) -> None:
-        """Keep the BGR ``crop`` (pixels, pixels, 3) as the previous (0) or the current (1) one. The array
-        is overwritten afterwards."""
+        """Copy the BGR ``crop`` (pixels, pixels, 3) of the previous (0) or the current (1) frame; the caller overwrites it."""
 
     @abstractmethod
     def _measure(self, goes_on: bool) -> tuple[FloatArray, AnyArray | None]:
         """A new (size, size, 2) field between the two crops, in pixels of a crop of ``size``², and `Flow.means` where they are
-        known. ``goes_on``: the call before was about the same place one frame earlier, so that its field is a good start."""
+        known. ``goes_on``: the last call was for nearly the same box, one frame earlier: its field is a good start."""
 
 
 class DisFlow(CropFlow):
@@ -77,18 +76,19 @@ class DisFlow(CropFlow):
 
     def _measure(self, goes_on: bool) -> tuple[FloatArray, AnyArray | None]:
         if not goes_on:
-            self._field[:] = 0  # DIS starts from what it finds here
+            self._field[:] = 0  # its contents are the initial field
         return np.asarray(self._dis.calc(self._grey[0], self._grey[1], self._field), np.float32).copy(), None
 
 
 class RaftFlow(CropFlow):
-    """RAFT-small in an engine, as ``export.raft`` makes it: uint8 ``previous`` and ``current`` (N, P, P, 3), RGB, to
-    ``flow`` (N, S, S, 2) in pixels of a crop of S². P is more than S: the network works on cells of 8 px, which
-    are wider than a forearm in a crop of S². Raises `EngineError` for another network.
+    """RAFT-small in an engine of the network that ``export.raft`` exports.
 
-    The engine may give `CELL_MEANS`, too. ``start`` queues a run that leaves them on the GPU, or answers with None where it has
-    no room for them; it is used while nobody looks at the field, and then this stage waits for nothing. Where the engine takes
-    several rows, all boxes are one run.
+    Its inputs are uint8 ``previous`` and ``current`` (N, P, P, 3) RGB, its output is ``flow`` (N, S, S, 2) in pixels of a crop
+    of S × S. P is larger than S because the network's features cover 8 × 8 px, which are wider than a forearm in a crop of
+    S × S. An engine that takes several rows processes all boxes in one run. Raises `EngineError` for another network.
+
+    If the engine also outputs `CELL_MEANS`, ``start`` may be given: it queues a run that leaves them on the GPU and does not
+    wait for it, or returns None if there is no room for them. It is used while the field is not displayed.
     """
 
     def __init__(self, engine: Engine, start: Callable[[Arrays], DeviceArray | None] | None = None) -> None:
@@ -134,7 +134,7 @@ class RaftFlow(CropFlow):
         return found
 
     def _run(self, rows: int) -> Iterator[tuple[FloatArray, AnyArray | None]]:
-        """Field and means of the first so many crops."""
+        """Field and means of the first ``rows`` crops."""
         feeds = {name: crops[:rows] for name, crops in self._crops.items()}
         if self._start is not None and not self.shows:
             left = self._start(feeds)
@@ -156,13 +156,14 @@ def _interval(previous: Frame, current: Frame) -> float:
 
 
 def _alike(last: Box, box: Box) -> bool:
-    """Whether two boxes of neighbouring frames hold the same person: another person's motion is no start."""
+    """Whether two boxes of consecutive frames are close enough to show the same person: the flow of another one is no good
+    initial value."""
     far = 0.25 * box.size
     return abs(last.x - box.x) < far and abs(last.y - box.y) < far and 0.8 < last.size / box.size < 1.25
 
 
 def cell_means(flow: Flow, cells: int) -> FloatArray:
-    """The field's means over a grid of ``cells``² cells, in sides of the crop: (cells, cells, 2) float32."""
+    """The field's means over a grid of cells, float32 (cells, cells, 2), as a share of the crop's side."""
     size = len(flow.field)
     means = cv2.resize(flow.field, (cells, cells), interpolation=cv2.INTER_AREA)
     return np.asarray(means, np.float32) / np.float32(size)

@@ -1,4 +1,4 @@
-"""RAFT on a GPU with what the regressor reads of its field, so that the field need not come down."""
+"""RAFT on a GPU together with the means that the regressor reads, so that the field need not be copied to the host."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from realtime.options import MAX_PERSONS
 from realtime.stages.flow.crop_flow import CELL_MEANS, FLOW_SIZE
 
 _FRAMES: Final = 4
-"""Frames whose flow may be on the GPU: made, waiting, in the regressor, and one to spare."""
+"""Frames whose flow may be on the GPU at once: being computed, waiting, in the regressor, and one in reserve."""
 
 
 def cell_means_to_onnx(cells: int, size: int = FLOW_SIZE) -> bytes:
     """The graph of `crop_flow.cell_means` for N fields: flow (N, size, size, 2) float32, px, to `CELL_MEANS`
-    (N, cells, cells, 2), sides of the crop. Raises `EngineError` where ``cells`` do not divide ``size``."""
-    from body.onnx_graph import GraphBuilder  # onnx takes long to import, and a CPU needs it for nothing
+    (N, cells, cells, 2), as a share of the crop's side. Raises `EngineError` where ``cells`` do not divide ``size``."""
+    from body.onnx_graph import GraphBuilder  # slow to import, and not needed on a CPU
 
     if size % cells:
         raise EngineError(f"a flow field of {size} px has no {cells} equal cells")
@@ -34,7 +34,7 @@ def cell_means_to_onnx(cells: int, size: int = FLOW_SIZE) -> bytes:
 def open_raft(model: str, cells: int, policy: PlanPolicy) -> TensorRtEngine:
     """The flow network ``model`` in TensorRT, with `CELL_MEANS` of ``cells``² cells, which it can leave on the GPU.
 
-    Raises `EngineError` where that cannot be.
+    Raises `EngineError` if it cannot be opened.
     """
     try:
         means = cell_means_to_onnx(cells)

@@ -1,4 +1,4 @@
-"""Hiding one person from a network that is to look at another: who stands in the same region is blurred."""
+"""Blurs other people in a crop, so that the keypoint network does not take them for the person whose crop it is."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _LIMBS = ((5, 7), (7, 9), (6, 8), (8, 10), (11, 13), (13, 15), (12, 14), (14, 16
 _LIMB_M, _HEAD_M = 0.17, 0.16
 """How thick a limb is drawn, and a head's radius, metres."""
 _OWN_BEFORE, _OWN_BEHIND = 1.3, 0.8
-"""Factors on the thickness of the person's own outline, inside which nothing is blurred: wide where others stand behind; where
-they stand in front, just the own limbs."""
+"""Factors on the thickness of the person's own limbs, which are not blurred: more against people behind, who hide nothing of
+the person, than against people in front."""
 _SEEN = 0.15
 
 
 class Outline(NamedTuple):
-    """Where somebody is believed to be."""
+    """Where a person's keypoints are expected."""
 
     points: FloatArray
     """float32 (17, 2), COCO order, image pixels."""
@@ -31,7 +31,8 @@ class Outline(NamedTuple):
 
 
 def hide(crop: ImageArray, box: Box, own: Outline, others: tuple[Outline, ...]) -> None:
-    """Blur ``others`` in the square ``crop`` of ``box``, in place, but for what ``own`` covers. Larger people are in front."""
+    """Blur ``others`` in the square ``crop`` of ``box``, in place, except where ``own`` covers them. Larger people are taken
+    to be in front."""
     size = len(crop)
     mask: ImageArray = np.zeros((size, size), np.uint8)
     matrix = crop_matrix(box, size)
@@ -50,7 +51,7 @@ def hide(crop: ImageArray, box: Box, own: Outline, others: tuple[Outline, ...]) 
 
 def _draw(mask: ImageArray, matrix: DoubleArray, outline: Outline, value: int, factor: float) -> None:
     points = outline.points @ matrix[:, :2].T + matrix[:, 2]
-    # Far outside of the crop the numbers mean nothing to OpenCV.
+    # OpenCV cannot draw to very large coordinates.
     points = np.clip(points, -4 * len(mask), 5 * len(mask))
     place = np.rint(points).astype(int)
     seen = outline.confidence > _SEEN

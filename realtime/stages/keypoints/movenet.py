@@ -1,4 +1,4 @@
-"""Where one person's keypoints are: MoveNet on a crop."""
+"""The keypoints of one person: MoveNet on a crop of the frame."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONFIDENT = 0.3
 
 
 class CropView(NamedTuple):
-    """What `MoveNet` is shown of an image."""
+    """The crop of an image that `MoveNet` reads."""
 
     box: Box
     """The region, image pixels."""
@@ -28,7 +28,7 @@ class CropView(NamedTuple):
     own: Outline | None = None
     """Expected keypoints of the person; None: not known."""
     others: tuple[Outline, ...] = ()
-    """People in the region who are hidden from the network, but for what covers ``own``."""
+    """People in the region who are blurred, except where ``own`` covers them."""
 
 
 class MoveNet:
@@ -55,21 +55,21 @@ class MoveNet:
     ) -> tuple[FloatArray, FloatArray]:
         """Keypoints (17, 2) image pixels and confidences (17,) of the person in ``box`` of a BGR image.
 
-        ``turn`` quarter turns counter-clockwise of what the network is shown bring the person upright. ``others`` stand in
-        the same region and are hidden from it, but for what covers ``own``, where the person is expected.
+        ``turn`` quarter turns counter-clockwise of the crop bring the person upright. ``others`` stand in the same region and
+        are blurred, except where ``own``, the person's expected keypoints, covers them.
         """
         return self.more(image, [CropView(box, turn, own, others)])[0]
 
     def all(self, image: ImageArray, views: Sequence[CropView]) -> list[tuple[FloatArray, FloatArray]]:
-        """`__call__` for each of ``views``: on a GPU in one run."""
+        """Keypoints and confidences for each of ``views``, see `__call__`; a GPU takes them in one run."""
         missing = max(1, min(len(views), self._max_rows)) - len(self._input)
-        if missing:  # may be less than none: so many rows has every run until the next call
+        if missing:  # negative: fewer than before. Runs keep this number of rows until the next call
             self._input = np.resize(self._input, (len(self._input) + missing, *self._input.shape[1:]))
         return self.more(image, views)
 
     def more(self, image: ImageArray, views: Sequence[CropView]) -> list[tuple[FloatArray, FloatArray]]:
-        """`all` for some more people of the frame that it was called for, in runs of as many rows: another number of rows would
-        cost a GPU more than rows that nobody reads."""
+        """Keypoints of more people in the frame that `all` was last called for, in runs of the same number of rows: on a GPU
+        another number would cost more than unused rows."""
         found, rows = [], len(self._input)
         for first in range(0, len(views), rows):
             some = views[first : first + rows]
@@ -92,14 +92,14 @@ def _in_image(answer: FloatArray, view: CropView) -> tuple[FloatArray, FloatArra
     """Keypoints in image pixels and confidences from one row (17, 3) of the network's output."""
     box = view.box
     places = _turned_back(answer[:, 1::-1], view.turn)
-    # The network counts from the crop's edge, pixels from the centre of the first one.
+    # The network measures from the crop's edge; pixel coordinates start at the centre of the first pixel.
     corner = np.array([box.x - box.size / 2 - 0.5, box.y - box.size / 2 - 0.5], np.float32)
     points = places.astype(np.float32) * np.float32(box.size) + corner
     return points, answer[:, 2].astype(np.float32)
 
 
 def _turned_back(places: FloatArray, turn: int) -> FloatArray:
-    """Places (N, 2), x and y in 0..1, in a frame before `numpy.rot90` turned it ``turn`` times."""
+    """Places (N, 2), x and y in 0..1, in the crop before `numpy.rot90` turned it ``turn`` times."""
     x, y = places.T
     match turn % 4:
         case 1:

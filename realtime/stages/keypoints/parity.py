@@ -1,7 +1,7 @@
-"""Whether a keypoint network may compute in bfloat16 on this CPU: by a trial, not by hope.
+"""Tests whether a keypoint network may compute in bfloat16 on this CPU.
 
-The network runs on crops of real people, which lie beside this file, once in float32 and once in bfloat16. What came of it is
-kept in the user's cache folder and holds for this file of the network, this OpenVINO and this processor.
+The network runs on crops of real people in float32 and in bfloat16, and the keypoints are compared. The result is kept in the
+user's cache folder; it is valid for this network file, this version of OpenVINO and this processor.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ CROPS: Final = Path(__file__).with_name("parity.jpg")
 """Crops of `CROP_SIZE` px, row after row; ``python -m tools.keypoint_crops`` made it."""
 CROP_SIZE: Final = 256
 MAX_MEDIAN_PX, MAX_TAIL_PX = 0.5, 4.0
-"""How far keypoints may move, pixels of such a crop: half of them, and 95 of 100. Detections themselves err by 10 and more."""
+"""Limits of how far keypoints move, pixels of a crop: median and 95th percentile. MoveNet's own errors are 10 px and more."""
 
 
 class KeypointGap(NamedTuple):
-    """How far keypoints are from those of float32."""
+    """Distances between the keypoints of two engines."""
 
     median_px: float
     """Median distance, pixels of a crop."""
     tail_px: float
-    """What 95 of 100 distances stay below, pixels of a crop."""
+    """95th percentile of the distances, pixels of a crop."""
 
     @property
     def is_small(self) -> bool:
-        """Whether the limits hold. Written so that NaN does not."""
+        """Whether both are within the limits; False for NaN."""
         return self.median_px <= MAX_MEDIAN_PX and self.tail_px <= MAX_TAIL_PX
 
 
@@ -59,7 +59,7 @@ def parity_crops() -> list[ImageArray]:
 
 
 def keypoint_gap(reference: Engine, other: Engine) -> KeypointGap:
-    """How far the keypoints that ``reference`` sees in the crops are from those of ``other``, of the same network."""
+    """Distances between the keypoints that two engines of one network find in the crops, where ``reference`` is confident."""
     box = Box((CROP_SIZE - 1) / 2, (CROP_SIZE - 1) / 2, CROP_SIZE)
     networks = MoveNet(reference), MoveNet(other)
     gaps: list[FloatArray] = []
@@ -71,8 +71,8 @@ def keypoint_gap(reference: Engine, other: Engine) -> KeypointGap:
 
 
 def fits_bf16(model: str) -> bool:
-    """Whether the shipped keypoint network ``model`` is to run in bfloat16 here: the CPU has units for it, and the keypoints
-    stay where they are. The first time for a machine it is tried out, which takes a second or two."""
+    """Whether the shipped keypoint network ``model`` should run in bfloat16 here: the CPU multiplies it in hardware, and
+    the keypoints stay within the limits. The first call on a machine runs the test, which takes a second or two."""
     if not multiplies_bf16():
         return False
     try:

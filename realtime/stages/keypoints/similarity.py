@@ -1,4 +1,4 @@
-"""How alike two sets of keypoints are: in place (object keypoint similarity), in size, and in what the person wears."""
+"""Similarity of people in images: positions of keypoints (object keypoint similarity), size, and colours of clothes."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ SIGMAS: Final = np.array(
     ],
     np.float32,
 )
-"""COCO's deviations of annotators for each keypoint, as a share of the root of the person's area (cocodataset.org)."""
+"""COCO's standard deviations of annotated keypoints, as a share of the square root of the person's area (cocodataset.org)."""
 COMPARABLE: Final = 0.2
-"""Confidence from which on a keypoint is compared."""
-_AREA_M: Final = 0.7  # root of a person's area in an image, in metres of the person
+"""Least confidence of keypoints that are compared."""
+_AREA_M: Final = 0.7  # square root of a person's area in an image, metres at the person's depth
 _BONES: Final = np.array(
     [
         *[(5, 6), (5, 11), (6, 12), (5, 7), (6, 8), (7, 9), (8, 10), (11, 13), (12, 14), (13, 15), (14, 16)],
@@ -44,7 +44,8 @@ _BONES: Final = np.array(
 _LENGTHS: Final = np.array(
     [0.36, 0.50, 0.50, 0.28, 0.28, 0.25, 0.25, 0.41, 0.41, 0.41, 0.41, 0.31, 0.31, 0.16, 0.11, 0.11], np.float32
 )
-"""Metres between COCO keypoints of an adult. Seen from anywhere a bone is at most so long: the longest ones tell the size."""
+"""Lengths of these bones of an adult, metres. Foreshortening makes bones shorter in the image, never longer, so the relatively
+longest ones give the size."""
 _BINS: Final = 12
 
 
@@ -53,9 +54,9 @@ def oks(
 ) -> float:
     """Object keypoint similarity, 0..1, of two sets of keypoints (17, 2) px with confidences (17,).
 
-    ``scale`` is the person's size, px per metre. ``tolerance`` widens COCO's deviations: here an expectation is compared with
-    what was found, not two annotations of one image. Keypoints that only one of them sees do not count; 0 where fewer than
-    three are seen by both.
+    ``scale`` is the person's size, px per metre. ``tolerance`` is a factor on COCO's deviations, which are those of
+    annotations: predicted positions are less exact. Only keypoints that are confident in both count; 0 if there are fewer than
+    three.
     """
     both = (sure_a > COMPARABLE) & (sure_b > COMPARABLE)
     if both.sum() < 3:
@@ -66,18 +67,18 @@ def oks(
 
 
 def pixels_per_metre(points: FloatArray, confidence: FloatArray) -> float:
-    """The size of a person in the image, from the bones that are longest in it: 1 / depth, but for the focal length."""
+    """A person's size in the image, px per metre (focal length over depth), from the least foreshortened bones."""
     seen = (confidence[_BONES] > COMPARABLE).all(1)
     if not seen.any():
         return 1.0
     ends = points[_BONES[seen]]
     lengths = np.sort(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1) / _LENGTHS[seen])
-    # Not the longest of many, which may be an outlier.
+    # A mean, because the longest one may be an outlier.
     return max(float(lengths[-3:].mean() if len(lengths) >= 6 else lengths[-2:].mean()), 1.0)
 
 
 def size_fit(a: float, b: float) -> float:
-    """How well two sizes, px per metre, go together: 1 for the same, 0.6 at a quarter more, 0.1 at 1.7 times."""
+    """Agreement of two sizes, px per metre: 1 if they are equal, 0.67 at a ratio of 1.25, 0.1 at 1.7."""
     return float(np.exp(-((np.log(a / b) / 0.25) ** 2) / 2))
 
 
@@ -86,7 +87,7 @@ _ALONG: Final = np.linspace(0.15, 0.9, 8)
 
 
 class Appearance:
-    """A person's clothes: a histogram of colours of the torso, and one of the legs, averaged over what was seen."""
+    """Colours of a person's clothes: a histogram of the torso and one of the legs, averaged over frames."""
 
     __slots__ = ("_parts", "_weights")
 
@@ -95,7 +96,7 @@ class Appearance:
         self._weights = np.zeros(2, np.float32)
 
     def add(self, image: ImageArray, points: FloatArray, confidence: FloatArray) -> None:
-        """Take in one more BGR image of the person with these keypoints; the newest counts at least a tenth."""
+        """Add the person with these keypoints in a BGR image. It has at least a tenth of the weight in the average."""
         for place, samples in enumerate((_torso(points, confidence), _legs(points, confidence))):
             histogram = _histogram(image, samples)
             if histogram is None:
@@ -104,7 +105,7 @@ class Appearance:
             self._parts[place] += (histogram - self._parts[place]) / self._weights[place]
 
     def likeness(self, other: Appearance) -> float | None:
-        """Bhattacharyya coefficient, 0..1, mean of the parts that both know; None where there is none."""
+        """Bhattacharyya coefficient, 0..1, mean over the parts that both have; None if there is no such part."""
         known = (self._weights > 0) & (other._weights > 0)
         if not known.any():
             return None
@@ -137,7 +138,7 @@ def _legs(points: FloatArray, confidence: FloatArray) -> FloatArray | None:
 
 
 def _histogram(image: ImageArray, samples: FloatArray | None) -> FloatArray | None:
-    """Eight hues, weighted by how colourful they are, and four greys by brightness; None for too few samples."""
+    """Eight bins of hue, weighted by saturation and brightness, and four of brightness for grey; None for too few samples."""
     if samples is None:
         return None
     height, width = image.shape[:2]
@@ -151,7 +152,7 @@ def _histogram(image: ImageArray, samples: FloatArray | None) -> FloatArray | No
     # The hue of dark cloth is noise.
     colourful = np.clip(saturation / 128, 0, 1) * np.clip(value / 64, 0, 1)
     result = np.zeros(_BINS, np.float32)
-    # Each sample is shared by two neighbouring bins, so that a little less light does not move it from one to the other.
+    # Each sample is shared between two neighbouring bins, so that small changes of light do not move it to another bin.
     for position, count, first, weight, around in (
         (hue / 180 * 8, 8, 0, colourful, True),
         (value / 256 * 3, 4, 8, 1 - colourful, False),

@@ -1,1 +1,1 @@
-"""From keypoints and flow to a posed, placed and smoothed body."""
+"""From keypoints and flow to bodies: regressor network, translation fit, smoothing, posing."""

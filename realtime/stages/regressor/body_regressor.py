@@ -1,4 +1,4 @@
-"""From moving keypoints to a moving body: the regressor network, and the fit of its prediction to the image."""
+"""From each person's keypoints and flow to a body: the regressor network, translation fit, smoothing and posing."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class _Memory:
     dt: float = 0.0
     """Time between the last two frames, seconds."""
     weight: float = 0.0
-    """How many predictions ``betas`` is worth, at most 50."""
+    """Number of predictions that ``betas`` is the mean of, at most 50."""
     rotations: RotationFilter = field(default_factory=lambda: RotationFilter(24))
     """Smooths the joints' rotations."""
     position: PositionFilter = field(default_factory=PositionFilter)
@@ -69,12 +69,12 @@ class BodyRegressor:
 
     Args:
         engine: a regressor exported by ``export.regressor``, with flow among its inputs or without.
-        body: is shaped and posed, on the CPU or where the engine is.
-        smooth: False gives the network's prediction as it is.
+        body: poses the vertices, on the CPU or in an engine.
+        smooth: False leaves the network's predictions unfiltered.
         conversion: from the body that the network was trained with to ``body``, where they differ.
         filters: False where ``engine`` filters the rotations itself.
-        stature: makes everybody as high as the user says; None: as high as the network says.
-        scale: of ``body``, for `growths`; None: they are not heeded.
+        stature: scales everybody to the height that the user gives; None: heights are the network's.
+        scale: of ``body``, for `growths`; None: they are ignored.
     """
 
     def __init__(
@@ -93,8 +93,8 @@ class BodyRegressor:
         self._engine, self._body, self._smooth, self._conversion = engine, body, smooth, conversion
         self._filters, self._stature, self._scale = smooth and filters, stature, scale
         self.growths: Mapping[int, float] = {}
-        """By what factor each person is to be made larger than the network says, and put farther away: what the feet of several
-        people on one floor say. Not where the user gives the height."""
+        """Factor by which each person is made larger than the network predicts, and farther away, so that several people stand
+        on one floor; see `realtime.stages.world.world.World.growths`. Not used with ``stature``."""
         self._state_size = inputs["state"].shape[-1]
         self._cells = inputs["flow"].shape[1] if "flow" in inputs else 0
         self._memories: dict[int, _Memory] = {}
@@ -119,16 +119,16 @@ class BodyRegressor:
         return self._prediction(memory, keypoints, out)
 
     def estimate_all(self, people: Sequence[Observed]) -> list[BodyEstimate]:
-        """The bodies of several people in one frame, as `__call__` gives them one by one; see `predict_all`."""
+        """The bodies of several people in one frame: what `__call__` returns for each; see `predict_all`."""
         if len(people) < 2 or self._engine.max_rows < 2:
             return list(_finite(self, people))
         return self._smoothed(self.predict_all(people), people[0].camera)
 
     def predict_all(self, people: Sequence[Observed]) -> list[PosePrediction]:
-        """The predictions for several people in one frame. Who gets an answer that is not finite is left out.
+        """The predictions for several people in one frame. People whose prediction is not finite are left out.
 
-        They go through the network in one batch: it is a thousand operators on a few numbers each, and on a CPU a second person
-        costs a fifth of the first. On a GPU those whose flow has stayed there are one batch, the others another.
+        All go through the network in one batch. It has a thousand operators on a few numbers each, so on a CPU a second person
+        costs a fifth of the first. On a GPU, people whose flow is on the device are one batch, and the others another.
         """
         if len(people) < 2 or self._engine.max_rows < 2:
             return list(_finite(self.predict, people))
@@ -150,7 +150,7 @@ class BodyRegressor:
         return [found[place] for place in sorted(found)]
 
     def _groups(self, feeds: Sequence[Mapping[str, AnyArray]]) -> Iterator[list[int]]:
-        """Who can go through the network together, by their places in ``feeds``."""
+        """Indices into ``feeds`` of people who can be one batch."""
         groups: dict[int, list[int]] = {}
         for place, feed in enumerate(feeds):
             flow = feed.get("flow")
@@ -160,10 +160,10 @@ class BodyRegressor:
                 yield group[first : first + self._engine.max_rows]
 
     def _infer_rows(self, feeds: Sequence[Mapping[str, AnyArray]]) -> tuple[dict[str, AnyArray], list[int]]:
-        """The network's outputs for people together, and which row is whose."""
+        """The network's outputs for a batch of people, and the row of each person."""
         flow, rows = beside_each_other([feed["flow"] for feed in feeds]) if self._cells else (None, range(len(feeds)))
         count = len(rows) if flow is None else len(flow)
-        # A row between two of them may be of somebody whose flow is known and who was not seen: anybody's numbers do there.
+        # A row in between may hold the flow of somebody without keypoints in this frame: its other inputs do not matter.
         whose = [rows.index(row) if row in rows else 0 for row in range(count)]
         batch = {name: np.concatenate([feeds[place][name] for place in whose]) for name in feeds[0] if name != "flow"}
         if flow is not None:
@@ -189,7 +189,7 @@ class BodyRegressor:
     def _feeds(
         self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None
     ) -> tuple[_Memory, dict[str, FloatArray]]:
-        """What is kept of a person, brought to ``time_s``, and the network's inputs, a batch of one."""
+        """The person's memory, advanced to ``time_s``, and the network's inputs as a batch of one."""
         memory = self._memories.get(keypoints.person)
         if memory is None or not 0 < time_s - memory.time_s < 2.0:
             memory = _Memory(np.zeros((1, self._state_size), np.float32), time_s - 1 / 30, np.zeros(10, np.float32))
@@ -213,9 +213,9 @@ class BodyRegressor:
         return out
 
     def _prediction(self, memory: _Memory, keypoints: Keypoints, out: Mapping[str, FloatArray]) -> PosePrediction:
-        """The prediction for the person of ``memory`` from the network's outputs, a batch of one."""
+        """The prediction for the person of ``memory`` from the network's outputs for a batch of one."""
         memory.state = out["next_state"]
-        # The network's own estimate of the keypoints: detections jitter and miss more.
+        # The network's estimate of the keypoints jitters less than the detections, and is wrong less often.
         points = out["steady_points"][0] if "steady_points" in self._answers else keypoints.points
         rotations, betas = out["rotations"][0], self._shape(memory, out["betas"][0])
         if self._conversion is not None:
@@ -231,7 +231,7 @@ class BodyRegressor:
         elif self._scale is not None and keypoints.person in self.growths:
             betas, larger = self._scale.by_factor(betas, self.growths[keypoints.person])
             growth = larger
-        if larger != 1.0:  # in the same image the person is farther away, and faster
+        if larger != 1.0:  # a larger person who looks the same is farther away and faster
             pelvis = pelvis * np.float32(larger)
             velocity = None if velocity is None else velocity * np.float32(larger)
         return PosePrediction(
@@ -297,7 +297,7 @@ class BodyRegressor:
         return found
 
     def _motion(self, flow: Flow | None, dt: float, camera: Camera) -> dict[str, FloatArray]:
-        """The network's inputs for optical flow; zeros where there is none for the same interval."""
+        """The network's inputs for optical flow; zeros if ``flow`` is missing or does not span ``dt``."""
         if flow is None or abs(flow.dt_s - dt) > _SAME_INTERVAL_S:
             return {
                 "flow": np.zeros((1, self._cells, self._cells, 2), np.float32),
@@ -323,7 +323,7 @@ def _finite(estimate: Callable[..., T], people: Iterable[Observed]) -> Iterator[
 
 
 def _compile() -> None:
-    """Compile what one person's frame runs, now instead of in the first frames."""
+    """Compile the functions that a frame needs, so that the first frame does not wait for them."""
     still, smooth = np.tile(np.eye(3, dtype=np.float32), (24, 1, 1)), RotationFilter(24)
     for _ in range(2):
         smooth(still, 1 / 30)

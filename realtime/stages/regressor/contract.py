@@ -1,4 +1,4 @@
-"""What a regressor reads and gives, and whether a network is one."""
+"""The inputs and outputs of a regressor, and checks that a network has them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from common.arrays import AnyArray
 from engines.engine import Engine, EngineError, TensorSpec
 
 _FREE: Final = -1
-_STATE: Final = -2  # as long as the network likes
-_CELLS: Final = -3  # the same of a flow field's side
+_STATE: Final = -2  # any length, the same for input and output
+_CELLS: Final = -3  # the same for both sides of the grid of flow
 _MAX_SIZE: Final = 1 << 16
 _INPUTS: Final = {"points": (17, 2), "confidence": (17,), "camera": (4,), "dt": (), "state": (_STATE,)}
 _FLOW_INPUTS: Final = {"flow": (_CELLS, _CELLS, 2), "box": (3,), "flow_valid": ()}
@@ -29,7 +29,7 @@ _MORE_OUTPUTS: Final = {
 
 
 def check_interface(engine: Engine) -> None:
-    """Raise `EngineError` unless ``engine`` reads and gives what a regressor does, as far as it declares that."""
+    """Raise `EngineError` unless the inputs and outputs that ``engine`` declares are those of a regressor."""
     inputs = {spec.name: spec for spec in engine.inputs}
     outputs = {spec.name: spec for spec in engine.outputs}
     names = set(inputs)
@@ -54,8 +54,8 @@ def check_interface(engine: Engine) -> None:
 
 
 def check_answer(answer: Mapping[str, AnyArray], people: int, state: int) -> None:
-    """Raise `EngineError` unless the arrays of a regressor's ``answer`` for so many ``people`` have the shapes that they must
-    have; ``state`` numbers are its memory."""
+    """Raise `EngineError` unless a regressor's outputs for ``people`` people have the right shapes; ``state`` is the length of
+    its recurrent state."""
     for name, shape in (_OUTPUTS | _MORE_OUTPUTS).items():
         if name not in answer:
             continue

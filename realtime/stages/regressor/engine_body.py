@@ -37,7 +37,7 @@ class EngineBody:
         self.pose_all(np.zeros((1, BETAS), np.float32), np.zeros((1, JOINTS, 3), np.float32))
 
     def pose_all(self, betas: FloatArray, poses: FloatArray) -> list[PosedBody]:
-        """See `Poser.pose_all`: so many at a time as the engine takes."""
+        """See `Poser.pose_all`; in batches that the engine takes."""
         found: list[PosedBody] = []
         most = min(self._engine.max_rows, len(betas))
         for first in range(0, len(betas), most):
@@ -52,11 +52,11 @@ class EngineBody:
 def open_engine_body(arrays: BodyArrays, policy: PlanPolicy) -> tuple[Engine, EngineBody]:
     """The body ``arrays`` in TensorRT, and its engine, which the caller closes; the first time a plan is built.
 
-    It computes in full float32, whatever ``policy`` asks of the networks: with less, skin is off by millimetres.
-    Raises `EngineError` where that cannot be.
+    It computes in full float32, whatever ``policy`` asks of the networks: with less, vertices are off by millimetres.
+    Raises `EngineError` if it cannot be opened.
     """
     try:
-        from body.lbs_onnx import body_to_onnx  # onnx takes long to import, and a CPU needs it for nothing
+        from body.lbs_onnx import body_to_onnx  # slow to import, and not needed on a CPU
     except ImportError as error:
         raise EngineError(f"the body's graph cannot be made ({error}): pip install onnx") from None
     exact = policy.exact

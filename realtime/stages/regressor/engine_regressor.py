@@ -1,7 +1,6 @@
 """Regressor, filter and body as one run on the GPU, with one copy to it and one back.
 
-The translation fit and the filter of the pelvis stay on the CPU: they work on
-17 points, detected and posed. So two runs and two waits become one.
+The translation fit and the pelvis filter, which work on 17 points, stay on the CPU.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ from engines.registry import LinkedModel, open_linked
 
 _VALUES: Final = JOINTS * 9
 _FILTER: Final = _VALUES + JOINTS * 3 + 1
-"""Numbers of the filter's memory: the last rotations, their speeds, and whether there were any."""
+"""Length of the filter's state: the last rotations, their speeds, and a flag whether there were any."""
 _OWN: Final = frozenset({"filter_dt", "last_rotations", "last_speed", "goes_on", "translation"})
 _POSED: Final = frozenset({"speed", "vertices", "joints", "keypoints"})
 _SAME: Final = 1e-3
-"""Largest difference of rotation entries by which a pose counts as the one that was just made."""
+"""Largest difference between entries of rotation matrices and betas for which two poses count as the same."""
 
 
 class PosingRegressor(Engine):
-    """A regressor that has posed the body, too, when it answers. Its ``rotations`` are filtered already.
+    """A regressor that filters its ``rotations`` and poses the body in the same run.
 
-    To its caller it is an ordinary regressor whose ``state`` is longer: it holds the filter's memory too, so that both are
-    forgotten together. `poser` hands out the bodies of the last answer. ``engine`` runs all three graphs.
+    To its caller it is a regressor with a longer ``state``, which includes the filter's, so that both are reset together.
+    `poser` returns the bodies of the last runs. ``engine`` runs all three graphs.
     """
 
     def __init__(self, engine: Engine, arrays: BodyArrays) -> None:
@@ -52,7 +51,7 @@ class PosingRegressor(Engine):
         # People whose flow is on the GPU and people without flow are two runs of a frame.
         self._answers: deque[dict[str, AnyArray]] = deque(maxlen=2)
         self.poser = _AnsweredBody(self, arrays)
-        """The body as this engine has posed it."""
+        """The body, as posed by this engine."""
 
     def _longer(self, spec: TensorSpec) -> TensorSpec:
         if spec.name not in ("state", "next_state"):
@@ -61,7 +60,7 @@ class PosingRegressor(Engine):
 
     @property
     def max_rows(self) -> int:
-        """As the linked engine's own."""
+        """The linked engine's."""
         return self._engine.max_rows
 
     @property
@@ -95,7 +94,7 @@ class PosingRegressor(Engine):
 
     @property
     def answers(self) -> list[dict[str, AnyArray]]:
-        """All that the last two runs gave, the newest first."""
+        """Outputs of the last two runs, the newest first."""
         return list(reversed(self._answers))
 
     def close(self) -> None:
@@ -104,7 +103,7 @@ class PosingRegressor(Engine):
 
 
 class _AnsweredBody:
-    """The bodies that a `PosingRegressor` has just posed; what it has not posed the CPU poses."""
+    """The bodies that a `PosingRegressor` has just posed; others are posed on the CPU."""
 
     def __init__(self, regressor: PosingRegressor, arrays: BodyArrays) -> None:
         self._regressor, self._cpu = regressor, NumpyBody(arrays)
@@ -127,11 +126,11 @@ class _AnsweredBody:
 def open_posing_regressor(model: str, arrays: BodyArrays, policy: PlanPolicy) -> PosingRegressor:
     """The regressor ``model`` with the body ``arrays`` in TensorRT.
 
-    The network has the precision of ``policy``, filter and body are full float32. Raises `EngineError` where that cannot be,
-    also for a regressor that does not hold a person's betas steady, which the CPU then has to do before the body is posed.
+    The network has the precision of ``policy``; filter and body are full float32. Raises `EngineError` if it cannot be opened,
+    also for a regressor without ``betas_sigma``: its betas are averaged on the CPU before the body is posed.
     """
     try:
-        from body.lbs_onnx import body_to_onnx  # onnx takes long to import, and a CPU needs it for nothing
+        from body.lbs_onnx import body_to_onnx  # slow to import, and not needed on a CPU
         from realtime.stages.regressor.smoothing_graph import rotation_filter_to_onnx
     except ImportError as error:
         raise EngineError(f"the body's graph cannot be made ({error}): pip install onnx") from None

@@ -25,9 +25,8 @@ more."""
 class MemoryEnsemble(Engine):
     """A regressor like the one it wraps, whose ``rotations`` and ``pelvis`` are means of those with and without memory.
 
-    All else (betas, state, steadied keypoints, gravity, contacts) is the remembering network's, and so is the whole answer for
-    a person whose two answers face different ways. Where ``engine`` takes so many rows, both come from one run. Does not
-    own ``engine``.
+    All other outputs are those with memory, and so are all outputs for a person whose two predictions face different ways.
+    If ``engine`` takes enough rows, both come from one run. `close` leaves ``engine`` open.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -37,7 +36,7 @@ class MemoryEnsemble(Engine):
 
     @property
     def max_rows(self) -> int:
-        """As the engine's own: with more people than half of that it runs twice."""
+        """The wrapped engine's; for more than half as many people it runs twice."""
         return self._engine.max_rows
 
     def infer(self, feeds: Arrays) -> dict[str, NDArray[Any]]:

@@ -1,6 +1,6 @@
-"""Compiled inner loops of the regressor's stage: filtering rotations, and placing a body. Single thread, GIL released.
+"""Compiled inner loops of the regressor stage: the rotation filter and the translation fit. Single thread, GIL released.
 
-The arithmetic is float64. In numpy each of them is some fifty operations on a few numbers, which take a millisecond.
+The arithmetic is float64. In NumPy each would be some fifty operations on a few numbers, which take a millisecond.
 """
 
 from __future__ import annotations

@@ -40,9 +40,8 @@ _TURN, _SHIFT = 0.03, 0.006
 """Difference between the wide and the narrow fit that noise explains: of a joint's rotation, rad, and of the pelvis's
 direction."""
 _STRAIGHT: Final = 1e-6  # on the slope: two frames must not make the equations singular
-_COHERENT: Final = (
-    1.6  # sum of the singular values of a mean of rotations below which it is meaningless; 3 for equal rotations
-)
+_COHERENT: Final = 1.6
+"""Sum of the singular values below which a mean of rotation matrices is meaningless; 3 for equal rotations."""
 
 
 def averages_shaking(frames: int, fps: float) -> bool:
@@ -97,7 +96,8 @@ class LookAhead(Generic[Item]):
     def push(
         self, item: Item, time_s: float, predictions: Sequence[PosePrediction]
     ) -> tuple[Item, tuple[PosePrediction, ...]] | None:
-        """Add the newest frame, and whatever goes with it. Returns the frame whose wait is over, None while there is none."""
+        """Add the newest frame as ``item``. Returns item and smoothed predictions of the frame that now has enough later
+        frames; None while there is none."""
         people = {prediction.keypoints.person: _Seen(prediction, self._place(prediction)) for prediction in predictions}
         self._known.append((time_s, people))
         self._held.append(item)
@@ -150,12 +150,12 @@ class LookAhead(Generic[Item]):
 
 
 def _share(apart: DoubleArray, noise: float) -> DoubleArray:
-    """The weight, 0..1, of the narrow fit where it is ``apart`` from the wide one and ``noise`` explains so much."""
+    """The weight, 0..1, of the narrow fit if it differs by ``apart`` from the wide one and ``noise`` explains that much."""
     return apart**2 / (apart**2 + noise**2)
 
 
 def _mean_rotation(rotations: DoubleArray, wide: DoubleArray, narrow: DoubleArray, own: FloatArray) -> FloatArray:
-    """The weighted mean (J, 3, 3) of ``rotations`` (N, J, 3, 3); a joint that spins too fast for one keeps its ``own``."""
+    """The weighted mean (J, 3, 3) of ``rotations`` (N, J, 3, 3); a joint that turns too fast for a mean keeps its ``own``."""
     calm, close = (np.tensordot(weights, rotations, 1) for weights in (wide, narrow))
     apart = np.linalg.norm(close - calm, axis=(-2, -1)) / np.sqrt(2)  # about the angle
     total = calm + _share(apart, _TURN)[:, None, None] * (close - calm)

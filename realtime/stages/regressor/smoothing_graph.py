@@ -28,9 +28,9 @@ _TRACE = np.eye(3).reshape(9, 1)
 def rotation_filter_to_onnx(settings: OneEuro = ROTATION) -> bytes:
     """The serialised graph for N people.
 
-    Inputs, float32: measured (N, 24, 3, 3), rotations ``filter_dt`` (N, 1) s after the last ones; last_rotations
-    (N, 24, 3, 3) and last_speed (N, 24, 3) rad/s, this graph's own answers of then; and goes_on (N, 1), 1, or 0 where there
-    was no such time. Outputs: smooth_rotations (N, 24, 3, 3) and speed (N, 24, 3).
+    Inputs, float32: measured (N, 24, 3, 3) rotations; filter_dt (N, 1) seconds since the last run; last_rotations
+    (N, 24, 3, 3) and last_speed (N, 24, 3) rad/s, outputs of the last run; goes_on (N, 1), 1, or 0 for a person without a last
+    run. Outputs: smooth_rotations (N, 24, 3, 3) and speed (N, 24, 3) rad/s.
     """
     graph = GraphBuilder()
     dt = graph("Reshape", "filter_dt", graph.shape(-1, 1, 1))
@@ -48,7 +48,7 @@ def rotation_filter_to_onnx(settings: OneEuro = ROTATION) -> bytes:
     )
     arc = graph("Mul", _log(graph, _between(graph, foreseen, "measured")), _alpha(graph, cutoff, dt))
     smooth = graph("MatMul", foreseen, _exp(graph, arc))
-    # Where nothing came before, the measured value. A blend will do, as both values are finite.
+    # The measured value if there was no last run; the product with the mask suffices, because both values are finite.
     mask = graph("Reshape", goes_on, graph.shape(-1, 1, 1, 1))
     change = graph("Mul", graph("Sub", smooth, "measured"), mask)
     graph("Add", "measured", change, into="smooth_rotations")

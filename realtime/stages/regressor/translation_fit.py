@@ -1,8 +1,9 @@
-"""The position of the posed body in space: its own keypoints are laid on the detected ones.
+"""The translation of the posed body: a fit of its keypoints to the detected ones.
 
-A robust least-squares fit of the pelvis's translation alone. Detections are weighted by their error, which was measured on
-people whose true position is known and falls twentyfold from the least to the greatest confidence. The detector reports a
-joint outside of the image at the image's edge: such a detection only moves a body whose joint lies inside of the image.
+Robust least squares over the pelvis's translation alone. Detections are weighted by the error that belongs to their
+confidence: measured on people whose true position is known, it falls twentyfold from the least to the greatest confidence.
+The detector puts a joint that is outside the image at the image's edge: such a detection moves the body only if the body's
+joint lies inside the image.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ CONFIDENCE = (0.075, 0.225, 0.375, 0.525, 0.7, 0.9)
 ERROR = (0.278, 0.109, 0.046, 0.025, 0.018, 0.015)
 """Median error of MoveNet Lightning's visible keypoints at these confidences, as a share of the person's extent in the
 image, mean over the kinds of keypoints (training/simulation/detector_noise.json)."""
-_EXTENT_M = 1.2  # of a person in the image: more where all is seen, less at a desk
-_MISFIT_M = 0.03  # by which keypoints miss a body in the right place, because its pose or shape is wrong
+_EXTENT_M = 1.2  # size of a person in the image: more if the whole body is seen, less behind a desk
+_MISFIT_M = 0.03  # keypoints' distance from a body in the right place, because of its pose and shape
 _PREDICTED = np.array([0.03, 0.03, 0.12])  # of the distance: standard deviation of the network's pelvis
 _OUTLIER = 1.5  # standard deviations from which on a detection counts as a miss
 _EDGE = 0.01  # of the image's longer side
@@ -29,9 +30,9 @@ _ROUNDS = 3
 def fit_translation(
     coco: FloatArray, keypoints: Keypoints, camera: Camera, prediction: FloatArray, trust: float = 1.0
 ) -> FloatArray:
-    """The pelvis for which the body's own keypoints lie on the detected ones.
+    """The pelvis position for which the body's keypoints fit the detected ones best.
 
-    The network's ``prediction`` is a prior: it counts where there are few keypoints, or all in one place.
+    The network's ``prediction`` is a prior: it matters if there are few keypoints, or if all are close together.
 
     Args:
         coco: (17, 3) the posed body's keypoints relative to the pelvis, camera axes, m.

@@ -30,11 +30,9 @@ _STILL_SHARE: Final = 0.35
 """Share of still points from which on the camera is still. It is low because an untracked person may cover most of the image;
 no rotation leaves so many points in place."""
 _SURELY_STILL_SHARE: Final = 0.7  # share of still points from which on no rotation is fitted at all
-_CELL_PX, _PER_CELL = (
-    40,
-    2,
-)  # size of a cell, and points in it at most, so that a patterned shirt does not outvote a plain wall
-_AGREE: Final = 0.5  # least share of the points that agree with a rotation
+_CELL_PX, _PER_CELL = 40, 2
+"""Size of a cell of the image, and the most points in it, so that a patterned shirt does not outvote a plain wall."""
+_MIN_INLIERS: Final = 0.5  # least share of the points that agree with a rotation
 _FEWER: Final = 0.6  # a new key image is taken below this share of its points
 _FAR_PX: Final = 28.0  # or when points have moved farther than this
 _OLD_S: Final = 15.0  # or after this time, because light and furniture change
@@ -47,7 +45,7 @@ _STOP: Final = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.02)
 
 
 class CameraMotion:
-    """The camera's rotation in each frame. Used by one thread; frames come in order.
+    """Measures the camera's rotation in each frame. Used by one thread; frames come in order.
 
     Args:
         camera: of the images.
@@ -140,12 +138,12 @@ class CameraMotion:
         return boxes
 
     def _compare(self, grey: ImageArray, people: Sequence[FloatArray]) -> tuple[float, DoubleArray | None]:
-        """Which share of the key image's points is found again, and the rotation they tell; None where they tell none."""
+        """Share of the key image's points that are found again, and the rotation from them; None if it cannot be determined."""
         if self._key is None or len(self._key_points) < _MIN_POINTS:
             return 1.0, None
         found, good = self._follow(self._key, grey, people, 0)
         apart = np.abs(found - self._key_points).max(-1)
-        # Most frames are of a camera that stands, which the first level tells for a quarter of the cost.
+        # Most cameras stand still, which the finest level of the pyramid shows at a quarter of the cost.
         if good.mean() < _FEWER or float((apart[good] < _STILL_PX).mean()) < _SURELY_STILL_SHARE:
             found, good = self._follow(self._key, grey, people, _LEVELS)
         share = float(good.mean())
@@ -160,7 +158,7 @@ class CameraMotion:
         pixel = 1 / (self._camera.fx * self._scale)
         start = self.rotation.T @ self._key_rotation
         turn, agreeing = fit_rotation(ray, now, start, pixel)
-        if agreeing < _AGREE:
+        if agreeing < _MIN_INLIERS:
             return share, None
         self._expected = self._project(self._rays(self._key_points) @ turn.T)
         return share, np.asarray(self._key_rotation @ turn.T, np.float64)

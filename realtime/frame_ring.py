@@ -1,4 +1,4 @@
-"""Preallocated images, filled by the capture thread and held by whoever still reads them."""
+"""Preallocated images, filled by the capture thread and reference-counted by their readers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from realtime.sources.source import FrameTimestamp
 class FrameRing:
     """A fixed set of image slots. A slot is written again only when nobody holds its frame.
 
-    A plain ring would overwrite the image under a stage that is late, and a copy for every reader would cost more than
-    the network. Instead each frame counts its holders. A live source that finds every slot held reads into a spare
-    image and drops it: the camera is never kept waiting.
+    A plain ring would overwrite an image that a slow stage still reads, and a copy for every reader would cost more than
+    the network. So each frame counts its holders. If a live source finds every slot held, it reads into a spare
+    image and drops that frame: the camera never waits.
 
-    Memory is taken when a slot is first written, and the lowest free slot is written first: slots that only a slow sink
-    would need cost nothing as long as no sink is slow, and images stay in the processor's cache.
+    The system allocates a slot's memory when it is first written, and the lowest free slot is written first: slots that only
+    a slow sink needs cost no memory until then, and images stay in the processor's cache.
 
     Args:
         slots: number of images at most.
@@ -44,7 +44,7 @@ class FrameRing:
 
         Args:
             read_into: fills the image, returns its timestamp or None at the end.
-            policy: wait for a free slot, or drop the frame where there is none.
+            policy: wait for a free slot, or drop the frame if there is none.
 
         Returns:
             The frame, held once for the caller, and whether the source has ended. No frame and not ended: dropped.
@@ -83,12 +83,12 @@ class FrameRing:
                 self._condition.notify_all()
 
     def hold(self, frame: Frame) -> None:
-        """Keep ``frame.image`` valid. Raises ``KeyError`` when its slot has been written again: nobody held it."""
+        """Keep ``frame.image`` valid until `release`. Raises ``KeyError`` if nobody held it and its slot has been reused."""
         with self._condition:
             self._holders[self._slot_of[frame.sequence]] += 1
 
     def release(self, frame: Frame) -> None:
-        """Give one hold back."""
+        """End one hold: that of `hold`, or the one that `capture` takes for its caller."""
         with self._condition:
             slot = self._slot_of[frame.sequence]
             if self._holders[slot] < 1:

@@ -1,4 +1,4 @@
-"""Measurements of a run: how long each stage takes, how old a mesh is, what was dropped."""
+"""Measurements of a run: durations of stages, latency, rates, dropped frames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from common.files import reason_of, write_bytes_atomically
 from common.version import version
 
 WARM_UP = 5
-"""First measurements of each kind that are left out: compilers, caches and CPU clocks are still warming up."""
+"""Number of first measurements of each kind that are left out, while compilers, caches and CPU clocks warm up."""
 _RECENT = 30  # meshes
 _TIMELINE = 60  # runs of stages
 
@@ -43,16 +43,16 @@ class Samples:
 
     @property
     def values(self) -> FloatArray:
-        """All of them, the warm-up included: a view that stays as it is while more are added."""
+        """All durations, ms, the warm-up included: a view that does not change while more are added."""
         return self._values[: self._count]
 
     @property
     def count(self) -> int:
-        """How many there are, the warm-up included."""
+        """Number of durations, the warm-up included."""
         return self._count
 
     def percentiles(self) -> tuple[float, float, float]:
-        """p50, p95 and p99 in ms without the warm-up (with it, where there is nothing else); NaN where empty."""
+        """p50, p95 and p99 in ms without the warm-up, or with it if there are no others; NaN if empty."""
         values = self.values
         if len(values) > WARM_UP:
             values = values[WARM_UP:]
@@ -64,14 +64,14 @@ class Samples:
 
 @dataclass(slots=True)
 class Latency:
-    """How old a mesh is when it is finished: percentiles over the meshes of a run."""
+    """Latency from capture to mesh: percentiles over the meshes of a run."""
 
     p50: float
-    """Median, ms after the frame was grabbed."""
+    """Median, ms."""
     p95: float
-    """95 of 100 meshes are younger, ms."""
+    """95th percentile, ms."""
     p99: float
-    """99 of 100 meshes are younger, ms."""
+    """99th percentile, ms."""
 
 
 @dataclass(slots=True)
@@ -83,9 +83,9 @@ class StageReport:
     p50_ms: float
     """Median duration, ms."""
     p95_ms: float
-    """95 of 100 runs were shorter, ms."""
+    """95th percentile, ms."""
     p99_ms: float
-    """99 of 100 runs were shorter, ms."""
+    """99th percentile, ms."""
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ class Report:
     meshes: int
     """Frames with at least one body, however many people are in them."""
     mesh_rate_hz: float
-    """These frames, each second."""
+    """Such frames per second."""
     latency_ms: Latency
     """Latency from grabbing a frame to its mesh."""
     first_mesh_s: float
@@ -107,15 +107,15 @@ class Report:
     stages: dict[str, StageReport]
     """Durations by the stage's name."""
     peak_rss_mb: float
-    """Most memory that the process held."""
+    """Largest resident size of the process, MB."""
     engine: str
-    """The runtimes that networks ran on."""
+    """Runtimes of the networks."""
     device: str
     """The CPU or GPU that they ran on."""
     cpu_count: int
     """Cores of the machine."""
     source: str
-    """The source's name; of an address no secret."""
+    """The source's name; addresses without their secrets."""
     version: str
     """Version of this program."""
     look_ahead_frames: int = 0
@@ -123,24 +123,24 @@ class Report:
     look_ahead_ms: float = 0.0
     """Median time that the look-ahead held a frame: a part of ``latency_ms``."""
     results: int = 0
-    """Frames that were answered, with somebody in them or not."""
+    """Frames that were processed, with somebody in them or not."""
     recorded: int | None = None
-    """How many of ``results`` are in the video; None: not asked for."""
+    """How many of ``results`` are in the video; None: no video was requested."""
     saved: int | None = None
-    """How many of ``results`` are in the motion file; None: not asked for."""
+    """How many of ``results`` are in the motion file; None: no such file was requested."""
     bad_answers: int = 0
-    """How often a network answered with NaN, infinity or absurd numbers."""
+    """Number of network outputs with NaN, infinity or absurd values."""
     graph_replays: int = 0
     """Runs of networks that were replays of CUDA graphs."""
     max_people: int = 0
-    """Most people who were seen at the same time."""
+    """Largest number of people in one frame."""
     person_ms: float = 0.0
-    """What keypoints and regressor took for each person and frame, mean."""
+    """Mean duration of keypoints and regressor for one person in one frame, ms."""
     timeline: list[tuple[str, float, float]] = field(default_factory=list)
     """The last runs of stages: name, begin and end, ms since the first of them."""
 
     def save(self, path: Path) -> None:
-        """Write JSON; values that were never measured are null. Raises UserError when ``path`` cannot be written."""
+        """Write JSON; values that were not measured are null. Raises `UserError` when ``path`` cannot be written."""
         text = json.dumps(nulls(asdict(self)), indent=2) + "\n"
         try:
             write_bytes_atomically(path, text.encode())
@@ -149,7 +149,7 @@ class Report:
 
 
 def nulls(value: object) -> object:
-    """``value`` as JSON can hold it: numbers that are not finite become None, wherever they are."""
+    """``value`` with None for every number that is not finite, which JSON cannot hold."""
     if isinstance(value, dict):
         return {key: nulls(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -195,8 +195,8 @@ class Meter:
         samples.add(duration)
 
     def silent(self, seconds: float) -> dict[str, float]:
-        """The stages that have begun something more than ``seconds`` ago and not finished it, and how long ago, seconds.
-        Capturing does not count: it waits for the camera."""
+        """Stages whose present run began more than ``seconds`` ago, and how long ago, seconds. Without capture, which waits
+        for the camera."""
         now_ns = time.perf_counter_ns()
         since = {name: (now_ns - begin) * 1e-9 for name, begin in list(self._busy_since_ns.items())}
         return {name: past for name, past in since.items() if past > seconds and name != "capture"}
@@ -206,7 +206,7 @@ class Meter:
         return [(name, (begin - runs[0][1]) / 1e6, (end - runs[0][1]) / 1e6) for name, begin, end in runs]
 
     def mesh(self, captured_ns: int, finished_ns: int, people: int = 1) -> None:
-        """The meshes of the ``people`` in a frame are ready."""
+        """Record that the meshes of the ``people`` in a frame are finished."""
         self.meshes += 1
         self.max_people = max(self.max_people, people)
         self._bodies += people
@@ -214,7 +214,7 @@ class Meter:
         self._mesh_times.add((finished_ns - self._start_ns) / 1e6)
 
     def held_back(self, since_ns: int, finished_ns: int) -> None:
-        """A frame has been answered that waited for later ones."""
+        """Record that a frame is finished that the look-ahead held back since ``since_ns``."""
         self._held_back.add((finished_ns - since_ns) / 1e6)
 
     def mesh_rate(self) -> float:
@@ -224,7 +224,7 @@ class Meter:
         return float((len(times) - 1) / (times[-1] - times[0]) * 1e3) if len(times) > 1 else float("nan")
 
     def recent(self) -> tuple[float, float]:
-        """Mesh rate and median latency over the last 30 meshes: for the figures in the corner of the image."""
+        """Mesh rate (1/s) and median latency (ms) of the last 30 meshes, for display on the image."""
         times = self._mesh_times.values[-_RECENT:].astype(np.float64)
         delays = self._latency.values[-_RECENT:]
         if len(times) < 2 or times[-1] <= times[0]:
@@ -232,12 +232,12 @@ class Meter:
         return float((len(times) - 1) / (times[-1] - times[0]) * 1e3), float(np.median(delays))
 
     def person_ms(self) -> float:
-        """Mean time that keypoints and regressor took for one person in one frame, ms; 0 before there was anybody."""
+        """Mean duration of keypoints and regressor for one person in one frame, ms; 0 before the first person."""
         stages = [self._stages[name].values for name in ("keypoints", "regressor") if name in self._stages]
         return float(sum(values.sum() for values in stages) / self._bodies) if self._bodies else 0.0
 
     def recent_stages(self) -> dict[str, float]:
-        """Median of how long each stage took over its last 30 runs, ms."""
+        """Median duration of each stage's last 30 runs, ms."""
         return {name: float(np.median(samples.values[-_RECENT:])) for name, samples in list(self._stages.items())}
 
     def report(self, engine: str, device: str, source: str, look_ahead: int = 0) -> Report:
@@ -269,7 +269,7 @@ class Meter:
 
 
 def _nvtx_ranges() -> Callable[[str], AbstractContextManager[object]]:
-    """Marks of the stages for NVIDIA's profilers where the package ``nvtx`` is installed; else nothing."""
+    """Ranges that mark stages in NVIDIA's profilers, if the package ``nvtx`` is installed; else nothing."""
     try:
         import nvtx
     except ImportError:

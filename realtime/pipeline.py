@@ -2,12 +2,12 @@
 
     capture ─▶ [one waiting] ─▶ keypoints ∥ flow ∥ detector ─▶ [one waiting] ─▶ regressor ─▶ results ─▶ sinks
 
-The keypoint thread sets the pace: it takes a frame, asks the flow thread for the motion between the last frame IT took and this
-one, finds the keypoints meanwhile, and hands both on together. So flow and keypoints always belong to the same pair of
-frames, no frame is processed twice, and a dropped frame shows as a longer dt, never as double speed.
+The keypoint thread sets the pace: it takes a frame, requests from the flow thread the motion between the frame that it
+processed last and this one, finds the keypoints meanwhile, and passes both on together. So flow and keypoints always belong to
+the same pair of frames, no frame is processed twice, and a dropped frame means a longer dt, never double speed.
 
-With a look-ahead the regressor holds a frame back until so many later ones have been seen, and smooths it with them. The
-frame's image waits with it: a result is always drawn on its own image.
+With a look-ahead the regressor holds each frame back until enough later ones have arrived, and smooths it with them. The
+frame's image is kept as long, so that each result is drawn on its own image.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class StageError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class _FlowRequest:
-    """The optical flow that is asked for."""
+    """A request for optical flow."""
 
     previous: Frame
     """The earlier frame."""
     current: Frame
     """The later frame."""
     boxes: tuple[tuple[int, Box], ...]
-    """Person number and region (pixels of the image) of everybody whose flow is wanted."""
+    """Person number and region, image pixels, of everybody whose flow is requested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class _Observation:
     flows: tuple[Flow, ...]
     """Flow from the frame before to this one, of everybody who was followed."""
     seen_ns: int
-    """Monotonic clock when keypoints and flow were known, nanoseconds."""
+    """Monotonic clock when keypoints and flow were finished, nanoseconds."""
 
 
 _Answer = tuple[_Observation, tuple[BodyEstimate, ...]]
@@ -94,8 +94,8 @@ class Pipeline:
         max_seconds: stop after so many seconds of the source's own time.
         paced: a file is not read faster than it plays, because somebody is watching.
         look_ahead: holds frames back until later ones have been seen. None: each is answered at once.
-        finder: the ``tracker``'s, where it is to ask the detector in a thread of its own.
-        world: says where the camera is in the world. None: results have no world frame.
+        finder: the ``tracker``'s, if the detector runs in a thread of its own.
+        world: estimates the camera's pose in the world. None: results have no world frame.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Pipeline:
     # Control, from the main thread
 
     def start(self) -> None:
-        """Start all stages. Add the sinks that must see the first result before."""
+        """Start all stages. Sinks that must get the first result are added before."""
         stages: tuple[tuple[str, Callable[[], None]], ...] = (
             ("capture", self._capture.run),
             ("flow", self._track_motion),
@@ -178,8 +178,8 @@ class Pipeline:
         return reader
 
     def add_backlog(self, name: str, sink: Callable[[Result], None]) -> None:
-        """Call ``sink`` in a thread of its own with every result, without images and vertices, however late it is: results
-        that wait are kept."""
+        """Call ``sink`` in a thread of its own with every result, without images and vertices: results wait for a slow
+        sink, see `realtime.queues.Backlog`."""
         backlog = Backlog(64 if self._policy is DropPolicy.WAIT else None)
         self._backlogs.append(backlog)
 
@@ -213,14 +213,13 @@ class Pipeline:
         self._capture.pause(paused)
 
     def show_flow(self, shown: bool) -> None:
-        """Say whether somebody looks at the results' flows, as is taken for granted until then. Where nobody does, they may be
-        missing."""
+        """Set whether the results' flow fields are displayed, which they are by default. If not, results may lack them."""
         if self._flow is not None:
             self._flow.shows = shown
 
     @property
     def paused(self) -> bool:
-        """Whether new frames are not processed."""
+        """Whether the pipeline is paused."""
         return self._capture.paused
 
     def stop(self) -> None:
@@ -291,7 +290,7 @@ class Pipeline:
                 with self._meter.stage("keypoints"):
                     people = tuple(self._tracker.update(frame))
                 flows = self._flow_answer.get() if asked else ()
-                # For the regressor; the first hold stays until this frame is no longer the previous one.
+                # A second hold, for the regressor; the first lasts until the next frame's flow is computed.
                 self.frames.hold(frame)
                 self._observed.put(_Observation(frame, people, flows, time.monotonic_ns()))
                 if previous is not None:
@@ -340,14 +339,14 @@ class Pipeline:
             try:
                 for seen, people in self._answers():
                     self._publish(seen, people)
-            finally:  # also where a network has failed: what was predicted until then is kept
+            finally:  # also after a network has failed: frames that were predicted are still published
                 for seen, people in self._held_back():
                     self._publish(seen, people, wait=True)
         finally:
             self._close_results()
 
     def _answers(self) -> Iterator[_Answer]:
-        """Each frame with its bodies, until the keypoint stage has ended: at once, or delayed by the frames of look-ahead."""
+        """Each frame with its bodies until the keypoint stage ends; a look-ahead delays them."""
         while True:
             try:
                 seen = self._observed.get()
@@ -387,7 +386,7 @@ class Pipeline:
             self._meter.held_back(seen.seen_ns, finished)
         self._meter.results += 1
         frame = seen.frame
-        if self._policy is DropPolicy.NEWEST:  # a live run begins with its first result, and so do all outputs
+        if self._policy is DropPolicy.NEWEST:  # the times of a live run start at its first result
             if self._zero_s is None:
                 self._zero_s = frame.time_s
             frame = replace(frame, time_s=frame.time_s - self._zero_s)

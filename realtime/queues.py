@@ -1,5 +1,5 @@
-"""Queues between threads: a slot for one item, the ring of results, which each sink reads with a cursor of its own, and a
-backlog for sinks that must get every result."""
+"""Queues between threads: a slot for one item, a ring of results that each sink reads at its own pace, and a backlog for
+sinks that must get every result."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class DropPolicy(Enum):
     WAIT = "wait"
     """The reader of the source waits, so that every frame is processed: files and folders."""
     NEWEST = "newest"
-    """The waiting frame is dropped and the newer one takes its slot: cameras and streams."""
+    """The newer frame replaces the one that waits, which is dropped: cameras and streams."""
 
 
 class SingleSlotQueue(Generic[T]):
     """A slot for ONE item between two threads.
 
-    One frame is in flight and one is waiting, so a slow stage never builds a queue whose oldest frame is seconds old.
-    `put` waits for room (a file: nothing is lost); `replace` takes the place of what waits (a camera: the newest wins).
+    One frame is processed and one waits, so a slow stage never has a queue whose oldest frame is seconds old. `put` waits
+    until the slot is free (files: nothing is lost); `replace` drops the item that waits (cameras: the newest wins).
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class SingleSlotQueue(Generic[T]):
         self._closed = False
 
     def put(self, item: T) -> None:
-        """Wait for room, then leave ``item``. Raises `Closed` after `close`."""
+        """Wait until the slot is free, then put ``item`` into it. Raises `Closed` after `close`."""
         with self._condition:
             while self._item is not None and not self._closed:
                 self._condition.wait()
@@ -57,7 +57,7 @@ class SingleSlotQueue(Generic[T]):
             self._condition.notify_all()
 
     def replace(self, item: T) -> T | None:
-        """Leave ``item`` at once and return the one that was still waiting, if any. Raises `Closed` after `close`."""
+        """Put ``item`` into the slot at once and return the one that it replaces, if any. Raises `Closed` after `close`."""
         with self._condition:
             if self._closed:
                 raise Closed
@@ -88,10 +88,10 @@ class ResultRing:
 
     Args:
         capacity: results kept.
-        policy: with `DropPolicy.WAIT` `publish` waits for the readers that want every result; otherwise it overwrites what
-            they miss.
-        hold: called with each result that enters; keeps its image from being overwritten.
-        release: called with each result that leaves.
+        policy: with `DropPolicy.WAIT`, `publish` waits for the readers that want every result; otherwise slow readers miss
+            results.
+        hold: called with each result that is added or read; keeps its image from being overwritten.
+        release: called when a result leaves the ring, and when a reader is done with it.
     """
 
     def __init__(
@@ -105,8 +105,8 @@ class ResultRing:
         self._readers: list[ResultReader] = []
 
     def publish(self, result: Result, wait: bool = False) -> None:
-        """Add a result. ``wait`` for the readers that want every one, as with `DropPolicy.WAIT`: several results at once
-        would overtake them. Raises `Closed` after `close`."""
+        """Add a result. ``wait``: whatever the policy, wait for the readers that want every result, which would miss some of
+        several results published at once. Raises `Closed` after `close`."""
         wait = wait or self._policy is DropPolicy.WAIT
         with self._condition:
             while wait and not self._closed and self._oldest_needed() <= self._count - len(self._slots):
@@ -125,7 +125,7 @@ class ResultRing:
         return min((reader.cursor for reader in self._readers if reader.every), default=self._count)
 
     def reader(self, every: bool) -> ResultReader:
-        """A new cursor that starts with the next result. ``every``: wants each one, else only the newest."""
+        """A new reader that starts with the next result. ``every``: it gets each result, else only the newest."""
         with self._condition:
             reader = ResultReader(self, every, self._count)
             self._readers.append(reader)
@@ -138,7 +138,7 @@ class ResultRing:
             self._condition.notify_all()
 
     def take(self, reader: ResultReader, timeout: float | None) -> Result | None:
-        """For `ResultReader.take`."""
+        """Do what `ResultReader.take` says."""
         with self._condition:
             if not self._condition.wait_for(
                 lambda: reader.cursor < self._count or self._closed or reader.left, timeout
@@ -157,11 +157,11 @@ class ResultRing:
             return result
 
     def give_back(self, result: Result) -> None:
-        """For `ResultReader.done`."""
+        """Do what `ResultReader.done` says."""
         self._release(result)
 
     def leave(self, reader: ResultReader) -> None:
-        """For `ResultReader.leave`."""
+        """Do what `ResultReader.leave` says."""
         with self._condition:
             reader.left = True
             if reader in self._readers:
@@ -170,7 +170,7 @@ class ResultRing:
 
 
 class ResultReader:
-    """One sink's place in a `ResultRing`. ``missed`` counts the results that it never saw."""
+    """One sink's cursor in a `ResultRing`. ``missed`` counts the results that it did not get."""
 
     def __init__(self, ring: ResultRing, every: bool, cursor: int) -> None:
         self._ring, self.every, self.cursor = ring, every, cursor
@@ -195,7 +195,7 @@ class Backlog:
     """Queue of results for a sink that must get every one of them, however slow it is. They are kept without images and
     vertices, so that one takes about 6 kB a person.
 
-    At most ``capacity`` results wait; `put` blocks while there are so many. None: no limit, because a camera cannot be made to
+    At most ``capacity`` results wait, and `put` blocks while the backlog is full. None: no limit, for cameras, which cannot
     wait.
     """
 

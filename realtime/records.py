@@ -18,7 +18,7 @@ from engines.device_array import DeviceArray
 
 
 class Box(NamedTuple):
-    """A square region of the image. It may reach over the image's edge."""
+    """A square region of the image. It may extend beyond the image."""
 
     x: float
     """Centre, pixels from the left."""
@@ -45,27 +45,27 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Flow:
-    """Optical flow of one person's crop between two frames, which were both cut with the same box."""
+    """Optical flow of one person's crop between two frames, both cropped to the same box."""
 
     sequence: int
-    """The later frame's."""
+    """`Frame.sequence` of the later frame."""
     previous_sequence: int
-    """The earlier frame's; frames in between were dropped."""
+    """`Frame.sequence` of the earlier frame; frames in between were dropped."""
     dt_s: float
     """Time between the two frames, seconds of the source."""
     box: Box
-    """What was cut out, pixels of the image."""
+    """Region of the crop, image pixels."""
     field: FloatArray
     """float32 (h, w, 2), pixels of the crop: the point at crop pixel p in the earlier frame is at p + field[p] in the later
-    one. Empty (0, 0, 2) where nobody looks at it and ``means`` says all."""
+    one. Empty (0, 0, 2) if it is not displayed and ``means`` is given."""
     person: int = -1
-    """Who was followed in the box; -1 where that is not known."""
+    """Number of the person in the box; -1 if not known."""
     means: AnyArray | None = None
-    """float32 (1, cells, cells, 2), the field's means over a grid of cells, in sides of the crop, where the network gave them;
-    an `engines.device_array.DeviceArray` where they are on the GPU."""
+    """float32 (1, cells, cells, 2), the field's means over a grid of cells, as a share of the crop's side; None if the network
+    does not output them, an `engines.device_array.DeviceArray` if they are on the GPU."""
 
     def release(self) -> None:
-        """Give back the memory of ``means`` on the GPU, once the regressor has had them."""
+        """Free the memory of ``means`` on the GPU, once the regressor has read them."""
         if isinstance(self.means, DeviceArray):
             self.means.release()
 
@@ -96,7 +96,7 @@ class PosePrediction:
     """float32 (24, 3, 3) rotation matrices in SMPL order: the first takes the body's rest frame to the camera frame, the
     others are relative to their parent joint."""
     betas: FloatArray
-    """float32 (10,) shape: the present estimate of the person's one shape."""
+    """float32 (10,) shape parameters: the present estimate for the person."""
     pelvis: FloatArray
     """float32 (3,) pelvis joint, camera frame, metres."""
     points: FloatArray
@@ -142,7 +142,7 @@ class BodyEstimate:
     joint_error: FloatArray | None = None
     """float32 (24,) metres: the error that the regressor expects of each joint; None where it does not predict any."""
     contact: FloatArray | None = None
-    """float32 (4,) 0..1: how surely left heel, left toes, right heel and right toes stand on something; (2,), the left and the
+    """float32 (4,) 0..1: probability that left heel, left toes, right heel and right toes stand on something; (2,), left and
     right foot, from older regressors; None where the regressor does not predict it."""
     up: FloatArray | None = None
     """float32 (3,) unit vector away from the ground, camera frame; None where the regressor does not predict it."""
@@ -168,12 +168,12 @@ class WorldFrame:
     shot: int = 0
     """How many hard cuts there have been: each shot has a world of its own."""
     camera_turned: bool = False
-    """Whether the camera has turned since the shot began: if not, a later answer is better for earlier frames, too."""
+    """Whether the camera has turned since the shot began: if not, a later estimate is better for earlier frames, too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """All that is known of one frame."""
+    """All that was estimated in one frame."""
 
     frame: Frame
     """With its image."""
@@ -185,6 +185,6 @@ class Result:
     """Monotonic clock when the last body was posed, nanoseconds; ``finished_ns - frame.captured_ns`` is the capture-to-mesh
     latency."""
     flows: tuple[Flow, ...] = field(default=())
-    """The flow of everybody who was followed; empty without flow and in the first frame."""
+    """The flow of everybody who was tracked; empty without flow and in the first frame."""
     world: WorldFrame | None = None
-    """None until something is known of the vertical."""
+    """Pose of the camera in the world; None until something is known of the vertical."""

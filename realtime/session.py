@@ -1,4 +1,4 @@
-"""One run from source to sinks: opens everything, runs the pipeline, and closes everything also after an error."""
+"""One run from source to outputs: opens everything, runs the pipeline, and closes everything, also after an error."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_STOP_S: Final = 20.0  # how long stages may take to finish what they have begun
-_HUNG_S: Final = 10.0  # a stage that has not answered for so long is not waited for
-_UNKNOWN_SIZE: Final = (640, 480)  # of the window until the camera tells
-_SINKS_S: Final = 5.0  # how long sinks may take once the stages are given up
+_STOP_S: Final = 20.0  # most time that stages get to finish what they have begun
+_HUNG_S: Final = 10.0  # a run of a stage that takes longer counts as hung
+_UNKNOWN_SIZE: Final = (640, 480)  # of the window until the camera's is known
+_SINKS_S: Final = 5.0  # most time that sinks get once hung stages are abandoned
 
 
 def has_display() -> bool:
@@ -95,16 +95,16 @@ class Session:
         self.networks = Networks(options, opener)
         """The networks of this run."""
         self.report: Report | None = None
-        """What was measured, from the end of the run on, however it ended; None where it did not begin."""
+        """The measurements, once the run has ended in any way; None before, and if it did not begin."""
         self.unwritten: set[Path] = set()
         """The paths of ``--save`` that hold nothing of this run."""
         self.has_hung = False
-        """A stage never came to an end: its thread still runs, and the process must be ended with it (`os._exit`)."""
+        """Whether the thread of a stage or sink still runs, so that the process must be ended by `os._exit`."""
         self._interrupts = Interrupts()
         self._source: Source | None = None
         self._window: MeshWindow | None = None
         self.has_begun = False
-        """Whether there may be something to finish. Before that, ending the process loses nothing."""
+        """Whether results may have been written. Before that, ending the process loses nothing."""
 
     @property
     def state(self) -> State:
@@ -112,7 +112,7 @@ class Session:
         return "connecting" if self._source is None else self._source.state
 
     def interrupt(self) -> None:
-        """End the run, as Ctrl-C does. The second time stages that hang are not waited for. For signal handlers."""
+        """End the run, as Ctrl-C does; a second call does not wait for stages that hang. For signal handlers."""
         self._interrupts.add()
 
     def close_window(self) -> None:
@@ -123,25 +123,25 @@ class Session:
     def run(self) -> Report:
         """Run until the source ends, a limit is reached, the window is closed or Ctrl-C.
 
-        Raises `UserError` and the errors derived from it for what the user can put right, also for an output that could not
-        be written while all else went on, and ``KeyboardInterrupt`` after everything recorded has been finished.
+        Raises `UserError` for what the user can correct, also, at the end, for an output that could not be written, and
+        ``KeyboardInterrupt`` after Ctrl-C, once all recordings are finished.
         """
         options = self._options
         _check_endings(options)
         console = self._check_console()
         with contextlib.ExitStack() as stack:
-            # Outputs first: a path that cannot be written is known before the camera starts.
+            # Outputs first, so that a path that cannot be written is reported before the camera starts.
             recorder = None
             if options.record:
                 recorder = VideoRecorder(options.record, zero_s=0.0, encoder=options.encoder)
             if options.report:
                 check_writable(options.report)
             arrays = load_body(options.body)
-            # Smooth forms take a second to find, which a run that draws nobody does not spend.
+            # The suit takes a second to compute, which a run that draws nobody saves.
             unseen = options.view in ("none", "terminal") and not options.record and not options.virtual_camera
             mannequin = mannequin_for(arrays, "clay" if unseen else options.look)
             check_source(options.source)
-            # Before the camera streams and a window shows nothing: the first time, building engines takes minutes.
+            # Before the source is opened: building engines takes minutes in the first run.
             stack.enter_context(self.networks).prepare(arrays)
             window, source = self._open_source(stack, arrays, mannequin)
             if recorder is not None:
@@ -161,7 +161,7 @@ class Session:
                 self._serve(loop, window, browser, console)
             finally:
                 if self._finish(pipeline):
-                    stack.pop_all()  # what a thread still uses must not be closed
+                    stack.pop_all()  # leave open what a thread still uses
                 report = self._close_outputs(pipeline, outputs, source)
             if pipeline.failures:
                 raise pipeline.failures[0]
@@ -178,7 +178,7 @@ class Session:
     def _open_source(
         self, stack: contextlib.ExitStack, arrays: BodyArrays, mannequin: Mannequin
     ) -> tuple[MeshWindow | None, Source]:
-        """The source, and for a live one the window that shows that it connects."""
+        """The opened source, and for a live one the window, which says so while it connects."""
         options = self._options
         early = self._open_window(arrays, mannequin, None) if is_live_source(options) else None
         if early is not None:
@@ -218,7 +218,7 @@ class Session:
         arrays: BodyArrays,
         mannequin: Mannequin,
     ) -> MeshWindow | None:
-        """The window for the source's images: the one that is open already, or a new one."""
+        """The window, fitted to the source's images: the one that is already open, or a new one; None without a window."""
         camera = camera_for(source.size, self._options.fov, self._options.focal)
         if window is not None:
             window.fit(source.size, camera)
@@ -264,7 +264,7 @@ class Session:
         pipeline.add_backlog("hint", UprightHint(self._options.rotate).see)
 
     def _finish(self, pipeline: Pipeline) -> bool:
-        """Let the stages end. Returns whether some never will."""
+        """Stop the pipeline and wait for its threads. Returns whether some hang and were abandoned."""
         pipeline.stop()
         begin, interrupts, told = time.monotonic(), self._interrupts.count, False
         while True:
@@ -289,14 +289,14 @@ class Session:
         return self.has_hung
 
     def _close_outputs(self, pipeline: Pipeline, outputs: _Outputs, source: Source) -> Report:
-        """Finish every file, whatever happens to the others, and sum up."""
+        """Finish every file, also after another one has failed, and make the report."""
         recorder, writer = outputs.recorder, outputs.writer
         left = pipeline.unfinished
         if writer is not None:
-            writer.fps = source.fps  # measured meanwhile
+            writer.fps = source.fps  # cameras measure it while they run
         self.unwritten.update(self._options.save)
         for name, output in (("record", recorder), ("save", writer)):
-            if output is None or name in left:  # its thread hangs in it
+            if output is None or name in left:  # its thread still uses it
                 continue
             try:
                 output.close()
@@ -323,7 +323,8 @@ class Session:
     def _open_window(
         self, arrays: BodyArrays, mannequin: Mannequin, fits: tuple[tuple[int, int], Camera] | None
     ) -> MeshWindow | None:
-        """The window, for images of the size and camera that it ``fits``; None: they are not known yet."""
+        """A new window, or None if no window is wanted or possible. ``fits``: size and camera of the images; None: not yet
+        known."""
         view = self._options.view
         if view not in ("auto", "window") or (view == "auto" and not has_display()):
             return None

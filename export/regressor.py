@@ -24,7 +24,8 @@ from common.command_line import run_command
 from engines.manifest import MODELS_FOLDER
 from engines.ort import load_onnxruntime
 from export.conversion.kinematics import SkeletonGraph
-from export.conversion.onnx_tools import check, store_fp16
+from export.conversion.onnx_tools import check, drop_identities, normalise, store_fp16
+from export.conversion.shapes import fix_shapes
 from export.conversion.tracing import trace
 from export.manifest import ModelCard, ship
 from training.evaluation.synthetic import load_checkpoint
@@ -134,7 +135,11 @@ def regressor_to_onnx(lifter: Lifter) -> onnx.ModelProto:
             torch.ones(2),
         )
     sizes = ((JOINTS, 3, 3), (BETAS,), (3,), (KEYPOINTS, 2), (JOINTS,), (len(CONTACTS),), (BETAS,), (3,), (), (3,))
-    return trace(LifterStep(lifter), example, names, REGRESSOR_OUTPUTS, (*sizes, (lifter.state_size,)))
+    model = trace(LifterStep(lifter), example, names, REGRESSOR_OUTPUTS, (*sizes, (lifter.state_size,)))
+    fix_shapes(model, {name: value.numpy() for name, value in zip(names, example, strict=True)})
+    drop_identities(model)
+    normalise(model)
+    return model
 
 
 @torch.no_grad()

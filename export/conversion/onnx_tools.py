@@ -114,6 +114,23 @@ def drop_unused_domains(model: onnx.ModelProto) -> None:
     model.opset_import.extend(imports)
 
 
+def drop_identities(model: onnx.ModelProto) -> None:
+    """Let the readers of each Identity of ``model`` (changed in place) read its input: tracing gives a layer that is used twice
+    such a second name for its weights, of which a conversion would then keep a copy."""
+    graph = model.graph
+    outputs = {value.name for value in graph.output}
+    aliases: dict[str, str] = {}
+    kept = []
+    for node in graph.node:  # in the order of computation: an input's own alias is known
+        node.input[:] = [aliases.get(name, name) for name in node.input]
+        if node.op_type == "Identity" and node.output[0] not in outputs:
+            aliases[node.output[0]] = node.input[0]
+        else:
+            kept.append(_copy(node))
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
 def normalise(model: onnx.ModelProto) -> None:
     """Order and name the nodes and tensors of ``model`` (in place) by the graph alone, and drop what no output needs.
 

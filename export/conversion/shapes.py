@@ -23,6 +23,8 @@ def fix_shapes(model: onnx.ModelProto, feeds: Mapping[str, AnyArray]) -> None:
     constants = {output for node in graph.node if node.op_type == "Constant" for output in node.output}
     constants |= {tensor.name for tensor in graph.initializer}
     reshapes = [node for node in graph.node if node.op_type == "Reshape" and node.input[1] not in constants]
+    if not reshapes:
+        return
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     shapes = [helper.make_node("Shape", [node.output[0]], [f"{node.output[0]}.shape"]) for node in reshapes]

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from export.conversion.onnx_tools import IR_VERSION, MAX_OPSET, normalise
-from export.conversion.shapes import fix_shapes
 
 
 def trace(
@@ -41,7 +40,6 @@ def trace(
         )
     model = onnx.load_from_string(buffer.getvalue())
     model.ir_version = IR_VERSION
-    fix_shapes(model, {name: value.numpy() for name, value in zip(inputs, example, strict=True)})
     normalise(model)
     for output, shape in zip(model.graph.output, sizes, strict=True):
         for axis, size in enumerate(shape, 1):

@@ -70,9 +70,9 @@ def test_a_stage_that_hangs_is_named_and_left(
     tmp_path: Path, remarks: Remarks, monkeypatch: pytest.MonkeyPatch, model: str, stage: str
 ) -> None:
     monkeypatch.setattr(loop, "SILENT_S", 0.5)
-    # The detector searches the first frame in nine parts; with more people wanted than there are it runs again every half
-    # second: its eleventh call is in frame 32.
-    fault = Fault(model, "hang", 11 if stage == "detector" else 20)
+    # The detector searches the first frame in nine parts and around the person found; with more people wanted than there are
+    # it runs again every half second: its twelfth call is in frame 32.
+    fault = Fault(model, "hang", 12 if stage == "detector" else 20)
     session = session_with(fault, tmp_path, record=tmp_path / "out.mp4", persons=3 if stage == "detector" else 1)
 
     def stop() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from common.arrays import ImageArray
 from realtime.stages.keypoints.similarity import Appearance, appearance_of, size_fit
-from realtime.stages.tracking.track import SAME_PERSON, Sighting, Track, sighting_similarity
+from realtime.stages.tracking.track import MIN_SIMILARITY, Sighting, Track, sighting_similarity
 
 _UNCONFIRMED = 0.5
 """Factor on the similarity of a track's own sighting where the detector ran and found nobody: where people overlap, such
@@ -118,7 +118,7 @@ def _group(own: Mapping[Track, Sighting], detected: Sequence[Sighting]) -> list[
     for track, sighting in own.items():
         likeness = [sighting_similarity(sighting, body.any) for body in bodies]
         best = int(np.argmax(likeness)) if likeness else 0
-        if not likeness or likeness[best] < SAME_PERSON:
+        if not likeness or likeness[best] < MIN_SIMILARITY:
             bodies.append(_Body())
             best = -1
         bodies[best].own[track] = sighting

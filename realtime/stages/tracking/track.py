@@ -28,7 +28,7 @@ _OCCLUDED_DECAY_S = 1.0  # the same for occluded people, who mostly walk on
 _VELOCITY_SPAN_S = 0.1  # least time between two sightings from which a velocity is taken
 _DEAD_ZONE = 0.06
 """Share of the region's size: a smaller expected displacement does not move the region."""
-SAME_PERSON = 0.5
+MIN_SIMILARITY = 0.5
 """Object keypoint similarity from which on two sightings are of one body."""
 _TOLERANCE = 1.5
 _HISTORY = 12  # sightings kept: longer than the detector takes to answer
@@ -255,7 +255,7 @@ def sighting_similarity(a: Sighting, b: Sighting) -> float:
 
 def same_body(a: Sighting, b: Sighting) -> bool:
     """Whether two sightings in one frame are of one body."""
-    return sighting_similarity(a, b) > SAME_PERSON
+    return sighting_similarity(a, b) > MIN_SIMILARITY
 
 
 def sighting_of(

@@ -26,7 +26,7 @@ FOOT_SIGMA_M: Final = 0.03
 """Standard deviation of a standing foot's height in the posed body."""
 DEPTH_SIGMA: Final = 0.04
 """Standard deviation of a step's distance, as a share of it, in addition to the person's factor."""
-CONTACT_BEGINS, CONTACT_ENDS = 0.6, 0.4
+_CONTACT_BEGINS, _CONTACT_ENDS = 0.6, 0.4
 """Contact above which a foot begins to stand, and below which it ends to."""
 _MIN_S: Final = 0.12  # shortest step that is a sample
 _SLID_M: Final = 0.3  # a foot that has moved farther from its mean position begins a new step
@@ -91,7 +91,7 @@ class Floor:
             heel_and_toes = contact[2 * foot : 2 * foot + 2].astype(np.float64)
             most = float(heel_and_toes.max())
             step = self._standing.get((person, foot))
-            if most < (CONTACT_BEGINS if step is None else CONTACT_ENDS):
+            if most < (_CONTACT_BEGINS if step is None else _CONTACT_ENDS):
                 self._standing.pop((person, foot), None)
                 continue
             weights = np.maximum(heel_and_toes - 0.3, 1e-3) ** 2

@@ -19,7 +19,7 @@ import numpy as np
 from common.arrays import BoolArray, DoubleArray, FloatArray
 from realtime.stages.world.kernels import shift_of_body, standing_feet
 
-CONTACT_BEGINS, CONTACT_ENDS = 0.5, 0.3
+_CONTACT_BEGINS, _CONTACT_ENDS = 0.5, 0.3
 """Contact from which on a foot is tied, and down to which it stays so. Lower than those of the floor, which can wait for surer
 ones."""
 MAX_ACROSS_M: Final = 0.02
@@ -122,7 +122,7 @@ class FootLock:
         distance = max(float(np.linalg.norm(pelvis)), 0.1)
         ray = pelvis / distance
         # Motion across the line of sight is measured well: a foot that moves does not stand, whatever its contact.
-        limits = (_SPEED_SHARE, _FAST, CONTACT_BEGINS, CONTACT_ENDS, _BROKEN_M, MAX_ALONG * distance + _BROKEN_M)
+        limits = (_SPEED_SHARE, _FAST, _CONTACT_BEGINS, _CONTACT_ENDS, _BROKEN_M, MAX_ALONG * distance + _BROKEN_M)
         stands, holds, begins = standing_feet(
             feet, tied.places, tied.feet, tied.speed, tied.is_tied, contact, ray, dt_s, limits
         )

@@ -61,6 +61,7 @@ async function takeHello(hello) {
   const answer = await fetch(connection.address("/body.bin"));
   if (!answer.ok) return toast(await answer.text());
   view.setBody(decodeBody(await answer.arrayBuffer()), hello.parts);
+  if (view.pose) people.take(view.pose.people); // their buttons get their colours, also while paused
 }
 
 function takePose(pose) {

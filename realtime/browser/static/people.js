@@ -16,7 +16,7 @@ export class People {
     $("people").nextElementSibling.textContent = people.length === 1 ? "person" : "people";
     const ids = people.map((estimate) => estimate.person);
     if (!ids.includes(this.person)) this.choose(ids[0] ?? this.person);
-    const shown = ids.join();
+    const shown = `${ids.join()}${this.view.wardrobe ? "" : " without colours"}`;
     if ($("persons").dataset.ids === shown) return;
     $("persons").dataset.ids = shown;
     $("persons").replaceChildren(...(ids.length < 2 ? [] : ids).sort((a, b) => a - b).map((id, place) => this.button(id, place)));

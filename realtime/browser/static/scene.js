@@ -12,7 +12,7 @@ import { Orbit } from "./orbit.js";
 const BACKGROUND = 0x12161d;
 const Y_UP = new Matrix4().makeScale(1, -1, -1); // the camera's frame until the vertical is known: as the camera is held
 const ONLY_WORLD = 1; // layer of what is not drawn over the video
-const FOLLOW = 0.12;
+const FOLLOW = 0.12; // of the way in 1/30 s
 const SOLE_M = 0.08; // from an ankle or toe joint down to the floor, roughly
 const BELOW_M = 0.4; // a person farther below the world's floor stands on another one, as in realtime/draw/floor.py
 
@@ -41,6 +41,7 @@ export class View {
     this.hasWorld = null;
     this.needsLook = true;
     this.floorY = null;
+    this.framedAt = -Infinity;
     this.centre = new Vector3();
     this.addLights();
     this.addFloor();
@@ -146,6 +147,9 @@ export class View {
 
   /** Follows people, and keeps the floor under them where the world's is not known or nobody is on it. */
   frame() {
+    const now = performance.now();
+    const follow = 1 - (1 - FOLLOW) ** Math.min(30, (now - this.framedAt) * 0.03); // as fast where few poses come
+    this.framedAt = now;
     const centre = new Vector3(), joint = new Vector3();
     let lowest = Infinity, highest = -Infinity; // of everybody's soles
     const one = this.figures.has(this.followed);
@@ -177,10 +181,10 @@ export class View {
     if (this.needsLook) {
       this.reset();
     } else if (this.follow && !this.orbit.moved) {
-      this.orbit.wantedTarget.lerp(centre, FOLLOW);
+      this.orbit.wantedTarget.lerp(centre, follow);
       const wanted = this.distance();
       const off = this.orbit.wanted.radius / wanted;
-      if (!this.orbit.zoomed && (off < 0.8 || off > 1.5)) this.orbit.wanted.radius += 0.1 * (wanted - this.orbit.wanted.radius);
+      if (!this.orbit.zoomed && (off < 0.8 || off > 1.5)) this.orbit.wanted.radius += follow * (wanted - this.orbit.wanted.radius);
     }
   }
 

@@ -209,6 +209,13 @@ def test_a_phone_shows_all_of_a_person_and_follows_fingers(tmp_path: Path, brows
         assert (on_it, a_little_below) == (pytest.approx(0, abs=1e-3), pytest.approx(0, abs=1e-3))
         assert far_below == pytest.approx(-1.5, abs=1e-3)  # nobody is on it: it would be over their head
 
+        browser.click("#pause")
+        browser.wait_for("motionmesh.state.paused")
+        assert browser.evaluate(_LEFT_BEHIND) < 0.3  # of 2 m
+        assert browser.evaluate(_DOTS) == [False, False, True, True]
+        browser.click("#pause")
+        browser.wait_for("!motionmesh.state.paused")
+
         phone(browser, 390, 800)
         browser.press("1")
         browser.wait_for("motionmesh.view.followed === motionmesh.people[0].person")
@@ -254,6 +261,30 @@ _FLOOR_UNDER = """(sole) => {  // where the floor is drawn for a person whose lo
   view.setPose(now);
   return height;
 }"""
+_LEFT_BEHIND = """(async () => {  // m that the view is behind people who have jumped aside, four poses a second later
+  const view = motionmesh.view, now = view.pose;
+  view.setPose(now);
+  const aside = (transl) => Float32Array.of(transl[0] + 2, transl[1], transl[2]);
+  const people = now.people.map((one) => ({ ...one, transl: aside(one.transl) }));
+  for (let pose = 0; pose < 5; pose++) {
+    view.setPose({ ...now, people });
+    await new Promise((go) => setTimeout(go, 250));
+  }
+  const left = view.orbit.wantedTarget.distanceTo(view.centre);
+  view.setPose(now);
+  return left;
+})()"""
+_DOTS = """(async () => {  // whether the buttons of the same two people have colours before these are known, and then
+  const { People } = await import("./people.js");
+  const view = { wardrobe: null, figures: new Map() }, people = new People(view, () => {});
+  const dots = () => {
+    people.take([{ person: 1 }, { person: 2 }]);
+    return [...document.querySelectorAll("#persons i")].map((dot) => dot.style.background !== "");
+  };
+  const before = dots();
+  view.wardrobe = { css: () => "red" };
+  return [...before, ...dots()];
+})()"""
 _SPAN = """() => {  // pixels: room above the highest joint, the lowest joint, where the dock begins
   const view = motionmesh.view, top = document.querySelector("#stage").getBoundingClientRect().top;
   const below = (id, side) => document.querySelector(id).getBoundingClientRect()[side] - top;

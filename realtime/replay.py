@@ -165,12 +165,7 @@ def replay_motion(
         UserError: for files that cannot be read or written, and for a video that the motion is not of.
     """
     motion = open_motion(path, body)
-    if not motion.people:
-        raise UserError(f"nobody is in the motion of {motion.source}: there is nothing to show")
-    if source is not None and is_live_source(source):
-        raise UserError(f"--source {source.source} is live: give the video that the motion was made from")
-    if source is None and layout != "overlay":
-        raise UserError(f"--layout {layout} shows the video, too: give it with --source")
+    _check(motion, source, layout)
     replay = MotionReplay(motion, body)
     mannequin = mannequin_for(replay.arrays, look)
     frames = matched = 0
@@ -182,11 +177,7 @@ def replay_motion(
             size = SIZE_ALONE if video is None else video.size
             wire, keys = mannequin_for(replay.arrays, "wire"), _KEYS_ALONE if video is None else _KEYS
             screen = stack.enter_context(MeshWindow(mannequin, size, camera, wire=wire, keys=keys))
-        recorder = None
-        if record is not None:
-            zero_s = 0.0 if video is not None else float(replay.times_s[0])
-            recorder = stack.enter_context(VideoRecorder(record, motion.fps if motion.fps > 0 else 30.0, zero_s))
-            recorder.add_audio(video.open_audio() if video is not None else None)
+        recorder = None if record is None else stack.enter_context(_open_recorder(record, replay, video))
         painter = AnnotatedFramePainter(mannequin, layout, side_view=True) if video is not None else None
         flow = _FlowBetween() if layout == "grid" else None
         alone = FloorPainter(mannequin, None if motion.has_world else replay.floor())
@@ -210,6 +201,24 @@ def replay_motion(
     if not matched:
         raise UserError(f"{path} fits no frame of the video: give the one it was made from, with the same --fps")
     return Replayed(frames, matched, written)
+
+
+def _check(motion: Motion, source: Options | None, layout: PaneLayout) -> None:
+    """Raise `UserError` for what cannot be shown."""
+    if not motion.people:
+        raise UserError(f"nobody is in the motion of {motion.source}: there is nothing to show")
+    if source is not None and is_live_source(source):
+        raise UserError(f"--source {source.source} is live: give the video that the motion was made from")
+    if source is None and layout != "overlay":
+        raise UserError(f"--layout {layout} shows the video, too: give it with --source")
+
+
+def _open_recorder(path: Path, replay: MotionReplay, video: Source | None) -> VideoRecorder:
+    """The recorder, with the sound of ``video``; without a video, time starts at the motion's first frame."""
+    zero_s = 0.0 if video is not None else float(replay.times_s[0])
+    recorder = VideoRecorder(path, replay.motion.fps if replay.motion.fps > 0 else 30.0, zero_s)
+    recorder.add_audio(video.open_audio() if video is not None else None)
+    return recorder
 
 
 def _camera(motion: Motion, size: tuple[int, int], is_video: bool) -> tuple[Camera, float]:

@@ -34,6 +34,9 @@ from realtime.sources.demo_clip import fetch_demo_clip
 from tools.peers import PEERS, PeerRun, run_peer, why_no_peer
 from tools.timeline import save_timeline
 
+Results = dict[str, dict[str, list[dict[str, Any]]]]
+"""Reports of runs, by combination of choices and by mode."""
+
 _WIDTH, _HEIGHT = 640, 480
 PEER_TITLE = "peers on the clip of file, as fast as they can"
 PEER_COLUMNS = ("peer", "results a second", "first after, s", "frames without", "processor time, s")
@@ -152,9 +155,7 @@ def peer_rows(peers: dict[str, list[PeerRun]]) -> list[list[str]]:
     return rows
 
 
-def bench_page(
-    results: dict[str, dict[str, list[dict[str, Any]]]], about: str, peers: Sequence[Sequence[str]] = ()
-) -> str:
+def bench_page(results: Results, about: str, peers: Sequence[Sequence[str]] = ()) -> str:
     """All tables as a page; ``peers`` as `peer_rows` gives them."""
     lines = ["# Bench", "", about]
     for title, reports in results.items():
@@ -191,13 +192,10 @@ def main(
     console = Console()
     choices = (text.split(",") for text in (keypoints, flow, precision, persons))
     settings = [Setting(*values) for values in itertools.product(*choices)]
+    original = clip or fetch_demo_clip()
     with tempfile.TemporaryDirectory() as folder:
         standard = Path(folder) / "clip.mp4"
-        original = clip or fetch_demo_clip()
         standard_clip(original, standard, frames)
-        clips = {"file": standard, "live": standard, "recorded": original}
-        results: dict[str, dict[str, list[dict[str, Any]]]]
-        results = {str(each): {mode: [] for mode in clips} for each in settings}
         for setting in settings:
             run_once(standard, setting, engine, 30)
         others: dict[str, list[PeerRun]] = {}
@@ -206,6 +204,8 @@ def main(
                 console.print(f"left out: {problem}", highlight=False)
             else:
                 others[name] = []
+        clips = {"file": standard, "live": standard, "recorded": original}
+        results: Results = {str(each): {mode: [] for mode in clips} for each in settings}
         for _ in range(runs):
             for name, found in others.items():
                 found.append(run_peer(name, peer_python, standard, frames))
@@ -218,6 +218,14 @@ def main(
         f"Medians of {runs} runs on {describe_device()}. file: 640×480, as fast as it can; live: the same at the clip's own "
         f"pace; recorded: {width}×{height}, annotated video written. Processor time: the whole run with its start."
     )
+    _print_tables(console, results, about, peer_rows(others), runs)
+    if output is not None:
+        _save(output, results, others, about)
+        console.print(f"written: {output}/bench.json, bench.md, timeline.png")
+
+
+def _print_tables(console: Console, results: Results, about: str, peers: Sequence[Sequence[str]], runs: int) -> None:
+    """A table for each combination of choices, and one of the ``peers`` where there are any."""
     for title, reports in results.items():
         first = reports["file"][0]
         table = Table(title=f"{first['device']}, {first['engine']}, {title}", caption=about)
@@ -227,22 +235,21 @@ def main(
         for label, cells in figures(reports):
             table.add_row(label, *cells)
         console.print(table)
-    compared = peer_rows(others)
-    if compared:
+    if peers:
         table = Table(*PEER_COLUMNS, title=PEER_TITLE)
-        for row in compared:
+        for row in peers:
             table.add_row(*row)
         console.print(table)
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "bench.json").write_text(
-            json.dumps({**results, "peers": {name: list(map(asdict, each)) for name, each in others.items()}}, indent=2)
-            + "\n"
-        )
-        (output / "bench.md").write_text(bench_page(results, about, compared))
-        timeline = results[str(settings[0])]["live"][0]["timeline"]
-        save_timeline([(name, begin, end) for name, begin, end in timeline], output / "timeline.png")
-        console.print(f"written: {output}/bench.json, bench.md, timeline.png")
+
+
+def _save(folder: Path, results: Results, peers: dict[str, list[PeerRun]], about: str) -> None:
+    """Write bench.json, bench.md and timeline.png, the timeline of the first combination."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = {**results, "peers": {name: list(map(asdict, each)) for name, each in peers.items()}}
+    (folder / "bench.json").write_text(json.dumps(rows, indent=2) + "\n")
+    (folder / "bench.md").write_text(bench_page(results, about, peer_rows(peers)))
+    timeline = next(iter(results.values()))["live"][0]["timeline"]
+    save_timeline([(name, begin, end) for name, begin, end in timeline], folder / "timeline.png")
 
 
 if __name__ == "__main__":

@@ -142,21 +142,33 @@ def score_scene(scene: WorldScene, regressor: BodyRegressor) -> dict[str, dict[s
             scores[row]["floor of true size cm"] += [_floor_of_true_size(known) for known in heights if known]
         mine, feet = np.stack(joints[row], 1), np.stack(soles[row], 1)
         for who in range(len(mine)):
-            first, whole = segment_errors(mine[who], scene.joints[who])
-            one = scores[row]
-            one["W-MPJPE100 mm"].append(first)
-            one["WA-MPJPE100 mm"].append(whole)
-            moved = np.linalg.norm(np.diff(scene.joints[who, :, 0], axis=0), axis=-1).sum()
-            if moved > 1.0:  # undefined for somebody who does not move
-                one["RTE %"].append(root_translation_error(mine[who, :, 0], scene.joints[who, :, 0]))
-            one["sliding mm/frame"].append(foot_sliding(feet[who], scene.soles[who]))
-            one["jitter 10 m/s³"].append(jitter(mine[who], SCENE_FPS))
-            later = slice(int(KNOWN_S * SCENE_FPS), None)
-            if row != _ROWS[0]:
-                one["feet over floor cm"].append(height_error(feet[who, later], scene.contact[who, later] > 0))
-            exact = pa_distances(torch.from_numpy(mine[who]), torch.from_numpy(scene.joints[who]))
-            one["PA-MPJPE mm"].append(1000 * float(exact.mean()))
+            _score_person(scores[row], scene, who, mine[who], feet[who], in_world=row != _ROWS[0])
     return scores
+
+
+def _score_person(
+    scores: dict[str, list[float]],
+    scene: WorldScene,
+    who: int,
+    joints: DoubleArray,
+    soles: DoubleArray,
+    in_world: bool,
+) -> None:
+    """Append to ``scores`` those of one person's ``joints`` (T, 24, 3) and ``soles`` (T, 4, 3), metres; height over the floor
+    only where they are in the world's frame."""
+    first, whole = segment_errors(joints, scene.joints[who])
+    scores["W-MPJPE100 mm"].append(first)
+    scores["WA-MPJPE100 mm"].append(whole)
+    moved = np.linalg.norm(np.diff(scene.joints[who, :, 0], axis=0), axis=-1).sum()
+    if moved > 1.0:  # undefined for somebody who does not move
+        scores["RTE %"].append(root_translation_error(joints[:, 0], scene.joints[who, :, 0]))
+    scores["sliding mm/frame"].append(foot_sliding(soles, scene.soles[who]))
+    scores["jitter 10 m/s³"].append(jitter(joints, SCENE_FPS))
+    later = slice(int(KNOWN_S * SCENE_FPS), None)
+    if in_world:
+        scores["feet over floor cm"].append(height_error(soles[later], scene.contact[who, later] > 0))
+    exact = pa_distances(torch.from_numpy(joints), torch.from_numpy(scene.joints[who]))
+    scores["PA-MPJPE mm"].append(1000 * float(exact.mean()))
 
 
 def _floor_of_true_size(heights: list[tuple[float, float, float]]) -> float:

@@ -152,6 +152,18 @@ class NoiseSampler:
         mix = torch.randn(batch, _WAVES, pose.shape[2], generator=self.generator) * (2 / _WAVES) ** 0.5
         return (torch.sin(pose @ ways + phase) @ mix).reshape(batch, length, 17, 2)
 
+    def _errors(self, points: Tensor, state: Tensor, dt: Tensor, seconds: Tensor, jitter: Tensor) -> Tensor:
+        """Unit-variance errors (B, T, 17, 2): part drifts over ``seconds`` (B,), part depends on the pose, and about ``jitter``
+        (B,) of the standard deviation is new in every frame."""
+        batch, length = dt.shape
+        jitter = jitter * torch.exp(0.7 * torch.randn(batch, generator=self.generator))
+        jitter = jitter.clamp(max=0.7)[:, None, None, None]
+        by_pose = self._posed(points, state)
+        share = (torch.rand(batch, generator=self.generator) * self.by_pose)[:, None, None, None]
+        lasting = (1 - share).sqrt() * self._drift((batch, length, 17, 2), dt, seconds) + share.sqrt() * by_pose
+        errors = (1 - jitter**2).sqrt() * lasting
+        return errors + jitter * torch.randn(errors.shape, generator=self.generator)
+
     def _swapped(self, dt: Tensor, rate: Tensor, seconds: Tensor) -> Tensor:
         """Frames (B, T) in which left and right are exchanged: a two-state Markov chain."""
         start = 1 - torch.exp(-dt * rate[:, None])
@@ -201,15 +213,7 @@ class NoiseSampler:
         confidence = confident(lasting + _FLICKER * flicker)
         # Confidences change quickly, errors slowly: an error depends on the slowly changing part of the confidence.
         bins = torch.bucketize(confident(lasting / (1 - _FLICKER**2) ** 0.5), self._edges)
-        jitter = of([d.real.jitter for d in self.detectors]) * torch.exp(
-            0.7 * torch.randn(batch, generator=self.generator)
-        )
-        jitter = jitter.clamp(max=0.7)[:, None, None, None]
-        by_pose = self._posed(points, state)
-        share = (torch.rand(batch, generator=self.generator) * self.by_pose)[:, None, None, None]
-        lasting = (1 - share).sqrt() * self._drift((batch, length, 17, 2), dt, seconds) + share.sqrt() * by_pose
-        push = (1 - jitter**2).sqrt() * lasting
-        push = push + jitter * torch.randn(push.shape, generator=self.generator)
+        push = self._errors(points, state, dt, seconds, of([d.real.jitter for d in self.detectors]))
         reach = push.square().sum(-1).sqrt().clamp_min(1e-6)
         most = torch.where(rendered, 1.0, of([d.real.error for d in self.detectors]))[:, None, None]
         rank = (1 - torch.exp(-0.5 * reach**2)).clamp(0, 0.999) * most  # Rayleigh: uniform again

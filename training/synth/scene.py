@@ -160,41 +160,28 @@ class SceneSampler:
         centre = path - (rotation.transpose(-1, -2) @ views.pelvis[..., None])[..., 0]
         scenes = []
         for row in rows:
-            world_to_camera = rotation[row].numpy()
+            world_to_camera, pelvis = rotation[row].numpy(), views.pelvis[row].numpy()
             camera_path = _still_or_moving(world_to_camera, centre[row].numpy())
-            vertices = self.body(rotations[row], shapes[row])[0].numpy() + views.pelvis[row, :, None].numpy()
+            vertices = self.body(rotations[row], shapes[row])[0].numpy() + pelvis[:, None]
             appearance = (
                 sample_appearance(self.arrays, self.rng)
                 if textured
                 else uniform_appearance(self.arrays.vertex_count, len(self.arrays.faces))
             )
             focal = float(views.focal[row])
-            camera = np.array([focal, focal, *views.camera[row, 2:].tolist()], np.float32)
-            occluders: list[Occluder] = []
-            place = (coco[row] + views.pelvis[row, :, None]).numpy()
-            if self.rng.random() < self.options.box:
-                occluders.append(sample_box_occluder(place[0], world_to_camera, camera_path, self.rng))
-            if self.rng.random() < self.options.second_person:
-                occluders.append(
-                    self._second_person(
-                        window.rotations[row - 1], views.pelvis[row].numpy(), world_to_camera, camera_path
-                    )
-                )
-            if not textured:
-                occluders = [
-                    replace(one, appearance=uniform_appearance(len(one.rest), len(one.faces))) for one in occluders
-                ]
+            first = coco[row, 0].numpy() + pelvis[0]
+            occluders = self._occluders(
+                first, window.rotations[row - 1], pelvis, world_to_camera, camera_path, textured
+            )
             if textured and self.rng.random() < self.options.panorama:
                 room, harmonics = self._panorama_room(camera_path)
             else:
-                room = self._textured_room(
-                    world_to_camera, camera_path, views.pelvis[row].numpy(), self._wall_atlas(textured)
-                )
+                room = self._textured_room(world_to_camera, camera_path, pelvis, self._wall_atlas(textured))
                 harmonics = sample_light(self.rng)
             scenes.append(
                 Scene(
                     size=(int(views.size[row, 0]), int(views.size[row, 1])),
-                    camera=camera,
+                    camera=np.array([focal, focal, *views.camera[row, 2:].tolist()], np.float32),
                     assumed_camera=views.camera[row].numpy(),
                     dt=window.dt[row].numpy(),
                     rotation=world_to_camera,
@@ -204,12 +191,32 @@ class SceneSampler:
                     harmonics=harmonics,
                     rotations=rotations[row].numpy(),
                     betas=betas[row].numpy(),
-                    pelvis=views.pelvis[row].numpy(),
+                    pelvis=pelvis,
                     joints=joints[row].numpy(),
                     coco=coco[row].numpy(),
                 )
             )
         return scenes
+
+    def _occluders(
+        self,
+        keypoints: FloatArray,
+        motion: torch.Tensor,
+        pelvis: FloatArray,
+        world_to_camera: FloatArray,
+        centre: FloatArray,
+        textured: bool,
+    ) -> list[Occluder]:
+        """None, a box, a second person, or both. ``keypoints`` (17, 3): of the person in the first frame, camera frame;
+        ``motion`` (T, 24, 3, 3): the second person's rotations in the world frame."""
+        found: list[Occluder] = []
+        if self.rng.random() < self.options.box:
+            found.append(sample_box_occluder(keypoints, world_to_camera, centre, self.rng))
+        if self.rng.random() < self.options.second_person:
+            found.append(self._second_person(motion, pelvis, world_to_camera, centre))
+        if not textured:
+            found = [replace(one, appearance=uniform_appearance(len(one.rest), len(one.faces))) for one in found]
+        return found
 
     def _second_person(
         self, rotations: torch.Tensor, pelvis: FloatArray, world_to_camera: FloatArray, centre: FloatArray

@@ -36,10 +36,10 @@ _UP_DEAD, _UP_DONE = math.radians(0.6), math.radians(0.12)
 _HEIGHT_DEAD, _HEIGHT_DONE = 0.015, 0.004
 """Hysteresis, rad and m: the result begins to follow the filters at the first difference, and stops at the second."""
 _SIZE_DEAD, _SIZE_DONE = 0.015, 0.004  # the same for a person's size, as a share of it
-_GLIDE_S: Final = 0.4
-_GLIDE_FIRST_S, _FIRST_S = 0.12, 1.0  # time constant in the first seconds, and their number
+_GLIDE_S: Final = 0.4  # time constant with which the result follows the filters
+_GLIDE_FIRST_S, _FIRST_S = 0.12, 1.0  # the same in the first seconds, and how long they last
 _SOLVE_S, _SOLVE_LATER_S = 0.1, 0.4
-"""Interval of solving the filters, during `_SOLVED_OFTEN_S` and later."""
+"""Intervals at which the filters are solved, s: during the first `_SOLVED_OFTEN_S`, and later."""
 _SOLVED_OFTEN_S: Final = 2.0
 _FLOOR_KNOWN_M: Final = 0.5  # largest deviation of the floor's height at which feet are drawn onto it
 _LOWEST: Final = 7  # number of lowest points that define the floor until feet are seen on it
@@ -48,10 +48,10 @@ _NO_MOVES: Final = np.zeros((2, 3))
 _TURN_ERROR: Final = 0.03  # standard deviation of a measured rotation, as a share of it
 _ANKLES: Final = slice(15, 17)  # COCO
 _SEEN: Final = 0.35  # confidence of an ankle from which on its foot counts as seen
-_FIRST_LOOK_S, _LOOK_S, _LOOK_MOVED_S = 0.5, 1.0, 2.0
-"""Times of the searches for edges: the first one when somebody appears, or after this time; the next ones at these intervals,
-which double each time while the camera is still."""
-_LONGEST_S: Final = 0.2  # longest time that a frame counts for
+_FIRST_SEARCH_S, _SEARCH_S, _SEARCH_MOVED_S = 0.5, 1.0, 2.0
+"""When edges are searched, s: first when somebody appears or after this time, then at these intervals while the camera is still
+(doubled each time) and after it has moved."""
+_LONGEST_S: Final = 0.2  # longest time step of the filters
 
 
 class World:
@@ -109,7 +109,7 @@ class World:
         self._answer: DoubleArray | None = None
         self._solved_s = -math.inf
         self._lowest: deque[DoubleArray] = deque(maxlen=_LOWEST)
-        self._look_s, self._look_gap_s = -math.inf, _LOOK_S
+        self._next_search_s, self._search_gap_s = -math.inf, _SEARCH_S
         self._has_seen_people = False
 
     def __call__(self, frame: Frame, people: Sequence[BodyEstimate]) -> WorldFrame | None:
@@ -117,12 +117,12 @@ class World:
         rotation = self.motion(frame.image, frame.time_s, [body.keypoints.points for body in people])
         if self.motion.shot != self._shot:
             self._begin()
-        if self._look_s == -math.inf:  # by then people in the first image are found, and left out of the search
-            self._look_s = frame.time_s + _FIRST_LOOK_S
+        if self._next_search_s == -math.inf:  # by then people in the first image are found, and left out of the search
+            self._next_search_s = frame.time_s + _FIRST_SEARCH_S
         comes = bool(people) and not self._has_seen_people
         self._has_seen_people |= comes
-        if (comes or frame.time_s >= self._look_s) and None in self._angles:
-            self._look(frame, people, rotation)
+        if (comes or frame.time_s >= self._next_search_s) and None in self._angles:
+            self._search_edges(frame, people, rotation)
         dt_s = 1 / 30 if self._last_s is None else min(max(frame.time_s - self._last_s, 0.0), _LONGEST_S)
         self._last_s = frame.time_s
         if self.motion.turned > 0:
@@ -152,12 +152,12 @@ class World:
         motion = self.motion
         return WorldFrame(matrix.astype(np.float32), self._up_sigma, self._floor_sigma, motion.shot, motion.has_moved)
 
-    def _look(self, frame: Frame, people: Sequence[BodyEstimate], rotation: DoubleArray) -> None:
+    def _search_edges(self, frame: Frame, people: Sequence[BodyEstimate], rotation: DoubleArray) -> None:
         """Search the background for what stands upright."""
         points = [body.keypoints.points for body in people]
         self._vertical.add_edges(find_upright_edges(frame.image, self._camera, points, rotation))
-        self._look_s = frame.time_s + (_LOOK_MOVED_S if self.motion.has_moved else self._look_gap_s)
-        self._look_gap_s *= 2
+        self._next_search_s = frame.time_s + (_SEARCH_MOVED_S if self.motion.has_moved else self._search_gap_s)
+        self._search_gap_s *= 2
 
     def _see(self, body: BodyEstimate, dt_s: float, time_s: float, rotation: DoubleArray) -> None:
         if body.up is not None:
@@ -169,7 +169,7 @@ class World:
             self._floor.see(body.person, feet / np.float32(body.growth), stands, dt_s, time_s, rotation)
 
     def with_feet_locked(self, people: tuple[BodyEstimate, ...], time_s: float) -> tuple[BodyEstimate, ...]:
-        """``people`` of the frame that was seen last, at ``time_s``, with standing feet kept in their places."""
+        """``people`` of the last frame, which was at ``time_s``, with standing feet kept in their places."""
         if self._legs is None:
             return people
         self._lock.forget({body.person for body in people})
@@ -202,12 +202,12 @@ class World:
             self._wanted = plane.up, plane.height
             self._factors = {} if self._sizes_known else plane.factors
         elif self._floor_sigma == math.inf and (self._answer is None or self._with_floor):
-            # Where no foot is seen to stand: at first and, unless people climb, in the middle of some time.
+            # No foot has stood yet: the floor is at the median of people's lowest points, or at the first one if people climb.
             self._lowest.append(
                 min((self._lowest_of(body, rotation, up) for body in people), key=lambda low: float(low @ up))
             )
             self._wanted = up, -float(np.median(np.array(self._lowest) @ up))
-        else:  # the floor stays where it was under the origin
+        else:  # the floor keeps its place under the origin
             assert self._origin is not None
             self._wanted = up, self._height + float(self._origin @ (self._up - up))
 
@@ -218,11 +218,11 @@ class World:
         return np.asarray(rotation @ points[int((points @ (rotation.T @ up)).argmin())], np.float64)
 
     def _follow(self, dt_s: float, time_s: float) -> None:
-        """Let the result follow the filters: at once at first, later only over large differences."""
+        """Move the result towards the filters: at once in the first frame, later gradually and only for large differences."""
         up, height = self._wanted
         assert self._origin is not None
         off = math.acos(min(1.0, float(up @ self._up)))
-        # Of the floor under people, not under the camera: a small turn moves it far away from them.
+        # The floor's rise under the people: under the camera, a small rotation of the vertical would go unnoticed.
         rise = abs(height - self._height + float(self._origin @ (up - self._up)))
         if self._answer is None:
             self._up, self._height = up, height
@@ -239,7 +239,7 @@ class World:
         self._answer = self._world_from_first()
 
     def _grow(self, present: set[int], dt_s: float) -> None:
-        """Let the sizes of those who are ``present`` follow the floor's: not over small differences, and gradually."""
+        """Move the growths of everybody ``present`` towards the floor's, gradually and only for large differences."""
         for person in present & self._factors.keys():
             now, wanted = self.growths.get(person, 1.0), self._factors[person]
             off = abs(wanted / now - 1)
@@ -253,7 +253,7 @@ class World:
         """(4, 4) from the axes of the shot's first camera to the world."""
         up = self._up
         forward = self._forward
-        if abs(float(forward @ up)) > 0.98:  # looks straight down: what is up in the image lies ahead
+        if abs(float(forward @ up)) > 0.98:  # the camera looks straight down: ahead is up in the image
             forward = np.array([0.0, -1.0, 0.0])
         back = -(forward - float(forward @ up) * up)
         back /= np.linalg.norm(back)
@@ -267,7 +267,7 @@ class World:
 
 
 def _compile(feet: FloatArray) -> None:
-    """Run every compiled loop once over ``feet`` (4, 3): the first run on a machine compiles them, for which no frame waits."""
+    """Run every compiled loop once over ``feet`` (4, 3), so that no frame waits for their compilation."""
     vertical, floor, lock = Vertical(), Floor(), FootLock()
     stands, rotation, dt_s = np.ones(4, np.float32), np.eye(3), 0.1
     vertical.add_prediction(0, np.array([0.0, -1.0, 0.0], np.float32), 0.1, dt_s, rotation)

@@ -242,8 +242,8 @@ def _camera(motion: Motion, size: tuple[int, int], is_video: bool) -> tuple[Came
 def _video_frames(video: Source, replay: MotionReplay) -> Iterator[tuple[int | None, Frame]]:
     """Frame by frame; each one's image stays until the next but one is asked for."""
     buffers = cycle((video.new_buffer(), video.new_buffer()))
-    while (stamp := video.read_into(buffer := next(buffers))) is not None:
-        yield replay.place_of(stamp.index, stamp.time_s), _frame(stamp, buffer)
+    while (timestamp := video.read_into(buffer := next(buffers))) is not None:
+        yield replay.place_of(timestamp.index, timestamp.time_s), _frame(timestamp, buffer)
 
 
 def _own_frames(replay: MotionReplay) -> Iterator[tuple[int, Frame]]:
@@ -252,8 +252,8 @@ def _own_frames(replay: MotionReplay) -> Iterator[tuple[int, Frame]]:
         yield place, _frame(FrameTimestamp(index, time.monotonic_ns(), time_s), empty)
 
 
-def _frame(stamp: FrameTimestamp, image: ImageArray) -> Frame:
-    return Frame(stamp.index, stamp.captured_ns, stamp.time_s, image)
+def _frame(timestamp: FrameTimestamp, image: ImageArray) -> Frame:
+    return Frame(timestamp.index, timestamp.captured_ns, timestamp.time_s, image)
 
 
 class _FlowBetween:

@@ -77,10 +77,10 @@ def _results(path: Path, video: str, start: int, frames: int) -> tuple[list[Resu
     results: list[Result] = []
     with open_source(video) as source:
         buffer = source.new_buffer()
-        while len(results) < frames and (stamp := source.read_into(buffer)) is not None:
-            if stamp.index >= start:
-                frame = Frame(stamp.index, stamp.captured_ns, stamp.time_s, buffer.copy())
-                results.append(replay.result(replay.place_of(stamp.index, stamp.time_s), frame, camera))
+        while len(results) < frames and (timestamp := source.read_into(buffer)) is not None:
+            if timestamp.index >= start:
+                frame = Frame(timestamp.index, timestamp.captured_ns, timestamp.time_s, buffer.copy())
+                results.append(replay.result(replay.place_of(timestamp.index, timestamp.time_s), frame, camera))
     if not results:
         raise UserError(f"{video} has no frame {start}: give a smaller --start")
     return results, replay

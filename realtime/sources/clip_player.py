@@ -54,30 +54,30 @@ class ClipPlayer(ClipSource):
 
     @override
     def _advance(self) -> tuple[int, float] | None:
-        stamp = None
+        timestamp = None
         jumped = self._wound_s is not None
         if self._wound_s is not None:
             wanted_s, self._wound_s = max(self._place_s + self._wound_s, 0.0), None
             if wanted_s < self._place_s:
                 self._begin_again()
-            stamp = self._clip.advance()
-            while stamp is not None and stamp.time_s < wanted_s and not self._closed:
-                stamp = self._clip.advance()
+            timestamp = self._clip.advance()
+            while timestamp is not None and timestamp.time_s < wanted_s and not self._closed:
+                timestamp = self._clip.advance()
         else:
-            stamp = self._clip.advance()
-        if stamp is None and self._loop and not self._closed and self._last_index >= 0:
+            timestamp = self._clip.advance()
+        if timestamp is None and self._loop and not self._closed and self._last_index >= 0:
             self._begin_again()
-            stamp, jumped = self._clip.advance(), True
-        if stamp is None:
+            timestamp, jumped = self._clip.advance(), True
+        if timestamp is None:
             return None
         if jumped and self._audio is not None:
             self._audio.stop()
         if jumped:
             self._has_jumped = True
-            self._offset_s = self._last_s + 1.0 / self.fps - stamp.time_s
-            self._offset = self._last_index + 1 - stamp.index
-        self._place_s, self._last_s = stamp.time_s, stamp.time_s + self._offset_s
-        self._last_index = stamp.index + self._offset
+            self._offset_s = self._last_s + 1.0 / self.fps - timestamp.time_s
+            self._offset = self._last_index + 1 - timestamp.index
+        self._place_s, self._last_s = timestamp.time_s, timestamp.time_s + self._offset_s
+        self._last_index = timestamp.index + self._offset
         return self._last_index, self._last_s
 
     @override

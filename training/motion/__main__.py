@@ -59,7 +59,7 @@ def pack(
     rule = SplitRule(_names(val_subjects), _names(test_subjects), val_share, test_share)
     clips: list[Clip] = []
     failures = 0
-    try:
+    with exit_with_one_line(OSError, ValueError):
         for result in read_motions(
             find_motions(sources),
             rule=rule,
@@ -76,13 +76,9 @@ def pack(
                 failures += 1
                 errors.print(f"skipped: {' '.join(str(result).split())}", markup=False, highlight=False, soft_wrap=True)
         if not clips:
-            errors.print(f"no readable motion in {len(sources)} source(s), {failures} file(s) skipped")
-            raise typer.Exit(2)
+            raise MotionError(f"no readable motion in {len(sources)} source(s), {failures} file(s) skipped")
         clips = straighten_clips(clips)
         save_motion_pack(output, clips)
-    except (OSError, ValueError) as error:
-        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from error
     _print_table(console, clips)
     size = output.stat().st_size / 1e6
     console.print(
@@ -93,11 +89,8 @@ def pack(
 @app.command()
 def show(path: Annotated[Path, typer.Argument(help="A motion pack.")]) -> None:
     """Print what a motion pack holds."""
-    try:
+    with exit_with_one_line():
         clips = load_motion_pack(path)
-    except MotionError as error:
-        Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from error
     _print_table(Console(), clips)
 
 

@@ -103,12 +103,20 @@ def text_block(lines: list[tuple[str, Colour]], size: float) -> ImageArray:
     return block
 
 
+def text_blocks(lines: list[tuple[str, Colour]], size: float) -> list[ImageArray]:
+    """Two of `text_block`, to stand below each other: lines before the first one with a tab, and the narrow table that begins
+    there, which hides less than it would with a ground as wide as the lines above. Where one would be empty, the other alone.
+    """
+    table = next((row for row, (line, _) in enumerate(lines) if "\t" in line), len(lines))
+    return [text_block(part, size) for part in (lines[:table], lines[table:]) if part]
+
+
 def paint_text(image: ImageArray, lines: list[tuple[str, Colour]]) -> None:
-    """Lay the block of ``lines`` over the top left corner of ``image`` (H, W, 3) uint8 BGR, in place."""
-    if not lines:
-        return
-    block = text_block(lines, max(image.shape[0] / 1100, 0.4))
-    part = image[: block.shape[0], : block.shape[1]]
-    block = block[: part.shape[0], : part.shape[1]]
-    ink = block.max(2, keepdims=True) > 60
-    part[...] = np.where(ink, block, (part * np.float32(0.35)).astype(np.uint8))
+    """Lay the blocks of ``lines`` over the top left corner of ``image`` (H, W, 3) uint8 BGR, in place."""
+    top = 0
+    for block in text_blocks(lines, max(image.shape[0] / 1100, 0.4)):
+        part = image[top : top + block.shape[0], : block.shape[1]]
+        top += block.shape[0]
+        block = block[: part.shape[0], : part.shape[1]]
+        ink = block.max(2, keepdims=True) > 60
+        part[...] = np.where(ink, block, (part * np.float32(0.35)).astype(np.uint8))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from common.arrays import DoubleArray, FloatArray, ImageArray
 from realtime.draw.floor import SOLE_M, drawn_level
 from realtime.draw.mannequin import Mannequin
-from realtime.window.overlay import VideoPainter, paint_text, text_block, text_lines
+from realtime.window.overlay import VideoPainter, paint_text, text_blocks, text_lines
 from realtime.window.person_geometry import PersonGeometry, line_ends
 from realtime.window.shared_memory import Layout, SceneBody, WindowScene
 from realtime.window.view_state import ARROW_KEYS, HELP, SENT_KEYS, VIEW_KEYS, WindowState, acts
@@ -40,6 +40,8 @@ _JUMP: Final = 1.5  # metres: further away it is somebody else, go there at once
 _STAGE: Final = np.array([0, 0, 3.6])
 _FITS: Final = 2.5  # metres that fit into the free view's height there
 _TEXT_M: Final = 0.2  # metres from the eye: the block of text stands in front of everything
+_SQUARE: Final = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])  # corners of a rectangle, and its faces
+_FACES: Final = np.array([[0, 2, 1], [0, 3, 2]], np.int32)
 _DARK: Final = (0.10, 0.105, 0.12)
 _UPSIDE_DOWN: Final = np.diag([1.0, -1.0, -1.0])  # from the world, y up, to Open3D's view of a camera frame, y down
 _ALL_KEYS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -82,7 +84,7 @@ class Window:
         options.background_color = np.array(_DARK)
         options.line_width = 2.0
         self._grid = self._floor()
-        self._board, self._text = self._textured(), self._textured()
+        self._board, self._text = self._textured(1), self._textured(2)
         # The first geometry sets the scale of mouse and zoom: it must be the floor, not the far board.
         self._vis.add_geometry(self._grid)
         self._vis.remove_geometry(self._grid, reset_bounding_box=False)
@@ -272,19 +274,19 @@ class Window:
 
     # Boards
 
-    def _textured(self) -> Any:
+    def _textured(self, count: int) -> Any:
+        """``count`` rectangles with one image."""
+        faces = np.concatenate([_FACES + 4 * number for number in range(count)])
         board = self._o3d.geometry.TriangleMesh(
-            self._o3d.utility.Vector3dVector(np.zeros((4, 3))),
-            self._o3d.utility.Vector3iVector(np.array([[0, 2, 1], [0, 3, 2]], np.int32)),
+            self._o3d.utility.Vector3dVector(np.zeros((4 * count, 3))), self._o3d.utility.Vector3iVector(faces)
         )
-        corners = np.array([[0, 0], [1, 1], [1, 0], [0, 0], [0, 1], [1, 1]], np.float64)
-        board.triangle_uvs = self._o3d.utility.Vector2dVector(corners)
-        board.triangle_material_ids = self._o3d.utility.IntVector([0, 0])
+        board.triangle_uvs = self._o3d.utility.Vector2dVector(np.tile(_SQUARE, (count, 1))[faces.ravel()])
+        board.triangle_material_ids = self._o3d.utility.IntVector([0] * len(faces))
         board.textures = [self._o3d.geometry.Image(np.zeros((2, 2, 3), np.uint8))]
         return board
 
     def _hang(self, board: Any, corners: DoubleArray, image: NDArray[np.uint8]) -> None:
-        """Put ``image`` on a board whose ``corners`` (4, 3) go round from its top left."""
+        """Put ``image`` on a board whose ``corners`` (4, 3), or 4 of each rectangle, go round from its top left."""
         board.vertices = self._o3d.utility.Vector3dVector(np.asarray(corners, np.float64))
         board.textures = [self._o3d.geometry.Image(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))]
         self._vis.update_geometry(board)
@@ -294,19 +296,27 @@ class Window:
         return np.array(control.convert_to_pinhole_camera_parameters().extrinsic)
 
     def _place_text(self) -> None:
-        """Hang the block of text in the free view's corner, close to the eye, wherever the mouse has turned it."""
+        """Hang the blocks of text in the free view's corner, close to the eye, wherever the mouse has turned it."""
         if self._scene is None:
             return
         now = self._vis.get_view_control().convert_to_pinhole_camera_parameters()
         self._eye = np.array(now.extrinsic)
         lines = text_lines(self._scene, self._state, self._screen_ms)
-        block = text_block(lines, max(now.intrinsic.height / 1100, 0.4))
-        height, width = block.shape[:2]
+        blocks = text_blocks(lines, max(now.intrinsic.height / 1100, 0.4)) or [np.zeros((1, 1, 3), np.uint8)]
+        image = np.zeros((sum(len(block) for block in blocks), max(block.shape[1] for block in blocks), 3), np.uint8)
+        corners, top = np.zeros((8, 2)), 0  # of a block that is not there: one point
+        for place, block in enumerate(blocks):
+            height, width = block.shape[:2]
+            image[top : top + height, :width] = block
+            corners[4 * place : 4 * place + 4] = _SQUARE * (width, height) + (0, top)
+            top += height
+        self._text.triangle_uvs = self._o3d.utility.Vector2dVector(
+            (corners / (image.shape[1], top))[np.asarray(self._text.triangles).ravel()]
+        )
         focal, middle = now.intrinsic.intrinsic_matrix[0, 0], now.intrinsic.intrinsic_matrix[:2, 2]
-        pixels = np.array([[0, 0], [width, 0], [width, height], [0, height]]) - 0.5
-        seen = np.concatenate([(pixels - middle) / focal, np.ones((4, 1))], 1) * _TEXT_M
+        seen = np.concatenate([(corners - 0.5 - middle) / focal, np.ones((8, 1))], 1) * _TEXT_M
         back = np.linalg.inv(self._eye)
-        self._hang(self._text, seen @ back[:3, :3].T + back[:3, 3], block)
+        self._hang(self._text, seen @ back[:3, :3].T + back[:3, 3], image)
 
     def _floor(self) -> Any:
         self._lines = grid_points(round(2 * _FLOOR / _STEP) + 1)

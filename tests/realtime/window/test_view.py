@@ -12,7 +12,7 @@ from realtime.draw.mannequin import Mannequin
 from realtime.draw.painter import Figures
 from realtime.records import Box, Flow
 from realtime.views.status import Status, stage_lines
-from realtime.window.overlay import VideoPainter, paint_text, text_block, text_lines
+from realtime.window.overlay import VideoPainter, paint_text, text_block, text_blocks, text_lines
 from realtime.window.person_geometry import bones
 from realtime.window.shared_memory import SceneBody, WindowScene
 from realtime.window.view_state import HELP, VIEW_KEYS, WindowState, acts, help_without
@@ -119,15 +119,30 @@ def test_rates_that_are_not_known_are_left_out() -> None:
 
 def test_text_stays_in_its_block() -> None:
     lines = text_lines(scene(0, state="paused"), WindowState(help=True), 41)
-    block = text_block(lines, 0.4)
     image = np.full((480, 640, 3), 200, np.uint8)
     paint_text(image, lines)
-    height, width = text_block(lines, 480 / 1100).shape[:2]
+    blocks = text_blocks(lines, 480 / 1100)
+    height, width = sum(map(len, blocks)), max(block.shape[1] for block in blocks)
     assert (image[height:] == 200).all()
     assert (image[:, width:] == 200).all()
-    assert (image[:height, :width] != 200).all(-1).mean() > 0.9
-    assert block.max() > 200
+    assert blocks[-1].max() > 200
     paint_text(np.zeros((5, 5, 3), np.uint8), lines)  # an image that is too small
+
+
+def test_a_table_hides_no_more_than_its_own_width() -> None:
+    lines = [
+        ("30 meshes/s    68 ms    2 people    70 ms to screen", (240, 240, 240)),
+        ("flow\t3.1 ms", (190, 190, 190)),
+    ]
+    image = np.full((1100, 1000, 3), 200, np.uint8)
+    paint_text(image, lines)
+    head, table = text_blocks(lines, 1.0)
+    assert head.shape[1] > 3 * table.shape[1]
+    assert (image[: len(head), : head.shape[1]] != 200).all(-1).mean() > 0.9
+    below = image[len(head) : len(head) + len(table)]
+    assert (below[:, : table.shape[1]] != 200).all(-1).mean() > 0.9
+    assert (below[:, table.shape[1] :] == 200).all()
+    assert (image[len(head) + len(table) :] == 200).all()
 
 
 class Clock:

@@ -135,7 +135,7 @@ class Networks(contextlib.ExitStack):
             try:
                 engine = open_raft(FLOW_MODEL, cells, self._plans)
             except EngineError as error:
-                _LOG.debug(f"{error}: the flow comes down from the GPU, and goes up again")
+                _LOG.debug(f"{error}: the flow is copied from the GPU and back")
             else:
                 self.enter_context(engine).warm_up()
                 self._start_raft = engine.start

@@ -1,9 +1,9 @@
 """Install what ``make demo`` or ``make test`` needs: ``python tools/install.py app`` or ``dev``. Needs nothing but pip.
 
-Every package is taken by the hash that ``locks/NAME.txt`` says, so that nobody between the index and this machine can exchange
-it. Where an index lacks one of the files (a mirror, a new Python), the versions of constraints.txt are installed instead, and
-a line says so. A file that is there but is another one ends the installation: ``make demo HASHES=no`` is for those who trust
-their index. torch is installed by its version: which of its files is right depends on the GPU.
+Every downloaded package must have a hash that ``locks/NAME.txt`` lists, so that it cannot be replaced on the way. If the index
+lacks one of the files (a mirror, a new Python), the versions of constraints.txt are installed without hashes, and a line says
+so. A file with another hash ends the installation; ``make demo HASHES=no`` is for those who trust their index. torch is
+installed by version, because the right file depends on the GPU.
 """
 
 from __future__ import annotations

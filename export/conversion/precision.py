@@ -45,9 +45,9 @@ class ConvertedNetwork:
 def convert(network: PipelineNetwork, precision: Precision, samples: Sequence[Arrays]) -> ConvertedNetwork:
     """``network`` in ``precision``, with the same inputs and outputs; ``samples`` of its inputs calibrate int8.
 
-    What would lose accuracy for nothing keeps more: the body stays float32 (in float16 its skin is off by up to 2 mm). Of an
-    int8 graph all that is not in int8 is in float16, as far as float16 goes. Where int8 would hold less than `MIN_IN_INT8`
-    of the arithmetic, as in a regressor, the changes between the two cost more than they save: float16 is taken.
+    The body stays float32, because float16 moves its vertices by up to 2 mm. In an int8 graph, operators that are not in int8
+    are in float16 where float16 suffices. If less than `MIN_IN_INT8` of the arithmetic would be in int8, as in a regressor,
+    conversions between the two would cost more than int8 saves, and the graph becomes float16.
 
     Raises `export.conversion.onnx_tools.OnnxError` for a model that the oldest TensorRT would refuse, and when the
     conversion overflows on the samples.

@@ -112,9 +112,7 @@ class Tracker:
         detected, met = self._current_sightings(answers, known, time_s)
         found = associate(known, own, detected, image, time_s)
         seen = {
-            track: sighting
-            if sighting.fine or not track.followed
-            else self._refine(image, sighting, track, crowds, time_s)
+            track: sighting if sighting.fine or not track.followed else self._refine(image, sighting, track, crowds)
             for track, sighting in found.seen.items()
         }
         for track in known:
@@ -180,7 +178,7 @@ class Tracker:
         return sighting_of(points, confidence, region_of(points, confidence, *self._size, last), turn)
 
     def _refine(
-        self, image: ImageArray, coarse: Sighting, track: Track, crowds: dict[Track, list[Outline]], time_s: float
+        self, image: ImageArray, coarse: Sighting, track: Track, crowds: dict[Track, list[Outline]]
     ) -> Sighting:
         """MoveNet's keypoints in the region of a detection; the detection itself where MoveNet finds somebody else there."""
         points, confidence = self._movenet(image, coarse.box, 0, coarse.outline, tuple(crowds[track]))

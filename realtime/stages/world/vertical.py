@@ -1,9 +1,10 @@
 """The vertical in the camera frame, from the network's predictions, how people stand, and upright edges of the background.
 
 The network predicts ``up`` for every person in every frame. This is a posterior mean given the keypoints and the training
-cameras, so it is biased towards the mean tilt of these cameras by about a third of the distance. Averaging would keep that
-bias. So it is removed from each prediction, and one prior for the user's camera, or the angles that the user gives, is
-multiplied in at the end. How people stand (`realtime.stages.world.balance`) has no such bias.
+cameras, so it is biased towards the mean tilt of these cameras, in pitch by a quarter of the distance. Of small rolls it
+keeps less than half, of large ones most: nearly all training cameras are level, the others are rolled by any angle.
+Averaging would keep that bias. So it is removed from each prediction, and one prior for the user's camera, or the angles
+that the user gives, is multiplied in at the end. How people stand (`realtime.stages.world.balance`) has no such bias.
 
 The network's error for one person in one pose hardly changes from frame to frame: its standard deviation is 5 to 6 degrees
 between windows of two seconds and 2 within one (``python -m training.evaluation vertical``). So more frames of the same
@@ -27,15 +28,22 @@ from realtime.stages.world.upright_edges import UprightEdges, fit_upright_edges
 
 PITCH_MEAN: Final = math.radians(6.0)
 """Mean pitch of the training cameras, radians; their mean roll is 0. The network's predictions are biased towards both."""
-PITCH_PULL, ROLL_PULL = 0.23, 0.33
-"""Bias of the network's predictions as a share of the distance to these means (``python -m training.evaluation vertical``: 0.21
-to 0.25 and 0.30 to 0.35 at its usual deviations)."""
+PITCH_PULL: Final = 0.23
+"""Bias of the network's pitch as a share of the distance to this mean (``python -m training.evaluation vertical``: 0.21 to
+0.25 at its usual deviations)."""
+_ROLL_GROWTH, _ROLL_CLEAR = 1.6, math.radians(12.0)
+"""By how much a small roll is larger than predicted, as a share of the prediction, and the predicted roll, radians, at which
+it is half of that. With rolls spread evenly over ±35° the network keeps less than half of those below 10°, and of those above
+20° about three quarters where the whole person is in the frame."""
+_ROLL_DOUBT, _ROLL_DOUBT_GROWTH = 0.57, 0.021
+"""Error of the network's roll, once it is corrected, as a share of its predicted ``up_sigma``: for level cameras, and the
+addition for each degree of roll."""
 _HALF_PULL_SIGMA: Final = math.radians(3.0)
 """The network's predicted deviation at which the bias is half of that, radians. It grows little beyond."""
 USED_PITCH_SPREAD, USED_ROLL_SPREAD = math.radians(20.0), math.radians(15.0)
 """Prior standard deviation of users' cameras around the same means, radians; wider than in training."""
-PITCH_SHARE, ROLL_SHARE = 0.9, 0.5
-"""Error of the network's pitch and roll as a share of its predicted ``up_sigma`` (same command)."""
+PITCH_SHARE: Final = 0.9
+"""Error of the network's pitch as a share of its predicted ``up_sigma`` (same command)."""
 _INDEPENDENT_S: Final = 8.0  # time of watching a person that counts as one more independent sample
 _MAX_SAMPLES: Final = 4.0  # largest number of independent samples of a person
 _COMMON: Final = math.radians(2.5)
@@ -116,10 +124,9 @@ class Vertical:
         if not (np.isfinite(up).all() and sigma > 0):
             return
         pitch, roll = pitch_and_roll(up)
-        pitch_sigma, roll_sigma = PITCH_SHARE * sigma, ROLL_SHARE * sigma
         pulled = sigma**2 / (sigma**2 + _HALF_PULL_SIGMA**2)
-        free_pitch, pitch_precision = _likelihood(pitch, pitch_sigma, PITCH_MEAN, PITCH_PULL * pulled)
-        free_roll, roll_precision = _likelihood(roll, roll_sigma, 0.0, ROLL_PULL * pulled)
+        free_pitch, pitch_precision = _likelihood(pitch, PITCH_SHARE * sigma, PITCH_MEAN, PITCH_PULL * pulled)
+        free_roll, roll_precision = _roll_likelihood(roll, sigma, pulled)
         if abs(float(up[2])) > _TOP_DOWN:
             free_roll, roll_precision = roll, pitch_precision
         evidence = self._people.setdefault(person, _PersonEvidence())
@@ -239,3 +246,10 @@ def nearest_up(matrix: DoubleArray, vector: DoubleArray, start: DoubleArray) -> 
 def _likelihood(mean: float, sigma: float, prior: float, pull: float) -> tuple[float, float]:
     """Mean and precision of the likelihood, from a posterior mean that is pulled towards ``prior`` by the share ``pull``."""
     return prior + (mean - prior) / (1 - pull), ((1 - pull) / sigma) ** 2
+
+
+def _roll_likelihood(mean: float, sigma: float, pulled: float) -> tuple[float, float]:
+    """Mean and precision of the likelihood of the roll, radians, from the predicted roll ``mean`` with the predicted deviation
+    ``sigma`` of ``up``; ``pulled``, 0..1, is how much of the bias there is at that deviation."""
+    roll = mean * (1 + _ROLL_GROWTH * pulled / (1 + (mean / _ROLL_CLEAR) ** 2))
+    return roll, ((_ROLL_DOUBT + _ROLL_DOUBT_GROWTH * math.degrees(abs(roll))) * sigma) ** -2

@@ -149,7 +149,7 @@ def test_a_room_tells_the_world_how_the_camera_is_rolled_while_the_network_is_wr
     def last(image: ImageArray) -> WorldFrame:
         world, found = World(CAMERA, ARRAYS), None
         for number in range(45):
-            body = Person().at((0, 0, -3.5), view, sequence=number, up_error=turn_by((0, 0, 9)), sigma=0.12)
+            body = Person().at((0, 0, -3.5), view, sequence=number, up_error=turn_by((0, 0, 12)), sigma=0.12)
             found = world(frame(number, image), [body])
         assert found is not None
         return found

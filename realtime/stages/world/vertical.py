@@ -2,7 +2,7 @@
 
 The network predicts ``up`` for every person in every frame. This is a posterior mean given the keypoints and the training
 cameras, so it is biased towards the mean tilt of these cameras, in pitch by a quarter of the distance. Of small rolls it
-keeps less than half, of large ones most: nearly all training cameras are level, the others are rolled by any angle.
+keeps less than of large ones: nearly all training cameras are level, the others are rolled by any angle.
 Averaging would keep that bias. So it is removed from each prediction, and one prior for the user's camera, or the angles
 that the user gives, is multiplied in at the end. How people stand (`realtime.stages.world.balance`) has no such bias.
 
@@ -33,8 +33,7 @@ PITCH_PULL: Final = 0.23
 0.25 at its usual deviations)."""
 _ROLL_GROWTH, _ROLL_CLEAR = 1.6, math.radians(12.0)
 """By how much a small roll is larger than predicted, as a share of the prediction, and the predicted roll, radians, at which
-it is half of that. With rolls spread evenly over ±35° the network keeps less than half of those below 10°, and of those above
-20° about three quarters where the whole person is in the frame."""
+it is half of that."""
 _ROLL_DOUBT, _ROLL_DOUBT_GROWTH = 0.57, 0.021
 """Error of the network's roll, once it is corrected, as a share of its predicted ``up_sigma``: for level cameras, and the
 addition for each degree of roll."""

@@ -15,7 +15,7 @@ import av
 import pytest
 
 from common.errors import UserError
-from realtime.sources import FileSource, FrameTimestamp, open_source, threaded_capture
+from realtime.sources import FileSource, FrameTimestamp, open_source
 from realtime.sources.packets import Arrival, PacketReader
 from realtime.sources.timing import FilmClock
 from tests.conftest import Remarks
@@ -23,17 +23,7 @@ from tests.realtime.clips import number, write_sound, write_video
 from tests.realtime.sources.camera_server import Server
 from tests.realtime.sources.reading import read_all, times_of
 
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threaded_capture, "_FIRST_GAP_S", 0.05)
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 def _play(url: str) -> tuple[list[FrameTimestamp], list[int]]:

@@ -24,13 +24,6 @@ _SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect widt
 _PLAYLIST = b"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n"
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.stop()
-
-
 class _Answers(http.server.BaseHTTPRequestHandler):
     """Answers with the status that the path says; /loop leads to itself, /login to a page."""
 

@@ -4,7 +4,6 @@ import gc
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -26,17 +25,7 @@ from tests.realtime.clips import number, write_video
 from tests.realtime.sound import sound_of, times_of, write_tone_video
 from tests.realtime.sources.camera_server import Server
 
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threaded_capture, "_FIRST_GAP_S", 0.05)
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 def play(source: Source) -> tuple[list[FrameTimestamp], float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,6 @@ from realtime.draw.painter import Figures, MeshPainter, skeleton, text_line, war
 from realtime.draw.side_view import SideView
 from realtime.records import BodyEstimate, Frame, Keypoints, Result
 
-_RUNS = 200
 _CAMERA = Camera(600, 600, 319.5, 239.5)
 
 
@@ -58,7 +58,7 @@ def backdrop(height: int = 480, width: int = 640) -> ImageArray:
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
-def milliseconds(work: Callable[[], object], runs: int = _RUNS) -> tuple[float, float]:
+def milliseconds(work: Callable[[], object], runs: int) -> tuple[float, float]:
     """Median and 95th percentile of the CPU time of ``work`` in ms, without its first run."""
     work()
     spent = []
@@ -69,58 +69,64 @@ def milliseconds(work: Callable[[], object], runs: int = _RUNS) -> tuple[float, 
     return float(np.median(spent)), float(np.percentile(spent, 95))
 
 
-def main(
-    image_path: Annotated[
-        Path | None, typer.Argument(metavar="IMAGE", help="write the last annotated image here (.png)")
-    ] = None,
-) -> None:
-    """Print how long the parts of an annotated frame take to draw."""
-    if image_path is not None and image_path.suffix.lower() != ".png":
-        raise UserError(f"{image_path}: give a file name that ends in .png")
-    cv2.setNumThreads(1)
-    print(f"loops ready after {warm_up():.1f} s (seconds only when there was no cache)\n")
-    print(f"{'640x480, ' + str(_RUNS) + ' runs':34} {'body on %':>9} {'median ms':>10} {'p95 ms':>8}")
-    image = backdrop()
+def bench_bodies(image: ImageArray, runs: int) -> Iterator[tuple[str, float, tuple[float, float]]]:
+    """For both bodies at several distances: what is drawn, the percentage of the image that it covers, and its times."""
     for name in ("body_6890", "body_1722"):
         body = NumpyBody(load_body(name))
-        painter = MeshPainter(mannequin_for(body.arrays))
+        mannequin = mannequin_for(body.arrays)
+        painter = MeshPainter(mannequin)
         for label, places in (
             ("far", [(0.0, 6.0)]),
             ("whole", [(0.0, 2.6)]),
             ("a quarter of the image", [(0.0, 1.45)]),
             ("two", [(-0.5, 3.0), (0.5, 3.6)]),
         ):
-            bodies = [(standing(body, *place)[0], (236, 204, 128)) for place in places]
-            canvas = image.copy()
+            people = mannequin.dress([estimate(body, person, *place) for person, place in enumerate(places)])
+            times = milliseconds(partial(painter.paint_people, image.copy(), people, _CAMERA), runs)
+            yield f"{name}, {label}", 100 * float((painter.raster.inverse_depth > 0).mean()), times
 
-            def paint(
-                painter: MeshPainter = painter,
-                canvas: ImageArray = canvas,
-                bodies: list[tuple[FloatArray, tuple[int, int, int]]] = bodies,
-            ) -> None:
-                painter.paint_all(canvas, bodies, _CAMERA)
 
-            median, high = milliseconds(paint)
-            covered = 100 * float((painter.raster.inverse_depth > 0).mean())
-            print(f"{name + ', ' + label:34} {covered:9.1f} {median:10.2f} {high:8.2f}")
+def bench_frame(image: ImageArray, runs: int) -> tuple[dict[str, tuple[float, float]], ImageArray]:
+    """The times of what an annotated frame of two people consists of, by name, and the frame itself."""
     body = NumpyBody(load_body())
     mannequin = mannequin_for(body.arrays)
     people = (estimate(body, 0, -0.35, 2.6), estimate(body, 1, 0.55, 3.4))
+    dressed = mannequin.dress(people)
     result = Result(Frame(0, 0, 0.0, image), _CAMERA, people, 0)
-    figures = Figures(29.7, 68, len(people))
+    shown = Figures(29.7, 68, len(people))
     side, panel = SideView(mannequin, 480, 360), np.empty((480, 360, 3), np.uint8)
     whole = AnnotatedFramePainter(mannequin, side_view=True)
     canvas = image.copy()
-    for label, work in (
-        ("keypoints of one person", lambda: skeleton(canvas, people[0].keypoints)),
-        ("line of figures", lambda: text_line(canvas, str(figures))),
-        ("side view 360x480, one person", lambda: side.paint(panel, people[:1])),
-        ("whole frame, two people", lambda: whole.paint(result, figures)),
-    ):
-        median, high = milliseconds(work)
+    parts: dict[str, Callable[[], object]] = {
+        "clothes of two people": lambda: mannequin.dress(people),
+        "keypoints of one person": lambda: skeleton(canvas, people[0].keypoints),
+        "line of figures": lambda: text_line(canvas, str(shown)),
+        "side view 360x480, one person": lambda: side.paint(panel, dressed[:1]),
+        "whole frame, two people": lambda: whole.paint(result, shown),
+    }
+    return {label: milliseconds(work, runs) for label, work in parts.items()}, whole.paint(result, shown)
+
+
+def main(
+    image_path: Annotated[
+        Path | None, typer.Argument(metavar="IMAGE", help="write the last annotated image here (.png)")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="how often each part is drawn")] = 200,
+) -> None:
+    """Print how long the parts of an annotated frame take to draw."""
+    if image_path is not None and image_path.suffix.lower() != ".png":
+        raise UserError(f"{image_path}: give a file name that ends in .png")
+    cv2.setNumThreads(1)
+    print(f"loops ready after {warm_up():.1f} s (seconds only when there was no cache)\n")
+    print(f"{f'640x480, {runs} runs':34} {'body on %':>9} {'median ms':>10} {'p95 ms':>8}")
+    image = backdrop()
+    for label, covered, (median, high) in bench_bodies(image, runs):
+        print(f"{label:34} {covered:9.1f} {median:10.2f} {high:8.2f}")
+    times, drawn = bench_frame(image, runs)
+    for label, (median, high) in times.items():
         print(f"{label:34} {'':9} {median:10.2f} {high:8.2f}")
     if image_path is not None:
-        save_plot(image_path, whole.paint(result, figures))
+        save_plot(image_path, drawn)
 
 
 if __name__ == "__main__":

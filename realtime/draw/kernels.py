@@ -124,10 +124,158 @@ def light(vertices: FloatArray, faces: Int32Array, colours: FloatArray, normals:
             lit[i, channel] = min(colours[row, channel] * shade, np.float32(255))
 
 
+@njit(inline="always", **_OPTIONS)
+def _whole_face(  # type: ignore[no-untyped-def]
+    f, faces, points, lit, cull, corners, colour
+):
+    """Put the triangle ``f`` into ``corners`` and ``colour``: 3, 0 if it is culled, -1 if a corner is not in front."""
+    # Unsigned: none counts from the end.
+    a, b, c = np.uint32(faces[f, 0]), np.uint32(faces[f, 1]), np.uint32(faces[f, 2])
+    if not (points[a, 2] > _ZERO and points[b, 2] > _ZERO and points[c, 2] > _ZERO):
+        return -1
+    x0, y0 = points[a, 0], points[a, 1]
+    x1, y1 = points[b, 0] - x0, points[b, 1] - y0
+    x2, y2 = points[c, 0] - x0, points[c, 1] - y0
+    if cull and x1 * y2 - x2 * y1 >= _ZERO:
+        return 0
+    for k in range(3):
+        corners[0, k], corners[1, k], corners[2, k] = points[a, k], points[b, k], points[c, k]
+        colour[0, k], colour[1, k], colour[2, k] = lit[a, k], lit[b, k], lit[c, k]
+    return 3
+
+
+@njit(inline="always", **_OPTIONS)
+def _cut_face(  # type: ignore[no-untyped-def]
+    f, vertices, faces, points, lit, fx, fy, cx, cy, near, corners, colour
+):
+    """Put what lies of the triangle ``f`` in front of the near plane into ``corners`` and ``colour``: none, 3 or 4 corners."""
+    count = 0
+    for corner in range(3):  # walk round the triangle
+        i, j = faces[f, corner], faces[f, (corner + 1) % 3]
+        front, next_front = points[i, 2] > _ZERO, points[j, 2] > _ZERO
+        if front:
+            for k in range(3):
+                corners[count, k], colour[count, k] = points[i, k], lit[i, k]
+            count += 1
+        if front != next_front:
+            part = (near - vertices[i, 2]) / (vertices[j, 2] - vertices[i, 2])
+            corners[count, 0] = fx * (vertices[i, 0] + part * (vertices[j, 0] - vertices[i, 0])) / near + cx
+            corners[count, 1] = fy * (vertices[i, 1] + part * (vertices[j, 1] - vertices[i, 1])) / near + cy
+            corners[count, 2] = _ONE / near
+            for k in range(3):
+                colour[count, k] = lit[i, k] + part * (lit[j, k] - lit[i, k])
+            count += 1
+    return count
+
+
+@njit(inline="always", **_OPTIONS)
+def _covered(corners, k, cull, width, height):  # type: ignore[no-untyped-def]
+    """Columns left..right and rows top..bottom of the pixels that the triangle of corners 0, ``k`` and ``k`` + 1 may cover, and
+    twice its signed area, pixels². No pixel (left > right or top > bottom) where it is too thin or culled."""
+    nothing = 0, -1, 0, -1, _ONE
+    x0, y0 = corners[0, 0], corners[0, 1]
+    x1, y1 = corners[k, 0], corners[k, 1]
+    x2, y2 = corners[k + 1, 0], corners[k + 1, 1]
+    low, high = max(min(x0, x1, x2), _ZERO), min(max(x0, x1, x2), np.float32(width - 1))
+    first, last = max(min(y0, y1, y2), _ZERO), min(max(y0, y1, y2), np.float32(height - 1))
+    if not (low <= high and first <= last):
+        return nothing
+    area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+    # Thinner than the rounding of coordinates: its area, even its sign, is noise, and so would its depth be.
+    spread = max(x0, x1, x2) - min(x0, x1, x2) + max(y0, y1, y2) - min(y0, y1, y2)
+    if abs(area) <= _THINNEST * spread or (cull and area > _ZERO):
+        return nothing
+    return int(np.ceil(low)), int(high), int(np.ceil(first)), int(last), area
+
+
+@njit(inline="always", **_OPTIONS)
+def _find_reach(corners, k, area, drawn, reach):  # type: ignore[no-untyped-def]
+    """Write each corner's distance from the edge opposite to it to ``reach`` (3,), pixels; infinite where the edge is not to be
+    ``drawn`` (3,)."""
+    x0, y0 = corners[0, 0], corners[0, 1]
+    x1, y1 = corners[k, 0], corners[k, 1]
+    x2, y2 = corners[k + 1, 0], corners[k + 1, 1]
+    size = abs(area)
+    reach[0] = size / np.sqrt((x2 - x1) * (x2 - x1) + (y2 - y1) * (y2 - y1))
+    reach[1] = size / np.sqrt((x2 - x0) * (x2 - x0) + (y2 - y0) * (y2 - y0))
+    reach[2] = size / np.sqrt((x1 - x0) * (x1 - x0) + (y1 - y0) * (y1 - y0))
+    for corner in range(3):
+        if drawn[corner] == 0:
+            reach[corner] = np.float32(np.inf)
+
+
+@njit(inline="always", **_OPTIONS)
+def _pixels_per_weight(slope):  # type: ignore[no-untyped-def]
+    """Pixels of a row for a unit of a corner's weight, which grows by ``slope`` a pixel. A weight that is the same all along a
+    row begins nowhere, and ends far before or far behind it."""
+    return _ONE / slope if slope != _ZERO else -_FAR
+
+
+@njit(inline="always", **_OPTIONS)
+def _narrowed(begin, end, slope, edge):  # type: ignore[no-untyped-def]
+    """The part ``begin``..``end`` of a row on the inner side of an ``edge``, where a weight that grows by ``slope`` is 0."""
+    return (max(begin, edge), end) if slope > _ZERO else (begin, min(end, edge))
+
+
 @njit(types.float32(types.float32, types.float32), **_OPTIONS)
 def _from(weight: float, reach: float) -> float:
     """Pixels between a point and an edge; slack may make the weight a little negative."""
     return (weight if weight > 1e-6 else 1e-6) * reach
+
+
+@njit(inline="always", **_OPTIONS)
+def _ink(w0, w1, w2, reach):  # type: ignore[no-untyped-def]
+    """How much of a pixel a line covers, 0..255. Its distance from an edge is the weight of the opposite corner times that
+    corner's ``reach``."""
+    far = min(_from(w0, reach[0]), _from(w1, reach[1]), _from(w2, reach[2]))
+    cover = min(max(_LINE - far, _ZERO), _ONE)
+    return np.uint8(cover * np.float32(255) + _HALF)
+
+
+@njit(inline="always", **_OPTIONS)
+def _fill_triangle(  # type: ignore[no-untyped-def]
+    corners, colour, k, left, right, top, bottom, area, wire, reach, depth, layer, ink
+):
+    """Draw the triangle of corners 0, ``k`` and ``k`` + 1 where it is nearest. The weights of its corners are linear over the
+    image, so every row begins and ends where one of them is 0."""
+    x0, y0, z0 = corners[0, 0], corners[0, 1], corners[0, 2]
+    x1, y1, z1 = corners[k, 0], corners[k, 1], corners[k, 2]
+    x2, y2, z2 = corners[k + 1, 0], corners[k + 1, 1], corners[k + 1, 2]
+    scale = _ONE / area
+    slope1, slope2 = (y2 - y0) * scale, (y0 - y1) * scale
+    slope0 = -slope1 - slope2
+    run0, run1, run2 = _pixels_per_weight(slope0), _pixels_per_weight(slope1), _pixels_per_weight(slope2)
+    # In scalars: the compiler cannot know that writing the layer leaves the arrays alone. Lit colours are
+    # 0..255, and the half that rounds them also covers the slack at the edges.
+    blue, green, red = colour[0, 0] + _HALF, colour[0, 1] + _HALF, colour[0, 2] + _HALF
+    blue1, green1, red1 = colour[k, 0] - colour[0, 0], colour[k, 1] - colour[0, 1], colour[k, 2] - colour[0, 2]
+    next_k = k + 1
+    blue2, green2 = colour[next_k, 0] - colour[0, 0], colour[next_k, 1] - colour[0, 1]
+    red2 = colour[next_k, 2] - colour[0, 2]
+    start = np.float32(left) - x0
+    near1, near2 = z1 - z0, z2 - z0
+    for row in range(top, bottom + 1):
+        y = np.float32(row) - y0
+        row1 = ((y2 - y0) * start - (x2 - x0) * y) * scale
+        row2 = ((x1 - x0) * y - (y1 - y0) * start) * scale
+        begin, end = _narrowed(_ZERO, np.float32(right - left), slope0, (_EDGE - _ONE + row1 + row2) * run0)
+        begin, end = _narrowed(begin, end, slope1, (_EDGE - row1) * run1)
+        begin, end = _narrowed(begin, end, slope2, (_EDGE - row2) * run2)
+        if not begin <= end:
+            continue
+        for column in range(left + int(np.ceil(begin)), left + int(end) + 1):
+            away = np.float32(column - left)
+            w1 = row1 + away * slope1
+            w2 = row2 + away * slope2
+            inverse = z0 + w1 * near1 + w2 * near2
+            if not inverse > depth[row, column]:
+                continue
+            depth[row, column] = inverse
+            if wire:
+                ink[row, column] = _ink(_ONE - w1 - w2, w1, w2, reach)
+            layer[row, column, 0] = np.uint8(blue + w1 * blue1 + w2 * blue2)
+            layer[row, column, 1] = np.uint8(green + w1 * green1 + w2 * green2)
+            layer[row, column, 2] = np.uint8(red + w1 * red1 + w2 * red2)
 
 
 _FILL: Final = (_READ, _FACES, _FLOATS, _FLOATS, _F, _F, _F, _F, _F, types.boolean, _EDGES, _FLOATS, _LAYER, _INK)
@@ -158,131 +306,22 @@ def fill(
     With ``edges`` (F, 3), not (0, 3), the mesh is drawn as lines: ``ink`` (H, W) 0..255 says how much of a pixel a line covers.
     Only the edges opposite to the corners that are not 0 in ``edges`` are drawn.
     """
-    height, width = depth.shape
     wire = edges.shape[0] > 0
     reach = np.empty(3, np.float32)
-    px, py, pz = np.empty(4, np.float32), np.empty(4, np.float32), np.empty(4, np.float32)
-    colour = np.empty((4, 3), np.float32)
+    corners, colour = np.empty((4, 3), np.float32), np.empty((4, 3), np.float32)
     for f in range(faces.shape[0]):
-        corners = 0
-        a, b, c = (
-            np.uint32(faces[f, 0]),
-            np.uint32(faces[f, 1]),
-            np.uint32(faces[f, 2]),
-        )  # unsigned: none counts from the end
-        if points[a, 2] > _ZERO and points[b, 2] > _ZERO and points[c, 2] > _ZERO:
-            x0, y0 = points[a, 0], points[a, 1]
-            x1, y1 = points[b, 0] - x0, points[b, 1] - y0
-            x2, y2 = points[c, 0] - x0, points[c, 1] - y0
-            if cull and x1 * y2 - x2 * y1 >= _ZERO:
+        count = _whole_face(f, faces, points, lit, cull, corners, colour)
+        if count < 0:
+            count = _cut_face(f, vertices, faces, points, lit, fx, fy, cx, cy, near, corners, colour)
+        for k in range(1, count - 1):
+            left, right, top, bottom, area = _covered(corners, k, cull, depth.shape[1], depth.shape[0])
+            if left > right or top > bottom:  # between the centres of pixels, too
                 continue
-            px[0], py[0], pz[0] = x0, y0, points[a, 2]
-            px[1], py[1], pz[1] = points[b, 0], points[b, 1], points[b, 2]
-            px[2], py[2], pz[2] = points[c, 0], points[c, 1], points[c, 2]
-            for channel in range(3):
-                colour[0, channel], colour[1, channel], colour[2, channel] = (
-                    lit[a, channel],
-                    lit[b, channel],
-                    lit[c, channel],
-                )
-            corners = 3
-        else:  # walk round the triangle, keep what is in front of the near plane: none, 3 or 4 corners
-            for corner in range(3):
-                i, j = faces[f, corner], faces[f, (corner + 1) % 3]
-                front, next_front = points[i, 2] > _ZERO, points[j, 2] > _ZERO
-                if front:
-                    px[corners], py[corners], pz[corners] = points[i, 0], points[i, 1], points[i, 2]
-                    for channel in range(3):
-                        colour[corners, channel] = lit[i, channel]
-                    corners += 1
-                if front != next_front:
-                    part = (near - vertices[i, 2]) / (vertices[j, 2] - vertices[i, 2])
-                    px[corners] = fx * (vertices[i, 0] + part * (vertices[j, 0] - vertices[i, 0])) / near + cx
-                    py[corners] = fy * (vertices[i, 1] + part * (vertices[j, 1] - vertices[i, 1])) / near + cy
-                    pz[corners] = _ONE / near
-                    for channel in range(3):
-                        colour[corners, channel] = lit[i, channel] + part * (lit[j, channel] - lit[i, channel])
-                    corners += 1
-        for k in range(1, corners - 1):
-            x0, y0, z0 = px[0], py[0], pz[0]
-            x1, y1, z1 = px[k], py[k], pz[k]
-            x2, y2, z2 = px[k + 1], py[k + 1], pz[k + 1]
-            low, high = max(min(x0, x1, x2), _ZERO), min(max(x0, x1, x2), np.float32(width - 1))
-            first, last = max(min(y0, y1, y2), _ZERO), min(max(y0, y1, y2), np.float32(height - 1))
-            if not (low <= high and first <= last):
-                continue
-            area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-            # Thinner than the rounding of coordinates: its area, even its sign, is noise, and so would its depth be.
-            spread = max(x0, x1, x2) - min(x0, x1, x2) + max(y0, y1, y2) - min(y0, y1, y2)
-            if abs(area) <= _THINNEST * spread or (cull and area > _ZERO):
-                continue
-            scale = _ONE / area
-            slope1, slope2 = (y2 - y0) * scale, (y0 - y1) * scale
-            left, right = int(np.ceil(low)), int(high)
-            top, bottom = int(np.ceil(first)), int(last)
-            if left > right or top > bottom:  # between the centres of pixels
-                continue
-            # Pixels for a unit of each corner's weight. A weight that is the same all along a row begins nowhere, and ends far
-            # before or far behind it.
-            slope0 = -slope1 - slope2
-            run0 = _ONE / slope0 if slope0 != _ZERO else -_FAR
-            run1 = _ONE / slope1 if slope1 != _ZERO else -_FAR
-            run2 = _ONE / slope2 if slope2 != _ZERO else -_FAR
-            if wire:  # pixels from an edge = weight of the corner opposite to it, times the corner's distance from it
-                size = abs(area)
-                reach[0] = size / np.sqrt((x2 - x1) * (x2 - x1) + (y2 - y1) * (y2 - y1))
-                reach[1] = size / np.sqrt((x2 - x0) * (x2 - x0) + (y2 - y0) * (y2 - y0))
-                reach[2] = size / np.sqrt((x1 - x0) * (x1 - x0) + (y1 - y0) * (y1 - y0))
-                for corner in range(3):
-                    if edges[f, corner] == 0 or corners != 3:
-                        reach[corner] = np.float32(np.inf)
-            # In scalars: the compiler cannot know that writing the layer leaves the arrays alone. Lit colours are
-            # 0..255, and the half that rounds them also covers the slack at the edges.
-            blue, green, red = colour[0, 0] + _HALF, colour[0, 1] + _HALF, colour[0, 2] + _HALF
-            blue1, green1, red1 = colour[k, 0] - colour[0, 0], colour[k, 1] - colour[0, 1], colour[k, 2] - colour[0, 2]
-            blue2, green2, red2 = (
-                colour[k + 1, 0] - colour[0, 0],
-                colour[k + 1, 1] - colour[0, 1],
-                colour[k + 1, 2] - colour[0, 2],
-            )
-            start = np.float32(left) - x0
-            near1, near2 = z1 - z0, z2 - z0
-            for row in range(top, bottom + 1):
-                y = np.float32(row) - y0
-                row1 = ((y2 - y0) * start - (x2 - x0) * y) * scale
-                row2 = ((x1 - x0) * y - (y1 - y0) * start) * scale
-                edge0, edge1, edge2 = (_EDGE - _ONE + row1 + row2) * run0, (_EDGE - row1) * run1, (_EDGE - row2) * run2
-                begin, end = _ZERO, np.float32(right - left)
-                if slope0 > _ZERO:
-                    begin = max(begin, edge0)
-                else:
-                    end = min(end, edge0)
-                if slope1 > _ZERO:
-                    begin = max(begin, edge1)
-                else:
-                    end = min(end, edge1)
-                if slope2 > _ZERO:
-                    begin = max(begin, edge2)
-                else:
-                    end = min(end, edge2)
-                if not begin <= end:
-                    continue
-                for column in range(left + int(np.ceil(begin)), left + int(end) + 1):
-                    away = np.float32(column - left)
-                    w1 = row1 + away * slope1
-                    w2 = row2 + away * slope2
-                    inverse = z0 + w1 * near1 + w2 * near2
-                    if not inverse > depth[row, column]:
-                        continue
-                    depth[row, column] = inverse
-                    if wire:
-                        w0 = _ONE - w1 - w2
-                        far = min(_from(w0, reach[0]), _from(w1, reach[1]), _from(w2, reach[2]))
-                        cover = min(max(_LINE - far, _ZERO), _ONE)
-                        ink[row, column] = np.uint8(cover * np.float32(255) + _HALF)
-                    layer[row, column, 0] = np.uint8(blue + w1 * blue1 + w2 * blue2)
-                    layer[row, column, 1] = np.uint8(green + w1 * green1 + w2 * green2)
-                    layer[row, column, 2] = np.uint8(red + w1 * red1 + w2 * red2)
+            if wire:
+                _find_reach(corners, k, area, edges[f], reach)
+                if count != 3:  # the edges of a cut face are not those of the mesh
+                    reach[:] = np.float32(np.inf)
+            _fill_triangle(corners, colour, k, left, right, top, bottom, area, wire, reach, depth, layer, ink)
 
 
 @njit(types.void(_IMAGE, _FLOATS, _LAYER, _INK, types.boolean, _I, _I, _I, _I, _F, _F), **_OPTIONS)

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
 
 from common.command_line import run_command, with_options
 from common.errors import UserError, one_line, print_error
@@ -181,9 +181,7 @@ def run(
 ) -> None:
     """Watch people through a camera and show their bodies' 3D meshes, live."""
     console = Console(stderr=True, quiet=options.quiet, highlight=False, markup=False, soft_wrap=True)
-
     has_bar = console.is_terminal and options.view != "terminal"  # a table says more
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     session: Session | None = None
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -202,15 +200,13 @@ def run(
     try:
         with (
             show_remarks(console, logging.DEBUG if options.verbose else logging.INFO),
-            Progress(*columns, console=console, transient=True, disable=not has_bar) as bar,
+            Progress(*_bar_columns(), console=console, transient=True, disable=not has_bar) as bar,
         ):
             task = bar.add_task("starting", total=None)
 
             def progress(done: int, total: int | None, rate: float, latency: float) -> None:
-                speed = f"{rate:.1f} meshes/s, {latency:.0f} ms" if rate > 0 else "looking for a person"
-                if session is not None and session.state != "live":
-                    speed = f"the source is {session.state}"
-                bar.update(task, completed=done, total=options.frames or total, description=f"frame {done}: {speed}")
+                now = _progress_line(session.state if session is not None else "live", rate, latency)
+                bar.update(task, completed=done, total=options.frames or total, description=f"frame {done}: {now}")
 
             from realtime.session import Session
 
@@ -223,9 +219,7 @@ def run(
     except UserError as error:
         code, failure = 2, one_line(error)
     except Exception as error:
-        if options.verbose:
-            traceback.print_exc()
-        code, failure = 1, f"{one_line(error)} (a fault of this program; --verbose shows where)"
+        code, failure = 1, _fault(error, options.verbose)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, and closing Python down takes a moment
     if session is not None:
         _summarise(console, session.report, options, session.unwritten)
@@ -234,6 +228,24 @@ def run(
     if session is not None and session.has_hung:
         os._exit(code)
     raise typer.Exit(code)
+
+
+def _bar_columns() -> tuple[ProgressColumn, ...]:
+    return TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+
+
+def _progress_line(state: str, rate: float, latency: float) -> str:
+    """What stands beside the bar: ``state`` is the source's, ``rate`` in meshes/s, ``latency`` in ms."""
+    if state != "live":
+        return f"the source is {state}"
+    return f"{rate:.1f} meshes/s, {latency:.0f} ms" if rate > 0 else "looking for a person"
+
+
+def _fault(error: Exception, verbose: bool) -> str:
+    """The line that names a fault of the program, which is being handled; ``verbose`` also prints where it is."""
+    if verbose:
+        traceback.print_exc()
+    return f"{one_line(error)} (a fault of this program; --verbose shows where)"
 
 
 def _summarise(console: Console, report: Report | None, options: Options, unwritten: Collection[Path]) -> None:

@@ -164,24 +164,21 @@ def replay_motion(
     Raises:
         UserError: for files that cannot be read or written, and for a video that the motion is not of.
     """
-    motion = open_motion(path, body)
-    _check(motion, source, layout)
+    motion = _open(path, body, source, layout)
     replay = MotionReplay(motion, body)
     mannequin = mannequin_for(replay.arrays, look)
     frames = matched = 0
     with ExitStack() as stack:
         video = None if source is None else stack.enter_context(open_source_of(source))
-        camera, scale = _camera(motion, SIZE_ALONE if video is None else video.size, video is not None)
-        screen = None
-        if window:
-            size = SIZE_ALONE if video is None else video.size
-            wire, keys = mannequin_for(replay.arrays, "wire"), _KEYS_ALONE if video is None else _KEYS
-            screen = stack.enter_context(MeshWindow(mannequin, size, camera, wire=wire, keys=keys))
+        size, keys = (SIZE_ALONE, _KEYS_ALONE) if video is None else (video.size, _KEYS)
+        camera, scale = _camera(motion, size, video is not None)
+        wire = mannequin_for(replay.arrays, "wire") if window else None
+        screen = MeshWindow(mannequin, size, camera, wire=wire, keys=keys) if window else None
+        pace = None if screen is None else _Pace(stack.enter_context(screen))
         recorder = None if record is None else stack.enter_context(_open_recorder(record, replay, video))
         painter = AnnotatedFramePainter(mannequin, layout, side_view=True) if video is not None else None
         flow = _FlowBetween() if layout == "grid" else None
         alone = FloorPainter(mannequin, None if motion.has_world else replay.floor())
-        pace = _Pace(screen) if screen is not None else None
         for place, frame in _video_frames(video, replay) if video is not None else _own_frames(replay):
             result = replay.result(place, frame, camera, scale)
             if painter is None:
@@ -197,20 +194,21 @@ def replay_motion(
                 break
         if pace is not None:
             pace.wait_for_the_end()
-        written = 0 if recorder is None else recorder.frames
     if not matched:
         raise UserError(f"{path} fits no frame of the video: give the one it was made from, with the same --fps")
-    return Replayed(frames, matched, written)
+    return Replayed(frames, matched, 0 if recorder is None else recorder.frames)
 
 
-def _check(motion: Motion, source: Options | None, layout: PaneLayout) -> None:
-    """Raise `UserError` for what cannot be shown."""
+def _open(path: Path, body: Path | None, source: Options | None, layout: PaneLayout) -> Motion:
+    """The motion of the file ``path``. Raises `UserError` for what cannot be shown."""
+    motion = open_motion(path, body)
     if not motion.people:
         raise UserError(f"nobody is in the motion of {motion.source}: there is nothing to show")
     if source is not None and is_live_source(source):
         raise UserError(f"--source {source.source} is live: give the video that the motion was made from")
     if source is None and layout != "overlay":
         raise UserError(f"--layout {layout} shows the video, too: give it with --source")
+    return motion
 
 
 def _open_recorder(path: Path, replay: MotionReplay, video: Source | None) -> VideoRecorder:

@@ -145,13 +145,7 @@ def paint_room(
             # Texels a pixel, between its short and its long side where the wall is seen at an angle; squared.
             footprint = reach * texels * pixel
             footprint *= footprint / np.sqrt(slant)
-            top, left, size = 0, 0, side_texels
-            while footprint > np.float32(2) and size > 8:
-                top = top + size if left > 0 else 0
-                left = side_texels
-                size //= 2
-                footprint *= np.float32(0.25)
-                texels *= np.float32(0.5)
+            top, left, size, texels = _mipmap(footprint, side_texels, texels)
             across = point[2] if axis == 0 else point[0]
             along = point[2] if axis == 1 else -point[1]
             u, v = across * texels, along * texels
@@ -171,6 +165,20 @@ def paint_room(
                 upper, lower = above + (beside - above) * fu, below + (opposite - below) * fu
                 value = (upper + (lower - upper) * fv) * bright
                 image[row, column, channel] = np.uint8(min(max(value, np.float32(0)), np.float32(255)))
+
+
+@njit(cache=True, nogil=True, fastmath=_FAST)
+def _mipmap(footprint, side, texels):  # type: ignore[no-untyped-def]
+    """Row, column and size of the mipmap in which a pixel is at most two texels wide, and its texels a metre. ``footprint`` is
+    the square of the pixel's width in the full texture of ``side`` and ``texels`` a metre."""
+    top, left, size = 0, 0, side
+    while footprint > np.float32(2) and size > 8:
+        top = top + size if left > 0 else 0
+        left = side
+        size //= 2
+        footprint *= np.float32(0.25)
+        texels *= np.float32(0.5)
+    return top, left, size, texels
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)

@@ -136,6 +136,26 @@ def _evidence(stand: _Stand) -> DoubleArray:
 
 
 @njit(cache=True, nogil=True)
+def _loads(feet, contact, up, stands, lifted, carries):  # type: ignore[no-untyped-def]
+    """Writes how much each foot carries to ``carries`` (2,), zeros before. Returns 0..1 how sure it is that one stands."""
+    sure = 0.0
+    low = np.empty(2)
+    for side in range(2):
+        low[side] = np.inf
+        for n in range(2 * side, 2 * side + 2):
+            low[side] = min(low[side], feet[n, 0] * up[0] + feet[n, 1] * up[1] + feet[n, 2] * up[2])
+            if contact[n] > stands:
+                carries[side] += contact[n]
+        sure += carries[side] / 4
+    if sure == 0.0:
+        return sure
+    for side in range(2):  # a foot as low as the standing one may carry as much, even where its contact was missed
+        if carries[side] == 0.0 and low[side] - low[1 - side] < lifted:
+            carries[side] = carries[1 - side]
+    return sure
+
+
+@njit(cache=True, nogil=True)
 def standing_line(
     joints: FloatArray,
     feet: FloatArray,
@@ -150,23 +170,13 @@ def standing_line(
     """Writes the line from the soles that carry a body to its centre of mass to ``line`` (3,), and that from one standing foot
     to the other to ``apart`` (3,), zeros where one stands alone. Returns 0..1 how much of it stands; 0 where it does not."""
     stands, stretched, high, askew, lifted = limits
-    total, length, size, along, sure = 0.0, 0.0, 0.0, 0.0, 0.0
+    total, length, size, along = 0.0, 0.0, 0.0, 0.0
     line[:] = 0.0
     apart[:] = 0.0
-    low = np.empty(2)
     carries = np.zeros(2)
-    for side in range(2):
-        low[side] = np.inf
-        for n in range(2 * side, 2 * side + 2):
-            low[side] = min(low[side], feet[n, 0] * up[0] + feet[n, 1] * up[1] + feet[n, 2] * up[2])
-            if contact[n] > stands:
-                carries[side] += contact[n]
-        sure += carries[side] / 4
+    sure: float = _loads(feet, contact, up, stands, lifted, carries)
     if sure == 0.0:
         return 0.0
-    for side in range(2):  # a foot as low as the standing one may carry as much, even where its contact was missed
-        if carries[side] == 0.0 and low[side] - low[1 - side] < lifted:
-            carries[side] = carries[1 - side]
     for side in range(2):
         hip, knee, ankle = legs[side]
         upper, lower, whole = 0.0, 0.0, 0.0

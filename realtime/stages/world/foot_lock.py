@@ -73,6 +73,26 @@ class _Tied:
     growth: float = 1.0
     """Growth of the person in the last frame, see `realtime.records.BodyEstimate.growth`."""
 
+    def advance(self, time_s: float, feet: DoubleArray, growth: float) -> float:
+        """Go on to the frame of ``time_s``: the seconds since the last one. After a pause nothing is tied."""
+        dt_s = time_s - self.time_s
+        if not 0 < dt_s < 0.5:
+            self.is_tied[:], self.shift[:], self.speed[:], dt_s = False, 0.0, 0.0, 1 / 30
+            self.feet, self.growth = feet.copy(), growth
+        self.time_s = time_s
+        if growth != self.growth:  # places are as far away as the person is
+            for known in (self.places, self.feet):
+                known *= growth / self.growth
+            self.growth = growth
+        return dt_s
+
+    def sink(self, floor: tuple[DoubleArray, float, float], dt_s: float) -> None:
+        """Move the places of standing points a little towards the ``floor``, where it is known and near."""
+        up, height, sigma = floor
+        over = self.places @ up + height
+        down = np.where(self.is_tied & (np.abs(over) < _NEAR_FLOOR_M) & (sigma < _SURE_FLOOR_M), over, 0.0)
+        self.places -= np.clip(down, -_CREEP * dt_s, _CREEP * dt_s)[:, None] * up
+
 
 class FootLock:
     """Ties everybody's feet to their places. Used by one thread; frames come in order."""
@@ -110,15 +130,7 @@ class FootLock:
             The shift (3,) of the whole body, and the shift (2, 3) of the left and the right foot that is left after it.
         """
         tied = self._people.setdefault(person, _Tied())
-        dt_s = time_s - tied.time_s
-        if not 0 < dt_s < 0.5:
-            tied.is_tied[:], tied.shift[:], tied.speed[:], dt_s = False, 0.0, 0.0, 1 / 30
-            tied.feet, tied.growth = feet.copy(), growth
-        tied.time_s = time_s
-        if growth != tied.growth:  # places are as far away as the person is
-            for known in (tied.places, tied.feet):
-                known *= growth / tied.growth
-            tied.growth = growth
+        dt_s = tied.advance(time_s, feet, growth)
         distance = max(float(np.linalg.norm(pelvis)), 0.1)
         ray = pelvis / distance
         # Motion across the line of sight is measured well: a foot that moves does not stand, whatever its contact.
@@ -133,10 +145,7 @@ class FootLock:
         weight = np.where(holds, stands * soft, 0.0)
         tied.shift = self._shift(tied, distance, ray, feet, weight, dt_s, floor)
         if floor is not None:
-            up, height, sigma = floor
-            over = tied.places @ up + height
-            down = np.where(holds & (np.abs(over) < _NEAR_FLOOR_M) & (sigma < _SURE_FLOOR_M), over, 0.0)
-            tied.places -= np.clip(down, -_CREEP * dt_s, _CREEP * dt_s)[:, None] * up
+            tied.sink(floor, dt_s)
         creep = np.where(time_s - tied.since_s < _FIRST_S, _CREEP_FIRST, _CREEP)[:, None] * dt_s
         toward = feet - tied.places
         length = np.maximum(np.linalg.norm(toward, axis=1, keepdims=True), 1e-9)

@@ -161,6 +161,15 @@ def _height_variance(places, weight, basis, covariance, row):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True)
+def _multiply(matrix, vector, product):  # type: ignore[no-untyped-def]
+    """Write ``matrix`` (N, N) @ ``vector`` (N,) to ``product`` (N,)."""
+    for i in range(len(vector)):
+        product[i] = 0.0
+        for j in range(len(vector)):
+            product[i] += matrix[i, j] * vector[j]
+
+
+@njit(cache=True, nogil=True)
 def fit_plane_rounds(
     places: DoubleArray,
     people: NDArray[np.intp],
@@ -212,10 +221,7 @@ def fit_plane_rounds(
         for i in range(unknowns):
             normal[i, i] += 1e-6
         invert(normal, covariance)
-        for i in range(unknowns):
-            move[i] = 0.0
-            for j in range(unknowns):
-                move[i] += covariance[i, j] * side[j]
+        _multiply(covariance, side, move)
         shorter = min(1.0, max_step / max(math.hypot(move[0], move[1]), 1e-9))
         _move(up, basis, shorter * move[0], shorter * move[1])
         height += shorter * move[2]

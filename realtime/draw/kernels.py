@@ -1,4 +1,4 @@
-"""The compiled inner loops of drawing: project, light, fill, blend. One thread each, GIL released, float32.
+"""The compiled inner loops of drawing: move, project, light, fill, blend. One thread each, GIL released, float32.
 
 Signatures are explicit: everything is compiled once, when this module is first imported (seconds; afterwards the machine
 code comes from numba's cache on disk), and never again for another kind of array. Import it late, as ``raster`` does,
@@ -25,9 +25,6 @@ _F: Final = types.float32
 _I: Final = types.int64
 # Records may be frozen: arrays that are only read must be accepted when they are not writeable.
 _READ: Final = types.Array(types.float32, 2, "C", readonly=True)
-_INDICES: Final = types.Array(types.int32, 1, "C", readonly=True)
-_BONES: Final = types.Array(types.int32, 2, "C", readonly=True)
-_ROTATIONS: Final = types.Array(types.float32, 3, "C", readonly=True)
 _EDGES: Final = types.Array(types.uint8, 2, "C", readonly=True)
 _FACES: Final = types.Array(types.int32, 2, "C", readonly=True)
 _ROW: Final = types.Array(types.float32, 1, "C", readonly=True)
@@ -54,6 +51,15 @@ _FAR: Final = np.float32(1e9)  # pixels: more than any image has
 _SEEN_THROUGH: Final = np.float32(0.62)  # part of the light behind a wire frame that comes through
 _LINE: Final = np.float32(0.95)  # pixels from the middle of a line to its end: it is faded out over the last
 _STEP: Final = np.float32(0.97)  # a neighbour under this part of the pixel's 1/z is behind it: draw an outline
+
+
+@njit(types.void(_READ, _READ, _ROW, _FLOATS), **_OPTIONS)
+def move(points: FloatArray, rotation: FloatArray, shift: FloatArray, moved: FloatArray) -> None:
+    """Write ``rotation`` (3, 3) of each of ``points`` (N, 3), plus ``shift`` (3,), to ``moved`` (N, 3)."""
+    for i in range(points.shape[0]):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        for row in range(3):
+            moved[i, row] = rotation[row, 0] * x + rotation[row, 1] * y + rotation[row, 2] * z + shift[row]
 
 
 @njit(types.void(_READ, _F, _F, _F, _F, _F, _FLOATS, _BOX), **_OPTIONS)

@@ -18,6 +18,7 @@ from common.arrays import DoubleArray, FloatArray, ImageArray
 from common.camera import Camera
 from realtime.draw.birds_eye import BirdsEye
 from realtime.draw.floor import BELOW, drawn_level
+from realtime.draw.loading import kernels
 from realtime.draw.mannequin import Mannequin
 from realtime.draw.raster import Rasteriser
 from realtime.records import BodyEstimate, WorldFrame
@@ -164,9 +165,8 @@ class SideView:
     def _turned(self, points: FloatArray) -> FloatArray:
         """``points`` (N, 3) of the real camera's frame, in the virtual camera's."""
         centre = self._target - np.array([0, self._lift, 0], np.float32)
-        turned = (points - centre) @ self._rotation.T
-        turned[:, 2] += np.float32(self._distance)
-        return np.asarray(turned, np.float32)
+        shift = np.array([0, 0, self._distance], np.float32) - self._rotation @ centre
+        return _moved(points, self._rotation, shift)
 
     def _pixels(self, points: FloatArray) -> FloatArray:
         """``points`` (N, 3) of the real camera's frame, in pixels of the panel (N, 2)."""
@@ -231,7 +231,15 @@ def _levelled(body: BodyEstimate, world: WorldFrame) -> BodyEstimate:
     """``body`` in the world's frame, but x right, y down and z away from the camera, the floor at y = 0."""
     level = np.array([1.0, -1.0, -1.0], np.float32)
     turn, shift = level[:, None] * world.world_from_camera[:3, :3], level * world.world_from_camera[:3, 3]
-    return replace(body, transl=turn @ body.transl + shift, vertices=body.vertices @ turn.T + shift)
+    return replace(body, transl=turn @ body.transl + shift, vertices=_moved(body.vertices, turn, shift))
+
+
+def _moved(points: FloatArray, rotation: FloatArray, shift: FloatArray) -> FloatArray:
+    """``points`` (N, 3) turned by ``rotation`` (3, 3), then moved by ``shift`` (3,); several times as quick as numpy's."""
+    moved = np.empty(points.shape, np.float32)
+    own = (np.ascontiguousarray(part, np.float32) for part in (points, rotation, shift))
+    kernels().move(*own, moved)
+    return moved
 
 
 def _from_the_front(world: WorldFrame) -> WorldFrame:

@@ -157,6 +157,15 @@ def run_command(
     for parameter in command.params:
         if isinstance(parameter.default, Path) and parameter.default.is_relative_to(_ROOT):
             parameter.show_default = parameter.default.relative_to(_ROOT).as_posix()  # the same page on every machine
+    _run_to_end(command, given, name)
+
+
+def run_commands(app: typer.Typer, name: str) -> NoReturn:
+    """Run a program ``name`` of several commands, as `run_command` does one of a single command."""
+    _run_to_end(typer.main.get_command(app), sys.argv[1:] or ["--help"], name)
+
+
+def _run_to_end(command: Any, given: list[str], name: str | None) -> NoReturn:
     with lenient_stderr():
         ended = _run(command, given, name)
     raise SystemExit(ended if isinstance(ended, int) else 0)

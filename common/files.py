@@ -67,6 +67,11 @@ def write_bytes_atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
         file.write(data)
 
 
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` atomically, in UTF-8; see `write_atomically`."""
+    write_bytes_atomically(path, text.encode())
+
+
 def check_writable(path: Path) -> None:
     """Raise `UserError` unless a file can be written at ``path``. An existing file is left unchanged."""
     try:

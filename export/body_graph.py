@@ -19,7 +19,6 @@ from body.packed import BETAS
 from body.rotations import axis_angle_to_matrix
 from common.arrays import FloatArray
 from common.command_line import run_command
-from common.errors import exit_with_one_line
 from common.files import write_bytes_atomically
 from engines.device import describe_device
 from engines.openvino_cpu import OpenVinoEngine
@@ -93,7 +92,6 @@ def _median_ms(work: Callable[[], object], repeats: int) -> float:
     return float(np.median(times[repeats // 10 :]))
 
 
-@exit_with_one_line()
 def main(
     body: Annotated[Path | None, typer.Option(help="a licensed SMPL .pkl/.npz or another SMPL-layout file")] = None,
     output: Annotated[Path, typer.Option(help="the ONNX file to write")] = Path("out/body.onnx"),

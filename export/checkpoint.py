@@ -21,6 +21,7 @@ from onnx import numpy_helper
 from common.arrays import AnyArray
 from common.command_line import run_command
 from common.errors import UserError
+from common.files import write_atomically
 from engines.manifest import MODELS_FOLDER
 from export.conversion.onnx_tools import store_fp16
 from export.regressor import regressor_to_onnx, round_to_fp16
@@ -95,7 +96,8 @@ def main(
         raise ExportedWeightsError(f"cannot read {path}: name a shipped regressor or an .onnx file") from error
     config = TrainConfig(network=EXPERIMENTS[experiment].network)
     weights = weights_of(graph, config.network).state_dict()
-    torch.save({"config": asdict(config), "step": 0, "network": weights, "averaged": weights}, output)
+    with write_atomically(output) as file:
+        torch.save({"config": asdict(config), "step": 0, "network": weights, "averaged": weights}, file)
     print(f"{output}: {sum(value.numel() for value in weights.values())} weights of {path}")
 
 

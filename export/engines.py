@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from common.command_line import run_command
-from common.errors import exit_with_one_line
 from common.remarks import show_remarks
 from engines.choices import Precision
 from engines.engine import Arrays
@@ -84,7 +83,6 @@ def _bar(console: Console, title: str) -> Iterator[BuildProgress]:
         yield lambda phase, done, total: bar.update(task, completed=done, total=total, phase=phase)
 
 
-@exit_with_one_line()
 def main(
     precision: Annotated[Precision, typer.Option(help="of the engines")] = "fp16",
     networks: Annotated[str, typer.Option(help="names or .onnx files, with commas; all by default")] = "",

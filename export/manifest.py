@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from common.files import write_bytes_atomically
+from common.files import write_bytes_atomically, write_text_atomically
 from engines.manifest import MANIFEST_FILE, Origin
 
 
@@ -57,5 +57,5 @@ def ship(card: ModelCard, data: bytes, folder: Path) -> Path:
     else:
         rows.append(row)
     write_bytes_atomically(path, data)
-    write_bytes_atomically(manifest, (json.dumps({"models": rows}, indent=2, ensure_ascii=False) + "\n").encode())
+    write_text_atomically(manifest, json.dumps({"models": rows}, indent=2, ensure_ascii=False) + "\n")
     return path

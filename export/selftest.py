@@ -15,14 +15,13 @@ import typer
 from rich.console import Console
 
 from common.command_line import run_command
-from common.errors import UserError, exit_with_one_line
+from common.errors import UserError
 from engines.choices import Precision, RuntimeName
 from export.checks.network_checks import run_selftest
 from export.checks.selftest_report import markdown, write
 from export.networks import CLIP, load_networks
 
 
-@exit_with_one_line()
 def main(
     engine: Annotated[RuntimeName, typer.Option(help="what to test")] = "tensorrt",
     precision: Annotated[Precision | None, typer.Option(help="default: fp16 with tensorrt, else fp32")] = None,

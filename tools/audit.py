@@ -6,11 +6,14 @@ the exit code is 0. Known vulnerabilities are printed; with ``--strict`` the exi
 
 from __future__ import annotations
 
-import argparse
 import subprocess
-import sys
 import venv
 from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from common.command_line import run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 PIP_AUDIT = "pip-audit==2.10.1"
@@ -47,16 +50,12 @@ def run_tool(command: list[Path | str]) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(command, 124, "", "no answer in time")
 
 
-def main() -> int:
-    """Audit."""
-    parser = argparse.ArgumentParser(
-        description="Look for known vulnerabilities of the packages that are installed.",
-        epilog="Example: python -m tools.audit --strict",
-    )
-    parser.add_argument("--strict", action="store_true", help="exit code 1 where one is known")
-    parser.add_argument("--environment", type=Path, default=ROOT / ".venv" / "audit", help="where pip-audit is kept")
-    given = parser.parse_args()
-    python = prepare(given.environment)
+def main(
+    strict: Annotated[bool, typer.Option("--strict", help="exit code 1 where one is known")] = False,
+    environment: Annotated[Path, typer.Option(help="where pip-audit is kept")] = ROOT / ".venv" / "audit",
+) -> int:
+    """Look for known vulnerabilities of the packages that the program needs."""
+    python = prepare(environment)
     if python is None:
         print("audit: the package index does not answer; nothing was looked up")
         return 0
@@ -72,10 +71,10 @@ def main() -> int:
         return 0
     if done.returncode == 1 and done.stdout.startswith("Name"):
         print(f"audit: known vulnerabilities:\n{done.stdout.rstrip()}")
-        return int(given.strict)
+        return int(strict)
     print(f"audit: not looked up ({(done.stderr.strip().splitlines() or ['no reason given'])[-1]})")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, examples="Example: python -m tools.audit --strict")

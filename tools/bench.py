@@ -27,6 +27,7 @@ from rich.table import Table
 
 from common.arrays import ImageArray
 from common.command_line import run_command
+from common.files import write_text_atomically
 from engines.device import describe_device
 from realtime.outputs.video import VideoRecorder
 from realtime.sources import open_source
@@ -246,8 +247,8 @@ def _save(folder: Path, results: Results, peers: dict[str, list[PeerRun]], about
     """Write bench.json, bench.md and timeline.png, the timeline of the first combination."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = {**results, "peers": {name: list(map(asdict, each)) for name, each in peers.items()}}
-    (folder / "bench.json").write_text(json.dumps(rows, indent=2) + "\n")
-    (folder / "bench.md").write_text(bench_page(results, about, peer_rows(peers)))
+    write_text_atomically(folder / "bench.json", json.dumps(rows, indent=2) + "\n")
+    write_text_atomically(folder / "bench.md", bench_page(results, about, peer_rows(peers)))
     timeline = next(iter(results.values()))["live"][0]["timeline"]
     save_timeline([(name, begin, end) for name, begin, end in timeline], folder / "timeline.png")
 

@@ -23,7 +23,7 @@ import typer
 from packaging.requirements import Requirement
 
 from common.command_line import run_command
-from common.errors import UserError, exit_with_one_line
+from common.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "motionmesh"
@@ -224,7 +224,6 @@ def download(requirement: str, target: InstallTarget, folder: Path) -> tuple[str
     return "", reason
 
 
-@exit_with_one_line()
 def main(
     only: Annotated[str, typer.Option(help="names of packages, with commas; all by default")] = "",
 ) -> None:

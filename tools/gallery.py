@@ -21,6 +21,7 @@ import typer
 
 from common.arrays import ImageArray
 from common.command_line import run_command
+from common.files import write_text_atomically
 from realtime.options import Look, Options, PaneLayout
 from realtime.replay import replay_motion
 from realtime.session import Session
@@ -119,7 +120,7 @@ def gallery(
                 }
     manifest = folder.parent / "manifest.json"
     known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
-    manifest.write_text(json.dumps(dict(sorted((known | rows).items())), indent=2) + "\n", encoding="utf-8")
+    write_text_atomically(manifest, json.dumps(dict(sorted((known | rows).items())), indent=2) + "\n")
 
 
 def _source(clip: str, folder: Path) -> str:

@@ -14,7 +14,8 @@ import typer
 
 from common.arrays import ImageArray
 from common.command_line import run_command
-from common.errors import UserError, exit_with_one_line
+from common.errors import UserError
+from common.files import write_bytes_atomically
 from realtime.options import Options
 from realtime.stages.crops import Cropper
 from realtime.stages.keypoints.parity import CROP_SIZE, CROPS
@@ -43,7 +44,6 @@ def cut_crops(source: str) -> list[ImageArray]:
     return found
 
 
-@exit_with_one_line()
 def main(
     source: Annotated[str, typer.Option(help="the video")] = "demo",
     output: Annotated[Path, typer.Option(help="the JPEG file")] = CROPS,
@@ -56,7 +56,7 @@ def main(
     chosen = [crops[place] for place in np.linspace(0, len(crops) - 1, wanted).round().astype(int)]
     sheet = np.vstack([np.hstack(chosen[row * _COLUMNS : (row + 1) * _COLUMNS]) for row in range(_ROWS)])
     _, data = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    output.write_bytes(data.tobytes())
+    write_bytes_atomically(output, data.tobytes())
     print(f"{output}: {wanted} crops, {output.stat().st_size / 1e3:.0f} kB")
 
 

@@ -6,15 +6,15 @@ a distributor than this project's own.
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
 from rich.table import Table
+
+from common.command_line import run_command
 
 LOCK: Final = Path(__file__).resolve().parents[1] / "locks" / "app.txt"
 _PERMISSIVE: Final = re.compile(
@@ -64,12 +64,7 @@ def ffmpeg_licence() -> str:
 
 
 def main() -> int:
-    """Print the report."""
-    argparse.ArgumentParser(
-        prog="python -m tools.licences",
-        description="Print the licence of every package that the program needs.",
-        epilog="Example: python -m tools.licences",
-    ).parse_args()
+    """Print the licence of every package that the program needs. The exit code is 1 where one needs a look."""
     table = Table("package", "version", "licence", "")
     worst = 0
     for name in locked_names():
@@ -87,4 +82,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, examples="Example: python -m tools.licences")

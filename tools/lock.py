@@ -7,14 +7,15 @@ only torch needs: its file for a CPU does not come from the same index as its fi
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from common.errors import UserError, exit_with_one_line
+from common.command_line import run_command
+from common.errors import UserError
+from common.files import write_text_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = ROOT / "locks"
@@ -48,18 +49,12 @@ def without_torch(lock: str) -> str:
 
 
 def main() -> None:
-    """Write both locks."""
-    argparse.ArgumentParser(
-        prog="python -m tools.lock",
-        description="Write both files of locks anew with uv.",
-        epilog="Example: make locks, which runs python -m tools.lock",
-    ).parse_args()
+    """Write both files of locks anew with uv."""
     for name, command, extras in (("app", "demo", ()), ("dev", "test", ("dev",))):
         content = _HEAD.format(command=command) + without_torch(compiled(extras))
-        (LOCKS / f"{name}.txt").write_text(content, encoding="utf-8")
+        write_text_atomically(LOCKS / f"{name}.txt", content)
         print(f"locks/{name}.txt: {content.count('==')} packages")
 
 
 if __name__ == "__main__":
-    with exit_with_one_line():
-        main()
+    run_command(main, examples="Example: make locks, which runs python -m tools.lock")

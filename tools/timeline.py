@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from common.arrays import ImageArray
+from realtime.draw.error_plot import save_plot
 
 Run = tuple[str, float, float]
 """One run of a stage: its name, and when it began and ended, ms."""
@@ -75,7 +76,7 @@ def draw_timeline(runs: Sequence[Run]) -> ImageArray:
 
 def save_timeline(runs: Sequence[Run], path: Path) -> None:
     """Write the image as a PNG file."""
-    cv2.imwrite(str(path), draw_timeline(runs))
+    save_plot(path, draw_timeline(runs))
 
 
 def _text(image: ImageArray, text: str, x: int, y: int) -> None:

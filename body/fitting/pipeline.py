@@ -26,6 +26,7 @@ from body.fitting.tpose import pose_bones
 from body.joints import COCO_NAMES, JOINT_MIRROR, JOINT_NAMES
 from body.packed import packed_entries
 from common.arrays import AnyArray, DoubleArray, FloatArray, Int64Array
+from common.files import write_atomically, write_text_atomically
 
 FACES: Final = (13776, 3440)
 """Faces of the two bodies that ship: SMPL's number, and one for fast rasterising."""
@@ -70,7 +71,8 @@ def build_bodies(assets: Assets, output: Path, samples: int, face_counts: tuple[
         entries = _body(surface, shapes, weights, marks, kept, compact.reshape(-1, 3))
         name = f"body_{len(entries['v_template'])}.npz"
         # numpy writes a constant time stamp into the archive, so equal arrays give an equal hash.
-        np.savez_compressed(output / name, **entries)  # type: ignore[arg-type]
+        with write_atomically(output / name) as file:
+            np.savez_compressed(file, **entries)  # type: ignore[arg-type]
         files[name] = {
             "origin": f"{REQUIREMENT} from PyPI, wheel sha256 {WHEEL_SHA256}",
             "licence": LICENCE,
@@ -80,7 +82,7 @@ def build_bodies(assets: Assets, output: Path, samples: int, face_counts: tuple[
             "faces": len(entries["faces"]),
         }
         log.info("wrote %s", output / name)
-    (output / "manifest.json").write_text(json.dumps(files, indent=2) + "\n")
+    write_text_atomically(output / "manifest.json", json.dumps(files, indent=2) + "\n")
 
 
 def _sampled_bodies(

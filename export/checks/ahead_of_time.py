@@ -15,7 +15,6 @@ from typing import Annotated, Any
 import typer
 
 from common.command_line import run_command
-from common.errors import exit_with_one_line
 from engines.engine import EngineError, RuntimeMissingError
 from export.conversion.precision import convert, distinct
 from export.networks import CLIP, load_networks, record_samples
@@ -98,7 +97,6 @@ def _load() -> tuple[Any, Any]:
     return tensorrt_rtx, Logger()
 
 
-@exit_with_one_line()
 def main(
     networks: Annotated[str, typer.Option(help="names of networks, with commas; all by default")] = "",
     frames: Annotated[int, typer.Option(min=2, help="frames of the rendered clip that int8 is calibrated with")] = 12,

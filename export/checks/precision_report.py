@@ -19,7 +19,6 @@ from body.model import load_body
 from body.rotations import matrix_to_axis_angle
 from common.arrays import FloatArray
 from common.command_line import run_command
-from common.errors import exit_with_one_line
 from engines.choices import Precision
 from engines.device import describe_device
 from engines.engine import Arrays, Engine
@@ -130,7 +129,6 @@ def run_converted(options: Options, graphs: Mapping[str, ConvertedNetwork]) -> P
     return run_pipeline(options, opener)
 
 
-@exit_with_one_line()
 def main(
     video: Annotated[Path, typer.Option(help="what the pipeline is run on")] = CLIP,
     frames: Annotated[int, typer.Option(min=2, help="frames of it")] = 45,

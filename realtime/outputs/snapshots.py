@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from common.errors import UserError
+from common.files import write_bytes_atomically
 from realtime.outputs.annotated import Annotator
 from realtime.records import Result
 
@@ -49,7 +50,7 @@ class Snapshots:
                 raise UserError("there is nothing to save yet: try again once a frame is on the screen")
             _, data = cv2.imencode(".png", self._annotate(self._last))
         try:
-            path.write_bytes(data.tobytes())
+            write_bytes_atomically(path, data.tobytes())
         except OSError as error:
             raise UserError(
                 f"cannot write {path.absolute()} ({error.strerror}): start the program in another folder"

@@ -12,6 +12,7 @@ from body.lbs import NumpyBody
 from body.lbs_onnx import BODY_OUTPUTS, body_to_onnx
 from body.model import BodyArrays, load_body
 from common.arrays import FloatArray
+from common.errors import UserError
 from engines.ort import OnnxRuntimeEngine
 from engines.precision.fp16 import to_fp16
 from engines.precision.graphs import fold_constants
@@ -104,6 +105,5 @@ def test_the_command_writes_a_checked_file(tmp_path: Path, capsys: pytest.Captur
     printed = capsys.readouterr().out
     assert "mm at most" in printed
     assert "numba" in printed
-    with pytest.raises(SystemExit):
+    with pytest.raises(UserError, match="there is no body"):
         main(Path("nobody.npz"), path)
-    assert "there is no body" in capsys.readouterr().err

@@ -141,8 +141,7 @@ def test_without_an_index_the_audit_says_so_and_does_not_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(audit, "prepare", lambda folder: None)
-    monkeypatch.setattr(sys, "argv", ["audit", "--strict", "--environment", str(tmp_path)])
-    assert audit.main() == 0
+    assert audit.main(strict=True, environment=tmp_path) == 0
     assert "does not answer" in capsys.readouterr().out
 
 
@@ -153,8 +152,7 @@ def test_an_index_that_knows_nothing_finds_no_vulnerability_and_says_so(
     done = audit.subprocess.CompletedProcess([], 0, table, "No known vulnerabilities found")
     monkeypatch.setattr(audit, "prepare", lambda folder: Path("python"))
     monkeypatch.setattr(audit, "run_tool", lambda command: done)
-    monkeypatch.setattr(sys, "argv", ["audit", "--strict"])
-    assert audit.main() == 0
+    assert audit.main(strict=True) == 0
     said = capsys.readouterr().out
     assert "knows nothing of 1 packages" in said
     assert "No known" not in said
@@ -169,6 +167,5 @@ def test_known_vulnerabilities_are_printed(
     monkeypatch.setattr(
         audit, "run_tool", lambda command: audit.subprocess.CompletedProcess(command, 1, table, "Found 1")
     )
-    monkeypatch.setattr(sys, "argv", ["audit", *(["--strict"] if strict else [])])
-    assert audit.main() == code
+    assert audit.main(strict) == code
     assert "PYSEC-1" in capsys.readouterr().out

@@ -27,7 +27,7 @@ import typer
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
-from common.files import write_atomically
+from common.files import write_atomically, write_text_atomically
 from training.ablation.errors import (
     ConstantRegressor,
     NetworkErrors,
@@ -186,7 +186,7 @@ def evaluate_networks(
             errors = evaluate_clips(errors, network, others, body)
         results.append(errors)
         print(errors, flush=True)
-    (runs / "errors.json").write_text(json.dumps([asdict(errors) for errors in results], indent=1) + "\n")
+    write_text_atomically(runs / "errors.json", json.dumps([asdict(errors) for errors in results], indent=1) + "\n")
 
 
 @app.command()

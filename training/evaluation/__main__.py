@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from common.errors import exit_with_one_line
+from common.command_line import run_commands
 from training.evaluation.datasets import score_dataset
 from training.evaluation.reference import score_against_reference
 from training.evaluation.synthetic import score_synthetic
@@ -16,7 +16,6 @@ app = typer.Typer(
     help="Scores of regressors and of saved motions.",
     epilog="Example: python -m training.evaluation synthetic --motion motion.npz",
     add_completion=False,
-    no_args_is_help=True,
 )
 app.command("synthetic")(score_synthetic)
 app.command("datasets")(score_dataset)
@@ -26,5 +25,4 @@ app.command("vertical")(score_vertical)
 app.command("world")(score_world)
 
 if __name__ == "__main__":
-    with exit_with_one_line():
-        app()
+    run_commands(app, "python -m training.evaluation")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from body.joints import JOINT_NAMES
 from common.arrays import DoubleArray
+from common.command_line import run_commands
 from common.errors import exit_with_one_line
 from common.npz import read_npy
 from training.motion.archive import ARCHIVE_ERRORS
@@ -23,7 +24,6 @@ from training.motion.pack import SplitRule, find_motions, load_motion_pack, read
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     help="Human motion for training: read, packed and described.",
     epilog="Example: python -m training.motion pack recordings --output motion.npz",
 )
@@ -89,8 +89,7 @@ def pack(
 @app.command()
 def show(path: Annotated[Path, typer.Argument(help="A motion pack.")]) -> None:
     """Print what a motion pack holds."""
-    with exit_with_one_line():
-        clips = load_motion_pack(path)
+    clips = load_motion_pack(path)
     _print_table(Console(), clips)
 
 
@@ -110,15 +109,12 @@ def statistics(
     from training.motion.opening import open_clips
 
     console = Console()
-    with exit_with_one_line():
-        clips = open_clips(path, split)
-        body = TorchBody(load_body())
-        raw, drawn = (stats.measure_motion(clips, body, how, windows) for how in (NONE, Augmentation()))
-        console.print(
-            stats.angles_table(raw, drawn, f"{split}: {len(clips)} clips, raw → drawn"), stats.shares(raw, drawn)
-        )
-        if histogram:
-            console.print(stats.histograms(raw, drawn))
+    clips = open_clips(path, split)
+    body = TorchBody(load_body())
+    raw, drawn = (stats.measure_motion(clips, body, how, windows) for how in (NONE, Augmentation()))
+    console.print(stats.angles_table(raw, drawn, f"{split}: {len(clips)} clips, raw → drawn"), stats.shares(raw, drawn))
+    if histogram:
+        console.print(stats.histograms(raw, drawn))
 
 
 @app.command()
@@ -133,14 +129,11 @@ def sources(
     from training.motion.opening import open_clips
     from training.motion.statistics import sources_table
 
-    with exit_with_one_line():
-        clips = [clip for part in split.split(",") for clip in open_clips(path, part.strip())]
-        chosen = [clip for clip in clips if clip.category == category]
-        if not chosen:
-            raise MotionError(
-                f"{path} has no {category!r}; it has {', '.join(sorted({clip.category for clip in clips}))}"
-            )
-        Console().print(sources_table(chosen, TorchBody(load_body()), f"{category}: {len(chosen)} clips"))
+    clips = [clip for part in split.split(",") for clip in open_clips(path, part.strip())]
+    chosen = [clip for clip in clips if clip.category == category]
+    if not chosen:
+        raise MotionError(f"{path} has no {category!r}; it has {', '.join(sorted({clip.category for clip in clips}))}")
+    Console().print(sources_table(chosen, TorchBody(load_body()), f"{category}: {len(chosen)} clips"))
 
 
 def _rest_joints(path: Path) -> DoubleArray:
@@ -170,4 +163,4 @@ def _print_table(console: Console, clips: Sequence[Clip]) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    run_commands(app, "python -m training.motion")

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.arrays import Int32Array
+from common.files import write_atomically
 from common.npz import read_npz
 from training.motion.amass import read_amass
 from training.motion.archive import ARCHIVE_ERRORS
@@ -228,7 +229,7 @@ def save_motion_pack(path: str | Path, clips: Sequence[Clip]) -> None:
         entries.append({**values, "start": start, "frames": clip.frames})
         start += clip.frames
     index = {"format": _FORMAT, "version": _VERSION, "fps": clips[0].fps, "clips": entries}
-    with Path(path).open("wb") as file:
+    with write_atomically(Path(path)) as file:
         np.savez_compressed(
             file,
             index=np.array(json.dumps(index)),

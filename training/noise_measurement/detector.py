@@ -24,6 +24,7 @@ from body.model import load_body
 from common.arrays import DoubleArray, FloatArray, Int64Array
 from common.camera import Camera
 from common.command_line import run_command
+from common.files import write_text_atomically
 from engines.registry import open_engine
 from realtime.draw.raster import Rasteriser
 from realtime.records import Box
@@ -145,7 +146,7 @@ def main(
         print(
             f"{name}: {len(seen.truth)} windows, confident visible keypoints off by {middle:.4f} (p90 {tail:.4f}) of extent"
         )
-    output.write_text(json.dumps({"detectors": rows}) + "\n")
+    write_text_atomically(output, json.dumps({"detectors": rows}) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from body.lbs_torch import TorchBody
 from body.model import load_body
 from common.arrays import BoolArray, FloatArray
 from common.command_line import run_command
+from common.files import write_text_atomically
 from engines.registry import open_engine
 from realtime.records import Box
 from realtime.stages.flow.crop_flow import FLOW_SIZE, CropFlow, RaftFlow
@@ -153,7 +154,7 @@ def main(
     for name, value in row.items():
         print(f"{name:14s} {value}")
     known = json.loads(output.read_text())["engines"] if output.exists() else {}
-    output.write_text(json.dumps({"engines": {**known, engine: row}}, indent=1) + "\n")
+    write_text_atomically(output, json.dumps({"engines": {**known, engine: row}}, indent=1) + "\n")
     print(f"{output.name}: sha256 {hashlib.sha256(output.read_bytes()).hexdigest()}")
 
 

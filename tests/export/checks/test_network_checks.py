@@ -12,6 +12,7 @@ import typer
 
 import export.checks.network_checks as module
 from common.arrays import AnyArray
+from common.errors import UserError
 from engines.engine import Arrays, EngineError
 from engines.ort import OnnxRuntimeEngine
 from export.checks.network_checks import examine, run_selftest
@@ -121,20 +122,12 @@ def test_one_broken_network_does_not_hide_the_others(monkeypatch: pytest.MonkeyP
         (("onnxruntime", None, "nobody"), "there is no model 'nobody'"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(
-    arguments: tuple[Any, ...], says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
+def test_what_is_wrong_is_said_in_one_line(arguments: tuple[Any, ...], says: str) -> None:
+    with pytest.raises(UserError, match=says):
         main(*arguments)
-    assert caught.value.code == 2
-    assert says in capsys.readouterr().err
 
 
-def test_without_a_gpu_the_reason_is_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_gpu_the_reason_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "why_no_tensorrt", lambda: "no NVIDIA driver here")
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(UserError, match=r"^no NVIDIA driver here$"):
         main()
-    assert caught.value.code == 2
-    assert capsys.readouterr().err.splitlines() == ["error: no NVIDIA driver here"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.errors import UserError
 from engines.manifest import Origin, shipped_models
 from export.manifest import ModelCard, ship
 from export.pretrained import __main__ as command
@@ -86,16 +87,16 @@ def test_comparison_finds_the_greatest_difference() -> None:
     assert len(command.differences_table(differences).splitlines()) == 1 + len(images)
 
 
-def test_missing_conversion_packages_are_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_conversion_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "_NEEDED", ("no_such_package",))
-    with pytest.raises(SystemExit) as caught:
-        command.main([])
-    assert caught.value.code == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1
-    assert "pip install -r export/pretrained/requirements.txt" in said[0]
+    with pytest.raises(UserError, match=r"pip install -r export/pretrained/requirements\.txt") as caught:
+        command.main()
+    assert "\n" not in str(caught.value)
+
+
+def test_only_shipped_models_can_be_made() -> None:
+    with pytest.raises(UserError, match="no recipe for movenet-storm: choose from movenet-"):
+        command.main(models="movenet-lightning,movenet-storm")
 
 
 @pytest.mark.parametrize("name", list(RECIPES))

@@ -15,6 +15,7 @@ from typer.testing import CliRunner  # noqa: E402
 
 from body.joints import JOINT_NAMES  # noqa: E402
 from body.lbs_torch import TorchBody  # noqa: E402
+from common.errors import UserError  # noqa: E402
 from training.motion.__main__ import app  # noqa: E402
 from training.motion.bank import NONE  # noqa: E402
 from training.motion.clip import Clip, adapt_clips  # noqa: E402
@@ -105,4 +106,4 @@ def test_command_prints_every_angle_and_names_what_is_wrong(tmp_path: Path) -> N
     assert shown.exit_code == 0, shown.output
     assert all(name.split()[0] in shown.output for name in POSTURE_ANGLES)
     wrong = CliRunner().invoke(app, ["statistics", str(tmp_path / "packed"), "--split", "moon"])
-    assert wrong.exit_code == 2
+    assert isinstance(wrong.exception, UserError)

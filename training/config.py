@@ -38,6 +38,9 @@ class Stage:
     state_corruption: float = 0.0
     """Share of people who start a chunk with a wrong recurrent state: half of them with somebody else's, half with their own
     of the chunk before. It teaches the network to let the present frames overrule the state."""
+    history_frames: int = 0
+    """Frames at the beginning of each window that come at 10 to 16 a second, whatever the rate of the others: they last seconds,
+    so that the gradient shows what was worth remembering for so long."""
     single_frames: int = 0
     """Number of single frames, each of another person, that every step learns from besides the windows. A window has many
     frames of few people, which alone would spoil what single frames taught about poses and cameras."""
@@ -65,6 +68,9 @@ class TrainConfig:
         )
     )
     """Second stage, on windows."""
+    history: Stage = field(default_factory=lambda: Stage(0, 64, 40, 8e-4))
+    """Third stage, on windows that last seconds. It starts from the averaged weights with a new optimiser. No steps: there
+    is none."""
     weights: LossWeights = field(default_factory=LossWeights)
     """Weights of the loss's terms."""
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -78,23 +84,36 @@ class TrainConfig:
     without_flow: float = 0.4
     """Share of the windows without flow."""
     cool_down: float = 0.4
-    """Share of the second stage, its last steps, over which the learning rate falls to zero."""
+    """Share of the second and of the third stage, their last steps, over which the learning rate falls to zero."""
     seed: int = 0
     """Seed of the initial weights and of the training data."""
 
     @property
     def steps(self) -> int:
-        """Steps of both stages together."""
+        """Steps of all stages together."""
+        return self.restart + self.history.steps
+
+    @property
+    def restart(self) -> int:
+        """Steps before the third stage."""
         return self.single.steps + self.windows.steps
 
     @property
     def steady_steps(self) -> int:
-        """Steps before the learning rate begins to fall to zero."""
-        return self.single.steps + round(self.windows.steps * (1 - self.cool_down))
+        """Steps before the learning rate falls to zero for the last time."""
+        return self.steps - round((self.history.steps or self.windows.steps) * self.cool_down)
 
     def stage(self, step: int) -> Stage:
         """The stage that ``step`` belongs to."""
-        return self.single if step < self.single.steps else self.windows
+        return self._stage_and_start(step)[0]
+
+    def _stage_and_start(self, step: int) -> tuple[Stage, int]:
+        """The stage that ``step`` belongs to, and its first step."""
+        if step < self.single.steps:
+            return self.single, 0
+        if step < self.restart or not self.history.steps:
+            return self.windows, self.single.steps
+        return self.history, self.restart
 
     def rate(self, step: int) -> float:
         """The learning rate of ``step``.
@@ -102,17 +121,19 @@ class TrainConfig:
         A function of the step, because torch's ``LambdaLR`` counts steps itself: its counter and rates would have to be set
         wherever a run is resumed, or continued with more steps.
         """
-        stage = self.stage(step)
-        done = step - (0 if stage is self.single else self.single.steps)
+        stage, start = self._stage_and_start(step)
+        done = step - start
         warm_up = min(1.0, (done + 1) / max(stage.warm_up, 1))
         decay = min(1.0, (stage.decay_after / max(done, 1)) ** 0.5)
-        cool_down = min(1.0, (self.steps - step) / max(self.steps - self.steady_steps, 1))
+        falling = 0 if stage is self.single else round(stage.steps * self.cool_down)
+        cool_down = min(1.0, (stage.steps - done) / falling) if falling else 1.0
         return stage.rate * warm_up * decay * cool_down
 
 
+_HISTORY = Stage(4500, 64, 40, 5e-4, chunks=2, warm_up=100, state_corruption=0.3, history_frames=28, single_frames=768)
+
 EXPERIMENTS: dict[str, TrainConfig] = {
-    "motion": TrainConfig(network=LifterConfig(width=512, blocks=3, rounds=3, memoryless_legs=True)),
+    "motion": TrainConfig(network=LifterConfig(width=512, blocks=3, rounds=3, memoryless_legs=True), history=_HISTORY),
     "keypoints": TrainConfig(network=LifterConfig(width=512, blocks=3, flow=False, rounds=3, memoryless_legs=True)),
 }
-"""``motion`` reads flow and gave the shipped weights of that name; ``keypoints`` reads keypoints alone, and its shipped weights
-are older."""
+"""``motion`` reads flow, ``keypoints`` keypoints alone; they gave the shipped weights of these names."""

@@ -1,15 +1,15 @@
 """Train a regressor: python -m training.train --motion FOLDER
 
-One network is trained in two stages: first on single frames, where every example is another person, pose and camera; then on
-windows, from which the recurrent parts and the flow encoder learn. Examples are drawn in a thread of their own. Training is
+One network is trained in stages: first on single frames, where every example is another person, pose and camera; then on
+windows, from which the recurrent parts and the flow encoder learn; then on windows that last seconds. Examples are drawn in a thread of their own. Training is
 seeded, a resumed run gives the same weights as one that was not interrupted, and curves and images are written for
 TensorBoard. Several GPUs or machines train together under torchrun:
 
     torchrun --nproc-per-node 4 -m training.train --motion FOLDER
 
-Over the last part of the second stage the learning rate falls to zero. The checkpoint before that is kept as ``stable.pt``:
-the same command with more ``--window-steps`` continues from there, and gives the weights that it would have given from the
-beginning.
+Over the last part of the second stage, and again of the third, the learning rate falls to zero. The checkpoint before it
+falls for the last time is kept as ``stable.pt``: the same command with more steps of the last stage continues from there, and
+gives the weights that it would have given from the beginning.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from training.simulation.batches import Batch, BatchMaker, FlowSource
 from training.simulation.detector_noise import NoiseSampler, load_noise
 from training.simulation.flow_grid import FlowGrid
 from training.simulation.flow_noise import FlowDegrader, load_flow_noise
+from training.simulation.rates import draw_rates_with_history
 
 SAVE_EVERY_S = 300.0
 _Tensors = tuple[Tensor, ...] | list[Tensor]
@@ -111,7 +112,8 @@ class Trainer:
 
     def _blend(self, averaged: _Tensors, current: _Tensors, count: Tensor | int) -> None:
         """Update the moving average: it decays faster in the first steps, whose weights are worth less."""
-        decay = min(self.config.average, self.step / (self.step + 50))
+        step = self.step - (self.config.restart if self.step > self.config.restart else 0)
+        decay = min(self.config.average, step / (step + 50))
         get_ema_multi_avg_fn(decay)(averaged, current, count)  # type: ignore[no-untyped-call]
 
     @property
@@ -131,7 +133,12 @@ class Trainer:
 
         def draw() -> list[_Chunk]:
             self.maker.seed(number)
-            whole = self.maker.draw(stage.batch, stage.length * stage.chunks)
+            rates = None
+            if stage.history_frames:
+                rates = draw_rates_with_history(
+                    stage.batch, stage.length, stage.history_frames, stage.chunks, self.maker.generator
+                )
+            whole = self.maker.draw(stage.batch, stage.length * stage.chunks, rates)
             parts = [whole.frames(i * stage.length, (i + 1) * stage.length) for i in range(stage.chunks)]
             if not stage.single_frames:
                 return [(part, None) for part in parts]
@@ -176,11 +183,13 @@ class Trainer:
         with checkpoint_errors(self.checkpoint):
             state: dict[str, Any] = torch.load(self.checkpoint, weights_only=True, map_location="cpu")
             saved = state["config"]
-            if self.stable.exists() and saved["windows"]["steps"] < self.config.windows.steps:
+            last = "history" if self.config.history.steps else "windows"
+            if self.stable.exists() and saved[last]["steps"] < getattr(self.config, last).steps:
                 state = torch.load(self.stable, weights_only=True, map_location="cpu")
         # This setting does not affect training.
         network = replace(LifterConfig(**saved["network"]), memoryless_legs=self.config.network.memoryless_legs)
-        if network != self.config.network or saved["single"] != asdict(self.config.single):
+        stages = ("single", "windows") if self.config.history.steps else ("single",)
+        if network != self.config.network or any(saved[x] != asdict(getattr(self.config, x)) for x in stages):
             raise TrainingError(f"{self.checkpoint} is of another network or schedule: choose another --folder")
         self.step = state["step"]
         self.network.load_state_dict(state["network"])
@@ -218,6 +227,9 @@ class Trainer:
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns the loss terms."""
         stage, rate = self.config.stage(self.step), self.config.rate(self.step)
+        if stage is self.config.history and self.step == self.config.restart:
+            self.network.load_state_dict(self.averaged.state_dict())
+            self.optimizer.state.clear()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         if not self._chunks:
@@ -339,6 +351,7 @@ def main(
     window_steps: Annotated[
         int | None, typer.Option(help="steps of the window stage; more than before goes on with a finished run")
     ] = None,
+    history_steps: Annotated[int | None, typer.Option(help="steps of the stage of long windows")] = None,
     init: Annotated[Path | None, typer.Option(help="checkpoint of another run to take the weights from")] = None,
     seed: Annotated[int, typer.Option(help="of the first weights and of all that is drawn")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads (0: all)")] = 0,
@@ -362,6 +375,7 @@ def main(
     config.seed = seed
     config.single.steps = config.single.steps if single_steps is None else single_steps
     config.windows.steps = config.windows.steps if window_steps is None else window_steps
+    config.history.steps = config.history.steps if history_steps is None else history_steps
     group = init_distributed()
     trainer = Trainer(motion, folder or Path("runs") / experiment, config, group, bfloat16)
     if compiled:

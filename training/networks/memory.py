@@ -48,8 +48,8 @@ class ShapeEvidence(nn.Module):
         precision = nn.functional.softplus(estimate[..., :BETAS])
         evidence = torch.cat([precision, precision * estimate[..., BETAS:] * self.deviation], -1)
         sums = []
-        for t in range(evidence.shape[1]):
-            updated = _EVIDENCE_KEPT * state + evidence[:, t]
+        for t, added in enumerate(evidence.unbind(1)):
+            updated = _EVIDENCE_KEPT * state + added
             state = state + ticks[:, t] * (updated - state)
             sums.append(updated)
         total = torch.stack(sums, 1)
@@ -96,8 +96,8 @@ class Memory(nn.Module):
         hidden = state[:, : self.size] + (1 - state[:, self.size + 1 :]) * start
         outputs = []
         m = self.size
-        for t in range(inputs.shape[1]):
-            a, b = gate_inputs[:, t], self.from_state(hidden).float()
+        for t, a in enumerate(gate_inputs.unbind(1)):
+            b = self.from_state(hidden).float()
             gates = torch.sigmoid(a[:, : 2 * m] + b[:, : 2 * m])
             candidate = torch.tanh(a[:, 2 * m :] + gates[:, :m] * b[:, 2 * m :])
             output = candidate + gates[:, m:] * (hidden - candidate)

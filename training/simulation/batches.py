@@ -187,9 +187,9 @@ class BatchMaker:
         self.generator = bank.generator
 
     @torch.no_grad()
-    def draw(self, batch: int, length: int, fps: float | None = None) -> Batch:
-        """``batch`` windows of ``length`` frames, at ``fps`` or at mixed rates."""
-        rates = draw_rates(batch, length, self.generator) if fps is None else torch.full((batch, length), fps)
+    def draw(self, batch: int, length: int, fps: float | Tensor | None = None) -> Batch:
+        """``batch`` windows of ``length`` frames, at ``fps``, one for all or (B, T), or at mixed rates."""
+        rates = draw_rates(batch, length, self.generator) if fps is None else torch.as_tensor(fps).expand(batch, length)
         window = self.bank.sample(batch, length, self.augmentation, rates)
         betas = draw_betas(batch, self.generator)
         return self.observe(window, betas, draw_views(window, self.generator))

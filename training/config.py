@@ -39,8 +39,8 @@ class Stage:
     """Share of people who start a chunk with a wrong recurrent state: half of them with somebody else's, half with their own
     of the chunk before. It teaches the network to let the present frames overrule the state."""
     history_frames: int = 0
-    """Frames at the beginning of each window that come at 10 to 16 a second, whatever the rate of the others: they last seconds,
-    so that the gradient shows what was worth remembering for so long."""
+    """Frames at the beginning of each window that come at 10 to 16 a second, whatever the rate of the others: they last
+    seconds, so that the gradient shows what was worth remembering for so long."""
     single_frames: int = 0
     """Number of single frames, each of another person, that every step learns from besides the windows. A window has many
     frames of few people, which alone would spoil what single frames taught about poses and cameras."""

@@ -1,8 +1,9 @@
 """Train a regressor: python -m training.train --motion FOLDER
 
 One network is trained in stages: first on single frames, where every example is another person, pose and camera; then on
-windows, from which the recurrent parts and the flow encoder learn; then on windows that last seconds. Examples are drawn in a thread of their own. Training is
-seeded, a resumed run gives the same weights as one that was not interrupted, and curves and images are written for
+windows, from which the recurrent parts and the flow encoder learn; then on windows that last seconds. Examples are drawn
+in a thread of their own. Training is seeded, a resumed run gives the same weights as one that was not interrupted, and
+curves and images are written for
 TensorBoard. Several GPUs or machines train together under torchrun:
 
     torchrun --nproc-per-node 4 -m training.train --motion FOLDER

@@ -25,7 +25,7 @@ def config() -> TrainConfig:
         LifterConfig(48, 1, 24),
         Stage(6, 32, 1, 2e-3, warm_up=2),
         Stage(6, 4, 8, 1e-3, supervised_frames=4, warm_up=2),
-        LossWeights(),
+        weights=LossWeights(),
         seed=3,
     )
 
@@ -99,6 +99,59 @@ def test_chunks_of_one_window_share_their_people_and_hand_the_state_on(
     assert not torch.equal(met[0].camera[:, 0], met[3].camera[:, 0])
     assert [bool(state.any()) for state in states] == [False, True, True, False]
     assert torch.cat([seen.flow_valid[:, 0] for seen in met[1:3]]).any()  # only a person's very first frame has no flow
+
+
+def test_the_third_stage_starts_from_the_averaged_weights_with_a_new_optimiser(
+    trainer: type[train.Trainer], tmp_path: Path
+) -> None:
+    three = config()
+    three.history = Stage(4, 4, 6, 1e-3, chunks=2, warm_up=1, history_frames=4, state_corruption=0.5)
+    run = trainer(tmp_path, tmp_path / "run", three)
+    for _ in range(12):
+        run.train_step()
+    assert run.config.rate(11) < run.config.rate(12)  # it fell to the end of the second stage, and rises again
+    averaged = [value.clone() for value in run.averaged.parameters()]
+    run.save()
+    again = trainer(tmp_path, tmp_path / "run", three)
+    assert again.resume()
+    before: list[torch.Tensor] = []
+    step = again.optimizer.step
+
+    def listen() -> None:
+        before.extend(value.clone() for value in again.network.parameters())
+        assert not again.optimizer.state
+        step()
+        again.optimizer.step = step  # type: ignore[method-assign]
+
+    again.optimizer.step = listen  # type: ignore[method-assign, assignment]
+    last = [run.train_step() for _ in range(4)][-1]
+    assert [again.train_step() for _ in range(4)][-1] == pytest.approx(last, rel=1e-5)
+    for value, start in zip(averaged, before, strict=True):
+        torch.testing.assert_close(value, start)
+    assert run.step == run.config.steps == 16
+
+
+def test_windows_of_the_third_stage_last_seconds(
+    trainer: type[train.Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = config()
+    three.single.steps = three.windows.steps = 0
+    three.history = Stage(2, 50, 12, 1e-3, chunks=2, history_frames=9)
+    run = trainer(tmp_path, tmp_path / "run", three)
+    met: list[Observation] = []
+    forward = run.network.forward
+
+    def listen(seen: Observation, state: torch.Tensor, output_frames: tuple[int, int]) -> Lifted:
+        met.append(seen)
+        return forward(seen, state, output_frames=output_frames)
+
+    monkeypatch.setattr(run.network, "forward", listen)
+    for _ in range(2):
+        run.train_step()
+    for seen in met:
+        assert seen.dt[:, :9].min() >= 1 / 16 - 1e-6
+        assert seen.dt[:, :9].sum(1).median() > 0.6
+        assert seen.dt[:, 9:].min() < 1 / 55
 
 
 def test_a_longer_run_goes_on_from_before_the_rate_fell_as_if_it_had_always_been_longer(

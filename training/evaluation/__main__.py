@@ -1,4 +1,4 @@
-"""Command line: ``python -m training.evaluation synthetic | datasets | reference | tracking | vertical | world``."""
+"""Command line: ``python -m training.evaluation synthetic | memory | datasets | reference | tracking | vertical | world``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import typer
 
 from common.command_line import run_commands
 from training.evaluation.datasets import score_dataset
+from training.evaluation.memory import score_memory
 from training.evaluation.reference import score_against_reference
 from training.evaluation.synthetic import score_synthetic
 from training.evaluation.tracking import score_tracking
@@ -18,6 +19,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("synthetic")(score_synthetic)
+app.command("memory")(score_memory)
 app.command("datasets")(score_dataset)
 app.command("reference")(score_against_reference)
 app.command("tracking")(score_tracking)

@@ -139,3 +139,9 @@ class TorchBody(nn.Module):
         blend = (self.get_buffer("weights") @ frames).reshape(count, -1, 3, 4)
         skin = (blend[..., :3] @ vertices[..., None])[..., 0] + blend[..., 3]
         return skin.reshape(*batch, -1, 3), joints.reshape(*batch, 24, 3)
+
+
+def bone_lengths(joints: Tensor) -> Tensor:
+    """Lengths (..., 23) of the bones between ``joints`` (..., 24, 3), in their unit."""
+    bones = joints[..., 1:, :] - joints[..., list(PARENTS[1:]), :]
+    return (bones.square().sum(-1) + 1e-12).sqrt()

@@ -8,7 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from body.joints import JOINT_NAMES, PARENTS
+from body.joints import JOINT_NAMES
+from body.lbs_torch import bone_lengths
 from training.networks.outputs import Lifted
 from training.simulation.batches import Batch
 from training.simulation.projection import project_rays
@@ -96,7 +97,7 @@ def regression_loss(
         # Gaussian likelihood of the shape: it also trains the predicted deviations.
         "betas": (0.5 * ((betas - truth) / deviation) ** 2 + deviation.log()).mean()
         + 3 * (betas.abs() - 2.0).clamp_min(0).pow(2).mean(),
-        "bones": (_bones(joints).log() - _bones(batch.joints).log()).abs().mean(),
+        "bones": (bone_lengths(joints).log() - bone_lengths(batch.joints).log()).abs().mean(),
     }
     # Distances in the image, as shares of the person's extent; robust to the few points very near to the camera.
     placed, true = coco + pelvis[:, :, None], batch.coco + batch.pelvis[:, :, None]
@@ -125,11 +126,6 @@ def regression_loss(
             terms["acceleration"] = _length(change * usual[:, 2:].square()).clamp(max=200.0).mean()
     total = sum((getattr(weights, name) * term for name, term in terms.items()), torch.zeros((), device=device))
     return total, {name: float(term.detach()) for name, term in terms.items()}
-
-
-def _bones(joints: Tensor) -> Tensor:
-    """Lengths (B, T, 23) m of the bones between ``joints`` (B, T, 24, 3)."""
-    return _length(joints[:, :, 1:] - joints[:, :, list(PARENTS[1:])])
 
 
 def _length(vectors: Tensor) -> Tensor:

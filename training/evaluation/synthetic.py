@@ -23,7 +23,7 @@ import typer
 from torch import Tensor
 
 from body.joints import JOINT_NAMES
-from body.lbs_torch import TorchBody
+from body.lbs_torch import TorchBody, bone_lengths
 from body.model import load_body
 from common.errors import UserError
 from training.evaluation.metrics import acceleration_error, pa_distances, pelvis_aligned
@@ -73,6 +73,10 @@ class SyntheticScores:
     """Acceleration error at 30 fps, m/s²."""
     orientation_deg: float
     """Angle between predicted and true global orientation, degrees."""
+    bones_percent: float
+    """Root mean square error of the bones' lengths, % of the true length."""
+    up_deg: float
+    """Angle between the predicted and the true vertical, degrees."""
 
     def as_dict(self) -> dict[str, float]:
         """The numbers by their names."""
@@ -81,7 +85,8 @@ class SyntheticScores:
     def __str__(self) -> str:
         return (
             f"PA-MPJPE {self.pa_mpjpe:.1f} mm  MPJPE {self.mpjpe:.1f} mm  "
-            f"accel {self.acceleration:.1f} m/s²  facing {self.orientation_deg:.1f}°"
+            f"accel {self.acceleration:.1f} m/s²  facing {self.orientation_deg:.1f}°  "
+            f"bones {self.bones_percent:.1f} %  up {self.up_deg:.1f}°"
         )
 
 
@@ -152,7 +157,9 @@ def score_batch(
     turn = lifted.rotations[:, warm_up:, 0].transpose(-1, -2) @ batch.rotations[:, warm_up:, 0]
     trace = turn.diagonal(dim1=-2, dim2=-1).sum(-1)
     facing = torch.rad2deg(torch.acos(((trace - 1) / 2).clamp(-1, 1))).mean()
-    return torch.stack([exact * 1000, aligned * 1000, jerk, facing])
+    bones = (bone_lengths(joints) / bone_lengths(truth) - 1).square().mean().sqrt()
+    tilt = torch.acos((lifted.up[:, warm_up:] * batch.up[:, warm_up:]).sum(-1).clamp(-1, 1))
+    return torch.stack([exact * 1000, aligned * 1000, jerk, facing, bones * 100, torch.rad2deg(tilt).mean()])
 
 
 @cache

@@ -1,0 +1,72 @@
+"""Scores of synthetic people: zero for the truth, and closed forms for known errors."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tensorboard")
+
+from body.lbs_torch import TorchBody  # noqa: E402
+from body.model import load_body  # noqa: E402
+from training.evaluation.synthetic import SyntheticScores, score_batch, unseen_people  # noqa: E402
+from training.motion.clip import Clip  # noqa: E402
+from training.networks.lifter import Lifter  # noqa: E402
+from training.networks.lifter_config import LifterConfig  # noqa: E402
+from training.networks.outputs import Lifted  # noqa: E402
+from training.simulation.batches import Batch  # noqa: E402
+
+BODY = TorchBody(load_body("body_1722"))
+PEOPLE, FRAMES, WARM_UP = 4, 7, 2
+
+
+@pytest.fixture(scope="module")
+def batch(clips: list[Clip]) -> Batch:
+    torch.manual_seed(0)
+    network = Lifter(LifterConfig(32, 1, 16, flow=False))
+    return unseen_people(network, BODY, clips, seed=5).draw(PEOPLE, FRAMES, 30.0)
+
+
+def answer(batch: Batch, rotations: torch.Tensor | None = None, up: torch.Tensor | None = None) -> Lifted:
+    betas = batch.betas[:, None].expand(-1, FRAMES, -1)
+    rest = torch.zeros(PEOPLE, FRAMES, 1)
+    up = batch.up if up is None else up
+    rotations = batch.rotations if rotations is None else rotations
+    return Lifted(rotations, betas, batch.pelvis, rest, rest, rest, rest, up, rest[..., 0], rest, rest)
+
+
+def scores(batch: Batch, lifted: Lifted, body: TorchBody = BODY) -> SyntheticScores:
+    return SyntheticScores(*score_batch(lifted, body, batch, WARM_UP).tolist())
+
+
+def test_the_truth_scores_nothing(batch: Batch) -> None:
+    found = scores(batch, answer(batch))
+    assert max(found.pa_mpjpe, found.mpjpe, found.bones_percent) < 0.01
+    assert max(found.orientation_deg, found.up_deg) < 0.1
+
+
+def test_a_body_that_is_a_tenth_larger_has_bones_that_are_and_no_error_after_alignment(batch: Batch) -> None:
+    class Larger(TorchBody):
+        def skeleton(self, rotations: torch.Tensor, betas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            joints, coco = super().skeleton(rotations, betas)
+            return 1.1 * joints, coco
+
+    found = scores(batch, answer(batch), Larger(load_body("body_1722")))
+    assert found.bones_percent == pytest.approx(10, abs=0.01)
+    assert found.pa_mpjpe < 0.01
+    assert found.mpjpe > 20
+
+
+@pytest.mark.parametrize("degrees", [3.0, 40.0])
+def test_a_turned_body_and_a_tilted_vertical_are_off_by_their_angle(batch: Batch, degrees: float) -> None:
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    turn = torch.tensor([[1.0, 0, 0], [0, c, -s], [0, s, c]])
+    rotations = torch.cat([turn @ batch.rotations[:, :, :1], batch.rotations[:, :, 1:]], 2)
+    side = torch.linalg.cross(batch.up, torch.tensor([0.3, 0.1, 1.0]).expand_as(batch.up))
+    side = torch.nn.functional.normalize(side, dim=-1)
+    found = scores(batch, answer(batch, rotations, c * batch.up + s * side))
+    assert found.orientation_deg == pytest.approx(degrees, abs=0.05)
+    assert found.up_deg == pytest.approx(degrees, abs=0.05)
+    assert found.pa_mpjpe < 0.01  # which way somebody faces is aligned away

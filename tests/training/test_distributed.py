@@ -13,14 +13,13 @@ pytest.importorskip("tensorboard")
 from training import train  # noqa: E402
 from training.config import Stage, TrainConfig  # noqa: E402
 from training.distributed import ProcessGroup, init_distributed  # noqa: E402
-from training.losses import LossWeights  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
 from training.networks.lifter_config import LifterConfig  # noqa: E402
 
 
 def config() -> TrainConfig:
     network = LifterConfig(32, 1, 16, 16)
-    return TrainConfig(network, Stage(2, 8, 1, 2e-3), Stage(4, 2, 6, 1e-3, single_frames=3), LossWeights(), seed=3)
+    return TrainConfig(network, Stage(2, 8, 1, 2e-3), Stage(4, 2, 6, 1e-3, single_frames=3), seed=3)
 
 
 def one_process(rank: int, port: int, folder: Path, clips: list[Clip]) -> None:

@@ -13,7 +13,6 @@ pytest.importorskip("tensorboard")
 from training import train  # noqa: E402
 from training.config import Stage, TrainConfig  # noqa: E402
 from training.evaluation.synthetic import SyntheticScores  # noqa: E402
-from training.losses import LossWeights  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
 from training.networks.inputs import Observation  # noqa: E402
 from training.networks.lifter_config import LifterConfig  # noqa: E402
@@ -25,7 +24,6 @@ def config() -> TrainConfig:
         LifterConfig(48, 1, 24),
         Stage(6, 32, 1, 2e-3, warm_up=2),
         Stage(6, 4, 8, 1e-3, supervised_frames=4, warm_up=2),
-        weights=LossWeights(),
         seed=3,
     )
 

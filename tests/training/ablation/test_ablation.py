@@ -169,7 +169,9 @@ def test_the_true_body_has_no_errors(windows: Windows) -> None:
             truth = make_batch(windows, np.arange(len(seen.dt)))
             blank = torch.zeros(*seen.dt.shape, 24)
             betas = truth.betas[:, None].expand(*seen.dt.shape, 10)
-            return Lifted(truth.rotations, betas, truth.pelvis, seen.points, *[blank] * 3, truth.up, *[blank] * 2, state)
+            return Lifted(
+                truth.rotations, betas, truth.pelvis, seen.points, *[blank] * 3, truth.up, *[blank] * 2, state
+            )
 
     errors = evaluate_synthetic(
         NetworkErrors("keypoints", 0), Oracle(LifterConfig(32, 1, 16, 16)), windows, TorchBody(load_body())

@@ -30,7 +30,6 @@ from training.evaluation.people_sheet import (  # noqa: E402
     draw_validation,
 )
 from training.evaluation.synthetic import unseen_people  # noqa: E402
-from training.losses import LossWeights  # noqa: E402
 from training.motion.clip import Clip  # noqa: E402
 from training.networks.lifter import Lifter  # noqa: E402
 from training.networks.lifter_config import LifterConfig  # noqa: E402
@@ -113,7 +112,7 @@ def test_the_same_people_every_time(clips: list[Clip], network: Lifter) -> None:
 
 def test_training_writes_them(clips: list[Clip], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(train, "open_clips", lambda motion, split: clips)
-    config = TrainConfig(LifterConfig(32, 1, 16, flow=False), Stage(2, 8, 1, 1e-3), Stage(2, 2, 4, 1e-3), LossWeights())
+    config = TrainConfig(LifterConfig(32, 1, 16, flow=False), Stage(2, 8, 1, 1e-3), Stage(2, 2, 4, 1e-3))
     train.Trainer(tmp_path, tmp_path, config).run(minutes=1, every=2)
     events = EventAccumulator(str(tmp_path), {"images": 0})
     events.Reload()

@@ -74,7 +74,7 @@ class FrameRing:
         with self._condition:
             self._sequence[slot] = timestamp.index
             self._slot_of[timestamp.index] = slot
-        return Frame(timestamp.index, timestamp.captured_ns, timestamp.time_s, image), False
+        return Frame(timestamp.index, timestamp.captured_ns, timestamp.time_s, image, timestamp.piece), False
 
     def _free(self, slot: int) -> None:
         if slot >= 0:

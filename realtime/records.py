@@ -41,6 +41,8 @@ class Frame:
     measured with it."""
     image: ImageArray
     """uint8 (H, W, 3) BGR. Valid for as long as the frame is held in its `realtime.frame_ring.FrameRing`."""
+    piece: int = 0
+    """Counts jumps of the source: it was wound, or began again, between frames of different pieces."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

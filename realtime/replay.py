@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -26,18 +24,21 @@ from realtime.draw.side_view import SideView
 from realtime.options import Look, Options, PaneLayout
 from realtime.outputs.video import VideoRecorder
 from realtime.records import BodyEstimate, Flow, Frame, Keypoints, Result, WorldFrame
+from realtime.replay_frames import OwnFrames, ReplayFrames, VideoFrames
 from realtime.sources import Source, is_live_source, open_source_of
-from realtime.sources.source import FrameTimestamp
 from realtime.stages.flow.crop_flow import DisFlow
 from realtime.stages.tracking.regions import region_of
-from realtime.views.commands import QUIT
+from realtime.views.commands import Annotate
+from realtime.views.replay_window import ReplayWindow
 from realtime.window.controller import MeshWindow
 from realtime.window.view_state import help_without
 
+_LOG = logging.getLogger(__name__)
+
 SIZE_ALONE: Final = (1280, 720)
 """Width and height, pixels, of images without a video."""
-_KEYS: Final = help_without("f", "i", "left, right", "r", "s")  # what is played is a file: nothing is measured or made
-_KEYS_ALONE: Final = tuple(line for line in _KEYS if line.partition("\t")[0] in ("space", "h", "q"))  # it is one image
+_KEYS: Final = help_without("i")  # nothing is measured
+_KEYS_ALONE: Final = help_without("v", "m", "k", "f", "i", "1-9", "0")  # it is one image
 _SAME_SHAPE: Final = 0.02  # a video may be of another size than the motion's, but not of another aspect ratio
 
 Shown = Callable[[int], None]
@@ -167,36 +168,62 @@ def replay_motion(
     motion = _open(path, body, source, layout)
     replay = MotionReplay(motion, body)
     mannequin = mannequin_for(replay.arrays, look)
-    frames = matched = 0
+    count = matched = 0
     with ExitStack() as stack:
         video = None if source is None else stack.enter_context(open_source_of(source))
         size, keys = (SIZE_ALONE, _KEYS_ALONE) if video is None else (video.size, _KEYS)
         camera, scale = _camera(motion, size, video is not None)
-        wire = mannequin_for(replay.arrays, "wire") if window else None
-        screen = MeshWindow(mannequin, size, camera, wire=wire, keys=keys) if window else None
-        pace = None if screen is None else _Pace(stack.enter_context(screen))
-        recorder = None if record is None else stack.enter_context(_open_recorder(record, replay, video))
-        painter = AnnotatedFramePainter(mannequin, layout, side_view=True) if video is not None else None
-        flow = _FlowBetween() if layout == "grid" else None
-        alone = FloorPainter(mannequin, None if motion.has_world else replay.floor())
-        for place, frame in _video_frames(video, replay) if video is not None else _own_frames(replay):
+        frames = _frames(video, replay)
+        new_annotator = _annotators(mannequin, layout, video is not None)
+        screen = None
+        if window:
+            _LOG.info("the window is being opened")
+            wire = mannequin_for(replay.arrays, "wire")
+            opened = stack.enter_context(MeshWindow(mannequin, size, camera, wire=wire, keys=keys))
+            # One track, one recording: --record has it already.
+            open_audio = frames.open_audio if record is None else lambda: None
+            screen = stack.enter_context(closing(ReplayWindow(opened, new_annotator, frames.wind, open_audio)))
+        recorder = None if record is None else stack.enter_context(_open_recorder(record, replay, frames))
+        annotate = new_annotator()
+        flow = _FlowBetween()
+        alone = FloorPainter(mannequin, None if motion.has_world else replay.floor()) if video is None else None
+        was_left = False
+        while not was_left:
+            step = frames.read()
+            if step is None:
+                if screen is None or not screen.hold_the_end():
+                    break
+                continue
+            place, frame = step
             result = replay.result(place, frame, camera, scale)
-            if painter is None:
+            if alone is not None:
                 image = alone.paint(result)
                 result = Result(replace(frame, image=image), camera, (), frame.captured_ns)
-            elif recorder is not None:
-                image = painter.paint(result if flow is None else replace(result, flows=flow(result)))
+            elif layout == "grid" or (screen is not None and screen.shows_flow):
+                result = replace(result, flows=flow(result))
+            else:
+                flow.forget()
             if recorder is not None:
-                recorder.write(image, frame.time_s)
-            frames, matched = frames + 1, matched + (place is not None)
-            shown(frames)
-            if pace is not None and not pace.show(result):
-                break
-        if pace is not None:
-            pace.wait_for_the_end()
-    if not matched:
+                recorder.write(annotate(result), frame.time_s)
+            count, matched = count + 1, matched + (place is not None)
+            shown(count)
+            was_left = screen is not None and not screen.show(result)
+    if not matched and not was_left:
         raise UserError(f"{path} fits no frame of the video: give the one it was made from, with the same --fps")
-    return Replayed(frames, matched, 0 if recorder is None else recorder.frames)
+    return Replayed(count, matched, 0 if recorder is None else recorder.frames)
+
+
+def _frames(video: Source | None, replay: MotionReplay) -> ReplayFrames:
+    if video is not None:
+        return VideoFrames(video, replay.place_of)
+    return OwnFrames(replay.frames, replay.times_s, np.empty((SIZE_ALONE[1], SIZE_ALONE[0], 3), np.uint8))
+
+
+def _annotators(mannequin: Mannequin, layout: PaneLayout, has_video: bool) -> Callable[[], Annotate]:
+    """What makes the drawers of recordings and snapshots; bodies alone are drawn already."""
+    if not has_video:
+        return lambda: lambda result: result.frame.image
+    return lambda: AnnotatedFramePainter(mannequin, layout, side_view=True).paint
 
 
 def _open(path: Path, body: Path | None, source: Options | None, layout: PaneLayout) -> Motion:
@@ -211,11 +238,11 @@ def _open(path: Path, body: Path | None, source: Options | None, layout: PaneLay
     return motion
 
 
-def _open_recorder(path: Path, replay: MotionReplay, video: Source | None) -> VideoRecorder:
-    """The recorder, with the sound of ``video``; without a video, time starts at the motion's first frame."""
-    zero_s = 0.0 if video is not None else float(replay.times_s[0])
+def _open_recorder(path: Path, replay: MotionReplay, frames: ReplayFrames) -> VideoRecorder:
+    """The recorder, with the sound of the ``frames``; without a video, time starts at the motion's first frame."""
+    zero_s = 0.0 if isinstance(frames, VideoFrames) else float(replay.times_s[0])
     recorder = VideoRecorder(path, replay.motion.fps if replay.motion.fps > 0 else 30.0, zero_s)
-    recorder.add_audio(video.open_audio() if video is not None else None)
+    recorder.add_audio(frames.open_audio())
     return recorder
 
 
@@ -237,23 +264,6 @@ def _camera(motion: Motion, size: tuple[int, int], is_video: bool) -> tuple[Came
     return Camera(taken.fx * scale, taken.fy * scale, (width - 1) / 2, (height - 1) / 2), scale
 
 
-def _video_frames(video: Source, replay: MotionReplay) -> Iterator[tuple[int | None, Frame]]:
-    """Frame by frame; each one's image stays until the next but one is asked for."""
-    buffers = cycle((video.new_buffer(), video.new_buffer()))
-    while (timestamp := video.read_into(buffer := next(buffers))) is not None:
-        yield replay.place_of(timestamp.index, timestamp.time_s), _frame(timestamp, buffer)
-
-
-def _own_frames(replay: MotionReplay) -> Iterator[tuple[int, Frame]]:
-    empty = np.empty((SIZE_ALONE[1], SIZE_ALONE[0], 3), np.uint8)
-    for place, (index, time_s) in enumerate(zip(replay.frames.tolist(), replay.times_s.tolist(), strict=True)):
-        yield place, _frame(FrameTimestamp(index, time.monotonic_ns(), time_s), empty)
-
-
-def _frame(timestamp: FrameTimestamp, image: ImageArray) -> Frame:
-    return Frame(timestamp.index, timestamp.captured_ns, timestamp.time_s, image)
-
-
 class _FlowBetween:
     """The optical flow of everybody since the frame before, which motion files do not keep: found again in the video."""
 
@@ -261,9 +271,13 @@ class _FlowBetween:
         self._flow = DisFlow()
         self._last: Result | None = None
 
+    def forget(self) -> None:
+        """Nothing is known of the frame before the next one."""
+        self._last = None
+
     def __call__(self, result: Result) -> tuple[Flow, ...]:
         last, self._last = self._last, result
-        if last is None:
+        if last is None or last.frame.piece != result.frame.piece:
             return ()
         height, width = result.frame.image.shape[:2]
         found = []
@@ -272,51 +286,3 @@ class _FlowBetween:
             if box is not None:
                 found.append(self._flow(last.frame, result.frame, box))
         return tuple(found)
-
-
-class _Pace:
-    """Shows results in a window at the speed they were taken."""
-
-    def __init__(self, screen: MeshWindow) -> None:
-        self._screen = screen
-        self._start_s: float | None = None
-        self._paused = self._ended = False
-        self._last: Result | None = None
-        self._tick = threading.Event()
-
-    def show(self, result: Result) -> bool:
-        """Wait for the result's time and show it. False once the window is closed."""
-        now = time.monotonic()
-        if self._start_s is None:
-            self._start_s = now - result.frame.time_s
-        while (wait := self._start_s + result.frame.time_s - time.monotonic()) > 0 or self._paused:
-            before = time.monotonic()
-            self._tick.wait(0.05 if self._paused else min(wait, 0.05))
-            if not self._handle_keys():
-                return False
-            if self._paused:
-                self._start_s += time.monotonic() - before
-        self._start_s -= min(wait, 0.0) if wait < -0.5 else 0.0  # far behind: go on from here instead of catching up
-        self._last = result
-        return self._handle_keys() and self._screen.show(result, again=True)
-
-    def wait_for_the_end(self) -> None:
-        """The last image stays until the window is closed."""
-        self._ended = True
-        self._say("the end: q closes")
-        while self._handle_keys():
-            self._tick.wait(0.05)
-
-    def _handle_keys(self) -> bool:
-        for command in self._screen.events():
-            if command == QUIT:
-                return False
-            if command == "space" and not self._ended:
-                self._paused = not self._paused
-                self._say("paused: space goes on" if self._paused else "")
-        return not self._screen.closed
-
-    def _say(self, state: str) -> None:
-        """Write ``state`` on the image that is shown."""
-        if self._last is not None:
-            self._screen.show(self._last, state=state, again=True)

@@ -11,16 +11,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from common.arrays import ImageArray
 from common.errors import UserError
 from common.files import write_bytes_atomically
-from realtime.outputs.annotated import Annotator
 from realtime.records import Result
 
 
 class Snapshots:
     """Keeps a copy of the last result, so that it can be saved as an annotated image later."""
 
-    def __init__(self, annotate: Annotator) -> None:
+    def __init__(self, annotate: Callable[[Result], ImageArray]) -> None:
         self._annotate = annotate
         self._lock = threading.Lock()
         self._last: Result | None = None

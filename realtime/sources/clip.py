@@ -27,6 +27,7 @@ class ClipSource(Source):
         self._lock = threading.Lock()
         self._is_open = False
         self._closed = False
+        self._piece = 0
         self.remarks_made: set[str] = set()
         """What was said of the clip, by this one and by those that played it before: nothing is said again."""
 
@@ -58,7 +59,7 @@ class ClipSource(Source):
         """Go to the next frame. Returns its timestamp, or None at the end and after ``close``."""
         with self._lock:
             step = self._advance() if self._is_open else None
-        return None if step is None else FrameTimestamp(step[0], time.monotonic_ns(), step[1])
+        return None if step is None else FrameTimestamp(step[0], time.monotonic_ns(), step[1], self._piece)
 
     def render(self, buffer: ImageArray) -> bool:
         """Write the frame that `advance` found into ``buffer``, uint8 (height, width, 3) BGR. False after ``close``.

@@ -9,14 +9,15 @@ from typing_extensions import override
 from common.arrays import ImageArray
 from realtime.sources.audio import AudioTrack
 from realtime.sources.clip import ClipSource
+from realtime.sources.source import FrameTimestamp
 
 
 class ClipPlayer(ClipSource):
     """Plays the clip that ``make`` opens anew each time; with ``loop``, from its beginning again after its end.
 
     Indexes and times go on over a jump as if the next frame had simply followed, so that they stay increasing for
-    everything that measures motion with them; the tracker sees the jump as a scene cut. Winding back decodes the clip
-    from its beginning.
+    everything that measures motion with them; a new `FrameTimestamp.piece` begins, which the tracker takes as a scene cut.
+    Winding back decodes the clip from its beginning.
     """
 
     def __init__(self, make: Callable[[], ClipSource], loop: bool = False) -> None:
@@ -41,6 +42,10 @@ class ClipPlayer(ClipSource):
     def wind(self, seconds: float) -> bool:
         self._wound_s = (self._wound_s or 0.0) + seconds
         return True
+
+    @override
+    def place_in_clip(self, timestamp: FrameTimestamp) -> tuple[int, float]:
+        return timestamp.index - self._offset, timestamp.time_s - self._offset_s
 
     @override
     def _open(self) -> None:
@@ -74,6 +79,7 @@ class ClipPlayer(ClipSource):
             self._audio.stop()
         if jumped:
             self._has_jumped = True
+            self._piece += 1
             self._offset_s = self._last_s + 1.0 / self.fps - timestamp.time_s
             self._offset = self._last_index + 1 - timestamp.index
         self._place_s, self._last_s = timestamp.time_s, timestamp.time_s + self._offset_s

@@ -63,6 +63,10 @@ class RealtimePlayback(Source):
         return self._clip.wind(seconds)
 
     @override
+    def place_in_clip(self, timestamp: FrameTimestamp) -> tuple[int, float]:
+        return self._clip.place_in_clip(timestamp)
+
+    @override
     def read_into(self, buffer: ImageArray) -> FrameTimestamp | None:
         self._check(buffer)
         asked_ns = self._clock.now_ns()

@@ -31,6 +31,8 @@ class FrameTimestamp(NamedTuple):
     """Monotonic clock at the grab, or when the frame arrived from the network, before it was decoded; nanoseconds."""
     time_s: float
     """The source's own time in seconds, 0 at its first frame and strictly increasing: motion is measured with it."""
+    piece: int = 0
+    """Counts jumps of the source: a frame did not follow one of another piece, although index and time go on."""
 
 
 class Source(ABC):
@@ -65,6 +67,10 @@ class Source(ABC):
         """The sound that belongs to the frames, for one recording; None where there is none. After ``open``; ask again only
         once the last one has stopped."""
         return None
+
+    def place_in_clip(self, timestamp: FrameTimestamp) -> tuple[int, float]:
+        """Index and time, seconds, that the frame read last, with this ``timestamp``, has in its clip: others after a jump."""
+        return timestamp.index, timestamp.time_s
 
     @abstractmethod
     def open(self) -> None:

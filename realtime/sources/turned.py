@@ -61,6 +61,10 @@ class TurnedSource(Source):
         return self._source.wind(seconds)
 
     @override
+    def place_in_clip(self, timestamp: FrameTimestamp) -> tuple[int, float]:
+        return self._source.place_in_clip(timestamp)
+
+    @override
     def open_audio(self) -> AudioTrack | None:
         return self._source.open_audio()
 

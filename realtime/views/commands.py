@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import Protocol
 
+from common.arrays import ImageArray
 from common.errors import UserError
-from realtime.outputs.annotated import Annotator
 from realtime.outputs.snapshots import Snapshots
 from realtime.outputs.video import VideoRecorder
-from realtime.pipeline import Pipeline
 from realtime.records import Result
 from realtime.sources.audio import AudioTrack
 
@@ -21,6 +21,27 @@ QUIT = "q"
 
 WIND_S = 5.0
 """Seconds that the arrow keys go back or on."""
+
+
+Annotate = Callable[[Result], ImageArray]
+"""Draws a result: uint8 (H, W, 3) BGR, which the next call may overwrite."""
+
+
+class Playing(Protocol):
+    """What the keys pause, and tell what is looked at: a pipeline, or a film."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether no new frames come."""
+        ...
+
+    def pause(self, paused: bool) -> None:
+        """Stop, or go on."""
+        ...
+
+    def show_flow(self, shown: bool) -> None:
+        """Whether results must have their optical flow."""
+        ...
 
 
 class ViewCommands:
@@ -36,8 +57,8 @@ class ViewCommands:
 
     def __init__(
         self,
-        pipeline: Pipeline,
-        new_annotator: Callable[[], Annotator],
+        pipeline: Playing,
+        new_annotator: Callable[[], Annotate],
         wind: Callable[[float], bool] = lambda seconds: False,
         draws_flow: bool = True,
         open_audio: Callable[[], AudioTrack | None] = lambda: None,

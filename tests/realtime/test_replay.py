@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import av
 import numpy as np
@@ -69,47 +71,114 @@ def test_bodies_are_painted_on_the_frames_they_were_seen_in(saved: Path, motion:
             assert np.percentile(changed, 99) < 30, "nobody was seen in this frame"
 
 
+class FakeWindow:
+    """Notes the video frame's index, the state and the number of flow fields of all that is shown, and presses ``keys`` once an
+    entry of them has been shown."""
+
+    closed = False
+    keys: ClassVar[dict[tuple[int, str], list[str]]] = {}
+    told: ClassVar[list[tuple[int, str]]] = []
+    flows: ClassVar[list[int]] = []
+
+    def __init__(self, *about: object, **more: object) -> None:
+        self.pressed: list[str] = []
+
+    def __enter__(self) -> FakeWindow:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def events(self) -> list[str]:
+        pressed, self.pressed = self.pressed, []
+        return pressed
+
+    @classmethod
+    def quit_after(cls, shown: int, count: int) -> None:
+        """Press q at the next end, once ``count`` images have been ``shown``."""
+        if shown >= count:
+            cls.keys[11, END] = ["q"]
+
+    def show(self, result: Result, state: str = "", flow: bool = False, again: bool = False) -> bool:
+        image, state = result.frame.image, re.sub(r"REC \d+:\d\d", "REC", state)
+        self.told.append((number(image) if image.shape[:2] == (HEIGHT, WIDTH) else result.frame.sequence, state))
+        self.flows.append(len(result.flows) if flow else -1)
+        self.pressed = self.keys.pop(self.told[-1], []) if len(self.told) < 40 else ["q"]
+        return True
+
+
+@pytest.fixture
+def window(monkeypatch: pytest.MonkeyPatch) -> type[FakeWindow]:
+    monkeypatch.setattr("realtime.replay.MeshWindow", FakeWindow)
+    FakeWindow.keys, FakeWindow.told, FakeWindow.flows = {}, [], []
+    return FakeWindow
+
+
+PLAYING = ["space", "left, right", "r", "s", "h", "q"]
+PAUSED, END = "paused: space goes on", "the end: left goes back, q closes"
+
+
 def test_its_window_says_when_it_is_paused_and_at_the_end(
-    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    saved: Path, tmp_path: Path, window: type[FakeWindow]
 ) -> None:
-    told: list[tuple[int, str]] = []
-
-    class Window:
-        """Notes what is shown; space is pressed when frame 3 has been shown, and again later; then q."""
-
-        closed = False
-
-        def __init__(self, *about: object, **more: object) -> None:
-            self.keys: list[str] = []
-
-        def __enter__(self) -> Window:
-            return self
-
-        def __exit__(self, *error: object) -> None:
-            pass
-
-        def events(self) -> list[str]:
-            keys, self.keys = self.keys, []
-            return keys
-
-        def show(self, result: Result, state: str = "", again: bool = False) -> bool:
-            told.append((result.frame.sequence, state))
-            if told[-1] in ((3, ""), (3, "paused: space goes on")) and len(told) < 6:
-                self.keys = ["space"]
-            if state.startswith("the end"):
-                self.keys = ["space", "q"]
-            return True
-
-    monkeypatch.setattr("realtime.replay.MeshWindow", Window)
     clip = write_video(tmp_path / "clip.mp4", 6, size=(WIDTH, HEIGHT))
+    window.keys = {(3, ""): ["space"], (3, PAUSED): ["space"], (5, END): ["space", "q"]}
     replay_motion(saved, Options(source=str(clip)), window=True)
-    paused = [(3, ""), (3, "paused: space goes on"), (3, "")]
-    assert told == [(0, ""), (1, ""), (2, ""), *paused, (4, ""), (5, ""), (5, "the end: q closes")]
+    paused = [(3, ""), (3, PAUSED), (3, "")]
+    assert window.told == [(0, ""), (1, ""), (2, ""), *paused, (4, ""), (5, ""), (5, END)]
 
 
-@pytest.mark.parametrize(
-    ("alone", "wanted"), [(False, ["v", "m", "k", "1-9", "0", "space", "h", "q"]), (True, ["space", "h", "q"])]
-)
+def test_arrows_seek_in_its_film_also_while_it_is_paused_and_after_its_end(
+    saved: Path, tmp_path: Path, window: type[FakeWindow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.views.commands.WIND_S", 2.9 / 30)
+    clip = write_video(tmp_path / "clip.mp4", 12, size=(WIDTH, HEIGHT))
+    window.keys = {(1, ""): ["space"], (1, PAUSED): ["right"], (5, PAUSED): ["space"], (11, END): ["left"]}
+    window.keys[10, ""] = ["f"]  # of the first time only
+    replayed = replay_motion(saved, Options(source=str(clip)), window=True, shown=lambda n: window.quit_after(n, 12))
+    first = [(0, ""), (1, ""), (1, PAUSED), (5, PAUSED), (5, "")]  # frame 2 was waiting
+    assert window.told[: len(first)] == first
+    again = window.told[window.told.index((11, END)) + 1 :]
+    assert [index for index, _ in again] == [9, 10, 11, 11]
+    assert replayed.frames == 3 + 7 + 3  # frame 2 was read
+    assert window.flows[-4:] == [0, 1, 1, 1], "there is no flow over a jump"
+
+
+def test_arrows_seek_among_bodies_alone(
+    saved: Path, tmp_path: Path, window: type[FakeWindow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers and times go on after a jump."""
+    monkeypatch.setattr("realtime.views.commands.WIND_S", 2.9 / 30)
+    window.keys = {(1, ""): ["right"], (7, ""): ["left"], (12, END): ["q"]}
+    replayed = replay_motion(saved, window=True, record=tmp_path / "x.mp4")
+    assert [index for index, state in window.told if state != END] == [0, 1, 3, 4, 5, 6, 7, 9, 10, 11, 12]
+    assert replayed.recorded == replayed.frames
+    assert np.all(np.diff(times(tmp_path / "x.mp4")) > 0.03)
+
+
+def test_r_records_what_its_window_shows(
+    saved: Path, tmp_path: Path, window: type[FakeWindow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clip = write_video(tmp_path / "clip.mp4", 12, size=(WIDTH, HEIGHT))
+    window.keys = {(3, ""): ["r"], (8, "REC"): ["r", "s"], (11, END): ["q"]}
+    replay_motion(saved, Options(source=str(clip)), window=True)
+    (made,) = tmp_path.glob("motionmesh-*.mp4")
+    assert [number(image[:HEIGHT, :WIDTH]) for image in images(made)] == [4, 5, 6, 7, 8]
+    assert len(list(tmp_path.glob("motionmesh-*.png"))) == 1
+
+
+def test_a_window_that_is_closed_before_anybody_comes_is_no_error(
+    motion: Motion, tmp_path: Path, window: type[FakeWindow]
+) -> None:
+    late = replace(motion, frame=motion.frame + 5, time_s=motion.time_s + 5 / 30)
+    save_motion(tmp_path / "late.npz", late.arrays())
+    clip = write_video(tmp_path / "clip.mp4", 12, size=(WIDTH, HEIGHT))
+    window.keys = {(1, ""): ["q"]}
+    assert replay_motion(tmp_path / "late.npz", Options(source=str(clip)), window=True).matched == 0
+
+
+@pytest.mark.parametrize(("alone", "wanted"), [(False, ["v", "m", "k", "f", "1-9", "0", *PLAYING]), (True, PLAYING)])
 def test_its_window_lists_only_keys_that_do_something(
     alone: bool, wanted: list[str], saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,7 +70,7 @@ class Tracker:
         self._cut, self._background, self._still = SceneCut(), BackgroundWatch(), False
         self._search: Search | None = None
         self._size = (0, 0)
-        self._prepared = -1
+        self._prepared, self._piece = -1, 0
         self._scene = self._asked = -1  # the frame that the scene began with, and the one the detector was asked about
         self._count = self._due = 0  # frames so far, and the one in which a file uses the answer
 
@@ -84,7 +84,8 @@ class Tracker:
             height, width = frame.image.shape[:2]
             if self._search is None or self._size != (width, height):
                 self._size, self._search = (width, height), Search(width, height, self._thorough)
-            if self._cut(frame.image):
+            jumped, self._piece = frame.piece != self._piece, frame.piece
+            if self._cut(frame.image) or jumped:
                 self._tracks.clear()
                 self._lost.clear()
                 self._unsure.clear()

@@ -95,6 +95,21 @@ def test_winding_jumps_in_the_clip_alone() -> None:
         assert frames(player, 1) == []  # past the end
 
 
+def test_frames_after_a_jump_are_of_another_piece_and_know_their_place_in_the_clip() -> None:
+    with ClipPlayer(Counted) as player:
+        buffer, seen = player.new_buffer(), []
+        for jump in (0, 0, 2.0, 0, -1.0, 0):
+            if jump:
+                player.wind(jump)
+            timestamp = player.read_into(buffer)
+            assert timestamp is not None
+            index, time_s = player.place_in_clip(timestamp)
+            assert index == buffer[0, 0, 0]
+            assert abs(time_s - index / FPS) < 1e-9
+            seen.append(timestamp.piece)
+    assert seen == [0, 0, 1, 1, 2, 2]
+
+
 def test_nothing_opens_again_once_closed() -> None:
     player = ClipPlayer(Counted, loop=True)
     player.open()

@@ -205,6 +205,9 @@ def test_the_detector_is_asked_at_most_once_in_a_live_frame_while_somebody_is_fo
         assert run.world.detector_calls - before <= 1
 
 
+WALL = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+
+
 def test_a_cut_ends_everybody_who_was_followed() -> None:
     run, rng = Run(), np.random.default_rng(3)
     one, two = (
@@ -219,6 +222,14 @@ def test_a_cut_ends_everybody_who_was_followed() -> None:
     frame = Frame(run.number, 0, run.number / 30, two)
     assert run.tracker.regions(frame) == []
     assert run.find((300, 240, 200), backdrop=two) == {0: 1}
+
+
+def test_so_does_a_jump_in_the_film_of_a_fixed_camera() -> None:
+    run = Run()
+    for _ in range(10):
+        assert run.find((300, 240, 200), backdrop=WALL) == {0: 0}
+    assert [person for person, _ in run.tracker.regions(Frame(run.number, 0, run.number / 30, WALL))] == [0]
+    assert run.tracker.regions(Frame(run.number + 1, 0, (run.number + 1) / 30, WALL, piece=1)) == []
 
 
 def test_who_turns_upside_down_is_still_seen() -> None:

@@ -23,6 +23,7 @@ from realtime.stages.keypoints.movenet import CropView, MoveNet
 from realtime.stages.keypoints.similarity import Appearance, appearance_of, oks, size_fit
 from realtime.stages.tracking.association import associate
 from realtime.stages.tracking.background import BackgroundWatch
+from realtime.stages.tracking.confirmation import Confirmation
 from realtime.stages.tracking.detection import MAX_DETECTED
 from realtime.stages.tracking.finder import Finder, SearchAnswer, SearchRequest
 from realtime.stages.tracking.overlaps import may_occlude, outline_box, overlapping, overlapping_people
@@ -42,8 +43,6 @@ _SAME_SIZE = 0.25
 _BYSTANDER_S = 3.0
 _APPEARANCE_EVERY_S = 0.2  # between two updates of a person's appearance
 _DUPLICATE = 0.3  # `Track.overlap` above which a newcomer is somebody who is tracked already
-_CONFIRM_S = 0.3  # the longest time between two sightings of a newcomer
-_RECHECK_S = 0.12  # time in which the detector searches again where a newcomer was seen once
 _DETECTOR_DELAY = 2  # frames of a file after which an answer is used that no frame waits for
 _MIN_LATE_FIT = 0.3  # object keypoint similarity of a late sighting with a track's keypoints at that time
 
@@ -65,7 +64,7 @@ class Tracker:
         self.max_persons, self._thorough = max_persons, thorough
         self._tracks: list[Track] = []
         self._lost: list[Track] = []
-        self._unsure: list[tuple[float, Sighting]] = []  # newcomers who were found once
+        self._confirmation = Confirmation()
         self._next_person = 0
         self._cut, self._background, self._still = SceneCut(), BackgroundWatch(), False
         self._search: Search | None = None
@@ -88,7 +87,7 @@ class Tracker:
             if self._cut(frame.image) or jumped:
                 self._tracks.clear()
                 self._lost.clear()
-                self._unsure.clear()
+                self._confirmation.clear()
                 self._background.reset()
                 self._scene = frame.sequence
             for track in self._followed[self.max_persons :]:  # the limit has come down: the newest are bystanders now
@@ -202,7 +201,7 @@ class Tracker:
             )
             if track.is_doubtful:
                 doubtful.append(track.region(time_s))
-        return doubtful + [one.box for then_s, one in self._unsure if 0 < time_s - then_s <= _RECHECK_S]
+        return doubtful + self._confirmation.regions(time_s)
 
     # The detector
 
@@ -296,7 +295,7 @@ class Tracker:
         bystander."""
         if self._has_room() or any(track.is_occluded for track in self._followed):
             sighting = self._keypoints_of_newcomer(image, coarse, time_s)
-            if sighting is None or not self._is_confirmed(sighting, time_s):
+            if sighting is None or not self._is_confirmed(sighting, coarse, time_s):
                 return
             appearance = appearance_of(image, sighting.points, sighting.confidence)
             self._tracks.append(self._reidentify(sighting, appearance, time_s, time_s))
@@ -308,17 +307,9 @@ class Tracker:
     def _has_room(self) -> bool:
         return len(self._followed) < self.max_persons
 
-    def _is_confirmed(self, sighting: Sighting, time_s: float) -> bool:
-        """Whether a newcomer stands apart from everybody, or was found twice in the same place: the detector sometimes
-        combines two overlapping people into a third one, but rarely twice in the same place."""
-        self._unsure = [one for one in self._unsure if 0 <= time_s - one[0] <= _CONFIRM_S]
-        old = [track for track in self._followed if track.since_s < time_s]
-        if not any(overlapping(sighting.outline, (track.expected(time_s),)) for track in old):
-            return True
-        if any(then_s < time_s and same_body(sighting, one) for then_s, one in self._unsure):
-            return True
-        self._unsure.append((time_s, sighting))
-        return False
+    def _is_confirmed(self, sighting: Sighting, coarse: Sighting, time_s: float) -> bool:
+        old = [track.expected(time_s) for track in self._followed if track.since_s < time_s]
+        return self._confirmation.accept(sighting, coarse, old, time_s)
 
     def _promote(self, image: ImageArray, time_s: float) -> None:
         """Follow bystanders while fewer than ``max_persons`` people are followed."""

@@ -64,7 +64,8 @@ def probability_of_standing(contact: float, speed: float) -> float:
         return 0.0
     sure = max(contact, _CLEAR) / max(1 - contact, _CLEAR)
     odds = _ODDS * sure**_CONTACT_POWER / (speed + _NOISE_SPEED) ** _SPEED_POWER
-    return odds / (1 + odds)
+    probability: float = odds / (1 + odds)
+    return probability
 
 
 @njit(cache=True, nogil=True)
@@ -111,7 +112,8 @@ def hold_feet(
         for k in range(3):
             last[n, k] = feet[n, k]
     _shift_body(feet, weight, loaded, places, distance, ray, dt_s, floor, shift)
-    return _follow_feet(feet, contact, weight, is_tied, age_s, shift, dt_s, floor, places)
+    followed: DoubleArray = _follow_feet(feet, contact, weight, is_tied, age_s, shift, dt_s, floor, places)
+    return followed
 
 
 @njit(cache=True, nogil=True)

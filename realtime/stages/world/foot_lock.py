@@ -19,6 +19,8 @@ from common.arrays import BoolArray, DoubleArray, FloatArray
 from realtime.stages.world.foot_kernels import hold_feet
 
 _NO_FLOOR = (0.0, 0.0, 0.0, 0.0, math.inf)
+_UNKNOWN_SPEED = 1.0
+"""Speed of a foot in a person's first frame, m/s: too fast to be tied before a second frame shows that it stands."""
 
 
 @dataclass(slots=True)
@@ -47,7 +49,7 @@ class _Tied:
         Returns the seconds since the last frame; after a gap nothing is tied."""
         dt_s = time_s - self.time_s
         if not 0 < dt_s < 0.5:
-            self.is_tied[:], self.shift[:], self.speed[:], self.feet[:], dt_s = False, 0.0, 0.0, feet, 1 / 30
+            self.is_tied[:], self.shift[:], self.speed[:], self.feet[:], dt_s = False, 0.0, _UNKNOWN_SPEED, feet, 1 / 30
             self.growth = growth
         self.time_s = time_s
         if growth != self.growth:  # places are as far away as the person is

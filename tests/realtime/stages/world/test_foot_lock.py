@@ -171,7 +171,7 @@ def test_a_foot_at_rest_in_the_image_is_tied_although_its_contact_is_missed_and_
         shift, _ = lock(0, pelvis, feet, contact, number / 30, None)
     assert (shift[2] < -0.05) == (speed == 0)
     if speed:
-        np.testing.assert_allclose(shift, 0, atol=0.015)  # its speed is not yet known in the first frame
+        np.testing.assert_allclose(shift, 0, atol=0.005)  # its speed is not quite known in the first frames
 
 
 def test_a_foot_lands_with_less_than_the_whole_shift_of_the_step_before() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
@@ -91,6 +91,29 @@ def check_writable(path: Path) -> None:
             path.unlink()
     except (OSError, ValueError) as error:  # ValueError: a zero byte
         raise UserError(f"cannot write {path} ({reason_of(error, path)}): choose another place") from None
+
+
+def are_one(first: Path, second: Path) -> bool:
+    """Whether both names lead to one file, also one that is not there yet."""
+    try:
+        return first.samefile(second)
+    except (OSError, ValueError):  # one of them is not there
+        return os.path.realpath(first) == os.path.realpath(second)
+
+
+def check_apart(outputs: Mapping[str, Path], inputs: Mapping[str, Path | None]) -> None:
+    """Raise `UserError` where an output would write over an input or over another output.
+
+    Both map what the user calls a file ("--save a.npz", "the source") to its path; None: it is no file.
+    """
+    names = list(outputs)
+    for place, name in enumerate(names):
+        for what, path in inputs.items():
+            if path is not None and are_one(outputs[name], path):
+                raise UserError(f"{name} would write over {what}: give another name")
+        for other in names[:place]:
+            if are_one(outputs[name], outputs[other]):
+                raise UserError(f"{name} and {other} are one file: give each a name of its own")
 
 
 def _followed(path: Path) -> Path:

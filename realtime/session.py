@@ -18,7 +18,7 @@ from rich.console import Console
 from body.model import BodyArrays, load_body
 from common.camera import Camera
 from common.errors import UserError
-from common.files import check_writable
+from common.files import check_apart, check_writable
 from formats.endings import MeshLook
 from realtime.draw.mannequin import Mannequin, mannequin_for
 from realtime.intrinsics import camera_for
@@ -34,7 +34,7 @@ from realtime.outputs.video import VideoRecorder
 from realtime.outputs.virtual_camera import VirtualCamera, check_virtual_camera
 from realtime.pipeline import Pipeline, StageError
 from realtime.quality import look_ahead_frames
-from realtime.sources import Source, State, check_source, is_live_source, open_source_of
+from realtime.sources import Source, State, check_source, is_live_source, open_source_of, path_of_source
 from realtime.sources.address import public_name
 from realtime.stream import build_pipeline
 from realtime.views.commands import QUIT
@@ -128,6 +128,7 @@ class Session:
         """
         options = self._options
         _check_endings(options)
+        _check_apart(options)
         console = self._check_console()
         with contextlib.ExitStack() as stack:
             # Outputs first, so that a path that cannot be written is reported before the camera starts.
@@ -186,8 +187,6 @@ class Session:
             early.show_state("connecting")
         with _ending_with(early):
             source = self._source = stack.enter_context(open_source_of(options))
-        if options.record and _are_one(options.record, options.source):
-            raise UserError(f"--record {options.record} would write over the source: give another name")
         return early, source
 
     def _open_outputs(
@@ -366,11 +365,17 @@ def _check_endings(options: Options) -> None:
         check_virtual_camera()
 
 
-def _are_one(path: Path, source: str) -> bool:
-    try:
-        return path.samefile(source)
-    except OSError:  # one of them is no file
-        return False
+def _check_apart(options: Options) -> None:
+    """Raise `UserError` where an output would write over something that is read, or over another output."""
+    outputs = {f"--save {path}": path for path in options.save}
+    outputs |= {
+        f"--{name} {path}": path
+        for name, path in (("record", options.record), ("report", options.report))
+        if path is not None
+    }
+    regressor = Path(options.regressor) if options.regressor.endswith(".onnx") else None
+    inputs = {"the source": path_of_source(options.source), "the file of --body": options.body}
+    check_apart(outputs, inputs | {"the file of --regressor": regressor})
 
 
 @contextlib.contextmanager

@@ -72,6 +72,7 @@ def _parts_of(url: str) -> tuple[str, str, int, int | None]:
 def _address_of(url: str, host: str, port: int) -> tuple[socket.AddressFamily, Any]:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    except OSError as error:
-        raise UserError(f"--send {public_name(url)}: there is no host {host} ({error.strerror})") from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: "a..b", or a part of more than 63 characters
+        why = error.strerror if isinstance(error, OSError) else "no name that a host can have"
+        raise UserError(f"--send {public_name(url)}: there is no host {host} ({why}): check it") from None
     return family, address

@@ -43,9 +43,10 @@ class WebSocketSender(ClosingSender):
         self._clients: set[_Client] = set()
         try:
             self._server = ServerThread(f"ws {host}:{port}", self._listen)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: no name that a host can have
+            why = (error.strerror or error) if isinstance(error, OSError) else "no such host"
             raise UserError(
-                f"--send ws://{host}:{port}: cannot listen there ({error.strerror or error}): choose another port"
+                f"--send ws://{host}:{port}: cannot listen there ({why}): choose another host or port"
             ) from None
 
     def send(self, result: Result) -> None:

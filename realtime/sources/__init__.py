@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Final
+from urllib.parse import unquote
 
 from common.errors import UserError
 from common.files import expanded
@@ -27,6 +29,7 @@ from realtime.sources.url import UrlSource
 _LOG = logging.getLogger(__name__)
 
 _EMPTY = "--source is empty: give a camera number, a video file, an address or 'demo'"
+_FILE_ADDRESS: Final = re.compile(r"file:(//localhost(?=/)|//)?", re.IGNORECASE)
 
 __all__ = [
     "CameraSource",
@@ -45,6 +48,7 @@ __all__ = [
     "is_live_source",
     "open_source",
     "open_source_of",
+    "path_of_source",
 ]
 
 
@@ -72,8 +76,9 @@ def open_source(
 
     Raises UserError.
     """
-    source = _choose(spec.strip(), live, width, height, fps, retry_s, decoder, loop)
-    changes_size = isinstance(source, CameraSource) or spec.strip().startswith("csi:")
+    spec = _trimmed(spec)
+    source = _choose(spec, live, width, height, fps, retry_s, decoder, loop)
+    changes_size = isinstance(source, CameraSource) or spec.startswith("csi:")
     if rotate or mirror:
         source = TurnedSource(source, rotate, mirror)
     source.open()
@@ -100,7 +105,7 @@ def open_source_of(options: Options) -> Source:
 
 def is_live_source(options: Options) -> bool:
     """Whether the source goes on by itself, so that frames are lost when they are not taken in time; opens nothing."""
-    spec = options.source.strip()
+    spec = _trimmed(options.source)
     return options.live or spec.isdecimal() or is_pipeline(spec) or is_camera(spec) or is_address(spec)
 
 
@@ -109,7 +114,7 @@ def check_source(spec: str) -> None:
 
     Cameras and addresses are asked when they are opened. Raises UserError.
     """
-    spec = spec.strip()
+    spec = _trimmed(spec)
     if is_pipeline(spec):
         check_pipeline(spec)
         return
@@ -124,13 +129,31 @@ def check_source(spec: str) -> None:
         _choose_clip(spec, None, "cpu").open()
 
 
+def path_of_source(spec: str) -> Path | None:
+    """The file or folder that ``spec`` names, whether it is there or not; None for cameras, addresses and the demo clip."""
+    spec = _trimmed(spec)
+    is_clip = (
+        spec and spec != "demo" and not (spec.isdecimal() or is_pipeline(spec) or is_camera(spec) or is_address(spec))
+    )
+    return _path(spec) if is_clip else None
+
+
+def _trimmed(spec: str) -> str:
+    """``spec`` without white space around it, unless that belongs to a file's name."""
+    return spec if spec.strip() and os.path.lexists(spec) else spec.strip()
+
+
 def _path(spec: str) -> Path:
-    if "://" not in spec:
+    """The path of ``spec``, which may also be written as file:/path or file:///path, percent-escaped or just as it is."""
+    address = _FILE_ADDRESS.match(spec)
+    if address is None or os.path.lexists(spec):
         return expanded(spec)
-    try:
-        return expanded(unquote(urlsplit(spec).path))
-    except ValueError:  # "file://[x": half an IPv6 address
-        return Path(spec)
+    typed = spec[address.end() :]
+    if not typed:
+        raise UserError(_EMPTY)
+    escaped = expanded(unquote(re.split(r"[?#]", typed, maxsplit=1)[0]))
+    as_typed = expanded(typed)
+    return as_typed if os.path.lexists(as_typed) and not os.path.lexists(escaped) else escaped
 
 
 def _choose(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from itertools import chain
@@ -63,9 +64,7 @@ class FileSource(ClipSource):
 
     def _open(self) -> None:
         if not os.path.isfile(self._path):
-            raise UserError(
-                f"there is no file {self.name}: give a video, an image, a folder of images or a camera number"
-            )
+            raise UserError(_why_no_file(self._path, self.name))
         try:
             # A relative name with a colon in it ("12:30:05.mp4") would be taken for an address.
             address = os.path.abspath(self._path)
@@ -207,6 +206,20 @@ def _video_stream(container: InputContainer, name: str) -> VideoStream:
     if stream is None:
         raise UserError(f"{name} has a video that cannot be decoded here: convert it to H.264")
     return stream
+
+
+def _why_no_file(path: Path, name: str) -> str:
+    """Why ``path`` is no file that can be read, and what to do."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            return f"{name} cannot be reached ({os.strerror(error.errno or 0)}): give another file"
+    except ValueError:  # a zero byte
+        pass
+    else:
+        return f"{name} is a pipe or a socket, which cannot be read as a video: write it to a file first"
+    return f"there is no file {name}: give a video, an image, a folder of images or a camera number"
 
 
 def _peek(packets: Iterator[Packet[VideoStream]]) -> tuple[list[Packet[VideoStream]], list[float]]:

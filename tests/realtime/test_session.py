@@ -77,6 +77,21 @@ def test_the_source_is_never_recorded_over(tmp_path: Path, live: bool) -> None:
     assert video.read_bytes() == CLIP.read_bytes()
 
 
+def test_nothing_that_is_read_is_written_over_and_no_output_by_another(tmp_path: Path) -> None:
+    video, link, npz = tmp_path / "a clip.mp4", tmp_path / "link.npz", tmp_path / "walk.npz"
+    shutil.copy(CLIP, video)
+    link.symlink_to(npz)
+    for source in (video.as_uri(), f"file:{video}", f"file://localhost{video}"):
+        with pytest.raises(UserError, match="write over the source"):
+            Session(Options(source=source, view="none", record=video)).run()
+    with pytest.raises(UserError, match="write over the file of --body"):
+        Session(Options(source=str(video), view="none", save=(npz,), body=npz)).run()
+    with pytest.raises(UserError, match="are one file"):
+        Session(Options(source=str(video), view="none", save=(npz, link))).run()
+    assert video.read_bytes() == CLIP.read_bytes()
+    assert not npz.exists()
+
+
 def test_ctrl_c_leaves_the_motion_and_the_report(tmp_path: Path) -> None:
     def progress(done: int, total: int | None, rate: float, latency: float) -> None:
         if rate > 0:  # two meshes are there

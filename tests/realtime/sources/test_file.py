@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import gc
 import threading
 import time
@@ -286,6 +287,26 @@ def test_file_addresses_and_notice_about_the_size(tmp_path: Path, remarks: Remar
     with open_source(path.as_uri(), width=1280) as source:
         assert not source.live
         assert "keeps its size of 64x48" in remarks[0]
+
+
+def test_file_addresses_as_people_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a b.mp4", "c#d.mp4", " e.mp4"):
+        write_video(tmp_path / name, 2)
+    typed = (f"file:{tmp_path}/a%20b.mp4", f"file:{tmp_path}/a b.mp4", f"file://{tmp_path}/c#d.mp4", "file://a b.mp4")
+    for spec in (*typed, f"file:{tmp_path}/c%23d.mp4", f"file://localhost{tmp_path}/a%20b.mp4", " e.mp4", " a b.mp4 "):
+        with open_source(spec) as source:
+            assert source.read_into(source.new_buffer()) is not None
+    with pytest.raises(UserError, match="is empty"):
+        open_source("file://")
+
+
+def test_why_a_file_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    os.mkfifo(tmp_path / "pipe")
+    for name, why in (("round", "symbolic links"), ("pipe", "a pipe"), ("x" * 300, "too long"), ("none", "no file")):
+        with pytest.raises(UserError, match=why):
+            open_source(str(tmp_path / name))
 
 
 def test_file_clock_never_stands_still() -> None:

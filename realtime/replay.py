@@ -15,6 +15,7 @@ from body.lbs import NumpyBody
 from common.arrays import ImageArray, Int64Array
 from common.camera import Camera
 from common.errors import UserError
+from common.files import check_apart
 from formats.motion import Motion, body_of
 from formats.save import open_motion
 from realtime.draw.annotated_frame import AnnotatedFramePainter
@@ -25,7 +26,7 @@ from realtime.options import Look, Options, PaneLayout
 from realtime.outputs.video import VideoRecorder
 from realtime.records import BodyEstimate, Flow, Frame, Keypoints, Result, WorldFrame
 from realtime.replay_frames import OwnFrames, ReplayFrames, VideoFrames
-from realtime.sources import Source, is_live_source, open_source_of
+from realtime.sources import Source, is_live_source, open_source_of, path_of_source
 from realtime.stages.flow.crop_flow import DisFlow
 from realtime.stages.tracking.regions import region_of
 from realtime.views.commands import Annotate
@@ -165,6 +166,9 @@ def replay_motion(
     Raises:
         UserError: for files that cannot be read or written, and for a video that the motion is not of.
     """
+    if record is not None:
+        video_path = None if source is None else path_of_source(source.source)
+        check_apart({f"--record {record}": record}, {"the motion": path, "the source": video_path})
     motion = _open(path, body, source, layout)
     replay = MotionReplay(motion, body)
     mannequin = mannequin_for(replay.arrays, look)

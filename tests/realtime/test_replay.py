@@ -302,3 +302,12 @@ def test_other_formats_are_shown_alone(ending: str, tmp_path: Path) -> None:
 
     one, two = body(own), body(shown)
     assert (one & two).sum() / (one | two).sum() > 0.9
+
+
+def test_neither_the_video_nor_the_motion_is_written_over(saved: Path, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "clip.mp4", 3)
+    before = video.read_bytes(), saved.read_bytes()
+    for record in (video, saved):
+        with pytest.raises(UserError, match="would write over"):
+            replay_motion(saved, Options(source=video.as_uri()), record=record)
+    assert (video.read_bytes(), saved.read_bytes()) == before

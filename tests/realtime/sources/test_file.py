@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import os
 import gc
+import os
 import threading
 import time
 from pathlib import Path

@@ -78,6 +78,8 @@ class ServerThread:
             self._loop.run_until_complete(self._serve())
         except OSError as error:
             self._error = error
+        except UnicodeError:  # "a..b", or a part of more than 63 characters
+            self._error = OSError("no name that a host can have")
         finally:
             self._started.set()
             self._loop.close()

@@ -43,10 +43,9 @@ class WebSocketSender(ClosingSender):
         self._clients: set[_Client] = set()
         try:
             self._server = ServerThread(f"ws {host}:{port}", self._listen)
-        except (OSError, UnicodeError) as error:  # UnicodeError: no name that a host can have
-            why = (error.strerror or error) if isinstance(error, OSError) else "no such host"
+        except OSError as error:
             raise UserError(
-                f"--send ws://{host}:{port}: cannot listen there ({why}): choose another host or port"
+                f"--send ws://{host}:{port}: cannot listen there ({error.strerror or error}): choose another port"
             ) from None
 
     def send(self, result: Result) -> None:

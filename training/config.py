@@ -130,7 +130,7 @@ class TrainConfig:
         return stage.rate * warm_up * decay * cool_down
 
 
-_HISTORY = Stage(4500, 64, 40, 5e-4, chunks=2, warm_up=100, state_corruption=0.3, history_frames=28, single_frames=768)
+_HISTORY = Stage(2600, 64, 40, 5e-4, chunks=2, warm_up=100, state_corruption=0.3, history_frames=28, single_frames=768)
 
 EXPERIMENTS: dict[str, TrainConfig] = {
     "motion": TrainConfig(network=LifterConfig(width=512, blocks=3, rounds=3, memoryless_legs=True), history=_HISTORY),

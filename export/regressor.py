@@ -62,7 +62,7 @@ class _Streaming(Lifter):
         if config.rounds:
             self.mechanics.body = SkeletonGraph(TorchBody(load_body()))
 
-    def _read_flow(self, seen: Observation) -> tuple[Tensor, Tensor]:
+    def read_flow(self, seen: Observation) -> tuple[Tensor, Tensor]:
         vectors, behind = self.flow_encoder(seen.flow[:, 0], seen.flow_valid[:, 0], seen.dt[:, 0])
         return vectors, behind
 

@@ -112,8 +112,8 @@ def regression_loss(
     terms["joint_error"] = (distance.detach() * torch.exp(-spread) + spread).mean()
     terms["contact"] = nn.functional.binary_cross_entropy_with_logits(lifted.contact, batch.contact)
     apart = _length(lifted.up - batch.up)
-    sure = lifted.up_error.clamp(-5, 1)
-    terms["up"] = (apart * torch.exp(-sure) + sure).mean()
+    log_error = lifted.up_error.clamp(-5, 1)
+    terms["up"] = (apart * torch.exp(-log_error) + log_error).mean()
     if joints.shape[1] > 1:
         dt = batch.seen.dt
         usual = (dt / _USUAL_DT).clamp(max=1.0)[..., None, None]

@@ -15,14 +15,13 @@ from body.model import BodyArrays
 from body.soles import Soles
 from common.arrays import BoolArray, DoubleArray
 from realtime.records import BodyEstimate
+from realtime.stages.world.foot_kernels import NOISE_SPEED, SPEED_SHARE
 from training.evaluation.world_scenes import SCENE_FPS, WorldScene
 from training.evaluation.world_scores import STILL_M
 
 _CONTACTS: Final = (0.0, 0.15, 0.3, 0.5, 0.7, 1.0)
 _SPEEDS: Final = (0.0, 0.2, 0.4, 0.6, 0.8, 1.2, np.inf)
-_SHARE: Final = 0.5  # of the new frame in the smoothed speed, as in the program
 _WARM_UP: Final = 5  # frames
-_NOISE_SPEED: Final = 0.05  # m/s, as in the program
 _ROUNDS: Final = 30
 
 
@@ -45,7 +44,7 @@ def standing_samples(
         true = np.linalg.norm(np.diff(scene.soles[who], axis=0), axis=-1)
         speed = np.zeros(4)
         for t, body in enumerate(bodies[1:]):
-            speed = speed + (moved[t] - speed) * _SHARE
+            speed = speed + (moved[t] - speed) * SPEED_SHARE
             if t >= _WARM_UP and body.contact is not None:
                 samples.append(np.stack([body.contact, speed], 1))
                 stands.append(true[t] < STILL_M)
@@ -71,7 +70,7 @@ def describe_standing(samples: DoubleArray, stands: BoolArray) -> str:
 def _fit(samples: DoubleArray, stands: BoolArray) -> DoubleArray:
     """Logistic regression (3,), by Newton's method."""
     contact = np.clip(samples[:, 0], 0.02, 0.98)
-    speed = np.log(samples[:, 1] + _NOISE_SPEED)
+    speed = np.log(samples[:, 1] + NOISE_SPEED)
     features = np.stack([np.ones(len(contact)), np.log(contact / (1 - contact)), speed], 1)
     weights = np.zeros(3)
     for _ in range(_ROUNDS):

@@ -149,7 +149,7 @@ class Lifter(nn.Module):
         every = KeypointTrack(*(torch.stack(part, 1) for part in zip(*tracks, strict=True)))
         return every, self.filter.pack(track)
 
-    def _read_flow(self, seen: Observation) -> tuple[Tensor, Tensor]:
+    def read_flow(self, seen: Observation) -> tuple[Tensor, Tensor]:
         """The encoder's vectors (B T, encoding) and the camera's motion (B T, 2). All frames without flow have the same vector,
         which is computed once."""
         flow, valid, dt = seen.flow.flatten(0, 1), seen.flow_valid.flatten(), seen.dt.flatten()
@@ -193,7 +193,7 @@ class Lifter(nn.Module):
             values += [speed.flatten(-2), track.residual.clamp(-1.5, 1.5).flatten(-2), track.trust]
         if self.config.flow:
             batch, length = dt.shape
-            vectors, background = self._read_flow(seen)
+            vectors, background = self.read_flow(seen)
             drift = background.reshape(batch, length, 2) * side[..., None] / scale / dt.clamp(0.004, 1.0)[..., None]
             values += [
                 vectors.reshape(batch, length, -1),

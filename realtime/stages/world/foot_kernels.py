@@ -16,9 +16,9 @@ from common.compiled import njit
 from realtime.stages.world.kernels import invert
 
 _ODDS, _CONTACT_POWER, _SPEED_POWER = 0.61, 0.54, 2.52
-_NOISE_SPEED: Final = 0.05
+NOISE_SPEED: Final = 0.05
 """Odds that a sole moves by less than a centimetre in 1/30 s: `_ODDS` x (contact / (1 - contact)) ** `_CONTACT_POWER` /
-(speed + `_NOISE_SPEED`) ** `_SPEED_POWER`, with the speed across the line of sight in m/s
+(speed + `NOISE_SPEED`) ** `_SPEED_POWER`, with the speed across the line of sight in m/s
 (fitted to the samples of ``python -m training.evaluation world --feet`` with two seeds)."""
 _LEAST_CONTACT, _CLEAR = 0.15, 0.02
 """Contact below which a foot is in the air: along the line of sight it may move unseen. The second bounds how far contacts
@@ -27,7 +27,8 @@ _BEGINS, _ENDS = 0.6, 0.4
 """Probability of standing from which on a foot is tied, and down to which it stays so."""
 _LOADED: Final = 0.5  # contact from which on a tied foot is drawn onto the floor with full weight
 _TOUCHES: Final = 0.3  # contact from which on its place is moved onto the floor
-_SPEED_SHARE: Final = 0.5  # share of the new frame in the smoothed speed
+SPEED_SHARE: Final = 0.5
+"""Share of the new frame in the smoothed speed."""
 MAX_ACROSS_M: Final = 0.02
 """Largest shift of a body across the line of sight."""
 MAX_ALONG: Final = 0.08
@@ -63,7 +64,7 @@ def probability_of_standing(contact: float, speed: float) -> float:
     if contact < _LEAST_CONTACT:
         return 0.0
     sure = max(contact, _CLEAR) / max(1 - contact, _CLEAR)
-    odds = _ODDS * sure**_CONTACT_POWER / (speed + _NOISE_SPEED) ** _SPEED_POWER
+    odds = _ODDS * sure**_CONTACT_POWER / (speed + NOISE_SPEED) ** _SPEED_POWER
     probability: float = odds / (1 + odds)
     return probability
 
@@ -96,7 +97,7 @@ def hold_feet(
     weight, loaded = np.zeros(4), np.zeros(4)
     for n in range(4):
         aside, _ = _apart(feet[n], last[n], ray)
-        speed[n] += (aside / dt_s - speed[n]) * _SPEED_SHARE
+        speed[n] += (aside / dt_s - speed[n]) * SPEED_SHARE
         stands = probability_of_standing(float(contact[n]), speed[n])
         holds = stands > (_ENDS if is_tied[n] else _BEGINS)
         aside, along = _apart(feet[n], places[n], ray)

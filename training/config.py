@@ -116,11 +116,7 @@ class TrainConfig:
         return self.history, self.restart
 
     def rate(self, step: int) -> float:
-        """The learning rate of ``step``.
-
-        A function of the step, because torch's ``LambdaLR`` counts steps itself: its counter and rates would have to be set
-        wherever a run is resumed, or continued with more steps.
-        """
+        """The learning rate of ``step``, for torch's ``LambdaLR`` and an optimiser whose own rate is 1."""
         stage, start = self._stage_and_start(step)
         done = step - start
         warm_up = min(1.0, (done + 1) / max(stage.warm_up, 1))

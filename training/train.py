@@ -27,6 +27,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
@@ -91,9 +92,8 @@ class Trainer:
         noise = NoiseSampler(load_noise(), 0, config.rendered)
         self.maker = BatchMaker(bank, self.body, noise, config.augmentation, flow=flow)
         self.validation = open_clips(motion, "val")
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), config.single.rate, weight_decay=config.weight_decay, fused=True
-        )
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), 1.0, weight_decay=config.weight_decay, fused=True)
+        self.schedule = LambdaLR(self.optimizer, config.rate)
         self.step = self.draws = 0
         self._chunks: list[_Chunk] = []
         self._state = torch.zeros(0)
@@ -196,6 +196,8 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
+        # Made anew instead of loaded: this run may have more steps than the saved one.
+        self.schedule = LambdaLR(self.optimizer, self.config.rate, last_epoch=self.step - 1)
         self.draws = state["draws"]
         # With another number of processes new people are drawn.
         if state["chunks"] and len(state["states"]) == self.group.size:
@@ -227,12 +229,10 @@ class Trainer:
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step; returns the loss terms."""
-        stage, rate = self.config.stage(self.step), self.config.rate(self.step)
+        stage, rate = self.config.stage(self.step), float(self.schedule.get_last_lr()[0])
         if stage is self.config.history and self.step == self.config.restart:
             self.network.load_state_dict(self.averaged.state_dict())
             self.optimizer.state.clear()
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         if not self._chunks:
             self._draw()
         windows, others = self._chunks.pop(0)
@@ -247,6 +247,7 @@ class Trainer:
         self._state = self._corrupt_state(self._state, state)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
+        self.schedule.step()
         self.step += 1
         self._average.update_parameters(self.network)
         return {"rate": rate, **terms}

@@ -136,7 +136,7 @@ class StreamClock:
 
 
 class FilmClock(StreamClock):
-    """Times of a film that comes over a network: its own timestamps, 0 at the first frame and strictly increasing, however
+    """Times of a video that comes over a network: its own timestamps, 0 at the first frame and strictly increasing, however
     slow the network is. Where they start over, or jump by more than six hours, time goes on.
 
     It is played by these times from the first frame on, later by every pause that the network made.

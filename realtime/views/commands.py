@@ -28,7 +28,7 @@ Annotate = Callable[[Result], ImageArray]
 
 
 class Playing(Protocol):
-    """What the keys pause, and tell what is looked at: a pipeline, or a film."""
+    """What the keys pause, and tell what is looked at: a pipeline, or a video."""
 
     @property
     def paused(self) -> bool:

@@ -14,7 +14,7 @@ from realtime.views.status import Status
 from realtime.window.controller import MeshWindow
 
 _TICK_S: Final = 0.05  # between two readings of the keys
-_LATE_S: Final = 0.5  # later than that, the film goes on from where it is instead of catching up
+_LATE_S: Final = 0.5  # later than that, the video goes on from where it is instead of catching up
 
 
 class ReplayWindow:
@@ -23,7 +23,7 @@ class ReplayWindow:
     Args:
         screen: the window.
         new_annotator: makes the drawers of snapshots and recordings.
-        wind: goes so many seconds on in the film, or back; False where that cannot be.
+        wind: goes so many seconds on in the video, or back; False where that cannot be.
         open_audio: the sound that a recording from now on gets, None: none.
     """
 
@@ -42,7 +42,7 @@ class ReplayWindow:
         self._last: Result | None = None
         self._tick = threading.Event()
         self.paused = False
-        """Whether the film stands still."""
+        """Whether the video stands still."""
         self.shows_flow = False
         """Whether results must have their optical flow."""
 
@@ -66,7 +66,7 @@ class ReplayWindow:
         return self._obey(is_new=True)
 
     def hold_the_end(self) -> bool:
-        """Leave the last image on the screen until the user goes back in the film: True, or closes the window: False."""
+        """Leave the last image on the screen until the user goes back in the video: True, or closes the window: False."""
         while not self._is_elsewhere():
             if not self._obey(ended=True):
                 return False
@@ -78,11 +78,11 @@ class ReplayWindow:
         self._commands.close()
 
     def _is_elsewhere(self) -> bool:
-        """Whether the user went elsewhere in the film since the last result was shown."""
+        """Whether the user went elsewhere in the video since the last result was shown."""
         return self._jumps != self._jumps_shown
 
     def _wait_for(self, time_s: float) -> bool:
-        """Wait until a player would show what was taken at ``time_s``, or until the user goes elsewhere in the film. False once
+        """Wait until a player would show what was taken at ``time_s``, or until the user goes elsewhere in the video. False once
         the window is closed. The first frame after a jump is shown at once, also while paused."""
         if self._is_elsewhere() or self._start_s is None:
             self._jumps_shown, self._start_s = self._jumps, time.monotonic() - time_s

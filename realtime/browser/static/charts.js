@@ -28,7 +28,7 @@ export class Charts {
   /** Takes a pose that has arrived, and of `person` the angles. */
   take(pose, person) {
     this.meshMs = pose.finishedMs - pose.capturedMs;
-    // In seconds of the server's clock: films that begin again would go back in time.
+    // In seconds of the server's clock: videos that begin again would go back in time.
     const now = pose.capturedMs / 1000;
     this.delays.add("mesh", now, this.meshMs);
     for (const estimate of pose.people) {

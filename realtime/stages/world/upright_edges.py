@@ -97,7 +97,7 @@ def find_upright_edges(
     fine = (length > _SHORTEST * _SIDE) & (across < _STEEPEST * along)
     fine &= np.minimum(first, second)[:, 0] > _BORDER_PX
     fine &= np.maximum(first, second)[:, 0] < size[0] - _BORDER_PX
-    fine &= (along < 0.9 * size[1]) | (across > 1.0)  # black bars at the sides of a film
+    fine &= (along < 0.9 * size[1]) | (across > 1.0)  # black bars at the sides of a video
     middle = (first + second) / 2
     for points in people:
         low, high = points.min(0) * scale, points.max(0) * scale

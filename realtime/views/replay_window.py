@@ -82,8 +82,8 @@ class ReplayWindow:
         return self._jumps != self._jumps_shown
 
     def _wait_for(self, time_s: float) -> bool:
-        """Wait until a player would show what was taken at ``time_s``, or until the user goes elsewhere in the video. False once
-        the window is closed. The first frame after a jump is shown at once, also while paused."""
+        """Wait until a player would show what was taken at ``time_s``, or until the user goes elsewhere in the video. False
+        once the window is closed. The first frame after a jump is shown at once, also while paused."""
         if self._is_elsewhere() or self._start_s is None:
             self._jumps_shown, self._start_s = self._jumps, time.monotonic() - time_s
             return True

@@ -29,7 +29,6 @@ from realtime.stages.regressor.body_regressor import BodyRegressor, Observed
 from realtime.stages.world.camera_motion import CameraMotion
 from realtime.stages.world.world import World
 from training.evaluation.metrics import pa_distances
-from training.evaluation.standing import describe_standing, standing_samples
 from training.evaluation.world_scenes import SCENE_FPS, SCENE_HEIGHT, SCENE_KINDS, SCENE_WIDTH, WorldScene, draw_scene
 from training.evaluation.world_scores import (
     foot_sliding,
@@ -185,7 +184,6 @@ def score_world(
     frames: Annotated[int, typer.Option(min=100, help="frames of a scene, at 30 frames/s")] = 180,
     split: Annotated[str, typer.Option(help="of the motion")] = "val2",
     seed: Annotated[int, typer.Option(help="of people, cameras and noise")] = 1,
-    feet: Annotated[bool, typer.Option("--feet", help="print instead which feet stand, by contact and speed")] = False,
 ) -> None:
     """Print the errors of vertical, floor, tracks and feet in the world's frame, before each stage and after it."""
     arrays = load_body()
@@ -193,9 +191,6 @@ def score_world(
     bank = MotionBank(open_clips(motion, split), seed=seed)
     flow = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), seed + 2), dropout=0.0)
     maker = BatchMaker(bank, body, NoiseSampler(load_noise(), seed + 1, 0.0), NONE, occluders=0.0, flow=flow)
-    if feet:
-        _print_standing(maker, body, scenes, frames)
-        return
     print("| camera | motion in | " + " | ".join(_SCORES) + " |")
     print("| --- | --- |" + " --- |" * len(_SCORES))
     with Networks(Options(source="", engine="onnxruntime")) as networks:
@@ -214,16 +209,3 @@ def score_world(
         f"\nMedians over people; images of {SCENE_WIDTH:.0f}x{SCENE_HEIGHT:.0f}, "
         f"the first {KNOWN_S:.0f} s do not count for up and floor."
     )
-
-
-def _print_standing(maker: BatchMaker, body: TorchBody, scenes: int, frames: int) -> None:
-    """Print `describe_standing` of ``scenes`` of each kind of camera."""
-    arrays, found = load_body(), []
-    with Networks(Options(source="", engine="onnxruntime")) as networks:
-        for kind in SCENE_KINDS:
-            for number in range(scenes):
-                scene = draw_scene(kind, 1 + number % 3, frames, maker, body)
-                found.append(
-                    standing_samples(scene, list(follow_scene(scene, networks.open_regressor(arrays))), arrays)
-                )
-    print(describe_standing(np.concatenate([one for one, _ in found]), np.concatenate([one for _, one in found])))

@@ -18,7 +18,6 @@ from typing import Final
 import numpy as np
 
 from common.arrays import DoubleArray, FloatArray
-from realtime.stages.world.kernels import foot_places
 from realtime.stages.world.plane_fit import fit_plane
 
 SIZE_SIGMA, KNOWN_SIZE_SIGMA = 0.06, 0.015
@@ -86,14 +85,15 @@ class Floor:
     ) -> None:
         """Add one person's `body.soles.CONTACTS` ``feet`` (4, 3), camera frame, metres, in the network's size, with their
         ``contact`` (4,) 0..1. ``rotation`` (3, 3) takes the camera's axes to the first camera's."""
-        both, heels_and_toes = foot_places(feet, contact, rotation), contact.tolist()
         for foot in (0, 1):
-            most = max(heels_and_toes[2 * foot : 2 * foot + 2])
+            heel_and_toes = contact[2 * foot : 2 * foot + 2].astype(np.float64)
+            most = float(heel_and_toes.max())
             step = self._standing.get((person, foot))
             if most < (_CONTACT_BEGINS if step is None else _CONTACT_ENDS):
                 self._standing.pop((person, foot), None)
                 continue
-            place = both[foot]
+            weights = np.maximum(heel_and_toes - 0.3, 1e-3) ** 2
+            place = rotation @ (weights @ feet[2 * foot : 2 * foot + 2] / weights.sum())
             if step is not None and float(np.abs(place - step.place).max()) > _SLID_M:
                 step = None
             if step is None:

@@ -83,9 +83,6 @@ class World:
         self._sizes_known = sizes_known
         self._legs = LegReach(arrays) if foot_lock else None
         _compile(self._soles(arrays.v_template))
-        self._feet: dict[
-            int, tuple[FloatArray, FloatArray, FloatArray]
-        ] = {}  # vertices, soles and contact of each person
         self._shot = -1
         self._begin()
 
@@ -134,7 +131,6 @@ class World:
         present = {body.person for body in people}
         self._vertical.forget(present)
         self._floor.forget(present)
-        self._feet.clear()
         for body in people:
             self._see(body, dt_s, frame.time_s, rotation)
         if not people and self._answer is None:
@@ -168,7 +164,6 @@ class World:
             sigma = body.up_sigma if body.up_sigma is not None else math.radians(7)
             self._vertical.add_prediction(body.person, body.up, sigma, dt_s, rotation)
         feet, stands, vertical = self._soles(body.vertices), _standing(body), self._vertical
-        self._feet[body.person] = body.vertices, feet, stands
         vertical.balance.see(body.person, body.joints, feet, stands, dt_s, rotation, vertical.up)
         if self._with_floor:
             self._floor.see(body.person, feet / np.float32(body.growth), stands, dt_s, time_s, rotation)
@@ -187,11 +182,9 @@ class World:
         self, body: BodyEstimate, time_s: float, rotation: DoubleArray, floor: tuple[DoubleArray, float, float] | None
     ) -> BodyEstimate:
         assert self._legs is not None
-        vertices, feet, stands = self._feet.get(body.person, (None, None, None))
-        if feet is None or stands is None or vertices is not body.vertices:
-            feet, stands = self._soles(body.vertices), _standing(body)
+        feet = self._soles(body.vertices) @ rotation.T
         pelvis = rotation @ body.transl
-        shift, moves = self._lock(body.person, pelvis, feet @ rotation.T, stands, time_s, floor, body.growth)
+        shift, moves = self._lock(body.person, pelvis, feet, _standing(body), time_s, floor, body.growth)
         if float(np.abs(moves).max()) < _MIN_MOVE_M:
             if float(np.abs(shift).max()) < _MIN_SHIFT_M:
                 return body

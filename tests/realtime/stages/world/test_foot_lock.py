@@ -12,8 +12,7 @@ from body.lbs import NumpyBody
 from body.soles import Soles
 from common.arrays import DoubleArray, FloatArray
 from realtime.records import BodyEstimate
-from realtime.stages.world.foot_kernels import MAX_ACROSS_M, MAX_ALONG
-from realtime.stages.world.foot_lock import FootLock
+from realtime.stages.world.foot_lock import MAX_ACROSS_M, MAX_ALONG, FootLock
 from realtime.stages.world.leg_reach import MAX_JOINT_SHIFT_M, LegReach
 from realtime.stages.world.world import World
 from tests.realtime.stages.world.test_world import STILL
@@ -158,29 +157,3 @@ def test_a_single_standing_foot_holds_through_noise_but_not_through_a_step(acros
         assert slide < 0.2 * raw
     else:
         assert slide > 0.9 * across
-
-
-@pytest.mark.parametrize("speed", [0.0, 0.8])
-def test_a_foot_at_rest_in_the_image_is_tied_although_its_contact_is_missed_and_a_moving_one_is_not(
-    speed: float,
-) -> None:
-    lock, contact = FootLock(), np.full(4, 0.25, np.float32)
-    for number in range(30):
-        pelvis = np.array([0, 0, 4 + 0.005 * number])
-        feet = feet_at((speed * number / 30, 1, 4 + 0.005 * number))
-        shift, _ = lock(0, pelvis, feet, contact, number / 30, None)
-    assert (shift[2] < -0.05) == (speed == 0)
-    if speed:
-        np.testing.assert_allclose(shift, 0, atol=0.005)  # its speed is not quite known in the first frames
-
-
-def test_a_foot_lands_with_less_than_the_whole_shift_of_the_step_before() -> None:
-    lock, still, air = FootLock(), np.full(4, 0.9, np.float32), np.zeros(4, np.float32)
-    for number in range(30):  # the network's distance grows while the feet stand
-        pelvis = np.array([0, 0, 4 + 0.005 * number])
-        stood, _ = lock(0, pelvis, feet_at((0, 1, 4 + 0.005 * number)), still, number / 30, None)
-    assert stood[2] < -0.05
-    feet, pelvis = feet_at((0, 1, 4.145)), np.array([0, 0, 4.145])
-    lock(0, pelvis, feet, air, 1.0, None)
-    shifts = [lock(0, pelvis, feet, still, 1 + (number + 1) / 30, None)[0][2] for number in range(15)]
-    assert 0.2 < shifts[-1] / stood[2] < 0.8

@@ -192,7 +192,7 @@ class Networks(contextlib.ExitStack):
             self._has_own_opener
             or look_ahead_frames(options, 30.0)
             or options.body
-            or options.body_height
+            or options.height
             or options.engine not in ("auto", "tensorrt")
         ):
             return
@@ -256,13 +256,13 @@ def _takes_bf16(model: str | Path, options: Options) -> bool:
 
 def _stature(arrays: BodyArrays, options: Options) -> Stature | None:
     """Scales people to the height that the user gives; warns where no shape of ``arrays`` has it."""
-    if options.body_height is None:
+    if options.height is None:
         return None
-    stature = Stature(arrays, options.body_height / 100)
+    stature = Stature(arrays, options.height / 100)
     low, high = (100 * reach for reach in stature.reach_m)
-    if not low <= options.body_height <= high:
+    if not low <= options.height <= high:
         _LOG.warning(
-            f"--body-height {options.body_height:g}: this body is {low:.0f} to {high:.0f} cm tall; people are made as tall as "
+            f"--height {options.height:g}: this body is {low:.0f} to {high:.0f} cm tall; people are made as tall as "
             "that allows, and placed accordingly"
         )
     return stature

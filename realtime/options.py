@@ -5,11 +5,13 @@ Imports nothing heavy, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from common.command_line import check_limits, option
+from common.errors import UserError
 from engines.choices import PrecisionChoice, RuntimeChoice
 from formats.endings import ReferenceFrame
 
@@ -47,8 +49,9 @@ class Options:
         "(GStreamer), video file, URL, folder of images, or 'demo'.",
         group=SOURCE,
     )
-    width: int | None = option(None, "Ask the camera for frames of this width, pixels.", group=SOURCE, low=16)
-    height: int | None = option(None, "Ask the camera for frames of this height, pixels.", group=SOURCE, low=16)
+    resolution: str | None = option(
+        None, "Ask the camera for frames of this size, as WIDTHxHEIGHT in pixels: 1280x720.", group=SOURCE
+    )
     fps: float | None = option(
         None,
         "Ask the camera for this frame rate, frames/s; for a folder of images or a slow-motion video, the rate they "
@@ -162,7 +165,7 @@ class Options:
     )
     regressor: str = option("motion", "A shipped regressor's name, or an .onnx file.", group=MODELS)
     body: Path | None = option(None, "A licensed SMPL .pkl or .npz, or another SMPL-layout file.", group=MODELS)
-    body_height: float | None = option(
+    height: float | None = option(
         None,
         "How tall the people are, centimetres, which also says how far away they are. Default: as their proportions suggest.",
         group=MODELS,
@@ -220,3 +223,13 @@ class Options:
 
     def __post_init__(self) -> None:
         check_limits(self)
+        self.camera_size()  # a wrong one is told before anything is opened
+
+    def camera_size(self) -> tuple[int, int] | tuple[None, None]:
+        """Width and height, pixels, that ``resolution`` asks a camera for. Raises `UserError` for another text."""
+        if self.resolution is None:
+            return None, None
+        found = re.fullmatch(r"(\d{2,5})[xX×](\d{2,5})", self.resolution.strip())
+        if found is None:
+            raise UserError(f"--resolution {self.resolution}: write width and height in pixels, such as 1280x720")
+        return int(found[1]), int(found[2])

@@ -70,7 +70,7 @@ def build_pipeline(
             _radians(options.roll),
             floor=options.floor == "auto",
             foot_lock=not options.no_foot_lock,
-            sizes_known=options.body_height is not None,
+            sizes_known=options.height is not None,
         ),
     )
     if options.persons == "auto" and source.live:

@@ -134,7 +134,7 @@ def test_two_people_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_what_the_source_notices_is_said_though_the_run_fails() -> None:
-    done = run("--source", CLIP, "--width", "320", "--focal", "5")
+    done = run("--source", CLIP, "--resolution", "320x240", "--focal", "5")
     assert done.returncode == 2
     assert "keeps its size" in done.stderr
 
@@ -145,6 +145,8 @@ def test_what_the_source_notices_is_said_though_the_run_fails() -> None:
         (("--source", "nowhere.mp4"), "nowhere.mp4"),
         (("--source", "README.md"), "README.md"),
         (("--source", "97"), "camera 97"),
+        (("--source", "97", "--resolution", "1280"), "--resolution 1280: write width and height"),
+        (("--source", CLIP, "--height", "1080"), "--height 1080: give 50 to 250"),
         (("--source", CLIP, "--record", "no/such/folder/x.mp4"), "x.mp4"),
         (("--source", CLIP, "--report", "no/such/folder/x.json"), "x.json"),
         (("--source", CLIP, "--save", "no/such/folder/x.npz"), "x.npz"),

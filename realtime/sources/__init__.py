@@ -89,11 +89,12 @@ def open_source(
 
 def open_source_of(options: Options) -> Source:
     """`open_source` with what ``options`` say of the source. Raises UserError."""
+    width, height = options.camera_size()
     return open_source(
         options.source,
         options.live,
-        options.width,
-        options.height,
+        width,
+        height,
         options.fps,
         options.retry,
         options.rotate,

@@ -113,7 +113,7 @@ def test_people_of_a_known_height_are_saved_with_it(tmp_path: Path, remarks: Rem
     shaped = {}
     for height_cm in (165.0, 240.0):
         path = tmp_path / "walk.npz"
-        options = Options(source=str(CLIP), view="none", quality="live", frames=4, save=(path,), body_height=height_cm)
+        options = Options(source=str(CLIP), view="none", quality="live", frames=4, save=(path,), height=height_cm)
         Session(options).run()
         motion = load_motion(path)
         body = body_of(motion)
@@ -122,7 +122,7 @@ def test_people_of_a_known_height_are_saved_with_it(tmp_path: Path, remarks: Rem
         shaped[height_cm] = np.ptp((body.v_template + body.shapedirs @ betas[-1])[:, 1])
     assert shaped[165.0] == pytest.approx(1.65, abs=1e-3)
     assert shaped[240.0] < 1.9
-    assert [line for line in remarks.warnings if "--body-height 240: this body is 152 to 187 cm tall" in line]
+    assert [line for line in remarks.warnings if "--height 240: this body is 152 to 187 cm tall" in line]
 
 
 class Keyboard:

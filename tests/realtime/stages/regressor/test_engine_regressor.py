@@ -110,7 +110,7 @@ def test_the_program_gives_the_same_bodies_with_it_and_without(
             flow="dis",
             precision="fp32",
             quality="live",
-            body_height=height_cm,
+            height=height_cm,
             persons=1,  # the very same graph: the next crop is where these keypoints are, so that rounding grows
         )
         session = Session(options)

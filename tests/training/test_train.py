@@ -155,7 +155,7 @@ def test_windows_of_the_third_stage_last_seconds(
 def test_a_longer_run_goes_on_from_before_the_rate_fell_as_if_it_had_always_been_longer(
     trainer: type[train.Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores, image = SyntheticScores(0, 0, 0, 0, 0, 0), np.zeros((4, 4, 3), np.uint8)
+    scores, image = SyntheticScores(0, 0, 0, 0, 0, 0, 0, 0), np.zeros((4, 4, 3), np.uint8)
     monkeypatch.setattr(trainer, "validate", lambda self: (scores, image))
     short, long = config(), config()
     long.windows.steps = 14

@@ -77,6 +77,10 @@ class SyntheticScores:
     """Root mean square error of the bones' lengths, % of the true length."""
     up_deg: float
     """Angle between the predicted and the true vertical, degrees."""
+    sized_mpjpe: float
+    """MPJPE, mm, after scaling by the mean ratio of the true bones to the predicted: a single camera does not show the size."""
+    proportions_percent: float
+    """Root mean square error of the bones' lengths, %, of the bodies so scaled."""
 
     def as_dict(self) -> dict[str, float]:
         """The numbers by their names."""
@@ -86,7 +90,8 @@ class SyntheticScores:
         return (
             f"PA-MPJPE {self.pa_mpjpe:.1f} mm  MPJPE {self.mpjpe:.1f} mm  "
             f"accel {self.acceleration:.1f} m/s²  facing {self.orientation_deg:.1f}°  "
-            f"bones {self.bones_percent:.1f} %  up {self.up_deg:.1f}°"
+            f"bones {self.bones_percent:.1f} %  up {self.up_deg:.1f}°  "
+            f"with the true size: MPJPE {self.sized_mpjpe:.1f} mm  bones {self.proportions_percent:.1f} %"
         )
 
 
@@ -152,14 +157,22 @@ def score_batch(
     enough = counted & (counted.sum(-1, keepdim=True) >= MIN_JOINTS)
     exact = pa_distances(mine, theirs, counted.float())[enough].mean()
     aligned = pelvis_aligned(mine, theirs, joints[:, :, _HIPS].mean(2), truth[:, :, _HIPS].mean(2))[counted].mean()
+    ratios = bone_lengths(joints) / bone_lengths(truth)
+    size = ratios.mean(-1, keepdim=True)
+    fit = joints / size[..., None]
+    sized = pelvis_aligned(fit[:, :, JOINTS_14], theirs, fit[:, :, _HIPS].mean(2), truth[:, :, _HIPS].mean(2))
     three = (counted[:, 2:] & counted[:, 1:-1] & counted[:, :-2]).transpose(0, 1)
     jerk = acceleration_error(mine.transpose(0, 1), theirs.transpose(0, 1), EVALUATION_FPS)[three].mean()
     turn = lifted.rotations[:, warm_up:, 0].transpose(-1, -2) @ batch.rotations[:, warm_up:, 0]
     trace = turn.diagonal(dim1=-2, dim2=-1).sum(-1)
     facing = torch.rad2deg(torch.acos(((trace - 1) / 2).clamp(-1, 1))).mean()
-    bones = (bone_lengths(joints) / bone_lengths(truth) - 1).square().mean().sqrt()
+    bones, proportions = ((error - 1).square().mean().sqrt() for error in (ratios, ratios / size))
     tilt = torch.acos((lifted.up[:, warm_up:] * batch.up[:, warm_up:]).sum(-1).clamp(-1, 1))
-    return torch.stack([exact * 1000, aligned * 1000, jerk, facing, bones * 100, torch.rad2deg(tilt).mean()])
+    up = torch.rad2deg(tilt).mean()
+    mm, percent = 1000, 100
+    return torch.stack(
+        [exact * mm, aligned * mm, jerk, facing, bones * percent, up, sized[counted].mean() * mm, proportions * percent]
+    )
 
 
 @cache

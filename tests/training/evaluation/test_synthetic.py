@@ -43,7 +43,7 @@ def scores(batch: Batch, lifted: Lifted, body: TorchBody = BODY) -> SyntheticSco
 
 def test_the_truth_scores_nothing(batch: Batch) -> None:
     found = scores(batch, answer(batch))
-    assert max(found.pa_mpjpe, found.mpjpe, found.bones_percent) < 0.01
+    assert max(found.pa_mpjpe, found.mpjpe, found.bones_percent, found.sized_mpjpe, found.proportions_percent) < 0.01
     assert max(found.orientation_deg, found.up_deg) < 0.1
 
 
@@ -57,6 +57,24 @@ def test_a_body_that_is_a_tenth_larger_has_bones_that_are_and_no_error_after_ali
     assert found.bones_percent == pytest.approx(10, abs=0.01)
     assert found.pa_mpjpe < 0.01
     assert found.mpjpe > 20
+    assert max(found.sized_mpjpe, found.proportions_percent) < 0.01
+
+
+def test_other_proportions_are_an_error_whatever_the_size(batch: Batch) -> None:
+    class LongLegged(TorchBody):
+        def skeleton(self, rotations: torch.Tensor, betas: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            joints, coco = super().skeleton(rotations, betas)
+            longer = joints.clone()
+            for knee, below in ((4, (4, 7, 10)), (5, (5, 8, 11))):
+                longer[..., below, :] += 0.2 * (joints[..., knee : knee + 1, :] - joints[..., knee - 3 : knee - 2, :])
+            return longer, coco
+
+    found = scores(batch, answer(batch), LongLegged(load_body("body_1722")))
+    mean = 1 + 2 * 0.2 / 23
+    expected = math.sqrt((2 * (1.2 / mean - 1) ** 2 + 21 * (1 / mean - 1) ** 2) / 23) * 100
+    assert found.proportions_percent == pytest.approx(expected, abs=0.01)
+    assert found.bones_percent == pytest.approx(20 * math.sqrt(2 / 23), abs=0.01)
+    assert found.sized_mpjpe > 5
 
 
 @pytest.mark.parametrize("degrees", [3.0, 40.0])

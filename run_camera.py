@@ -11,6 +11,8 @@ STARTED_NS = time.monotonic_ns()  # before the imports: they are part of the tim
 import os
 import signal
 import sys
+from collections.abc import Callable, Collection
+from types import FrameType
 
 
 def _stop_at_once(number: int, frame: object) -> None:
@@ -19,16 +21,30 @@ def _stop_at_once(number: int, frame: object) -> None:
     os._exit(130)
 
 
+# Besides Ctrl-C and `kill`: a terminal that closes, Ctrl-\, and what batch systems and UPS send before they end a program.
+_ENDS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGPWR")
+    if hasattr(signal, name)
+]
+
+
+def _handle_ends(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Let ``handler`` answer whatever asks the program to end."""
+    for number in _ENDS:
+        # `nohup` has a closed terminal ignored; shells have Ctrl-C ignored by what they start in the background, which
+        # `kill -INT` must end all the same.
+        if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
 if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "motionmesh":
-    signal.signal(signal.SIGINT, _stop_at_once)
-    signal.signal(signal.SIGTERM, _stop_at_once)
+    _handle_ends(_stop_at_once)
 
 import logging
 import traceback
-from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -57,13 +73,6 @@ Examples:
 def main() -> None:
     """The program's entry, also of the installed command ``motionmesh``."""
     run_command(with_options(Options, run), examples=EXAMPLES, others=SUBCOMMANDS)
-
-
-def _handle_ends(handler: Callable[[int, FrameType | None], None]) -> None:
-    """Let ``handler`` answer Ctrl-C, `kill` and a terminal that closes."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), handler)
 
 
 def _hush_after_hangup(number: int) -> None:
@@ -185,7 +194,7 @@ def run(
     session: Session | None = None
 
     def end(number: int, frame: FrameType | None) -> None:
-        """On Ctrl-C, `kill` and a terminal that closes: finish what is recorded."""
+        """Finish what is recorded."""
         _hush_after_hangup(number)
         if session is None or not session.has_begun:
             if session is not None:

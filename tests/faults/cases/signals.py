@@ -35,8 +35,8 @@ for _moment in _MOMENTS:
     _interrupted(_moment)
 
 
-def _ended_by(name: str) -> None:
-    @case("signals", f"{name} while recording", "both files and the report whole; exit 130")
+def _ended_by(name: str, row: str = "") -> None:
+    @case("signals", f"{name} while recording", "both files and the report whole; exit 130", row)
     def _(folder: Path) -> None:
         with running(folder, *LIVE) as run:
             run.wait_for_rows()
@@ -48,6 +48,17 @@ def _ended_by(name: str) -> None:
 
 for _name in ("SIGINT", "SIGTERM", "SIGHUP"):
     _ended_by(_name)
+for _name in ("SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGPWR"):
+    _ended_by(_name, "SIGQUIT, SIGXCPU, SIGUSR1, SIGUSR2, SIGALRM or SIGPWR while recording")
+
+
+@case("signals", "the terminal closes on a run under nohup", "goes on; both files whole; exit 0")
+def _(folder: Path) -> None:
+    with running(folder, *LIVE, prefix=("nohup",)) as run:
+        run.wait_for_rows()
+        run.send(signal.SIGHUP)
+        run.end(0, "report: ")
+        must(run.saved_frames() == run.report()["results"] > 0, "frames are missing")
 
 
 @case("signals", "SIGKILL while recording", "all but the last second to rescue; the video plays")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from common.arrays import DoubleArray, ImageArray
+from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.sources.clip import ClipSource
 from realtime.sources.pixels import fit_into
+from realtime.sources.stills import quiet_opencv
 from realtime.sources.timing import believable_fps
 
-_MAX_BYTES = 1_000_000_000
+_BLOCK_BYTES = 128_000_000  # of decoded frames
 _HEAD_BYTES = 4096
 _ANIMATED = 2  # a flag of the extended WebP header
 
@@ -39,45 +41,69 @@ def _head(path: Path) -> bytes:
 
 
 class WebpSource(ClipSource):
-    """An animated WebP, which FFmpeg cannot decode and OpenCV decodes as a whole. ``fps`` as for a video file."""
+    """An animated WebP, which FFmpeg cannot decode. OpenCV can from any frame on, but begins with the first one inside, so
+    it decodes as many at a time as memory is to be spent on. ``fps`` as for a video file."""
 
     def __init__(self, path: str | Path, fps: float | None = None) -> None:
         super().__init__(str(path))
         self._path = Path(path)
         self._wished_fps = fps
-        self._images: list[ImageArray] = []
-        self._times_s: DoubleArray = np.zeros(0)
+        self._scale = 1.0
+        self._block_frames = 1
+        self._images: list[ImageArray] = []  # of the block, the present one first
+        self._durations_s: list[float] = []
         self._next = 0
+        self._next_s = 0.0
 
     def _open(self) -> None:
         head = _head(self._path)
         width, height = (1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27))
-        try:
-            count = cv2.imcount(str(self._path))
-            if width * height * 4 * count > _MAX_BYTES:
-                raise UserError(f"{self.name} is too large for an animated image: convert it to a video (.mp4)")
-            done, animation = cv2.imreadanimation(str(self._path))
-        except cv2.error:
-            done = False
-        if not done or not len(animation.frames):
-            raise UserError(f"{self.name} cannot be read as an animated image: the file is damaged")
-        self._images = [np.ascontiguousarray(image[..., :3], np.uint8) for image in animation.frames]
-        durations_s = np.maximum(np.asarray(animation.durations[: len(self._images)], np.float64).ravel(), 10) * 1e-3
-        self._times_s = np.concatenate([[0], np.cumsum(durations_s)[:-1]])
-        fps = believable_fps((1 / float(np.median(durations_s)),), list(self._times_s))
+        self._block_frames = max(1, _BLOCK_BYTES // (width * height * 4))
+        self.frame_count = _frame_count(self._path)
+        self._read_block()
+        if not self._images:
+            raise UserError(f"{self.name} cannot be read as an animated image: the file is damaged, or larger than "
+                            "67 million pixels")  # fmt: skip
+        times_s = [0.0, *np.cumsum(self._durations_s)]
+        fps = believable_fps((1 / float(np.median(self._durations_s)),), times_s)
         self.fps = self._wished_fps or fps
-        self._times_s *= fps / self.fps
-        self.frame_count = len(self._images)
+        self._scale = fps / self.fps
         self.size = (self._images[0].shape[1], self._images[0].shape[0])
 
     def _release(self) -> None:
         self._images = []
 
     def _advance(self) -> tuple[int, float] | None:
-        if self._next >= len(self._images):
+        if self._next and self._images:
+            self._next_s += self._durations_s.pop(0)
+            self._images.pop(0)
+        if not self._images:
+            self._read_block()
+        if not self._images:
+            if self.frame_count and self._next < self.frame_count:
+                self._say(f"{self.name} is damaged or cut short: {self._next} of its {self.frame_count} frames play")
             return None
         self._next += 1
-        return self._next - 1, float(self._times_s[self._next - 1])
+        return self._next - 1, self._next_s * self._scale
 
     def _render(self, buffer: ImageArray) -> None:
-        fit_into(self._images[self._next - 1], buffer)
+        fit_into(np.ascontiguousarray(self._images[0][..., :3]), buffer)
+
+    def _read_block(self) -> None:
+        """Decode the frames from the next one on; none after the last one."""
+        if self.frame_count and self._next >= self.frame_count:
+            return
+        with suppress(cv2.error), quiet_opencv():
+            done, animation = cv2.imreadanimation(str(self._path), self._next, self._block_frames)
+            if done:
+                self._images = [np.asarray(image, np.uint8) for image in animation.frames]
+                # Players give every frame 10 ms at least.
+                self._durations_s = [max(10, int(one)) * 1e-3 for one in animation.durations[: len(self._images)]]
+
+
+def _frame_count(path: Path) -> int | None:
+    try:
+        with quiet_opencv():
+            return int(cv2.imcount(str(path))) or None
+    except cv2.error:
+        return None

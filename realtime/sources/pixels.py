@@ -70,6 +70,8 @@ def fit_into(image: ImageArray, buffer: ImageArray) -> None:
 class FrameConverter:
     """Converts decoded frames of any pixel format to upright BGR with square pixels.
 
+    Of interlaced frames, whose lines are of two moments, every second line counts: moving edges would be combs.
+
     One for each stream: it keeps the scaler's tables. ``pixel_aspect`` is the width of a stored pixel over its height
     (old camcorders store narrow pixels; a body model would see narrow people).
     """
@@ -97,6 +99,8 @@ class FrameConverter:
             height, plane.line_size
         )  # rows are padded, hence no plain view
         image: ImageArray = rows[:, : width * 3].reshape(height, width, 3)
+        if frame.interlaced_frame and height > 1:
+            image = np.asarray(cv2.resize(image[::2], (width, height)), np.uint8)
         rotation, mirror = _TURNS[self._turn_of(frame)]
         if rotation is None and mirror is None:
             fit_into(image, buffer)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from realtime.sources import Source, open_source
+from realtime.sources import Source, animation, open_source
 from realtime.sources.pixels import fit_into
 from realtime.sources.timing import FileClock, believable_fps, nominal_fps
 from tests.conftest import Remarks
@@ -200,6 +200,41 @@ def test_animated_images(tmp_path: Path, name: str) -> None:
     np.testing.assert_allclose(times_of(timestamps), [0, 0.1, 0.2, 0.4, 0.5], atol=0.011)
 
 
+def test_an_animated_webp_is_decoded_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(animation, "_BLOCK_BYTES", 2 * 64 * 48 * 4)
+    moving = cv2.Animation()
+    moving.frames = [numbered_image(index) for index in range(7)]
+    moving.durations = [100] * 7
+    assert cv2.imwriteanimation(str(tmp_path / "a.webp"), moving)
+    asked: list[int] = []
+    decode = cv2.imreadanimation
+
+    def counted(path: str, start: int, count: int) -> object:
+        asked.append(count)
+        return decode(path, start, count)
+
+    monkeypatch.setattr(cv2, "imreadanimation", counted)
+    with open_source(str(tmp_path / "a.webp")) as source:
+        timestamps, images = read_all(source)
+    assert [number(image) for image in images] == list(range(7))
+    np.testing.assert_allclose(times_of(timestamps), np.arange(7) * 0.1, atol=1e-6)
+    assert asked == [2, 2, 2, 2]  # never more at a time
+
+
+def test_interlaced_frames_have_no_combs(tmp_path: Path) -> None:
+    """Lines of two moments, white and black: one of them counts."""
+    image = np.full((48, 64, 3), 230, np.uint8)
+    image[1::2] = 20
+    with av.open(str(tmp_path / "a.mpg"), "w") as out:
+        stream = out.add_stream("mpeg2video", rate=25, options={"flags": "+ildct+ilme", "qmax": "2"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        out.mux(stream.encode(None))
+    with open_source(str(tmp_path / "a.mpg")) as source:
+        _, images = read_all(source)
+    assert images[0].min() > 200
+
+
 @pytest.mark.parametrize(
     ("turn", "mirror", "size", "corner"),
     [
@@ -307,6 +342,14 @@ def test_why_a_file_cannot_be_read_is_said(tmp_path: Path) -> None:
     for name, why in (("round", "symbolic links"), ("pipe", "a pipe"), ("x" * 300, "too long"), ("none", "no file")):
         with pytest.raises(UserError, match=why):
             open_source(str(tmp_path / name))
+
+
+def test_standard_input_and_empty_files_are_called_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="standard input"):
+        open_source("-")
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(UserError, match="it is empty"):
+        open_source(str(tmp_path / "a.mp4"))
 
 
 def test_file_clock_never_stands_still() -> None:

@@ -17,7 +17,7 @@ _WITH_HOST: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "http", "https"
 
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.\-]*):(//|\\\\)")
 _MISTYPED = re.compile(rf"\s*({'|'.join(_SCHEMES)})(:[/\\]*|[/\\]{{2,}})", re.IGNORECASE)
-_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[\w.\-]+)?\]|[^:\s]*)(:\d+)?")
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[\w.\-]+)?\]|[^:%\s]*)(:\d+)?")
 _QUERY = re.compile(r"([^?#]*)(.*)", re.DOTALL)
 _PARAMETER = re.compile(r"\?[\w.\-]+=")
 _HIDDEN = "…"
@@ -91,4 +91,4 @@ def _without_secrets(rest: str) -> str:
     authority = re.split(r"[/\\;]", shown, maxsplit=1)[0]
     if not _AUTHORITY.fullmatch(authority):
         return _HIDDEN  # a name and the first half of a password
-    return authority + re.sub(r"=[^/]*", f"={_HIDDEN}", shown[len(authority) :])
+    return authority + re.sub(r"(=|%3D)[^/]*", rf"\1{_HIDDEN}", shown[len(authority) :], flags=re.I)

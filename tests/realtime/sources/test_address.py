@@ -58,6 +58,15 @@ def test_no_password_is_ever_shown(scheme: str, before: str, after: str, host: s
     assert "S3cret" not in public_name(f"{scheme}admin:{before}S3cret{after}@{host}/live")
 
 
+def test_percent_escapes_hide_nothing() -> None:
+    for typed in (
+        "rtsp://admin%3AS3cret%40cam/live",
+        "http://cam/live%3Fpwd%3DS3cret",
+        "http://cam/live%3fpwd%3dS3cret",
+    ):
+        assert "S3cret" not in public_name(typed)
+
+
 @given(st.text(max_size=12))
 def test_no_query_is_ever_shown(text: str) -> None:
     assert "S3cret" not in public_name(f"http://cam/live?pwd={text}S3cret")

@@ -22,7 +22,7 @@ from realtime.sources.audio import AudioTrack, file_audio, keeps_sound
 from realtime.sources.clip import ClipSource
 from realtime.sources.decoding import best_stream, coded_fps, duration_of, has_times, is_cover, is_empty, open_video
 from realtime.sources.pixels import FrameConverter
-from realtime.sources.timing import UNTIMED_FPS, FileClock, believable_fps
+from realtime.sources.timing import UNTIMED_FPS, FileClock, believable_fps, can_be_times
 
 _MAX_BAD_PACKETS = 1000  # in a row: a file of noise must end some day
 _DECODER_THREADS = 2  # the pipeline needs the other cores; one stream needs no more
@@ -72,6 +72,7 @@ class FileSource(ClipSource):
             self._container = open_video(address, self._decoder, self.name, metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else "damaged, cut short or no video"
+            why = why if os.path.getsize(self._path) else "it is empty"
             raise UserError(f"{self.name} cannot be read as a video ({why}): try another file") from None
         stream = _video_stream(self._container, self.name)
         stream.thread_type = "AUTO"
@@ -80,7 +81,7 @@ class FileSource(ClipSource):
         self._duration_s = duration_of(self._container, stream)
         packets = self._packets(self._container, stream)
         first, times_s = _peek(packets)
-        self._has_times = has_times(self._container, stream)
+        self._has_times = has_times(self._container, stream) and can_be_times(times_s)
         if self._has_times:
             fps = believable_fps((stream.average_rate, stream.guessed_rate), times_s)
         else:
@@ -168,7 +169,7 @@ class FileSource(ClipSource):
                 return
 
     def _untimed_fps(self, stream: VideoStream) -> float:
-        """Frames a second of a file that stores no times, such as a bare .h264 or .mjpeg."""
+        """Frames a second of a file that stores no times, such as a bare .h264 or .mjpeg, or none worth the name."""
         coded = coded_fps(stream)
         if coded is None and self._wished_fps is None:
             self._say(
@@ -218,7 +219,9 @@ def _why_no_file(path: Path, name: str) -> str:
     except ValueError:  # a zero byte
         pass
     else:
-        return f"{name} is a pipe or a socket, which cannot be read as a video: write it to a file first"
+        return f"{name} is a pipe, a socket or a disk, which cannot be read as a video: write it to a file first"
+    if name == "-":
+        return "standard input cannot be read as a video: write it to a file first"
     return f"there is no file {name}: give a video, an image, a folder of images or a camera number"
 
 

@@ -19,6 +19,7 @@ _BURST_S = 0.25
 _BEHIND_S = 1.0
 _AHEAD_S = 10.0
 _SAME_RATE = 0.02
+_TICK_S = 1e-4  # no camera here takes more frames a second than this says
 _FEWEST = 3
 
 
@@ -39,6 +40,11 @@ def measured_fps(times_s: Sequence[float]) -> float | None:
     usual = steps[(steps > 0.5 * median) & (steps < 1.5 * median)]
     rate = 1.0 / float(usual.mean()) if len(usual) else 0.0
     return rate if 0 < rate <= 1000 else None
+
+
+def can_be_times(times_s: Sequence[float]) -> bool:
+    """Whether the timestamps ``times_s``, seconds in any order, tell frames apart: not all are equal, or ticks of a clock."""
+    return len(times_s) <= _FEWEST or max(times_s) - min(times_s) > _TICK_S * (len(times_s) - 1)
 
 
 def believable_fps(claimed: Sequence[Fraction | float | None], times_s: Sequence[float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ import pytest
 from realtime.sources import open_source
 from realtime.sources.timing import FileClock
 from tests.conftest import Remarks
-from tests.realtime.clips import write_video
+from tests.realtime.clips import numbered_image, write_video
 from tests.realtime.sources.camera_server import Server
 from tests.realtime.sources.reading import read_all, times_of
 
@@ -33,6 +34,24 @@ def test_timestamps_that_start_over(back_s: float) -> None:
     pts = np.concatenate([np.arange(40) / 30, np.arange(40) / 30 + 40 / 30 - back_s])
     times = [clock.time_of(float(one)) for one in pts]
     np.testing.assert_allclose(times, np.arange(80) / 30, atol=1e-9)
+
+
+def test_timestamps_that_tell_no_frames_apart_are_not_used(tmp_path: Path, remarks: Remarks) -> None:
+    with av.open(str(tmp_path / "ticks.mp4"), "w") as out:
+        stream = out.add_stream("libx264", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 90000)
+        for index in range(20):
+            frame = av.VideoFrame.from_ndarray(numbered_image(index), format="bgr24")
+            frame.pts, frame.time_base = index, Fraction(1, 90000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    with open_source(str(tmp_path / "ticks.mp4")) as source:
+        times = times_of(read_all(source)[0])
+    np.testing.assert_allclose(times, np.arange(20) / 25, atol=1e-6)
+    assert "does not say its frame rate" in remarks[0]
+    with open_source(str(tmp_path / "ticks.mp4"), fps=10) as source:
+        np.testing.assert_allclose(times_of(read_all(source)[0]), np.arange(20) / 10, atol=1e-6)
 
 
 def test_one_stray_timestamp_moves_nothing_after_it() -> None:

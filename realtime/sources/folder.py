@@ -10,7 +10,7 @@ from common.errors import UserError
 from realtime.sources.animation import is_moving_png, is_moving_webp
 from realtime.sources.clip import ClipSource
 from realtime.sources.pixels import fit_into
-from realtime.sources.stills import is_cut_short, pages_of, read_image
+from realtime.sources.stills import is_cut_short, pages_of, read_image, why_unreadable
 from realtime.sources.timing import DEFAULT_FPS
 
 IMAGE_SUFFIXES = frozenset(
@@ -23,9 +23,10 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def _is_hidden(path: Path) -> bool:
-    """Files that the user never sees: macOS leaves a ``._name.jpg`` beside each ``name.jpg`` on other systems' disks."""
-    return path.name.startswith(".")
+def _images_in(folder: Path) -> set[Path]:
+    """The images in ``folder``, without files that the user never sees: macOS leaves a ``._name.jpg`` beside each
+    ``name.jpg`` on other systems' disks. Raises OSError."""
+    return {path for path in folder.iterdir() if is_image(path) and path.name[0] != "." and path.is_file()}
 
 
 def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
@@ -40,6 +41,7 @@ class ImageSource(ClipSource):
 
     The first image gives the size; others are fitted into it. One that cannot be read is left out, with a warning, and
     leaves a gap in the indexes. 16-bit, grey and transparent images become 8-bit BGR, upright as their EXIF data say.
+    Images that come into the folder meanwhile are not played, which is said at the end.
     """
 
     def __init__(self, path: str | Path, fps: float | None = None) -> None:
@@ -51,29 +53,26 @@ class ImageSource(ClipSource):
         self._position = 0
         self._waiting: ImageArray | None = None
         self._present: ImageArray | None = None
+        self._unreadable = 0
         self._size_noticed = self._cut_noticed = self._moving_noticed = False
 
     def _open(self) -> None:
         if not 0 < self.fps <= 1000:
             raise UserError(f"{self.fps:g} images a second is no rate: give --fps between 0 and 1000")
         try:
-            found = list(self._path.iterdir()) if self._path.is_dir() else []
+            # A single one, hidden or not, was asked for.
+            files = [self._path] if self._path.is_file() else sorted(_images_in(self._path), key=natural_key)
         except OSError as error:
             raise UserError(f"the folder {self.name} cannot be read: {error.strerror}") from None
-        files = sorted(
-            (path for path in found if is_image(path) and not _is_hidden(path) and path.is_file()), key=natural_key
-        )
-        if self._path.is_file():
-            files = [self._path]  # hidden or not, it was asked for
         self._files = [(path, page) for path in files for page in range(pages_of(path))]
         if not self._files:
             raise UserError(f"there are no images in {self.name}: it needs {', '.join(sorted(IMAGE_SUFFIXES))} files")
         self.frame_count = len(self._files)
         self._waiting = self._read_next()
         if self._waiting is None:
-            raise UserError(
-                f"no image in {self.name} can be read: the files are damaged, no images, or larger than 67 million pixels"
-            )
+            first = self._files[0][0]
+            why = f"{first} {why_unreadable(first)}"
+            raise UserError(why if first == self._path else f"no image in {self.name} can be read: {why}")
         self.size = (self._waiting.shape[1], self._waiting.shape[0])
 
     def _release(self) -> None:
@@ -83,6 +82,7 @@ class ImageSource(ClipSource):
         image = self._read_next() if self._waiting is None else self._waiting
         self._waiting = None
         if image is None:
+            self._notice_the_end()
             return None
         self._present = image
         index = self._position - 1
@@ -107,8 +107,20 @@ class ImageSource(ClipSource):
             if image is not None:
                 self._notice(path)
                 return image
-            self._say(f"{path} cannot be read as an image and is left out")
+            self._unreadable += 1
+            if self._unreadable == 1 and path != self._path:
+                self._say(f"{path} {why_unreadable(path)}, and is left out")
         return None
+
+    def _notice_the_end(self) -> None:
+        """Say how many images were not played."""
+        if self._unreadable > 1:
+            self._say(f"{self._unreadable} images in {self.name} could not be read")
+        if not self._path.is_dir() or self._closed:
+            return
+        new = len(_images_in(self._path) - {path for path, _ in self._files})
+        if new:
+            self._say(f"{self.name} has {new} more images by now, which are not played: start anew for them")
 
     def _notice(self, path: Path) -> None:
         """Say once what an image of this kind loses."""

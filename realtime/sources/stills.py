@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +54,18 @@ def read_image(path: Path, page: int = 0) -> ImageArray | None:
     except cv2.error:  # a header with an absurd size
         return None
     return None if image is None else np.asarray(image, np.uint8)
+
+
+def why_unreadable(path: Path) -> str:
+    """Why `read_image` cannot read the file, in words that follow its name."""
+    with suppress(OSError):
+        if not path.stat().st_size:
+            return "is empty"
+    with suppress(cv2.error), quiet_opencv():
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if image is not None and image.itemsize > 2:
+            return f"has {8 * image.itemsize} bits a colour: convert it to 8 or 16"
+    return "is damaged, no image, or of more than 67 million pixels"
 
 
 def is_cut_short(path: Path) -> bool:

@@ -101,7 +101,7 @@ def test_a_small_file_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
         check=True,
     )
     said, grown_kb = done.stdout.strip().splitlines()
-    assert "can be read" in said
+    assert "67 million" in said
     assert int(grown_kb) < 100_000
 
 
@@ -113,6 +113,34 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
         open_source(str(tmp_path))
     with pytest.raises(UserError, match="is no rate"):
         open_source(str(tmp_path), fps=0)
+
+
+def test_why_an_image_cannot_be_read_is_said(tmp_path: Path, remarks: Remarks) -> None:
+    cv2.imwrite(str(tmp_path / "real.tiff"), np.full((8, 8, 3), 0.5, np.float32))
+    with pytest.raises(UserError, match="has 32 bits a colour: convert it"):
+        open_source(str(tmp_path / "real.tiff"))
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(UserError, match="png is empty"):
+        open_source(str(tmp_path / "empty.png"))
+    assert not remarks
+
+
+def test_many_unreadable_images_are_two_lines(tmp_path: Path, remarks: Remarks) -> None:
+    cv2.imwrite(str(tmp_path / "000.png"), numbered_image(0))
+    for index in range(1, 50):
+        (tmp_path / f"{index:03d}.png").touch()
+    with open_source(str(tmp_path)) as source:
+        assert numbers(source) == [(0, 0.0, 0)]
+    assert ["001.png is empty" in remarks[0], "49 images" in remarks[1], len(remarks)] == [True, True, 2]
+
+
+def test_images_that_come_meanwhile_are_told(tmp_path: Path, remarks: Remarks) -> None:
+    for index in range(2):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), numbered_image(index))
+    with open_source(str(tmp_path)) as source:
+        cv2.imwrite(str(tmp_path / "2.png"), numbered_image(2))
+        assert [seen[2] for seen in numbers(source)] == [0, 1]
+    assert "1 more images by now" in remarks[0]
 
 
 def test_a_closed_source_ends(tmp_path: Path) -> None:

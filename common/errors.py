@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
+
+_LONGEST: Final = 300
+"""Characters of a word, such as a path, that are shown."""
 
 
 class UserError(Exception):
@@ -16,8 +20,10 @@ class UserError(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """The message of ``error`` as a single line, with white space collapsed, so that it survives in a log."""
-    return " ".join(str(error).split())
+    """The message of ``error`` as a single line that survives in a log: with white space collapsed, and without the middle of
+    names that are absurdly long."""
+    words = str(error).split()
+    return " ".join(word if len(word) <= _LONGEST else f"{word[:100]}…{word[-60:]}" for word in words)
 
 
 def print_error(line: str) -> None:

@@ -42,3 +42,10 @@ def test_nothing_happens_without_an_error(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_line_is_one_line() -> None:
     assert one_line(ValueError(" a\n\tb   c\r\n")) == "a b c"
+
+
+def test_the_middle_of_absurdly_long_names_is_left_out() -> None:
+    line = one_line(UserError(f"no file /start{'x' * 4000}end.mp4 here"))
+    assert line.startswith("no file /startxxx")
+    assert line.endswith("xend.mp4 here")
+    assert len(line) < 200

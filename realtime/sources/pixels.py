@@ -23,6 +23,8 @@ _TURNS: dict[tuple[int, int, int, int], tuple[int | None, int | None]] = {
 }
 DisplayMatrix = tuple[int, int, int, int]
 UPRIGHT: DisplayMatrix = (1, 0, 0, 1)
+_BY_ANGLE: dict[int, DisplayMatrix] = {-90: (0, 1, -1, 0), 90: (0, -1, 1, 0), 180: (-1, 0, 0, -1), -180: (-1, 0, 0, -1)}
+"""Degrees, counterclockwise."""
 
 
 def display_matrix_of(frame: av.VideoFrame) -> DisplayMatrix:
@@ -30,7 +32,10 @@ def display_matrix_of(frame: av.VideoFrame) -> DisplayMatrix:
 
     A matrix that is no multiple of a right angle counts as upright.
     """
-    data = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # beside it are data of a kind that PyAV does not know, such as a photo's EXIF
+        return _BY_ANGLE.get(round(frame.rotation), UPRIGHT)
     if data is None:
         return UPRIGHT
     numbers = np.frombuffer(data, np.int32)  # type: ignore[call-overload]  # a buffer; its stubs do not say so

@@ -43,6 +43,13 @@ def blue_corner(image: ImageArray) -> str:
     return "none"
 
 
+def with_orientation(jpeg: bytes, orientation: int) -> bytes:
+    """The same JPEG with EXIF data that say how the camera was held: 1 to 8."""
+    tag = b"MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00%c" % orientation + bytes(6)
+    body = b"Exif\x00\x00" + tag
+    return jpeg[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + jpeg[2:]
+
+
 def write_video(
     path: Path,
     count: int = 10,

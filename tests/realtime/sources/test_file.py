@@ -16,7 +16,7 @@ from realtime.sources import Source, animation, open_source
 from realtime.sources.pixels import fit_into
 from realtime.sources.timing import FileClock, believable_fps, nominal_fps
 from tests.conftest import Remarks
-from tests.realtime.clips import blue_corner, number, numbered_image, turn_video, write_video
+from tests.realtime.clips import blue_corner, number, numbered_image, turn_video, with_orientation, write_video
 from tests.realtime.sources.reading import read_all, times_of
 
 
@@ -219,6 +219,18 @@ def test_an_animated_webp_is_decoded_block_by_block(tmp_path: Path, monkeypatch:
     assert [number(image) for image in images] == list(range(7))
     np.testing.assert_allclose(times_of(timestamps), np.arange(7) * 0.1, atol=1e-6)
     assert asked == [2, 2, 2, 2]  # never more at a time
+
+
+@pytest.mark.parametrize(
+    ("orientation", "corner"), [(1, "upper left"), (3, "lower right"), (6, "upper right"), (8, "lower left")]
+)
+def test_a_cameras_jpegs_may_carry_exif_data(tmp_path: Path, orientation: int, corner: str) -> None:
+    """PyAV 18 knows no name for what FFmpeg 8.1 makes of them, and raises."""
+    jpeg = cv2.imencode(".jpg", numbered_image(0))[1].tobytes()
+    (tmp_path / "a.mjpeg").write_bytes(with_orientation(jpeg, orientation) * 3)
+    with open_source(str(tmp_path / "a.mjpeg")) as source:
+        _, images = read_all(source)
+    assert [blue_corner(image) for image in images] == [corner] * 3
 
 
 def test_interlaced_frames_have_no_combs(tmp_path: Path) -> None:

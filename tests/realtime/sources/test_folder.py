@@ -13,7 +13,7 @@ import pytest
 from common.errors import UserError
 from realtime.sources import Source, open_source
 from tests.conftest import Remarks
-from tests.realtime.clips import blue_corner, number, numbered_image
+from tests.realtime.clips import blue_corner, number, numbered_image, with_orientation
 
 
 def numbers(source: Source) -> list[tuple[int, float, int]]:
@@ -60,13 +60,7 @@ CORNERS = ["upper left", "upper right", "lower right", "lower left"] * 2
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_photo_of_a_phone_stands_upright(tmp_path: Path, orientation: int) -> None:
     jpeg = cv2.imencode(".jpg", numbered_image(0))[1].tobytes()
-    tag = (
-        b"MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00%c\x00\x00\x00\x00\x00\x00"
-        % orientation
-    )
-    body = b"Exif\x00\x00" + tag
-    exif = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
-    (tmp_path / "photo.jpg").write_bytes(jpeg[:2] + exif + jpeg[2:])
+    (tmp_path / "photo.jpg").write_bytes(with_orientation(jpeg, orientation))
     for path in (tmp_path, tmp_path / "photo.jpg"):
         with open_source(str(path)) as source:
             assert source.size == ((64, 48) if orientation < 5 else (48, 64))

@@ -145,11 +145,13 @@ class FilmClock(StreamClock):
     """Times of a video that comes over a network: its own timestamps, 0 at the first frame and strictly increasing, however
     slow the network is. Where they start over, or jump by more than six hours, time goes on.
 
-    It is played by these times from the first frame on, later by every pause that the network made.
+    It is played by these times from the first frame on, later by every pause that the network made. ``on_gap`` is told of gaps
+    that were closed, in seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_gap: Callable[[float], None] = lambda gap_s: None) -> None:
         super().__init__()
+        self._on_gap = on_gap
         self._pauses_s = _BURST_S
 
     @override
@@ -159,8 +161,10 @@ class FilmClock(StreamClock):
             return self._last_s
         if self._offset_s is None:
             self._offset_s = max(0.0, self._last_s) - pts_s
-        elif not -_BACKWARD_JUMP_S < pts_s + self._offset_s - self._last_s < _FORWARD_JUMP_S:
+        elif not -_BACKWARD_JUMP_S < (step_s := pts_s + self._offset_s - self._last_s) < _FORWARD_JUMP_S:
             self._offset_s = self._last_s + 1 / DEFAULT_FPS - pts_s
+            if step_s > 0:
+                self._on_gap(step_s)
         self._last_s = max(pts_s + self._offset_s, self._last_s + 1e-3)
         return self._last_s
 

@@ -31,7 +31,15 @@ from realtime.sources.pixels import FrameConverter
 from realtime.sources.served import what_is_served
 from realtime.sources.spool import Spool, open_spooled
 from realtime.sources.threaded_capture import ThreadedCapture
-from realtime.sources.timing import UNTIMED_FPS, FilmClock, RateMeter, StreamClock, believable_fps, nominal_fps
+from realtime.sources.timing import (
+    UNTIMED_FPS,
+    FilmClock,
+    RateMeter,
+    StreamClock,
+    believable_fps,
+    can_be_times,
+    nominal_fps,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -201,7 +209,7 @@ class UrlSource(ThreadedCapture):
         if first:
             self._is_file = self._has_an_end(container)
             if self._is_file:
-                self._clock = FilmClock()
+                self._clock = FilmClock(self._say_gap)
             self.fps = nominal_fps(stream.average_rate, stream.guessed_rate)
             self._audio = stream_audio(container, self._clock.place_of, self.name)
             if container.format.name in _KNOW_THEIR_LENGTH:
@@ -257,6 +265,12 @@ class UrlSource(ThreadedCapture):
             )
         return True
 
+    def _say_gap(self, gap_s: float) -> None:
+        gap_s /= self._scale
+        _LOG.warning(f"{self.name} has a gap of {gap_s:.0f} s in its timestamps, which is closed")
+        if self._length_s is not None:
+            self._length_s -= gap_s
+
     def _ends_early(self) -> bool:
         """Whether a file of known length did not play to its end."""
         return self._length_s is not None and self._last_s + 1 / self.fps < 0.95 * self._length_s - 0.2
@@ -278,7 +292,7 @@ class UrlSource(ThreadedCapture):
             if spool.failure is not None:
                 raise spool.failure
         if not self._seen and not self._closing:
-            raise _Hopeless(f"{self.name} has no frame that can be decoded: the file is damaged")
+            raise _Hopeless(f"{self.name} has no frame that can be decoded from there: copy the file to this machine")
         return True
 
     def _publish_all(self, packets: PacketReader, container: InputContainer, in_bursts: bool) -> bool:
@@ -287,7 +301,7 @@ class UrlSource(ThreadedCapture):
         converter = self._converter_for(pixel_aspect(stream))
         has_clock = has_times(container, stream)
         if self._is_file:
-            self._learn_rate(packets, stream, has_clock)
+            has_clock = self._learn_rate(packets, stream, has_clock)
         rate = RateMeter(_RATE_S)
         dropped = skipped = 0
         last_shown_ns = 0
@@ -328,15 +342,18 @@ class UrlSource(ThreadedCapture):
             skipped, last_shown_ns = 0, time.monotonic_ns()
         return False
 
-    def _learn_rate(self, packets: PacketReader, stream: VideoStream, has_clock: bool) -> None:
-        """Of a file: the rate that its timestamps support, and how much faster or slower than that it was taken."""
+    def _learn_rate(self, packets: PacketReader, stream: VideoStream, has_clock: bool) -> bool:
+        """Of a file: the rate that its timestamps support, and how much faster or slower than that it was taken. Returns
+        whether its timestamps are of any use."""
+        times_s = packets.first_times(_PEEKED_PACKETS, _PEEK_S) if has_clock else []
+        has_clock = has_clock and can_be_times(times_s)
         if has_clock:
-            times_s = packets.first_times(_PEEKED_PACKETS, _PEEK_S)
             fps = believable_fps((stream.average_rate, stream.guessed_rate), times_s)
         else:
             fps = coded_fps(stream) or self._wished_fps or UNTIMED_FPS
         self.fps = self._wished_fps or fps
         self._scale = fps / self.fps
+        return has_clock
 
     def _converter_for(self, aspect: float) -> FrameConverter:
         """The same one for every connection: the first frame that a new one sees stays in memory (see `FrameConverter`)."""

@@ -177,3 +177,12 @@ def test_a_temporary_folder_that_is_full_is_named(
     server.files["/clip.mp4"] = _large(tmp_path / "clip.mp4").read_bytes()
     with pytest.raises(UserError, match=r"is full.*TMPDIR"):
         open_source(f"{server.url}/clip.mp4")
+
+
+def test_a_gap_of_many_hours_is_closed_and_is_no_end(server: Server, tmp_path: Path, remarks: Remarks) -> None:
+    times_ms = [33 * index + (30_000_000 if index >= 10 else 0) for index in range(20)]
+    server.files["/gap.mkv"] = write_video(tmp_path / "gap.mkv", 20, times_ms=times_ms).read_bytes()
+    timestamps, numbers = _play(f"{server.url}/gap.mkv")
+    assert numbers[-1] == 19
+    assert times_of(timestamps)[-1] < 1
+    assert ["gap of 30000 s" in line for line in remarks] == [True]

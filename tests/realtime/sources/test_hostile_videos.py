@@ -1,34 +1,46 @@
-"""Whatever bytes a video file holds, it is read or refused with one line, in little memory, and the process lives."""
+"""Whatever bytes a video or image holds, it is read or refused with one line, in little memory, and the process lives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.foreign import MAX_BYTES, damaged, few
-from tests.realtime.clips import write_video
+from tests.realtime.clips import numbered_image, write_video
 from tests.realtime.sources.video_reader import VideoReader
 
 _KINDS = {".mp4": "mpeg4", ".mkv": "libx264", ".avi": "mjpeg", ".webm": "libvpx", ".ts": "mpeg2video"}
+_IMAGES = (".gif", ".jpg", ".png", ".tiff", ".webp")
+"""All but the JPEG with as many frames or pages as the videos."""
+_FRAMES = 8
 _WORDS = (b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\x80", b"moov", b"mdat", b"stsz", b"stts", b"avcC",
-          b"LIST", b"idx1", b"\x1f\x43\xb6\x75", b"\xa3", b"\0\0\1\xb3")  # fmt: skip
-"""Sizes, counts and names of parts, as the containers write them."""
+          b"LIST", b"idx1", b"\x1f\x43\xb6\x75", b"\xa3", b"\0\0\1\xb3", b"IHDR", b"fdAT",
+          b"ANMF", b"VP8 ", b"\xff\xda")  # fmt: skip
+"""Sizes, counts and names of parts, as the formats write them."""
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """A small video in each container, which most bytes of its headers are damaged in."""
+    """A small video in each container, and an image of each kind, which most bytes of its headers are damaged in."""
     folder = tmp_path_factory.mktemp("videos")
-    return {
-        ending: write_video(
-            folder / f"whole{ending}", 8, codec=codec, pixels="yuvj420p" if codec == "mjpeg" else "yuv420p"
-        ).read_bytes()
-        for ending, codec in _KINDS.items()
-    }
+    for ending, codec in _KINDS.items():
+        pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        write_video(folder / f"whole{ending}", _FRAMES, codec=codec, pixels=pixels)
+    moving = cv2.Animation()
+    moving.frames = [numbered_image(index) for index in range(_FRAMES)]
+    moving.durations = [100] * _FRAMES
+    for ending in _IMAGES:
+        name = str(folder / f"whole{ending}")
+        if ending in (".jpg", ".tiff"):
+            assert cv2.imwritemulti(name, moving.frames[: 1 if ending == ".jpg" else _FRAMES])
+        else:
+            assert cv2.imwriteanimation(name, moving)
+    return {ending: (folder / f"whole{ending}").read_bytes() for ending in (*_KINDS, *_IMAGES)}
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +59,14 @@ def min_mb(reader: VideoReader, whole: dict[str, bytes], tmp_path_factory: pytes
         path.write_bytes(content)
         answer = reader.read(path)
         assert answer["outcome"] == "read"
-        assert answer["frames"] == 8, ending
+        assert answer["frames"] == (1 if ending == ".jpg" else _FRAMES), ending
     return float(answer["mb"])
 
 
 @few
-@pytest.mark.parametrize("ending", _KINDS)
+@pytest.mark.parametrize("ending", [*_KINDS, *_IMAGES])
 @given(data=st.data())
-def test_damaged_videos(
+def test_damaged_videos_and_images(
     tmp_path: Path,
     whole: dict[str, bytes],
     reader: VideoReader,

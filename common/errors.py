@@ -9,6 +9,7 @@ from typing import Final
 
 _LONGEST: Final = 300
 """Characters of a word, such as a path, that are shown."""
+_CONTROLS: Final = {code: None if not chr(code).isspace() else " " for code in (*range(32), *range(127, 160))}
 
 
 class UserError(Exception):
@@ -20,9 +21,9 @@ class UserError(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """The message of ``error`` as a single line that survives in a log: with white space collapsed, and without the middle of
-    names that are absurdly long."""
-    words = str(error).split()
+    """The message of ``error`` as a single line that survives in a log: with white space collapsed, without what would control
+    a terminal, and without the middle of names that are absurdly long."""
+    words = str(error).translate(_CONTROLS).split()
     return " ".join(word if len(word) <= _LONGEST else f"{word[:100]}…{word[-60:]}" for word in words)
 
 

@@ -42,6 +42,7 @@ def test_nothing_happens_without_an_error(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_line_is_one_line() -> None:
     assert one_line(ValueError(" a\n\tb   c\r\n")) == "a b c"
+    assert one_line(ValueError("a\x1b[31mb\x07 \x9bc\x7f ü人")) == "a[31mb c ü人"
 
 
 def test_the_middle_of_absurdly_long_names_is_left_out() -> None:

@@ -106,14 +106,14 @@ class CameraMotion:
 
     def _small(self, image: ImageArray) -> ImageArray:
         """The green channel, `_SIDE` on its longer side. Every few pixels are enough: reading all of a large image would cost
-        more than all else here."""
+        more than all else here. Bilinear samples are then the means of 2x2 of them, or nearly so."""
         height, width = image.shape[:2]
         longer = max(height, width)
-        step = max(longer // (2 * _SIDE), 1)
+        step = max(round(longer / (2 * _SIDE)), 1)
         green = np.ascontiguousarray(image[::step, ::step, 1])
         self._scale = min(_SIDE / longer, 1.0)
         size = max(round(width * self._scale), 1), max(round(height * self._scale), 1)
-        return np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
     def _begin(self, grey: ImageArray, time_s: float, people: Sequence[FloatArray]) -> None:
         """Take ``grey`` as the key image."""

@@ -1,4 +1,4 @@
-"""Compiled inner loops of the world's stage: the vertical, the floor's plane, and standing feet. Single thread, GIL released.
+"""Compiled inner loops of the world's stage: the vertical and the floor's plane. Single thread, GIL released.
 
 The arithmetic is float64. In numpy each of them is tens of operations on a few numbers, which cost more than the sums.
 """
@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from common.arrays import BoolArray, DoubleArray, FloatArray
+from common.arrays import DoubleArray
 from common.compiled import njit
 
 
@@ -228,92 +228,3 @@ def fit_plane_rounds(
         for who in range(count):
             factors[who] = min(max(factors[who] + shorter * move[3 + who], min_factor), max_factor)
     return height, math.sqrt(_height_variance(places, weight, basis, covariance, row))
-
-
-@njit(cache=True, nogil=True)
-def standing_feet(
-    feet: DoubleArray,
-    places: DoubleArray,
-    last: DoubleArray,
-    speed: DoubleArray,
-    is_tied: BoolArray,
-    contact: FloatArray,
-    ray: DoubleArray,
-    dt_s: float,
-    limits: tuple[float, float, float, float, float, float],
-) -> tuple[DoubleArray, BoolArray, BoolArray]:
-    """Which of four soles stand, for `realtime.stages.world.foot_lock.FootLock`.
-
-    Updates their ``speed`` (4,), m/s across the line of sight ``ray`` (3,), from where they were, ``last`` (4, 3). ``limits``:
-    the new frame's share in the speed, the speed at which contact is halved, m/s, the contact to stand and to go on standing,
-    and how far aside of and along the ray from its place a foot has moved, m.
-
-    Returns:
-        Contact (4,), which hold, and which of these begin to stand anew.
-    """
-    share, fast, sure, unsure, max_across, max_along = limits
-    stands, holds, begins = np.empty(4), np.empty(4, np.bool_), np.empty(4, np.bool_)
-    for n in range(4):
-        along, moved_along = 0.0, 0.0
-        for k in range(3):
-            along += (feet[n, k] - places[n, k]) * ray[k]
-            moved_along += (feet[n, k] - last[n, k]) * ray[k]
-        across, moved = 0.0, 0.0
-        for k in range(3):
-            across += (feet[n, k] - places[n, k] - along * ray[k]) ** 2
-            moved += (feet[n, k] - last[n, k] - moved_along * ray[k]) ** 2
-        speed[n] += (math.sqrt(moved) / dt_s - speed[n]) * share
-        stands[n] = np.float32(contact[n] / (1 + (speed[n] / fast) ** 4))
-        holds[n] = stands[n] > (unsure if is_tied[n] else sure)
-        stays = is_tied[n] and math.sqrt(across) < max_across and abs(along) < max_along
-        begins[n] = holds[n] and not stays
-    return stands, holds, begins
-
-
-@njit(cache=True, nogil=True)
-def shift_of_body(
-    before: DoubleArray,
-    places: DoubleArray,
-    feet: DoubleArray,
-    tie: DoubleArray,
-    ray: DoubleArray,
-    stiffness: tuple[float, float, float],
-    up: DoubleArray,
-    floor_pull: DoubleArray,
-    over: DoubleArray,
-    most: tuple[float, float],
-) -> DoubleArray:
-    """The most likely shift (3,), m, of a body whose ``feet`` (4, 3) are tied to ``places`` (4, 3), for
-    `realtime.stages.world.foot_lock.FootLock`.
-
-    ``tie`` (4,) and ``floor_pull`` (4,), m⁻², are how firmly feet are tied to their places and to the floor, ``over`` (4,) m
-    their heights over it along ``up`` (3,). ``stiffness``, m⁻²: along the line of sight ``ray`` (3,), across it, and against a
-    change of the shift ``before`` (3,). ``most``, m: the largest shift along and across the ray.
-    """
-    along, across, slack = stiffness
-    normal, inverse, side = np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
-    drawn, pull = 0.0, 0.0
-    for n in range(4):
-        drawn += floor_pull[n]
-        pull += floor_pull[n] * over[n]
-    for i in range(3):
-        side[i] = slack * before[i] - pull * up[i]
-        for n in range(4):
-            side[i] += tie[n] * (places[n, i] - feet[n, i])
-        for j in range(3):
-            normal[i, j] = (along - across) * ray[i] * ray[j] + drawn * up[i] * up[j]
-        normal[i, i] += across + slack + tie.sum()
-    invert(normal, inverse)
-    shift = np.zeros(3)
-    for i in range(3):
-        for j in range(3):
-            shift[i] += inverse[i, j] * side[j]
-    deep = shift[0] * ray[0] + shift[1] * ray[1] + shift[2] * ray[2]
-    length = 0.0
-    for i in range(3):
-        length += (shift[i] - deep * ray[i]) ** 2
-    shorter = min(1.0, most[1] / max(math.sqrt(length), 1e-9))
-    kept = min(max(deep, -most[0]), most[0])
-    for i in range(3):
-        shift[i] = kept * ray[i] + (shift[i] - deep * ray[i]) * shorter
-    return shift

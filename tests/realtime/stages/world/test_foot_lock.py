@@ -12,7 +12,8 @@ from body.lbs import NumpyBody
 from body.soles import Soles
 from common.arrays import DoubleArray, FloatArray
 from realtime.records import BodyEstimate
-from realtime.stages.world.foot_lock import MAX_ACROSS_M, MAX_ALONG, FootLock
+from realtime.stages.world.foot_kernels import MAX_ACROSS_M, MAX_ALONG
+from realtime.stages.world.foot_lock import FootLock
 from realtime.stages.world.leg_reach import MAX_JOINT_SHIFT_M, LegReach
 from realtime.stages.world.world import World
 from tests.realtime.stages.world.test_world import STILL

@@ -171,6 +171,8 @@ class WorldFrame:
     """How many hard cuts there have been: each shot has a world of its own."""
     camera_turned: bool = False
     """Whether the camera has turned since the shot began: if not, a later estimate is better for earlier frames, too."""
+    settled: FloatArray | None = None
+    """float32 (4, 4), what ``world_from_camera`` is gradually moving to; None where it stays."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,19 +17,20 @@ RESULT_ROW: Final = np.dtype(
     [
         *((name, MOTION_ROW[name]) for name in MOTION_ROW.names or ()),
         *((name, np.dtype((np.float32, shape))) for name, shape in _FRAME.items()),
+        ("settled", np.dtype((np.float32, (4, 4)))),
         ("shot", np.dtype(np.int64)),
         ("camera_turned", np.dtype(np.bool_)),
     ]
 )
-"""`formats.motion.MOTION_ROW`, the world frame of that frame, and which shot of the video it is: in one, a camera that
-never turned stands in one place of the world."""
+"""`formats.motion.MOTION_ROW`, the world frame of that frame and what it was moving to (`realtime.records.WorldFrame`), and
+which shot of the video it is: in one, a camera that never turned stands in one place of the world."""
 
 
 def fill_rows(row: np.void, result: Result, body: BodyEstimate | None) -> None:
     """Write one person of ``result``, or that there was nobody, into a row of dtype `RESULT_ROW`."""
     row["frame"], row["time_s"] = result.frame.sequence, result.frame.time_s
     row["shot"], row["camera_turned"] = -1, True
-    for name in _FRAME:
+    for name in (*_FRAME, "settled"):
         row[name] = np.nan
     if body is None:
         row["person"] = -1
@@ -49,6 +50,7 @@ def fill_rows(row: np.void, result: Result, body: BodyEstimate | None) -> None:
 
 def _fill_world(row: np.void, world: WorldFrame) -> None:
     row["world_from_camera"], row["up"] = world.world_from_camera, world.world_from_camera[1, :3]
+    row["settled"] = world.world_from_camera if world.settled is None else world.settled
     row["up_sigma_deg"] = math.degrees(world.up_sigma)
     row["floor_sigma_m"] = world.floor_sigma if math.isfinite(world.floor_sigma) else np.nan
     row["shot"], row["camera_turned"] = world.shot, world.camera_turned
@@ -57,8 +59,8 @@ def _fill_world(row: np.void, world: WorldFrame) -> None:
 def columns(rows: AnyArray) -> dict[str, AnyArray]:
     """Rows (N,) of dtype `RESULT_ROW` as the arrays of a motion file.
 
-    Where the camera of a shot never turned, all of its rows get the last world frame, which knows most. Arrays in which nothing
-    is known are left out.
+    Where the camera of a shot never turned, all of its rows get what the last world frame was moving to, which knows most. Arrays
+    in which nothing is known are left out.
     """
     out: dict[str, AnyArray] = {name: np.ascontiguousarray(rows[name]) for name in MOTION_ROW.names or ()}
     frames = {name: np.ascontiguousarray(rows[name]) for name in _FRAME}
@@ -67,7 +69,9 @@ def columns(rows: AnyArray) -> dict[str, AnyArray]:
         mine = (rows["shot"] == shot) & (rows["person"] >= 0)
         last = np.flatnonzero(mine & known)[-1:]
         if len(last) and not rows["camera_turned"][last[0]]:
-            for name in ("world_from_camera", "up", "up_sigma_deg", "floor_sigma_m"):
+            frames["world_from_camera"][mine] = settled = rows["settled"][last[0]]
+            frames["up"][mine] = settled[1, :3]
+            for name in ("up_sigma_deg", "floor_sigma_m"):
                 frames[name][mine] = frames[name][last[0]]
     known = np.isfinite(frames["world_from_camera"]).all((1, 2))
     if known.any():

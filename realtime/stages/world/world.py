@@ -147,10 +147,11 @@ class World:
         self._follow(dt_s, frame.time_s)
         self._grow(present, dt_s)
         assert self._answer is not None
-        matrix = self._answer.copy()
-        matrix[:3, :3] = self._answer[:3, :3] @ rotation
-        motion = self.motion
-        return WorldFrame(matrix.astype(np.float32), self._up_sigma, self._floor_sigma, motion.shot, motion.has_moved)
+        motion, turn = self.motion, np.eye(4)
+        turn[:3, :3] = rotation
+        settled = (self._world_from_first(*self._wanted) @ turn).astype(np.float32) if self._gliding else None
+        matrix = (self._answer @ turn).astype(np.float32)
+        return WorldFrame(matrix, self._up_sigma, self._floor_sigma, motion.shot, motion.has_moved, settled)
 
     def _search_edges(self, frame: Frame, people: Sequence[BodyEstimate], rotation: DoubleArray) -> None:
         """Search the background for what stands upright."""
@@ -236,7 +237,7 @@ class World:
             mixed = self._up + share * (up - self._up)
             self._up = mixed / np.linalg.norm(mixed)
             self._height += share * (height - self._height)
-        self._answer = self._world_from_first()
+        self._answer = self._world_from_first(self._up, self._height)
 
     def _grow(self, present: set[int], dt_s: float) -> None:
         """Move the growths of everybody ``present`` towards the floor's, gradually and only for large differences."""
@@ -249,9 +250,9 @@ class World:
             else:
                 self._growing.discard(person)
 
-    def _world_from_first(self) -> DoubleArray:
-        """(4, 4) from the axes of the shot's first camera to the world."""
-        up = self._up
+    def _world_from_first(self, up: DoubleArray, height: float) -> DoubleArray:
+        """(4, 4) from the axes of the shot's first camera, whose vertical is ``up`` (3,), to the world; ``height`` m over the
+        floor."""
         forward = self._forward
         if abs(float(forward @ up)) > 0.98:  # the camera looks straight down: ahead is up in the image
             forward = np.array([0.0, -1.0, 0.0])
@@ -260,7 +261,7 @@ class World:
         turn = np.stack([cross_product(up, back), up, back])
         assert self._origin is not None
         shift = -turn @ self._origin
-        shift[1] = self._height
+        shift[1] = height
         out = np.eye(4)
         out[:3, :3], out[:3, 3] = turn, shift
         return out

@@ -261,6 +261,18 @@ def test_a_still_camera_has_the_last_world_in_every_row(tmp_path: Path) -> None:
     np.testing.assert_allclose(motion.floor_sigma_m[known], 0.02)
 
 
+def test_a_still_camera_whose_floor_was_still_moving_has_the_world_that_it_moved_to(tmp_path: Path) -> None:
+    moving = replace(worlds(3), settled=worlds(19).world_from_camera)
+    motion = written(tmp_path / "m.npz", [worlds(2), moving])
+    assert motion.world_from_camera is not None
+    assert (motion.world_from_camera == worlds(19).world_from_camera).all()
+    assert motion.up is not None
+    assert (motion.up == worlds(19).world_from_camera[1, :3]).all()
+    turning = written(tmp_path / "turned.npz", [worlds(2), replace(moving, camera_turned=True)])
+    assert turning.world_from_camera is not None
+    assert (turning.world_from_camera[1] == moving.world_from_camera).all()
+
+
 def test_a_camera_that_turned_keeps_the_world_of_each_frame_and_so_does_each_shot(tmp_path: Path) -> None:
     given = [worlds(sequence, turned=sequence > 4) for sequence in range(10)]
     motion = written(tmp_path / "m.npz", [*given, *(worlds(sequence, shot=1) for sequence in range(10))])

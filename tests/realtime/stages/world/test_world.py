@@ -130,6 +130,24 @@ def test_people_in_the_air_or_on_a_box_do_not_move_the_floor() -> None:
     assert heights[-1] == pytest.approx(1.6, abs=0.06)
 
 
+def test_while_the_floor_moves_it_is_said_where_to() -> None:
+    """Somebody on a roof is the first to stand, then many stand on the ground."""
+    view = camera_from_world(math.radians(5), 0.0, 1.6)
+    world, found = World(CAMERA, ARRAYS), []
+    for number in range(240):
+        step = 0.3 * (number // 10)
+        bodies = [Person(0).at((-0.5, 1.5, -6.0), view, sequence=number)]
+        bodies += [Person(1).at((1.0 - step, 0.0, -6.0), view, sequence=number)] if number > 60 else []
+        answer = world(frame(number, STILL), bodies)
+        assert answer is not None
+        found.append(answer)
+    begins = next(number for number, one in enumerate(found) if one.world_from_camera[1, 3] > 0.5)
+    assert found[begins].settled is not None
+    assert found[begins].settled[1, 3] == pytest.approx(1.6, abs=0.1)
+    assert found[-1].settled is None
+    assert found[-1].world_from_camera[1, 3] == pytest.approx(1.6, abs=0.1)
+
+
 def larger(body: BodyEstimate, factor: float, growth: float) -> BodyEstimate:
     """``body`` seen by a network that takes him for larger and farther away by ``factor``, and made larger by ``growth``."""
     by = np.float32(factor * growth)

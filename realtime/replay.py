@@ -69,6 +69,7 @@ class MotionReplay:
         self.frames, self._starts = np.unique(motion.frame, return_index=True)
         self.times_s = motion.time_s[self._starts]
         self._world: WorldFrame | None = None  # the last one that was known: rows of nobody have none
+        self._turned = _has_several(motion.world_from_camera)
         self._half_step_s = 0.5 / motion.fps if motion.fps > 0 else 0.02
 
     def place_of(self, index: int, time_s: float) -> int | None:
@@ -120,7 +121,13 @@ class MotionReplay:
         known = self.motion.world_from_camera
         if known is None or not np.isfinite(known[row]).all():
             return None
-        return WorldFrame(known[row], float("nan"), float("nan"))
+        return WorldFrame(known[row], float("nan"), float("nan"), camera_turned=self._turned)
+
+
+def _has_several(matrices: FloatArray | None) -> bool:
+    """Whether ``matrices`` (N, 4, 4) that are known differ."""
+    known = np.empty((0, 4, 4)) if matrices is None else matrices[np.isfinite(matrices).all((1, 2))]
+    return bool((known != known[:1]).any())
 
 
 class FloorPainter:

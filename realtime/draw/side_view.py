@@ -77,7 +77,7 @@ class SideView:
         self._looking = False
         self._span, self._lift = SPAN, 0.0
         self._map = BirdsEye()
-        self._in_world = False
+        self._world: WorldFrame | None = None
 
     def paint(self, image: ImageArray, people: Sequence[BodyEstimate], world: WorldFrame | None = None) -> None:
         """Paint the panel over all of ``image`` (height, width, 3) uint8 BGR. It shows all ``people``, and the place where
@@ -89,11 +89,14 @@ class SideView:
             raise ValueError(f"the panel is {self._ground.shape}, the image {image.shape}")
         image[...] = self._ground
         seen = people
-        if (world is not None) != self._in_world:
-            self._in_world, self._looking = world is not None, False
-        if world is not None:
-            around = _from_the_front(world) if self._front else world
+        around = _from_the_front(world) if world is not None and self._front else world
+        if (around is None) != (self._world is None):
+            self._looking = False
+        if around is not None:
+            if self._world is not None and around.shot == self._world.shot and not around.camera_turned:
+                self._target = _carried(self._target, self._world, around)
             people = [_levelled(body, around) for body in people]
+        self._world = around
         if people:
             self._follow(people)
             self._make_room(people)
@@ -141,7 +144,7 @@ class SideView:
 
     def _level(self, lowest: Sequence[float]) -> float:
         """Where the floor is drawn, m down, for people with these lowest points."""
-        if not self._in_world:
+        if self._world is None:
             return lowest[0]
         return drawn_level(lowest)
 
@@ -232,6 +235,15 @@ def _levelled(body: BodyEstimate, world: WorldFrame) -> BodyEstimate:
     level = np.array([1.0, -1.0, -1.0], np.float32)
     turn, shift = level[:, None] * world.world_from_camera[:3, :3], level * world.world_from_camera[:3, 3]
     return replace(body, transl=turn @ body.transl + shift, vertices=_moved(body.vertices, turn, shift))
+
+
+def _carried(point: FloatArray, before: WorldFrame, now: WorldFrame) -> FloatArray:
+    """The levelled ``point`` (3,) of the world of ``before`` in that of ``now``, which knows better where one still camera is."""
+    if (before.world_from_camera == now.world_from_camera).all():
+        return point
+    level = np.array([1.0, -1.0, -1.0])
+    turn = now.world_from_camera.astype(np.float64) @ np.linalg.inv(before.world_from_camera.astype(np.float64))
+    return np.asarray(level * (turn[:3, :3] @ (level * point) + turn[:3, 3]), np.float32)
 
 
 def _moved(points: FloatArray, rotation: FloatArray, shift: FloatArray) -> FloatArray:

@@ -15,6 +15,7 @@ from realtime.records import Flow
 _FULL: Final = 1.2  # of the box's side a second: the speed of a full colour
 _ALPHA: Final = 0.75
 _WHEEL: Final = 0.14  # of the image's height
+_WHEEL_EDGE: Final = 0.1  # of the wheel's side lie between it and the image's corner
 
 
 def flow_colours(field: FloatArray, full: float) -> tuple[ImageArray, FloatArray]:
@@ -41,7 +42,9 @@ def paint_flow(image: ImageArray, flows: Iterable[Flow]) -> None:
         _blend(image[y0:y1, x0:x1], large[part], np.asarray(cv2.resize(strength, (side, side)), np.float32)[part])
     side = max(round(_WHEEL * height), 8)
     if min(height, width) > 2 * side:
-        _blend(image[-side:, -side:], *_wheel(side))
+        edge = round(_WHEEL_EDGE * side)
+        corner = slice(height - edge - side, height - edge), slice(width - edge - side, width - edge)
+        _blend(image[corner], *_wheel(side))
 
 
 @cache

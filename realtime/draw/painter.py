@@ -23,6 +23,9 @@ RIGHT_COLOUR: Final[Colour] = (255, 200, 90)
 MIDDLE_COLOUR: Final[Colour] = (235, 235, 235)
 
 _MIN_TEXT: Final = 0.4  # letters of 8 pixels
+_BETWEEN: Final = " " * 4  # parts of a line of text
+_TALLEST: Final = 0.25  # of the image's height: a line of text that takes more is left out
+_LINE_EVERY: Final = 700  # rows of the image: limbs get a pixel thicker
 _SHIFT: Final = 4  # OpenCV draws at 1/16 of a pixel
 _FAR: Final = 1 << 14  # beyond this many pixels OpenCV's fixed point would overflow
 
@@ -41,7 +44,7 @@ class Figures:
     def __str__(self) -> str:
         who = "nobody" if not self.people else "1 person" if self.people == 1 else f"{self.people} people"
         known = np.isfinite(self.mesh_rate) and np.isfinite(self.latency_ms)
-        return f"{self.mesh_rate:.1f} meshes/s    {self.latency_ms:.0f} ms    {who}" if known else who
+        return _BETWEEN.join((f"{self.mesh_rate:.1f} meshes/s", f"{self.latency_ms:.0f} ms", who)) if known else who
 
 
 class MeshPainter:
@@ -110,13 +113,16 @@ class MeshPainter:
             skeleton(image, body.keypoints, min_confidence)
 
 
-def skeleton(image: ImageArray, keypoints: Keypoints, min_confidence: float = 0.3, thick: int = 1) -> None:
-    """Draw detected keypoints and limbs over ``image`` (H, W, 3) uint8 BGR, in place: smooth lines, ``thick`` pixels wide.
+def skeleton(image: ImageArray, keypoints: Keypoints, min_confidence: float = 0.3, thick: int | None = None) -> None:
+    """Draw detected keypoints and limbs over ``image`` (H, W, 3) uint8 BGR, in place: smooth lines, ``thick`` pixels wide, by
+    default as the image's size wants it.
 
     Keypoints under ``min_confidence`` (0..1), not finite or far outside are left out, and limbs that end at one. The
     person's left is amber, the right is blue.
     """
     points, confidence = keypoints.points, keypoints.confidence
+    thick = max(round(image.shape[0] / _LINE_EVERY), 1) if thick is None else thick
+    radius = min((4 + thick) / 2, max(image.shape[0] / 100, 1.0))  # small images would be hidden
     shown = (confidence >= min_confidence) & np.isfinite(points).all(1) & (np.abs(points) < _FAR).all(1)
     fixed = np.round(np.where(shown[:, None], points, 0) * (1 << _SHIFT)).astype(int).tolist()
     for one, other in COCO_EDGES:
@@ -124,7 +130,7 @@ def skeleton(image: ImageArray, keypoints: Keypoints, min_confidence: float = 0.
             colour = _side(one) if _side(one) == _side(other) else MIDDLE_COLOUR
             cv2.line(image, fixed[one], fixed[other], colour, thick, cv2.LINE_AA, _SHIFT)
     for joint in np.flatnonzero(shown).tolist():
-        cv2.circle(image, fixed[joint], (4 + thick) << (_SHIFT - 1), _side(joint), -1, cv2.LINE_AA, _SHIFT)
+        cv2.circle(image, fixed[joint], round(radius * (1 << _SHIFT)), _side(joint), -1, cv2.LINE_AA, _SHIFT)
 
 
 def _side(keypoint: int) -> Colour:
@@ -134,18 +140,25 @@ def _side(keypoint: int) -> Colour:
 
 def text_line(image: ImageArray, text: str) -> None:
     """Write one line of ASCII ``text`` on a darkened strip at the top of ``image`` (H, W, 3) uint8, in
-    place. Its size follows the image's height, and is smaller where it would not fit; what does not fit at the smallest is cut.
+    place. Its size follows the image's, and is smaller where it would not fit. At the smallest, parts that four spaces divide
+    are left out from the end until the rest fits, and all of it where it would hide much of the image.
     """
     height, width = image.shape[:2]
-    size = max(height / 960, _MIN_TEXT)
+    size = max(min(height / 960, width / 600), _MIN_TEXT)
     while True:
         (wide, tall), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
         pad = max(tall // 2, 4)
-        if wide + 3 * pad <= width or size <= _MIN_TEXT:
+        if wide + 3 * pad <= width:
             break
+        if size <= _MIN_TEXT and _BETWEEN not in text:
+            return
+        if size <= _MIN_TEXT:
+            text = text.rpartition(_BETWEEN)[0]
         size = max(0.9 * size, _MIN_TEXT)
-    strip_height = min(tall + base + 2 * pad, height)
-    strip = image[:strip_height, : min(wide + 3 * pad, width)]
+    strip_height = tall + base + 2 * pad
+    if strip_height > _TALLEST * height:
+        return
+    strip = image[:strip_height, : wide + 3 * pad]
     strip[...] = cv2.convertScaleAbs(strip, alpha=0.42)
     at = (pad + pad // 2, pad + tall)
     cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, (245, 245, 245), 1, cv2.LINE_AA)

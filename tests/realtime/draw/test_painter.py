@@ -11,7 +11,7 @@ from realtime.draw.annotated_frame import AnnotatedFramePainter
 from realtime.draw.mannequin import Mannequin
 from realtime.draw.painter import Figures, MeshPainter, skeleton, text_line, warm_up
 from realtime.draw.side_view import SideView
-from realtime.records import Keypoints
+from realtime.records import Keypoints, WorldFrame
 from tests.realtime.shapes import CAMERA, HEIGHT, WIDTH, person, result, sphere
 
 BALL, FACES = sphere((0, 0, 2), 0.35, rings=24)
@@ -92,6 +92,19 @@ def test_keypoints_under_the_threshold_are_not_drawn() -> None:
     assert not image[45:].any()
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "lines", "discs"), [(120, 160, 1, 4), (480, 640, 1, 6), (2160, 3840, 4, 9)]
+)
+def test_keypoints_are_drawn_as_the_images_size_wants_it(height: int, width: int, lines: int, discs: int) -> None:
+    image = np.zeros((height, width, 3), np.uint8)
+    points, confidence = np.zeros((17, 2), np.float32), np.zeros(17, np.float32)
+    points[[5, 6]], confidence[[5, 6]] = [(width / 4, height / 2), (width / 2, height / 2)], 0.9
+    skeleton(image, Keypoints(0, 0, points, confidence))
+    bright = image.max(-1) > 120
+    assert bright[:, 3 * width // 8].sum() == pytest.approx(lines, abs=1)
+    assert bright[:, width // 2].sum() == pytest.approx(discs, abs=1.5)
+
+
 def test_text_stays_in_its_strip() -> None:
     image = np.full((480, 640, 3), 200, np.uint8)
     text_line(image, str(Figures(29.71, 68.4, 1)))
@@ -142,6 +155,24 @@ def test_side_view_goes_back_from_who_stands_in_front() -> None:
     for _ in range(80):
         view.paint(panel, [person(first, 0)])
     assert shares()[0] == pytest.approx(alone, rel=0.1)
+
+
+def test_side_view_stays_with_people_while_the_floor_is_being_found() -> None:
+    """Nothing has moved, but the world learns that its floor lies 1.5 m deeper: the image stays as it is."""
+    body = person((BALL - BALL.mean(0)) * np.array([0.5, 1.7, 0.5], np.float32) + np.array([0, 0, 4], np.float32))
+    feet = float(body.vertices[:, 1].max())
+
+    def world_of(height: float) -> WorldFrame:
+        matrix = np.diag([1, -1, -1, 1]).astype(np.float32)
+        matrix[1, 3] = height
+        return WorldFrame(matrix, 0.02, 0.02)
+
+    view, panel = SideView(PLAIN, 240, 200), np.zeros((240, 200, 3), np.uint8)
+    lowest = []
+    for step in range(31):
+        view.paint(panel, [body], world_of(feet - 1.5 + 0.05 * step))
+        lowest.append(np.flatnonzero((panel[:, 70:130, 0] > 130).any(1))[-1])  # brighter than the floor's lines
+    assert np.ptp(lowest) <= 3
 
 
 def test_whole_image() -> None:

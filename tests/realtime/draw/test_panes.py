@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from common.arrays import ImageArray
 from common.camera import Camera
 from realtime.draw.annotated_frame import AnnotatedFramePainter
+from realtime.draw.flow_field import paint_flow
 from realtime.draw.mannequin import Mannequin
 from realtime.draw.painter import Figures, text_line
 from realtime.draw.panes import LARGEST_PANES, at_size, pane_grid
@@ -108,6 +109,31 @@ def test_pixels_keep_their_centres_when_they_are_scaled() -> None:
     own = CAMERA.project(np.array([[0.3, -0.2, 2.0]], np.float32))
     np.testing.assert_allclose(pixel, (own + 0.5) / 2 - 0.5, atol=1e-4)
     assert half.flows[0].box == Box(39.5, 29.5, 30)
+
+
+@pytest.mark.parametrize(("width", "parts"), [(400, 3), (160, 2), (120, 1), (60, 0)])
+def test_of_a_line_that_does_not_fit_whole_parts_are_left_out(width: int, parts: int) -> None:
+    whole = str(Figures(31.2, 54, 2)).split("    ")
+    image, shorter = np.full((2, 120, width, 3), 200, np.uint8)
+    text_line(image, "    ".join(whole))
+    if parts:
+        text_line(shorter, "    ".join(whole[:parts]))
+    assert (image == shorter).all()
+    assert ((image != 200).any() and (image[:, -1] == 200).all()) == bool(parts)
+
+
+def test_a_line_that_would_hide_a_small_image_is_left_out() -> None:
+    image = np.full((48, 640, 3), 200, np.uint8)
+    text_line(image, "input")
+    assert (image == 200).all()
+
+
+def test_the_wheel_of_the_flow_stands_off_the_corner() -> None:
+    image = np.zeros((200, 300, 3), np.uint8)
+    paint_flow(image, [])
+    assert image.any()
+    assert not image[-3:].any()
+    assert not image[:, -3:].any()
 
 
 def test_a_line_that_is_too_long_gets_smaller() -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from body.lbs import NumpyBody
-from common.arrays import ImageArray, Int64Array
+from common.arrays import FloatArray, ImageArray, Int64Array
 from common.camera import Camera
 from common.errors import UserError
 from common.files import check_apart

@@ -238,7 +238,7 @@ def _levelled(body: BodyEstimate, world: WorldFrame) -> BodyEstimate:
 
 
 def _carried(point: FloatArray, before: WorldFrame, now: WorldFrame) -> FloatArray:
-    """The levelled ``point`` (3,) of the world of ``before`` in that of ``now``, which knows better where one still camera is."""
+    """The levelled ``point`` (3,) of the world of ``before``, in that of ``now``: both are of one still camera."""
     if (before.world_from_camera == now.world_from_camera).all():
         return point
     level = np.array([1.0, -1.0, -1.0])

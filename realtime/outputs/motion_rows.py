@@ -59,8 +59,8 @@ def _fill_world(row: np.void, world: WorldFrame) -> None:
 def columns(rows: AnyArray) -> dict[str, AnyArray]:
     """Rows (N,) of dtype `RESULT_ROW` as the arrays of a motion file.
 
-    Where the camera of a shot never turned, all of its rows get what the last world frame was moving to, which knows most. Arrays
-    in which nothing is known are left out.
+    Where the camera of a shot never turned, all of its rows get what the last world frame was moving to, which knows most.
+    Arrays in which nothing is known are left out.
     """
     out: dict[str, AnyArray] = {name: np.ascontiguousarray(rows[name]) for name in MOTION_ROW.names or ()}
     frames = {name: np.ascontiguousarray(rows[name]) for name in _FRAME}

@@ -190,7 +190,10 @@ def replay_motion(
         if window:
             _LOG.info("the window is being opened")
             wire = mannequin_for(replay.arrays, "wire")
-            opened = stack.enter_context(MeshWindow(mannequin, size, camera, wire=wire, keys=keys))
+            try:
+                opened = stack.enter_context(MeshWindow(mannequin, size, camera, wire=wire, keys=keys))
+            except UserError as error:
+                raise UserError(f"{error} with --record OUT.mp4") from None  # a replay has no other view
             # One track, one recording: --record has it already.
             open_audio = frames.open_audio if record is None else lambda: None
             screen = stack.enter_context(closing(ReplayWindow(opened, new_annotator, frames.wind, open_audio)))

@@ -14,7 +14,7 @@ from realtime.records import Result
 
 _LOG = logging.getLogger(__name__)
 
-_PACKAGE: Final = "--virtual-camera needs the package pyvirtualcam: pip install 'motionmesh[virtual-camera]'"
+_PACKAGE: Final = "--virtual-camera needs the package pyvirtualcam: pip install pyvirtualcam"
 _DEVICE: Final = {
     "linux": "sudo apt install v4l2loopback-dkms && sudo modprobe v4l2loopback",
     "darwin": "install OBS Studio and start its virtual camera once",

@@ -186,11 +186,11 @@ def test_its_window_lists_only_keys_that_do_something(
 
     def opened(*about: object, keys: tuple[str, ...], **more: object) -> None:
         listed.extend(line.partition("\t")[0] for line in keys)
-        raise UserError("seen")
+        raise UserError("no window: use --view none")
 
     monkeypatch.setattr("realtime.replay.MeshWindow", opened)
     clip = write_video(tmp_path / "clip.mp4", 6, size=(WIDTH, HEIGHT))
-    with pytest.raises(UserError, match="seen"):
+    with pytest.raises(UserError, match=r"^no window: use --view none with --record OUT\.mp4$"):
         replay_motion(saved, None if alone else Options(source=str(clip)), window=True)
     assert listed == wanted
 

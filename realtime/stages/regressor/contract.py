@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
+
 from body.joints import JOINTS
 from common.arrays import AnyArray
 from engines.engine import Engine, EngineError, TensorSpec
@@ -61,7 +63,7 @@ def check_answer(answer: Mapping[str, AnyArray], people: int, state: int) -> Non
             continue
         wanted = tuple(state if size == _STATE else size for size in shape)
         found = answer[name]
-        if not _fits(found.shape, (people, *wanted)) or found.dtype.name != "float32":
+        if found.dtype != np.float32 or not (found.shape == (people, *wanted) or _fits(found.shape, (people, *wanted))):
             raise EngineError(_wrong(name, found.dtype.name, found.shape, wanted))
 
 

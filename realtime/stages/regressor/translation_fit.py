@@ -8,6 +8,8 @@ joint lies inside the image.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from common.arrays import DoubleArray, FloatArray
@@ -19,6 +21,7 @@ CONFIDENCE = (0.075, 0.225, 0.375, 0.525, 0.7, 0.9)
 ERROR = (0.278, 0.109, 0.046, 0.025, 0.018, 0.015)
 """Median error of MoveNet Lightning's visible keypoints at these confidences, as a share of the person's extent in the
 image, mean over the kinds of keypoints (training/simulation/detector_noise.json)."""
+_LOG_ERROR = np.log(ERROR)
 _EXTENT_M = 1.2  # size of a person in the image: more if the whole body is seen, less behind a desk
 _MISFIT_M = 0.03  # keypoints' distance from a body in the right place, because of its pose and shape
 _PREDICTED = np.array([0.03, 0.03, 0.12])  # of the distance: standard deviation of the network's pelvis
@@ -58,9 +61,10 @@ def fit_translation(
 
 
 def _error_of(confidence: FloatArray) -> DoubleArray:
-    return np.exp(np.interp(confidence, CONFIDENCE, np.log(ERROR)))
+    return np.exp(np.interp(confidence, CONFIDENCE, _LOG_ERROR))
 
 
+@lru_cache(maxsize=1)
 def _edges(camera: Camera) -> DoubleArray:
     """The rays (4,) of the left, upper, right and lower edge of the image, a little within it."""
     right, lower = 2 * camera.cx, 2 * camera.cy

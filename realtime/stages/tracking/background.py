@@ -54,8 +54,8 @@ class BackgroundWatch:
         if last is None or known is None or last.shape != thumbnail.shape:
             changed = True
         else:
-            different = cv2.absdiff(thumbnail, last).max(-1) > _DIFFERENCE
-            changed = int(np.count_nonzero(different & ~covered & ~known)) >= _PIXELS
+            alike = cv2.inRange(cv2.absdiff(thumbnail, last), (0, 0, 0), (_DIFFERENCE,) * 3).astype(bool)
+            changed = int(np.count_nonzero(~(alike | covered | known))) >= _PIXELS
         if changed:
             self._until_s = time_s + _AFTER_S
         if changed or not 0 <= time_s - self._since_s < _REFERENCE_S:

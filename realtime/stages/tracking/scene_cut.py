@@ -62,10 +62,11 @@ def _edges(thumbnail: ImageArray) -> FloatArray:
 
 def _chromaticity(thumbnail: ImageArray) -> FloatArray:
     """Histogram (256,) of the shares of blue and green in each pixel, which do not change with the light's strength."""
-    pixels = thumbnail.reshape(-1, 3).astype(np.float32) + 8
-    share = pixels[:, :2] / pixels.sum(1, keepdims=True)
-    place = np.clip((share - 0.13) / 0.4 * 16, 0, 15).astype(np.intp)
-    counts = np.bincount(place[:, 0] * 16 + place[:, 1], minlength=256).reshape(16, 16).astype(np.float32)
+    # Plane by plane: NumPy's operations along an axis of three take several times as long.
+    blue, green, red = (plane.ravel().astype(np.float32) + 8 for plane in cv2.split(thumbnail))
+    total = blue + green + red
+    row, column = (np.clip((part / total - 0.13) / 0.4 * 16, 0, 15).astype(np.intp) for part in (blue, green))
+    counts = np.bincount(row * 16 + column, minlength=256).reshape(16, 16).astype(np.float32)
     histogram = np.asarray(cv2.GaussianBlur(counts, (3, 3), 0), np.float32).ravel()
     return histogram / max(float(histogram.sum()), 1e-6)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -243,8 +244,8 @@ def _trunk_velocity(past: Sequence[_PastSighting]) -> FloatArray:
 
 def _decayed_displacement(velocity: FloatArray, seconds: float) -> FloatArray:
     """Displacement (2,) px after ``seconds`` at a decaying ``velocity`` (2,) px/s."""
-    gone = float(np.clip(seconds, 0, _MAX_GAP_S))
-    return np.asarray(velocity * np.float32(_DECAY_S * (1 - np.exp(-gone / _DECAY_S))), np.float32)
+    gone = min(max(seconds, 0.0), _MAX_GAP_S)
+    return np.asarray(velocity * np.float32(_DECAY_S * -math.expm1(-gone / _DECAY_S)), np.float32)
 
 
 def sighting_similarity(a: Sighting, b: Sighting) -> float:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import cv2
 from rich.console import Console
 
 from body.model import BodyArrays, load_body
@@ -137,6 +138,8 @@ class Session:
                 recorder = VideoRecorder(options.record, zero_s=0.0, encoder=options.encoder)
             if options.report:
                 check_writable(options.report)
+            # Stages run side by side, each on one core: OpenCV's own threads would only wake for each of their small images.
+            cv2.setNumThreads(1)
             arrays = load_body(options.body)
             # The suit takes a second to compute, which a run that draws nobody saves.
             unseen = options.view in ("none", "terminal") and not options.record and not options.virtual_camera

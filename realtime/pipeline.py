@@ -179,7 +179,7 @@ class Pipeline:
 
     def add_backlog(self, name: str, sink: Callable[[Result], None]) -> None:
         """Call ``sink`` in a thread of its own with every result, without images and vertices: results wait for a slow
-        sink, see `realtime.queues.Backlog`."""
+        sink, see `realtime.queues.Backlog`. A sink that needs no more raises `Closed`."""
         backlog = Backlog(64 if self._policy is DropPolicy.WAIT else None)
         self._backlogs.append(backlog)
 

@@ -208,6 +208,8 @@ class Backlog:
 
     def put(self, result: Result) -> None:
         """Add a result. Does nothing after `leave`."""
+        if self._left:
+            return
         people = tuple(replace(body, vertices=_NO_VERTICES) for body in result.people)
         small = replace(result, frame=replace(result.frame, image=_NO_IMAGE), people=people, flows=())
         with self._condition:

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from realtime.queues import Closed
 from realtime.records import Result
 
 _LOG = logging.getLogger(__name__)
@@ -28,9 +29,7 @@ class UprightHint:
         self._votes: list[int] = []
 
     def see(self, result: Result) -> None:
-        """Take one result; only its keypoints are used."""
-        if len(self._votes) >= _FRAMES:
-            return
+        """Take one result; only its keypoints are used. Raises `Closed` once it has seen enough."""
         for body in result.people:
             points = body.keypoints.points
             up = points[_SHOULDERS].mean(0) - points[_HIPS].mean(0)
@@ -39,6 +38,7 @@ class UprightHint:
                 self._votes.append(_turn_for(up / length))
         if len(self._votes) >= _FRAMES:
             self._conclude()
+            raise Closed
 
     def _conclude(self) -> None:
         turn, count = max(((turn, self._votes.count(turn)) for turn in (0, 90, 180, 270)), key=lambda pair: pair[1])

@@ -48,8 +48,12 @@ REGRESSOR_OUTPUTS = (
 )
 _FRAMES = 100
 """Length of the stream on which graph and network are compared."""
-TOLERANCE = 5e-3
-"""Largest difference allowed after `_FRAMES` frames: rotation entries, betas, share of the pelvis' distance, rays."""
+TOLERANCE = 5e-4
+"""Largest difference allowed between graph and network over `_FRAMES` frames: rotation entries, betas, share of the pelvis'
+distance, rays."""
+ROUNDING_MM = 1.0
+"""Allowed for what rounding the weights moves joints by, 99th percentile. The largest says little: where a keypoint is
+hardly seen, the last digit decides whether the keypoint filter believes it."""
 
 
 class _Streaming(Lifter):
@@ -167,6 +171,16 @@ def regressor_parity(model: onnx.ModelProto, lifter: Lifter, batch: Batch) -> di
     return worst
 
 
+@torch.no_grad()
+def moved_by_rounding(exact: Lifter, rounded: Lifter, body: TorchBody, batch: Batch) -> Tensor:
+    """Distances (people, frames, 24), mm, of the joints that both networks see in ``batch``, relative to the pelvis."""
+    joints = []
+    for network in (exact, rounded):
+        lifted = network(batch.seen, network.start_state(len(batch.betas)))
+        joints.append(body.skeleton(lifted.rotations, lifted.betas)[0])
+    return 1000 * (joints[0] - joints[1]).norm(dim=-1)
+
+
 def main(
     checkpoint: Annotated[Path, typer.Option(help="checkpoint of a training run")],
     motion: Annotated[Path, typer.Option(help="motion for the stream that network and graph are compared on")],
@@ -175,15 +189,21 @@ def main(
     notes: Annotated[str, typer.Option(help="what the manifest says of the model")] = "",
 ) -> None:
     """Write a checkpoint's averaged weights as a streaming ONNX model and its row in the manifest."""
-    lifter = load_checkpoint(checkpoint)
+    lifter, body = round_to_fp16(load_checkpoint(checkpoint)), TorchBody(load_body())
     bank, noise = MotionBank(open_clips(motion, "val"), seed=5), NoiseSampler(load_noise(), 6)
     flow = FlowSource(FlowGrid(), FlowDegrader(load_flow_noise(), 7)) if lifter.config.flow else None
-    maker = BatchMaker(bank, TorchBody(load_body()), noise, NONE, flow=flow)
+    maker = BatchMaker(bank, body, noise, NONE, flow=flow)
     batch = maker.draw(4, _FRAMES, 30.0)
-    model = regressor_to_onnx(round_to_fp16(lifter))
+    moved = moved_by_rounding(load_checkpoint(checkpoint), lifter, body, batch)
+    most = float(moved.quantile(0.99))
+    print(f"rounding the weights moves joints by {float(moved.mean()):.2f} mm on average, 99 % by less than {most:.2f} mm")
+    # Written so that NaN fails too.
+    if not most < ROUNDING_MM:
+        raise SystemExit(f"rounding the weights moves joints by more than {ROUNDING_MM} mm: were they trained?")
+    model = regressor_to_onnx(lifter)
     store_fp16(model)
     check(model)
-    differences = regressor_parity(model, load_checkpoint(checkpoint), batch)
+    differences = regressor_parity(model, lifter, batch)
     for key, value in differences.items():
         print(f"{key:10s} differs by {value:.2e} at most over {_FRAMES} frames")
     if not max(differences.values()) < TOLERANCE:

@@ -49,6 +49,7 @@ _LOG = logging.getLogger(__name__)
 
 _STOP_S: Final = 20.0  # most time that stages get to finish what they have begun
 _HUNG_S: Final = 10.0  # a run of a stage that takes longer counts as hung
+_SLOW: Final = {"record", "save"}  # may wait longer, for a busy disk
 _UNKNOWN_SIZE: Final = (640, 480)  # of the window until the camera's is known
 _SINKS_S: Final = 5.0  # most time that sinks get once hung stages are abandoned
 
@@ -276,7 +277,7 @@ class Session:
             if not (waits_for := pipeline.unfinished):
                 return False
             past_s = time.monotonic() - begin
-            hung = self._meter.silent(_HUNG_S).keys() & set(waits_for)
+            hung = self._meter.silent(_HUNG_S).keys() & set(waits_for) - _SLOW
             if self._interrupts.count > interrupts or past_s > _STOP_S or hung:
                 break
             if past_s > 1.0 and not told:
@@ -307,6 +308,8 @@ class Session:
                 _LOG.warning(str(error))
         if writer is not None and "save" not in left:
             self.unwritten = writer.unwritten
+        elif writer is not None and (part := writer.unfinished) is not None:
+            _LOG.warning(f"what is saved so far is in {part}: python -m tools.rescue {part}")
         look_ahead = look_ahead_frames(self._options, source.fps)
         report = self._meter.report(self.networks.runtimes, self.networks.device, source.name, look_ahead)
         report.recorded = None if recorder is None else recorder.frames

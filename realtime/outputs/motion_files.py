@@ -79,6 +79,11 @@ class MotionFiles:
         self.writer.fps = fps
 
     @property
+    def unfinished(self) -> Path | None:
+        """Where the motion is before `close`; None as long as nothing is on the disk."""
+        return self.writer.unfinished
+
+    @property
     def frames(self) -> int:
         """Frames written so far."""
         return self.writer.frames

@@ -72,6 +72,11 @@ class MotionWriter:
     ) -> None:
         self.close()
 
+    @property
+    def unfinished(self) -> Path | None:
+        """Where the motion is before `close`; None as long as nothing is on the disk."""
+        return None if self._journal is None else self._journal.path
+
     def write(self, result: Result) -> None:
         """Add one frame. Does nothing after ``close``."""
         with self._lock:

@@ -45,6 +45,7 @@ def _output_hangs(name: str, kept: str) -> None:
             run.send(signal.SIGINT)
             run.end(130)
             if name == "save":
+                must("tools.rescue" in run.said, "nothing was said of the motion so far")
                 run.rescue()
             must(run.saved_frames() >= 10, "frames are missing")
             must(name == "record" or run.recorded_frames() >= 10, "frames are missing")
@@ -52,7 +53,7 @@ def _output_hangs(name: str, kept: str) -> None:
 
 
 _output_hangs("record", "the motion whole")
-_output_hangs("save", "the video whole, the motion to rescue")
+_output_hangs("save", "the video whole, the motion to rescue, which is said")
 
 
 @case("outputs", "the recorder fails at its 15th frame", "the motion whole; the error on the last line; exit 2")

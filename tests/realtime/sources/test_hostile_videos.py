@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import UserError
+from realtime.sources import open_source
 from tests.foreign import MAX_BYTES, damaged, few
 from tests.realtime.clips import numbered_image, write_video
 from tests.realtime.sources.video_reader import VideoReader
@@ -61,6 +64,23 @@ def min_mb(reader: VideoReader, whole: dict[str, bytes], tmp_path_factory: pytes
         assert answer["outcome"] == "read"
         assert answer["frames"] == (1 if ending == ".jpg" else _FRAMES), ending
     return float(answer["mb"])
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4", "list.ffconcat", "list.mkv", "list.sdp"])
+def test_a_playlist_in_a_file_leads_to_no_network(tmp_path: Path, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        port = server.getsockname()[1]
+        playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:{port}/x.ts\n#EXT-X-ENDLIST\n"
+        if name in ("list.ffconcat", "list.mkv"):
+            playlist = f"ffconcat version 1.0\nfile 'http://127.0.0.1:{port}/x.ts'\n"
+        elif name == "list.sdp":
+            playlist = f"v=0\ns=x\nc=IN IP4 127.0.0.1\na=control:rtsp://127.0.0.1:{port}/x\nm=video {port} RTP/AVP 26\n"
+        (tmp_path / name).write_text(playlist)
+        with pytest.raises(UserError, match="cannot be read as a video"):
+            open_source(str(tmp_path / name))
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 @few

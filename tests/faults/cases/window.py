@@ -43,8 +43,10 @@ def _window_of(run: Run) -> int | None:
 def _window_ends(name: str, must_be: str, says: str, code: int) -> None:
     @case("window", f"the window's process gets {name}", must_be, "the window's process gets SIGSEGV or SIGKILL")
     def _(folder: Path) -> None:
-        with _display() as display:  # noqa: SIM117
-            with running(folder, *LIVE, "--view", "window", environment={"DISPLAY": display}) as run:
+        with _display() as display:
+            # Long enough to die in, also on a busy machine.
+            long = ("--loop", "--duration", "15", "--view", "window")
+            with running(folder, *LIVE, *long, environment={"DISPLAY": display}) as run:
                 run.wait_for_rows()
                 if "without a window" in run.said:
                     raise Skipped(f"no window opens here: {run.last_line}")

@@ -122,7 +122,7 @@ def skeleton(image: ImageArray, keypoints: Keypoints, min_confidence: float = 0.
     """
     points, confidence = keypoints.points, keypoints.confidence
     thick = max(round(image.shape[0] / _LINE_EVERY), 1) if thick is None else thick
-    radius = min((4 + thick) / 2, max(image.shape[0] / 100, 1.0))  # small images would be hidden
+    radius = min(1 + 1.5 * thick, max(image.shape[0] / 100, 1.0))  # small images would be hidden
     shown = (confidence >= min_confidence) & np.isfinite(points).all(1) & (np.abs(points) < _FAR).all(1)
     fixed = np.round(np.where(shown[:, None], points, 0) * (1 << _SHIFT)).astype(int).tolist()
     for one, other in COCO_EDGES:

@@ -93,7 +93,7 @@ def test_keypoints_under_the_threshold_are_not_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "lines", "discs"), [(120, 160, 1, 4), (480, 640, 1, 6), (2160, 3840, 4, 9)]
+    ("height", "width", "lines", "discs"), [(120, 160, 1, 4), (480, 640, 1, 6), (2160, 3840, 4, 12)]
 )
 def test_keypoints_are_drawn_as_the_images_size_wants_it(height: int, width: int, lines: int, discs: int) -> None:
     image = np.zeros((height, width, 3), np.uint8)

@@ -42,6 +42,7 @@ _HEADROOM: Final = 0.15  # metres over the highest and under the lowest of peopl
 _NOT_INSIDE: Final = 1.0  # least distance of the virtual camera from everybody, metres
 _JUMP: Final = 1.0  # metres: after a larger move between two images the camera jumps instead of panning
 _PAN: Final = np.float32(0.12)  # share of the way to the person that the virtual camera moves in each image
+_WIDEN: Final = 0.3  # the same of the zoom out, so that a newcomer is soon whole
 _SINK: Final = 0.3
 _RISE: Final = 0.02  # shares of the way: the floor follows feet down fast and up slowly, because people jump
 _BESIDE: Final = 1.4  # metres of room beside people who stand at different distances
@@ -129,8 +130,9 @@ class SideView:
             return
         step = wanted - self._target
         self._target = self._target + step * np.array([_PAN, _SINK if step[1] > 0 else _RISE, _PAN], np.float32)
-        self._span += float(_PAN) * (span - self._span)
-        self._lift += float(_PAN) * (lift - self._lift)
+        share = _WIDEN if span > self._span else float(_PAN)
+        self._span += share * (span - self._span)
+        self._lift += share * (lift - self._lift)
 
     def _middle_and_width(self, places: DoubleArray) -> tuple[float, float]:
         """How far away the middle between people at ``places`` (N, 3) is, and how wide all look, m where the first is:

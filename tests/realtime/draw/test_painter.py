@@ -157,6 +157,21 @@ def test_side_view_goes_back_from_who_stands_in_front() -> None:
     assert shares()[0] == pytest.approx(alone, rel=0.1)
 
 
+def test_side_view_shows_all_of_a_newcomer_far_below_within_half_a_second() -> None:
+    tall = (BALL - BALL.mean(0)) * np.array([0.5, 2.4, 0.5], np.float32) + np.array([0, 0, 6], np.float32)
+    below = tall + np.array([1.0, 2.0, 0.0], np.float32)
+    world = WorldFrame(np.diag([1, -1, -1, 1]).astype(np.float32), 0.02, 0.02)
+    world.world_from_camera[1, 3] = below[:, 1].max()
+    view, panel = SideView(PLAIN, 240, 200), np.zeros((240, 200, 3), np.uint8)
+    for _ in range(30):
+        view.paint(panel, [person(tall, 0)], world)
+    for _ in range(16):
+        view.paint(panel, [person(tall, 0), person(below, 1)], world)
+    red = panel[..., 2].astype(int) > panel[..., 0].astype(int) + 40
+    assert red.any()
+    assert not red[-1].any(), "the second person's feet are in the panel"
+
+
 def test_side_view_stays_with_people_while_the_floor_is_being_found() -> None:
     """Nothing has moved, but the world learns that its floor lies 1.5 m deeper: the image stays as it is."""
     body = person((BALL - BALL.mean(0)) * np.array([0.5, 1.7, 0.5], np.float32) + np.array([0, 0, 4], np.float32))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +16,14 @@ from realtime.draw.error_plot import save_plot
 Run = tuple[str, float, float]
 """One run of a stage: its name, and when it began and ended, ms."""
 
-_WAY: Final = ("capture", "keypoints", "flow", "regressor")
-"""The stages that every frame passes; the flow thread works while the keypoint thread does."""
+_BEFORE: Final[dict[str, tuple[str, ...]]] = {
+    "capture": (),
+    "keypoints": ("capture",),
+    "flow": ("capture",),
+    "regressor": ("keypoints", "flow"),
+    "world": ("regressor",),
+}
+"""The stages that every frame passes, each with those that it waits for."""
 _WIDTH: Final = 1400
 _LANE: Final = 44
 _LEFT: Final = 130
@@ -28,8 +34,8 @@ _INK: Final = (40, 40, 40)
 
 
 def way_of_a_frame(runs: Sequence[Run]) -> list[Run]:
-    """The runs of one frame in the middle of ``runs``, by the order in which frames pass: the keypoints of the frame, the flow
-    that ran beside them, the regressor that followed, and the capture before. Empty where too little was seen."""
+    """The runs of one frame in the middle of ``runs``: the capture, the keypoints, the flow that ran beside them, and the
+    regressor and the world's stage that followed. Empty where too little was seen."""
     keypoints = [run for run in runs if run[0] == "keypoints"]
     if not keypoints:
         return []
@@ -37,14 +43,15 @@ def way_of_a_frame(runs: Sequence[Run]) -> list[Run]:
     before = [run for run in runs if run[0] == "capture" and run[2] <= chosen[1]]
     beside = [run for run in runs if run[0] == "flow" and chosen[1] - 5 <= run[1] <= chosen[2]]
     after = [run for run in runs if run[0] == "regressor" and run[1] >= chosen[2]]
-    return [*before[-1:], chosen, *beside[:1], *after[:1]]
+    last = [run for run in runs if run[0] == "world" and after and run[1] >= after[0][2]]
+    return [*before[-1:], chosen, *beside[:1], *after[:1], *last[:1]]
 
 
 def draw_timeline(runs: Sequence[Run]) -> ImageArray:
     """``runs`` as an image, uint8 (H, W, 3) BGR. Raises ``ValueError`` where there are none."""
     if not runs:
         raise ValueError("nothing was measured")
-    names = [name for name in _WAY if any(run[0] == name for run in runs)]
+    names = [name for name in _BEFORE if any(run[0] == name for run in runs)]
     names += sorted({run[0] for run in runs} - set(names))
     begin, end = min(run[1] for run in runs), max(run[2] for run in runs)
     scale = (_WIDTH - _LEFT - 20) / max(end - begin, 1e-6)
@@ -67,10 +74,11 @@ def draw_timeline(runs: Sequence[Run]) -> ImageArray:
                 colour = _COLOUR if run in way else _GREY
                 right = max(across(run[2]), across(run[1]) + 1)
                 cv2.rectangle(image, (across(run[1]), top + 8), (right, top + _LANE - 8), colour, -1)
-    for first, second in pairwise(way):
-        start = across(first[2]), _TOP + names.index(first[0]) * _LANE + _LANE // 2
-        stop = across(second[1]), _TOP + names.index(second[0]) * _LANE + _LANE // 2
-        cv2.line(image, start, stop, _COLOUR, 1, cv2.LINE_AA)
+    for run, before in itertools.product(way, way):
+        if before[0] in _BEFORE[run[0]]:
+            start = across(before[2]), _TOP + names.index(before[0]) * _LANE + _LANE // 2
+            stop = across(run[1]), _TOP + names.index(run[0]) * _LANE + _LANE // 2
+            cv2.line(image, start, stop, _COLOUR, 1, cv2.LINE_AA)
     return image
 
 

@@ -20,14 +20,16 @@ RUNS = [
     ("flow", 1.5, 4.0),
     ("capture", 5.0, 6.0),
     ("regressor", 6.5, 9.0),
+    ("world", 9.0, 9.5),
     ("keypoints", 7.0, 12.0),
     ("flow", 7.1, 10.0),
-    ("regressor", 12.5, 15.0),
+    ("regressor", 12.5, 14.0),
+    ("world", 14.2, 15.0),
 ]
 
 
 def test_one_frames_way_is_followed() -> None:
-    assert way_of_a_frame(RUNS) == [RUNS[3], RUNS[5], RUNS[6], RUNS[7]]
+    assert way_of_a_frame(RUNS) == [RUNS[3], *RUNS[6:]]
     assert way_of_a_frame(RUNS[:1]) == []
 
 
@@ -35,7 +37,8 @@ def test_bars_lie_where_the_stages_worked(tmp_path: Path) -> None:
     image = draw_timeline(RUNS)
     coloured = (image == (60, 120, 230)).all(-1)
     grey = (image == (190, 190, 190)).all(-1)
-    lanes = [slice(24 + 44 * lane, 24 + 44 * (lane + 1)) for lane in range(4)]  # capture, keypoints, flow, regressor
+    # capture, keypoints, flow, regressor, world
+    lanes = [slice(24 + 44 * lane, 24 + 44 * (lane + 1)) for lane in range(5)]
     for lane in lanes:
         assert coloured[lane].any()
         assert grey[lane].any()

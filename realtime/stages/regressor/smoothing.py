@@ -49,7 +49,7 @@ ROTATION = OneEuro(rest_hz=1.5, gain=2.5)
 """For joint rotations: speeds in rad/s."""
 DIRECTION = OneEuro(rest_hz=8.0, gain=30.0)
 """For the pelvis's direction, x/z and y/z, which the image determines well. Speeds in 1/s; 0.3 is 1 m/s across at 3 m."""
-DISTANCE = OneEuro(rest_hz=1.2, gain=6.0, memory_s=0.0)
+DISTANCE = OneEuro(rest_hz=0.5, gain=4.0, memory_s=0.0)
 """For the logarithm of the pelvis's distance, which the image determines badly: no extrapolation. Speeds in 1/s."""
 
 

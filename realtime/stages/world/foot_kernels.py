@@ -15,24 +15,28 @@ from common.arrays import BoolArray, DoubleArray, FloatArray
 from common.compiled import njit
 from realtime.stages.world.kernels import invert
 
-_BEGINS, _ENDS = 0.5, 0.3
+_BEGINS, _ENDS = 0.4, 0.25
 """Contact from which on a foot is tied, and down to which it stays so. Lower than those of the floor, which can wait for surer
 ones."""
-MAX_ACROSS_M: Final = 0.02
-"""Largest shift of a body across the line of sight."""
+MAX_ACROSS_M: Final = 0.015
+"""Largest shift of a body across the line of sight, where it is seen at once that a mesh lies beside its person."""
 MAX_ALONG: Final = 0.08
 """Largest shift along it, as a share of the distance."""
 _TIE, _FLOOR = 0.012, 0.03  # m: standard deviations of a standing foot's place, and of its height over the floor
-_ACROSS, _ALONG = 0.012, 0.05
+_ACROSS, _ALONG = 0.007, 0.05
 """Standard deviation of the predicted pelvis across the line of sight, m, and along it, as a share of the distance."""
 _FREE_CHANGE, _CHANGE, _FIRM_CHANGE = 0.002, 0.008, 0.02
 """Standard deviation of the shift's change in 1/30 s, m, while no point stands, while one does, and while all four do.
 Following the noise of a single leg at once would shake the whole body: the leg takes up what comes so fast."""
 _BROKEN_M: Final = 0.07  # a foot farther from its place has moved, whatever its contact
 _CREEP, _CREEP_FIRST = 0.02, 0.05
-"""Speed, m/s, at which a place follows the predicted foot, so that errors of the distance average out; the second applies in
-the first `_FIRST_S`."""
+"""Least speed, m/s, at which a place follows the predicted foot along the line of sight, so that errors of the distance average
+out; the second applies in the first `_FIRST_S`."""
 _FIRST_S: Final = 1.0
+_ALONG_S, _ACROSS_S = 0.5, 0.5
+"""A place far from the predicted foot follows it along the line of sight as the mean over the time that it has been tied does,
+in which the first prediction counts as the first of these times, s. Across it, where the image determines it, it follows with
+the second as time constant."""
 _REACH_M, _REACH_S = 0.02, 0.1
 """Largest distance of a place from the shifted foot that the legs can bridge, m; farther places approach the foot with this
 time constant, s."""
@@ -87,7 +91,7 @@ def hold_feet(
         for k in range(3):
             last[n, k] = feet[n, k]
     _shift_body(feet, weight, places, distance, ray, dt_s, floor, shift)
-    moves: DoubleArray = _follow_feet(feet, weight, is_tied, age_s, shift, dt_s, floor, places)
+    moves: DoubleArray = _follow_feet(feet, weight, is_tied, age_s, shift, ray, dt_s, floor, places)
     return moves
 
 
@@ -143,7 +147,7 @@ def _shift_body(feet, weight, places, distance, ray, dt_s, floor, shift):  # typ
 
 
 @njit(cache=True, nogil=True)
-def _follow_feet(feet, weight, is_tied, age_s, shift, dt_s, floor, places):  # type: ignore[no-untyped-def]
+def _follow_feet(feet, weight, is_tied, age_s, shift, ray, dt_s, floor, places):  # type: ignore[no-untyped-def]
     """Let the ``places`` (4, 3) of tied feet sink onto the floor, follow the predicted ``feet`` (4, 3) slowly, and come within
     the legs' reach. Returns the shift (2, 3) that is left for each foot."""
     moves, rest = np.zeros((2, 3)), np.empty(3)
@@ -155,9 +159,11 @@ def _follow_feet(feet, weight, is_tied, age_s, shift, dt_s, floor, places):  # t
             for k in range(3):
                 places[n, k] -= min(max(over, -_CREEP * dt_s), _CREEP * dt_s) * floor[k]
         creep = (_CREEP_FIRST if age_s[n] < _FIRST_S else _CREEP) * dt_s
-        length = math.sqrt(((feet[n] - places[n]) ** 2).sum())
+        deep = ((feet[n] - places[n]) * ray).sum()
+        along = min(max(creep / max(abs(deep), 1e-9), dt_s / (age_s[n] + _ALONG_S)), 1.0)
+        across = min(dt_s / _ACROSS_S, 1.0)
         for k in range(3):
-            places[n, k] += (feet[n, k] - places[n, k]) * min(creep / max(length, 1e-9), 1.0)
+            places[n, k] += along * deep * ray[k] + across * (feet[n, k] - places[n, k] - deep * ray[k])
             rest[k] = places[n, k] - feet[n, k] - shift[k]
         length = math.sqrt((rest * rest).sum())
         beyond = max(length - _REACH_M, 0.0) / max(length, 1e-9) * min(dt_s / _REACH_S, 1.0)

@@ -191,7 +191,7 @@ def test_a_recording_is_steadier_and_lies_no_worse_on_the_person(tmp_path: Path)
     live, later = run(0), run(8)
     np.testing.assert_array_equal(later.frame, live.frame)
     np.testing.assert_array_equal(later.keypoints_px, live.keypoints_px)
-    assert shake(later) < 0.5 * shake(live)
+    assert shake(later) < 0.6 * shake(live)
     assert shake(run(8, foot_lock=True)) < shake(live), "feet that stand do not make the body shake"
     body = NumpyBody(load_body())
     assert keypoint_distances(later, body).mean() < 1.02 * keypoint_distances(live, body).mean()

@@ -12,6 +12,7 @@ from body.lbs import NumpyBody
 from body.soles import Soles
 from common.arrays import DoubleArray, FloatArray
 from realtime.records import BodyEstimate
+from realtime.stages.world import foot_kernels
 from realtime.stages.world.foot_kernels import MAX_ACROSS_M, MAX_ALONG
 from realtime.stages.world.foot_lock import FootLock
 from realtime.stages.world.leg_reach import MAX_JOINT_SHIFT_M, LegReach
@@ -158,3 +159,41 @@ def test_a_single_standing_foot_holds_through_noise_but_not_through_a_step(acros
         assert slide < 0.2 * raw
     else:
         assert slide > 0.9 * across
+
+
+def noisy_run(frames: int) -> list[DoubleArray]:
+    """Shifts and moves of somebody who stands, steps and hops on a known floor, with noise from a fixed seed."""
+    lock, rng, out = FootLock(), np.random.default_rng(11), []
+    place, contact, wander = np.array([0.0, 1.0, 4.0]), np.full(4, 0.9), 0.0
+    floor = (np.array([0.0, -1.0, 0.0]), 1.02, 0.05)
+    for number in range(frames):
+        if number % 20 == 19:
+            place[0] += 0.1
+            contact = rng.uniform(0, 1, 4)
+        wander = 0.95 * wander + rng.normal(0, 0.006)
+        feet = (feet_at((place[0], place[1], place[2])) + rng.normal(0, 0.004, (4, 3))) * (1 + wander)
+        known = floor if number > 10 else None
+        out += lock(0, np.array([0, 0, 4.0]), feet, contact.astype(np.float32), number / 30, known)
+    return out
+
+
+def test_the_compiled_loop_gives_what_plain_python_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = noisy_run(200)
+    for name in ("_apart", "_over_floor", "_shift_body", "_follow_feet", "invert"):
+        monkeypatch.setattr(foot_kernels, name, getattr(foot_kernels, name).py_func)
+    monkeypatch.setattr("realtime.stages.world.foot_lock.hold_feet", foot_kernels.hold_feet.py_func)
+    plain = noisy_run(200)
+    assert max(float(np.abs(one).max()) for one in plain) > 0.01
+    for one, other in zip(compiled, plain, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+def test_a_body_that_is_held_aside_of_its_person_comes_back_soon() -> None:
+    lock, contact, pelvis = FootLock(), np.full(4, 0.95, np.float32), np.array([0, 0, 4.0])
+    aside = []
+    for number in range(90):
+        x = 0.0 if number < 30 else 0.02  # the network's feet go aside by less than a step, and stay there
+        shift, _ = lock(0, pelvis, feet_at((x, 1, 4)), contact, number / 30, None)
+        aside.append(abs(float(shift[0])))
+    assert max(aside) > 0.005
+    assert aside[-1] < 0.001

@@ -22,6 +22,8 @@ MAX_MISSES = 4
 """Consecutive frames without a sighting after which a person counts as lost or occluded."""
 _SEARCH_RADIUS = 0.2, 0.4
 """Distance from the last region at which a person may reappear, in region sizes: at once, and added for each second."""
+_GRAVITY, _LONGEST_FALL_S = 9.81, 1.0
+"""m/s² and seconds: whoever was not seen while they jumped or fell is as far away as a fall takes them."""
 _BODY = [0, 5, 6, 11, 12]  # the head and the trunk move as the person does; limbs do not
 _DECAY_S = 0.15  # time constant with which the expected velocity decays
 _MAX_GAP_S = 0.5
@@ -225,7 +227,9 @@ class Track:
         """Whether somebody found in ``box`` can be this person, given how long nothing was seen."""
         x, y = self.displacement(time_s).tolist() if self.occluded_velocity is not None else (0.0, 0.0)
         seen = Box(self.seen.x + x, self.seen.y + y, self.seen.size)
-        return same_place(box, seen, _SEARCH_RADIUS[0] + _SEARCH_RADIUS[1] * (time_s - self.last_seen_s))
+        gone_s = time_s - self.last_seen_s
+        fallen_px = 0.5 * _GRAVITY * min(gone_s, _LONGEST_FALL_S) ** 2 * self.scale
+        return same_place(box, seen, _SEARCH_RADIUS[0] + _SEARCH_RADIUS[1] * gone_s + fallen_px / seen.size)
 
 
 def _trunk_velocity(past: Sequence[_PastSighting]) -> FloatArray:
@@ -277,10 +281,11 @@ def _upright_turn(sighting: Sighting) -> int:
     return sighting.turn if off[sighting.turn] < _MAX_TILT else int(np.argmin(off))
 
 
-def turn_of(points: FloatArray, confidence: FloatArray) -> int:
-    """Quarter turns of the crop to try when the present turn shows nobody: those that bring the trunk upright, or half a turn
-    if it is upright already or not seen."""
-    if (confidence[[5, 6, 11, 12]] < COMPARABLE).any():
-        return 2
-    best = _upright_turn(Sighting(points, confidence, Box(0, 0, 1), 1.0, 0))
-    return best or 2
+def turns_to_try(turn: int, points: FloatArray, confidence: FloatArray) -> list[int]:
+    """Quarter turns of the crop to try, in this order, when ``turn`` shows nobody: first the one that brings the trunk upright,
+    or half a turn more if it is upright already or not seen."""
+    best = turn
+    if (confidence[[5, 6, 11, 12]] >= COMPARABLE).all():
+        best = _upright_turn(Sighting(points, confidence, Box(0, 0, 1), 1.0, 0))
+    order = [best, (turn + 2) % 4, (turn + 1) % 4, (turn + 3) % 4]
+    return [one for one in dict.fromkeys(order) if one != turn]

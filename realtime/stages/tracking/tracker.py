@@ -30,7 +30,7 @@ from realtime.stages.tracking.overlaps import may_occlude, outline_box, overlapp
 from realtime.stages.tracking.regions import is_believable, mean_confidence, region_of, widened
 from realtime.stages.tracking.scene_cut import SceneCut
 from realtime.stages.tracking.search import Search
-from realtime.stages.tracking.track import BYSTANDER, MAX_MISSES, Sighting, Track, same_body, sighting_of, turn_of
+from realtime.stages.tracking.track import BYSTANDER, MAX_MISSES, Sighting, Track, same_body, sighting_of, turns_to_try
 
 _DOUBTFUL_CONFIDENCE = 0.46  # mean confidence below which the detector runs, too
 _DOUBTFUL_PLACE, _DOUBTFUL_SIZE = 0.35, 0.6  # likewise for `Track.fit` and `size_fit`
@@ -150,7 +150,10 @@ class Tracker:
             return {}
         found: dict[Track, Sighting] = {}
         answers = dict(zip(views, self._movenet.all(image, list(views.values())), strict=True))
-        for again in (False, True):
+        turns = {
+            track: turns_to_try(track.turn, *track.expected(time_s))[: 1 if crowds[track] else None] for track in tracks
+        }
+        while answers:
             for track, (points, confidence) in answers.items():
                 box, turn, *_ = views[track]
                 strict = turn != track.turn or track.is_occluded
@@ -160,13 +163,12 @@ class Tracker:
                     not track.misses or track.occluded_velocity is not None or track.may_be_in(sighting.box, time_s)
                 ):
                     found[track] = sighting
-            if not again:  # no turned crop for occluded people
-                missing = [track for track in views if track not in found and track.occluded_velocity is None]
-                turned = {track: turn_of(*track.expected(time_s)) for track in missing}
-                views = {
-                    track: views[track]._replace(turn=turn) for track, turn in turned.items() if turn != track.turn
-                }
-                answers = dict(zip(views, self._movenet.more(image, list(views.values())), strict=True))
+            # No turned crop for occluded people.
+            missing = [
+                track for track in views if track not in found and track.occluded_velocity is None and turns[track]
+            ]
+            views = {track: views[track]._replace(turn=turns[track].pop(0)) for track in missing}
+            answers = dict(zip(views, self._movenet.more(image, list(views.values())), strict=True))
         return {track: found[track] for track in tracks if track in found}
 
     def _accept(
@@ -312,10 +314,12 @@ class Tracker:
         return self._confirmation.accept(sighting, coarse, old, time_s)
 
     def _promote(self, image: ImageArray, time_s: float) -> None:
-        """Follow bystanders while fewer than ``max_persons`` people are followed."""
+        """Follow bystanders while fewer than ``max_persons`` people are followed, or in the place of somebody who has been
+        occluded since before they were seen first."""
         for track in [one for one in self._tracks if not one.followed and not one.misses]:
-            if not self._has_room():
-                return
+            hidden = [one for one in self._followed if one.is_occluded and one.last_seen_s <= track.since_s]
+            if not (self._has_room() or hidden):
+                continue
             seen = Sighting(track.points, track.confidence, track.box, track.scale, fine=False)
             self._tracks.remove(track)
             sighting = self._keypoints_of_newcomer(image, seen, time_s)

@@ -37,6 +37,10 @@ class World:
         self.detector_calls = 0
         self.confidence = 0.8
         self.upright = True
+        self.seen_turn: int | None = None
+        """The only quarter turn of a crop in which the keypoint network sees anybody; None: as ``upright`` says."""
+        self.turns: list[int] = []
+        """Quarter turns of all crops so far."""
 
     def points(self, person: Person) -> FloatArray:
         x, y, height = person[:3]
@@ -63,6 +67,7 @@ class World:
         own: Outline | None = None,
         others: tuple[Outline, ...] = (),
     ) -> tuple[FloatArray, FloatArray]:
+        self.turns.append(turn)
         half = box.size / 2
         inside = [
             p
@@ -72,18 +77,25 @@ class World:
             and p[2] > box.size / 6
             and not any(np.abs(self.points(p) - other.points).max() < 0.02 * p[2] for other in others)
         ]
-        if not inside or turn != (0 if self.upright else 2):
+        seen_turn = self.seen_turn if self.seen_turn is not None else 0 if self.upright else 2
+        if not inside or turn != seen_turn:
             return np.zeros((17, 2), np.float32), np.full(17, 0.05, np.float32)
         nearest = min(inside, key=lambda p: abs(p[0] - box.x) + abs(p[1] - box.y))
         return self.points(nearest), np.full(17, self.confidence, np.float32)
 
     def detector(self, image: ImageArray, region: Box) -> list[Detection]:
         self.detector_calls += 1
+        if self.seen_turn or not self.upright:
+            return []
         half = region.size / 2
         return [
             Detection(self.points(p), np.full(17, self.confidence, np.float32), 0.5)
             for p in self.people
-            if abs(p[0] - region.x) < half and abs(p[1] - region.y) < half and p[2] > region.size / 8 and self.upright
+            if abs(p[0] - region.x) < half
+            and abs(p[1] - region.y) < half
+            and p[2] > region.size / 8
+            and self.upright
+            and not self.seen_turn
         ]
 
 

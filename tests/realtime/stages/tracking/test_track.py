@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from realtime.records import Box
-from realtime.stages.tracking.track import Sighting, Track
+from realtime.stages.tracking.track import Sighting, Track, turns_to_try
 from tests.realtime.stages.tracking.people_in_view import POSE
 
 _SURE = np.full(17, 0.8, np.float32)
@@ -55,3 +55,22 @@ def test_a_far_person_beside_a_near_one_is_not_the_same() -> None:
     track = Track.begin(0, _sighting(100, scale=200.0), 0.0)
     assert track.overlap(_sighting(103, scale=190.0), 0.0) > 0.5
     assert track.overlap(_sighting(125, scale=110.0), 0.0) < 0.3
+
+
+def test_who_falls_or_jumps_is_expected_as_far_away_as_gravity_takes_them() -> None:
+    track = Track.begin(0, _sighting(100), 0.0)
+    fallen_px = 0.5 * 9.81 * 0.7**2 * 100
+    assert fallen_px > 0.9 * 260
+    assert track.may_be_in(Box(100, 240 + fallen_px, 260), 0.7)
+    assert not track.may_be_in(Box(100, 240 + fallen_px, 260), 0.3)
+    assert not track.may_be_in(Box(100 + 1.5 * fallen_px + 0.2 * 260 + 0.4 * 260, 240, 260), 0.7)
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_each_other_turn_of_the_crop_is_tried_once(turn: int) -> None:
+    points = np.asarray(POSE * 200 + 240, np.float32)
+    for confidence in (_SURE, np.full(17, 0.05, np.float32)):
+        order = turns_to_try(turn, points, confidence)
+        assert sorted(order) == [one for one in range(4) if one != turn]
+    assert turns_to_try(turn, points, _SURE)[0] == (0 if turn else 2), "the trunk is upright"
+    assert turns_to_try(0, points[:, ::-1].copy(), _SURE)[0] in (1, 3), "the trunk lies"

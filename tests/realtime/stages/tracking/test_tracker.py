@@ -242,6 +242,24 @@ def test_who_turns_upside_down_is_still_seen() -> None:
     assert [run.step((300, 240, 200)) for _ in range(10)] == [[0]] * 10
 
 
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_whichever_way_somebody_turns_over_they_are_seen(turn: int) -> None:
+    run = Run()
+    assert run.step((300, 240, 200)) == [0]
+    run.world.seen_turn = turn
+    assert [run.step((300, 240, 200)) for _ in range(5)] == [[0]] * 5
+
+
+def test_near_somebody_else_few_crops_are_turned() -> None:
+    """A turned crop of two people may combine them."""
+    run = Run(max_persons=2)
+    assert run.step((250, 240, 200, 0), (370, 240, 200, 1)) == [0, 1]
+    run.world.seen_turn, run.world.turns = 3, []
+    run.step((250, 240, 200, 0), (370, 240, 200, 1))
+    assert run.world.turns.count(2) == 2, "one for each"
+    assert 1 not in run.world.turns
+
+
 def test_who_moves_fast_is_lost_in_no_frame() -> None:
     run = Run()
     run.step((100, 240, 200))
@@ -275,3 +293,27 @@ def test_somebody_seen_has_the_place_of_one_who_is_hidden() -> None:
         found = run.find(near, (80.0, 250.0, 260.0, 0))
     assert set(found) == {0, 1}
     assert found[1] not in names.values()
+
+
+def test_somebody_who_came_into_view_since_has_the_place_of_one_who_is_hidden() -> None:
+    """They come while everybody's place is taken, so that they are a bystander at first."""
+    run = Run(max_persons=2)
+    near: Person = (320.0, 260.0, 300.0, 1)
+    for step in range(14):
+        names = run.find(near, (220.0 + 5 * step, 250.0, 180.0, 2))
+    run.find(near)
+    for _ in range(20):
+        found = run.find(near, (140.0, 250.0, 180.0, 0))
+    assert set(found) == {0, 1}
+    assert found[1] not in names.values()
+
+
+def test_a_bystander_known_before_does_not_have_the_place_of_one_who_is_hidden() -> None:
+    run = Run(max_persons=2)
+    near: Person = (320.0, 260.0, 300.0, 1)
+    bystander: Person = (80.0, 250.0, 170.0, 0)
+    for step in range(14):
+        names = run.find(near, (220.0 + 5 * step, 250.0, 180.0, 2), bystander)
+    assert set(names) == {0, 1}
+    for _ in range(20):
+        assert run.find(near, bystander) == {0: names[0]}

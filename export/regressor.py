@@ -196,7 +196,9 @@ def main(
     batch = maker.draw(4, _FRAMES, 30.0)
     moved = moved_by_rounding(load_checkpoint(checkpoint), lifter, body, batch)
     most = float(moved.quantile(0.99))
-    print(f"rounding the weights moves joints by {float(moved.mean()):.2f} mm on average, 99 % by less than {most:.2f} mm")
+    print(
+        f"rounding the weights moves joints by {float(moved.mean()):.2f} mm on average, 99 % by less than {most:.2f} mm"
+    )
     # Written so that NaN fails too.
     if not most < ROUNDING_MM:
         raise SystemExit(f"rounding the weights moves joints by more than {ROUNDING_MM} mm: were they trained?")

@@ -151,7 +151,8 @@ class Tracker:
         found: dict[Track, Sighting] = {}
         answers = dict(zip(views, self._movenet.all(image, list(views.values())), strict=True))
         turns = {
-            track: turns_to_try(track.turn, *track.expected(time_s))[: 1 if crowds[track] else None] for track in tracks
+            track: turns_to_try(track.turn, *track.expected(time_s))[: None if self._is_alone(track, time_s) else 1]
+            for track in tracks
         }
         while answers:
             for track, (points, confidence) in answers.items():
@@ -178,6 +179,12 @@ class Tracker:
         if not is_believable(confidence, strict):
             return None
         return sighting_of(points, confidence, region_of(points, confidence, *self._size, last), turn)
+
+    def _is_alone(self, track: Track, time_s: float) -> bool:
+        """Whether nobody else is known to be in the person's region or beside it, whom a turned crop could be taken for."""
+        x, y, size = track.region(time_s)
+        others = [other.region(time_s) for other in self._tracks if other is not track]
+        return all(max(abs(one.x - x), abs(one.y - y)) > (one.size + size) / 2 for one in others)
 
     def _refine(
         self, image: ImageArray, coarse: Sighting, track: Track, crowds: dict[Track, list[Outline]]

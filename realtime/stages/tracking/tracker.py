@@ -149,28 +149,43 @@ class Tracker:
         if not views:
             return {}
         found: dict[Track, Sighting] = {}
-        answers = dict(zip(views, self._movenet.all(image, list(views.values())), strict=True))
-        turns = {
-            track: turns_to_try(track.turn, *track.expected(time_s))[: None if self._is_alone(track, time_s) else 1]
-            for track in tracks
-        }
-        while answers:
-            for track, (points, confidence) in answers.items():
-                box, turn, *_ = views[track]
-                strict = turn != track.turn or track.is_occluded
-                sighting = self._accept(points, confidence, box, turn, strict)
-                # A widened region may hold somebody else; an occluded person's is never widened.
-                if sighting is not None and (
-                    not track.misses or track.occluded_velocity is not None or track.may_be_in(sighting.box, time_s)
-                ):
-                    found[track] = sighting
-            # No turned crop for occluded people.
-            missing = [
-                track for track in views if track not in found and track.occluded_velocity is None and turns[track]
-            ]
-            views = {track: views[track]._replace(turn=turns[track].pop(0)) for track in missing}
-            answers = dict(zip(views, self._movenet.more(image, list(views.values())), strict=True))
+        answers = self._movenet.all(image, list(views.values()))
+        self._keep_best(found, list(views.items()), answers, time_s)
+        # No turned crop for occluded people.
+        missing = [track for track in views if track not in found and track.occluded_velocity is None]
+        turned = [(track, views[track]._replace(turn=turn)) for track in missing for turn in self._turns(track, time_s)]
+        answers = self._movenet.more(image, [view for _, view in turned])
+        self._keep_best(found, turned, answers, time_s)
         return {track: found[track] for track in tracks if track in found}
+
+    def _turns(self, track: Track, time_s: float) -> list[int]:
+        """Quarter turns of the crop to try for a person who is not seen: all where nobody else is known to be in the region or
+        beside it, who could be taken for this person, else the likeliest."""
+        turns = turns_to_try(track.turn, *track.expected(time_s))
+        x, y, size = track.region(time_s)
+        others = [other.region(time_s) for other in self._tracks if other is not track]
+        alone = all(max(abs(one.x - x), abs(one.y - y)) > (one.size + size) / 2 for one in others)
+        return turns if alone else turns[:1]
+
+    def _keep_best(
+        self,
+        found: dict[Track, Sighting],
+        views: Sequence[tuple[Track, CropView]],
+        answers: Sequence[tuple[FloatArray, FloatArray]],
+        time_s: float,
+    ) -> None:
+        """Put into ``found`` what the ``answers`` to the ``views`` of people show of them; of several answers for a person the
+        surest."""
+        for (track, view), (points, confidence) in zip(views, answers, strict=True):
+            strict = view.turn != track.turn or track.is_occluded
+            sighting = self._accept(points, confidence, view.box, view.turn, strict)
+            # A widened region may hold somebody else; an occluded person's is never widened.
+            in_wide_region = track.misses and track.occluded_velocity is None
+            if sighting is None or (in_wide_region and not track.may_be_in(sighting.box, time_s)):
+                continue
+            best = found.get(track)
+            if best is None or mean_confidence(sighting.confidence) > mean_confidence(best.confidence):
+                found[track] = sighting
 
     def _accept(
         self, points: FloatArray, confidence: FloatArray, last: Box | None, turn: int = 0, strict: bool = False
@@ -179,12 +194,6 @@ class Tracker:
         if not is_believable(confidence, strict):
             return None
         return sighting_of(points, confidence, region_of(points, confidence, *self._size, last), turn)
-
-    def _is_alone(self, track: Track, time_s: float) -> bool:
-        """Whether nobody else is known to be in the person's region or beside it, whom a turned crop could be taken for."""
-        x, y, size = track.region(time_s)
-        others = [other.region(time_s) for other in self._tracks if other is not track]
-        return all(max(abs(one.x - x), abs(one.y - y)) > (one.size + size) / 2 for one in others)
 
     def _refine(
         self, image: ImageArray, coarse: Sighting, track: Track, crowds: dict[Track, list[Outline]]

@@ -45,8 +45,9 @@ class NumpyBody:
         self._parents: Final = np.array(PARENTS, np.int32)
         count = arrays.vertex_count
         used = max(int((arrays.weights > 0).sum(1).max()), 1)
+        # 24 joints and 207 pose features are numbered in bytes: posing takes as long as reading its tables.
         bones = np.argsort(-arrays.weights, axis=1, kind="stable")[:, :used]
-        self._bones: Final = bones.astype(np.int32)
+        self._bones: Final = bones.astype(np.uint8)
         self._bone_weights: Final = np.take_along_axis(arrays.weights, bones, 1).astype(np.float32)
         touched = (arrays.posedirs != 0).any(1)
         self._dense: Final[FloatArray | None] = (
@@ -56,7 +57,7 @@ class NumpyBody:
             touched = np.zeros_like(touched)
         vertex, column = np.nonzero(touched)
         self._starts: Final = np.searchsorted(vertex, np.arange(count + 1)).astype(np.int32)
-        self._columns: Final = column.astype(np.int32)
+        self._columns: Final = column.astype(np.uint8)
         self._values: Final = np.ascontiguousarray(arrays.posedirs[vertex, :, column], np.float32)
         # As one matrix: numpy would multiply the (V, 3, 10) array by a vector without BLAS, in forty times the time.
         self._directions: Final = np.ascontiguousarray(arrays.shapedirs.reshape(count * 3, -1))

@@ -26,20 +26,18 @@ class Cropper:
     def __call__(self, image: ImageArray, box: Box) -> ImageArray:
         """The (size, size, 3) uint8 crop of ``box``; valid until the next call."""
         matrix = crop_matrix(box, self.size)
-        halvings = int(box.size // self.size).bit_length() - 1
-        if halvings > 0:
-            # Sampling every third pixel would tear thin limbs apart: average whole blocks first. By halves, for which OpenCV
-            # has faster code than for larger blocks.
-            block = 2**halvings
+        shrink = int(box.size / (2 * self.size))
+        if shrink >= 1:
+            # Sampling every third pixel would tear thin limbs apart: average whole blocks first.
+            block = shrink + 1
             height, width = image.shape[:2]
             half = box.size / 2
             left, top = max(int(box.x - half), 0), max(int(box.y - half), 0)
             right, bottom = min(int(box.x + half) + 1, width), min(int(box.y + half) + 1, height)
             across, down = (right - left) // block, (bottom - top) // block
             if across > 0 and down > 0:
-                image = image[top : top + down * block, left : left + across * block]
-                for _ in range(halvings):
-                    image = np.asarray(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
+                part = image[top : top + down * block, left : left + across * block]
+                image = np.asarray(cv2.resize(part, (across, down), interpolation=cv2.INTER_AREA), np.uint8)
                 # Block (i, j) has its centre at left + (i + 0.5) * block - 0.5.
                 matrix[:, 2] += matrix[:, :2] @ [left + (block - 1) / 2, top + (block - 1) / 2]
                 matrix[:, :2] *= block

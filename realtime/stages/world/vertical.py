@@ -28,9 +28,9 @@ from realtime.stages.world.upright_edges import UprightEdges, fit_upright_edges
 
 PITCH_MEAN: Final = math.radians(6.0)
 """Mean pitch of the training cameras, radians; their mean roll is 0. The network's predictions are biased towards both."""
-PITCH_PULL: Final = 0.23
-"""Bias of the network's pitch as a share of the distance to this mean (``python -m training.evaluation vertical``: 0.21 to
-0.25 at its usual deviations)."""
+PITCH_PULL: Final = 0.18
+"""Bias of the network's pitch as a share of the distance to this mean (``python -m training.evaluation vertical``: 0.16 to
+0.20)."""
 _ROLL_GROWTH, _ROLL_CLEAR = 1.6, math.radians(12.0)
 """By how much a small roll is larger than predicted, as a share of the prediction, and the predicted roll, radians, at which
 it is half of that."""

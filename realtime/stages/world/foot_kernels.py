@@ -28,6 +28,7 @@ _ACROSS, _ALONG = 0.007, 0.05
 _FREE_CHANGE, _CHANGE, _FIRM_CHANGE = 0.002, 0.008, 0.02
 """Standard deviation of the shift's change in 1/30 s, m, while no point stands, while one does, and while all four do.
 Following the noise of a single leg at once would shake the whole body: the leg takes up what comes so fast."""
+_RETURN_S: Final = 1.0  # time constant with which the shift of a body goes back to nothing while no foot stands
 _BROKEN_M: Final = 0.07  # a foot farther from its place has moved, whatever its contact
 _CREEP, _CREEP_FIRST = 0.02, 0.05
 """Least speed, m/s, at which a place follows the predicted foot along the line of sight, so that errors of the distance average
@@ -117,6 +118,8 @@ def _shift_body(feet, weight, places, distance, ray, dt_s, floor, shift):  # typ
     """Change ``shift`` (3,) to the most likely one of a body whose ``feet`` (4, 3) are tied to ``places`` (4, 3), and drawn
     onto the floor, by their ``weight`` (4,)."""
     firm = weight.sum()
+    # Nobody's feet are seen before a webcam: what one of them seemed to say once must not last.
+    shift *= 1 - (1 - min(firm, 1.0)) * min(dt_s / _RETURN_S, 1.0)
     change = _FREE_CHANGE + (_CHANGE - _FREE_CHANGE) * min(firm, 1.0)
     change += (_FIRM_CHANGE - _CHANGE) * (firm / 4) ** 3
     along, across, slack = (_ALONG * distance) ** -2, _ACROSS**-2, (change * dt_s * 30) ** -2

@@ -197,3 +197,15 @@ def test_a_body_that_is_held_aside_of_its_person_comes_back_soon() -> None:
         aside.append(abs(float(shift[0])))
     assert max(aside) > 0.005
     assert aside[-1] < 0.001
+
+
+def test_a_body_goes_back_to_where_it_was_predicted_once_no_foot_is_seen() -> None:
+    lock, pelvis, shifts = FootLock(), np.array([0, 0, 4.0]), []
+    for number in range(130):
+        away = 4 + 0.01 * min(number, 10)  # the predicted distance changes while the feet stand
+        contact = np.full(4, 0.9 if number < 12 else 0.0, np.float32)
+        shift, _ = lock(0, pelvis, feet_at((0, 1, away)), contact, number / 30, None)
+        shifts.append(float(np.linalg.norm(shift)))
+    assert shifts[11] > 0.03
+    assert shifts[41] < 0.5 * shifts[11]
+    assert shifts[-1] < 0.1 * shifts[11]

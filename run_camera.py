@@ -137,16 +137,16 @@ def replay(
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="A motion file (.npz).")],
+    first: Annotated[Path, typer.Argument(help="A motion file, of any format that formats.convert reads.")],
     second: Annotated[Path, typer.Argument(help="Another one of the same video.")],
     plot: Annotated[Path | None, typer.Option(help="Draw the errors over time (.png).")] = None,
 ) -> None:
     """Print how far two motion files of one video are apart."""
     from formats.compare import differences, doubts
-    from formats.motion import load_motion
+    from formats.save import open_motion
     from realtime.comparison import plot_differences, tables
 
-    motions = load_motion(first), load_motion(second)
+    motions = open_motion(first), open_motion(second)
     found = differences(*motions)
     console = Console(highlight=False)
     if reasons := doubts(*motions):

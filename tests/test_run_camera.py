@@ -87,6 +87,19 @@ def test_replay_and_compare_are_commands_of_their_own(tmp_path: Path) -> None:
     assert "--record" in done.stderr
 
 
+def test_motion_files_of_different_formats_are_compared(tmp_path: Path) -> None:
+    names, plot = [tmp_path / name for name in ("a.npz", "a.jsonl", "a.bvh")], tmp_path / "plot.png"
+    saves = [word for name in names for word in ("--save", str(name))]
+    assert run("--source", CLIP, "--frames", "8", "--quality", "live", *saves).returncode == 0
+    for other in names[1:]:
+        words = [sys.executable, str(ROOT / "run_camera.py"), "compare", str(names[0]), str(other), "--plot", str(plot)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=100, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        assert "0 = 0" in done.stdout
+        assert plot.stat().st_size > 1000
+        plot.unlink()
+
+
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_replay_that_is_ended_leaves_a_whole_recording(tmp_path: Path, name: str) -> None:
     motion, video = tmp_path / "out.npz", tmp_path / "out.mp4"

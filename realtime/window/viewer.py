@@ -34,6 +34,7 @@ _BOARD: Final = 40.0  # metres from the eye to the video
 _FLOOR: Final = 4.0  # metres of grid around the people
 _STEP: Final = 0.5  # metres between its lines
 _FOLLOW: Final = 0.15  # part of the way to the people that the free view goes at each scene
+_WIDEN: Final = 0.3  # the same while it zooms out
 _JUMP: Final = 1.5  # metres: further away it is somebody else, go there at once
 # The free view turns round this point, and people stand at it. Open3D measures mouse and zoom by the distance from the
 # eye to the middle of the first geometry, in both views: that point must lie in front of the eye, or it shows nothing.
@@ -253,8 +254,9 @@ class Window:
         if self._centre is None or np.abs(centre - self._centre).max() > _JUMP:
             self._centre, self._ground, self._scale = centre, ground, scale
             return
-        self._centre = self._centre + _FOLLOW * (centre - self._centre)
-        self._scale += 0.5 * _FOLLOW * (scale - self._scale)
+        wider = scale < self._scale  # somebody came, and is to be whole soon
+        self._centre = self._centre + (_WIDEN if wider else _FOLLOW) * (centre - self._centre)
+        self._scale += (_WIDEN if wider else 0.5 * _FOLLOW) * (scale - self._scale)
         fast = ground > self._ground or floor is not None  # feet are followed up slowly, because people jump
         self._ground += (ground - self._ground) * (0.3 if fast else 0.02)
 

@@ -130,8 +130,8 @@ def assign(likeness: DoubleArray) -> list[tuple[int, int]]:
     """The rows and columns of the table ``likeness`` (R, C) whose sum is greatest, each row and each column at most once; as
     many pairs as the shorter side.
 
-    By shortest augmenting paths (Jonker & Volgenant 1987). SciPy has the same, but loads for half a second, in the middle of a
-    run. Lists of numbers: for the few people of an image arrays would take longer.
+    By shortest augmenting paths (Jonker & Volgenant 1987). SciPy has the same, but would be loaded in the middle of a
+    run, which stops the keypoints meanwhile. Lists of numbers: for the few people of an image arrays would take longer.
     """
     rows, columns = likeness.shape
     if rows > columns:

@@ -14,6 +14,7 @@ from common.arrays import FloatArray, ImageArray
 from realtime.records import Box
 from realtime.stages.keypoints.masking import Outline
 from realtime.stages.keypoints.similarity import COMPARABLE, Appearance, oks, pixels_per_metre, size_fit
+from realtime.stages.tracking.legs import Legs
 from realtime.stages.tracking.regions import same_place
 
 BYSTANDER = -1
@@ -113,6 +114,8 @@ class Track:
     """When somebody last stood in front of the person, seconds of the source."""
     occluded_velocity: FloatArray | None = None
     """Velocity (2,) px/s that an occluded person is expected to keep; None while seen."""
+    legs: Legs = field(default_factory=Legs)
+    """Tells the left leg from the right one."""
     history: deque[_PastSighting] = field(default_factory=lambda: deque(maxlen=_HISTORY))
     """The last sightings, for late answers of the detector."""
 
@@ -121,6 +124,7 @@ class Track:
         """A new track of ``person``, from its first sighting."""
         at = sighting
         new = cls(person, at.points, at.confidence, at.box, at.box, time_s, at.scale, turn=at.turn, since_s=time_s)
+        new.legs.sort(at.points, at.confidence, at.scale, time_s)
         new._remember()
         return new
 
@@ -145,7 +149,9 @@ class Track:
             self.velocity = np.zeros(2, np.float32)
         # A bone that points at the camera looks short, so the size changes slowly, and slower downwards than upwards.
         self.scale *= float(np.clip(sighting.scale / self.scale, 0.97, 1.06)) if sighting.fine else 1.0
-        self.points, self.confidence = sighting.points, sighting.confidence
+        if sighting.turn != self.turn:  # somebody who turns over has legs where they are not expected
+            self.legs = Legs()
+        self.points, self.confidence = self.legs.sort(sighting.points, sighting.confidence, self.scale, time_s)
         self.box = self.seen = sighting.box
         self.last_seen_s, self.misses, self.occluded_velocity = time_s, 0, None
         self.turn = _upright_turn(sighting) if sighting.turn or self.turn else 0

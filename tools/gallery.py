@@ -6,8 +6,6 @@ once; animations are rendered from its motion file.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,11 +19,11 @@ import typer
 
 from common.arrays import ImageArray
 from common.command_line import run_command
-from common.files import write_text_atomically
 from realtime.options import Look, Options, PaneLayout
 from realtime.replay import replay_motion
 from realtime.session import Session
 from realtime.sources.demo_clip import fetch_from_package
+from tools.asset_manifest import add_rows
 from tools.gif import write_gif
 
 ASSETS: Final = Path(__file__).resolve().parents[1] / "assets"
@@ -113,17 +111,9 @@ def gallery(
                 source = None if piece.alone else Options(source=shown)
                 replay_motion(motion, source, record=video, look=piece.look, layout=piece.layout)
                 write_gif(target, _images(video, piece), 30 / piece.step)
-                content = target.read_bytes()
-                print(f"{target}: {len(content) / 1e6:.2f} MB")
-                digest = hashlib.sha256(content).hexdigest()
-                rows[f"{piece.name}.gif"] = {
-                    **piece.about,
-                    "sha256": digest,
-                    "command": "python -m tools.gallery",
-                }
-    manifest = folder / "manifest.json"
-    known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.exists() else {}
-    write_text_atomically(manifest, json.dumps(dict(sorted((known | rows).items())), indent=2) + "\n")
+                print(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
+                rows[f"{piece.name}.gif"] = piece.about
+    add_rows(folder, rows, "python -m tools.gallery")
 
 
 def _source(clip: str, folder: Path) -> str:

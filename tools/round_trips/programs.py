@@ -20,11 +20,17 @@ from common.errors import UserError
 HERE: Final = Path(__file__).parent
 READERS: Final = Path(os.environ.get("MOTIONMESH_READERS", HERE.parent.parent / ".venv" / "readers"))
 """Where they are: ``blender/bin/python`` has bpy, ``opensim/bin/python`` has opensim, ``node_modules`` has gltf-validator."""
-_TIMEOUT_S: Final = 100
+_TIMEOUT_S: Final = 100.0
 
 
 class NotInstalled(UserError):
     """A program is not there."""
+
+
+def run_script(program: str, script: Path, *words: str | Path, timeout_s: float = _TIMEOUT_S) -> None:
+    """Run ``script`` by the Python of ``blender`` or ``opensim``, and wait. Raises `NotInstalled`, and `UserError` if it fails
+    or takes longer than ``timeout_s`` seconds."""
+    _run([_python_of(program), script, *words], timeout_s)
 
 
 def _python_of(program: str) -> str:
@@ -34,16 +40,13 @@ def _python_of(program: str) -> str:
     return str(python)
 
 
-def _run(command: Sequence[str | Path]) -> str:
+def _run(command: Sequence[str | Path], timeout_s: float = _TIMEOUT_S) -> str:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    ended = subprocess.run(
-        [str(word) for word in command],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_TIMEOUT_S,
-        env=environment,
-    )
+    words = [str(word) for word in command]
+    try:
+        ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=timeout_s, env=environment)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{words[0]} has not ended after {timeout_s:.0f} s: is the machine busy?") from None
     if ended.returncode:
         raise UserError(f"{command[0]} failed: {(ended.stderr or ended.stdout).strip().splitlines()[-1:]}")
     return ended.stdout

@@ -10,6 +10,7 @@ Messages: ``/VMC/Ext/OK`` (1, 3, 0, whether somebody is seen), ``/VMC/Ext/T`` se
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 import numpy as np
@@ -49,23 +50,24 @@ def vmc_bundles(
     ``rotations`` (24, 3) axis-angle, the root's to a frame with y up; ``pelvis`` (3,) metres in it; None where nobody is
     seen. ``offsets`` (24, 3) each joint relative to its parent in the rest body, metres.
     """
-    messages = [_message("/VMC/Ext/OK", 1, 3, 0, int(rotations is not None)), _message("/VMC/Ext/T", float(seconds))]
+    seen = int(rotations is not None)
+    messages = [_message("/VMC/Ext/OK", 1, 3, 0, seen).dgram, _message("/VMC/Ext/T", float(seconds)).dgram]
     if rotations is not None and pelvis is not None:
         places = offsets * _MIRROR_PLACE
         places[0] = pelvis * _MIRROR_PLACE
         turns = quaternions(rotations[None])[0] * _MIRROR_TURN
         rows = np.concatenate([places, turns], 1).tolist()
-        messages.append(_message("/VMC/Ext/Root/Pos", "root", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0))
-        messages += [_message("/VMC/Ext/Bone/Pos", name, *rows[joint]) for name, joint in BONES.items()]
+        messages.append(_ROOT + _PLACE.pack(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+        messages += [_BONES[name] + _PLACE.pack(*rows[joint]) for name, joint in BONES.items()]
     bundles: list[bytes] = []
-    builder, size = OscBundleBuilder(IMMEDIATELY), 16
+    parts, size = [_BUNDLE], len(_BUNDLE)
     for message in messages:
-        if size + message.size + 4 > _DATAGRAM:
-            bundles.append(builder.build().dgram)
-            builder, size = OscBundleBuilder(IMMEDIATELY), 16
-        builder.add_content(message)
-        size += message.size + 4
-    bundles.append(builder.build().dgram)
+        if size + len(message) + 4 > _DATAGRAM:
+            bundles.append(b"".join(parts))
+            parts, size = [_BUNDLE], len(_BUNDLE)
+        parts += (_SIZE.pack(len(message)), message)
+        size += len(message) + 4
+    bundles.append(b"".join(parts))
     return bundles
 
 
@@ -74,3 +76,19 @@ def _message(address: str, *values: str | float) -> OscMessage:
     for value in values:
         builder.add_arg(value, "s" if isinstance(value, str) else "i" if isinstance(value, int) else "f")
     return builder.build()
+
+
+_SIZE: Final = struct.Struct(">i")
+_PLACE: Final = struct.Struct(">7f")
+"""Position and quaternion, the last arguments of a bone's message."""
+_BUNDLE: Final = OscBundleBuilder(IMMEDIATELY).build().dgram
+"""An empty bundle, to which messages are added with their sizes."""
+
+
+def _bone(address: str, name: str) -> bytes:
+    """A bone's message without its numbers: with them, building all anew for each frame would take a millisecond."""
+    return _message(address, name, *[0.0] * 7).dgram[: -_PLACE.size]
+
+
+_ROOT: Final = _bone("/VMC/Ext/Root/Pos", "root")
+_BONES: Final = {name: _bone("/VMC/Ext/Bone/Pos", name) for name in BONES}

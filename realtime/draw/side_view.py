@@ -18,6 +18,7 @@ from common.arrays import DoubleArray, FloatArray, ImageArray
 from common.camera import Camera
 from realtime.draw.birds_eye import BirdsEye
 from realtime.draw.floor import BELOW, drawn_level
+from realtime.draw.framing import Framing
 from realtime.draw.loading import kernels
 from realtime.draw.mannequin import Mannequin
 from realtime.draw.raster import Rasteriser
@@ -37,15 +38,11 @@ _REACH: Final = 3.0  # metres of floor around the person
 _PIECES: Final = 12  # segments of a line of the floor, each of one brightness
 _LEVELS: Final = 6  # number of brightness levels
 _PELVIS_HEIGHT: Final = 0.95  # metres over the floor of the virtual camera's target
-_CENTRE: Final = 0.47  # height of the target in the panel, as a share of the panel's
-_HEADROOM: Final = 0.15  # metres over the highest and under the lowest of people who stand on several levels
 _NOT_INSIDE: Final = 1.0  # least distance of the virtual camera from everybody, metres
 _JUMP: Final = 1.0  # metres: after a larger move between two images the camera jumps instead of panning
 _PAN: Final = np.float32(0.12)  # share of the way to the person that the virtual camera moves in each image
-_WIDEN: Final = 0.3  # the same of the zoom out, so that a newcomer is soon whole
 _SINK: Final = 0.3
 _RISE: Final = 0.02  # shares of the way: the floor follows feet down fast and up slowly, because people jump
-_BESIDE: Final = 1.4  # metres of room beside people who stand at different distances
 _MAP, _MAP_EDGE = 0.28, 6  # side of the map over the panel's shorter side, and its distance from the corner, px
 _SHADOW: Final = 4  # the shadow is drawn at this part of the panel's size
 _BLUR: Final = 2.0  # its blur, standard deviation in pixels of that size
@@ -76,7 +73,7 @@ class SideView:
         self._ground = _ground(height, width)
         self._target = np.zeros(3, np.float32)
         self._looking = False
-        self._span, self._lift = SPAN, 0.0
+        self._framing = Framing(height, width, SPAN)
         self._map = BirdsEye()
         self._world: WorldFrame | None = None
 
@@ -98,14 +95,13 @@ class SideView:
                 self._target = _carried(self._target, self._world, around)
             people = [_levelled(body, around) for body in people]
         self._world = around
+        side = 0 if world is None else round(_MAP * min(image.shape[:2]))
         if people:
-            self._follow(people)
-            self._make_room(people)
+            self._follow(people, side + 2 * _MAP_EDGE if side else 0)
         if not self._looking:
             return
         self._floor(image)
         if world is not None:  # before the people, who would be darkened by it
-            side = round(_MAP * min(image.shape[:2]))
             self._map.paint(image[_MAP_EDGE : _MAP_EDGE + side, -side - _MAP_EDGE : -_MAP_EDGE], seen, world)
         self._raster.begin(*image.shape[:2])
         for body in people:
@@ -116,33 +112,31 @@ class SideView:
     def _looks(self, person: int) -> tuple[FloatArray, NDArray[np.uint8] | None]:
         return self._mannequin.colours(person), self._mannequin.edges
 
-    def _follow(self, people: Sequence[BodyEstimate]) -> None:
+    def _follow(self, people: Sequence[BodyEstimate], corner: int) -> None:
+        """Look at ``people``, and show them beside the map in the ``corner`` of so many pixels."""
         body = people[0]
         floor = self._level([float(one.vertices[:, 1].max()) for one in people])
-        middle, across = self._middle_and_width(np.array([one.transl for one in people], np.float64))
+        middle = self._middle(np.array([one.transl for one in people], np.float64))
         wanted = np.array([body.transl[0], floor - _PELVIS_HEIGHT, middle], np.float32)
         if not np.isfinite(wanted).all():
             return
-        span = max(SPAN, across * self._height / self._width)
-        span, lift = _with_all_levels(span, [self._seen_heights(one.vertices[::7], wanted) for one in people])
-        if not self._looking or np.abs(wanted - self._target).max() > _JUMP:
-            self._target, self._looking, self._span, self._lift = wanted, True, span, lift
-            return
-        step = wanted - self._target
-        self._target = self._target + step * np.array([_PAN, _SINK if step[1] > 0 else _RISE, _PAN], np.float32)
-        share = _WIDEN if span > self._span else float(_PAN)
-        self._span += share * (span - self._span)
-        self._lift += share * (lift - self._lift)
+        jump = not self._looking or bool(np.abs(wanted - self._target).max() > _JUMP)
+        if jump:
+            self._target, self._looking = wanted, True
+        else:
+            step = wanted - self._target
+            self._target = self._target + step * np.array([_PAN, _SINK if step[1] > 0 else _RISE, _PAN], np.float32)
+        self._make_room(people)
+        self._framing.follow({one.person: self._seen(one.vertices[::7]) for one in people}, corner, jump)
 
-    def _middle_and_width(self, places: DoubleArray) -> tuple[float, float]:
-        """How far away the middle between people at ``places`` (N, 3) is, and how wide all look, m where the first is:
-        perspective takes whoever is nearer to the virtual camera farther from the middle."""
+    def _middle(self, places: DoubleArray) -> float:
+        """How far away the middle between people at ``places`` (N, 3) is: perspective takes whoever is nearer to the virtual
+        camera farther from the middle."""
         nearer, away = places[:, 0] - places[0, 0], places[:, 2]
         scale = self._distance / np.maximum(self._distance - nearer, _NOT_INSIDE)
         seen = scale * (away - (away.min() + away.max()) / 2)
         ends = [int(seen.argmin()), int(seen.argmax())]
-        middle = float((scale[ends] * away[ends]).sum() / scale[ends].sum())  # both ends look as far from it
-        return middle, float((scale * (2 * np.abs(away - middle) + _BESIDE)).max())
+        return float((scale[ends] * away[ends]).sum() / scale[ends].sum())  # both ends look as far from it
 
     def _level(self, lowest: Sequence[float]) -> float:
         """Where the floor is drawn, m down, for people with these lowest points."""
@@ -150,12 +144,11 @@ class SideView:
             return lowest[0]
         return drawn_level(lowest)
 
-    def _seen_heights(self, points: FloatArray, target: FloatArray) -> FloatArray:
-        """How high over the floor ``points`` (N, 3) look, m at the distance of ``target`` (3,): perspective takes near ones
-        farther from the middle."""
-        turned = (points - target) @ self._rotation.T
-        away = np.maximum(turned[:, 2] + np.float32(self._distance), np.float32(_NOT_INSIDE))
-        return np.asarray(_PELVIS_HEIGHT - turned[:, 1] * np.float32(self._distance) / away, np.float32)
+    def _seen(self, points: FloatArray) -> FloatArray:
+        """``points`` (N, 3) in the image plane (N, 2): metres to the right of and below the target, at its distance."""
+        turned = self._turned(points)
+        away = np.maximum(turned[:, 2:], np.float32(_NOT_INSIDE))
+        return np.asarray(turned[:, :2] * np.float32(self._distance) / away, np.float32)
 
     def _make_room(self, people: Sequence[BodyEstimate]) -> None:
         nearer = max(float(body.transl[0]) for body in people) - float(self._target[0])
@@ -164,13 +157,13 @@ class SideView:
             self._distance = max(self._distance + step, nearer + _NOT_INSIDE)
 
     def _camera(self) -> Camera:
-        focal = self._height * self._distance / self._span
-        return Camera(focal, focal, (self._width - 1) / 2, self._height * _CENTRE)
+        focal = self._framing.view.scale * self._distance
+        x, y = self._framing.pixels(np.zeros((1, 2), np.float32))[0].tolist()
+        return Camera(focal, focal, x - 0.5, y - 0.5)
 
     def _turned(self, points: FloatArray) -> FloatArray:
         """``points`` (N, 3) of the real camera's frame, in the virtual camera's."""
-        centre = self._target - np.array([0, self._lift, 0], np.float32)
-        shift = np.array([0, 0, self._distance], np.float32) - self._rotation @ centre
+        shift = np.array([0, 0, self._distance], np.float32) - self._rotation @ self._target
         return _moved(points, self._rotation, shift)
 
     def _pixels(self, points: FloatArray) -> FloatArray:
@@ -214,22 +207,6 @@ class SideView:
         light = cv2.convertScaleAbs(small, alpha=-_DARKEST, beta=255)
         light = cv2.resize(light, size, interpolation=cv2.INTER_LINEAR)[: patch.shape[0], : patch.shape[1]]
         cv2.multiply(patch, cv2.merge([light, light, light]), dst=patch, scale=1 / 255)
-
-
-def _with_all_levels(span: float, heights: Sequence[FloatArray]) -> tuple[float, float]:
-    """How many metres the panel's height must span, at least ``span``, and how much higher than a pelvis its middle must be,
-    for everybody to be in it: ``heights`` over the floor, m, as `SideView._seen_heights` gives them for each body.
-    """
-    low = min(float(body.min()) for body in heights) - _HEADROOM
-    high = max(float(body.max()) for body in heights) + _HEADROOM
-    if not math.isfinite(high - low):
-        return span, 0.0
-    top, bottom = _PELVIS_HEIGHT + _CENTRE * span, _PELVIS_HEIGHT - (1 - _CENTRE) * span
-    if low >= bottom and high <= top:
-        return span, 0.0
-    span = max(span, high - low)
-    # The least shift that shows the highest and the lowest.
-    return span, min(max(0.0, high - _PELVIS_HEIGHT - _CENTRE * span), low - _PELVIS_HEIGHT + (1 - _CENTRE) * span)
 
 
 def _levelled(body: BodyEstimate, world: WorldFrame) -> BodyEstimate:

@@ -9,7 +9,7 @@ import pytest
 from realtime.draw.birds_eye import BirdsEye
 from realtime.draw.mannequin import Mannequin
 from realtime.draw.side_view import SideView
-from realtime.records import WorldFrame
+from realtime.records import BodyEstimate, WorldFrame
 from tests.realtime.stages.world.world_scene import ARRAYS, Person, camera_from_world
 
 PLAIN = Mannequin(ARRAYS.faces)
@@ -58,6 +58,45 @@ def test_whoever_is_nearer_to_the_virtual_camera_fits_too(beside: float) -> None
     assert columns[0] > 3
     assert columns[-1] < 220
     assert 112 - columns[0] == pytest.approx(columns[-1] - 112, abs=30), "in the middle"
+
+
+def test_everybody_is_whole_and_beside_the_map_in_every_image_though_all_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the demo: one person gestures on a roof, from which the world takes its floor; a second one walks in below; the
+    ground is found; the first one jumps down."""
+    view = camera_from_world(0.2, 0.0, 1.5)
+    monkeypatch.setattr(BirdsEye, "paint", lambda *about: None)
+    height, width, corner = 400, 300, 84 + 6
+    side, panel = SideView(PLAIN, height, width), np.zeros((height, width, 3), np.uint8)
+    outside = []
+    for step in range(150):
+        roof = 2.4 if step < 120 else max(0.0, 2.4 - 5 * ((step - 120) / 30) ** 2 * 4)
+        people = [_reaching(Person(0).at((0.01 * step, roof, -3.0), view), 0.5 + 0.5 * math.sin(step / 4))]
+        if step >= 40:
+            people.append(Person(1).at((3.5 - 0.04 * step, 0.0, -4.0 - 0.01 * step), view))
+        began = np.eye(4)
+        began[1, 3] = 2.4 * max(0.0, 1 - max(step - 60, 0) / 15)  # the world's floor sinks from the roof to the ground
+        side.paint(panel, people, known(view @ began))
+        pixels = np.concatenate([side._pixels(side_vertices) for side_vertices in _levelled(people, view @ began)])
+        there = ((pixels < 0) | (pixels > (width, height))).any() or (
+            (pixels[:, 0] > width - corner) & (pixels[:, 1] < corner)
+        ).any()
+        if there:
+            outside.append(step)
+    assert outside == [step for step in outside if 40 <= step < 52], "only while a newcomer enters"
+
+
+def _reaching(body: BodyEstimate, share: float) -> BodyEstimate:
+    """``body`` stretched upwards to 1.3 times its height at ``share`` 1, as by raised arms."""
+    feet = body.vertices[:, 1].max()
+    stretched = body.vertices.copy()
+    stretched[:, 1] = feet + (stretched[:, 1] - feet) * (1 + 0.3 * share)
+    return replace(body, vertices=stretched)
+
+
+def _levelled(people: list[BodyEstimate], view: np.ndarray) -> list[np.ndarray]:
+    """Vertices of ``people`` in the world's frame, y down."""
+    turn = np.linalg.inv(view)
+    return [((body.vertices @ turn[:3, :3].T + turn[:3, 3]) * (1, -1, -1)).astype(np.float32) for body in people]
 
 
 @pytest.mark.parametrize("level", [1.8, -1.6])

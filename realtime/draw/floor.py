@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 BELOW: Final = 0.4
-"""Metres: a person farther below the floor stands on another one."""
+"""Metres: the floor is not where a person's lowest point is farther below it."""
 SOLE_M: Final = 0.08
 """Metres: a standing person's lowest joint is about so far over the ground."""
 
@@ -14,7 +14,8 @@ SOLE_M: Final = 0.08
 def drawn_level(lowest: Sequence[float]) -> float:
     """Where the floor is drawn for people whose lowest points are at ``lowest``, both in metres down from the world's floor.
 
-    It is the floor itself, unless nobody is on it: seen from far below it would be a line over their heads, or a grid through
-    their bodies. Then it is where the highest of them stands.
+    It is the world's floor, unless somebody is clearly below it, who cannot be: the first person seen stood on a roof, and the
+    ground has not been found yet, or nobody is on that roof any more. Then it is where the lowest person stands.
     """
-    return 0.0 if min(lowest) < BELOW else min(lowest)
+    deepest = max(lowest)
+    return deepest if deepest >= BELOW else 0.0

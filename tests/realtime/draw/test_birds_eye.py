@@ -115,19 +115,31 @@ def test_people_on_another_level_fit_into_the_panel(level: float) -> None:
     assert body == pytest.approx(metre * 2.5 / (1.75 + abs(level) + 0.3), rel=0.2), "smaller, but whole"
 
 
-def test_a_shadow_lies_under_the_feet_of_whoever_stands_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_floor_and_shadows_are_under_the_feet_of_whoever_stands_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first person stands on a roof, on which the world began: the other one shows where the ground is."""
     view = camera_from_world(0.2, 0.0, 1.5)
-    bodies = [Person(0).at((0, 0, -3.0), view), Person(1).at((0, -1.6, -4.5), view)]
+    upper, lower = Person(0).at((0, 0, -3.0), view), Person(1).at((0, -1.6, -4.5), view)
+    monkeypatch.setattr(BirdsEye, "paint", lambda *about: None)
     panels = []
     for _ in range(2):
         panel = np.zeros((300, 300, 3), np.uint8)
-        SideView(PLAIN, 300, 300).paint(panel, bodies, known(view))
+        SideView(PLAIN, 300, 300).paint(panel, [upper, lower], known(view))
         panels.append(panel.astype(int))
         monkeypatch.setattr(SideView, "_shadow", lambda *about: None)
+    monkeypatch.setattr(SideView, "_floor", lambda *about: None)
+    bare = np.zeros((300, 300, 3), np.uint8)
+    SideView(PLAIN, 300, 300).paint(bare, [upper, lower], known(view))
+    body = bare.max(2) > 120
+    columns = np.flatnonzero(body.any(0))
+    left, right = columns[: np.argmax(np.diff(columns)) + 1], columns[np.argmax(np.diff(columns)) + 1 :]
+    feet_up, feet_down = (int(np.flatnonzero(body[:, part].any(1))[-1]) for part in (left, right))
+    assert feet_down > feet_up + 60
     shadows = np.flatnonzero((panels[1] - panels[0] > 8).any((1, 2)))
-    feet = np.flatnonzero((panels[1][:, :200].max(2) > 120).any(1))[-1]
-    assert feet in shadows
-    assert (np.diff(shadows) > 40).any(), "and another one far above"
+    assert shadows[0] > feet_up + 20, "nobody's shadow lies in the air"
+    assert feet_down in shadows
+    lines = np.flatnonzero((np.abs(panels[1] - bare).max(2) > 8).any(1))
+    assert lines[0] > feet_up
+    assert lines[0] < feet_down < lines[-1]
 
 
 def test_the_floor_is_drawn_under_people_who_all_stand_lower(monkeypatch: pytest.MonkeyPatch) -> None:

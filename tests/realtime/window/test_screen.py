@@ -156,15 +156,15 @@ def test_the_free_view_has_its_floor_under_somebodys_feet(screen: Screen, monkey
     monkeypatch.setenv("DISPLAY", screen.name)
     arrays = load_body()
     people = person_of(NumpyBody(arrays), 0, 3, 0.1), person_of(NumpyBody(arrays), 1, 4, 0.1)
-    highest = min(float(one.joints[:, 1].max()) for one in people) + SOLE_M
+    deepest = max(float(one.joints[:, 1].max()) for one in people) + SOLE_M
     image = np.full((360, 640, 3), 90, np.uint8)
 
     with MeshWindow(mannequin_for(arrays), (640, 360)) as window:
 
         def seen(height: float) -> Any:
-            """The free view when the soles of whoever stands highest are so far over the world's floor, m."""
+            """The free view when the soles of whoever stands lowest are so far over the world's floor, m."""
             world = np.diag(np.array([1, -1, -1, 1], np.float32))
-            world[1, 3] = highest + height
+            world[1, 3] = deepest + height
             shown = replace(result(image, *people), camera=CAMERA, world=WorldFrame(world, float("nan"), float("nan")))
             for _ in range(30):  # the floor glides there
                 window.show(shown)

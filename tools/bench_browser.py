@@ -17,18 +17,16 @@ import sys
 import time
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from body.lbs import NumpyBody
 from body.model import BodyArrays, load_body
-from common.camera import Camera
 from common.command_line import run_command
 from common.errors import UserError
 from realtime.browser.protocol import body_message
 from realtime.browser.view import BrowserView
 from realtime.draw.mannequin import mannequin_for
-from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, Result
+from realtime.records import Result
+from tools.waving import POSES, RATE, SIZE, waving_results
 
 _READER = """
 import contextlib, json, sys
@@ -48,11 +46,7 @@ print(json.dumps(seen[1] + seen[2]))
 """
 """A viewer that draws at once whatever comes; imports little, so that many start quickly."""
 
-_RATE = 30
-_POSES = 60
 _MAX_VIEWERS = 16
-_SIZE = 1280, 720
-_CAMERA = Camera(1000.0, 1000.0, 639.5, 359.5)
 
 
 def main() -> None:
@@ -75,14 +69,14 @@ def bench_browser(
     if not counts or min(counts) < 0 or max(counts) > _MAX_VIEWERS:
         raise UserError(f"--viewers {viewers}: give numbers from 0 to {_MAX_VIEWERS}, with commas")
     arrays = load_body()
-    results = _results(arrays, people)
+    results = waving_results(arrays, people)
     print(
         "| viewers | processor time a frame | poses a viewer | bytes a pose | video frames a viewer | kB a video frame |"
     )
     print("| --- |" + " --- |" * 5)
     for count in counts:
         print(_measure(arrays, results, count, seconds, video, stalled), flush=True)
-    kinds = f"{people} people, {_RATE} frames a second" + (
+    kinds = f"{people} people, {RATE} frames a second" + (
         f", {stalled} viewers more that never answer" if stalled else ""
     )
     size = len(body_message(arrays, mannequin_for(arrays))) / 1e6
@@ -91,7 +85,7 @@ def bench_browser(
 
 def _measure(arrays: BodyArrays, results: list[Result], viewers: int, seconds: float, video: bool, stalled: int) -> str:
     """A row of the table; columns that need a viewer are empty without one."""
-    with BrowserView("127.0.0.1", 0, arrays, mannequin_for(arrays), "bench", float(_RATE), True, _SIZE) as view:
+    with BrowserView("127.0.0.1", 0, arrays, mannequin_for(arrays), "bench", float(RATE), True, SIZE) as view:
         url = view.link.replace("http", "ws") + "live"
         commands = [
             [sys.executable, "-c", _READER, url, str(video), str(number < viewers)]
@@ -103,9 +97,9 @@ def _measure(arrays: BodyArrays, results: list[Result], viewers: int, seconds: f
         begin_s, begin = time.monotonic(), _processor_s()
         frames = 0
         while time.monotonic() - begin_s < seconds:
-            view.show(results[frames % _POSES])
+            view.show(results[frames % POSES])
             frames += 1
-            time.sleep(max(0.0, begin_s + frames / _RATE - time.monotonic()))
+            time.sleep(max(0.0, begin_s + frames / RATE - time.monotonic()))
         used = _processor_s() - begin
         view.close()
         told = [json.loads(reader.communicate(timeout=60)[0]) for reader in readers][:viewers]
@@ -117,34 +111,6 @@ def _measure(arrays: BodyArrays, results: list[Result], viewers: int, seconds: f
     else:
         cells += [""] * 4
     return f"| {' | '.join(cells)} |"
-
-
-def _results(arrays: BodyArrays, people: int) -> list[Result]:
-    """Two seconds of people who wave, over a gradient with noise, which is as large as a JPEG of a real image."""
-    body = NumpyBody(arrays)
-    rng = np.random.default_rng(0)
-    width, height = _SIZE
-    image = np.empty((height, width, 3), np.uint8)
-    image[:] = np.linspace(40, 200, width)[None, :, None] + rng.normal(0, 12, (height // 8, width // 8, 3)).repeat(
-        8, 0
-    ).repeat(8, 1)
-    results = []
-    for number in range(_POSES):
-        bodies = []
-        for person in range(people):
-            pose = (0.4 * np.sin(2 * np.pi * number / _POSES + rng.uniform(0, 0.1, (23, 3)))).astype(np.float32)
-            orient, place = np.array([np.pi, 0, 0], np.float32), np.array([0.8 * person - 1, 0, 4], np.float32)
-            vertices, joints = body.pose(orient, pose, place)
-            coco = body.coco(vertices)
-            seen = Keypoints(number, person, _CAMERA.project(coco).astype(np.float32), np.ones(17, np.float32))
-            betas = np.zeros(10, np.float32)
-            bodies.append(BodyEstimate(number, person, orient, pose, betas, place, joints, coco, vertices, seen))
-        fields = (rng.normal(0, 1, (128, 128, 2)).astype(np.float32) for _ in bodies)
-        flows = tuple(Flow(number, number - 1, 1 / _RATE, Box(640, 360, 600), field) for field in fields)
-        now = time.monotonic_ns()
-        frame = Frame(number, now, number / _RATE, image)
-        results.append(Result(frame, _CAMERA, tuple(bodies), now, flows))
-    return results
 
 
 def _processor_s() -> float:

@@ -13,7 +13,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("body", "formats", "export", "training", "tools")
-OF_OTHER_PYTHONS = {"tools.mediapipe_pose", "tools.round_trips.in_blender", "tools.round_trips.in_opensim"}
+OF_OTHER_PYTHONS = {
+    "tools.mediapipe_pose",
+    "tools.export_images.render",
+    "tools.round_trips.in_blender",
+    "tools.round_trips.in_opensim",
+}
 """Started by other tools with the Python of another program; nobody starts them by hand."""
 
 

@@ -72,8 +72,7 @@ def _freeze(imported: list[Any], bones: tuple[float, float, float] | None) -> No
 
 def _is_hidden(thing: Any) -> bool:
     """A file hides people who are not seen by scaling them to nothing."""
-    above = thing.find_armature()
-    return abs(thing.matrix_world.determinant()) < 1e-6 or abs(above.matrix_world.determinant()) < 1e-6
+    return any(abs(one.matrix_world.determinant()) < 1e-6 for one in (thing, thing.find_armature()))
 
 
 def _draw_bones(armature: Any, colour: tuple[float, float, float]) -> None:

@@ -133,10 +133,11 @@ def _has_several(matrices: FloatArray | None) -> bool:
 class FloorPainter:
     """Paints the bodies of a motion alone: upright on the floor, seen from where the camera first looked from."""
 
-    def __init__(self, mannequin: Mannequin, floor: WorldFrame | None) -> None:
-        """``floor`` is the world of results that have none; None: of those nobody is shown."""
+    def __init__(self, mannequin: Mannequin, floor: WorldFrame | None, *, camera: bool = True) -> None:
+        """``floor`` is the world of results that have none; None: of those nobody is shown. ``camera``: whether one took the
+        motion."""
         self._mannequin, self._floor = mannequin, floor
-        self._side = SideView(mannequin, SIZE_ALONE[1], SIZE_ALONE[0], front=True)
+        self._side = SideView(mannequin, SIZE_ALONE[1], SIZE_ALONE[0], front=True, camera=camera)
         self._image: ImageArray = np.empty((SIZE_ALONE[1], SIZE_ALONE[0], 3), np.uint8)
 
     def paint(self, result: Result) -> ImageArray:
@@ -200,7 +201,9 @@ def replay_motion(
         recorder = None if record is None else stack.enter_context(_open_recorder(record, replay, frames))
         annotate = new_annotator()
         flow = _FlowBetween()
-        alone = FloorPainter(mannequin, None if motion.has_world else replay.floor()) if video is None else None
+        taken = bool(np.isfinite(motion.camera_matrix).all())
+        floor = None if motion.has_world else replay.floor()
+        alone = FloorPainter(mannequin, floor, camera=taken) if video is None else None
         was_left = False
         while not was_left:
             step = frames.read()

@@ -24,7 +24,9 @@ _SHIFT: Final = 4  # OpenCV draws at 1/16 of a pixel
 class BirdsEye:
     """Draws the map. Keeps the people's ways from frame to frame; one thread at a time may use it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, camera: bool = True) -> None:
+        """``camera``: whether there is one, which is drawn as a triangle."""
+        self._camera = camera
         self._ways: dict[int, deque[tuple[float, float]]] = {}
         self._away: dict[int, int] = {}
         self._view: DoubleArray | None = None
@@ -52,9 +54,11 @@ class BirdsEye:
         if not self._ways:
             return
         camera, ahead = matrix[[0, 2], 3], matrix[[0, 2], 2]
-        self._look(np.concatenate([[camera], *(np.array(way) for way in self._ways.values())]))
-        cone = camera + 0.45 * np.array([[0, 0], ahead + 0.5 * _across(ahead), ahead - 0.5 * _across(ahead)])
-        cv2.polylines(image, [self._pixels(cone, side)], True, (150, 150, 150), 1, cv2.LINE_AA, _SHIFT)
+        ways = [np.array(way) for way in self._ways.values()]
+        self._look(np.concatenate([camera[None], *ways] if self._camera else ways))
+        if self._camera:
+            cone = camera + 0.45 * np.array([[0, 0], ahead + 0.5 * _across(ahead), ahead - 0.5 * _across(ahead)])
+            cv2.polylines(image, [self._pixels(cone, side)], True, (150, 150, 150), 1, cv2.LINE_AA, _SHIFT)
         for person, way in self._ways.items():
             line, colour = self._pixels(np.array(way), side), colour_of(person)
             cv2.polylines(image, [line], False, [0.6 * part for part in colour], 1, cv2.LINE_AA, _SHIFT)

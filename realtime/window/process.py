@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import cv2
 
+from common.files import cache_folder
 from realtime.draw.mannequin import Mannequin
 from realtime.window.shared_memory import Layout, SceneMemory
 from realtime.window.view_state import HELP
@@ -66,6 +67,10 @@ def run(
     cv2.setNumThreads(1)
     if hasattr(os, "nice"):
         os.nice(5)  # where the CPU draws, the pipeline has priority: the window can skip scenes, the pipeline cannot
+    if not os.environ.get("XDG_RUNTIME_DIR"):
+        # GLFW first looks there for Wayland's socket, and its library prints an error where it cannot look at all, as over
+        # SSH or in a container, though the window then opens by X11. Here it looks, and finds none.
+        os.environ["XDG_RUNTIME_DIR"] = str(cache_folder())
     try:
         screen = _find_display() if sys.platform.startswith("linux") else None
         window = Window(looks, layout, title, link, screen or DEFAULT_SCREEN, keys)

@@ -66,7 +66,9 @@ class Options:
         "What decodes files and streams: gpu where FFmpeg has a decoder for it that works, else the CPU.",
         group=SOURCE,
     )
-    loop: bool = option(False, "Play a file or folder again and again.", group=SOURCE)
+    loop: bool = option(
+        False, "Play a file or folder again and again; people get new numbers each time, as after a cut.", group=SOURCE
+    )
     rotate: int = option(
         0, "Turn the image clockwise by 90, 180 or 270 degrees: for a camera on its side or head.", group=SOURCE
     )

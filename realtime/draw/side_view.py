@@ -39,6 +39,7 @@ _PIECES: Final = 12  # segments of a line of the floor, each of one brightness
 _LEVELS: Final = 6  # number of brightness levels
 _PELVIS_HEIGHT: Final = 0.95  # metres over the floor of the virtual camera's target
 _NOT_INSIDE: Final = 1.0  # least distance of the virtual camera from everybody, metres
+_FALL: Final = 3.0  # metres: of somebody who is less far over the floor the shadow is in the panel, too
 _JUMP: Final = 1.0  # metres: after a larger move between two images the camera jumps instead of panning
 _PAN: Final = np.float32(0.12)  # share of the way to the person that the virtual camera moves in each image
 _SINK: Final = 0.3
@@ -58,9 +59,11 @@ class SideView:
     what is far away is on the right of the panel.
     """
 
-    def __init__(self, mannequin: Mannequin, height: int, width: int, *, front: bool = False) -> None:
+    def __init__(
+        self, mannequin: Mannequin, height: int, width: int, *, front: bool = False, camera: bool = True
+    ) -> None:
         """``mannequin``: how bodies look; ``height`` and ``width`` of the panel, pixels. ``front``: where the world is known,
-        look from where the camera first stood instead."""
+        look from where the camera first stood instead. ``camera``: whether one took the motion, which the map shows."""
         self._mannequin = mannequin
         self._front = front
         self._raster = Rasteriser(mannequin.faces)
@@ -74,7 +77,7 @@ class SideView:
         self._target = np.zeros(3, np.float32)
         self._looking = False
         self._framing = Framing(height, width, SPAN)
-        self._map = BirdsEye()
+        self._map = BirdsEye(camera=camera)
         self._world: WorldFrame | None = None
 
     def paint(self, image: ImageArray, people: Sequence[BodyEstimate], world: WorldFrame | None = None) -> None:
@@ -127,7 +130,16 @@ class SideView:
             step = wanted - self._target
             self._target = self._target + step * np.array([_PAN, _SINK if step[1] > 0 else _RISE, _PAN], np.float32)
         self._make_room(people)
-        self._framing.follow({one.person: self._seen(one.vertices[::7]) for one in people}, corner, jump)
+        self._framing.follow({one.person: self._seen(self._outline(one.vertices)) for one in people}, corner, jump)
+
+    def _outline(self, vertices: FloatArray) -> FloatArray:
+        """Points (N, 3) that are to be in the panel: the body, and under somebody in the air the shadow."""
+        points, floor = vertices[::7], self._target[1] + np.float32(_PELVIS_HEIGHT)
+        if 0.0 < floor - float(points[:, 1].max()) < _FALL:
+            shadow = points.copy()
+            shadow[:, 1] = floor
+            points = np.concatenate([points, shadow])
+        return points
 
     def _middle(self, places: DoubleArray) -> float:
         """How far away the middle between people at ``places`` (N, 3) is: perspective takes whoever is nearer to the virtual

@@ -142,6 +142,24 @@ def test_floor_and_shadows_are_under_the_feet_of_whoever_stands_lower(monkeypatc
     assert lines[0] < feet_down < lines[-1]
 
 
+@pytest.mark.parametrize(("level", "is_seen"), [(2.0, True), (9.0, False)])
+def test_the_floor_is_in_the_panel_under_somebody_in_the_air(
+    level: float, is_seen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = camera_from_world(0.0, 0.0, 1.5)
+    monkeypatch.setattr(BirdsEye, "paint", lambda *about: None)
+    panels = []
+    for _ in range(2):
+        panel = np.zeros((300, 300, 3), np.uint8)
+        SideView(PLAIN, 300, 300).paint(panel, [Person(0).at((0, level, -3.0), view)], known(view))
+        panels.append(panel.astype(int))
+        monkeypatch.setattr(SideView, "_shadow", lambda *about: None)
+    shadow = (panels[1] - panels[0]).max((1, 2))
+    assert (shadow.max() > 8) == is_seen, "nine metres up, a person would be too small"
+    assert not is_seen or 200 < shadow.argmax() < 297
+    assert (panels[1][2:-2].max(2) > 120).sum() > 800, "the person"
+
+
 def test_the_floor_is_drawn_under_people_who_all_stand_lower(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody jumps off a wall, on which the world began, and walks away: the panel is as if the floor were down there."""
     view = camera_from_world(0.0, 0.0, 1.5)
@@ -171,3 +189,18 @@ def test_the_map_shows_ways_from_above_and_begins_anew_after_a_cut() -> None:
     assert image[3:-3, 3:-3].max() == 0
     lost = Person().at((0, 0, -4.0), view)
     eye.paint(image, [replace(lost, transl=np.full(3, math.nan, np.float32))], known(view, shot=1))
+
+
+def test_the_map_of_a_motion_that_no_camera_took_shows_none() -> None:
+    view = camera_from_world(0.0, 0.0, 1.5)
+    person = Person().at((0, 0, -4.0), view)
+    images = []
+    for camera in (True, False):
+        image = np.zeros((100, 100, 3), np.uint8)
+        BirdsEye(camera=camera).paint(image, [person], known(view))
+        images.append(image[3:-3, 3:-3].astype(int))
+    grey = [(image.max(2) > 60) & (np.ptp(image, axis=2) < 10) for image in images]
+    assert grey[0].any()
+    assert not grey[1].any()
+    spot = np.argwhere(np.ptp(images[1], axis=2) > 60).mean(0)
+    assert np.abs(spot - 46.5).max() < 3, "the person alone is in the middle"

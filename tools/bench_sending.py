@@ -24,7 +24,7 @@ from common.command_line import run_command
 from common.errors import UserError
 from realtime.outputs.live import open_sender
 from realtime.records import Result, WorldFrame
-from tools.waving import CAMERA, RATE, waving_results
+from tools.waving import RATE, WAVING_CAMERA, waving_results
 
 SCHEMES: Final = ("vmc", "udp", "ws")
 _WAIT_S: Final = 30.0
@@ -120,14 +120,14 @@ def measure(scheme: str, results: list[Result], arrays: BodyArrays, seconds: flo
     script = f"RATE = {RATE}\n" + (_WEBSOCKET if scheme == "ws" else _DATAGRAMS) + _REPORT
     begin = [sys.executable, "-c", script, f"ws://127.0.0.1:{port}"]
     if scheme == "ws":
-        with open_sender(f"ws://127.0.0.1:{port}", CAMERA, RATE, "bench", arrays) as sender:
+        with open_sender(f"ws://127.0.0.1:{port}", WAVING_CAMERA, RATE, "bench", arrays) as sender:
             receiver = subprocess.Popen(begin, stdout=subprocess.PIPE, text=True)
             _first_line(receiver)
             sent, took = _send(sender.send, results, seconds)
     else:
         receiver = subprocess.Popen(begin, stdout=subprocess.PIPE, text=True)
         port = int(_first_line(receiver))
-        with open_sender(f"{scheme}://127.0.0.1:{port}", CAMERA, RATE, "bench", arrays) as sender:
+        with open_sender(f"{scheme}://127.0.0.1:{port}", WAVING_CAMERA, RATE, "bench", arrays) as sender:
             sent, took = _send(sender.send, results, seconds)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stream:
             stream.sendto(b"end", ("127.0.0.1", port))

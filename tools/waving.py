@@ -18,7 +18,7 @@ POSES: Final = 60
 """Results that there are: two seconds."""
 SIZE: Final = (1280, 720)
 """Width and height of the images, pixels."""
-CAMERA: Final = Camera(1000.0, 1000.0, 639.5, 359.5)
+WAVING_CAMERA: Final = Camera(1000.0, 1000.0, 639.5, 359.5)
 """Of the images."""
 
 
@@ -39,12 +39,12 @@ def waving_results(arrays: BodyArrays, people: int, world: WorldFrame | None = N
             orient, place = np.array([np.pi, 0, 0], np.float32), np.array([0.8 * person - 1, 0, 4], np.float32)
             vertices, joints = body.pose(orient, pose, place)
             coco = body.coco(vertices)
-            seen = Keypoints(number, person, CAMERA.project(coco).astype(np.float32), np.ones(17, np.float32))
+            seen = Keypoints(number, person, WAVING_CAMERA.project(coco).astype(np.float32), np.ones(17, np.float32))
             betas = np.zeros(10, np.float32)
             bodies.append(BodyEstimate(number, person, orient, pose, betas, place, joints, coco, vertices, seen))
         fields = (rng.normal(0, 1, (128, 128, 2)).astype(np.float32) for _ in bodies)
         flows = tuple(Flow(number, number - 1, 1 / RATE, Box(640, 360, 600), field) for field in fields)
         now = time.monotonic_ns()
         frame = Frame(number, now, number / RATE, image)
-        results.append(Result(frame, CAMERA, tuple(bodies), now, flows, world))
+        results.append(Result(frame, WAVING_CAMERA, tuple(bodies), now, flows, world))
     return results

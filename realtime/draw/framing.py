@@ -25,7 +25,7 @@ _Area = tuple[float, float, float, float]
 """Left, top, right and bottom, pixels."""
 
 
-class View(NamedTuple):
+class ImagePart(NamedTuple):
     """A part of the image plane."""
 
     scale: float
@@ -42,8 +42,8 @@ class Framing:
     def __init__(self, height: int, width: int, span: float) -> None:
         """``height`` and ``width`` of the panel, pixels; ``span``: metres that its height shows of few people at least."""
         self._height, self._width = float(height), float(width)
-        self._usual = View(height / span, 0.0, 0.0)
-        self.view: View = self._usual
+        self._usual = ImagePart(height / span, 0.0, 0.0)
+        self.view: ImagePart = self._usual
         """What is shown."""
         self._people: frozenset[int] = frozenset()
         self._area = 0  # which one people are in: the panel, what is below the map, what is on its left
@@ -70,10 +70,12 @@ class Framing:
             return
         zoom = _WIDEN if wanted.scale < self.view.scale else _NARROW
         shares = (zoom, max(_SHIFT, zoom), max(_SHIFT, zoom))
-        calm = View(*(old + share * (new - old) for old, new, share in zip(self.view, wanted, shares, strict=True)))
+        calm = ImagePart(
+            *(old + share * (new - old) for old, new, share in zip(self.view, wanted, shares, strict=True))
+        )
         whole = self._fitted(calm, box, self._areas(corner)[number], _LEAST_MARGIN)
         self._late *= _ARRIVE
-        self.view = View(*(new + self._late * (old - new) for old, new in zip(calm, whole, strict=True)))
+        self.view = ImagePart(*(new + self._late * (old - new) for old, new in zip(calm, whole, strict=True)))
 
     def pixels(self, points: FloatArray) -> FloatArray:
         """``points`` (N, 2) as `follow` takes them, in pixels of the panel."""
@@ -87,7 +89,7 @@ class Framing:
             (0.0, 0.0, self._width - corner, self._height),
         )
 
-    def _choose(self, box: DoubleArray, points: Sequence[FloatArray], corner: float) -> tuple[int, View]:
+    def _choose(self, box: DoubleArray, points: Sequence[FloatArray], corner: float) -> tuple[int, ImagePart]:
         """The area that shows people largest, but the one they are in if it is nearly as good, and the view of it."""
         views = [self._fitted(self._usual, box, area, _MARGIN) for area in self._areas(corner)]
         if corner <= 0:
@@ -100,13 +102,13 @@ class Framing:
             best = self._area
         return best, views[best]
 
-    def _touches(self, view: View, points: Sequence[FloatArray], corner: float) -> bool:
+    def _touches(self, view: ImagePart, points: Sequence[FloatArray], corner: float) -> bool:
         """Whether anybody would be in the upper right corner of so many pixels."""
         right = view.x + (self._width / 2 - corner) / view.scale
         above = view.y + (corner - self._height * CENTRE) / view.scale
         return any(bool(((one[:, 0] > right) & (one[:, 1] < above)).any()) for one in points)
 
-    def _fitted(self, view: View, box: DoubleArray, area: _Area, margin: float) -> View:
+    def _fitted(self, view: ImagePart, box: DoubleArray, area: _Area, margin: float) -> ImagePart:
         """The view nearest to ``view`` that shows ``box``, its least x and y and greatest x and y, within the area."""
         edge = margin * self._height
         left, top, right, bottom = area[0] + edge, area[1] + edge, area[2] - edge, area[3] - edge
@@ -116,7 +118,7 @@ class Framing:
         middle_x, middle_y = self._width / 2, self._height * CENTRE
         x = _within(view.x, box[2] - (right - middle_x) / scale, box[0] + (middle_x - left) / scale)
         y = _within(view.y, box[3] - (bottom - middle_y) / scale, box[1] + (middle_y - top) / scale)
-        return View(scale, x, y)
+        return ImagePart(scale, x, y)
 
 
 def _within(value: float, least: float, most: float) -> float:

@@ -15,7 +15,7 @@ from formats.save import save_as
 from tests.formats.motions import two_people
 from tools.export_images import __main__ as command
 from tools.export_images.__main__ import IMAGES, export_images
-from tools.export_images.figure import Markers, draw_figure, read_angles
+from tools.export_images.figure import Markers, draw_markers_and_angles, read_angles
 from tools.gallery import ASSETS
 from tools.round_trips import programs
 from tools.round_trips.programs import NotInstalled
@@ -62,7 +62,7 @@ def test_the_figure_has_markers_on_the_left_and_curves_on_the_right(tmp_path: Pa
     assert angles["time_s"].max() <= 2.5
     names = ["Head", "Neck", "Hip", *(f"{s}{part}" for s in "LR" for part in _LIMBS)]
     places = np.random.default_rng(0).uniform(0, 1.5, (5, len(names), 3))
-    draw_figure(Markers(np.linspace(0, 1, 5), names, places), angles, tmp_path / "out.png")
+    draw_markers_and_angles(Markers(np.linspace(0, 1, 5), names, places), angles, tmp_path / "out.png")
     drawn = cv2.imread(str(tmp_path / "out.png")).astype(int)
     coloured = np.abs(drawn - drawn.mean(2, keepdims=True)).max(2) > 30
     assert coloured[:, :500].mean() > 0.002

@@ -24,7 +24,7 @@ from formats.motion import Motion, body_of
 from formats.save import open_motion
 from realtime.sources import open_source
 from tools.asset_manifest import add_rows
-from tools.export_images.figure import Markers, draw_figure, read_angles
+from tools.export_images.figure import Markers, draw_markers_and_angles, read_angles
 from tools.gallery import ASSETS
 from tools.round_trips.comparisons import Exported, exported
 from tools.round_trips.programs import read_with_opensim, run_script
@@ -157,7 +157,7 @@ def _markers_and_angles(given: Exported, number: int, seconds: tuple[float, floa
     extra = [place for place, name in enumerate(names) if name not in JOINT_NAMES]
     rows = (times >= seconds[0]) & (times <= seconds[1])
     markers = Markers(times[rows], [names[place] for place in extra], found["places"][rows][:, extra] / 1000)
-    draw_figure(markers, read_angles(given.save(".csv")[0], given.tracks[number].person, seconds), out)
+    draw_markers_and_angles(markers, read_angles(given.save(".csv")[0], given.tracks[number].person, seconds), out)
 
 
 def _write(path: Path, image: ImageArray) -> None:

@@ -44,7 +44,7 @@ def read_angles(path: Path, person: int, seconds: tuple[float, float]) -> dict[s
     return {name: np.array([float(row[name]) for row in rows]) for name in wanted}
 
 
-def draw_figure(markers: Markers, angles: Mapping[str, DoubleArray], out: Path) -> None:
+def draw_markers_and_angles(markers: Markers, angles: Mapping[str, DoubleArray], out: Path) -> None:
     """Write the figure of ``markers`` and of ``angles``, as `read_angles` gives them, to ``out``, a PNG. Raises `UserError`
     without matplotlib."""
     try:

@@ -14,7 +14,7 @@ const Y_UP = new Matrix4().makeScale(1, -1, -1); // the camera's frame until the
 const ONLY_WORLD = 1; // layer of what is not drawn over the video
 const FOLLOW = 0.12; // of the way in 1/30 s
 const SOLE_M = 0.08; // from an ankle or toe joint down to the floor, roughly
-const BELOW_M = 0.4; // a person farther below the world's floor stands on another one, as in realtime/draw/floor.py
+const BELOW_M = 0.4; // the floor is not where a person is farther below it, as in realtime/draw/floor.py
 
 export class View {
   constructor(canvas, changed) {
@@ -151,7 +151,7 @@ export class View {
     const follow = 1 - (1 - FOLLOW) ** Math.min(30, (now - this.framedAt) * 0.03); // as fast where few poses come
     this.framedAt = now;
     const centre = new Vector3(), joint = new Vector3();
-    let lowest = Infinity, highest = -Infinity; // of everybody's soles
+    let lowest = Infinity; // of everybody's soles
     const one = this.figures.has(this.followed);
     const box = { low: new Vector3(1e9, 1e9, 1e9), high: new Vector3(-1e9, -1e9, -1e9) };
     for (const { person, poser } of this.figures.values()) {
@@ -164,11 +164,10 @@ export class View {
         box.high.max(joint);
       }
       lowest = Math.min(lowest, sole);
-      highest = Math.max(highest, sole);
     }
     centre.addVectors(box.low, box.high).multiplyScalar(0.5);
-    // The world's floor, unless nobody is on it: then the one of whoever stands highest, so that it is not over their heads.
-    const floor = !this.hasWorld ? lowest : highest > -BELOW_M ? 0 : highest;
+    // The world's floor, unless somebody is clearly below it, who cannot be: then the one of whoever stands lowest.
+    const floor = !this.hasWorld || lowest <= -BELOW_M ? lowest : 0;
     if (this.floorY === null) this.floorY = floor;
     else if (this.hasWorld) this.floorY += 0.3 * (floor - this.floorY);
     else this.floorY = Math.min(floor, this.floorY + 0.02 * (floor - this.floorY));

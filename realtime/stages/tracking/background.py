@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-import cv2
 import numpy as np
 
-from common.arrays import BoolArray, FloatArray, ImageArray
+from common.arrays import BoolArray, ImageArray
+from realtime.stages.tracking.kernels import count_changed
+from realtime.stages.tracking.overlaps import Extent
 
 _DIFFERENCE: Final = 24  # grey levels
 _PIXELS: Final = 8
@@ -17,9 +18,6 @@ _PIXELS: Final = 8
 walks in changes 30 within half a second, and a person of 80 px in a frame of 640 covers about twenty."""
 _AFTER_S: Final = 1.6  # the search goes on for this time after the last change: one round of all tiles
 _REFERENCE_S: Final = 0.5  # age at which the reference frame is replaced
-
-Extent = tuple[FloatArray, FloatArray]
-"""Lower and upper corner (2,) of the box around a person, image px."""
 
 
 class BackgroundWatch:
@@ -46,16 +44,15 @@ class BackgroundWatch:
         everybody who is tracked."""
         covered = np.zeros(thumbnail.shape[:2], bool)
         scale = thumbnail.shape[1] / width
-        for low, high in people:
-            left, top = np.maximum(np.floor(low * scale), 0).astype(int)
-            right, bottom = np.maximum(np.ceil(high * scale), 0).astype(int)
+        for one in people:
+            left, top = (max(math.floor(edge * scale), 0) for edge in (one.left, one.top))
+            right, bottom = (max(math.ceil(edge * scale), 0) for edge in (one.right, one.bottom))
             covered[top:bottom, left:right] = True
         last, known = self._reference, self._covered
         if last is None or known is None or last.shape != thumbnail.shape:
             changed = True
         else:
-            alike = cv2.inRange(cv2.absdiff(thumbnail, last), (0, 0, 0), (_DIFFERENCE,) * 3).astype(bool)
-            changed = int(np.count_nonzero(~(alike | covered | known))) >= _PIXELS
+            changed = count_changed(thumbnail, last, covered, known, _DIFFERENCE) >= _PIXELS
         if changed:
             self._until_s = time_s + _AFTER_S
         if changed or not 0 <= time_s - self._since_s < _REFERENCE_S:

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
-from common.arrays import FloatArray
 from realtime.stages.keypoints.masking import Outline
-from realtime.stages.keypoints.similarity import COMPARABLE, pixels_per_metre
+from realtime.stages.keypoints.similarity import COMPARABLE, pixels_per_metre, plain
+from realtime.stages.tracking.kernels import find_boxes
 from realtime.stages.tracking.track import Track
 
 _HIDDEN, _BEHIND = 0.4, 0.9  # an occluder covers this share of the box, and has at least this relative size
 _COVERED = 0.05  # two people overlap if their boxes share this part of the smaller one
+_EVERY = np.ones((1, 17), np.bool_)
+
+
+class Extent(NamedTuple):
+    """A box around a person, image pixels."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def area(self) -> float:
+        """Its area, square pixels."""
+        return (self.right - self.left) * (self.bottom - self.top)
+
+    def common_area(self, other: Extent) -> float:
+        """The area that both boxes cover, square pixels."""
+        across = min(self.right, other.right) - max(self.left, other.left)
+        down = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return across * down if across > 0 and down > 0 else 0.0
 
 
 def overlapping_people(track: Track, known: Iterable[Track], time_s: float) -> list[Outline]:
@@ -28,30 +50,26 @@ def may_occlude(other: Outline, track: Track, time_s: float) -> bool:
     own = track.expected(time_s)
     if pixels_per_metre(*other) < _BEHIND * track.scale:
         return False
-    low, high = outline_box(own, 0.0)
-    low2, high2 = outline_box(other)
-    common = np.minimum(high, high2) - np.maximum(low, low2)
-    return bool((common > 0).all()) and float(np.prod(common)) > _HIDDEN * float(np.prod(high - low))
+    box = outline_box(own, 0.0)
+    return box.common_area(outline_box(other)) > _HIDDEN * box.area
 
 
 def overlapping(own: Outline, others: Iterable[Outline]) -> list[Outline]:
     """Those of ``others`` whose boxes overlap that of ``own``."""
-    low, high = outline_box(own)
+    box = outline_box(own)
     near = []
     for other in others:
-        low2, high2 = outline_box(other)
-        common = np.minimum(high, high2) - np.maximum(low, low2)
-        smaller = min(float(np.prod(high - low)), float(np.prod(high2 - low2)))
-        if (common > 0).all() and float(np.prod(common)) > _COVERED * smaller:
+        theirs = outline_box(other)
+        common = box.common_area(theirs)
+        if common > 0 and common > _COVERED * min(box.area, theirs.area):
             near.append(other)
     return near
 
 
-def outline_box(outline: Outline, margin: float = 0.15) -> tuple[FloatArray, FloatArray]:
-    """The lower and upper corner (2,) px of the box around the visible keypoints, enlarged by ``margin`` of its longer side."""
-    seen = outline.points[outline.confidence > COMPARABLE]
-    if not len(seen):
-        return np.zeros(2, np.float32), np.zeros(2, np.float32)
-    low, high = seen.min(0), seen.max(0)
-    more = margin * float((high - low).max())
-    return low - more, high + more
+def outline_box(outline: Outline, margin: float = 0.15) -> Extent:
+    """The box around the visible keypoints, enlarged by ``margin`` of its longer side; zeros where none is visible."""
+    boxes = np.empty((1, 6), np.float32)
+    find_boxes(plain(outline.points), plain(outline.confidence), COMPARABLE, _EVERY, boxes)
+    _, left, top, right, bottom, side = boxes[0].tolist()
+    more = margin * side
+    return Extent(left - more, top - more, right + more, bottom + more)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from body.joints import KEYPOINTS
 from common.arrays import FloatArray
 from realtime.records import Box
+from realtime.stages.keypoints.similarity import plain
+from realtime.stages.tracking.kernels import find_boxes, mean_of_largest
 from realtime.stages.tracking.region_limits import (
     FACE,
     HEAD_ROOM,
@@ -20,7 +23,8 @@ from realtime.stages.tracking.region_limits import (
     VISIBLE,
 )
 
-_UPPER = [0, 1, 2, 3, 4, 5, 6]  # face and shoulders
+_UPPER = 7  # keypoints of face and shoulders, which come first
+_GROUPS = np.array([[True] * KEYPOINTS, np.isin(range(KEYPOINTS), TORSO), np.isin(range(KEYPOINTS), FACE)])
 _KEEP, _ACCEPT = 0.38, 0.42
 """Least mean confidence of the six most confident keypoints, to keep following a person and to accept a new one. Lightning
 reaches 0.29 (99th percentile) in empty rooms, at most 0.40 where people are occluded, and at least 0.44 on the hardest person
@@ -30,12 +34,12 @@ _KEEP_HEAD, _ACCEPT_HEAD = 0.22, 0.30  # likewise of the three most confident of
 
 def mean_confidence(confidence: FloatArray) -> float:
     """Mean confidence of the six most confident keypoints: high for half-visible people, low for a coat on a chair."""
-    return float(np.sort(confidence)[-6:].mean())
+    return mean_of_largest(plain(confidence), 6)
 
 
 def has_head(confidence: FloatArray, least: float) -> bool:
     """Whether face or shoulders are detected: the network takes table legs for shins, but hardly anything for a head."""
-    return float(np.sort(confidence[_UPPER])[-3:].mean()) >= least
+    return mean_of_largest(plain(confidence[:_UPPER]), 3) >= least
 
 
 def is_believable(confidence: FloatArray, strict: bool = False) -> bool:
@@ -48,29 +52,29 @@ def region_of(
     points: FloatArray, confidence: FloatArray, width: int, height: int, last: Box | None = None
 ) -> Box | None:
     """The square region to search next, from keypoints (17, 2) px and the ``last`` region; None where too few are seen."""
-    seen = confidence > VISIBLE
-    if seen.sum() < 3:
+    boxes = np.empty((3, 6), np.float32)
+    find_boxes(plain(points), plain(confidence), VISIBLE, _GROUPS, boxes)
+    (seen, left, top, right, bottom, _), torso, face = boxes.tolist()
+    if seen < 3:
         return None
-    low, high = points[seen].min(0), points[seen].max(0)
     # The detector puts points of cut-off limbs just beyond the frame, where a region would be empty.
-    low, high = np.maximum(low, 0), np.minimum(high, [width - 1, height - 1])
-    centre = (low + high) / 2
-    size = float((high - low).max()) * MARGIN
-    torso = points[TORSO][seen[TORSO]]
-    if len(torso) >= 3:  # limbs that are not seen yet may reach this far
-        size = max(size, TORSO_ROOM * float(np.ptp(torso, axis=0).max()))
-    if seen[SHOULDERS].all():
-        size = max(size, SHOULDER_ROOM * float(np.linalg.norm(points[5] - points[6])))
-    face = points[FACE][seen[FACE]]
-    if len(face) >= 3:  # room for a body of this head's size, whatever hides it
-        head = float(np.ptp(face, axis=0).max())
+    left, top, right, bottom = max(left, 0.0), max(top, 0.0), min(right, width - 1.0), min(bottom, height - 1.0)
+    x, y = (left + right) / 2, (top + bottom) / 2
+    size = max(right - left, bottom - top) * MARGIN
+    if torso[0] >= 3:  # limbs that are not seen yet may reach this far
+        size = max(size, TORSO_ROOM * torso[5])
+    if min(confidence[SHOULDERS]) > VISIBLE:
+        across, down = points[SHOULDERS[0]] - points[SHOULDERS[1]]
+        size = max(size, SHOULDER_ROOM * float(np.sqrt(across * across + down * down)))
+    if face[0] >= 3:  # room for a body of this head's size, whatever hides it
+        head = face[5]
         size = max(size, HEAD_ROOM * head)
-        if len(torso) < 2:
-            centre = centre + np.array([0.0, 1.5 * head])
+        if torso[0] < 2:
+            y += 1.5 * head
     if last is not None:
         size = max(size, SHRINK * last.size)
     size = max(size, MIN_PX)
-    return Box(float(centre[0]), float(centre[1]), min(size, MAX_OF_IMAGE * max(width, height)))
+    return Box(x, y, min(size, MAX_OF_IMAGE * max(width, height)))
 
 
 def same_place(a: Box, b: Box, share: float) -> bool:

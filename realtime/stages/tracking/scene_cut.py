@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 
 from common.arrays import FloatArray, ImageArray
+from realtime.stages.thinning import thin
+from realtime.stages.tracking.kernels import count_chromaticities
 
 _SIDE: Final = 64  # the longer one of a thumbnail, px
 _STRUCTURE, _COLOURS = 0.5, 0.97
@@ -37,7 +39,7 @@ class SceneCut:
         size = max(round(width * scale), 16), max(round(height * scale), 16)
         # Every few pixels are enough, and the whole of a large frame would take milliseconds.
         step = max(min(height, width) // (2 * min(size)), 1)
-        thumbnail = np.asarray(cv2.resize(image[::step, ::step], size, interpolation=cv2.INTER_AREA), np.uint8)
+        thumbnail = thin(image, size, step)
         colours = _chromaticity(thumbnail)
         last, last_colours = self.thumbnail, self._colours
         self.thumbnail, self._colours = thumbnail, colours
@@ -62,11 +64,8 @@ def _edges(thumbnail: ImageArray) -> FloatArray:
 
 def _chromaticity(thumbnail: ImageArray) -> FloatArray:
     """Histogram (256,) of the shares of blue and green in each pixel, which do not change with the light's strength."""
-    # Plane by plane: NumPy's operations along an axis of three take several times as long.
-    blue, green, red = (plane.ravel().astype(np.float32) + 8 for plane in cv2.split(thumbnail))
-    total = blue + green + red
-    row, column = (np.clip((part / total - 0.13) / 0.4 * 16, 0, 15).astype(np.intp) for part in (blue, green))
-    counts = np.bincount(row * 16 + column, minlength=256).reshape(16, 16).astype(np.float32)
+    counts = np.empty((16, 16), np.float32)
+    count_chromaticities(thumbnail, counts)
     histogram = np.asarray(cv2.GaussianBlur(counts, (3, 3), 0), np.float32).ravel()
     return histogram / max(float(histogram.sum()), 1e-6)
 

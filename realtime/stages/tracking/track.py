@@ -13,7 +13,8 @@ import numpy as np
 from common.arrays import FloatArray, ImageArray
 from realtime.records import Box
 from realtime.stages.keypoints.masking import Outline
-from realtime.stages.keypoints.similarity import COMPARABLE, Appearance, oks, pixels_per_metre, size_fit
+from realtime.stages.keypoints.similarity import COMPARABLE, Appearance, oks, pixels_per_metre, plain, size_fit
+from realtime.stages.tracking.kernels import mean_move
 from realtime.stages.tracking.legs import Legs
 from realtime.stages.tracking.regions import same_place
 
@@ -25,7 +26,7 @@ _SEARCH_RADIUS = 0.2, 0.4
 """Distance from the last region at which a person may reappear, in region sizes: at once, and added for each second."""
 _GRAVITY, _LONGEST_FALL_S = 9.81, 1.0
 """m/s² and seconds: whoever was not seen while they jumped or fell is as far away as a fall takes them."""
-_BODY = [0, 5, 6, 11, 12]  # the head and the trunk move as the person does; limbs do not
+_BODY = np.array([0, 5, 6, 11, 12], np.intp)  # the head and the trunk move as the person does; limbs do not
 _DECAY_S = 0.15  # time constant with which the expected velocity decays
 _MAX_GAP_S = 0.5
 _OCCLUDED_DECAY_S = 1.0  # the same for occluded people, who mostly walk on
@@ -116,6 +117,8 @@ class Track:
     """Velocity (2,) px/s that an occluded person is expected to keep; None while seen."""
     legs: Legs = field(default_factory=Legs)
     """Tells the left leg from the right one."""
+    _foreseen: tuple[tuple[object, ...], Outline] | None = None
+    """What `expected` answered last, and from what."""
     history: deque[_PastSighting] = field(default_factory=lambda: deque(maxlen=_HISTORY))
     """The last sightings, for late answers of the detector."""
 
@@ -141,14 +144,14 @@ class Track:
     def update(self, sighting: Sighting, time_s: float) -> None:
         """Update the track with the person's sighting at ``time_s``."""
         dt = time_s - self.last_seen_s
-        common = (self.confidence[_BODY] > COMPARABLE) & (sighting.confidence[_BODY] > COMPARABLE)
-        if 0 < dt < _MAX_GAP_S and common.any():
-            moved = (sighting.points[_BODY] - self.points[_BODY])[common].mean(0) / np.float32(dt)
-            self.velocity = np.asarray(0.5 * self.velocity + 0.5 * moved, np.float32)
+        before, now = (plain(self.points), plain(self.confidence)), (plain(sighting.points), plain(sighting.confidence))
+        moved = np.empty(2, np.float32)
+        if mean_move(*before, *now, _BODY, COMPARABLE, moved) and 0 < dt < _MAX_GAP_S:
+            self.velocity = np.asarray(0.5 * self.velocity + 0.5 * (moved / np.float32(dt)), np.float32)
         else:
             self.velocity = np.zeros(2, np.float32)
         # A bone that points at the camera looks short, so the size changes slowly, and slower downwards than upwards.
-        self.scale *= float(np.clip(sighting.scale / self.scale, 0.97, 1.06)) if sighting.fine else 1.0
+        self.scale *= min(max(sighting.scale / self.scale, 0.97), 1.06) if sighting.fine else 1.0
         if sighting.turn != self.turn:  # somebody who turns over has legs where they are not expected
             self.legs = Legs()
         self.points, self.confidence = self.legs.sort(sighting.points, sighting.confidence, self.scale, time_s)
@@ -196,7 +199,11 @@ class Track:
 
     def expected(self, time_s: float) -> Outline:
         """Expected keypoints at ``time_s``."""
-        return Outline(self.points + self.displacement(time_s), self.confidence)
+        state = time_s, self.last_seen_s, self.points, self.confidence, self.velocity, self.occluded_velocity
+        # It is asked for several times a frame.
+        if self._foreseen is None or any(a is not b for a, b in zip(state, self._foreseen[0], strict=True)):
+            self._foreseen = state, Outline(self.points + self.displacement(time_s), self.confidence)
+        return self._foreseen[1]
 
     def region(self, time_s: float) -> Box:
         """Region to search at ``time_s``: ``box``, moved along if the person moves fast."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from common.arrays import BoolArray, DoubleArray, FloatArray, ImageArray
 from common.camera import Camera
+from realtime.stages.thinning import thin_green
 from realtime.stages.world.rotation_fit import fit_rotation
 
 _SIDE: Final = 320  # longer side of the image in which points are tracked, px
@@ -110,10 +111,8 @@ class CameraMotion:
         height, width = image.shape[:2]
         longer = max(height, width)
         step = max(round(longer / (2 * _SIDE)), 1)
-        green = np.ascontiguousarray(image[::step, ::step, 1])
         self._scale = min(_SIDE / longer, 1.0)
-        size = max(round(width * self._scale), 1), max(round(height * self._scale), 1)
-        return np.asarray(cv2.resize(green, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+        return thin_green(image, (max(round(width * self._scale), 1), max(round(height * self._scale), 1)), step)
 
     def _begin(self, grey: ImageArray, time_s: float, people: Sequence[FloatArray]) -> None:
         """Take ``grey`` as the key image."""

@@ -6,15 +6,12 @@ import cv2
 import numpy as np
 
 from common.arrays import ImageArray
-from realtime.stages.tracking.background import BackgroundWatch, Extent
+from realtime.stages.tracking.background import BackgroundWatch
+from realtime.stages.tracking.overlaps import Extent
 
 ROOM: ImageArray = np.asarray(
     cv2.resize(np.random.default_rng(1).integers(60, 160, (12, 16, 3), np.uint8), (64, 48)), np.uint8
 )
-
-
-def box(left: float, top: float, right: float, bottom: float) -> Extent:
-    return np.array([left, top], np.float32), np.array([right, bottom], np.float32)
 
 
 def with_somebody(left: int, top: int, right: int, bottom: int) -> ImageArray:
@@ -44,11 +41,11 @@ def test_noise_is_no_change_and_a_small_person_is_one() -> None:
 
 def test_who_is_tracked_moves_without_being_a_change_and_whoever_comes_beside_is_one() -> None:
     watch = BackgroundWatch()
-    after(watch, with_somebody(10, 10, 20, 40), [box(90, 90, 210, 410)], 0, 60)
+    after(watch, with_somebody(10, 10, 20, 40), [Extent(90, 90, 210, 410)], 0, 60)
     for step in range(60, 120):
         x = (step - 60) // 2
         frame = with_somebody(10 + x, 10, 20 + x, 40)
-        people = [box(90 + 10 * x, 90, 210 + 10 * x, 410)]
+        people = [Extent(90 + 10 * x, 90, 210 + 10 * x, 410)]
         assert watch.is_still(frame, people, 640, step / 30), step
     frame[20:30, 2:6] = 220
     assert not watch.is_still(frame, people, 640, 4.0)

@@ -37,32 +37,40 @@ def hide(crop: ImageArray, box: Box, own: Outline, others: tuple[Outline, ...]) 
     mask: ImageArray = np.zeros((size, size), np.uint8)
     matrix = crop_matrix(box, size)
     scale = pixels_per_metre(*own)
-    in_front = [pixels_per_metre(*other) > scale for other in others]
+    mine, is_drawn = _Figure(matrix, own, size), False
+    figures = [(pixels_per_metre(*other) > scale, _Figure(matrix, other, size)) for other in others]
     for nearer, thickness in ((False, _OWN_BEFORE), (True, _OWN_BEHIND)):
-        for other, is_nearer in zip(others, in_front, strict=True):
+        for is_nearer, figure in figures:
             if is_nearer == nearer:
-                _draw(mask, matrix, other, 255, 1.0)
-        _draw(mask, matrix, own, 0, thickness)
+                figure.draw(mask, 255, 1.0)
+                is_drawn = True
+        if is_drawn:
+            mine.draw(mask, 0, thickness)
     if not mask.any():
         return
-    blurred = cv2.blur(crop, (size // 4, size // 4))
-    np.copyto(crop, blurred, where=mask[..., None] > 0)
+    cv2.copyTo(cv2.blur(crop, (size // 4, size // 4)), mask, crop)
 
 
-def _draw(mask: ImageArray, matrix: DoubleArray, outline: Outline, value: int, factor: float) -> None:
-    points = outline.points @ matrix[:, :2].T + matrix[:, 2]
-    # OpenCV cannot draw to very large coordinates.
-    points = np.clip(points, -4 * len(mask), 5 * len(mask))
-    place = np.rint(points).astype(int)
-    seen = outline.confidence > _SEEN
-    scale = pixels_per_metre(points.astype(np.float32), outline.confidence) * factor
-    thick = max(int(_LIMB_M * scale), 2)
-    for a, b in _LIMBS:
-        if seen[a] and seen[b]:
-            cv2.line(mask, place[a].tolist(), place[b].tolist(), value, thick)
-    if seen[[5, 6, 11, 12]].all():
-        cv2.fillConvexPoly(mask, place[[5, 6, 12, 11]], value)
-    face = points[:5][seen[:5]]
-    if len(face):
-        centre = np.rint(face.mean(0)).astype(int).tolist()
-        cv2.circle(mask, centre, max(int(_HEAD_M * scale), 2), value, -1)
+class _Figure:
+    """What is drawn of a person in a crop of ``size``² to which ``matrix`` (2, 3) leads."""
+
+    def __init__(self, matrix: DoubleArray, outline: Outline, size: int) -> None:
+        points = outline.points @ matrix[:, :2].T + matrix[:, 2]
+        # OpenCV cannot draw to very large coordinates.
+        points = np.minimum(np.maximum(points, -4 * size), 5 * size)
+        self._points, self._place = points, np.rint(points).astype(int)
+        self._seen = outline.confidence > _SEEN
+        self._scale = pixels_per_metre(points, outline.confidence)
+
+    def draw(self, mask: ImageArray, value: int, factor: float) -> None:
+        """Set the person's pixels in ``mask`` to ``value``; ``factor`` makes the limbs thicker."""
+        place, seen, scale = self._place.tolist(), self._seen.tolist(), self._scale * factor
+        thick = max(int(_LIMB_M * scale), 2)
+        for a, b in _LIMBS:
+            if seen[a] and seen[b]:
+                cv2.line(mask, place[a], place[b], value, thick)
+        if seen[5] and seen[6] and seen[11] and seen[12]:
+            cv2.fillConvexPoly(mask, self._place[[5, 6, 12, 11]], value)
+        face = self._points[:5][self._seen[:5]]
+        if len(face):
+            cv2.circle(mask, np.rint(face.mean(0)).astype(int).tolist(), max(int(_HEAD_M * scale), 2), value, -1)

@@ -47,6 +47,8 @@ from training.simulation.flow_noise import FlowDegrader, load_flow_noise
 KNOWN_S: Final = 3.0
 """How long people have been seen when the vertical and the floor are first scored."""
 _ROWS: Final = ("camera's frame", "world", "world, feet locked")
+_TRUTH: Final = "truth"
+"""Row of the true motion, by the same definitions: feet that move slowly count as standing, so it slides, too."""
 _NOTHING: Final = np.zeros((8, 8, 3), np.uint8)
 _SCORES: Final = (
     "up °",
@@ -95,12 +97,12 @@ def follow_scene(scene: WorldScene, regressor: BodyRegressor) -> Iterator[tuple[
 
 
 def score_scene(scene: WorldScene, regressor: BodyRegressor) -> dict[str, dict[str, list[float]]]:
-    """The numbers of `_SCORES` for each of `_ROWS`, one for each person or scene."""
+    """The numbers of `_SCORES` for each of `_ROWS` and for the truth, one for each person or scene."""
     arrays = load_body()
     soles_of = Soles(arrays)
     world = World(scene.camera, arrays)
     world.motion = motion = GivenMotion(scene.camera)
-    scores: dict[str, dict[str, list[float]]] = {row: defaultdict(list) for row in _ROWS}
+    scores: dict[str, dict[str, list[float]]] = {row: defaultdict(list) for row in (*_ROWS, _TRUTH)}
     joints: dict[str, list[DoubleArray]] = {row: [] for row in _ROWS}
     soles: dict[str, list[DoubleArray]] = {row: [] for row in _ROWS}
     level = np.diag([1.0, -1.0, -1.0])
@@ -143,6 +145,9 @@ def score_scene(scene: WorldScene, regressor: BodyRegressor) -> dict[str, dict[s
         mine, feet = np.stack(joints[row], 1), np.stack(soles[row], 1)
         for who in range(len(mine)):
             _score_person(scores[row], scene, who, mine[who], feet[who], in_world=row != _ROWS[0])
+    for true_soles, true_joints in zip(scene.soles, scene.joints, strict=True):
+        scores[_TRUTH]["sliding mm/frame"].append(foot_sliding(true_soles, true_soles))
+        scores[_TRUTH]["jitter 10 m/s³"].append(jitter(true_joints, SCENE_FPS))
     return scores
 
 
@@ -195,7 +200,7 @@ def score_world(
     print("| --- | --- |" + " --- |" * len(_SCORES))
     with Networks(Options(source="", engine="onnxruntime")) as networks:
         for kind in SCENE_KINDS:
-            rows: dict[str, dict[str, list[float]]] = {row: defaultdict(list) for row in _ROWS}
+            rows: dict[str, dict[str, list[float]]] = {row: defaultdict(list) for row in (*_ROWS, _TRUTH)}
             for number in range(scenes):
                 scene = draw_scene(kind, 1 + number % 3, frames, maker, body)
                 regressor = networks.open_regressor(arrays)

@@ -182,7 +182,11 @@ class BodyRegressor:
             memory = self._memories[prediction.keypoints.person]
             seen = replace(prediction.keypoints, points=prediction.points)
             pelvis = fit_translation(coco, seen, camera, prediction.pelvis)
-            return memory.position(pelvis, memory.dt) if self._smooth else pelvis
+            if not self._smooth:
+                return pelvis
+            velocity = prediction.root_velocity
+            over_ground = None if velocity is None else prediction.rotations[0] @ velocity
+            return memory.position(pelvis, memory.dt, over_ground)
 
         return self.pose_all(predictions, place)
 

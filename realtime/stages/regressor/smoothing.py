@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from common.arrays import FloatArray
+from realtime.stages.regressor.distance_filter import DistanceFilter
 from realtime.stages.regressor.kernels import filter_rotations
 
 Cutoff = TypeVar("Cutoff", float, FloatArray)
@@ -49,8 +50,6 @@ ROTATION = OneEuro(rest_hz=1.5, gain=2.5)
 """For joint rotations: speeds in rad/s."""
 DIRECTION = OneEuro(rest_hz=8.0, gain=30.0)
 """For the pelvis's direction, x/z and y/z, which the image determines well. Speeds in 1/s; 0.3 is 1 m/s across at 3 m."""
-DISTANCE = OneEuro(rest_hz=0.5, gain=4.0, memory_s=0.0)
-"""For the logarithm of the pelvis's distance, which the image determines badly: no extrapolation. Speeds in 1/s."""
 
 
 class RotationFilter:
@@ -84,16 +83,18 @@ class RotationFilter:
 
 
 class PositionFilter:
-    """One-Euro on the pelvis (3,) in the camera frame: its direction and, with more smoothing, its distance."""
+    """Filters the pelvis (3,) in the camera frame: One-Euro on its direction, `DistanceFilter` on its distance."""
 
-    def __init__(self, direction: OneEuro = DIRECTION, distance: OneEuro = DISTANCE) -> None:
-        self._axes = _Axes((direction, direction, distance))
+    def __init__(self, direction: OneEuro = DIRECTION) -> None:
+        self._axes = _Axes((direction, direction))
+        self._distance = DistanceFilter()
 
-    def __call__(self, position: FloatArray, dt_s: float) -> FloatArray:
-        """Filter a position (3,) m measured ``dt_s`` seconds after the last one."""
+    def __call__(self, position: FloatArray, dt_s: float, velocity: FloatArray | None = None) -> FloatArray:
+        """Filter a position (3,) m measured ``dt_s`` seconds after the last one. ``velocity`` (3,) is that which the network
+        predicts over the ground, m/s, camera axes; None: not predicted."""
         depth = max(float(position[2]), 0.1)
-        x, y, log_depth = self._axes((float(position[0]) / depth, float(position[1]) / depth, math.log(depth)), dt_s)
-        depth = math.exp(log_depth)
+        x, y = self._axes((float(position[0]) / depth, float(position[1]) / depth), dt_s)
+        depth = self._distance(position, velocity, dt_s)
         return np.array([x * depth, y * depth, depth], np.float32)
 
 

@@ -29,6 +29,8 @@ _LOG = logging.getLogger(__name__)
 FLUSH_S: Final = 0.5
 """So old the newest row on the disk may be: what a killed program loses."""
 _CHUNK_ROWS: Final = 256
+_LONGEST_NAME: Final = 255
+"""Bytes of a file's name, on all common file systems."""
 
 
 class MotionWriter:
@@ -147,7 +149,7 @@ class MotionWriter:
         self._kept.append(rows.copy())
 
     def _start(self) -> Journal:
-        path = self.path.with_name(self.path.name + SUFFIX)
+        path = _named(self.path, SUFFIX)
         if path.exists():
             _LOG.warning(f"{path} is left of a run that was killed: python -m tools.rescue {path}")
             path = _unused(self.path, SUFFIX)
@@ -168,8 +170,15 @@ class MotionWriter:
 
 def _unused(path: Path, suffix: str = "") -> Path:
     """``path`` + ``suffix``, or the same with a number where that is taken: out.npz, out-2.npz."""
-    number, free = 1, path.with_name(path.name + suffix)
+    number, free = 1, _named(path, suffix)
     while free.exists():
         number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}{suffix}")
+        free = _named(path, suffix, f"-{number}")
     return free
+
+
+def _named(path: Path, suffix: str, number: str = "") -> Path:
+    """``path`` with ``number`` before its own ending and ``suffix`` behind it; too long a name loses the end of its stem."""
+    ending = f"{number}{path.suffix}{suffix}"
+    room = _LONGEST_NAME - len(os.fsencode(ending))
+    return path.with_name(os.fsencode(path.stem)[:room].decode(errors="ignore") + ending)

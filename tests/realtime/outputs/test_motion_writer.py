@@ -83,6 +83,21 @@ def test_a_second_run_leaves_what_the_first_one_left(tmp_path: Path, remarks: Re
     assert list(load_motion(tmp_path / "old.npz").frame) == [7]
 
 
+@pytest.mark.parametrize("stem", ["m" * 247, "m" * 251, "m" * 246 + "é", "é" * 125])
+def test_the_longest_names_are_written_as_they_go_too(tmp_path: Path, remarks: Remarks, stem: str) -> None:
+    left = writer(tmp_path / f"{stem}.npz")
+    left.write(result(7))
+    with writer(tmp_path / f"{stem}.npz") as out:
+        out.write(result(8))
+        unfinished = sorted(tmp_path.glob("*.npz.part"))
+        assert len(unfinished) == 2
+        assert len(remarks) == 1
+        assert "is left of a run" in remarks[0]
+    assert list(load_motion(tmp_path / f"{stem}.npz").frame) == [8]
+    assert rescue(next(tmp_path.glob("*.npz.part")), tmp_path / "old.npz").returncode == 0
+    assert list(load_motion(tmp_path / "old.npz").frame) == [7]
+
+
 def test_rows_reach_the_disk_within_half_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(motion_writer, "FLUSH_S", 0.1)
     out = writer(tmp_path / "m.npz")

@@ -19,6 +19,7 @@ import typer
 
 from common.arrays import ImageArray
 from common.command_line import run_command
+from common.errors import UserError
 from realtime.options import Look, Options, PaneLayout
 from realtime.replay import replay_motion
 from realtime.session import Session
@@ -98,15 +99,23 @@ def main() -> None:
 
 def gallery(
     folder: Annotated[Path, typer.Option(help="where the animations go, and the manifest with their rows")] = ASSETS,
+    only: Annotated[
+        list[str] | None, typer.Option(help="make this one alone, such as gallery/walk; repeatable")
+    ] = None,
 ) -> None:
-    """Make all animations and their rows in the manifest."""
+    """Make the animations and their rows in the manifest."""
+    names = [piece.name for piece in PIECES]
+    for name in only or ():
+        if name not in names:
+            raise UserError(f"there is no animation {name}: give --only one of {', '.join(names)}")
+    pieces = [piece for piece in PIECES if not only or piece.name in only]
     (folder / "gallery").mkdir(parents=True, exist_ok=True)
     rows = {}
     with tempfile.TemporaryDirectory() as work:
-        for clip in dict.fromkeys(piece.clip for piece in PIECES):
+        for clip in dict.fromkeys(piece.clip for piece in pieces):
             motion, shown = Path(work) / "motion.npz", _source(clip, Path(work))
             Session(Options(source=shown, view="none", save=(motion,))).run()
-            for piece in (piece for piece in PIECES if piece.clip == clip):
+            for piece in (piece for piece in pieces if piece.clip == clip):
                 video, target = Path(work) / "video.mp4", folder / f"{piece.name}.gif"
                 source = None if piece.alone else Options(source=shown)
                 replay_motion(motion, source, record=video, look=piece.look, layout=piece.layout)

@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from tools.gallery import ASSETS, PIECES
+from common.errors import UserError
+from tools.gallery import ASSETS, PIECES, gallery
 from tools.gif import write_gif
 
 MANIFEST = json.loads((ASSETS / "manifest.json").read_text(encoding="utf-8"))
@@ -36,6 +37,11 @@ def test_every_asset_is_in_the_manifest_with_its_hash() -> None:
     assert files == set(MANIFEST)
     for name, row in MANIFEST.items():
         assert hashlib.sha256((ASSETS / name).read_bytes()).hexdigest() == row["sha256"], name
+
+
+def test_an_animation_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no animation nowhere: give --only one of demo, gallery/panes"):
+        gallery(tmp_path, ["demo", "nowhere"])
 
 
 def test_the_gallery_is_small_and_shown_on_its_page() -> None:

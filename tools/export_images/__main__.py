@@ -16,7 +16,7 @@ import numpy as np
 import typer
 
 from body.joints import JOINT_NAMES
-from common.arrays import DoubleArray, ImageArray
+from common.arrays import AnyFloatArray, DoubleArray, ImageArray
 from common.command_line import run_command
 from common.errors import UserError
 from formats.axes import Z_UP
@@ -119,7 +119,7 @@ def _bones(given: Exported, number: int, instants: DoubleArray) -> ImageArray:
     return _render(job | _eye(joints.reshape(-1, 3), across, _WIDE), given.folder)[..., :3]
 
 
-def _eye(points: DoubleArray, towards: DoubleArray, size: tuple[int, int]) -> dict[str, Any]:
+def _eye(points: AnyFloatArray, towards: DoubleArray, size: tuple[int, int]) -> dict[str, Any]:
     """Where a camera stands that sees all ``points`` (N, 3), y up, from the horizontal direction ``towards`` (2,) in Blender's
     axes, a little from above."""
     shown = points @ Z_UP.T
@@ -137,7 +137,10 @@ def _render(job: dict[str, Any], folder: Path) -> ImageArray:
     out, told = folder / "out.png", folder / "job.json"
     told.write_text(json.dumps(job | {"out": str(out)}), encoding="utf-8")
     run_script("blender", RENDER, told, timeout_s=_RENDER_S)
-    return np.asarray(cv2.cvtColor(cv2.imread(str(out), cv2.IMREAD_UNCHANGED), cv2.COLOR_BGR2BGRA), np.uint8)
+    image = cv2.imread(str(out), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise UserError("Blender wrote no image: is the disk full?")
+    return np.asarray(image if image.shape[2] == 4 else cv2.cvtColor(image, cv2.COLOR_BGR2BGRA), np.uint8)
 
 
 def _frame_at(video: str, motion: Motion, second: float) -> ImageArray:

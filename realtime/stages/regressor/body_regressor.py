@@ -11,7 +11,7 @@ import numpy as np
 
 from body.conversion import BodyConversion
 from body.joints import JOINTS
-from body.kernels import to_axis_angles
+from body.kernels import shifted, to_axis_angles
 from body.stature import BodyScale, Stature
 from common.arrays import AnyArray, FloatArray
 from common.camera import Camera
@@ -288,7 +288,7 @@ class BodyRegressor:
                     pelvis,
                     body.joints + pelvis,
                     body.keypoints + pelvis,
-                    body.vertices + pelvis,
+                    shifted(body.vertices, pelvis),
                     prediction.keypoints,
                     prediction.joint_error,
                     prediction.contact,

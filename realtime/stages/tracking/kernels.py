@@ -44,8 +44,8 @@ def mean_move(
     least: float,
     out: FloatArray,
 ) -> bool:
-    """Writes the mean displacement of the ``chosen`` keypoints (17, 2) that are surer than ``least`` both ``before`` and ``now``
-    to ``out`` (2,). False, and zeros, where there are none."""
+    """Writes to ``out`` (2,) the mean displacement of the ``chosen`` keypoints (17, 2) that are surer than ``least`` both
+    ``before`` and ``now``. False, and zeros, where there are none."""
     count = np.float32(0)
     out[:] = np.float32(0)
     for k in chosen:

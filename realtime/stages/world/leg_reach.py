@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from body.joints import COCO_NAMES, JOINT_NAMES
-from body.kernels import axis_angle_of, set_matrix
+from body.kernels import axis_angle_of, set_matrix, shifted
 from body.model import BodyArrays
 from common.arrays import DoubleArray, FloatArray
 from common.compiled import njit
@@ -54,7 +54,7 @@ class LegReach:
         Knees stay hinges that bend one way: a leg that cannot reach stays as long as it can be. Where an ankle's move would
         take the knee further than `MAX_JOINT_SHIFT_M`, its part along the leg is made smaller.
         """
-        vertices, joints, coco = body.vertices + shift, body.joints + shift, body.coco + shift
+        vertices, joints, coco = shifted(body.vertices, shift), body.joints + shift, body.coco + shift
         pose, found, root = body.body_pose, np.empty((2, 3)), body.global_orient.astype(np.float64)
         for side, leg in enumerate(_LEGS):
             places = joints[leg].astype(np.float64)

@@ -15,7 +15,7 @@ from numba import types
 from common.arrays import AnyIntArray, DoubleArray, FloatArray, ImageArray
 from common.compiled import njit
 
-BINS: Final = 12
+COLOUR_BINS: Final = 12
 """Bins of a histogram of colours: the hues, then four of brightness."""
 _HUES: Final = 8
 _LEAST_SAMPLES: Final = 12
@@ -121,11 +121,14 @@ def sample_between(
 
 @njit(types.boolean(_PIXELS, _HISTOGRAM), cache=True, nogil=True)
 def fill_histogram(colours: ImageArray, out: FloatArray) -> bool:
-    """Writes the histogram of ``colours`` (N, 3), OpenCV's hue, saturation and value, to ``out`` (`BINS`,): hues weighted by
-    saturation and brightness, and brightness for grey. False, and nothing written, for too few samples."""
+    """Writes the histogram of ``colours`` (N, 3), OpenCV's hue, saturation and value, to ``out`` (`COLOUR_BINS`,).
+
+    Hues are weighted by saturation and brightness; what is grey counts by brightness. False, and nothing written, for too few
+    samples.
+    """
     if len(colours) < _LEAST_SAMPLES:
         return False
-    low_sum, high_sum = np.zeros(BINS), np.zeros(BINS)
+    low_sum, high_sum = np.zeros(COLOUR_BINS), np.zeros(COLOUR_BINS)
     for hue, saturation, value in colours:
         # The hue of dark cloth is noise.
         strong = min(np.float32(saturation) / np.float32(128), np.float32(1))
@@ -136,26 +139,26 @@ def fill_histogram(colours: ImageArray, out: FloatArray) -> bool:
         part = float(place) - low
         low_sum[low % _HUES] += colourful * (1 - part)
         high_sum[(low + 1) % _HUES] += colourful * part
-        place = np.float32(value) / np.float32(256) * np.float32(BINS - _HUES - 1)
+        place = np.float32(value) / np.float32(256) * np.float32(COLOUR_BINS - _HUES - 1)
         low = int(place)
         part, grey = float(place) - low, np.float32(1) - colourful
         low_sum[_HUES + low] += grey * (1 - part)
-        high_sum[min(_HUES + low + 1, BINS - 1)] += grey * part
+        high_sum[min(_HUES + low + 1, COLOUR_BINS - 1)] += grey * part
     total = np.float32(0)
-    for k in range(BINS):
+    for k in range(COLOUR_BINS):
         out[k] = np.float32(low_sum[k])
         out[k] = np.float32(out[k] + high_sum[k])
         total += out[k]
     total = max(total, np.float32(1e-6))
-    for k in range(BINS):
+    for k in range(COLOUR_BINS):
         out[k] /= total
     return True
 
 
 @njit(types.float64(_NUMBERS, _NUMBERS), cache=True, nogil=True)
 def overlap_of(first: FloatArray, second: FloatArray) -> float:
-    """Bhattacharyya coefficient of two histograms (`BINS`,), 0..1."""
+    """Bhattacharyya coefficient of two histograms (`COLOUR_BINS`,), 0..1."""
     total = np.float32(0)
-    for k in range(BINS):
+    for k in range(COLOUR_BINS):
         total += np.sqrt(first[k] * second[k])
     return float(total)

@@ -9,7 +9,14 @@ import cv2
 import numpy as np
 
 from common.arrays import AnyArray, FloatArray, ImageArray
-from realtime.stages.keypoints.kernels import BINS, fill_histogram, overlap_of, sample_between, similarity, size_of
+from realtime.stages.keypoints.kernels import (
+    COLOUR_BINS,
+    fill_histogram,
+    overlap_of,
+    sample_between,
+    similarity,
+    size_of,
+)
 
 SIGMAS: Final = np.array(
     [
@@ -93,13 +100,13 @@ class Appearance:
     __slots__ = ("_parts", "_weights")
 
     def __init__(self) -> None:
-        self._parts = np.zeros((len(_PARTS), BINS), np.float32)
+        self._parts = np.zeros((len(_PARTS), COLOUR_BINS), np.float32)
         self._weights = [0.0] * len(_PARTS)
 
     def add(self, image: ImageArray, points: FloatArray, confidence: FloatArray) -> None:
         """Add the person with these keypoints in a BGR image. It has at least a tenth of the weight in the average."""
         keypoints = plain(points), plain(confidence)
-        histogram = np.empty(BINS, np.float32)
+        histogram = np.empty(COLOUR_BINS, np.float32)
         for place, (lines, grid) in enumerate(_PARTS):
             samples: ImageArray = np.empty((len(lines) * len(grid), 3), np.uint8)
             count = sample_between(image, *keypoints, COMPARABLE, lines, grid, samples)

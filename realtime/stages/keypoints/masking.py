@@ -60,7 +60,7 @@ class _Figure:
         points = np.minimum(np.maximum(points, -4 * size), 5 * size)
         self._points, self._place = points, np.rint(points).astype(int)
         self._seen = outline.confidence > _SEEN
-        self._scale = pixels_per_metre(points, outline.confidence)
+        self._scale = pixels_per_metre(points.astype(np.float32), outline.confidence)
 
     def draw(self, mask: ImageArray, value: int, factor: float) -> None:
         """Set the person's pixels in ``mask`` to ``value``; ``factor`` makes the limbs thicker."""

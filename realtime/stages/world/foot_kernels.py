@@ -45,6 +45,9 @@ _SOFT_S: Final = 0.12  # time over which a tie becomes firm
 _FAST, _SPEED_SHARE = 1.2, 0.5
 """Speed across the line of sight that halves the contact, m/s, and the new frame's share in smoothed speeds. Noise alone gives
 standing feet up to 0.4 m/s."""
+_BELT, _BELT_S = 0.5, 1.5
+"""Speed along the line of sight, m/s, that standing feet keep on average over the second's time, s, from which on a treadmill
+carries them: places move with them, or they would pull the body off it. Errors of walkers' distances are slower."""
 _SURE_FLOOR_M: Final = 0.15  # deviation of the floor's height up to which tied feet sink or rise onto it
 _NEAR_FLOOR_M: Final = 0.2  # feet farther from the floor than this stand on something else
 
@@ -62,6 +65,7 @@ def hold_feet(
     age_s: DoubleArray,
     places: DoubleArray,
     shift: DoubleArray,
+    belt: DoubleArray,
 ) -> DoubleArray:
     """One frame of a person whose ``pelvis`` is at (3,) and whose soles are at ``feet`` (4, 3) with ``contact`` (4,) 0..1,
     ``dt_s`` after the frame before.
@@ -74,8 +78,11 @@ def hold_feet(
     """
     distance = max(math.sqrt(pelvis[0] ** 2 + pelvis[1] ** 2 + pelvis[2] ** 2), 0.1)
     ray, weight = pelvis / distance, np.zeros(4)
+    carried = belt[0] * dt_s / (1 + (_BELT / max(abs(belt[0]), 1e-6)) ** 4)
+    drift = 0.0
     for n in range(4):
-        aside, _ = _apart(feet[n], last[n], ray)
+        places[n] += carried * ray
+        aside, away = _apart(feet[n], last[n], ray)
         speed[n] += (aside / dt_s - speed[n]) * _SPEED_SHARE
         # Motion across the line of sight is measured well: a foot that moves does not stand, whatever its contact.
         stands = contact[n] / (1 + (speed[n] / _FAST) ** 4)
@@ -89,8 +96,10 @@ def hold_feet(
         is_tied[n] = holds
         if holds:
             weight[n] = stands * min((age_s[n] + dt_s) / _SOFT_S, 1.0)
+            drift += weight[n] * (away / dt_s - belt[0])
         for k in range(3):
             last[n, k] = feet[n, k]
+    belt[0] += drift / max(weight.sum(), 1.0) * min(dt_s / _BELT_S, 1.0)
     _shift_body(feet, weight, places, distance, ray, dt_s, floor, shift)
     moves: DoubleArray = _follow_feet(feet, weight, is_tied, age_s, shift, ray, dt_s, floor, places)
     return moves

@@ -33,6 +33,8 @@ class _Tied:
     """(4,) how long each has been tied, seconds."""
     shift: DoubleArray = field(default_factory=lambda: np.zeros(3))
     """(3,) shift of the whole body in the last frame."""
+    belt: DoubleArray = field(default_factory=lambda: np.zeros(1))
+    """(1,) mean speed of standing points away from the camera, m/s: that of a treadmill."""
     feet: DoubleArray = field(default_factory=lambda: np.zeros((4, 3)))
     """(4, 3) points as the network predicted them in the last frame."""
     speed: DoubleArray = field(default_factory=lambda: np.zeros(4))
@@ -48,6 +50,7 @@ class _Tied:
         dt_s = time_s - self.time_s
         if not 0 < dt_s < 0.5:
             self.is_tied[:], self.shift[:], self.speed[:], self.feet[:], dt_s = False, 0.0, 0.0, feet, 1 / 30
+            self.belt[:] = 0.0
             self.growth = growth
         self.time_s = time_s
         if growth != self.growth:  # places are as far away as the person is
@@ -107,5 +110,6 @@ class FootLock:
             tied.age_s,
             tied.places,
             tied.shift,
+            tied.belt,
         )
         return tied.shift.copy(), moves

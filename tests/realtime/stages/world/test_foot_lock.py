@@ -209,3 +209,25 @@ def test_a_body_goes_back_to_where_it_was_predicted_once_no_foot_is_seen() -> No
     assert shifts[11] > 0.03
     assert shifts[41] < 0.5 * shifts[11]
     assert shifts[-1] < 0.1 * shifts[11]
+
+
+@pytest.mark.parametrize("speed", [0.8, 1.2, -1.2])
+@pytest.mark.parametrize("contact", [0.6, 0.95])
+def test_a_treadmill_does_not_carry_its_walker_off(speed: float, contact: float) -> None:
+    """The belt takes the standing foot away from the camera, or towards it, while the pelvis stays where it is."""
+    lock, step_s, shifts = FootLock(), 0.6, []
+    for number in range(450):
+        feet, stands = np.zeros((4, 3)), np.full(4, 0.1, np.float32)
+        for side in (0, 1):
+            phase = (number / 30 / (2 * step_s) + 0.5 * side) % 1
+            share = 2 * phase if phase < 0.5 else 2 - 2 * phase
+            for point in (2 * side, 2 * side + 1):
+                feet[point] = 0.1 - 0.2 * side, 1.0, 4.0 + (share - 0.5) * speed * step_s - 0.2 * (point % 2)
+                if phase < 0.5:
+                    stands[point] = contact
+                else:
+                    feet[point, 1] -= 0.05
+        shift, _ = lock(0, np.array([0, 0, 4.0]), feet, stands, number / 30, (np.array([0.0, -1.0, 0.0]), 1.0, 0.02))
+        shifts.append(float(shift[2]))
+    assert np.abs(shifts[240:]).max() < 0.15, "8 s later it walks where it is seen"
+    assert np.ptp(shifts[240:]) < 0.1

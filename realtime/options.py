@@ -99,7 +99,7 @@ class Options:
     look: Look = option(
         "suit",
         "How bodies are drawn: suit, a matte mannequin that can be shown in public; clay, the surface just as estimated; "
-        "wire, its lines.",
+        "wire, the suit as lines.",
         group=VIEW,
     )
     quiet: bool = option(False, "Print errors only.", group=VIEW, short="-q")

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from body.model import BodyArrays
+from body.suit.even_mesh import even_trunk
 from body.suit.parts import clay_colour, part_colours
 from body.suit.seams import Seams
-from body.suit.smooth_forms import SmoothForms
+from body.suit.smooth_forms import SmoothForms, smooth_forms
 from body.suit.surface import suit_surface
 from common.arrays import AnyIntArray, FloatArray
 from realtime.options import Look
@@ -59,27 +60,32 @@ class Mannequin:
 
 def mannequin_for(body: BodyArrays, look: Look = "suit") -> Mannequin:
     """How ``body`` is drawn: in a suit and with smooth forms; in ``clay``, one matte colour a person and the surface just as
-    estimated; or as the lines of the mesh, ``wire``."""
+    estimated; or, as ``wire``, as the lines of a mesh with the suit's forms, which is as coarse on the chest as around it."""
     if look == "clay":
         return Mannequin(body.faces)
     if look == "wire":
-        return Mannequin(body.faces, edges=quad_edges(body))
+        forms = smooth_forms(body)
+        drawn = body.v_template.copy()
+        drawn[forms.rows] += forms.mean
+        faces = even_trunk(body, drawn)
+        return Mannequin(faces, forms=forms, edges=quad_edges(body.v_template, faces))
     suit = suit_surface(body)
     return Mannequin(suit.seams.faces, suit.shares, suit.forms, seams=suit.seams)
 
 
-def quad_edges(body: BodyArrays) -> NDArray[np.uint8]:
-    """(F, 3) uint8: 1 for a corner whose opposite edge is drawn in a wire frame, 0 where that edge is a quad's diagonal.
+def quad_edges(vertices: FloatArray, faces: AnyIntArray) -> NDArray[np.uint8]:
+    """(F, 3) uint8 for a mesh of ``vertices`` (V, 3) and ``faces`` (F, 3): 1 for a corner whose opposite edge is drawn in a wire
+    frame, 0 where that edge is a quad's diagonal.
 
     Bodies are modelled in quads and stored in triangles: an edge that is the longest of both triangles beside it is taken for
     the diagonal.
     """
-    corners = body.v_template[body.faces].astype(np.float64)
+    corners = vertices[faces].astype(np.float64)
     lengths = np.stack([np.linalg.norm(corners[:, (k + 1) % 3] - corners[:, (k + 2) % 3], axis=1) for k in range(3)], 1)
     longest = lengths.argmax(1)
-    ends = np.stack([np.sort(np.delete(face, k)) for face, k in zip(body.faces, longest, strict=True)])
+    ends = np.stack([np.sort(np.delete(face, k)) for face, k in zip(faces, longest, strict=True)])
     _, inverse, counts = np.unique(ends, axis=0, return_inverse=True, return_counts=True)
     shared = counts[inverse.ravel()] > 1
-    edges = np.ones(body.faces.shape, np.uint8)
+    edges = np.ones(faces.shape, np.uint8)
     edges[np.flatnonzero(shared), longest[shared]] = 0
     return edges

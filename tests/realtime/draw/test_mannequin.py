@@ -41,7 +41,7 @@ def test_a_wire_frame_shows_lines_and_what_is_behind() -> None:
 
 
 def test_diagonals_of_quads_are_left_out() -> None:
-    edges = quad_edges(ARRAYS)
+    edges = quad_edges(ARRAYS.v_template, ARRAYS.faces)
     share = 1 - edges.mean()
     assert 0.2 < share <= 1 / 3  # one of the three edges of nearly each triangle
     assert (edges.sum(1) >= 2).all()

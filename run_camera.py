@@ -115,7 +115,8 @@ def replay(
     console = Console(stderr=True, quiet=options.quiet, highlight=False, markup=False, soft_wrap=True)
     video = None if source is None else replace(options, source=source)
     columns = (TextColumn("{task.description}"), TimeElapsedColumn())
-    with show_remarks(console), Progress(*columns, console=console, transient=True, disable=show) as bar:
+    hidden = show or not console.is_terminal  # in a log the bar would leave an empty line
+    with show_remarks(console), Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task("starting", total=None)
 
         def shown(count: int) -> None:

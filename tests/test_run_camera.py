@@ -82,9 +82,14 @@ def test_replay_and_compare_are_commands_of_their_own(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "PA-MPJPE" in done.stdout
     assert plot.stat().st_size > 1000
-    done = command("replay", motion, "--view", "none")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "--record" in done.stderr
+    for wrong, why in (
+        (["--view", "none"], "--record"),
+        (["--record", tmp_path / "out.avi"], "ends in .mp4"),
+        (["--record", video, "--layout", "side"], "--source"),
+    ):
+        done = command("replay", motion, *wrong)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert why in done.stderr
 
 
 def test_motion_files_of_different_formats_are_compared(tmp_path: Path) -> None:

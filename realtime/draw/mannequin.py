@@ -74,8 +74,8 @@ def mannequin_for(body: BodyArrays, look: Look = "suit") -> Mannequin:
 
 
 def quad_edges(vertices: FloatArray, faces: AnyIntArray) -> NDArray[np.uint8]:
-    """(F, 3) uint8 for a mesh of ``vertices`` (V, 3) and ``faces`` (F, 3): 1 for a corner whose opposite edge is drawn in a wire
-    frame, 0 where that edge is a quad's diagonal.
+    """(F, 3) uint8 for a mesh of ``vertices`` (V, 3) and ``faces`` (F, 3): 1 for a corner whose opposite edge is drawn in a
+    wire frame, 0 where that edge is a quad's diagonal.
 
     Bodies are modelled in quads and stored in triangles: an edge that is the longest of both triangles beside it is taken for
     the diagonal.

@@ -61,12 +61,16 @@ def _parts_of(url: str) -> tuple[str, str, int, int | None]:
         query = parse_qs(parts.query, strict_parsing=bool(parts.query))
         person = int(query.pop("person")[0]) if parts.scheme == "vmc" and "person" in query else None
     except ValueError:
-        raise UserError(
-            f"--send {public_name(url)}: give it as vmc://HOST:PORT, udp://HOST:PORT or ws://HOST:PORT"
-        ) from None
+        raise UserError(_usage(url)) from None
     if parts.scheme not in _SCHEMES or not parts.hostname or not port or query or parts.path.strip("/"):
-        raise UserError(f"--send {public_name(url)}: give it as vmc://HOST:PORT, udp://HOST:PORT or ws://HOST:PORT")
+        raise UserError(_usage(url))
     return parts.scheme, parts.hostname, port, person
+
+
+def _usage(url: str) -> str:
+    """What to give instead of ``url``. Its query is not repeated, as of no address, so the message says what it may be."""
+    forms = "vmc://HOST:PORT[?person=NUMBER], udp://HOST:PORT or ws://HOST:PORT"
+    return f"--send {public_name(url)}{' with ?...' if '?' in url else ''}: give it as {forms}"
 
 
 def _address_of(url: str, host: str, port: int) -> tuple[socket.AddressFamily, Any]:

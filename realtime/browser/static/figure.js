@@ -27,6 +27,9 @@ class GivenSkeleton extends Skeleton {
 }
 
 /** What all figures of one body share. */
+/** Lines cover each other where a body is small: opaque ones would look like a surface. */
+const WIRE_OPACITY = 0.3;
+
 export class Wardrobe {
   constructor(body, parts) {
     this.body = body;
@@ -108,7 +111,10 @@ export class Figure {
   show(look) {
     this.look = look;
     this.mesh.visible = look !== "skeleton";
-    this.material.wireframe = look === "wire";
+    const wire = look === "wire";
+    this.material.wireframe = this.material.transparent = wire;
+    this.material.opacity = wire ? WIRE_OPACITY : 1;
+    this.material.needsUpdate = true;
     this.lines.visible = this.dots.visible = look === "skeleton";
   }
 

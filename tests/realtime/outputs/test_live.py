@@ -111,6 +111,12 @@ def test_wrong_addresses(url: str) -> None:
     check_send("vmc://localhost:39539?person=2")
 
 
+@pytest.mark.parametrize("query", ["person=x", "persons=1"])
+def test_a_wrong_query_is_answered_with_the_right_one(query: str) -> None:
+    with pytest.raises(UserError, match=r"39539 with \?\.\.\.: give it as vmc://HOST:PORT\[\?person=NUMBER\]"):
+        check_send(f"vmc://localhost:39539?{query}")
+
+
 @pytest.mark.parametrize("scheme", ["udp", "vmc", "ws"])
 @pytest.mark.parametrize("host", ["a" * 70, "..x.."])
 def test_a_name_that_no_host_can_have_is_one_line(arrays: BodyArrays, scheme: str, host: str) -> None:

@@ -57,6 +57,20 @@ def square_model(rows: int | str = 2) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def handed_on_model() -> bytes:
+    """x (2, 4) ▶ same, the same numbers."""
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["same"])],
+        "handed on",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 4])],
+        [helper.make_tensor_value_info("same", TensorProto.FLOAT, [2, 4])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
 @pytest.fixture
 def linear() -> bytes:
     return linear_model()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from common.arrays import AnyArray
 from engines.engine import Engine, EngineError, TensorSpec
 from engines.openvino_cpu import OpenVinoEngine
 from engines.ort import OnnxRuntimeEngine
-from tests.engines.conftest import WEIGHTS, linear_model
+from tests.engines.conftest import WEIGHTS, handed_on_model, linear_model
 
 ENGINES = [OnnxRuntimeEngine, OpenVinoEngine]
 CpuEngine = type[OnnxRuntimeEngine] | type[OpenVinoEngine]
@@ -72,6 +75,45 @@ def test_answers_belong_to_the_caller(kind: CpuEngine, rows: int | str) -> None:
         for array in found.values():
             np.testing.assert_allclose(array, np.tile(value * WEIGHTS.sum(0), (2, 1)), rtol=1e-6)
             array += 1  # it may be written into, too
+
+
+@pytest.mark.parametrize("rows", [2, "n"])
+def test_inputs_stay_the_callers(kind: CpuEngine, rows: int | str) -> None:
+    """They can be changed and freed after the call, and the network writes into none of them."""
+    random = np.random.default_rng(0)
+    kept: list[tuple[AnyArray, AnyArray]] = []
+    with kind(linear_model(rows)) as engine:
+        for count in (2, 2, 2, 5, 2) if rows == "n" else (2, 2, 2):
+            x = random.normal(size=(count, 4)).astype(np.float32)
+            before = x.copy()
+            found = engine.infer({"x": x})["y"]
+            np.testing.assert_array_equal(x, before)
+            assert not np.shares_memory(x, found)
+            x[:] = np.nan
+            del x
+            gc.collect()
+            random.normal(size=(count, 4))  # takes the freed memory
+            kept.append((before, found))
+    for before, found in kept:
+        np.testing.assert_allclose(found, before @ WEIGHTS, rtol=1e-5, atol=1e-6)
+
+
+def test_an_engine_holds_no_array_of_the_caller(kind: CpuEngine, linear: bytes) -> None:
+    x = np.ones((2, 4), np.float32)
+    alone = sys.getrefcount(x)
+    with kind(linear) as engine:
+        engine.infer({"x": x})
+        assert sys.getrefcount(x) == alone
+
+
+def test_an_input_that_is_an_output_as_well_is_copied(kind: CpuEngine) -> None:
+    """A graph may hand an input on as it is."""
+    with kind(handed_on_model()) as engine:
+        first = np.full((2, 4), 1.0, np.float32)
+        kept = engine.infer({"x": first})["same"]
+        first[:] = 5
+        engine.infer({"x": np.full((2, 4), 7.0, np.float32)})
+        np.testing.assert_array_equal(kept, np.ones((2, 4), np.float32))
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ class OpenVinoEngine(Engine):
         self._held = []
 
     def _fill(self, arrays: list[AnyArray]) -> None:
-        """Copy the inputs into the request's own memory: so it refers to none of the caller's, which may be freed or changed."""
+        """Copy the inputs into the request's own memory: it refers to none of the caller's, which may be freed or changed."""
         if [array.shape for array in arrays] != [held.shape for held in self._held]:
             tensors = [self._new_tensor(kind, array.shape) for kind, array in zip(self._types, arrays, strict=True)]
             self._held = []

@@ -362,7 +362,7 @@ def load_tensorrt() -> TensorRt:
     if wanted and wanted > int(gpu.cuda.split(".")[0]):
         raise RuntimeMissingError(
             f"the installed TensorRT is for CUDA {wanted}, the NVIDIA driver supports CUDA {gpu.cuda} at most: "
-            f"update the driver, or pip uninstall tensorrt and pip install tensorrt-cu{gpu.cuda.split('.')[0]}"
+            f"update the driver, or pip uninstall {' '.join(_packages())} and pip install tensorrt-cu{gpu.cuda.split('.')[0]}"
         )
     try:
         import tensorrt
@@ -382,9 +382,15 @@ def load_tensorrt() -> TensorRt:
 @cache
 def _cuda_of_package() -> int:
     """The major version of CUDA that pip's TensorRT packages are for; 0 where pip knows none or several."""
-    names = (str(found.metadata["Name"]) for found in metadata.distributions())
-    found = {int(match.group(1)) for name in names if (match := re.fullmatch(r"tensorrt[-_]cu(\d+)[-_]libs", name))}
+    found = {int(match.group(1)) for name in _packages() if (match := re.fullmatch(r"tensorrt-cu(\d+)-libs", name))}
     return found.pop() if len(found) == 1 else 0
+
+
+def _packages() -> list[str]:
+    """The names of pip's TensorRT packages that are installed. All of them have to go before those for another CUDA come:
+    they write the same files."""
+    names = {str(found.metadata["Name"]).replace("_", "-").lower() for found in metadata.distributions()}
+    return sorted(name for name in names if re.fullmatch(r"tensorrt(-cu\d+(-libs|-bindings)?)?", name))
 
 
 def version_of(tensorrt: TensorRt) -> tuple[int, int]:

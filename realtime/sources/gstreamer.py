@@ -40,6 +40,10 @@ _CAPS = re.compile(
     rf"{_NAME}\.GstPad:src: caps = .*\bwidth=\(int\)(\d+), height=\(int\)(\d+)(?:.*\bframerate=\(fraction\)(\d+)/(\d+))?"
 )
 _BUFFER = re.compile(rf"chain.*\({_NAME}:sink\) \((\d+) bytes, dts: [^,]*, pts: (none|(\d+):(\d+):([\d.]+))")
+_ERROR = re.compile(
+    r"(?:(?:ERROR|WARNING: erroneous pipeline): (?:from element \S+: )?|Error generated\. [^,]*, \w+:\d+ )(.*)"
+)
+"""How GStreamer names an error; NVIDIA's camera element prints its own with file, function and line."""
 _OPEN_TIMEOUT_S: Final = 15.0  # a CSI camera's daemon and a stream's first key frame take seconds
 _EXIT_S: Final = 2.0
 _PIPE_BYTES: Final = 1 << 20
@@ -97,7 +101,8 @@ class PipelineSource(ThreadedCapture):
 
     A pipeline ends with raw video of any format; what turns it into BGR is added here. Frames have the pipeline's timestamps;
     what comes faster than it plays, such as a file, is held back. ``width``, ``height`` and ``fps`` are wishes to a CSI camera.
-    One that breaks off is started again for ``retry_s`` seconds; a pipeline that comes to its end is the end of the source.
+    One that breaks off is started again for ``retry_s`` seconds. A pipeline that comes to its end is the end of the source; a
+    CSI camera has none, and has broken off.
     """
 
     def __init__(
@@ -111,6 +116,8 @@ class PipelineSource(ThreadedCapture):
         super().__init__(_public(spec), _OPEN_TIMEOUT_S, retry_s)
         check_pipeline(spec)
         self._elements = _elements(spec, width, height, fps)
+        # NVIDIA's element ends its stream, as a film does, where there is no camera and when the camera's daemon fails.
+        self._has_end = not spec.startswith("csi:")
         self._child: _Child | None = None
         self._clock = StreamClock()
 
@@ -173,7 +180,7 @@ class PipelineSource(ThreadedCapture):
                     self.fps = round(measured, 1)
         finally:
             failed = child.finish()
-        if self._closing or not failed:
+        if self._closing or (self._has_end and not failed):
             return None
         return UserError(f"{self.name}: {child.reason()}")
 
@@ -302,7 +309,8 @@ class _Child:
     def reason(self) -> str:
         """Why it failed, one line without secrets."""
         if not self._problems:
-            return f"{PROGRAM} ended with code {self._process.returncode}"
+            code = self._process.returncode
+            return f"{PROGRAM} ended with code {code}" if code else "the camera stopped delivering frames"
         text = self._problems[0]
         if 'no element "nvarguscamerasrc"' in text:
             return "no CSI camera can be read here: NVIDIA's element nvarguscamerasrc comes with JetPack"
@@ -316,7 +324,7 @@ class _Child:
             self._detail -= 1
             if self._detail == 0 and line and len(self._problems) == 1:
                 self._problems[0] += f" ({line})"
-        elif found := re.match(r"(?:ERROR|WARNING: erroneous pipeline): (?:from element \S+: )?(.*)", line):
+        elif found := _ERROR.match(line):
             self._problems.append(found[1].rstrip("."))
 
 

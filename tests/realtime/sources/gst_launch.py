@@ -44,12 +44,16 @@ def main() -> int:
         say(f"ERROR: from element /GstPipeline:pipeline0/GstSource:source0: {WORDS['error']}.")
         say("Additional debug info:\n../source.c(1): start (): /GstPipeline:pipeline0/GstSource:source0:\nwhat it says")
         return 1
+    if "nvarguscamerasrc" in sys.argv and "GST_NO_CAMERA" in os.environ:  # an end like that of a film
+        say("Error generated. /a/nvgstreamer/gst-nvarguscamera/gstnvarguscamerasrc.cpp, execute:740 No cameras available")
+        say('Got EOS from element "pipeline0".')
+        return 0
     say("Setting pipeline to PLAYING ...")
     say(
         f"/GstPipeline:pipeline0/GstIdentity:motionmesh.GstPad:src: caps = video/x-raw, format=(string)BGR, "
         f"width=(int){WIDTH}, height=(int){HEIGHT}, framerate=(fraction)100/1, interlace-mode=(string)progressive"
     )
-    for index in range(int(WORDS.get("frames", "1000000"))):
+    for index in range(int(WORDS.get("frames", os.environ.get("GST_FRAMES", "1000000")))):
         if index >= int(WORDS.get("fails_after", "1000000")):
             say("ERROR: from element /GstPipeline:pipeline0/GstSource:source0: it was unplugged.")
             return 1

@@ -113,6 +113,25 @@ def test_a_camera_that_breaks_off_is_started_again(starts: Path, remarks: Remark
     assert len(starts.read_text().splitlines()) > 3
 
 
+def test_why_there_is_no_csi_camera(starts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVIDIA's element names the reason, and ends without an error."""
+    monkeypatch.setenv("GST_NO_CAMERA", "yes")
+    with pytest.raises(UserError) as caught:
+        open_source("csi:3")
+    assert str(caught.value) == "csi:3: No cameras available"
+
+
+def test_a_csi_camera_that_ends_has_broken_off(starts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GST_FRAMES", "4")
+    with open_source("csi:0", retry_s=10) as source:
+        buffer, seen = source.new_buffer(), 0
+        while seen < 6 and source.read_into(buffer) is not None:
+            seen += 1
+            monkeypatch.setenv("GST_FRAMES", "1000")
+    assert seen == 6
+    assert len(starts.read_text().splitlines()) == 2
+
+
 @pytest.mark.parametrize("hangs", ["", "hangs"])
 def test_close_ends_the_process(starts: Path, hangs: str) -> None:
     source = open_source(f"gst:source gap_ms=5 {hangs}")

@@ -1,7 +1,7 @@
 """Build the TensorRT engines of this machine: ``python -m export.engines --precision fp16``.
 
-Where TensorRT runs, ``run_camera.py --engine tensorrt`` builds float32 engines by itself. This command builds all of them
-beforehand, and those of lower precision, which ``run_camera.py`` then finds and prefers.
+Where TensorRT runs, ``run_camera.py`` builds missing engines by itself, in float16. This command builds all of them beforehand,
+and in int8 or for a DLA what ``run_camera.py`` does not build.
 """
 
 from __future__ import annotations

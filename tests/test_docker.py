@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -123,6 +124,30 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck() -> None:
     subprocess.run(["shellcheck", SCRIPT], check=True)
+
+
+@pytest.mark.parametrize("name", ["desktop", "l4t"])
+def test_engines_and_their_key_outlive_the_container(name: str) -> None:
+    """Both are in the one volume: an engine that this machine's key has not signed is built anew."""
+    text = (DOCKER / f"Dockerfile.{name}").read_text()
+    assert "XDG_CACHE_HOME=/cache" in text
+    assert "MOTIONMESH_ENGINES" not in text
+    (made,) = re.findall(r"install -d -o motionmesh -g motionmesh (.*)", text)
+    (volumes,) = re.findall(r"VOLUME (.*)", text)
+    assert made.split() == json.loads(volumes) == ["/recordings", "/cache"], "the user's own, as the volumes begin"
+
+
+def test_docker_makes_no_folder_that_the_container_cannot_write() -> None:
+    """A missing folder of the host would become root's."""
+    text = (DOCKER / "compose.yaml").read_text()
+    assert text.count("type: bind") == text.count("create_host_path: false") == 2, "recordings and the camera's socket"
+    assert not re.search(r"^ *- \./", text, re.MULTILINE)
+    assert text.count("- cache:/cache") == 2, "the desktop's and the Jetson's"
+    assert text.endswith("\nvolumes:\n  cache:\n")
+    user = re.search(r"useradd --uid (\d+)", (DOCKER / "Dockerfile.desktop").read_text())
+    assert user is not None
+    owned = f"sudo install -d -o {user[1]} -g {user[1]} docker/recordings"
+    assert owned in (ROOT / "docs" / "headless.md").read_text()
 
 
 @pytest.mark.parametrize("name", ["desktop", "l4t"])

@@ -27,6 +27,7 @@ from rich.table import Table
 
 from common.arrays import ImageArray
 from common.command_line import run_command
+from common.errors import UserError
 from common.files import write_text_atomically
 from engines.device import describe_device
 from realtime.outputs.video import VideoRecorder
@@ -86,7 +87,7 @@ class Setting:
 def run_once(clip: Path, setting: Setting, engine: str, frames: int, mode: str = "file") -> dict[str, Any]:
     """One run of the program in a process of its own; its report, and ``cpu_s``: the processor time that it took in all.
 
-    ``mode`` is "file", "live" or "recorded".
+    ``mode`` is "file", "live" or "recorded". Raises UserError where the program fails, which says why itself.
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
@@ -95,7 +96,9 @@ def run_once(clip: Path, setting: Setting, engine: str, frames: int, mode: str =
         command += [word for name, value in asdict(setting).items() for word in (f"--{name}", value)]
         command += {"file": [], "live": ["--live"], "recorded": ["--record", str(Path(folder) / "out.mp4")]}[mode]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, check=True, cwd=Path(__file__).resolve().parent.parent)
+        done = subprocess.run(command, check=False, cwd=Path(__file__).resolve().parent.parent)
+        if done.returncode:
+            raise UserError(f"run_camera.py ends with code {done.returncode} for {setting} --engine {engine}")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         answer: dict[str, Any] = json.loads(report.read_text())
         answer["cpu_s"] = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime

@@ -153,7 +153,8 @@ def test_a_tensorrt_for_a_newer_cuda_than_the_drivers_is_one_line(
             serialise(linear_model(), BuildOptions())
         assert str(caught.value) == (
             "the installed TensorRT is for CUDA 13, the NVIDIA driver supports CUDA 12.6 at most: "
-            "update the driver, or pip uninstall tensorrt tensorrt-cu13-bindings tensorrt-cu13-libs and pip install tensorrt-cu12"
+            "update the driver, or pip uninstall tensorrt tensorrt-cu13-bindings tensorrt-cu13-libs "
+            "and pip install tensorrt-cu12"
         )
         for names in (
             ("tensorrt_cu12_libs",),

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from common.errors import UserError
 from realtime.options import Options
 from tools.bench import Setting, bench_page, figures, run_once
 from tools.timeline import draw_timeline, save_timeline, way_of_a_frame
@@ -55,6 +56,12 @@ def test_every_choice_is_an_option_of_the_program() -> None:
     assert set(Setting.__dataclass_fields__) <= set(Options.__dataclass_fields__)
     assert str(Setting()) == "--keypoints fast"
     assert str(Setting("accurate", "dis", "auto", "3")) == "--keypoints accurate --flow dis --persons 3"
+
+
+def test_a_choice_that_the_program_refuses_ends_with_a_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match=r"ends with code 2 for --keypoints fast --flow nope --engine auto"):
+        run_once(tmp_path / "clip.mp4", Setting(flow="nope"), "auto", 30)
+    assert "nope" in capfd.readouterr().err, "the program's own line"
 
 
 @pytest.mark.timeout(300)

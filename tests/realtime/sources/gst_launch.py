@@ -45,7 +45,9 @@ def main() -> int:
         say("Additional debug info:\n../source.c(1): start (): /GstPipeline:pipeline0/GstSource:source0:\nwhat it says")
         return 1
     if "nvarguscamerasrc" in sys.argv and "GST_NO_CAMERA" in os.environ:  # an end like that of a film
-        say("Error generated. /a/nvgstreamer/gst-nvarguscamera/gstnvarguscamerasrc.cpp, execute:740 No cameras available")
+        say(
+            "Error generated. /a/nvgstreamer/gst-nvarguscamera/gstnvarguscamerasrc.cpp, execute:740 No cameras available"
+        )
         say('Got EOS from element "pipeline0".')
         return 0
     say("Setting pipeline to PLAYING ...")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
 from common.version import version
 from engines.cuda.driver import probe_gpu
+from engines.cuda.packages import open_cuda
 from engines.device import describe_device
 from engines.engine import EngineError
 from engines.tensorrt_api import load_tensorrt
@@ -28,6 +30,8 @@ def describe_machine() -> dict[str, str]:
         found["tensorrt"] = load_tensorrt().__version__  # a board's own one is unknown to pip
     except EngineError as error:
         found["gpu"] = str(error)
+    with suppress(EngineError):
+        found["driver through"] = open_cuda().name
     board = Path("/etc/nv_tegra_release")  # Jetsons only
     if board.is_file():
         found["jetson"] = board.read_text(errors="replace").splitlines()[0].strip("# ")

@@ -31,6 +31,11 @@ class NetworkResult:
     """Median duration of an inference, ms, after a warm-up."""
     p95_ms: float = float("nan")
     """95 of 100 inferences were shorter, ms."""
+    cpu_ms: float = float("nan")
+    """Median processor time that an inference takes from the thread that asks for it, ms: on a GPU that is filling the
+    inputs, queueing, and fetching the answers, without the wait for the GPU."""
+    replays: int = 0
+    """How many inferences were replays of a CUDA graph."""
     differences: dict[str, float] = field(default_factory=dict)
     """Mean absolute difference from ONNX Runtime in float32, by output, in the output's unit."""
     allowed: dict[str, float] = field(default_factory=dict)
@@ -80,13 +85,14 @@ def markdown(test: SelfTest) -> str:
         "",
         f"Measured on {test.device}, {test.engine} in {test.precision}.",
         "",
-        "| network | precision | p50 ms | p95 ms | inferences/s | mean difference (allowed) | |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| network | precision | p50 ms | p95 ms | own CPU ms | replays | inferences/s | mean difference (allowed) | |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for result in test.networks:
         gaps = ", ".join(f"{name} {gap:.1e} ({result.allowed[name]:.1e})" for name, gap in result.differences.items())
         lines.append(
             f"| {result.name} | {result.precision} | {result.p50_ms:.2f} | {result.p95_ms:.2f} | "
+            f"{result.cpu_ms:.2f} | {result.replays} | "
             f"{1e3 / result.p50_ms:.0f} | {gaps} | {result.problem or result.remark} |"
         )
     for name, report in test.runs.items():

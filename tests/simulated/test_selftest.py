@@ -24,6 +24,11 @@ def test_a_user_gets_a_report(simulated: SimulatedDevice, monkeypatch: pytest.Mo
     assert [(result.name, result.precision) for result in test.networks] == [("motion", "fp16"), ("body", "fp32")]
     assert {report.engine for report in test.runs.values()} == {"tensorrt"}
     assert test.runs["as fast as it can"].meshes > 0
+    assert test.runs["as fast as it can, with --flow dis"].meshes > 0
+    for result in test.networks:
+        assert result.replays > 5, "every inference but the first ones"
+        assert result.cpu_ms > 0
+    assert test.machine["driver through"] == "cuda-bindings"
     assert test.runs["live"].results > 0, "whether somebody is found in its four frames depends on this machine's speed"
     text = write(test, tmp_path)[1].read_text()
     assert text.startswith("# Self-test: passed")

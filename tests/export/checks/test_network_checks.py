@@ -43,6 +43,8 @@ def test_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["name"] for row in found["networks"]] == ["keypoints", "body"]
     for row in found["networks"]:
         assert row["p50_ms"] > 0
+        assert row["cpu_ms"] > 0
+        assert row["replays"] == 0  # there are none on a CPU
         assert max(row["differences"].values()) == 0  # the same engine on both sides
         assert row["build_s"] is None  # nothing was built
     assert {run["frames_in"] for run in found["runs"].values()} == {20}
@@ -66,7 +68,9 @@ def test_on_a_gpu_engines_are_built_and_compared(
     (result,) = test.networks
     assert result.engine_mb > 0
     assert 0 < result.differences["rotations"] < result.allowed["rotations"]
-    assert asked == [("tensorrt", "auto", "raft")] * 2  # only one of its networks was built in fp16
+    assert asked == [
+        ("tensorrt", "auto", flow) for flow in ("raft", "raft", "dis")
+    ]  # only one network was built in fp16
     text = write(test, tmp_path)[1].read_text()
     assert "Measured on Pretended GPU (SM 8.7), fp16, tensorrt in fp16." in text
     assert json.loads((tmp_path / "selftest.json").read_text())["runs"]["live"]["latency_ms"]["p99"] is None

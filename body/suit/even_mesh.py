@@ -46,7 +46,9 @@ def even_trunk(body: BodyArrays, drawn: FloatArray) -> Int32Array:
     while edges:
         _, one, other = heapq.heappop(edges)
         kept = mesh.collapse(one, other)
-        for near in () if kept is None else mesh.neighbours(kept):
+        if kept is None:
+            continue
+        for near in mesh.neighbours(kept):
             if trunk[near] and (length := math.dist(mesh.points[kept], mesh.points[near])) < shortest:
                 heapq.heappush(edges, (length, min(kept, near), max(kept, near)))
     return mesh.faces()

@@ -67,6 +67,7 @@ def test_the_means_of_raft_s_field_build_for_several_people(cells: int) -> None:
     assert build(cell_means_to_onnx(cells), "cell-means", batch=(1, 2, 6)).layers >= 1
 
 
+@pytest.mark.timeout(300)  # three builds
 def test_lower_precision_makes_a_smaller_engine() -> None:
     network = NETWORKS["movenet-multipose"]
     sizes = [build(convert(network, precision, invented(network)).data, "x").size for precision in PRECISIONS]

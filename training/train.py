@@ -236,11 +236,11 @@ class Trainer:
         if not self._chunks:
             self._draw()
         windows, others = self._chunks.pop(0)
-        windows = self._to_device(windows)
+        windows = windows.to(self.group.device)
         self.optimizer.zero_grad(set_to_none=True)
         if others is not None:
             with self._accumulating_gradients():
-                self._accumulate(self._to_device(others), self.network.start_state(stage.single_frames), (0, 1))
+                self._accumulate(others.to(self.group.device), self.network.start_state(stage.single_frames), (0, 1))
         count = stage.supervised_frames or stage.length
         first = (stage.length - count) * (self.step % 2)
         state, terms = self._accumulate(windows, self._state, (first, first + count))
@@ -283,13 +283,6 @@ class Trainer:
         memory = torch.where(draw < share / 2, now[:, :size].roll(1, 0), now[:, :size])
         memory = torch.where((draw >= share / 2) & (draw < share), before[:, :size], memory)
         return torch.cat([memory, now[:, size:]], 1)
-
-    def _to_device(self, batch: Batch) -> Batch:
-        device = self.group.device
-        if device.type == "cpu":
-            return batch
-        seen = replace(batch.seen, **_moved(batch.seen, device))
-        return replace(batch, seen=seen, **_moved(batch, device))
 
     def validate(self, windows: int = 192) -> tuple[SyntheticScores, ImageArray]:
         """Scores of the averaged weights on unseen subjects, and some of these people as an image (H, W, 3) RGB."""
@@ -336,12 +329,6 @@ class Trainer:
         self._drawing.shutdown(wait=False, cancel_futures=True)
         if self.writer is not None:
             self.writer.close()
-
-
-def _moved(record: Any, device: torch.device) -> dict[str, torch.Tensor]:
-    """The tensors among a record's fields, on ``device``."""
-    values = {name: getattr(record, name) for name in record.__slots__}
-    return {name: value.to(device) for name, value in values.items() if isinstance(value, torch.Tensor)}
 
 
 def main(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,6 +55,12 @@ class Batch:
     """(B, T, 3) unit vector away from the ground, camera axes."""
     root_velocity: Tensor
     """(B, T, 3) m/s of the pelvis over the ground, in the root's own axes."""
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on ``device``."""
+        if device == self.betas.device:
+            return self
+        return replace(self, seen=replace(self.seen, **_moved(self.seen, device)), **_moved(self, device))
 
     @property
     def true_rays(self) -> Tensor:
@@ -161,6 +168,12 @@ class FlowSource:
     """Share of the windows that have no flow."""
     gaps: float = 0.03
     """Share of the single frames that have none."""
+
+
+def _moved(record: Any, device: torch.device) -> dict[str, Tensor]:
+    """The tensors among a record's fields, on ``device``."""
+    values = {name: getattr(record, name) for name in record.__slots__}
+    return {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
 
 
 class BatchMaker:

@@ -117,6 +117,9 @@ class Track:
     """Velocity (2,) px/s that an occluded person is expected to keep; None while seen."""
     legs: Legs = field(default_factory=Legs)
     """Tells the left leg from the right one."""
+    shown: Outline = field(default_factory=lambda: Outline(np.zeros((17, 2), np.float32), np.zeros(17, np.float32)))
+    """``points`` and ``confidence`` with the legs told apart: what is passed on. People are told apart by the former, because
+    somebody else's legs, mistaken for this person's for a frame, are no reason to exchange any."""
     _foreseen: tuple[tuple[object, ...], Outline] | None = None
     """What `expected` answered last, and from what."""
     history: deque[_PastSighting] = field(default_factory=lambda: deque(maxlen=_HISTORY))
@@ -127,7 +130,7 @@ class Track:
         """A new track of ``person``, from its first sighting."""
         at = sighting
         new = cls(person, at.points, at.confidence, at.box, at.box, time_s, at.scale, turn=at.turn, since_s=time_s)
-        new.legs.sort(at.points, at.confidence, at.scale, time_s)
+        new.shown = Outline(*new.legs.sort(at.points, at.confidence, at.scale, time_s))
         new._remember()
         return new
 
@@ -154,7 +157,8 @@ class Track:
         self.scale *= min(max(sighting.scale / self.scale, 0.97), 1.06) if sighting.fine else 1.0
         if sighting.turn != self.turn:  # somebody who turns over has legs where they are not expected
             self.legs = Legs()
-        self.points, self.confidence = self.legs.sort(sighting.points, sighting.confidence, self.scale, time_s)
+        self.points, self.confidence = sighting.points, sighting.confidence
+        self.shown = Outline(*self.legs.sort(self.points, self.confidence, self.scale, time_s))
         self.box = self.seen = sighting.box
         self.last_seen_s, self.misses, self.occluded_velocity = time_s, 0, None
         self.turn = _upright_turn(sighting) if sighting.turn or self.turn else 0

@@ -123,7 +123,7 @@ class Tracker:
             self._begin_track(image, sighting, time_s)
         self._promote(image, time_s)
         return [
-            Keypoints(frame.sequence, track.person, track.points, track.confidence)
+            Keypoints(frame.sequence, track.person, *track.shown)
             for track in self._followed
             if not track.misses and track.last_seen_s == time_s
         ]

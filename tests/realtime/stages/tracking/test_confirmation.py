@@ -58,7 +58,7 @@ def test_a_doubtful_one_is_forgotten() -> None:
     confirmation.clear()
     assert not confirmation.accept(sighting, sighting, KNOWN, 1.5), "another scene"
     elsewhere = _sighting(220, 0.5)
-    assert not confirmation.accept(elsewhere, elsewhere, KNOWN, 1.55), "another place"
+    assert not confirmation.accept(elsewhere, elsewhere, KNOWN, 1.6), "another place"
 
 
 @pytest.mark.parametrize(("moved_m", "believed"), [(0.25, True), (0.4, False)])

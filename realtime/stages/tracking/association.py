@@ -7,13 +7,13 @@ assignment problem (Kuhn 1955). Sightings that lie on the same body are grouped 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from common.arrays import DoubleArray, FloatArray, ImageArray
-from realtime.stages.keypoints.similarity import Appearance, appearance_of, oks, size_fit
+from common.arrays import DoubleArray, ImageArray
+from realtime.stages.keypoints.similarity import Appearance, appearance_of, size_fit
 from realtime.stages.tracking.track import MIN_SIMILARITY, Sighting, Track, sighting_similarity
 
 _UNCONFIRMED = 0.5
@@ -24,7 +24,6 @@ _BYSTANDER = 0.7
 of somebody who is followed."""
 _CLEARLY_BETTER = 1.5  # ratio of likeness from which on the detection replaces the track's own sighting
 _MIN_SIZE_FIT = 0.1  # reached at a third nearer or farther
-_MIN_LATE_FIT = 0.3  # object keypoint similarity of a late sighting with a track's keypoints at that time
 _MIN_SIMILARITY = 0.1  # least similarity of a sighting that can be a person's
 
 
@@ -162,17 +161,3 @@ def assign(likeness: DoubleArray) -> list[tuple[int, int]]:
             row_of[column] = row_of[before[column]] if before[column] >= 0 else new
             column = before[column]
     return [(row, column) for column, row in enumerate(row_of) if row >= 0]
-
-
-def match_late(
-    sighting: Sighting, known: Iterable[Track], then_s: float, now_s: float
-) -> tuple[Track | None, FloatArray]:
-    """The track that an earlier frame's sighting belongs to, if any, and its expected displacement (2,) px since then."""
-    best: Track | None = None
-    moved, most = np.zeros(2, np.float32), _MIN_LATE_FIT
-    for track in known:
-        outline, displacement = track.displacement_since(then_s, now_s)
-        fit = oks(*outline, sighting.points, sighting.confidence, max(track.scale, sighting.scale))
-        if fit > most:
-            best, moved, most = track, displacement, fit
-    return best, moved

@@ -18,7 +18,6 @@ _URGENT_LIVE_S = 0.06  # interval of searches around doubtful sightings of a liv
 _ONE_GROUP = 1.4
 """Greatest side of the region of a group over the side of its largest person's: the network reads it at 256x256 pixels."""
 _AROUND = 1.15  # enlarges a group's region, for people who come out from behind it
-_CLOSE_UPS = 2  # regions of people that one search of a file reads
 _CLOSE_UP_EVERY = 2
 """One of so many searches of a file around doubtful sightings reads each person's own region instead of the groups', while more
 people may come: who is half hidden is too small in a group's."""
@@ -80,21 +79,15 @@ class Search:
 
     def _next(self, around: Sequence[Box]) -> list[Box]:
         """The whole frame every other time; otherwise the next tile, or the region of one of the people who are followed:
-        only there is somebody half hidden behind them found. Live sources get one of them, files a tile with close-ups; where
-        several are followed, close-ups every time."""
+        only there is somebody half hidden behind them found. Files get both, live sources one of the two."""
         self._turn += 1
         if self._turn % 2:
-            several = self._thorough and len(around) > 1
-            return [*self._all[:1], *(self._close_ups(around) if several else ())]
-        if self._thorough:
-            return [self._tile(), *self._close_ups(around)]
-        return self._close_ups(around) if around and self._turn % 4 == 0 else [self._tile()]
-
-    def _close_ups(self, around: Sequence[Box]) -> list[Box]:
-        """The regions of a few of the people who are followed, in turn."""
-        count = min(_CLOSE_UPS if self._thorough else 1, len(around))
-        self._close_up += count
-        return [around[(self._close_up - place) % len(around)] for place in range(count)]
+            return self._all[:1]
+        if not around or (not self._thorough and self._turn % 4):
+            return [self._tile()]
+        self._close_up += 1
+        close = around[self._close_up % len(around)]
+        return [self._tile(), close] if self._thorough else [close]
 
     def _tile(self) -> Box:
         tiles = self._all[1:] or self._all

@@ -12,14 +12,16 @@ timing: where a sighting is doubtful the frame waits for the answer, otherwise i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from common.arrays import FloatArray, ImageArray
 from realtime.records import Box, Frame, Keypoints
 from realtime.stages.keypoints.masking import Outline
 from realtime.stages.keypoints.movenet import CropView, MoveNet
-from realtime.stages.keypoints.similarity import Appearance, appearance_of, size_fit
-from realtime.stages.tracking.association import associate, match_late
+from realtime.stages.keypoints.similarity import Appearance, appearance_of, oks, size_fit
+from realtime.stages.tracking.association import associate
 from realtime.stages.tracking.background import BackgroundWatch
 from realtime.stages.tracking.confirmation import Confirmation
 from realtime.stages.tracking.detection import MAX_DETECTED
@@ -42,6 +44,7 @@ _BYSTANDER_S = 3.0
 _APPEARANCE_EVERY_S = 0.2  # between two updates of a person's appearance
 _DUPLICATE = 0.3  # `Track.overlap` above which a newcomer is somebody who is tracked already
 _DETECTOR_DELAY = 2  # frames of a file after which an answer is used that no frame waits for
+_MIN_LATE_FIT = 0.3  # object keypoint similarity of a late sighting with a track's keypoints at that time
 
 
 class Tracker:
@@ -280,13 +283,8 @@ class Tracker:
             for sighting in answer.people:
                 now, track = sighting, None
                 if late:
-                    track, moved = match_late(sighting, known, answer.time_s, time_s)
+                    track, moved = _match_late(sighting, known, answer.time_s, time_s)
                     now = sighting.shifted(moved)
-                    others = (one.expected(answer.time_s) for one in known)
-                    if self._thorough and track is None and overlapping(sighting.outline, others):
-                        # Beside others it must be known where they are now: the detector searches there again.
-                        self._confirmation.remember(sighting, sighting, answer.time_s)
-                        continue
                 if not any(same_body(now, other) for other in present):
                     present.append(now)
                     met += [now] if track is not None else []
@@ -358,8 +356,7 @@ class Tracker:
             if fine is None:
                 break
             box, own = fine.box, fine.outline
-        alike = fine is not None and (not crowd or same_body(fine, coarse))
-        if fine is not None and alike and not self._is_duplicate(fine, time_s):
+        if fine is not None and not self._is_duplicate(fine, time_s):
             return fine
         hidden = bool(crowd) and is_believable(coarse.confidence, strict=True)
         return coarse if hidden and not self._is_duplicate(coarse, time_s) else None
@@ -396,3 +393,17 @@ class Tracker:
             return best
         person, self._next_person = self._next_person, self._next_person + 1
         return Track.begin(person, sighting, time_s)
+
+
+def _match_late(
+    sighting: Sighting, known: Iterable[Track], then_s: float, now_s: float
+) -> tuple[Track | None, FloatArray]:
+    """The track that an earlier frame's sighting belongs to, if any, and its expected displacement (2,) px since then."""
+    best: Track | None = None
+    moved, most = np.zeros(2, np.float32), _MIN_LATE_FIT
+    for track in known:
+        outline, displacement = track.displacement_since(then_s, now_s)
+        fit = oks(*outline, sighting.points, sighting.confidence, max(track.scale, sighting.scale))
+        if fit > most:
+            best, moved, most = track, displacement, fit
+    return best, moved

@@ -36,21 +36,6 @@ def test_a_file_is_searched_close_up_every_other_time_while_more_people_may_come
     assert len(search.plan(0.06, room=False, urgent=[_LEFT, _BESIDE])) == 1, "everybody is known"
 
 
-def test_each_search_of_a_file_reads_regions_of_people_in_turn_where_several_are_followed() -> None:
-    people = [_LEFT, _BESIDE, _RIGHT]
-    search = Search(640, 480, thorough=True)
-    turns = [search.plan(0.1 * turn, room=True, urgent=[], around=people) for turn in range(6)]
-    assert [len(regions) for regions in turns] == [3] * 6
-    assert [sum(box in regions for regions in turns) for box in people] == [4, 4, 4]
-    assert not any(box in search.plan(1.0, room=True, urgent=[], still=True, around=people) for box in people)
-
-
-def test_one_person_is_searched_close_up_every_other_time() -> None:
-    search = Search(640, 480, thorough=True)
-    turns = [search.plan(0.1 * turn, room=True, urgent=[], around=[_LEFT]) for turn in range(6)]
-    assert [_LEFT in regions for regions in turns] == [False, True] * 3
-
-
 def test_live_groups_take_turns() -> None:
     search = Search(640, 480, thorough=False)
     search.plan(0.0, room=False, urgent=[])

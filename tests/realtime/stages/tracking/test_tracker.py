@@ -282,19 +282,28 @@ def test_who_walks_on_behind_somebody_is_found_where_they_come_out(stands_s: flo
     assert found == names
 
 
-@pytest.mark.parametrize(
-    ("hidden_for", "newcomer"), [(8, (80.0, 250.0, 260.0, 0)), (1, (140.0, 250.0, 180.0, 0))], ids=["later", "at once"]
-)
-def test_somebody_seen_has_the_place_of_one_who_is_hidden(hidden_for: int, newcomer: Person) -> None:
-    """Who comes at once, while everybody's place is taken, is a bystander at first."""
+def test_somebody_seen_has_the_place_of_one_who_is_hidden() -> None:
+    run = Run(max_persons=2)
+    near: Person = (320.0, 260.0, 300.0, 1)
+    for step in range(15):
+        names = run.find(near, (220.0 + 5 * step, 250.0, 180.0, 2))
+    for _ in range(8):
+        run.find(near)
+    for _ in range(20):
+        found = run.find(near, (80.0, 250.0, 260.0, 0))
+    assert set(found) == {0, 1}
+    assert found[1] not in names.values()
+
+
+def test_somebody_who_came_into_view_since_has_the_place_of_one_who_is_hidden() -> None:
+    """They come while everybody's place is taken, so that they are a bystander at first."""
     run = Run(max_persons=2)
     near: Person = (320.0, 260.0, 300.0, 1)
     for step in range(14):
         names = run.find(near, (220.0 + 5 * step, 250.0, 180.0, 2))
-    for _ in range(hidden_for):
-        run.find(near)
+    run.find(near)
     for _ in range(20):
-        found = run.find(near, newcomer)
+        found = run.find(near, (140.0, 250.0, 180.0, 0))
     assert set(found) == {0, 1}
     assert found[1] not in names.values()
 

@@ -175,10 +175,10 @@ def replay_motion(
         UserError: for files that cannot be read or written, and for a video that the motion is not of.
     """
     if record is not None:
-        if record.suffix.lower() != ".mp4":
-            raise UserError(f"--record {record}: give a file name that ends in .mp4")
         video_path = None if source is None else path_of_source(source.source)
         check_apart({f"--record {record}": record}, {"the motion": path, "the source": video_path})
+        if record.suffix.lower() != ".mp4":
+            raise UserError(f"--record {record}: give a file name that ends in .mp4")
     motion = _open(path, body, source, layout)
     replay = MotionReplay(motion, body)
     mannequin = mannequin_for(replay.arrays, look)

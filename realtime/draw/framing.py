@@ -31,9 +31,9 @@ class ImagePart(NamedTuple):
     scale: float
     """Pixels a metre."""
     x: float
-    """Of the middle between the panel's sides, metres to the right of the point that the virtual camera looks at."""
+    """The middle between the panel's sides, metres to the right of the point that the virtual camera looks at."""
     y: float
-    """Of the panel's row at `CENTRE`, metres below that point."""
+    """The panel's row at `CENTRE`, metres below that point."""
 
 
 class Framing:

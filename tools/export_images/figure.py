@@ -28,7 +28,7 @@ class Markers(NamedTuple):
     """Markers as a program read them."""
 
     time_s: DoubleArray
-    """(N,) seconds."""
+    """(N,) times of the frames, seconds."""
     names: list[str]
     """M names, of HALPE_26."""
     places: DoubleArray

@@ -21,9 +21,13 @@ class Extent(NamedTuple):
     """A box around a person, image pixels."""
 
     left: float
+    """Left edge."""
     top: float
+    """Upper edge."""
     right: float
+    """Right edge."""
     bottom: float
+    """Lower edge."""
 
     @property
     def area(self) -> float:

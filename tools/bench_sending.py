@@ -77,7 +77,7 @@ class Heard(NamedTuple):
     sent: int
     """Number of frames."""
     delay_ms: np.ndarray[tuple[int], np.dtype[np.float64]]
-    """(N,) of each frame that was heard, milliseconds from the call of the sender."""
+    """(N,) delay of each frame that was heard, milliseconds from the call of the sender."""
     packets: int
     """Datagrams or messages."""
     size: int

@@ -26,10 +26,10 @@ class GivenSkeleton extends Skeleton {
   }
 }
 
-/** What all figures of one body share. */
 /** Lines cover each other where a body is small: opaque ones would look like a surface. */
 const WIRE_OPACITY = 0.3;
 
+/** What all figures of one body share. */
 export class Wardrobe {
   constructor(body, parts) {
     this.body = body;

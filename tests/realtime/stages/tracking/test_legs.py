@@ -65,15 +65,20 @@ def test_keypoints_that_agree_are_passed_on_as_they_are() -> None:
         assert confidence is _SURE
 
 
+def _standing(frames: int) -> tuple[Legs, FloatArray]:
+    """The legs of somebody who has stood for so many frames, and what is detected of them."""
+    legs, (points, *_) = Legs(), _walk(1)
+    for t in range(frames):
+        legs.sort(points, _SURE, _SIZE, t / _FPS)
+    return legs, points
+
+
 def test_confidences_go_with_their_legs() -> None:
-    truth = _walk(40, 0.0)
-    legs = Legs()
-    for t in range(30):
-        legs.sort(truth[t], _SURE, _SIZE, t / _FPS)
+    legs, truth = _standing(30)
     sure = _SURE.copy()
     sure[[13, 15]] = 0.4
-    points, confidence = legs.sort(_exchanged(truth[30]), sure, _SIZE, 30 / _FPS)
-    np.testing.assert_allclose(points, truth[30], atol=1e-3)
+    points, confidence = legs.sort(_exchanged(truth), sure, _SIZE, 30 / _FPS)
+    np.testing.assert_allclose(points, truth, atol=1e-3)
     assert confidence[[14, 16]].tolist() == pytest.approx([0.4, 0.4])
     assert sure[[13, 15]].tolist() == pytest.approx([0.4, 0.4]), "the input is left as it is"
 
@@ -100,21 +105,15 @@ def test_it_gives_in_when_the_legs_pass_each_other() -> None:
 
 @pytest.mark.parametrize("gap", [12, 40])
 def test_who_was_out_of_sight_starts_anew(gap: int) -> None:
-    truth = _walk(120, 0.0)
-    legs = Legs()
-    for t in range(40):
-        legs.sort(truth[t], _SURE, _SIZE, t / _FPS)
-    turned = _exchanged(truth[60])
+    legs, truth = _standing(40)
+    turned = _exchanged(truth)
     points, _ = legs.sort(turned, _SURE, _SIZE, (40 + gap) / _FPS)
     assert points is turned
 
 
 def test_who_is_suddenly_elsewhere_is_left_alone() -> None:
-    truth = _walk(60, 0.0)
-    legs = Legs()
-    for t in range(30):
-        legs.sort(truth[t], _SURE, _SIZE, t / _FPS)
-    upside_down = _exchanged(truth[30]) * np.float32([1, -1])
+    legs, truth = _standing(30)
+    upside_down = _exchanged(truth) * np.float32([1, -1])
     points, _ = legs.sort(upside_down, _SURE, _SIZE, 30 / _FPS)
     assert points is upside_down
 
@@ -129,10 +128,7 @@ def test_labels_that_are_both_on_one_leg_do_not_lose_the_other() -> None:
 
 
 def test_legs_that_are_hardly_seen_are_not_touched() -> None:
-    truth = _walk(60, 0.0)
-    legs = Legs()
-    for t in range(30):
-        legs.sort(truth[t], _SURE, _SIZE, t / _FPS)
-    turned = _exchanged(truth[30])
+    legs, truth = _standing(30)
+    turned = _exchanged(truth)
     points, _ = legs.sort(turned, _SURE * 0.2, _SIZE, 30 / _FPS)
     assert points is turned

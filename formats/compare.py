@@ -43,13 +43,13 @@ class PersonDifference:
     time_s: DoubleArray
     """(T,) the first file's, seconds."""
     distance_mm: DoubleArray
-    """(T,) distance between the pelvises in the camera frame, mm."""
+    """(T,) distance in the camera frame, or of the two tracks laid on each other where a motion has no camera, mm."""
     mpjpe_mm: DoubleArray
     """(T,) with the pelvises at one place."""
     pa_mpjpe_mm: DoubleArray
     """(T,) after the similarity (rotation, scale, shift) that fits best in that frame."""
     acceleration: DoubleArray
-    """(T,) m/s², camera frame; NaN where a frame has no neighbour on a side."""
+    """(T,) difference in m/s², in the same frame of reference; NaN where a frame has no neighbour on a side."""
     rotation_deg: DoubleArray
     """(T,) angle between the rotations of each joint but the pelvis against its parent."""
     angles_deg: dict[str, float]
@@ -60,14 +60,16 @@ def differences(first: Motion, second: Motion) -> list[PersonDifference]:
     """The differences of two motions, for each person that is in both.
 
     Rows are matched by frame, and people so that the distances between their joints in the camera frame, in the mean over the
-    frames they share, are least in sum. Raises `UserError` where no two people share a frame.
+    frames they share, are least in sum. Where no camera took one of the motions, as in a BVH file, each person's whole track is
+    first turned and moved onto the other one. Raises `UserError` where no two people share a frame.
     """
     pairs = {(a, b): _shared_rows(first, a, second, b) for a in first.people for b in second.people}
     costs = np.full((len(first.people), len(second.people)), np.inf)
     for (a, b), (mine, theirs) in pairs.items():
         if len(mine):
-            away = np.linalg.norm(first.joints_m[mine] - second.joints_m[theirs], axis=-1).mean()
-            costs[first.people.index(a), second.people.index(b)] = away
+            costs[first.people.index(a), second.people.index(b)] = _mean_mm(
+                np.subtract(*_joints(first, mine, second, theirs))
+            ).mean()
     shared = np.isfinite(costs)
     if not shared.any():
         raise UserError(
@@ -118,7 +120,7 @@ def _shared_rows(first: Motion, a: int, second: Motion, b: int) -> tuple[Int64Ar
 def _difference(
     first: Motion, second: Motion, people: tuple[int, int], mine: Int64Array, theirs: Int64Array
 ) -> PersonDifference:
-    a, b = first.joints_m[mine].astype(np.float64), second.joints_m[theirs].astype(np.float64)
+    a, b = _joints(first, mine, second, theirs)
     time_s = first.time_s[mine]
     turns = [Rotation.from_rotvec(m.body_pose[r].reshape(-1, 3)) for m, r in ((first, mine), (second, theirs))]
     between = np.degrees((turns[0].inv() * turns[1]).magnitude()).reshape(len(mine), -1)
@@ -135,20 +137,31 @@ def _difference(
     )
 
 
+def _joints(first: Motion, mine: Int64Array, second: Motion, theirs: Int64Array) -> tuple[DoubleArray, DoubleArray]:
+    """The joints (T, 24, 3) of two people, m, in one frame of reference: the camera's, or the second motion's."""
+    a, b = first.joints_m[mine].astype(np.float64), second.joints_m[theirs].astype(np.float64)
+    if not (np.isfinite(first.camera_matrix).all() and np.isfinite(second.camera_matrix).all()):
+        a = _fitted(a.reshape(1, -1, 3), b.reshape(1, -1, 3), scaled=False).reshape(a.shape)
+    return a, b
+
+
 def _mean_mm(apart: DoubleArray) -> DoubleArray:
     return np.asarray(np.linalg.norm(apart, axis=-1).mean(-1) * 1000)
 
 
-def _fitted(points: DoubleArray, target: DoubleArray) -> DoubleArray:
-    """``points`` (T, J, 3), moved by the similarity of each frame that brings them closest to ``target`` (Umeyama 1991)."""
+def _fitted(points: DoubleArray, target: DoubleArray, scaled: bool = True) -> DoubleArray:
+    """``points`` (T, J, 3), moved by the similarity of each frame that brings them closest to ``target`` (Umeyama 1991); if not
+    ``scaled``, turned and shifted alone."""
     middle, wanted = points.mean(1, keepdims=True), target.mean(1, keepdims=True)
     centred = points - middle
     u, size, vt = np.linalg.svd(centred.transpose(0, 2, 1) @ (target - wanted))
     signs = np.ones_like(size)
     signs[:, 2] = np.sign(np.linalg.det(u @ vt))  # no mirror images
     rotation = (u * signs[:, None]) @ vt
-    scale = (size * signs).sum(1) / np.maximum((centred**2).sum((1, 2)), 1e-12)
-    return np.asarray(scale[:, None, None] * (centred @ rotation) + wanted)
+    moved = centred @ rotation
+    if scaled:
+        moved = moved * ((size * signs).sum(1) / np.maximum((centred**2).sum((1, 2)), 1e-12))[:, None, None]
+    return np.asarray(moved + wanted)
 
 
 def _acceleration(apart: DoubleArray, time_s: DoubleArray) -> DoubleArray:

@@ -55,6 +55,27 @@ def test_motions_of_other_videos_are_told_by_times_lengths_and_shapes(motion: Mo
     assert doubts(replace(motion, camera_matrix=wide), replace(motion, camera_matrix=half)) == []
 
 
+@pytest.mark.parametrize("first_has_none", [False, True])
+def test_people_of_a_motion_that_no_camera_took_are_known_by_how_they_move(
+    motion: Motion, first_has_none: bool
+) -> None:
+    turn = Rotation.from_euler("xyz", [170, 40, 3], degrees=True)
+    places = turn.apply(motion.joints_m.reshape(-1, 3)).reshape(motion.joints_m.shape) + np.array([3, -1, 9])
+    renamed = np.where(motion.person == 0, 7, 5)
+    other = replace(
+        motion,
+        joints_m=places.astype(np.float32),
+        person=renamed.astype(motion.person.dtype),
+        camera_matrix=np.full((3, 3), np.nan),
+    )
+    pair = (other, motion) if first_has_none else (motion, other)
+    found = [one if not first_has_none else replace(one, people=one.people[::-1]) for one in differences(*pair)]
+    assert sorted(one.people for one in found) == [(0, 7), (3, 5)]
+    for one in found:
+        assert float(one.distance_mm.max()) < 0.01
+        assert float(one.mpjpe_mm.max()) < 0.01
+
+
 def test_a_shift_of_everything_is_a_distance_and_no_mpjpe(motion: Motion) -> None:
     for one in differences(motion, moved(motion, np.array([0.03, 0, 0.04]))):
         np.testing.assert_allclose(one.distance_mm, 50, atol=1e-3)

@@ -7,6 +7,7 @@ cache file is loaded without a complaint and gives wrong numbers.
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class OpenVinoEngine(Engine):
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         }
         try:
-            core = openvino.Core()
+            core = _core()
             read = core.read_model(onnx.source if isinstance(onnx.source, bytes) else str(onnx.source))
             compiled = core.compile_model(read, "CPU", settings)
             self._request: Any = compiled.create_infer_request()
@@ -99,6 +100,13 @@ def _import() -> Any:
     except ImportError as error:
         raise RuntimeMissingError(f"OpenVINO does not start ({explain(error)}): pip install openvino") from error
     return openvino
+
+
+@cache
+def _core() -> Any:
+    # One for the life of the process: where the CPU has AVX-512, each gives the thread that makes it a stack for signals and
+    # puts the one before back when it goes. With two that go in the order they came, that is one that is freed: Ctrl-C crashes.
+    return _import().Core()
 
 
 def _spec(port: Any, names: tuple[str, ...]) -> TensorSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,6 +19,10 @@ from training.motion.clip import Clip
 # `make fuzz` looks for new failures; the suite tries the same examples each time, so that it fails for what was changed.
 settings.register_profile("untimed", deadline=None, derandomize="FUZZ_EXAMPLES" not in os.environ)
 settings.load_profile("untimed")
+
+# Started with nohup, the suite would hand on to the programs that it starts that they ignore a terminal that closes.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Remarks(list[str]):

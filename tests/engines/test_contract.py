@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 from pathlib import Path
 
@@ -132,6 +133,29 @@ def test_wrong_feeds_are_named(
     with kind(linear) as engine, pytest.raises(EngineError) as caught:
         engine.infer(feeds)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("first_closed", [0, 1])
+def test_a_signal_after_engines_have_gone_is_handled(kind: CpuEngine, tmp_path: Path, first_closed: int) -> None:
+    """Of two engines, whichever goes first, none takes the memory along in which the process handles signals."""
+    (tmp_path / "linear.onnx").write_bytes(linear_model())
+    code = (
+        "import gc, signal, sys\n"
+        "from pathlib import Path\n"
+        f"from {kind.__module__} import {kind.__name__}\n"
+        "caught = []\n"
+        "signal.signal(signal.SIGTERM, lambda number, frame: caught.append(number))\n"
+        f"engines = [{kind.__name__}(Path(sys.argv[1])) for _ in range(2)]\n"
+        f"for place in ({first_closed}, 0):\n"
+        "    engines.pop(place).close()\n"
+        "    gc.collect()\n"
+        "    signal.raise_signal(signal.SIGTERM)\n"
+        "print(len(caught))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "linear.onnx"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["2"]), done.stderr
 
 
 def test_close_twice_and_use_after_close(kind: CpuEngine, linear: bytes) -> None:

@@ -7,6 +7,7 @@ cache file is loaded without a complaint and gives wrong numbers.
 from __future__ import annotations
 
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from common.arrays import AnyArray
 from engines.device import describe_device
 from engines.engine import Arrays, Engine, EngineError, RuntimeMissingError, TensorSpec
 from engines.onnx_file import explain, open_onnx
+
+
+_CORE_LOCK = threading.Lock()
+"""Held while the core is made: engines can be opened by several threads at a time."""
 
 
 class OpenVinoEngine(Engine):
@@ -43,7 +48,8 @@ class OpenVinoEngine(Engine):
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         }
         try:
-            core = _core()
+            with _CORE_LOCK:
+                core = _core()
             read = core.read_model(onnx.source if isinstance(onnx.source, bytes) else str(onnx.source))
             compiled = core.compile_model(read, "CPU", settings)
             self._request: Any = compiled.create_infer_request()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from common.files import write_bytes_atomically, write_text_atomically
-from engines.manifest import MANIFEST_FILE, Origin
+from engines.manifest import MANIFEST_FILE, Origin, shipped_models
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,13 @@ class ModelCard:
     """The command that made it."""
     notes: str
     """Its inputs and outputs in words."""
+
+
+def completed(card: ModelCard, folder: Path) -> ModelCard:
+    """``card`` with the command and the notes of its row in the manifest of ``folder``, where it has none itself."""
+    manifest = folder / MANIFEST_FILE.name
+    row = shipped_models(manifest).get(card.name) if manifest.exists() else None
+    return replace(card, command=card.command or row.command, notes=card.notes or row.notes) if row else card
 
 
 def ship(card: ModelCard, data: bytes, folder: Path) -> Path:

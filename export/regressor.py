@@ -27,7 +27,7 @@ from export.conversion.kinematics import SkeletonGraph
 from export.conversion.onnx_tools import check, drop_identities, normalise, store_fp16
 from export.conversion.shapes import fix_shapes
 from export.conversion.tracing import trace
-from export.manifest import ModelCard, ship
+from export.manifest import ModelCard, completed, ship
 from training.evaluation.synthetic import load_checkpoint
 from training.motion.bank import NONE, MotionBank
 from training.motion.opening import open_clips
@@ -186,7 +186,10 @@ def main(
     motion: Annotated[Path, typer.Option(help="motion for the stream that network and graph are compared on")],
     name: Annotated[str, typer.Option(help="name of the model, as in --regressor")] = "motion",
     output: Annotated[Path, typer.Option(help="folder of models with its manifest")] = MODELS_FOLDER,
-    notes: Annotated[str, typer.Option(help="what the manifest says of the model")] = "",
+    command: Annotated[
+        str, typer.Option(help="the commands that made it, for the manifest (default: as it says)")
+    ] = "",
+    notes: Annotated[str, typer.Option(help="what the manifest says of the model (default: as it says)")] = "",
 ) -> None:
     """Write a checkpoint's averaged weights as a streaming ONNX model and its row in the manifest."""
     lifter, body = round_to_fp16(load_checkpoint(checkpoint)), TorchBody(load_body())
@@ -210,8 +213,7 @@ def main(
         print(f"{key:10s} differs by {value:.2e} at most over {_FRAMES} frames")
     if not max(differences.values()) < TOLERANCE:
         raise SystemExit(f"the exported graph differs from the network by more than {TOLERANCE}")
-    command = "python -m training.train, then python -m export.regressor"
-    card = ModelCard(name, "regressor", None, "Apache-2.0", command, notes)
+    card = completed(ModelCard(name, "regressor", None, "Apache-2.0", command, notes), output)
     path = ship(card, model.SerializeToString(), output)
     print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB")
 

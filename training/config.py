@@ -130,6 +130,8 @@ _HISTORY = Stage(2600, 64, 40, 5e-4, chunks=2, warm_up=100, state_corruption=0.3
 
 EXPERIMENTS: dict[str, TrainConfig] = {
     "motion": TrainConfig(network=LifterConfig(width=512, blocks=3, rounds=3, memoryless_legs=True), history=_HISTORY),
-    "keypoints": TrainConfig(network=LifterConfig(width=512, blocks=3, flow=False, rounds=3, memoryless_legs=True)),
+    "keypoints": TrainConfig(
+        network=LifterConfig(width=512, blocks=3, flow=False, rounds=3, memoryless_legs=True), history=_HISTORY
+    ),
 }
 """``motion`` reads flow, ``keypoints`` keypoints alone; they gave the shipped weights of these names."""

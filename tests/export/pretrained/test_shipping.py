@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from common.errors import UserError
 from engines.manifest import Origin, shipped_models
-from export.manifest import ModelCard, ship
+from export.manifest import ModelCard, completed, ship
 from export.pretrained import __main__ as command
 from export.pretrained.parity import compare_with_source, sample_images
 from export.pretrained.recipes import RECIPES
@@ -34,6 +35,15 @@ def test_shipping_adds_and_replaces_rows(tmp_path: Path) -> None:
     assert models["a"].notes == "better"
     assert models["a"].origin == Origin("npm:x", "1.0", "x.json")
     assert {path.name for path in folder.iterdir()} == {"a.onnx", "b.onnx", "manifest.json"}
+
+
+def test_what_a_new_file_does_not_say_of_itself_stays_as_it_was(tmp_path: Path) -> None:
+    assert completed(card("a"), tmp_path) == card("a")
+    ship(card("a", "of the old file"), b"one", tmp_path)
+    bare = replace(card("a"), command="")
+    assert completed(bare, tmp_path) == card("a", "of the old file")
+    assert completed(card("a", "of the new file"), tmp_path).notes == "of the new file"
+    assert completed(replace(bare, name="b"), tmp_path) == replace(bare, name="b")
 
 
 def packed(folder: Path, content: bytes) -> Path:

@@ -19,7 +19,6 @@ from engines.device import describe_device
 from engines.engine import Arrays, Engine, EngineError, RuntimeMissingError, TensorSpec
 from engines.onnx_file import explain, open_onnx
 
-
 _CORE_LOCK = threading.Lock()
 """Held while the core is made: engines can be opened by several threads at a time."""
 

@@ -4,7 +4,7 @@
 # make simulate   TensorRT engines on a simulated CUDA device (Linux, cc); the first time compiles pycuda, some minutes
 # make rtx    install NVIDIA's TensorRT-RTX (370 MB) and let it build every engine on the CPU
 # make readers    install Blender, OpenSim and the glTF validator (1.2 GB) and let them read every exported format
-# make faults  break the program in 109 ways and check what it leaves      make soak MINUTES=30   faults at random
+# make faults  break the program in 110 ways and check what it leaves      make soak MINUTES=30   faults at random
 
 PYTHON ?= python3
 VENV := .venv

@@ -1,53 +1,36 @@
 """GStreamer pipelines, and through them the cameras on a Jetson's CSI connector.
 
 OpenCV's pip package has no GStreamer, and its Python bindings are a package of the distribution's own Python. So a child
-process runs ``gst-launch-1.0``: frames come through one pipe as BGR, and through another what an ``identity`` element says of
-each of them before it is handed on: its size in bytes and its timestamp.
+process runs ``gst-launch-1.0`` (see `gst_launch`), and is started again when it ends or falls silent.
 """
 
 from __future__ import annotations
 
-import os
+import logging
 import re
 import shlex
 import shutil
-import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
-import numpy as np
 from typing_extensions import override
 
 from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.errors import SourceLost
-from realtime.sources.address import public_name
+from realtime.sources.gst_launch import PROGRAM, FrameHeader, GstLaunch
 from realtime.sources.threaded_capture import ThreadedCapture
 from realtime.sources.timing import RateMeter, StreamClock, nominal_fps
 
-PROGRAM: Final = "gst-launch-1.0"
+_LOG = logging.getLogger(__name__)
 
 _SPEC = re.compile(r"(csi|gst):(.*)", re.DOTALL)
 _CSI = re.compile(r"(\d+)(?:\?(.*))?")
 _ELEMENT = re.compile(r"[A-Za-z][\w.\-]*")
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^\s\"']+")
-_NAME: Final = "motionmesh"
-_CAPS = re.compile(
-    rf"{_NAME}\.GstPad:src: caps = .*\bwidth=\(int\)(\d+), height=\(int\)(\d+)(?:.*\bframerate=\(fraction\)(\d+)/(\d+))?"
-)
-_BUFFER = re.compile(rf"chain.*\({_NAME}:sink\) \((\d+) bytes, dts: [^,]*, pts: (none|(\d+):(\d+):([\d.]+))")
-_ERROR = re.compile(
-    r"(?:(?:ERROR|WARNING: erroneous pipeline): (?:from element \S+: )?|Error generated\. [^,]*, \w+:\d+ )(.*)"
-)
-"""How GStreamer names an error; NVIDIA's camera element prints its own with file, function and line."""
 _OPEN_TIMEOUT_S: Final = 15.0  # a CSI camera's daemon and a stream's first key frame take seconds
-_EXIT_S: Final = 2.0
-_PIPE_BYTES: Final = 1 << 20
-_SET_PIPE_SIZE: Final = 1031  # fcntl.F_SETPIPE_SZ, which Python 3.9 and macOS do not name
+_SILENT_S: Final = 5.0
+_SILENT_FRAMES: Final = 3  # of a pipeline whose frames are further apart than that
 _RATE_S: Final = 2.0
 _SAME_RATE: Final = 0.05
 
@@ -101,8 +84,8 @@ class PipelineSource(ThreadedCapture):
 
     A pipeline ends with raw video of any format; what turns it into BGR is added here. Frames have the pipeline's timestamps;
     what comes faster than it plays, such as a file, is held back. ``width``, ``height`` and ``fps`` are wishes to a CSI camera.
-    One that breaks off is started again for ``retry_s`` seconds. A pipeline that comes to its end is the end of the source; a
-    CSI camera has none, and has broken off.
+    One that breaks off, or sends no frame for some seconds, is started again for ``retry_s`` seconds. A pipeline that comes to
+    its end is the end of the source; a CSI camera has none, and has broken off.
     """
 
     def __init__(
@@ -118,8 +101,9 @@ class PipelineSource(ThreadedCapture):
         self._elements = _elements(spec, width, height, fps)
         # NVIDIA's element ends its stream, as a film does, where there is no camera and when the camera's daemon fails.
         self._has_end = not spec.startswith("csi:")
-        self._child: _Child | None = None
+        self._child: GstLaunch | None = None
         self._clock = StreamClock()
+        self._lost_ns: int | None = None
 
     @override
     def close(self) -> None:
@@ -141,6 +125,8 @@ class PipelineSource(ThreadedCapture):
             error = self._play_again(error)
 
     def _play_again(self, error: UserError) -> UserError | None:
+        _LOG.warning(f"{error}; trying again")
+        self._lost_ns = time.monotonic_ns()
         for _ in self._attempts():
             seen = self._timestamp.index
             now = self._play()
@@ -156,12 +142,16 @@ class PipelineSource(ThreadedCapture):
         with self._changed:
             if self._closing:
                 return None
-            child = self._child = _Child(self._elements)
+            try:
+                child = self._child = GstLaunch(self._elements)
+            except UserError as error:
+                return UserError(f"{self.name}: {error}")
         self._clock.reset()
         rate = RateMeter(_RATE_S)
         spare: ImageArray | None = None
+        header: FrameHeader | None = None
         try:
-            for header in child.headers():
+            while (header := child.next_header(self._patience_s(header))) is not None:
                 if self._timestamp.index < 0:
                     self.fps = nominal_fps(header.fps)
                 arrived_ns = time.monotonic_ns()
@@ -175,157 +165,24 @@ class PipelineSource(ThreadedCapture):
                         break
                     arrived_ns = time.monotonic_ns()
                 spare = self._publish(image, arrived_ns, time_s)
+                if self._lost_ns is not None:
+                    lost_s = (time.monotonic_ns() - self._lost_ns) * 1e-9
+                    _LOG.warning(f"{self.name} is there again after {lost_s:.1f} s")
+                    self._lost_ns = None
                 measured = rate.count(time_s)
                 if measured is not None and abs(measured / self.fps - 1) > _SAME_RATE:
-                    self.fps = round(measured, 1)
+                    self.fps = round(measured, 1) or measured
         finally:
             failed = child.finish()
         if self._closing or (self._has_end and not failed):
             return None
         return UserError(f"{self.name}: {child.reason()}")
 
-
-class _FrameHeader(NamedTuple):
-    """What is known of a frame before its pixels come."""
-
-    size: int
-    """Bytes that follow."""
-    width: int
-    """Width of the image, pixels."""
-    height: int
-    """Height of the image, pixels."""
-    pts_s: float | None
-    """Presentation time, seconds; None where the pipeline gives none."""
-    fps: float | None
-    """Frames/s as the pipeline announces it; None where it does not."""
-
-
-class _Child:
-    """One run of ``gst-launch-1.0``. Used by one thread, but for `interrupt` and `kill`.
-
-    One thread can read both pipes in turn: what is said of a frame is written before the frame.
-    """
-
-    def __init__(self, elements: list[str]) -> None:
-        frames, into = os.pipe()
-        tail = (
-            f"videoconvert ! video/x-raw,format=BGR ! identity name={_NAME} silent=false ! fdsink fd={into} sync=false"
-        )
-        try:
-            with suppress(ImportError, OSError):  # a pipe of one page costs a change of process for every page
-                from fcntl import fcntl
-
-                fcntl(frames, _SET_PIPE_SIZE, _PIPE_BYTES)
-            self._process = subprocess.Popen(
-                [PROGRAM, "-v", *elements, "!", *tail.split()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(into,),
-                env={**os.environ, "LC_ALL": "C"},  # its messages are read here
-                start_new_session=True,  # Ctrl-C is for this program, which ends the child itself
-            )
-        except OSError as error:
-            os.close(frames)
-            raise UserError(f"{PROGRAM} does not start ({error.strerror})") from None
-        finally:
-            os.close(into)
-        self._frames = os.fdopen(frames, "rb", buffering=0)
-        self._padded: ImageArray = np.empty((0, 0), np.uint8)
-        self._problems: list[str] = []
-        self._detail = 0
-        self._ended = False
-
-    def headers(self) -> Iterator[_FrameHeader]:
-        """What is said of each frame; after each of them the frame itself must be read."""
-        assert self._process.stdout is not None
-        width = height = 0
-        fps: float | None = None
-        for line in self._process.stdout:
-            text = line.decode(errors="replace").rstrip()
-            if found := _BUFFER.search(text):
-                size, pts, hours, minutes, seconds = found.groups()
-                pts_s = None if pts == "none" else int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-                yield _FrameHeader(int(size), width, height, pts_s, fps)
-            elif found := _CAPS.search(text):
-                width, height = int(found[1]), int(found[2])
-                fps = int(found[3]) / int(found[4]) if found[3] and int(found[4]) else None
-            else:
-                self._note(text)
-        self._ended = True
-
-    def read(self, header: _FrameHeader, spare: ImageArray | None) -> ImageArray | None:
-        """The frame of ``header``, uint8 (height, width, 3), in ``spare`` where it fits; None where the pipe ended."""
-        width, height = header.width, header.height
-        row, rest = divmod(header.size, max(height, 1))
-        if not width or rest or row < 3 * width:
-            raise UserError(f"{PROGRAM} says {header.size} bytes of a frame of {width}x{height}: end it with raw video")
-        fits = spare is not None and spare.shape == (height, width, 3) and spare.flags.c_contiguous
-        image = spare if fits and spare is not None else np.empty((height, width, 3), np.uint8)
-        if row == 3 * width:
-            return image if self._fill(image) else None
-        if self._padded.shape != (height, row):  # rows are padded to whole words
-            self._padded = np.empty((height, row), np.uint8)
-        if not self._fill(self._padded):
-            return None
-        np.copyto(image, self._padded[:, : 3 * width].reshape(height, width, 3))
-        return image
-
-    def _fill(self, array: ImageArray) -> bool:
-        left = memoryview(array.data).cast("B")
-        while left:
-            count = self._frames.readinto(left)
-            if not count:
-                return False
-            left = left[count:]
-        return True
-
-    def interrupt(self) -> None:
-        """Ask the pipeline to stop: it lets go of its camera."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-
-    def kill(self) -> None:
-        """End the process."""
-        if self._process.poll() is None:
-            self._process.kill()
-
-    def finish(self) -> bool:
-        """Let go of the process, stopped where it still runs. Returns whether it has failed."""
-        self._frames.close()
-        if not self._ended:
-            self.interrupt()
-        try:
-            code = self._process.wait(_EXIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._note(line.decode(errors="replace").rstrip())
-        self._process.stdout.close()
-        return code != 0 or bool(self._problems)
-
-    def reason(self) -> str:
-        """Why it failed, one line without secrets."""
-        if not self._problems:
-            code = self._process.returncode
-            return f"{PROGRAM} ended with code {code}" if code else "the camera stopped delivering frames"
-        text = self._problems[0]
-        if 'no element "nvarguscamerasrc"' in text:
-            return "no CSI camera can be read here: NVIDIA's element nvarguscamerasrc comes with JetPack"
-        return _ADDRESS.sub(lambda found: public_name(found[0]), text)
-
-    def _note(self, line: str) -> None:
-        """Remember errors, each with the most telling line of its details, the second one."""
-        if line.startswith("Additional debug info") and self._problems:
-            self._detail = 2
-        elif self._detail > 0:
-            self._detail -= 1
-            if self._detail == 0 and line and len(self._problems) == 1:
-                self._problems[0] += f" ({line})"
-        elif found := _ERROR.match(line):
-            self._problems.append(found[1].rstrip("."))
+    def _patience_s(self, last: FrameHeader | None) -> float:
+        """How long to wait for the frame after the one with the header ``last``; None: for the first one of a run."""
+        if last is None:
+            return _OPEN_TIMEOUT_S
+        return max(_SILENT_S, _SILENT_FRAMES / min(self.fps, last.fps or self.fps))
 
 
 def _public(spec: str) -> str:

@@ -41,6 +41,7 @@ class ThreadedCapture(Source):
         self._open_timeout_s = open_timeout_s
         self._retry_s = retry_s
         self._is_lost = False
+        self._is_trying = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = False
@@ -74,7 +75,7 @@ class ThreadedCapture(Source):
     @override
     @property
     def state(self) -> State:
-        if self._newest is None:
+        if self._newest is None or self._is_trying:
             return "connecting"
         if self._is_lost:
             return "lost"
@@ -125,7 +126,7 @@ class ThreadedCapture(Source):
                     "frames are fitted into the first size"
                 )
             retired, self._newest = self._newest, image
-            self._is_lost = False
+            self._is_lost = self._is_trying = False
             self._published_ns = time.monotonic_ns()
             self._timestamp = FrameTimestamp(self._timestamp.index + 1 + skipped, captured_ns, time_s)
             self._changed.notify_all()
@@ -143,10 +144,12 @@ class ThreadedCapture(Source):
         gap_s = _FIRST_GAP_S
         self._is_lost = True
         while True:
+            self._is_trying = False
             past_s = (time.monotonic_ns() - lost_ns) * 1e-9
             left_s = _LARGEST_GAP_S if self._retry_s is None else self._retry_s - past_s
             if left_s <= 0 or not self._pause(min(gap_s, left_s)):
                 return
+            self._is_trying = True  # until a frame comes, or the next gap begins
             yield (time.monotonic_ns() - lost_ns) * 1e-9
             gap_s = min(2 * gap_s, _LARGEST_GAP_S)
 

@@ -397,7 +397,7 @@ class UrlSource(ThreadedCapture):
     def _measure(self, rate: RateMeter, time_s: float, dropped: int) -> None:
         measured = rate.count(time_s, 1 + dropped)
         if measured is not None and not self._is_file and abs(measured / self.fps - 1) > _SAME_RATE:
-            self.fps = round(measured, 1)
+            self.fps = round(measured, 1) or measured
 
     def _say_late(self, stream: VideoStream) -> None:
         if self._says_late and self.fps:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults.cases.case import case
-from tests.faults.program import CLIP, must, running
+from tests.faults.program import CLIP, ROOT, must, running
 from tests.faults.servers import Camera, TransportStream, camera, free_port
 
 
@@ -68,6 +70,28 @@ _stream(
     says="fitted into",
 )
 _stream("300 frames a second", "newest wins; exit 130", _for_a_while("burst", 3))
+
+
+@case("streams", "the process that reads a CSI camera hangs, and ignores SIGINT", "started again; exit 130")
+def _(folder: Path) -> None:
+    script = ROOT / "tests" / "realtime" / "sources" / "gst_launch.py"
+    program = folder / "bin" / "gst-launch-1.0"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{script}" "$@"\n')
+    program.chmod(0o755)
+    environment = {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}", "GST_STARTS": str(folder / "starts")}
+    pipeline = "gst:source size=640x480 gap_ms=30 stalls_after=60 hangs floods well_from=2"
+    with running(folder, "--source", pipeline, environment=environment) as run:
+        run.wait_for_line("no frame came for 5 s; trying again")
+        run.wait_for_line("is there again after")
+        run.wait_for_rows()
+        run.send(signal.SIGINT)
+        run.end(130)
+        must(run.recorded_frames() > 0, "frames are missing")
+        for line in (folder / "starts.pids").read_text().split():
+            must(not os.path.exists(f"/proc/{line}"), "a process was left behind")
+
+
 _stream("the camera goes and does not come back, --retry 3", "files whole; the reason on the last line; exit 2",
         lambda server: server.stop(), "--retry", "3", code=2, line="did not come back")  # fmt: skip
 

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Stands in for gst-launch-1.0: says of each frame what ``identity silent=false`` says, and sends the frame.
 
-The pipeline's words choose what it does: ``frames=5 size=64x48 gap_ms=10 fails_after=3 error=TEXT hangs``.
+The pipeline's words choose what it does: ``frames=5 size=64x48 gap_ms=10 fails_after=3 error=TEXT hangs``. After
+``stalls_after=3`` frames, or ``half_after=3`` and half a frame, it goes on without another frame (``silent``), with a flood of
+messages (``floods``, or ``floods=endless`` for one line that does not end), or ends (``exits``); from its start number
+``well_from`` on it does not.
 """
 
 from __future__ import annotations
@@ -29,6 +32,18 @@ def frame(index: int) -> bytes:
     return bytes(rows)
 
 
+def break_off() -> int:
+    """Send no more frames. Returns the code to end with, where it ends at all."""
+    if "floods" in WORDS:
+        while True:
+            os.write(
+                2, b"the sensor's driver repeats itself, " * 100 + (b"" if WORDS["floods"] == "endless" else b"\n")
+            )
+    while "exits" not in WORDS:
+        time.sleep(60)
+    return 0
+
+
 def say(line: str) -> None:
     print(line, flush=True)
 
@@ -38,6 +53,10 @@ def main() -> int:
         file.write(json.dumps(sys.argv[1:]) + "\n")
     with open(os.environ["GST_STARTS"]) as file:
         start = len(file.readlines())
+    with open(os.environ["GST_STARTS"] + ".pids", "a") as file:
+        file.write(f"{os.getpid()}\n")
+    is_well = start >= int(WORDS.get("well_from", "1000000"))
+    last = 1_000_000 if is_well else int(WORDS.get("half_after", WORDS.get("stalls_after", "1000000")))
     if "hangs" in WORDS:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "error" in WORDS and start > int(WORDS.get("error_from", "0")):
@@ -53,18 +72,24 @@ def main() -> int:
     say("Setting pipeline to PLAYING ...")
     say(
         f"/GstPipeline:pipeline0/GstIdentity:motionmesh.GstPad:src: caps = video/x-raw, format=(string)BGR, "
-        f"width=(int){WIDTH}, height=(int){HEIGHT}, framerate=(fraction)100/1, interlace-mode=(string)progressive"
+        f"width=(int){WIDTH}, height=(int){HEIGHT}, framerate=(fraction){WORDS.get('rate', '100/1')}, "
+        "interlace-mode=(string)progressive"
     )
     for index in range(int(WORDS.get("frames", os.environ.get("GST_FRAMES", "1000000")))):
         if index >= int(WORDS.get("fails_after", "1000000")):
             say("ERROR: from element /GstPipeline:pipeline0/GstSource:source0: it was unplugged.")
             return 1
+        if index == last and "half_after" not in WORDS:
+            return break_off()
         pts = "none" if "clockless" in WORDS else f"0:00:{index * int(WORDS.get('step_ms', '10')) / 1000:012.9f}"
         say(
             f"/GstPipeline:pipeline0/GstIdentity:motionmesh: last-message = chain   ******* (motionmesh:sink) "
             f"({ROW * HEIGHT} bytes, dts: none, pts: {pts}, duration: none, offset: {index}, flags: 00000000 ) 0x55"
         )
         data = memoryview(frame(index % 256))
+        if index == last:
+            os.write(FD, data[: len(data) // 2])
+            return break_off()
         while data:
             data = data[os.write(FD, data) :]
         time.sleep(int(WORDS.get("gap_ms", "0")) / 1000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -13,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.errors import SourceLost
-from realtime.sources import Source, check_source, gstreamer, open_source, threaded_capture
+from realtime.sources import Source, State, check_source, gst_launch, gstreamer, open_source, threaded_capture
 from realtime.sources.gstreamer import CsiMode, parse_csi
 from tests.conftest import Remarks
 from tests.realtime.clips import number
@@ -35,6 +37,24 @@ def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GST_STARTS", str(tmp_path / "starts"))
     monkeypatch.setattr(threaded_capture, "_FIRST_GAP_S", 0.02)
     return tmp_path / "starts"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipeline has stalled after a tenth of a second, and is started again after one second; a process that does not stop is
+    killed half a second later."""
+    monkeypatch.setattr(threaded_capture, "_STALLED_S", 0.1)
+    monkeypatch.setattr(gstreamer, "_SILENT_S", 1.0)
+    monkeypatch.setattr(gstreamer, "_SILENT_FRAMES", 0)
+    monkeypatch.setattr(gst_launch, "_EXIT_S", 0.5)
+
+
+def runs(pid: int) -> bool:
+    """Whether the process ``pid`` is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def play(source: Source) -> tuple[list[float], list[int], list[int]]:
@@ -150,6 +170,103 @@ def test_close_ends_the_process(starts: Path, hangs: str) -> None:
     assert child._process.poll() is not None
 
 
+def states_until_it_is_back(source: Source, buffer: ImageArray, frames: int) -> list[State]:
+    """Reads ``frames`` frames. Returns the states that the source had meanwhile, each once in a row."""
+    states: list[State] = [source.state]
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(0.002):
+            if source.state != states[-1]:
+                states.append(source.state)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        for _ in range(frames):
+            assert source.read_into(buffer) is not None
+    finally:
+        is_over.set()
+        watching.join()
+    return states
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("program", ["itself", "behind a script"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "stalls_after=4",
+        "stalls_after=4 hangs",
+        "stalls_after=4 floods",
+        "stalls_after=4 floods=endless hangs",
+        "half_after=4",
+        "half_after=4 floods hangs",
+    ],
+)
+def test_a_pipeline_that_falls_silent_is_started_again(
+    starts: Path, impatient: None, monkeypatch: pytest.MonkeyPatch, remarks: Remarks, how: str, program: str
+) -> None:
+    monkeypatch.setattr(threaded_capture, "_FIRST_GAP_S", 0.3)
+    if program == "behind a script":
+        script = starts.parent / "bin" / gstreamer.PROGRAM
+        script.write_text(script.read_text().replace("exec ", "") + "exit $?\n")
+    with open_source(f"gst:source gap_ms=20 well_from=2 {how}") as source:
+        states = states_until_it_is_back(source, source.new_buffer(), 8)
+        first, second = (int(line) for line in Path(f"{starts}.pids").read_text().split())
+        assert not runs(first), "it would keep the camera"
+        assert runs(second)
+    lost = states.index("lost")
+    assert states[lost - 1 : lost + 3] == ["stalled", "lost", "connecting", "live"]
+    assert remarks[0] == "gst:source: no frame came for 1 s; trying again"
+    assert "is there again after" in remarks[1]
+
+
+def test_the_gaps_between_starts_grow(starts: Path, impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gstreamer, "_SILENT_S", 0.2)
+    monkeypatch.setattr(gstreamer, "_OPEN_TIMEOUT_S", 0.4)
+    with open_source("gst:source stalls_after=0 well_from=1 gap_ms=20") as source:
+        assert isinstance(source, gstreamer.PipelineSource)
+        gaps: list[float] = []
+        real_pause = source._pause
+        monkeypatch.setattr(source, "_pause", lambda seconds: gaps.append(seconds) or real_pause(seconds))
+        source._elements = [word for word in source._elements if not word.startswith("well_from")]
+        child = source._child
+        assert child is not None
+        child.kill()
+        buffer = source.new_buffer()
+        while len(gaps) < 4:
+            time.sleep(0.01)
+        source.close()
+        while source.read_into(buffer) is not None:
+            pass
+    assert gaps[:4] == [0.02, 0.04, 0.08, 0.16]
+
+
+def test_a_pipeline_that_stays_silent_is_lost(starts: Path, impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_source("gst:source stalls_after=3 gap_ms=20", retry_s=0) as source:
+        buffer = source.new_buffer()
+        with pytest.raises(SourceLost, match="no frame came for 1 s; it did not come back"):
+            while source.read_into(buffer) is not None:
+                pass
+        assert source.state == "lost"
+
+
+def test_a_pipeline_that_ends_within_a_frame_has_broken_off(starts: Path, remarks: Remarks) -> None:
+    with open_source("gst:source half_after=3 exits well_from=2 frames=5 gap_ms=20") as source:
+        _, numbers, _ = play(source)
+    assert numbers[-1] == 4
+    assert len(starts.read_text().splitlines()) == 2
+    assert remarks[0] == "gst:source: gst-launch-1.0 ended within a frame; trying again"
+
+
+def test_a_slow_pipeline_is_not_silent(starts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gstreamer, "_SILENT_S", 0.1)
+    with open_source("gst:source frames=4 rate=1/1 clockless gap_ms=400") as source:
+        play(source)
+    assert len(starts.read_text().splitlines()) == 1
+
+
 def test_without_gstreamer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     for spec in ("gst:videotestsrc", "csi:0"):
@@ -184,6 +301,31 @@ class TestReal:
             child = source._child  # type: ignore[attr-defined]
         source._thread.join(5)  # type: ignore[attr-defined]
         assert child._process.returncode == 0
+
+    def test_an_element_that_hangs(self, monkeypatch: pytest.MonkeyPatch, impatient: None, remarks: Remarks) -> None:
+        """`sleep-time`, microseconds, holds the stream's own thread, which cannot be interrupted either."""
+        caps = "video/x-raw,width=64,height=48,framerate=30/1"
+        with open_source(f"gst:videotestsrc is-live=true ! {caps} ! identity sleep-time=0") as source:
+            assert isinstance(source, gstreamer.PipelineSource)
+            source._elements = [word.replace("sleep-time=0", "sleep-time=60000000") for word in source._elements]
+            monkeypatch.setattr(gstreamer, "_OPEN_TIMEOUT_S", 1.0)
+            child = source._child
+            assert child is not None
+            child._process.send_signal(signal.SIGSTOP)
+            while len(remarks) < 1:
+                time.sleep(0.02)
+            while source._child is child:
+                time.sleep(0.02)
+            hanging = source._child
+            source._elements = [word.replace("sleep-time=60000000", "sleep-time=0") for word in source._elements]
+            buffer = source.new_buffer()
+            while source.state != "live":
+                assert source.read_into(buffer) is not None
+            assert child._process.returncode == -signal.SIGKILL
+            assert hanging is not None
+            assert hanging._process.returncode is not None
+        assert "no frame came for 1 s; trying again" in remarks[0]
+        assert "is there again after" in remarks[1]
 
     def test_errors(self) -> None:
         with pytest.raises(UserError, match=r'^gst:filesrc ! decodebin: Resource not found \(No such file "/nope"\)$'):

@@ -110,6 +110,7 @@ def replay(
     if not show and options.record is None:
         raise UserError("nothing to do: give --record OUT.mp4, --view window, or both")
     from realtime.replay import replay_motion
+    from realtime.unused_options import unused_in_replay, warn
 
     _handle_ends(_interrupt)  # a recording is finished then
     console = Console(stderr=True, quiet=options.quiet, highlight=False, markup=False, soft_wrap=True)
@@ -117,6 +118,7 @@ def replay(
     columns = (TextColumn("{task.description}"), TimeElapsedColumn())
     hidden = show or not console.is_terminal  # in a log the bar would leave an empty line
     with show_remarks(console), Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        warn(unused_in_replay(options, video is not None))
         task = bar.add_task("starting", total=None)
 
         def shown(count: int) -> None:

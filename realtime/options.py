@@ -116,8 +116,8 @@ class Options:
     )
     encoder: EncoderChoice = option(
         "auto",
-        "Of --record: x264 (CPU), nvenc (NVIDIA cards), gst (a board's, through GStreamer). auto: the hardware's where it "
-        "works, else x264.",
+        "Of --record and a view's recordings: x264 (CPU), nvenc (NVIDIA cards), gst (a board's, through GStreamer). auto: "
+        "the hardware's where it works, else x264.",
         group=OUTPUT,
     )
     save: tuple[Path, ...] = option(

@@ -284,7 +284,8 @@ class Pipeline:
             while True:
                 frame = self._capture.waiting.get()
                 boxes = tuple(self._tracker.regions(frame))
-                asked = previous is not None and bool(boxes) and self._flow is not None
+                wanted = self._flow is not None and (self._regressor.reads_flow or self._flow.shows)
+                asked = previous is not None and bool(boxes) and wanted
                 if asked and previous is not None:
                     self._flow_request.put(_FlowRequest(previous, frame, boxes))
                 with self._meter.stage("keypoints"):

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -38,6 +37,7 @@ from realtime.quality import look_ahead_frames
 from realtime.sources import Source, State, check_source, is_live_source, open_source_of, path_of_source
 from realtime.sources.address import public_name
 from realtime.stream import build_pipeline
+from realtime.unused_options import has_display, unused_options, warn
 from realtime.views.commands import QUIT
 from realtime.views.loop import Interrupts, Progress, ViewLoop
 from realtime.window.controller import MeshWindow
@@ -52,11 +52,6 @@ _HUNG_S: Final = 10.0  # a run of a stage that takes longer counts as hung
 _SLOW: Final = {"record", "save"}  # may wait longer, for a busy disk
 _UNKNOWN_SIZE: Final = (640, 480)  # of the window until the camera's is known
 _SINKS_S: Final = 5.0  # most time that sinks get once hung stages are abandoned
-
-
-def has_display() -> bool:
-    """Whether a window can be shown here."""
-    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 class _Outputs(NamedTuple):
@@ -131,6 +126,7 @@ class Session:
         options = self._options
         _check_endings(options)
         _check_apart(options)
+        warn(unused_options(options))
         console = self._check_console()
         with contextlib.ExitStack() as stack:
             # Outputs first, so that a path that cannot be written is reported before the camera starts.

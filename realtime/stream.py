@@ -8,6 +8,7 @@ for result in stream(Options(source="video.mp4", persons=2)):
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Iterator
 
@@ -27,6 +28,8 @@ from realtime.sources import Source, open_source_of
 from realtime.stages.regressor.look_ahead import LookAhead, averages_shaking
 from realtime.stages.tracking.finder import FinderThread
 from realtime.stages.world.world import World
+
+_LOG = logging.getLogger(__name__)
 
 
 def build_pipeline(
@@ -49,6 +52,10 @@ def build_pipeline(
     tracker = networks.open_tracker(thorough=policy is DropPolicy.WAIT)
     look_ahead = look_ahead_frames(options, source.fps)
     regressor = networks.open_regressor(arrays, steadied=averages_shaking(look_ahead, source.fps))
+    if options.flow in ("dis", "raft") and not regressor.reads_flow:
+        _LOG.warning(
+            f"--flow {options.flow} has no effect on bodies with --regressor {options.regressor}: it reads none"
+        )
     networks.log()
     pipeline = Pipeline(
         source,

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import unquote
 
 from common.errors import UserError
@@ -46,6 +46,7 @@ __all__ = [
     "UrlSource",
     "check_source",
     "is_live_source",
+    "kind_of_source",
     "open_source",
     "open_source_of",
     "path_of_source",
@@ -106,8 +107,22 @@ def open_source_of(options: Options) -> Source:
 
 def is_live_source(options: Options) -> bool:
     """Whether the source goes on by itself, so that frames are lost when they are not taken in time; opens nothing."""
-    spec = _trimmed(options.source)
-    return options.live or spec.isdecimal() or is_pipeline(spec) or is_camera(spec) or is_address(spec)
+    return options.live or kind_of_source(options.source) in ("camera", "pipeline", "address")
+
+
+def kind_of_source(spec: str) -> Literal["camera", "pipeline", "address", "video", "images"]:
+    """What ``spec`` names; opens nothing. A file that is not there counts as a video, a moving image as images."""
+    spec = _trimmed(spec)
+    if is_pipeline(spec):
+        return "pipeline"
+    if spec.isdecimal() or is_camera(spec):
+        return "camera"
+    if is_address(spec):
+        return "address"
+    if spec in ("", "demo"):
+        return "video"
+    path = _path(spec)
+    return "images" if path.is_dir() or is_image(path) else "video"
 
 
 def check_source(spec: str) -> None:
@@ -132,11 +147,8 @@ def check_source(spec: str) -> None:
 
 def path_of_source(spec: str) -> Path | None:
     """The file or folder that ``spec`` names, whether it is there or not; None for cameras, addresses and the demo clip."""
-    spec = _trimmed(spec)
-    is_clip = (
-        spec and spec != "demo" and not (spec.isdecimal() or is_pipeline(spec) or is_camera(spec) or is_address(spec))
-    )
-    return _path(spec) if is_clip else None
+    is_clip = _trimmed(spec) not in ("", "demo") and kind_of_source(spec) in ("video", "images")
+    return _path(_trimmed(spec)) if is_clip else None
 
 
 def _trimmed(spec: str) -> str:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from common.arrays import ImageArray
 from common.errors import UserError
+from realtime.options import EncoderChoice
 from realtime.outputs.snapshots import Snapshots
 from realtime.outputs.video import VideoRecorder
 from realtime.records import Result
@@ -53,6 +54,7 @@ class ViewCommands:
         wind: goes so many seconds on in the source, or back; False where it cannot.
         draws_flow: snapshots, recordings or the view itself always show the optical flow.
         open_audio: the sound that a recording from now on gets, None: none.
+        encoder: of recordings.
     """
 
     def __init__(
@@ -62,11 +64,12 @@ class ViewCommands:
         wind: Callable[[float], bool] = lambda seconds: False,
         draws_flow: bool = True,
         open_audio: Callable[[], AudioTrack | None] = lambda: None,
+        encoder: EncoderChoice = "auto",
     ) -> None:
         self.flow = False
         """Whether the optical flow is to be shown."""
         self._draws_flow = draws_flow
-        self._source_wind, self._open_audio = wind, open_audio
+        self._source_wind, self._open_audio, self._encoder = wind, open_audio, encoder
         self._pipeline = pipeline
         self._snapshots = Snapshots(new_annotator())
         self._annotate = new_annotator()
@@ -128,7 +131,7 @@ class ViewCommands:
 
     def _record(self) -> None:
         if self._recorder is None:
-            recorder = VideoRecorder(time.strftime("motionmesh-%Y%m%d-%H%M%S.mp4"))
+            recorder = VideoRecorder(time.strftime("motionmesh-%Y%m%d-%H%M%S.mp4"), encoder=self._encoder)
             recorder.add_audio(self._open_audio())
             self._recorder = recorder  # from here on `see` writes to it
             _LOG.info(f"recording to {recorder.path}")

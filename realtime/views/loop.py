@@ -92,7 +92,9 @@ class ViewLoop:
         draws_flow = self._options.layout == "grid" or self._options.view == "browser"
         # One track, one recording: --record has it already.
         open_audio = self._source.open_audio if self._options.record is None else lambda: None
-        return ViewCommands(self._pipeline, new_annotator, self._source.wind, draws_flow, open_audio)
+        return ViewCommands(
+            self._pipeline, new_annotator, self._source.wind, draws_flow, open_audio, self._options.encoder
+        )
 
     def serve_window(self, window: MeshWindow) -> None:
         """Handle the window's keys until it is closed. The last image of a clip stays."""

@@ -64,6 +64,7 @@ class FakeFlow:
     """Notes the pairs it was asked for."""
 
     def __init__(self) -> None:
+        self.shows = True
         self.pairs: list[tuple[int, int, int, int]] = []
 
     def __call__(self, previous: Frame, current: Frame, box: Box) -> Flow:
@@ -78,6 +79,7 @@ class FakeFlow:
 
 class FakeRegressor:
     def __init__(self) -> None:
+        self.reads_flow = True
         self.times: list[float] = []
 
     def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> BodyEstimate:

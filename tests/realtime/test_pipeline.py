@@ -65,6 +65,18 @@ def test_flow_carries_both_numbers_and_the_true_time_between_them() -> None:
     assert results[0].flows == ()
 
 
+@pytest.mark.parametrize(("reads", "shows", "pairs"), [(True, False, 4), (False, True, 4), (False, False, 0)])
+def test_flow_is_computed_for_whoever_reads_or_shows_it(reads: bool, shows: bool, pairs: int) -> None:
+    flow, regressor = FakeFlow(), FakeRegressor()
+    regressor.reads_flow = reads
+    source = FakeSource([i / 30 for i in range(5)], live=False)
+    pipeline = Pipeline(source, CAMERA, FakeTracker(), flow, regressor, Meter(), DropPolicy.WAIT)  # type: ignore[arg-type]
+    pipeline.show_flow(shows)
+    pipeline.start()
+    assert pipeline.wait(10)
+    assert len(flow.pairs) == pairs
+
+
 def test_without_flow_keypoints_go_on_alone() -> None:
     results: list[Result] = []
     pipeline = build(FakeSource([i / 30 for i in range(5)], live=False), FakeTracker(), None, DropPolicy.WAIT)

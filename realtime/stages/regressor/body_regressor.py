@@ -100,6 +100,11 @@ class BodyRegressor:
         self._memories: dict[int, _Memory] = {}
         _compile()
 
+    @property
+    def reads_flow(self) -> bool:
+        """Whether predictions depend on the optical flow."""
+        return self._cells > 0
+
     def __call__(self, keypoints: Keypoints, camera: Camera, time_s: float, flow: Flow | None = None) -> BodyEstimate:
         """The body of one person, without waiting for later frames: `predict`, smooth with earlier predictions, `pose`."""
         return self._smoothed([self.predict(keypoints, camera, time_s, flow)], camera)[0]

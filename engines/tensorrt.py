@@ -21,6 +21,7 @@ from common.arrays import AnyArray
 from engines.cuda.driver import probe_gpu
 from engines.cuda.packages import open_cuda
 from engines.cuda.port import Cuda, Event, Graph, Stream
+from engines.cuda.timer import RunTimer
 from engines.device_array import DeviceArray, Slots, on_the_device
 from engines.engine import Arrays, Engine, EngineError
 from engines.tensorrt_api import Shape, load_tensorrt, shared_log
@@ -79,6 +80,7 @@ class TensorRtEngine(Engine):
         self._leaves = leaves
         self._slots: Slots | None = None
         self._uploaded: Event | None = None
+        self._timer: RunTimer | None = None
         self._places: dict[str, list[tuple[Network, Socket, int]]] = {}
         """Where the tensors of each name were laid out."""
         self._networks: list[Network] = []
@@ -122,9 +124,21 @@ class TensorRtEngine(Engine):
             self._out.copy_out(self._cuda, self._stream)
 
         with self._drained_on_errors():
+            if self._timer is not None:
+                self._timer.begin(self._stream)
             self._replay("infer", queue)
+            if self._timer is not None:
+                self._timer.end(self._stream)
             self._stream.synchronise()
         return {socket.spec.name: socket.view.copy() for socket in self._out.sockets}
+
+    def time_runs(self) -> RunTimer:
+        """Measure each `infer` from now on; the timer says how long the last one took."""
+        if self._timer is None:
+            self._cuda.activate()
+            self._timer = RunTimer(self._cuda)
+            self._resources.callback(self._timer.close)
+        return self._timer
 
     def warm_up(self) -> None:
         """See `engines.engine.Engine.warm_up`; runs that `start` queues, too."""

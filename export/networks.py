@@ -125,14 +125,14 @@ def record_samples(networks: Mapping[str, PipelineNetwork], video: Path, frames:
     speeds = [speed for speed, model in KEYPOINT_MODELS.items() if model in networks] or ["fast"]
     regressors = [network.model for network in networks.values() if network.kind == "regressor"]
     regressors = regressors or [Options().regressor]
-    flow: FlowMethod = "raft" if any(network.kind == "flow" for network in networks.values()) else "dis"
+    flow: FlowMethod = "raft" if any(network.kind == "flow" for network in networks.values()) else "auto"
     for place in range(max(len(speeds), len(regressors))):
         options = Options(
             source=str(video),
             keypoints=speeds[min(place, len(speeds) - 1)],
             regressor=regressors[min(place, len(regressors) - 1)],
             frames=frames,
-            flow=flow if place == 0 else "dis",
+            flow=flow if place == 0 else "auto",
             quality="live",
             persons=1,
         )

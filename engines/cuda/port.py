@@ -32,6 +32,9 @@ class Event(Protocol):
     def synchronise(self) -> None:
         """Sleep until the GPU has come to the mark. Raises `CudaError` when work before it failed."""
 
+    def ms_since(self, earlier: Event) -> float:
+        """Milliseconds that the GPU took from ``earlier`` to this mark. Both must be timed and done. Raises `CudaError`."""
+
     def close(self) -> None:
         """Give the event back. Closing twice is harmless."""
 
@@ -107,8 +110,8 @@ class Cuda(Protocol):
     def stream(self, urgent: bool = False) -> Stream:
         """Make a stream of its own; the GPU takes the work of an ``urgent`` one first, where this package can say so."""
 
-    def event(self) -> Event:
-        """Make an event."""
+    def event(self, timed: bool = False) -> Event:
+        """Make an event; a ``timed`` one knows when the GPU has come to it, which costs a little."""
 
     def device_memory(self, size: int) -> DeviceMemory:
         """Allocate ``size`` bytes on the GPU."""

@@ -49,9 +49,9 @@ class CudaBindings:
         """See `engines.cuda.port.Cuda.stream`."""
         return _Stream(self._driver, urgent)
 
-    def event(self) -> Event:
+    def event(self, timed: bool = False) -> Event:
         """See `engines.cuda.port.Cuda.event`."""
-        return _Event(self._driver)
+        return _Event(self._driver, timed)
 
     def device_memory(self, size: int) -> DeviceMemory:
         """See `engines.cuda.port.Cuda.device_memory`."""
@@ -149,12 +149,12 @@ class _Stream:
 
 
 class _Event:
-    def __init__(self, driver: _Driver) -> None:
+    def __init__(self, driver: _Driver, timed: bool = False) -> None:
         self._driver = driver
         # Waiting for a stream spins on a core that another stage needs; waiting for such an event sleeps.
         flags = driver.module.CUevent_flags
-        quiet = flags.CU_EVENT_BLOCKING_SYNC.value | flags.CU_EVENT_DISABLE_TIMING.value
-        self.event: Any = driver("make an event", "cuEventCreate", quiet)
+        kind = flags.CU_EVENT_BLOCKING_SYNC.value | (0 if timed else flags.CU_EVENT_DISABLE_TIMING.value)
+        self.event: Any = driver("make an event", "cuEventCreate", kind)
 
     def record(self, stream: Stream) -> None:
         self._driver("finish", "cuEventRecord", self.event, stream.handle)
@@ -164,6 +164,10 @@ class _Event:
 
     def synchronise(self) -> None:
         self._driver("finish", "cuEventSynchronize", self.event)
+
+    def ms_since(self, earlier: Event) -> float:
+        assert isinstance(earlier, _Event)
+        return float(self._driver("tell the time", "cuEventElapsedTime", earlier.event, self.event))
 
     def close(self) -> None:
         event, self.event = self.event, None

@@ -51,10 +51,10 @@ class PyCuda:
         with _cuda_errors("make a stream"):
             return _Stream(self._cuda)
 
-    def event(self) -> Event:
+    def event(self, timed: bool = False) -> Event:
         """See `engines.cuda.port.Cuda.event`."""
         with _cuda_errors("make an event"):
-            return _Event(self._cuda)
+            return _Event(self._cuda, timed)
 
     def device_memory(self, size: int) -> DeviceMemory:
         """See `engines.cuda.port.Cuda.device_memory`."""
@@ -112,10 +112,10 @@ class _Stream:
 
 
 class _Event:
-    def __init__(self, cuda: Any) -> None:
+    def __init__(self, cuda: Any, timed: bool = False) -> None:
         # Waiting for a stream spins on a core that another stage needs; waiting for such an event sleeps.
         flags = cuda.event_flags
-        self.event: Any = cuda.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING)
+        self.event: Any = cuda.Event(flags.BLOCKING_SYNC | (0 if timed else flags.DISABLE_TIMING))
 
     def record(self, stream: Stream) -> None:
         assert isinstance(stream, _Stream)
@@ -129,6 +129,11 @@ class _Event:
     def synchronise(self) -> None:
         with _cuda_errors("finish"):
             self.event.synchronize()
+
+    def ms_since(self, earlier: Event) -> float:
+        assert isinstance(earlier, _Event)
+        with _cuda_errors("tell the time"):
+            return float(self.event.time_since(earlier.event))
 
     def close(self) -> None:
         self.event = None

@@ -65,14 +65,17 @@ def examine(
             # Written so that NaN fails too.
             if not gap.mean <= result.allowed[gap.output]:
                 result.problem = f"'{gap.output}' differs by {gap.mean:.2g} on average, more than is explained"
-        times: list[tuple[float, float]] = []
+        timer = engine.time_runs() if isinstance(engine, TensorRtEngine) else None
+        times: list[tuple[float, ...]] = []
         end = time.perf_counter() + _MAX_S
         while len(times) < _WARM_UP + repeats and (time.perf_counter() < end or len(times) <= _WARM_UP):
             began = np.array((time.perf_counter(), time.thread_time()))
             engine.infer(samples[len(times) % len(samples)])
             wall, own = 1e3 * (np.array((time.perf_counter(), time.thread_time())) - began)
-            times.append((wall, own))
-        walls, owns = np.array(times[_WARM_UP:]).T
+            times.append((wall, own, *(timer.times() if timer is not None else ())))
+        walls, owns, *on_the_gpu = np.array(times[_WARM_UP:]).T
+        if on_the_gpu:
+            result.queue_ms, result.gpu_ms = (float(np.median(each)) for each in on_the_gpu)
         result.p50_ms, result.p95_ms = (float(value) for value in np.percentile(walls, [50, 95]))
         result.cpu_ms, result.replays = float(np.median(owns)), engine.replays
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -34,6 +35,11 @@ class NetworkResult:
     cpu_ms: float = float("nan")
     """Median processor time that an inference takes from the thread that asks for it, ms: on a GPU that is filling the
     inputs, queueing, and fetching the answers, without the wait for the GPU."""
+    queue_ms: float = float("nan")
+    """Median duration of queueing an inference, with its copies, ms: from then on the processor only waits; NaN without a
+    GPU."""
+    gpu_ms: float = float("nan")
+    """Median duration of an inference and its copies on the GPU, ms, by events before and after them; NaN without a GPU."""
     replays: int = 0
     """How many inferences were replays of a CUDA graph."""
     differences: dict[str, float] = field(default_factory=dict)
@@ -85,14 +91,15 @@ def markdown(test: SelfTest) -> str:
         "",
         f"Measured on {test.device}, {test.engine} in {test.precision}.",
         "",
-        "| network | precision | p50 ms | p95 ms | own CPU ms | replays | inferences/s | mean difference (allowed) | |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| network | precision | p50 ms | p95 ms | own CPU ms | queued in ms | GPU ms | replays | inferences/s | "
+        "mean difference (allowed) | |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for result in test.networks:
         gaps = ", ".join(f"{name} {gap:.1e} ({result.allowed[name]:.1e})" for name, gap in result.differences.items())
         lines.append(
             f"| {result.name} | {result.precision} | {result.p50_ms:.2f} | {result.p95_ms:.2f} | "
-            f"{result.cpu_ms:.2f} | {result.replays} | "
+            f"{result.cpu_ms:.2f} | {_known(result.queue_ms)} | {_known(result.gpu_ms)} | {result.replays} | "
             f"{1e3 / result.p50_ms:.0f} | {gaps} | {result.problem or result.remark} |"
         )
     for name, report in test.runs.items():
@@ -113,3 +120,7 @@ def markdown(test: SelfTest) -> str:
     lines += ["", *(f"Problem: {problem}" for problem in test.problems), ""]
     lines += [f"- {name}: {value}" for name, value in test.machine.items() if value]
     return "\n".join(lines)
+
+
+def _known(ms: float) -> str:
+    return "" if math.isnan(ms) else f"{ms:.2f}"

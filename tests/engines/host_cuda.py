@@ -18,6 +18,7 @@ class HostCuda:
     """``limit`` is the size of the GPU's memory, bytes; ``graphs`` whether it can capture.
 
     ``captures`` counts graphs, ``launches`` their runs, ``waits`` those for a stream, ``copies`` the queued or recorded ones;
+    ``clock_ms`` is the time of events: a copy takes a millisecond, all else takes none;
     ``urgent`` says of each stream whether it is; ``left`` lists the threads that gave
     the context back. Also the `Device` of a TensorRT double.
     """
@@ -30,7 +31,7 @@ class HostCuda:
         self.queues: dict[int, list[Callable[[], None]]] = {}
         self.pinned: list[NDArray[np.uint8]] = []
         self.recording: list[Callable[[], None]] | None = None
-        self.captures = self.launches = self.waits = self.copies = 0
+        self.captures = self.launches = self.waits = self.copies = self.clock_ms = 0
         self.urgent: list[bool] = []
         self.refuse_capture = False
         self._current = threading.local()
@@ -56,9 +57,9 @@ class HostCuda:
         self.queues[self._next] = []
         return _Stream(self, self._next)
 
-    def event(self) -> _Event:
+    def event(self, timed: bool = False) -> _Event:
         self.need_context()
-        return _Event(self)
+        return _Event(self, timed)
 
     def device_memory(self, size: int) -> _Block:
         self.need_context()
@@ -80,13 +81,17 @@ class HostCuda:
         self.copies += 1
         flat = pinned.reshape(-1).view(np.uint8)
         assert flat.base is not None, "a temporary would be gone before the copy"
-        self.enqueue(stream.handle, lambda: np.copyto(self.view(memory.address, flat.size), flat))
+        self.enqueue(stream.handle, lambda: self._copy(self.view(memory.address, flat.size), flat))
 
     def copy_out(self, pinned: AnyArray, memory: Any, stream: Any) -> None:
         self.need_context()
         self.copies += 1
         flat = pinned.reshape(-1).view(np.uint8)
-        self.enqueue(stream.handle, lambda: np.copyto(flat, self.view(memory.address, flat.size)))
+        self.enqueue(stream.handle, lambda: self._copy(flat, self.view(memory.address, flat.size)))
+
+    def _copy(self, to: NDArray[np.uint8], source: NDArray[np.uint8]) -> None:
+        np.copyto(to, source)
+        self.clock_ms += 1
 
     def capture(self, stream: Any, work: Callable[[], None]) -> _Graph | None:
         if not self.graphs:
@@ -136,8 +141,8 @@ class _Stream:
 
 
 class _Event:
-    def __init__(self, cuda: HostCuda) -> None:
-        self._cuda = cuda
+    def __init__(self, cuda: HostCuda, timed: bool) -> None:
+        self._cuda, self._timed, self._at_ms = cuda, timed, 0
         self.marks, self._reached, self._handle = 0, 0, 0
 
     def record(self, stream: Any) -> None:
@@ -148,7 +153,12 @@ class _Event:
         self._cuda.enqueue(stream.handle, lambda: self._reach(mark))
 
     def _reach(self, mark: int) -> None:
-        self._reached = mark
+        self._reached, self._at_ms = mark, self._cuda.clock_ms
+
+    def ms_since(self, earlier: Any) -> float:
+        if not (self._timed and earlier._timed and self.is_done() and earlier.is_done()):
+            raise CudaError("CUDA cannot tell the time: invalid resource handle")
+        return float(self._at_ms - earlier._at_ms)
 
     def is_done(self) -> bool:
         self._cuda.need_context()

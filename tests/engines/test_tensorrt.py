@@ -160,6 +160,29 @@ def test_graphs_only_where_there_are_any(fake_gpu: FakeGpu, graphs: bool) -> Non
     assert fake_gpu.cuda.captures == 0
 
 
+@pytest.mark.parametrize("graphs", [True, False])
+def test_runs_are_timed_by_events_around_copies_and_networks(fake_gpu: FakeGpu, graphs: bool) -> None:
+    with TensorRtEngine(plan(), graphs=graphs) as engine:
+        timer = engine.time_runs()
+        assert engine.time_runs() is timer
+        for _ in range(4):
+            engine.infer({"x": np.ones((2, 4), np.float32)})
+            assert timer.times().gpu_ms == 1, "the copy in; the answer is written where the host reads it"
+            assert timer.times().queue_ms > 0
+        assert fake_gpu.cuda.launches == (3 if graphs else 0)
+
+
+def test_events_that_are_not_timed_tell_no_time(fake_gpu: FakeGpu) -> None:
+    cuda = fake_gpu.cuda
+    cuda.activate()
+    stream, timed, other = cuda.stream(), cuda.event(timed=True), cuda.event()
+    timed.record(stream)
+    other.record(stream)
+    stream.synchronise()
+    with pytest.raises(CudaError, match="tell the time"):
+        other.ms_since(timed)
+
+
 def square_plan(rows: int | str = 2) -> bytes:
     return serialise(square_model(rows), BuildOptions(batch=(1, 2, 8)))[0]
 

@@ -44,6 +44,8 @@ class SimulatedDevice:
     """
 
     errors: ClassVar[list[BaseException]] = []
+    copy_ms: ClassVar[float] = float(os.environ.get("SIMULATED_DELAY_US", "200")) / 1000
+    """Least duration of a copy, as libcuda/streams.c has it."""
 
     def __init__(self) -> None:
         self._library = ctypes.CDLL("libcuda.so.1")

@@ -84,6 +84,27 @@ def test_answers_belong_to_the_caller(port: Cuda, simulated: SimulatedDevice) ->
         assert array.flags.owndata
 
 
+def test_events_time_the_work_of_the_device(port: Cuda, simulated: SimulatedDevice) -> None:
+    before = simulated.alive()
+    with TensorRtEngine(plan()) as engine:
+        timer = engine.time_runs()
+        for _ in range(4):  # plain, recorded as a graph, and replayed
+            engine.infer({"x": np.ones((2, 4), np.float32)})
+            queue_ms, gpu_ms = timer.times()
+            assert gpu_ms >= simulated.copy_ms, "the copy in"
+            assert queue_ms > 0
+        assert engine.replays > 0
+    assert simulated.alive() == before
+    stream, timed, other = port.stream(), port.event(timed=True), port.event()
+    timed.record(stream)
+    other.record(stream)
+    stream.synchronise()
+    with pytest.raises(CudaError, match="cannot tell the time"):
+        other.ms_since(timed)
+    for thing in (stream, timed, other):
+        thing.close()
+
+
 def test_nothing_is_left_after_a_thousand_runs(port: Cuda, simulated: SimulatedDevice) -> None:
     before = simulated.alive()
     with TensorRtEngine(plan("n")) as engine:

@@ -28,6 +28,8 @@ def test_a_user_gets_a_report(simulated: SimulatedDevice, monkeypatch: pytest.Mo
     for result in test.networks:
         assert result.replays > 5, "every inference but the first ones"
         assert result.cpu_ms > 0
+        assert result.queue_ms > 0
+        assert result.gpu_ms >= simulated.copy_ms, "the copy in, for which queueing does not wait"
     assert test.machine["driver through"] == "cuda-bindings"
     assert test.runs["live"].results > 0, "whether somebody is found in its four frames depends on this machine's speed"
     text = write(test, tmp_path)[1].read_text()

@@ -44,7 +44,7 @@ def test_on_the_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for row in found["networks"]:
         assert row["p50_ms"] > 0
         assert row["cpu_ms"] > 0
-        assert row["replays"] == 0  # there are none on a CPU
+        assert (row["replays"], row["queue_ms"], row["gpu_ms"]) == (0, None, None)  # there are none on a CPU
         assert max(row["differences"].values()) == 0  # the same engine on both sides
         assert row["build_s"] is None  # nothing was built
     assert {run["frames_in"] for run in found["runs"].values()} == {20}
@@ -67,6 +67,8 @@ def test_on_a_gpu_engines_are_built_and_compared(
     assert test.device == "Pretended GPU (SM 8.7), fp16"
     (result,) = test.networks
     assert result.engine_mb > 0
+    assert result.gpu_ms == 2, "a copy in and one out, a millisecond of the double each"
+    assert f"| {result.queue_ms:.2f} | 2.00 | {result.replays} |" in markdown(test)
     assert 0 < result.differences["rotations"] < result.allowed["rotations"]
     assert asked == [
         ("tensorrt", "auto", flow) for flow in ("raft", "raft", "dis")

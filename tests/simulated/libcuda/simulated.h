@@ -49,6 +49,8 @@ char *host(CUdeviceptr address);
 typedef struct Event {
     pthread_mutex_t lock;
     pthread_cond_t changed;
+    unsigned flags;
+    double at_ms; /* when the stream came to it last */
     long wanted, reached; /* how often it was recorded, and how many of these records the stream has come to */
 } Event;
 

@@ -1,6 +1,7 @@
 /* Streams and events: one thread a stream, first in, first out. */
 
 #include "simulated.h"
+#include <time.h>
 
 int illegal;
 useconds_t delay_us = 200;
@@ -9,6 +10,9 @@ static void reach(Event *event, long number)
 {
     pthread_mutex_lock(&event->lock);
     if (number > event->reached) event->reached = number;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    event->at_ms = 1e3 * now.tv_sec + 1e-6 * now.tv_nsec;
     pthread_cond_broadcast(&event->changed);
     pthread_mutex_unlock(&event->lock);
 }
@@ -160,6 +164,7 @@ API cuEventCreate(CUevent *handle, unsigned flags)
     Event *event = calloc(1, sizeof *event);
     pthread_mutex_init(&event->lock, NULL);
     pthread_cond_init(&event->changed, NULL);
+    event->flags = flags;
     count(EVENTS, 1);
     *handle = (CUevent)event;
     return CUDA_SUCCESS;
@@ -199,6 +204,16 @@ API cuEventQuery(CUevent handle)
     int idle = event->reached == event->wanted;
     pthread_mutex_unlock(&event->lock);
     return !idle ? CUDA_ERROR_NOT_READY : illegal ? CUDA_ERROR_ILLEGAL_ADDRESS : CUDA_SUCCESS;
+}
+
+API cuEventElapsedTime(float *ms, CUevent start, CUevent end)
+{
+    Event *from = (Event *)start, *to = (Event *)end;
+    int timed = !((from->flags | to->flags) & CU_EVENT_DISABLE_TIMING) && from->wanted && to->wanted;
+    REQUIRE(timed, CUDA_ERROR_INVALID_HANDLE);
+    REQUIRE(cuEventQuery(start) == CUDA_SUCCESS && cuEventQuery(end) == CUDA_SUCCESS, CUDA_ERROR_NOT_READY);
+    *ms = (float)(to->at_ms - from->at_ms);
+    return CUDA_SUCCESS;
 }
 
 API cuStreamWaitEvent(CUstream stream, CUevent handle, unsigned flags)

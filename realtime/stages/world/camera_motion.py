@@ -20,6 +20,7 @@ import numpy as np
 from common.arrays import BoolArray, DoubleArray, FloatArray, ImageArray
 from common.camera import Camera
 from realtime.stages.thinning import thin_green
+from realtime.stages.world.kernels import keep_background
 from realtime.stages.world.rotation_fit import fit_rotation
 
 _SIDE: Final = 320  # longer side of the image in which points are tracked, px
@@ -95,15 +96,20 @@ class CameraMotion:
             self.has_moved = True
         age = time_s - self._key_time_s
         apart = self._key_rotation is not self.rotation
-        gone = float(np.median(np.abs(self._expected - self._key_points).max(-1))) if len(self._expected) else 0.0
         if age > _RETRY_S and (
             share < _FEWER
-            or gone > _FAR_PX
+            or self._gone() > _FAR_PX
             or age > (_OLD_MOVING_S if apart else _OLD_S)
             or len(self._key_points) < _MIN_POINTS
         ):
             self._begin(grey, time_s, people)
         return self.rotation
+
+    def _gone(self) -> float:
+        """How far points have moved since the key image, px: their median."""
+        if self._expected is self._key_points or not len(self._expected):
+            return 0.0
+        return float(np.median(np.abs(self._expected - self._key_points).max(-1)))
 
     def _small(self, image: ImageArray) -> ImageArray:
         """The green channel, `_SIDE` on its longer side. Every few pixels are enough: reading all of a large image would cost
@@ -124,7 +130,7 @@ class CameraMotion:
         self._key_points = (
             np.zeros((0, 2), np.float32) if found is None else _spread(np.asarray(found, np.float32).reshape(-1, 2))
         )
-        self._expected = self._key_points.copy()
+        self._expected = self._key_points
         self._last = grey
 
     def _boxes(self, people: Sequence[FloatArray]) -> list[tuple[int, int, int, int]]:
@@ -140,20 +146,18 @@ class CameraMotion:
         """Share of the key image's points that are found again, and the rotation from them; None if it cannot be determined."""
         if self._key is None or len(self._key_points) < _MIN_POINTS:
             return 1.0, None
-        found, good = self._follow(self._key, grey, people, 0)
-        apart = np.abs(found - self._key_points).max(-1)
+        boxes, points = self._boxes(people), len(self._key_points)
+        found, good, count, still = self._follow(self._key, grey, boxes, 0)
         # Most cameras stand still, which the finest level of the pyramid shows at a quarter of the cost.
-        if good.mean() < _FEWER or float((apart[good] < _STILL_PX).mean()) < _SURELY_STILL_SHARE:
-            found, good = self._follow(self._key, grey, people, _LEVELS)
-        share = float(good.mean())
-        if good.sum() < _MIN_POINTS:
+        if count / points < _FEWER or still / count < _SURELY_STILL_SHARE:
+            found, good, count, still = self._follow(self._key, grey, boxes, _LEVELS)
+        share = count / points
+        if count < _MIN_POINTS:
             return share, None
-        first, second = self._key_points[good], found[good]
-        apart = np.abs(second - first).max(-1)
-        if float((apart < _STILL_PX).mean()) >= _STILL_SHARE:
-            self._expected = self._key_points.copy()
+        if still / count >= _STILL_SHARE:
+            self._expected = self._key_points
             return share, self._key_rotation
-        ray, now = self._rays(first), self._rays(second)
+        ray, now = self._rays(self._key_points[good]), self._rays(found[good])
         pixel = 1 / (self._camera.fx * self._scale)
         start = self.rotation.T @ self._key_rotation
         turn, agreeing = fit_rotation(ray, now, start, pixel)
@@ -163,9 +167,10 @@ class CameraMotion:
         return share, np.asarray(self._key_rotation @ turn.T, np.float64)
 
     def _follow(
-        self, key: ImageArray, grey: ImageArray, people: Sequence[FloatArray], levels: int
-    ) -> tuple[FloatArray, BoolArray]:
-        """Where the points of the ``key`` image are in ``grey`` (N, 2), and which were found outside of people (N,)."""
+        self, key: ImageArray, grey: ImageArray, boxes: list[tuple[int, int, int, int]], levels: int
+    ) -> tuple[FloatArray, BoolArray, int, int]:
+        """Where the points of the ``key`` image are in ``grey`` (N, 2), which of them were found outside of the ``boxes`` of
+        people (N,), how many, and how many of those are still."""
         moved, status, _ = cv2.calcOpticalFlowPyrLK(
             key,
             grey,
@@ -177,12 +182,11 @@ class CameraMotion:
             flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
         )
         found, good = np.asarray(moved, np.float32), np.asarray(status[:, 0] > 0)
-        height, width = grey.shape
-        good &= (found > 1).all(1) & (found < (width - 2, height - 2)).all(1)
         # A passer-by hides some points and uncovers others. Both are outliers.
-        for left, top, right, bottom in self._boxes(people):
-            good &= ~((found > (left, top)) & (found < (right, bottom))).all(1)
-        return found, good
+        taken = np.array(boxes, np.int64).reshape(-1, 4)
+        height, width = grey.shape
+        count, still = keep_background(found, self._key_points, taken, height, width, np.float32(_STILL_PX), good)
+        return found, good, count, still
 
     def _is_elsewhere(self, grey: ImageArray) -> bool:
         """Whether the image looks like another place than the last one."""

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from common.arrays import DoubleArray
+from common.arrays import BoolArray, DoubleArray, FloatArray, Int64Array
 from common.compiled import njit
 
 
@@ -18,6 +18,35 @@ def cross_product(first: DoubleArray, second: DoubleArray) -> DoubleArray:
     """The cross product (3,) of two vectors (3,): numpy's own takes ten times as long for a single one."""
     (a, b, c), (x, y, z) = first.tolist(), second.tolist()
     return np.array([b * z - c * y, c * x - a * z, a * y - b * x])
+
+
+@njit(cache=True, nogil=True)
+def keep_background(
+    found: FloatArray,
+    key: FloatArray,
+    boxes: Int64Array,
+    height: int,
+    width: int,
+    still_px: np.float32,
+    good: BoolArray,
+) -> tuple[int, int]:
+    """Clears ``good`` (N,) for points that are not where the background is: at the edge of an image of ``height`` times
+    ``width`` px, or within one of the ``boxes`` (B, 4) left, top, right, bottom, px.
+
+    ``found`` (N, 2) are the points, px, ``key`` (N, 2) where they were. Returns how many are good, and how many of those are
+    less than ``still_px`` from there along both axes.
+    """
+    count = still = 0
+    for point in range(len(found)):
+        x, y = found[point, 0], found[point, 1]
+        fine = good[point] and 1 < x < width - 2 and 1 < y < height - 2
+        for box in range(len(boxes)):
+            fine &= not (boxes[box, 0] < x < boxes[box, 2] and boxes[box, 1] < y < boxes[box, 3])
+        good[point] = fine
+        if fine:
+            count += 1
+            still += max(abs(x - key[point, 0]), abs(y - key[point, 1])) < still_px
+    return count, still
 
 
 @njit(cache=True, nogil=True)

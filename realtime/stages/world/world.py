@@ -27,7 +27,7 @@ from realtime.records import BodyEstimate, Frame, WorldFrame
 from realtime.stages.world.camera_motion import CameraMotion
 from realtime.stages.world.floor import KNOWN_SIZE_SIGMA, SIZE_SIGMA, Floor
 from realtime.stages.world.foot_lock import FootLock
-from realtime.stages.world.kernels import cross_product
+from realtime.stages.world.kernels import cross_product, keep_background
 from realtime.stages.world.leg_reach import LegReach
 from realtime.stages.world.upright_edges import find_upright_edges
 from realtime.stages.world.vertical import Vertical
@@ -111,6 +111,8 @@ class World:
         self._lowest: deque[DoubleArray] = deque(maxlen=_LOWEST)
         self._next_search_s, self._search_gap_s = -math.inf, _SEARCH_S
         self._has_seen_people = False
+        self._feet: dict[int, tuple[FloatArray, FloatArray]] = {}
+        """Everybody's contact points (4, 3) in the last frame, m, and how surely each of them stands (4,)."""
 
     def __call__(self, frame: Frame, people: Sequence[BodyEstimate]) -> WorldFrame | None:
         """The world frame of ``frame``; None until something is known of the vertical."""
@@ -131,6 +133,7 @@ class World:
         present = {body.person for body in people}
         self._vertical.forget(present)
         self._floor.forget(present)
+        self._feet = {body.person: (self._soles(body.vertices), _standing(body)) for body in people}
         for body in people:
             self._see(body, dt_s, frame.time_s, rotation)
         if not people and self._answer is None:
@@ -164,7 +167,8 @@ class World:
         if body.up is not None:
             sigma = body.up_sigma if body.up_sigma is not None else math.radians(7)
             self._vertical.add_prediction(body.person, body.up, sigma, dt_s, rotation)
-        feet, stands, vertical = self._soles(body.vertices), _standing(body), self._vertical
+        feet, stands = self._feet[body.person]
+        vertical = self._vertical
         vertical.balance.see(body.person, body.joints, feet, stands, dt_s, rotation, vertical.up)
         if self._with_floor:
             self._floor.see(body.person, feet / np.float32(body.growth), stands, dt_s, time_s, rotation)
@@ -183,9 +187,9 @@ class World:
         self, body: BodyEstimate, time_s: float, rotation: DoubleArray, floor: tuple[DoubleArray, float, float] | None
     ) -> BodyEstimate:
         assert self._legs is not None
-        feet = self._soles(body.vertices) @ rotation.T
+        feet, stands = self._feet[body.person]
         pelvis = rotation @ body.transl
-        shift, moves = self._lock(body.person, pelvis, feet, _standing(body), time_s, floor, body.growth)
+        shift, moves = self._lock(body.person, pelvis, feet @ rotation.T, stands, time_s, floor, body.growth)
         if float(np.abs(moves).max()) < _MIN_MOVE_M:
             if float(np.abs(shift).max()) < _MIN_SHIFT_M:
                 return body
@@ -270,6 +274,8 @@ class World:
 def _compile(feet: FloatArray) -> None:
     """Run every compiled loop once over ``feet`` (4, 3), so that no frame waits for their compilation."""
     vertical, floor, lock = Vertical(), Floor(), FootLock()
+    points, boxes = np.zeros((1, 2), np.float32), np.zeros((1, 4), np.int64)
+    keep_background(points, points, boxes, 240, 320, np.float32(1), np.ones(1, np.bool_))
     stands, rotation, dt_s = np.ones(4, np.float32), np.eye(3), 0.1
     vertical.add_prediction(0, np.array([0.0, -1.0, 0.0], np.float32), 0.1, dt_s, rotation)
     vertical.balance.see(0, np.zeros((24, 3), np.float32), feet, stands, dt_s, rotation, vertical.up)

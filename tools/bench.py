@@ -30,9 +30,11 @@ from common.command_line import run_command
 from common.errors import UserError
 from common.files import write_text_atomically
 from engines.device import describe_device
+from realtime.options import Options
 from realtime.outputs.video import VideoRecorder
 from realtime.sources import open_source
 from realtime.sources.demo_clip import fetch_demo_clip
+from realtime.unused_options import unused_options
 from tools.peers import PEERS, PeerRun, run_peer, why_no_peer
 from tools.timeline import save_timeline
 
@@ -82,6 +84,12 @@ class Setting:
             name: value for name, value in asdict(self).items() if name == "keypoints" or value != getattr(usual, name)
         }
         return " ".join(f"--{name} {value}" for name, value in named.items())
+
+
+def without_effect(settings: Sequence[Setting], engine: str) -> list[str]:
+    """One line for each choice that changes nothing on this machine, so that tables of it compare a run with itself."""
+    chosen: Any = [{"engine": engine, "precision": setting.precision} for setting in settings]
+    return list(dict.fromkeys(line for each in chosen for line in unused_options(Options(**each))))
 
 
 def run_once(clip: Path, setting: Setting, engine: str, frames: int, mode: str = "file") -> dict[str, Any]:
@@ -196,6 +204,8 @@ def main(
     console = Console()
     choices = (text.split(",") for text in (keypoints, flow, precision, persons))
     settings = [Setting(*values) for values in itertools.product(*choices)]
+    for line in without_effect(settings, engine):
+        console.print(line, highlight=False)
     original = clip or fetch_demo_clip()
     with tempfile.TemporaryDirectory() as folder:
         standard = Path(folder) / "clip.mp4"

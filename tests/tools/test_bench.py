@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import UserError
 from realtime.options import Options
-from tools.bench import Setting, bench_page, figures, run_once
+from tools.bench import Setting, bench_page, figures, run_once, without_effect
 from tools.timeline import draw_timeline, save_timeline, way_of_a_frame
 
 CLIP = Path(__file__).resolve().parents[2] / "assets" / "synthetic_walk.mp4"
@@ -56,6 +56,13 @@ def test_every_choice_is_an_option_of_the_program() -> None:
     assert set(Setting.__dataclass_fields__) <= set(Options.__dataclass_fields__)
     assert str(Setting()) == "--keypoints fast"
     assert str(Setting("accurate", "dis", "auto", "3")) == "--keypoints accurate --flow dis --persons 3"
+
+
+def test_precisions_that_nothing_runs_in_are_told_once() -> None:
+    settings = [Setting(precision=precision, flow=flow) for precision in ("fp32", "int8") for flow in ("dis", "none")]
+    (line,) = without_effect(settings, "openvino")
+    assert line == "--precision int8 has no effect without TensorRT: the networks run on the CPU in fp32"
+    assert without_effect(settings, "tensorrt") == []
 
 
 def test_a_choice_that_the_program_refuses_ends_with_a_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -223,10 +223,9 @@ def test_a_pipeline_that_falls_silent_is_started_again(
 
 
 def test_the_gaps_between_starts_grow(starts: Path, impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gstreamer, "_SILENT_S", 0.2)
-    monkeypatch.setattr(gstreamer, "_OPEN_TIMEOUT_S", 0.4)
     with open_source("gst:source stalls_after=0 well_from=1 gap_ms=20") as source:
         assert isinstance(source, gstreamer.PipelineSource)
+        monkeypatch.setattr(gstreamer, "_OPEN_TIMEOUT_S", 0.4)
         gaps: list[float] = []
         real_pause = source._pause
         monkeypatch.setattr(source, "_pause", lambda seconds: gaps.append(seconds) or real_pause(seconds))

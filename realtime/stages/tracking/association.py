@@ -103,11 +103,11 @@ def associate(
         if column not in taken and free:
             seen[free[0]] = body.own[free[0]]
             taken.add(column)
-    # Detections in nobody's region, or in an occluded person's whom they do not match, are newcomers.
+    # Detections in nobody's region, or only in those of people who are occluded or seen elsewhere, are newcomers.
     unassigned = [
         body.detected
         for place, body in enumerate(bodies)
-        if place not in taken and all(track.occluded_velocity is not None for track in body.own)
+        if place not in taken and all(track.occluded_velocity is not None or track in seen for track in body.own)
     ]
     return Association(seen, [sighting for sighting in unassigned if sighting is not None])
 

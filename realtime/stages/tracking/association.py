@@ -25,6 +25,9 @@ of somebody who is followed."""
 _CLEARLY_BETTER = 1.5  # ratio of likeness from which on the detection replaces the track's own sighting
 _MIN_SIZE_FIT = 0.1  # reached at a third nearer or farther
 _MIN_SIMILARITY = 0.1  # least similarity of a sighting that can be a person's
+_MIN_OCCLUDED = 0.35
+"""The same for somebody who is occluded: what is seen there is mostly one of the others, and whoever is not seen is expected
+to walk on."""
 
 
 @dataclass(slots=True, eq=False)
@@ -87,7 +90,8 @@ def associate(
     seen: dict[Track, Sighting] = {}
     taken: set[int] = set()
     for row, column in assign(table):
-        if table[row, column] >= _MIN_SIMILARITY:
+        least = _MIN_SIMILARITY if tracks[row].occluded_velocity is None else _MIN_OCCLUDED
+        if table[row, column] >= least:
             seen[tracks[row]] = options[row][column][0]
             taken.add(column)
     # Where nothing is where it was expected, because the person moves fast, a track keeps its own sighting if no other track

@@ -18,9 +18,6 @@ _URGENT_LIVE_S = 0.06  # interval of searches around doubtful sightings of a liv
 _ONE_GROUP = 1.4
 """Greatest side of the region of a group over the side of its largest person's: the network reads it at 256x256 pixels."""
 _AROUND = 1.15  # enlarges a group's region, for people who come out from behind it
-_CLOSE_UP_EVERY = 2
-"""One of so many searches of a file around doubtful sightings reads each person's own region instead of the groups', while more
-people may come: who is half hidden is too small in a group's."""
 
 
 class Search:
@@ -35,7 +32,7 @@ class Search:
         self._all = list(search_regions(width, height))
         self._largest = MAX_OF_IMAGE * max(width, height)
         self._thorough = thorough
-        self._turn, self._tiles, self._groups, self._close_up, self._doubts = 0, -1, -1, -1, 0
+        self._turn, self._tiles, self._groups, self._close_up = 0, -1, -1, -1
         self._last_s = self._urgent_s = -math.inf
         self._swept = self._was_still = False
 
@@ -54,8 +51,8 @@ class Search:
         doubtful: list[Box] = []
         if urgent and (self._thorough or not (overdue or 0 <= time_s - self._urgent_s < _URGENT_LIVE_S)):
             self._urgent_s = time_s
-            self._doubts += 1
-            close_up = self._thorough and room and self._doubts % _CLOSE_UP_EVERY == 0
+            # Who is half hidden is too small in a group's region: while more may come, a file is read close up.
+            close_up = self._thorough and room
             doubtful = self._by_groups(urgent, 1.0, 1.0) if close_up else self._by_groups(urgent)
             if not overdue:
                 return doubtful

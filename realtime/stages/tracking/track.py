@@ -224,6 +224,22 @@ class Track:
         scale = max(self.scale, sighting.scale)
         return oks(*expected, sighting.points, sighting.confidence, scale, tolerance)
 
+    def metres_from(self, sighting: Sighting, time_s: float) -> float:
+        """Distance of a sighting's head and trunk from the expected ones, metres at the person's depth; infinite where no
+        keypoint of these is seen in both."""
+        before, now = self.expected(time_s), sighting.outline
+        moved = np.empty(2, np.float32)
+        seen = mean_move(
+            plain(before.points),
+            plain(before.confidence),
+            plain(now.points),
+            plain(now.confidence),
+            _BODY,
+            COMPARABLE,
+            moved,
+        )
+        return float(np.linalg.norm(moved)) / self.scale if seen else math.inf
+
     def overlap(self, sighting: Sighting, time_s: float) -> float:
         """Similarity of a sighting to this person by place and size, 0..1. Distances are relative to the smaller of the two,
         so that a small person far away is not taken for the large one nearby."""

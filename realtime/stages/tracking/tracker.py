@@ -28,6 +28,7 @@ from realtime.stages.tracking.detection import MAX_DETECTED
 from realtime.stages.tracking.finder import Finder, SearchAnswer, SearchRequest
 from realtime.stages.tracking.overlaps import may_occlude, outline_box, overlapping, overlapping_people
 from realtime.stages.tracking.regions import is_believable, mean_confidence, region_of, widened
+from realtime.stages.tracking.reidentification import who_returns
 from realtime.stages.tracking.scene_cut import SceneCut
 from realtime.stages.tracking.search import Search
 from realtime.stages.tracking.track import BYSTANDER, MAX_MISSES, Sighting, Track, same_body, sighting_of, turns_to_try
@@ -36,10 +37,7 @@ _DOUBTFUL_CONFIDENCE = 0.46  # mean confidence below which the detector runs, to
 _DOUBTFUL_PLACE, _DOUBTFUL_SIZE = 0.35, 0.6  # likewise for `Track.fit` and `size_fit`
 _OCCLUDED_S = 2.0  # longest time that the track of an occluded person is kept
 _EMERGE_S = 0.3  # and at most so long after nobody occludes them any more
-_SAME_PLACE_S = 1.5  # time in which somebody found near a lost person's last place is taken for that person
-_REIDENTIFY_S = 10.0  # time in which somebody in the same clothes is, anywhere in the image
-_SAME_CLOTHES, _OTHER_CLOTHES = 0.9, 0.6
-_SAME_SIZE = 0.25
+_REIDENTIFY_S = 10.0  # time in which a lost person is recognised
 _BYSTANDER_S = 3.0
 _APPEARANCE_EVERY_S = 0.2  # between two updates of a person's appearance
 _DUPLICATE = 0.3  # `Track.overlap` above which a newcomer is somebody who is tracked already
@@ -370,19 +368,7 @@ class Tracker:
         ``since_s``, when the newcomer was seen first, is another person."""
         self._lost = [track for track in self._lost if time_s - track.last_seen_s < _REIDENTIFY_S]
         hidden = [track for track in self._followed if track.is_occluded]
-        best, likest = None, 0.0
-        for track in [*self._lost, *hidden]:
-            if since_s < track.last_seen_s:
-                continue
-            clothes = track.appearance.likeness(appearance)
-            near = time_s - track.last_seen_s < _SAME_PLACE_S and track.may_be_in(sighting.box, time_s)
-            near = near and size_fit(track.scale, sighting.scale) > _SAME_SIZE
-            if near and (clothes is None or clothes > _OTHER_CLOTHES):
-                like = 1 + (clothes or 0)
-            else:
-                like = clothes if clothes is not None and clothes > _SAME_CLOTHES else 0
-            if like > likest:
-                best, likest = track, like
+        best = who_returns([*self._lost, *hidden], sighting, appearance, time_s, since_s)
         if best is None and not self._has_room():  # a visible person takes the place of an occluded one
             gone = max(hidden, key=lambda track: track.misses)
             self._tracks.remove(gone)

@@ -124,6 +124,35 @@ def test_whom_nobody_knows_is_nobodys_and_a_runner_stays_himself() -> None:
     assert associate([track], {track: far_off}, [], image, 1 / 30).seen == {track: far_off}
 
 
+def test_a_detection_is_a_newcomer_where_the_track_that_saw_it_too_is_seen_elsewhere() -> None:
+    """The network's answer for the person in front lies on the one behind; the detector sees both."""
+    image = image_of((390, 240, 150, BLUE), (300, 240, 150, RED))
+    track = Track.begin(0, sighting(300, 240, 150), 0.0)
+    track.update_appearance(image_of((300, 240, 150, RED)), 0.0)
+    front, behind = sighting(301, 240, 150, fine=False), sighting(390, 240, 150, fine=False)
+    found = associate([track], {track: sighting(388, 240, 150)}, [front, behind], image, 1 / 30)
+    assert found.seen == {track: front}
+    assert found.unclaimed == [behind]
+
+
+def test_who_is_hidden_is_not_taken_for_a_passer_by_in_other_clothes() -> None:
+    """Somebody who is seen may be expected less exactly: the same sighting is taken for them."""
+    mixed = (60, 50, 150)
+    image = image_of((318, 240, 150, mixed))
+    for hidden in (False, True):
+        track = Track.begin(0, sighting(300, 240, 150), 0.0)
+        track.update_appearance(image_of((300, 240, 150, BLUE)), 0.0)
+        track.appearance.add(image, sighting(318, 240, 150).points, SURE)
+        if hidden:
+            track.mark_occluded(0.0)
+        other = sighting(340, 240, 150, fine=False)
+        image = image_of((340, 240, 150, mixed))
+        likeness = track.likeness(other, 0.2, appearance_of(image, other.points, other.confidence))
+        assert 0.1 < likeness < 0.35
+        found = associate([track], {}, [other], image, 0.2)
+        assert (found.seen, found.unclaimed) == (({}, [other]) if hidden else ({track: other}, []))
+
+
 @given(vx=st.floats(-600, 600), vy=st.floats(-300, 300), dt=st.floats(0.01, 0.1))
 @settings(max_examples=30, deadline=None)
 def test_motion_is_expected_to_go_on_and_to_slow_down(vx: float, vy: float, dt: float) -> None:

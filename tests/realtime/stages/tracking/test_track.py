@@ -43,6 +43,17 @@ def test_who_stands_is_expected_in_place() -> None:
     np.testing.assert_allclose(track.displacement(2.0), 0, atol=1e-3)
 
 
+def test_the_distance_from_the_expected_place_is_in_metres() -> None:
+    track = _walked(200)
+    track.mark_occluded(12 * _STEP_S)
+    later = track.last_seen_s + 0.5
+    x = 100 + 200 * 11 * _STEP_S + float(track.displacement(later)[0])
+    assert track.metres_from(_sighting(x), later) == pytest.approx(0, abs=1e-3)
+    assert track.metres_from(_sighting(x - 50), later) == pytest.approx(0.5, abs=1e-3), "100 px are a metre"
+    unseen = Sighting(_sighting(x).points, np.zeros(17, np.float32), Box(x, 240, 260), 100.0)
+    assert track.metres_from(unseen, later) == np.inf
+
+
 def test_seen_again_the_pace_is_forgotten() -> None:
     track = _walked(100)
     track.mark_occluded(0.5)

@@ -117,6 +117,17 @@ class PosePrediction:
     """Scale factor as in `BodyEstimate`."""
 
 
+class Unlocked(NamedTuple):
+    """Where a body was before its feet were locked, camera frame, metres."""
+
+    pelvis: FloatArray
+    """float32 (3,) pelvis joint."""
+    legs: FloatArray
+    """float32 (2, 3, 3) hip, knee and ankle of the left and the right leg."""
+    soles: FloatArray
+    """float32 (4, 3) `body.soles.CONTACTS`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class BodyEstimate:
     """One person's body in one frame."""
@@ -155,6 +166,8 @@ class BodyEstimate:
     predict it."""
     growth: float = 1.0
     """Factor by which the person was enlarged so that several people stand on one floor; 1: as the network predicts."""
+    unlocked: Unlocked | None = None
+    """The same body as the regressor's stage found it; None where feet are not locked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -55,7 +55,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "realtime/stages/regressor": {"common", "engines", "body", "realtime/stages/flow", *_SHARED},
     "realtime/stages/world": {"common", "body", "realtime/stages/thinning", *_SHARED},
     "realtime/draw": {"common", "body", *_SHARED},
-    "realtime/outputs": {"common", "body", "formats", "realtime/sources", "realtime/draw", *_SHARED},
+    "realtime/outputs": {
+        *("common", "body", "formats", "realtime/sources", "realtime/draw", "realtime/stages/world", *_SHARED),
+    },
     "realtime/window": {"common", "body", "realtime/draw", *_SHARED},
     "realtime/browser": {"common", "body", "realtime/draw", *_SHARED},
     "realtime/views": {

@@ -43,7 +43,7 @@ def main(
     except JSON_ERRORS:
         raise UserError(f"{unfinished} is damaged: its head does not say what it holds") from None
     try:
-        save_motion(target, {**columns(rows), **arrays})
+        save_motion(target, {**columns(rows, arrays["camera_matrix"]), **arrays})
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}") from None
     motion = load_motion(target)

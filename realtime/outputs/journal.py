@@ -22,7 +22,7 @@ from common.errors import UserError
 from common.files import JSON_ERRORS
 from realtime.outputs.motion_rows import RESULT_ROW
 
-MAGIC: Final = b"MOTIONMESH-JOURNAL-3\n"
+MAGIC: Final = b"MOTIONMESH-JOURNAL-4\n"
 SUFFIX: Final = ".part"
 _MAX_HEAD_BYTES: Final = 1 << 20
 _COUNTS: Final = struct.Struct("<II")

@@ -101,7 +101,9 @@ class MotionWriter:
             rows = self._all_rows()
             if not len(rows):
                 return
-            self._save({**columns(rows), **self._about, "fps": np.asarray(self.fps, np.float64)})
+            self._save(
+                {**columns(rows, self._about["camera_matrix"]), **self._about, "fps": np.asarray(self.fps, np.float64)}
+            )
 
     def _save(self, arrays: Mapping[str, AnyArray]) -> None:
         try:

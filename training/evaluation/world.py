@@ -18,14 +18,19 @@ import numpy as np
 import torch
 import typer
 
+from body.lbs import NumpyBody
 from body.lbs_torch import TorchBody
 from body.model import load_body
+from body.skeleton import Skeleton
 from body.soles import Soles
-from common.arrays import DoubleArray
+from common.arrays import AnyArray, DoubleArray
+from common.camera import Camera
 from realtime.networks import Networks
 from realtime.options import Options
-from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints
+from realtime.outputs.motion_rows import RESULT_ROW, columns, fill_rows
+from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, Result
 from realtime.stages.regressor.body_regressor import BodyRegressor, Observed
+from realtime.stages.regressor.look_ahead import LookAhead
 from realtime.stages.world.camera_motion import CameraMotion
 from realtime.stages.world.world import World
 from training.evaluation.metrics import pa_distances
@@ -47,8 +52,12 @@ from training.simulation.flow_noise import FlowDegrader, load_flow_noise
 KNOWN_S: Final = 3.0
 """How long people have been seen when the vertical and the floor are first scored."""
 _ROWS: Final = ("camera's frame", "world", "world, feet locked")
+_RECORDED: Final = "recorded"
+"""Row of what ``--save`` writes, of cameras that stand still: with all frames known."""
 _TRUTH: Final = "truth"
 """Row of the true motion, by the same definitions: feet that move slowly count as standing, so it slides, too."""
+_LEAST_TURN: Final = 1e-5
+"""Angle, rad, from which on a camera has turned: given rotations are rounded to float32."""
 _NOTHING: Final = np.zeros((8, 8, 3), np.uint8)
 _SCORES: Final = (
     "up °",
@@ -69,9 +78,9 @@ class GivenMotion(CameraMotion):
 
     def give(self, rotation: DoubleArray) -> None:
         """The rotation (3, 3) from the camera's axes to those of the first frame."""
-        angle = float(np.arccos(np.clip((np.sum(self.rotation * rotation) - 1) / 2, -1, 1)))
-        self.turned = angle if angle > 1e-6 else 0.0
-        self.has_moved = self.has_moved or angle > 1e-6
+        angle = float(np.linalg.norm(self.rotation - rotation)) / math.sqrt(2)  # of small ones
+        self.turned = angle if angle > _LEAST_TURN else 0.0
+        self.has_moved = self.has_moved or angle > _LEAST_TURN
         if self.turned:
             self.rotation = rotation
 
@@ -80,9 +89,12 @@ class GivenMotion(CameraMotion):
         return self.rotation
 
 
-def follow_scene(scene: WorldScene, regressor: BodyRegressor) -> Iterator[tuple[BodyEstimate, ...]]:
-    """The regressor stage's estimates of everybody, frame by frame."""
+def follow_scene(
+    scene: WorldScene, regressor: BodyRegressor, look_ahead: int = 0
+) -> Iterator[tuple[BodyEstimate, ...]]:
+    """The regressor stage's estimates of everybody, frame by frame, with so many frames of look-ahead."""
     seen = scene.batch.seen
+    ahead = LookAhead[int](look_ahead, Skeleton(load_body()), scene.camera) if look_ahead else None
     for t in range(seen.dt.shape[1]):
         people = []
         for who in range(len(seen.dt)):
@@ -93,30 +105,41 @@ def follow_scene(scene: WorldScene, regressor: BodyRegressor) -> Iterator[tuple[
                 field = seen.flow[who, t].numpy() * CELLS
                 flow = Flow(t, t - 1, 1 / SCENE_FPS, box, field.astype(np.float32), who)
             people.append(Observed(Keypoints(t, who, points, confidence), scene.camera, t / SCENE_FPS, flow))
-        yield tuple(regressor.estimate_all(people))
+        if ahead is None:
+            yield tuple(regressor.estimate_all(people))
+        elif due := ahead.push(t, t / SCENE_FPS, regressor.predict_all(people)):
+            yield tuple(regressor.pose_all(due[1]))
+    if ahead is not None:
+        for _, predictions in ahead.flush():
+            yield tuple(regressor.pose_all(predictions))
 
 
-def score_scene(scene: WorldScene, regressor: BodyRegressor) -> dict[str, dict[str, list[float]]]:
-    """The numbers of `_SCORES` for each of `_ROWS` and for the truth, one for each person or scene."""
+def score_scene(scene: WorldScene, regressor: BodyRegressor, look_ahead: int = 0) -> dict[str, dict[str, list[float]]]:
+    """The numbers of `_SCORES` for each of `_ROWS`, for the recording and for the truth, one for each person or scene."""
     arrays = load_body()
     soles_of = Soles(arrays)
     world = World(scene.camera, arrays)
     world.motion = motion = GivenMotion(scene.camera)
-    scores: dict[str, dict[str, list[float]]] = {row: defaultdict(list) for row in (*_ROWS, _TRUTH)}
+    scores: dict[str, dict[str, list[float]]] = {row: defaultdict(list) for row in (*_ROWS, _RECORDED, _TRUTH)}
+    rows: list[AnyArray] = []
     joints: dict[str, list[DoubleArray]] = {row: [] for row in _ROWS}
     soles: dict[str, list[DoubleArray]] = {row: [] for row in _ROWS}
     level = np.diag([1.0, -1.0, -1.0])
     ups: dict[str, list[float]] = {row: [] for row in _ROWS[:2]}
     floors = []
     heights: list[list[tuple[float, float, float]]] = [[] for _ in scene.joints]
-    for t, people in enumerate(follow_scene(scene, regressor)):
+    for t, people in enumerate(follow_scene(scene, regressor, look_ahead)):
         camera = scene.world_from_camera[t]
         motion.give(scene.world_from_camera[0, :3, :3].T @ camera[:3, :3])
-        answer = world(Frame(t, 0, t / SCENE_FPS, _NOTHING), people)
+        frame = Frame(t, 0, t / SCENE_FPS, _NOTHING)
+        answer = world(frame, people)
         assert answer is not None
         place = answer.world_from_camera.astype(np.float64)
         locked = world.with_feet_locked(people, t / SCENE_FPS)
         regressor.growths = world.growths
+        rows.append(np.empty(len(locked), RESULT_ROW))
+        for row_of, body in zip(rows[-1], locked, strict=True):
+            fill_rows(row_of, Result(frame, scene.camera, locked, 0, (), answer), body)
         for row, bodies in zip(_ROWS, (people, people, locked), strict=True):
             turn, shift = (level, np.zeros(3)) if row == _ROWS[0] else (place[:3, :3], place[:3, 3])
             joints[row].append(np.stack([body.joints for body in bodies]) @ turn.T + shift)
@@ -145,10 +168,30 @@ def score_scene(scene: WorldScene, regressor: BodyRegressor) -> dict[str, dict[s
         mine, feet = np.stack(joints[row], 1), np.stack(soles[row], 1)
         for who in range(len(mine)):
             _score_person(scores[row], scene, who, mine[who], feet[who], in_world=row != _ROWS[0])
+    if not motion.has_moved:
+        for who, (mine, feet) in _recorded(np.concatenate(rows), scene.camera).items():
+            _score_person(scores[_RECORDED], scene, who, mine, feet, in_world=True)
     for true_soles, true_joints in zip(scene.soles, scene.joints, strict=True):
         scores[_TRUTH]["sliding mm/frame"].append(foot_sliding(true_soles, true_soles))
         scores[_TRUTH]["jitter 10 m/s³"].append(jitter(true_joints, SCENE_FPS))
     return scores
+
+
+def _recorded(rows: AnyArray, camera: Camera) -> dict[int, tuple[DoubleArray, DoubleArray]]:
+    """Joints (T, 24, 3) and soles (T, 4, 3) of each person, world frame, that are saved of ``rows``."""
+    arrays = load_body()
+    soles_of, body = Soles(arrays), NumpyBody(arrays)
+    saved, out = columns(rows, camera.matrix), {}
+    for person in np.unique(saved["person"]).tolist():
+        mine = saved["person"] == person
+        feet = []
+        for orient, pose, betas, place in zip(
+            *(saved[name][mine] for name in ("world_global_orient", "body_pose", "betas", "world_transl")), strict=True
+        ):
+            body.set_shape(betas)
+            feet.append(soles_of(body.pose(orient, pose, place)[0]))
+        out[person] = saved["world_joints_m"][mine].astype(np.float64), np.array(feet, np.float64)
+    return out
 
 
 def _score_person(
@@ -189,6 +232,7 @@ def score_world(
     frames: Annotated[int, typer.Option(min=100, help="frames of a scene, at 30 frames/s")] = 180,
     split: Annotated[str, typer.Option(help="of the motion")] = "val2",
     seed: Annotated[int, typer.Option(help="of people, cameras and noise")] = 1,
+    look_ahead: Annotated[int, typer.Option(min=0, max=30, help="frames of look-ahead")] = 0,
 ) -> None:
     """Print the errors of vertical, floor, tracks and feet in the world's frame, before each stage and after it."""
     arrays = load_body()
@@ -200,14 +244,14 @@ def score_world(
     print("| --- | --- |" + " --- |" * len(_SCORES))
     with Networks(Options(source="", engine="onnxruntime")) as networks:
         for kind in SCENE_KINDS:
-            rows: dict[str, dict[str, list[float]]] = {row: defaultdict(list) for row in (*_ROWS, _TRUTH)}
+            rows: dict[str, dict[str, list[float]]] = {row: defaultdict(list) for row in (*_ROWS, _RECORDED, _TRUTH)}
             for number in range(scenes):
                 scene = draw_scene(kind, 1 + number % 3, frames, maker, body)
                 regressor = networks.open_regressor(arrays)
-                for row, values in score_scene(scene, regressor).items():
+                for row, values in score_scene(scene, regressor, look_ahead).items():
                     for name, more in values.items():
                         rows[row][name] += more
-            for row, values in rows.items():
+            for row, values in ((row, values) for row, values in rows.items() if values):
                 cells = [f"{np.nanmedian(values[name]):.1f}" if values.get(name) else "" for name in _SCORES]
                 print(f"| {kind} | {row} | " + " | ".join(cells) + " |", flush=True)
     print(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -19,6 +20,15 @@ from common.arrays import BoolArray, DoubleArray, FloatArray
 from realtime.stages.world.foot_kernels import hold_feet
 
 _NO_FLOOR = (0.0, 0.0, 0.0, 0.0, math.inf)
+_ANKLES: Final = slice(15, 17)  # COCO
+_SEEN: Final = 0.35  # confidence of an ankle from which on its foot counts as seen
+
+
+def seen_contact(contact: FloatArray, confidence: FloatArray) -> FloatArray:
+    """``contact`` (..., 4) of `body.soles.CONTACTS`, 0 for feet that are not seen by the ``confidence`` (..., 17) of COCO
+    keypoints."""
+    seen = np.minimum(confidence[..., _ANKLES] / _SEEN, 1.0)
+    return np.asarray(contact * np.repeat(seen, 2, -1), np.float32)
 
 
 @dataclass(slots=True)

@@ -18,12 +18,13 @@ from realtime.records import BodyEstimate
 
 MAX_JOINT_SHIFT_M: Final = 0.02
 """Largest move of a joint."""
-_LEGS: Final = np.array(
+LEGS: Final = np.array(
     [[JOINT_NAMES.index(f"{side}_{joint}") for joint in ("hip", "knee", "ankle")] for side in ("left", "right")]
 )
+"""(2, 3) numbers of hip, knee and ankle of the left and the right leg."""
 _COCO_KNEE, _COCO_ANKLE = COCO_NAMES.index("left_knee"), COCO_NAMES.index("left_ankle")  # the right ones follow
 _NOWHERE: Final = np.zeros(3, np.float32)
-_TOES: Final = 3  # index of a foot's joint minus that of its ankle
+TOES: Final = 3  # index of a foot's joint minus that of its ankle
 _NEARLY: Final = 0.999  # greatest length of a stretched leg, as a share of the full length
 _HALVINGS: Final = 6
 
@@ -38,15 +39,15 @@ class LegReach:
     def __init__(self, arrays: BodyArrays) -> None:
         """``arrays``: of the bodies."""
         self._sides: list[tuple[NDArray[np.intp], FloatArray]] = []
-        for hip, knee, ankle in _LEGS:
-            foot = arrays.weights[:, ankle] + arrays.weights[:, ankle + _TOES]
+        for hip, knee, ankle in LEGS:
+            foot = arrays.weights[:, ankle] + arrays.weights[:, ankle + TOES]
             shares = np.stack([arrays.weights[:, hip], arrays.weights[:, knee], foot], 1).astype(np.float32)
             rows = np.flatnonzero(shares.sum(1) > 0)
             self._sides.append((rows, shares[rows]))
         # Compile them now, so that no frame waits for it.
         places, found, pose = np.diag([0.0, 0.4, 0.8]), np.empty((2, 3)), np.zeros((23, 3), np.float32)
         reach(places, np.full(3, 0.01), MAX_JOINT_SHIFT_M, found)
-        bend_leg(np.zeros(3), pose, _LEGS[0], places, found, arrays.v_template.astype(np.float32), *self._sides[0])
+        bend_leg(np.zeros(3), pose, LEGS[0], places, found, arrays.v_template.astype(np.float32), *self._sides[0])
 
     def __call__(self, body: BodyEstimate, moves: DoubleArray, shift: FloatArray = _NOWHERE) -> BodyEstimate:
         """``body`` with its left and right ankle moved by ``moves`` (2, 3), and all of it by ``shift`` (3,), m, in its frame.
@@ -56,7 +57,7 @@ class LegReach:
         """
         vertices, joints, coco = shifted(body.vertices, shift), body.joints + shift, body.coco + shift
         pose, found, root = body.body_pose, np.empty((2, 3)), body.global_orient.astype(np.float64)
-        for side, leg in enumerate(_LEGS):
+        for side, leg in enumerate(LEGS):
             places = joints[leg].astype(np.float64)
             if not reach(places, moves[side], MAX_JOINT_SHIFT_M, found):
                 continue
@@ -67,7 +68,7 @@ class LegReach:
             _, knee, ankle = leg
             joints[knee] += knee_move
             joints[ankle] += ankle_move
-            joints[ankle + _TOES] += ankle_move
+            joints[ankle + TOES] += ankle_move
             coco[_COCO_KNEE + side] += knee_move
             coco[_COCO_ANKLE + side] += ankle_move
         return replace(body, transl=body.transl + shift, body_pose=pose, joints=joints, coco=coco, vertices=vertices)

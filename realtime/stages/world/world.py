@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -23,12 +24,12 @@ from body.model import BodyArrays
 from body.soles import Soles
 from common.arrays import DoubleArray, FloatArray
 from common.camera import Camera
-from realtime.records import BodyEstimate, Frame, WorldFrame
+from realtime.records import BodyEstimate, Frame, Unlocked, WorldFrame
 from realtime.stages.world.camera_motion import CameraMotion
 from realtime.stages.world.floor import KNOWN_SIZE_SIGMA, SIZE_SIGMA, Floor
-from realtime.stages.world.foot_lock import FootLock
+from realtime.stages.world.foot_lock import FootLock, seen_contact
 from realtime.stages.world.kernels import cross_product, keep_background
-from realtime.stages.world.leg_reach import LegReach
+from realtime.stages.world.leg_reach import LEGS, LegReach
 from realtime.stages.world.upright_edges import find_upright_edges
 from realtime.stages.world.vertical import Vertical
 
@@ -37,7 +38,7 @@ _HEIGHT_DEAD, _HEIGHT_DONE = 0.015, 0.004
 """Hysteresis, rad and m: the result begins to follow the filters at the first difference, and stops at the second."""
 _SIZE_DEAD, _SIZE_DONE = 0.015, 0.004  # the same for a person's size, as a share of it
 _GLIDE_S: Final = 0.4  # time constant with which the result follows the filters
-_GLIDE_FIRST_S, _FIRST_S = 0.12, 1.0  # the same in the first seconds, and how long they last
+_GLIDE_FIRST_S, _FIRST_S = 0.25, 1.0  # the same in the first seconds, and how long they last
 _SOLVE_S, _SOLVE_LATER_S = 0.1, 0.4
 """Intervals at which the filters are solved, s: during the first `_SOLVED_OFTEN_S`, and later."""
 _SOLVED_OFTEN_S: Final = 2.0
@@ -46,8 +47,6 @@ _LOWEST: Final = 7  # number of lowest points that define the floor until feet a
 _MIN_MOVE_M, _MIN_SHIFT_M = 1e-3, 1e-5  # smallest move of a foot, and shift of a body, that is applied
 _NO_MOVES: Final = np.zeros((2, 3))
 _TURN_ERROR: Final = 0.03  # standard deviation of a measured rotation, as a share of it
-_ANKLES: Final = slice(15, 17)  # COCO
-_SEEN: Final = 0.35  # confidence of an ankle from which on its foot counts as seen
 _FIRST_SEARCH_S, _SEARCH_S, _SEARCH_MOVED_S = 0.5, 1.0, 2.0
 """When edges are searched, s: first when somebody appears or after this time, then at these intervals while the camera is still
 (doubled each time) and after it has moved."""
@@ -147,6 +146,11 @@ class World:
         if people and (self._answer is None or frame.time_s - self._solved_s >= often):
             self._solved_s = frame.time_s
             self._solve(people, rotation)
+        if self._answer is None:
+            assert self._origin is not None
+            # The origin is on the floor: the vertical turns about it, and under whoever stands there the floor stays.
+            up, height = self._wanted
+            self._origin = self._origin - (float(self._origin @ up) + height) * up
         self._follow(dt_s, frame.time_s)
         self._grow(present, dt_s)
         assert self._answer is not None
@@ -188,6 +192,7 @@ class World:
     ) -> BodyEstimate:
         assert self._legs is not None
         feet, stands = self._feet[body.person]
+        body = replace(body, unlocked=Unlocked(body.transl, body.joints[LEGS], feet))
         pelvis = rotation @ body.transl
         shift, moves = self._lock(body.person, pelvis, feet @ rotation.T, stands, time_s, floor, body.growth)
         if float(np.abs(moves).max()) < _MIN_MOVE_M:
@@ -293,5 +298,4 @@ def _standing(body: BodyEstimate) -> FloatArray:
     contact = body.contact
     if contact is None or contact.shape not in ((4,), (2,)):
         return np.zeros(4, np.float32)
-    seen = np.minimum(body.keypoints.confidence[_ANKLES] / _SEEN, 1.0)
-    return np.asarray(np.repeat(contact, 4 // len(contact)) * np.repeat(seen, 2), np.float32)
+    return seen_contact(np.repeat(contact, 4 // len(contact)), body.keypoints.confidence)

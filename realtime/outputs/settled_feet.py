@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from common.arrays import AnyArray, DoubleArray, FloatArray, Int64Array
 from common.camera import Camera
 from realtime.stages.world.foot_lock import seen_contact
-from realtime.stages.world.leg_reach import LEGS, MAX_JOINT_SHIFT_M, TOES, bend_leg, reach
+from realtime.stages.world.leg_reach import LEG_JOINTS, MAX_JOINT_SHIFT_M, TOES, bend_leg, reach
 from realtime.stages.world.recorded_feet import hold_recorded
 
 _GAP_S: Final = 0.5  # a person who was not seen for so long may have moved
@@ -51,7 +51,7 @@ def _hold(rows: AnyArray, world_from_camera: DoubleArray, has_floor: bool) -> No
     rows["joints_m"] += moved[:, None]
     found = np.empty((2, 3))
     for row, leg_places, foot_moves in zip(rows, legs, moves @ turn, strict=True):
-        for side, leg in enumerate(LEGS):
+        for side, leg in enumerate(LEG_JOINTS):
             if not reach(leg_places[side], foot_moves[side], MAX_JOINT_SHIFT_M, found):
                 found[:] = leg_places[side, 1:]
             _bend(row["global_orient"], row["body_pose"], row["joints_m"], leg, found - leg_places[side, 0])

@@ -18,7 +18,7 @@ from realtime.records import BodyEstimate
 
 MAX_JOINT_SHIFT_M: Final = 0.02
 """Largest move of a joint."""
-LEGS: Final = np.array(
+LEG_JOINTS: Final = np.array(
     [[JOINT_NAMES.index(f"{side}_{joint}") for joint in ("hip", "knee", "ankle")] for side in ("left", "right")]
 )
 """(2, 3) numbers of hip, knee and ankle of the left and the right leg."""
@@ -39,7 +39,7 @@ class LegReach:
     def __init__(self, arrays: BodyArrays) -> None:
         """``arrays``: of the bodies."""
         self._sides: list[tuple[NDArray[np.intp], FloatArray]] = []
-        for hip, knee, ankle in LEGS:
+        for hip, knee, ankle in LEG_JOINTS:
             foot = arrays.weights[:, ankle] + arrays.weights[:, ankle + TOES]
             shares = np.stack([arrays.weights[:, hip], arrays.weights[:, knee], foot], 1).astype(np.float32)
             rows = np.flatnonzero(shares.sum(1) > 0)
@@ -47,7 +47,7 @@ class LegReach:
         # Compile them now, so that no frame waits for it.
         places, found, pose = np.diag([0.0, 0.4, 0.8]), np.empty((2, 3)), np.zeros((23, 3), np.float32)
         reach(places, np.full(3, 0.01), MAX_JOINT_SHIFT_M, found)
-        bend_leg(np.zeros(3), pose, LEGS[0], places, found, arrays.v_template.astype(np.float32), *self._sides[0])
+        bend_leg(np.zeros(3), pose, LEG_JOINTS[0], places, found, arrays.v_template.astype(np.float32), *self._sides[0])
 
     def __call__(self, body: BodyEstimate, moves: DoubleArray, shift: FloatArray = _NOWHERE) -> BodyEstimate:
         """``body`` with its left and right ankle moved by ``moves`` (2, 3), and all of it by ``shift`` (3,), m, in its frame.
@@ -57,7 +57,7 @@ class LegReach:
         """
         vertices, joints, coco = shifted(body.vertices, shift), body.joints + shift, body.coco + shift
         pose, found, root = body.body_pose, np.empty((2, 3)), body.global_orient.astype(np.float64)
-        for side, leg in enumerate(LEGS):
+        for side, leg in enumerate(LEG_JOINTS):
             places = joints[leg].astype(np.float64)
             if not reach(places, moves[side], MAX_JOINT_SHIFT_M, found):
                 continue

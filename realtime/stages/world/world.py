@@ -29,7 +29,7 @@ from realtime.stages.world.camera_motion import CameraMotion
 from realtime.stages.world.floor import KNOWN_SIZE_SIGMA, SIZE_SIGMA, Floor
 from realtime.stages.world.foot_lock import FootLock, seen_contact
 from realtime.stages.world.kernels import cross_product, keep_background
-from realtime.stages.world.leg_reach import LEGS, LegReach
+from realtime.stages.world.leg_reach import LEG_JOINTS, LegReach
 from realtime.stages.world.upright_edges import find_upright_edges
 from realtime.stages.world.vertical import Vertical
 
@@ -192,7 +192,7 @@ class World:
     ) -> BodyEstimate:
         assert self._legs is not None
         feet, stands = self._feet[body.person]
-        body = replace(body, unlocked=Unlocked(body.transl, body.joints[LEGS], feet))
+        body = replace(body, unlocked=Unlocked(body.transl, body.joints[LEG_JOINTS], feet))
         pelvis = rotation @ body.transl
         shift, moves = self._lock(body.person, pelvis, feet @ rotation.T, stands, time_s, floor, body.growth)
         if float(np.abs(moves).max()) < _MIN_MOVE_M:

@@ -13,7 +13,7 @@ from common.arrays import FloatArray
 from formats.motion import Motion, load_motion
 from realtime.outputs.motion_writer import MotionWriter
 from realtime.records import BodyEstimate, Result
-from realtime.stages.world.leg_reach import LEGS, MAX_JOINT_SHIFT_M
+from realtime.stages.world.leg_reach import LEG_JOINTS, MAX_JOINT_SHIFT_M
 from realtime.stages.world.world import World
 from tests.realtime.stages.world.test_world import STILL
 from tests.realtime.stages.world.world_scene import ARRAYS, CAMERA, Person, camera_from_world, frame
@@ -69,7 +69,7 @@ def test_a_recording_holds_feet_better_than_what_was_shown_and_its_arrays_agree(
     assert motion.world_joints_m is not None
     place = motion.world_from_camera[0]
     np.testing.assert_allclose(motion.world_joints_m, joints @ place[:3, :3].T + place[:3, 3], atol=1e-4)
-    ankles = LEGS[:, 1:]
+    ankles = LEG_JOINTS[:, 1:]
     moved = (joints - joints[:, :1])[:, ankles] - np.array([(one.joints - one.joints[:1])[ankles] for one in predicted])
     assert 0.001 < np.linalg.norm(moved, axis=-1).max() <= MAX_JOINT_SHIFT_M + 1e-4
     assert np.abs((soles @ place[:3, :3].T + place[:3, 3])[30:, :, 1]).max() < 0.03

@@ -12,7 +12,7 @@ _SAME_CLOTHES, _OTHER_CLOTHES = 0.9, 0.6
 _SAME_SIZE = 0.25
 _REACH_M, _REACH_M_S = 0.3, 0.5
 """Metres from where an occluded person is expected at which they may come out, and what each second adds."""
-_ALIKE_SIZE, _HALF_SEEN_CLOTHES = 0.8, 0.4
+_ALIKE_SIZE, _HALF_SEEN_CLOTHES = 0.6, 0.4
 """Who is as large and comes out right there is that person, though part of the clothes is still hidden."""
 
 

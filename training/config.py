@@ -129,7 +129,10 @@ class TrainConfig:
 _HISTORY = Stage(2600, 64, 40, 5e-4, chunks=2, warm_up=100, state_corruption=0.3, history_frames=28, single_frames=768)
 
 EXPERIMENTS: dict[str, TrainConfig] = {
-    "motion": TrainConfig(network=LifterConfig(width=512, blocks=3, rounds=3, memoryless_legs=True), history=_HISTORY),
+    "motion": TrainConfig(
+        network=LifterConfig(width=512, blocks=5, memory=384, rounds=3, correction=256, memoryless_legs=True),
+        history=_HISTORY,
+    ),
     "keypoints": TrainConfig(
         network=LifterConfig(width=512, blocks=3, flow=False, rounds=3, memoryless_legs=True), history=_HISTORY
     ),

@@ -44,6 +44,7 @@ from training.evaluation.synthetic import SyntheticScores, checkpoint_errors, ev
 from training.losses import regression_loss
 from training.motion.bank import MotionBank
 from training.motion.opening import open_clips
+from training.networks.growth import can_grow, grow
 from training.networks.lifter import Lifter
 from training.networks.lifter_config import LifterConfig
 from training.simulation.batches import Batch, BatchMaker, FlowSource
@@ -209,10 +210,16 @@ class Trainer:
         return True
 
     def start_from(self, checkpoint: Path) -> list[str]:
-        """Start from the weights of another run, wherever names and shapes agree. Weights of inputs that it did not have start
-        at zero. Returns the names of the weights that it did not have. Raises `CheckpointError`."""
+        """Start from the weights of another run, wherever names and shapes agree, or let a smaller network grow. Weights of
+        inputs that it did not have start at zero. Returns the names of the weights that it did not have. Raises
+        `CheckpointError`."""
         with checkpoint_errors(checkpoint):
-            theirs = torch.load(checkpoint, weights_only=True, map_location="cpu")["averaged"]
+            saved = torch.load(checkpoint, weights_only=True, map_location="cpu")
+            theirs, config = saved["averaged"], LifterConfig(**saved["config"]["network"])
+        if can_grow(config, self.config.network):
+            grow(self.network, theirs, config)
+            self.averaged.load_state_dict(self.network.state_dict())
+            return []
         fresh = []
         mine = self.network.state_dict()
         for name, value in mine.items():

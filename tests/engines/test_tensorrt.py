@@ -14,6 +14,7 @@ from engines.tensorrt import Part, PlanRefusedError, TensorRtEngine
 from engines.tensorrt_builder import BuildOptions, serialise
 from tests.engines import tensorrt_double as double
 from tests.engines.conftest import WEIGHTS, FakeGpu, linear_model, square_model
+from tests.engines.events import check_untimed_event
 from tests.engines.host_cuda import _Stream
 
 pytestmark = pytest.mark.usefixtures("fake_gpu")
@@ -173,14 +174,8 @@ def test_runs_are_timed_by_events_around_copies_and_networks(fake_gpu: FakeGpu, 
 
 
 def test_events_that_are_not_timed_tell_no_time(fake_gpu: FakeGpu) -> None:
-    cuda = fake_gpu.cuda
-    cuda.activate()
-    stream, timed, other = cuda.stream(), cuda.event(timed=True), cuda.event()
-    timed.record(stream)
-    other.record(stream)
-    stream.synchronise()
-    with pytest.raises(CudaError, match="tell the time"):
-        other.ms_since(timed)
+    fake_gpu.cuda.activate()
+    check_untimed_event(fake_gpu.cuda)
 
 
 def square_plan(rows: int | str = 2) -> bytes:

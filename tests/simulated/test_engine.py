@@ -19,6 +19,7 @@ from engines.tensorrt import Part, TensorRtEngine
 from engines.tensorrt_builder import BuildOptions, serialise
 from tests.conftest import Remarks
 from tests.engines.conftest import WEIGHTS, linear_model, square_model
+from tests.engines.events import check_untimed_event
 from tests.engines.feeds import HEAVY, SHIPPED, feeds_for
 from tests.simulated.device import SimulatedDevice, require_simulated
 
@@ -95,14 +96,7 @@ def test_events_time_the_work_of_the_device(port: Cuda, simulated: SimulatedDevi
             assert queue_ms > 0
         assert engine.replays > 0
     assert simulated.alive() == before
-    stream, timed, other = port.stream(), port.event(timed=True), port.event()
-    timed.record(stream)
-    other.record(stream)
-    stream.synchronise()
-    with pytest.raises(CudaError, match="cannot tell the time"):
-        other.ms_since(timed)
-    for thing in (stream, timed, other):
-        thing.close()
+    check_untimed_event(port)
 
 
 def test_nothing_is_left_after_a_thousand_runs(port: Cuda, simulated: SimulatedDevice) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from common.files import JSON_ERRORS, expanded
 from engines.engine import EngineError
+from engines.external_weights import with_weights
+from engines.protobuf import MalformedError
 
 MODELS_FOLDER = Path(__file__).resolve().parent / "models"
 MANIFEST_FILE = MODELS_FOLDER / "manifest.json"
@@ -51,6 +53,8 @@ class ModelFile:
     """The command that made it."""
     notes: str = ""
     """Its inputs and outputs in words."""
+    weights: str = ""
+    """Name of the shipped model whose file holds the weights, too; empty where its own does."""
 
     @property
     def shipped(self) -> bool:
@@ -58,7 +62,10 @@ class ModelFile:
         return bool(self.sha256)
 
     def read(self) -> bytes:
-        """The file's contents. Raises `EngineError` when it is missing or, if shipped, differs from the manifest."""
+        """The file's contents, with the weights that another shipped model's file holds.
+
+        Raises `EngineError` when it is missing or, if shipped, differs from the manifest.
+        """
         try:
             data = self.path.read_bytes()
         except OSError as error:
@@ -69,7 +76,19 @@ class ModelFile:
             raise EngineError(f"{self.path.name} is damaged ({len(data)} bytes instead of {self.size}): {self._cure()}")
         if self.shipped and hashlib.sha256(data).hexdigest() != self.sha256:
             raise EngineError(f"{self.path.name} is damaged (sha256 differs): {self._cure()}")
-        return data
+        if not self.weights:
+            return data
+        try:
+            return with_weights(data, self._read_beside)
+        except MalformedError:
+            raise EngineError(f"{self.path.name} does not fit to the weights beside it: {self._cure()}") from None
+
+    def _read_beside(self, name: str) -> bytes:
+        """The file ``name``, which holds the weights."""
+        other = shipped_models(self.path.parent / MANIFEST_FILE.name).get(self.weights)
+        if other is None or other.path.name != name:
+            raise EngineError(f"{MANIFEST_FILE.name} is damaged: {self._cure()}")
+        return other.read()
 
     def _cure(self) -> str:
         return f"restore it with `git checkout -- engines/models/{self.path.name}`, or install this program again"
@@ -121,4 +140,5 @@ def _model(row: dict[str, Any], folder: Path) -> ModelFile:
         size=int(row["bytes"]),
         command=str(row["command"]),
         notes=str(row["notes"]),
+        weights=str(row.get("weights", "")),
     )

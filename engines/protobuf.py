@@ -1,4 +1,4 @@
-"""Reads protocol buffers without a package: the fields of one message after the other."""
+"""Reads and writes protocol buffers without a package: the fields of one message after the other."""
 
 from __future__ import annotations
 
@@ -40,6 +40,23 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
             raise MalformedError
         yield number, message[at : at + size]
         at += size
+
+
+def field_bytes(number: int, value: int | bytes | memoryview) -> bytes:
+    """One field of a message: a number, or bytes such as a text or a nested message. Numbers of fixed size cannot be
+    written."""
+    if isinstance(value, int):
+        return _varint_bytes(number << 3 | _VARINT) + _varint_bytes(value)
+    return _varint_bytes(number << 3 | _BYTES) + _varint_bytes(len(value)) + bytes(value)
+
+
+def _varint_bytes(value: int) -> bytes:
+    found = bytearray()
+    while value > 0x7F:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
 
 
 def varint(message: memoryview, at: int) -> tuple[int, int]:

@@ -28,6 +28,8 @@ class ModelCard:
     """The command that made it."""
     notes: str
     """Its inputs and outputs in words."""
+    weights: str = ""
+    """Name of the model in the same folder whose file holds the weights, too; empty where its own does."""
 
 
 def completed(card: ModelCard, folder: Path) -> ModelCard:
@@ -56,6 +58,8 @@ def ship(card: ModelCard, data: bytes, folder: Path) -> Path:
         "command": card.command,
         "notes": card.notes,
     }
+    if card.weights:
+        row["weights"] = card.weights
     manifest = folder / MANIFEST_FILE.name
     rows: list[dict[str, Any]] = json.loads(manifest.read_text(encoding="utf-8"))["models"] if manifest.exists() else []
     places = [place for place, other in enumerate(rows) if other["name"] == card.name]

@@ -17,8 +17,8 @@ from engines.manifest import resolve, shipped_models
 from engines.ort import OnnxRuntimeEngine
 from export.body_graph import sample_poses
 from export.conversion.network import PipelineNetwork
-from realtime.networks import KEYPOINT_MODELS, EngineOpener
-from realtime.options import FlowMethod, Options
+from realtime.networks import FLOW_MODELS, KEYPOINT_MODELS, EngineOpener
+from realtime.options import Options
 from realtime.session import Session
 from realtime.sources import open_source
 from realtime.stages.tracking.detection import PersonDetector, search_regions
@@ -125,14 +125,14 @@ def record_samples(networks: Mapping[str, PipelineNetwork], video: Path, frames:
     speeds = [speed for speed, model in KEYPOINT_MODELS.items() if model in networks] or ["fast"]
     regressors = [network.model for network in networks.values() if network.kind == "regressor"]
     regressors = regressors or [Options().regressor]
-    flow: FlowMethod = "raft" if any(network.kind == "flow" for network in networks.values()) else "auto"
-    for place in range(max(len(speeds), len(regressors))):
+    flows = [method for method, model in FLOW_MODELS.items() if model in networks]
+    for place in range(max(len(speeds), len(regressors), len(flows))):
         options = Options(
             source=str(video),
             keypoints=speeds[min(place, len(speeds) - 1)],
             regressor=regressors[min(place, len(regressors) - 1)],
             frames=frames,
-            flow=flow if place == 0 else "auto",
+            flow=flows[place] if place < len(flows) else "auto",
             quality="live",
             persons=1,
         )

@@ -19,9 +19,9 @@ from engines.manifest import resolve
 from engines.plans import PlanPolicy
 from engines.registry import announce_builds, open_engine, why_no_tensorrt
 from engines.trial import try_model
-from realtime.options import MAX_PERSONS, KeypointModel, Options
+from realtime.options import MAX_PERSONS, FlowMethod, KeypointModel, Options
 from realtime.quality import keypoint_model, look_ahead_frames
-from realtime.stages.flow.choice import choose_flow, median_ms
+from realtime.stages.flow.choice import FlowTrial, median_ms
 from realtime.stages.flow.crop_flow import CropFlow, DisFlow, RaftFlow
 from realtime.stages.flow.raft_engine import open_raft
 from realtime.stages.keypoints.movenet import MoveNet
@@ -38,7 +38,8 @@ _LOG = logging.getLogger(__name__)
 
 KEYPOINT_MODELS: Final[dict[KeypointModel, str]] = {"fast": "movenet-lightning", "accurate": "movenet-thunder"}
 DETECTOR: Final = "movenet-multipose"
-FLOW_MODEL: Final = "raft-small"
+FLOW_MODELS: Final[dict[FlowMethod, str]] = {"raft": "raft-small", "raft-256": "raft-small-256"}
+"""From the most accurate to the fastest."""
 
 _NOBODY: Final = -100.0
 """Replaces outputs of a detector that are not finite: as a logit it is a score of zero."""
@@ -77,6 +78,7 @@ class Networks(contextlib.ExitStack):
         self._body: tuple[Engine, Poser] | None = None
         self._body_was_tried = False
         self._posing: PosingRegressor | None = None
+        self._flow: FlowMethod | None = None
         self._start_raft: Callable[[Arrays], DeviceArray | None] | None = None
         self.engines: list[Engine] = []
         """All that are open, in the order in which they were opened."""
@@ -108,39 +110,63 @@ class Networks(contextlib.ExitStack):
         """
         options = self._options
         models = [KEYPOINT_MODELS[keypoint_model(options)], DETECTOR, options.regressor]
-        flow = [FLOW_MODEL] if options.flow in ("auto", "raft") else []
+        flow = FLOW_MODELS.get("raft" if options.flow == "auto" else options.flow)
         if not self._has_own_opener:
             own = resolve(options.regressor)
             if not own.shipped:
                 try_model(own.path, options.engine)
-            announce_builds([*models, *flow], options.engine, self._plans)
+            announce_builds([*models, *([flow] if flow else [])], options.engine, self._plans)
         self._prepare_posing(arrays)
         for model in models:
             if model != options.regressor or self._posing is None:
                 self._ready[model] = self._open(model)
         if self._posing is None and self._ready[options.regressor].runtime == "tensorrt":
             self._prepare_body(arrays)
-        if options.flow == "raft" or (flow and self._ready[models[0]].runtime == "tensorrt"):
-            self._ready[FLOW_MODEL] = self._open_raft(self._posing or self._ready[options.regressor])
+        self._prepare_flow(self._ready[models[0]], self._posing or self._ready[options.regressor])
 
     def _open(self, model: str | Path) -> Engine:
         engine = self.enter_context(self._opener(model))
         engine.warm_up()
         return engine
 
-    def _open_raft(self, regressor: Engine) -> Engine:
-        """RAFT; on the GPU with the means that ``regressor`` reads, where that one runs there, too."""
-        cells = next((spec.shape[1] for spec in regressor.inputs if spec.name == "flow"), 0)
-        if cells and regressor.runtime == "tensorrt" and not self._has_own_opener:
+    def _prepare_flow(self, keypoints: Engine, regressor: Engine | None = None) -> None:
+        """Decide on the flow and open RAFT where it is taken: worth its time only on a GPU (a CPU takes most of a second)."""
+        self._flow = self._options.flow
+        if self._flow in FLOW_MODELS:
+            self._open_raft(self._flow, regressor, self)
+        if self._flow != "auto":
+            return
+        self._flow = "dis"
+        if keypoints.runtime != "tensorrt":
+            return
+        trial = FlowTrial(median_ms(keypoints.warm_up) / keypoints.runs_to_warm_up)
+        for name, model in FLOW_MODELS.items():
+            with contextlib.ExitStack() as opened:
+                engine = self._open_raft(name, regressor, opened)
+                if engine.runtime == "tensorrt" and trial.passes(name, RaftFlow(engine, self._start_raft)):
+                    self._flow = name
+                    self.enter_context(opened.pop_all())
+                    break
+            del self._ready[model]
+            self._start_raft = None
+        trial.log(self._flow)
+
+    def _open_raft(self, name: FlowMethod, regressor: Engine | None, closing: contextlib.ExitStack) -> Engine:
+        """RAFT, which ``closing`` closes; on the GPU with the means that ``regressor`` reads, where that one runs there too."""
+        model = FLOW_MODELS[name]
+        reads = regressor.inputs if regressor is not None and regressor.runtime == "tensorrt" else ()
+        cells = next((spec.shape[1] for spec in reads if spec.name == "flow"), 0)
+        engine: Engine | None = None
+        if cells and not self._has_own_opener:
             try:
-                engine = open_raft(FLOW_MODEL, cells, self._plans)
+                linked = open_raft(model, cells, self._plans)
             except EngineError as error:
                 _LOG.debug(f"{error}: the flow is copied from the GPU and back")
             else:
-                self.enter_context(engine).warm_up()
-                self._start_raft = engine.start
-                return engine
-        return self._open(FLOW_MODEL)
+                engine, self._start_raft = linked, linked.start
+        self._ready[model] = closing.enter_context(engine or self._opener(model))
+        self._ready[model].warm_up()
+        return self._ready[model]
 
     def open(self, model: str | Path, instead: float | None = 0.0) -> Engine:
         """One network, opened unless `prepare` has done so; ``instead`` replaces outputs that are not finite, see
@@ -218,25 +244,12 @@ class Networks(contextlib.ExitStack):
         self._body = engine, body
 
     def open_flow(self) -> CropFlow | None:
-        """The optical flow, None where none is wanted. Call it after `open_tracker`: it runs on the first network's device.
-
-        RAFT is worth its time only on a GPU (a CPU takes most of a second for it), and there DIS is measured beside it.
-        """
-        wanted = self._options.flow
-        if wanted == "none":
-            return None
-        if wanted == "dis" or (wanted == "auto" and self.engines[0].runtime != "tensorrt"):
-            return DisFlow()
-        engine = self.open(FLOW_MODEL)
-        if wanted == "raft":
-            return RaftFlow(engine, self._start_raft)
-        if engine.runtime != "tensorrt":
-            return DisFlow()
-        return choose_flow(
-            RaftFlow(engine, self._start_raft),
-            DisFlow(),
-            median_ms(self.engines[0].warm_up) / self.engines[0].runs_to_warm_up,
-        )
+        """The optical flow, None where none is wanted. Call it after `open_tracker`: it runs on the first network's device."""
+        if self._flow is None:
+            self._prepare_flow(self.engines[0])
+        if self._flow in FLOW_MODELS:
+            return RaftFlow(self.open(FLOW_MODELS[self._flow]), self._start_raft)
+        return DisFlow() if self._flow == "dis" else None
 
     def log(self) -> None:
         """Tell the user what the networks run on."""

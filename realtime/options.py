@@ -24,7 +24,7 @@ EncoderChoice = Literal["auto", "x264", "nvenc", "gst"]
 Look = Literal["suit", "clay", "wire"]
 PaneLayout = Literal["overlay", "side", "grid"]
 FloorMethod = Literal["auto", "none"]
-FlowMethod = Literal["auto", "dis", "raft", "none"]
+FlowMethod = Literal["auto", "dis", "raft", "raft-256", "none"]
 
 DEFAULT_FOCAL: Final = 0.85
 """Focal length over the longer side of the image where it is not known: a 61° field of view, between webcam and phone."""
@@ -162,7 +162,8 @@ class Options:
     )
     flow: FlowMethod = option(
         "auto",
-        "Optical flow. auto: on a GPU raft or dis, by measurement at the start, on a CPU dis; none: keypoints alone.",
+        "Optical flow. auto: on a GPU raft, raft-256 (smaller crops) or dis, by measurement at the start, on a CPU dis; none: "
+        "keypoints alone.",
         group=MODELS,
     )
     regressor: str = option("motion", "A shipped regressor's name, or an .onnx file.", group=MODELS)

@@ -52,7 +52,7 @@ def build_pipeline(
     tracker = networks.open_tracker(thorough=policy is DropPolicy.WAIT)
     look_ahead = look_ahead_frames(options, source.fps)
     regressor = networks.open_regressor(arrays, steadied=averages_shaking(look_ahead, source.fps))
-    if options.flow in ("dis", "raft") and not regressor.reads_flow:
+    if options.flow not in ("auto", "none") and not regressor.reads_flow:
         _LOG.warning(
             f"--flow {options.flow} has no effect on bodies with --regressor {options.regressor}: it reads none"
         )

@@ -24,7 +24,7 @@ from engines.precision.graphs import fold_constants, shapes
 from export.conversion.network import PipelineNetwork
 from export.conversion.precision import flops
 from export.networks import BODY, load_networks
-from realtime.networks import KEYPOINT_MODELS
+from realtime.networks import FLOW_MODELS, KEYPOINT_MODELS
 from realtime.options import Options
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -151,11 +151,11 @@ def main(
     combinations = {
         f"--keypoints {speed} --flow {flow}": (
             KEYPOINT_MODELS[speed],
-            *(("raft-small",) if flow == "raft" else ()),
+            *([FLOW_MODELS[flow]] if flow in FLOW_MODELS else []),
             *always,
         )
         for speed in KEYPOINT_MODELS
-        for flow in ("raft", "dis")
+        for flow in (*FLOW_MODELS, "dis")
     }
     titles = " | ".join(device.name for device in DEVICES)
     rule = " --- |" * len(DEVICES)

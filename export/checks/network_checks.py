@@ -25,7 +25,7 @@ from export.conversion.precision import compare_engines, convert
 from export.engines import CALIBRATION_FRAMES, build_engines
 from export.networks import CLIP, record_samples
 from realtime.measure import Report
-from realtime.networks import DETECTOR, FLOW_MODEL, KEYPOINT_MODELS
+from realtime.networks import DETECTOR, FLOW_MODELS, KEYPOINT_MODELS
 from realtime.options import FlowMethod, Options
 from realtime.session import Session
 
@@ -34,7 +34,7 @@ _SLACK = 0.01
 GPU sum in another order, and round float32 products to TensorFloat-32."""
 _BODY_SLACK_M = 1e-4
 """The same for the body's points, m. Its engine is built to round no product: one that does is off by more."""
-_PROGRAM = frozenset({KEYPOINT_MODELS["fast"], DETECTOR, FLOW_MODEL, Options().regressor})
+_PROGRAM = frozenset({KEYPOINT_MODELS["fast"], DETECTOR, FLOW_MODELS["raft"], Options().regressor})
 """What the program runs unless it is told otherwise."""
 _WARM_UP = 5
 _MAX_S = 10.0

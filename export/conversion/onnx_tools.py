@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import set_external_data
 
 from common.errors import UserError
 
@@ -71,6 +72,19 @@ def store_fp16(model: onnx.ModelProto, *, require_all: bool = False) -> Fp16Stor
     graph.initializer.extend(weights)
     graph.node.extend(nodes)
     return Fp16StorageReport(tuple(narrowed), tuple(kept))
+
+
+def share_weights(model: onnx.ModelProto, other: bytes, name: str) -> int:
+    """Let ``model`` (changed in place) read its large weights where the serialised model ``other`` holds them, in the file
+    ``name`` beside it. Returns how many it finds there."""
+    found = 0
+    for tensor in model.graph.initializer:
+        place = other.find(tensor.raw_data) if len(tensor.raw_data) >= _SMALL else -1
+        if place >= 0:
+            set_external_data(tensor, name, offset=place, length=len(tensor.raw_data))
+            tensor.ClearField("raw_data")
+            found += 1
+    return found
 
 
 def check(model: onnx.ModelProto) -> None:

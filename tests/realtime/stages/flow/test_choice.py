@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from common.arrays import FloatArray, ImageArray
 from realtime.stages.flow import choice
-from realtime.stages.flow.choice import choose_flow, flow_ms, median_ms
+from realtime.stages.flow.choice import FlowTrial, flow_ms, median_ms
 from realtime.stages.flow.crop_flow import FLOW_SIZE, CropFlow, DisFlow
 from tests.conftest import Remarks
 
@@ -32,22 +32,29 @@ class Moves(CropFlow):
 
 
 @pytest.mark.parametrize(
-    ("raft_ms", "dis_ms", "keypoints_ms", "taken"),
-    [(2.0, 3.0, 1.0, "raft"), (4.0, 3.0, 5.0, "raft"), (4.0, 3.0, 1.0, "dis"), (3.0, 3.0, 3.0, "raft")],
+    ("raft_ms", "dis_ms", "keypoints_ms", "passes"),
+    [(2.0, 3.0, 1.0, True), (4.0, 3.0, 5.0, True), (4.0, 3.0, 1.0, False), (3.0, 3.0, 3.0, True)],
 )
-def test_raft_unless_it_is_slower_than_both(
+def test_raft_passes_unless_it_is_slower_than_both(
     monkeypatch: pytest.MonkeyPatch,
     remarks: Remarks,
     raft_ms: float,
     dis_ms: float,
     keypoints_ms: float,
-    taken: str,
+    passes: bool,
 ) -> None:
-    raft, dis = Moves(), DisFlow()
-    monkeypatch.setattr(choice, "flow_ms", lambda flow: raft_ms if flow is raft else dis_ms)
-    assert choose_flow(raft, dis, keypoints_ms) is {"raft": raft, "dis": dis}[taken]
-    (line,) = remarks
-    assert line.startswith(f"optical flow: {taken} (a person takes {raft_ms} ms with raft on the GPU")
+    slow = Moves()
+    monkeypatch.setattr(
+        choice, "flow_ms", lambda flow: dis_ms if isinstance(flow, DisFlow) else 9.0 if flow is slow else raft_ms
+    )
+    trial = FlowTrial(keypoints_ms)
+    assert not trial.passes("raft", slow)
+    assert trial.passes("raft-256", Moves()) is passes
+    trial.log("dis")
+    assert remarks == [
+        f"optical flow: dis (ms for a person: 9.0 with raft, {raft_ms} with raft-256 on the GPU, {dis_ms} with dis on the "
+        f"CPU; keypoints {keypoints_ms}); --flow chooses"
+    ]
 
 
 def test_it_is_measured_on_frames_that_move() -> None:

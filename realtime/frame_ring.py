@@ -94,7 +94,8 @@ class FrameRing:
             if self._holders[slot] < 1:
                 raise ValueError(f"frame {frame.sequence} was released more often than held")
             self._holders[slot] -= 1
-            self._condition.notify_all()
+            if not self._holders[slot]:
+                self._condition.notify_all()
 
     @property
     def held(self) -> int:

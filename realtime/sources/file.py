@@ -239,7 +239,9 @@ def _peek(packets: Iterator[Packet[VideoStream]]) -> tuple[list[Packet[VideoStre
 
 
 def _seconds_of(frame: av.VideoFrame) -> float | None:
-    return None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
+    pts, base = frame.pts, frame.time_base
+    # A whole number over another one: a product of fractions takes ten times as long.
+    return None if pts is None or base is None else pts * base.numerator / base.denominator
 
 
 def pixel_aspect(stream: VideoStream) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Literal, NamedTuple, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from common.arrays import ImageArray
 from realtime.sources.audio import AudioTrack
 
 S = TypeVar("S", bound="Source")
+
+_BYTES: Final = np.dtype(np.uint8)
 
 
 State = Literal["connecting", "live", "stalled", "lost"]
@@ -104,7 +106,7 @@ class Source(ABC):
 
     def _check(self, buffer: ImageArray) -> None:
         width, height = self.size
-        if buffer.shape != (height, width, 3) or buffer.dtype.name != "uint8":
+        if buffer.shape != (height, width, 3) or buffer.dtype != _BYTES:
             raise ValueError(
                 f"{self.name} needs a uint8 buffer of shape {(height, width, 3)}, got {buffer.dtype} {buffer.shape}"
             )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from body.joints import PARENTS
-from body.kernels import articulate, to_axis_angles
+from body.kernels import articulate, blend_shape, to_axis_angles
 from body.model import load_body
 
 
@@ -55,3 +55,13 @@ def test_an_articulated_chain_is_the_product_of_its_rotations() -> None:
             turned = turned @ turns[one]
         np.testing.assert_allclose(frames[joint, :, :3], turned, atol=1e-5)
         np.testing.assert_allclose(frames[joint, :, 3], place, atol=1e-5)
+
+
+def test_shapes_are_blended_as_a_product_of_matrices_does() -> None:
+    rng = np.random.default_rng(5)
+    template, directions = rng.normal(0, 1, 90).astype(np.float32), rng.normal(0, 0.03, (10, 90)).astype(np.float32)
+    betas, out = rng.normal(0, 2, 10).astype(np.float32), np.empty(90, np.float32)
+    blend_shape(template, directions, betas, out)
+    expected = template.astype(np.float64) + betas.astype(np.float64) @ directions.astype(np.float64)
+    assert np.ptp(expected - template) > 0.1
+    np.testing.assert_allclose(out, expected, atol=1e-6)

@@ -84,6 +84,9 @@ class MoveNet:
         crop = self._crop(image, view.box)
         if view.own is not None and view.others:
             hide(crop, view.box, view.own, view.others)
+        if not view.turn and self._input.dtype == np.uint8:
+            cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, self._input[row])
+            return
         cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, self._rgb)
         np.copyto(self._input[row], np.rot90(self._rgb, view.turn) if view.turn else self._rgb, casting="unsafe")
 
@@ -100,6 +103,8 @@ def _in_image(answer: FloatArray, view: CropView) -> tuple[FloatArray, FloatArra
 
 def _turned_back(places: FloatArray, turn: int) -> FloatArray:
     """Places (N, 2), x and y in 0..1, in the crop before `numpy.rot90` turned it ``turn`` times."""
+    if not turn:
+        return places
     x, y = places.T
     match turn % 4:
         case 1:

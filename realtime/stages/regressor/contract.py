@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from body.joints import JOINTS
 from common.arrays import AnyArray
 from engines.engine import Engine, EngineError, TensorSpec
 
+_FLOAT: Final = np.dtype(np.float32)
 _FREE: Final = -1
 _STATE: Final = -2  # any length, the same for input and output
 _CELLS: Final = -3  # the same for both sides of the grid of flow
@@ -58,13 +60,19 @@ def check_interface(engine: Engine) -> None:
 def check_answer(answer: Mapping[str, AnyArray], people: int, state: int) -> None:
     """Raise `EngineError` unless a regressor's outputs for ``people`` people have the right shapes; ``state`` is the length of
     its recurrent state."""
-    for name, shape in (_OUTPUTS | _MORE_OUTPUTS).items():
-        if name not in answer:
+    for name, wanted in _answer_shapes(people, state):
+        found = answer.get(name)
+        if found is None or (found.shape == wanted and found.dtype == _FLOAT):
             continue
-        wanted = tuple(state if size == _STATE else size for size in shape)
-        found = answer[name]
-        if found.dtype != np.float32 or not (found.shape == (people, *wanted) or _fits(found.shape, (people, *wanted))):
-            raise EngineError(_wrong(name, found.dtype.name, found.shape, wanted))
+        if found.dtype != _FLOAT or not _fits(found.shape, wanted):
+            raise EngineError(_wrong(name, found.dtype.name, found.shape, wanted[1:]))
+
+
+@cache
+def _answer_shapes(people: int, state: int) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of all outputs that a regressor may have."""
+    shapes = (_OUTPUTS | _MORE_OUTPUTS).items()
+    return [(name, (people, *(state if size == _STATE else size for size in shape))) for name, shape in shapes]
 
 
 def _fits(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:

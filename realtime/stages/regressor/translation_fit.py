@@ -47,7 +47,8 @@ def fit_translation(
     Returns:
         (3,) float32 pelvis in the camera frame, m.
     """
-    rays = np.ascontiguousarray(camera.rays(keypoints.points)[:, :2])
+    # As `Camera.rays`, without the third axis.
+    rays = (np.ascontiguousarray(keypoints.points, np.float64) - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
     deviation = np.hypot(_EXTENT_M * _error_of(keypoints.confidence), _MISFIT_M)
     weight = deviation**-2
     weight[1:5] *= 0.5  # eyes and ears repeat the nose

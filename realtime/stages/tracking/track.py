@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from operator import is_
 from typing import NamedTuple
 
 import numpy as np
@@ -204,8 +205,8 @@ class Track:
     def expected(self, time_s: float) -> Outline:
         """Expected keypoints at ``time_s``."""
         state = time_s, self.last_seen_s, self.points, self.confidence, self.velocity, self.occluded_velocity
-        # It is asked for several times a frame.
-        if self._foreseen is None or any(a is not b for a, b in zip(state, self._foreseen[0], strict=True)):
+        # It is asked for several times a frame. Arrays are compared by identity: each sighting brings new ones.
+        if self._foreseen is None or not all(map(is_, state, self._foreseen[0])):
             self._foreseen = state, Outline(self.points + self.displacement(time_s), self.confidence)
         return self._foreseen[1]
 

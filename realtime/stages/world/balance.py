@@ -89,8 +89,8 @@ class Balance:
         ray = rotation @ feet.mean(0).astype(np.float64)
         stand.seconds += weight
         stand.line += weight * line
-        stand.square += weight * np.outer(line, line)
-        stand.apart += weight * np.outer(apart, apart)
+        stand.square += weight * (line[:, None] * line)
+        stand.apart += weight * (apart[:, None] * apart)
         stand.ray += weight * ray / np.linalg.norm(ray)
 
     def drifted(self, variance: float) -> None:

@@ -24,7 +24,7 @@ from common.errors import UserError
 from realtime.capture import Capture
 from realtime.frame_ring import FrameRing
 from realtime.measure import Meter
-from realtime.queues import Backlog, Closed, DropPolicy, ResultReader, ResultRing, SingleSlotQueue
+from realtime.queues import Backlog, Closed, DropPolicy, ResultReader, ResultRing, SingleSlotQueue, hand_out
 from realtime.records import BodyEstimate, Box, Flow, Frame, Keypoints, Result
 from realtime.sources.source import Source
 from realtime.stages.flow.crop_flow import CropFlow
@@ -393,7 +393,6 @@ class Pipeline:
             frame = replace(frame, time_s=frame.time_s - self._zero_s)
         shown = tuple(flow for flow in seen.flows if flow.field.size)
         result = Result(frame, self._camera, people, finished, shown, world)
-        for backlog in self._backlogs:
-            backlog.put(result)
+        hand_out(result, self._backlogs)
         self.results.publish(result, wait)
         self.frames.release(seen.frame)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import Enum
 from typing import Final, Generic, TypeVar
@@ -192,8 +192,9 @@ class ResultReader:
 
 
 class Backlog:
-    """Queue of results for a sink that must get every one of them, however slow it is. They are kept without images and
-    vertices, so that one takes about 6 kB a person.
+    """Queue of results for a sink that must get every one of them, however slow it is.
+
+    They are put in by `hand_out`, without images and vertices: one takes about 6 kB a person.
 
     At most ``capacity`` results wait, and `put` blocks while the backlog is full. None: no limit, for cameras, which cannot
     wait.
@@ -204,19 +205,16 @@ class Backlog:
         self._condition = threading.Condition()
         self._waiting: deque[Result] = deque()
         self._closed = False
-        self._left = False
+        self.has_left = False
+        """Whether the sink has ended."""
 
     def put(self, result: Result) -> None:
         """Add a result. Does nothing after `leave`."""
-        if self._left:
-            return
-        people = tuple(replace(body, vertices=_NO_VERTICES) for body in result.people)
-        small = replace(result, frame=replace(result.frame, image=_NO_IMAGE), people=people, flows=())
         with self._condition:
-            while self._capacity is not None and len(self._waiting) >= self._capacity and not self._left:
+            while self._capacity is not None and len(self._waiting) >= self._capacity and not self.has_left:
                 self._condition.wait()
-            if not self._left:
-                self._waiting.append(small)
+            if not self.has_left:
+                self._waiting.append(result)
                 self._condition.notify_all()
 
     def get(self) -> Result:
@@ -237,5 +235,16 @@ class Backlog:
     def leave(self) -> None:
         """The sink has ended: results are no longer kept."""
         with self._condition:
-            self._left = True
+            self.has_left = True
             self._condition.notify_all()
+
+
+def hand_out(result: Result, backlogs: Iterable[Backlog]) -> None:
+    """Put ``result``, without its image, flow and vertices, into all of the ``backlogs`` whose sinks go on."""
+    reading = [backlog for backlog in backlogs if not backlog.has_left]
+    if not reading:
+        return
+    people = tuple(replace(body, vertices=_NO_VERTICES) for body in result.people)
+    small = replace(result, frame=replace(result.frame, image=_NO_IMAGE), people=people, flows=())
+    for backlog in reading:
+        backlog.put(small)

@@ -9,7 +9,7 @@ import pytest
 
 from common.arrays import ImageArray
 from realtime.frame_ring import FrameRing
-from realtime.queues import Closed, DropPolicy, ResultRing, SingleSlotQueue
+from realtime.queues import Backlog, Closed, DropPolicy, ResultRing, SingleSlotQueue, hand_out
 from realtime.records import Frame, Result
 from realtime.sources.source import FrameTimestamp
 from tests.realtime.fakes import CAMERA
@@ -167,3 +167,43 @@ def test_a_failing_source_leaves_the_slot_free() -> None:
         with pytest.raises(OSError, match="unplugged"):
             frames.capture(fail, DropPolicy.WAIT)
     assert frames.held == 0
+
+
+def test_backlogs_share_a_result_without_its_image_and_those_whose_sink_has_ended_get_none() -> None:
+    one, other, ended = Backlog(None), Backlog(2), Backlog(None)
+    ended.leave()
+    whole = result(7)
+    hand_out(whole, (one, other, ended))
+    small = one.get()
+    assert other.get() is small
+    assert small.frame.sequence == 7
+    assert not small.frame.image.size
+    assert whole.frame.image.size
+    ended.close()
+    with pytest.raises(Closed):
+        ended.get()
+
+
+def test_a_slot_that_somebody_still_holds_is_not_reused() -> None:
+    """One slot, held twice: the writer waits until both have let it go."""
+    ring = FrameRing(1, 2, 2)
+
+    def read(buffer: ImageArray) -> FrameTimestamp:
+        buffer[:] = 1
+        return FrameTimestamp(next(numbers), 0, 0.0)
+
+    numbers = iter((4, 5))
+    frame, _ = ring.capture(read, DropPolicy.WAIT)
+    assert frame is not None
+    ring.hold(frame)
+    written = threading.Event()
+
+    def write() -> None:
+        ring.capture(read, DropPolicy.WAIT)
+        written.set()
+
+    threading.Thread(target=write, daemon=True).start()
+    ring.release(frame)
+    assert not written.wait(0.05)
+    ring.release(frame)
+    assert written.wait(2)

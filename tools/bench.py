@@ -129,6 +129,8 @@ def figures(reports: dict[str, list[dict[str, Any]]]) -> list[tuple[str, list[st
     rows: list[tuple[str, str, tuple[str, ...]]] = [
         ("unique meshes a second", "{:.1f}", ("mesh_rate_hz",)),
         ("frames dropped", "{:.0f}", ("frames_dropped",)),
+        ("people in a frame at most", "{:.0f}", ("max_people",)),
+        ("keypoints and regressor for one person, ms", "{:.1f}", ("person_ms",)),
         ("capture to mesh p50, ms", "{:.1f}", ("latency_ms", "p50")),
         ("capture to mesh p95, ms", "{:.1f}", ("latency_ms", "p95")),
         ("capture to mesh p99, ms", "{:.1f}", ("latency_ms", "p99")),
@@ -167,14 +169,20 @@ def peer_rows(peers: dict[str, list[PeerRun]]) -> list[list[str]]:
     return rows
 
 
+def timeline_name(number: int) -> str:
+    """The file with the timeline of the combination ``number``, counted from 1."""
+    return "timeline.png" if number == 1 else f"timeline-{number}.png"
+
+
 def bench_page(results: Results, about: str, peers: Sequence[Sequence[str]] = ()) -> str:
     """All tables as a page; ``peers`` as `peer_rows` gives them."""
     lines = ["# Bench", "", about]
-    for title, reports in results.items():
+    for number, (title, reports) in enumerate(results.items(), 1):
         first = next(iter(reports.values()))[0]
         lines += ["", f"## {title}", "", f"{first['device']}, {first['engine']}", ""]
         lines += [f"| median | {' | '.join(reports)} |", "| --- |" + " --- |" * len(reports)]
         lines += [f"| {label} | {' | '.join(cells)} |" for label, cells in figures(reports)]
+        lines += ["", f"![stages of the live run]({timeline_name(number)})"]
     if peers:
         lines += ["", f"## {PEER_TITLE}", "", f"| {' | '.join(PEER_COLUMNS)} |", "| --- |" + " --- |" * 4]
         lines += [f"| {' | '.join(row)} |" for row in peers]
@@ -194,7 +202,7 @@ def main(
     peer_python: Annotated[
         str, typer.Option(help="the interpreter that has them", show_default="this one")
     ] = sys.executable,
-    output: Annotated[Path | None, typer.Option(help="folder for bench.json, bench.md and timeline.png")] = None,
+    output: Annotated[Path | None, typer.Option(help="folder for bench.json, bench.md and timelines")] = None,
 ) -> None:
     """Print mesh rate, latency, memory and time per stage of the whole program, headless, for every combination of choices.
 
@@ -235,7 +243,8 @@ def main(
     _print_tables(console, results, about, peer_rows(others), runs)
     if output is not None:
         _save(output, results, others, about)
-        console.print(f"written: {output}/bench.json, bench.md, timeline.png")
+        names = ["bench.json", "bench.md", *(timeline_name(number + 1) for number in range(len(results)))]
+        console.print(f"written: {output}/{', '.join(names)}", highlight=False)
 
 
 def _print_tables(console: Console, results: Results, about: str, peers: Sequence[Sequence[str]], runs: int) -> None:
@@ -257,13 +266,14 @@ def _print_tables(console: Console, results: Results, about: str, peers: Sequenc
 
 
 def _save(folder: Path, results: Results, peers: dict[str, list[PeerRun]], about: str) -> None:
-    """Write bench.json, bench.md and timeline.png, the timeline of the first combination."""
+    """Write bench.json, bench.md and the timeline of each combination's first live run."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = {**results, "peers": {name: list(map(asdict, each)) for name, each in peers.items()}}
     write_text_atomically(folder / "bench.json", json.dumps(rows, indent=2) + "\n")
     write_text_atomically(folder / "bench.md", bench_page(results, about, peer_rows(peers)))
-    timeline = next(iter(results.values()))["live"][0]["timeline"]
-    save_timeline([(name, begin, end) for name, begin, end in timeline], folder / "timeline.png")
+    for number, reports in enumerate(results.values(), 1):
+        timeline = reports["live"][0]["timeline"]
+        save_timeline([(name, begin, end) for name, begin, end in timeline], folder / timeline_name(number))
 
 
 if __name__ == "__main__":

@@ -34,15 +34,19 @@ _INK: Final = (40, 40, 40)
 
 
 def way_of_a_frame(runs: Sequence[Run]) -> list[Run]:
-    """The runs of one frame in the middle of ``runs``: the capture, the keypoints, the flow that ran beside them, and the
-    regressor and the world's stage that followed. Empty where too little was seen."""
+    """The runs of one frame in the middle of ``runs``: the capture, the keypoints, the flow, which on a busy machine may begin
+    when they have ended but not after the next frame's, and the regressor and the world's stage that followed. Empty where too
+    little was seen."""
     keypoints = [run for run in runs if run[0] == "keypoints"]
     if not keypoints:
         return []
-    chosen = keypoints[len(keypoints) // 2]
+    middle = len(keypoints) // 2
+    chosen, later = keypoints[middle], keypoints[middle + 1 : middle + 2]
+    end = later[0][1] - 5 if later else float("inf")
     before = [run for run in runs if run[0] == "capture" and run[2] <= chosen[1]]
-    beside = [run for run in runs if run[0] == "flow" and chosen[1] - 5 <= run[1] <= chosen[2]]
-    after = [run for run in runs if run[0] == "regressor" and run[1] >= chosen[2]]
+    beside = [run for run in runs if run[0] == "flow" and chosen[1] - 5 <= run[1] < max(end, chosen[2])]
+    ready = max(run[2] for run in (chosen, *beside[:1]))
+    after = [run for run in runs if run[0] == "regressor" and run[1] >= ready]
     last = [run for run in runs if run[0] == "world" and after and run[1] >= after[0][2]]
     return [*before[-1:], chosen, *beside[:1], *after[:1], *last[:1]]
 

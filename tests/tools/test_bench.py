@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import UserError
 from realtime.options import Options
-from tools.bench import Setting, bench_page, figures, run_once, without_effect
+from tools.bench import Setting, _save, bench_page, figures, run_once, without_effect
 from tools.timeline import draw_timeline, save_timeline, way_of_a_frame
 
 CLIP = Path(__file__).resolve().parents[2] / "assets" / "synthetic_walk.mp4"
@@ -32,6 +32,24 @@ RUNS = [
 def test_one_frames_way_is_followed() -> None:
     assert way_of_a_frame(RUNS) == [RUNS[3], *RUNS[6:]]
     assert way_of_a_frame(RUNS[:1]) == []
+
+
+def test_the_flow_of_a_busy_machine_belongs_to_the_frame_before_the_next_keypoints() -> None:
+    """It begins when the keypoints have ended; the regressor that runs meanwhile is that of the frame before."""
+    runs = [
+        ("capture", 0.0, 10.0),
+        ("keypoints", 12.0, 20.0),
+        ("regressor", 21.0, 44.0),
+        ("capture", 22.0, 50.0),
+        ("keypoints", 60.0, 64.0),
+        ("regressor", 66.0, 90.0),
+        ("flow", 70.0, 72.0),
+        ("regressor", 92.0, 99.0),
+        ("world", 99.0, 99.5),
+        ("keypoints", 110.0, 120.0),
+        ("flow", 109.0, 111.0),
+    ]
+    assert way_of_a_frame(runs) == [runs[3], runs[4], runs[6], runs[7], runs[8]]
 
 
 def test_bars_lie_where_the_stages_worked(tmp_path: Path) -> None:
@@ -72,7 +90,7 @@ def test_a_choice_that_the_program_refuses_ends_with_a_line(tmp_path: Path, capf
 
 
 @pytest.mark.timeout(300)
-def test_a_run_names_its_device_and_holds_a_timeline() -> None:
+def test_a_run_names_its_device_and_holds_a_timeline(tmp_path: Path) -> None:
     report = run_once(CLIP, Setting(flow="none"), "onnxruntime", 30)
     assert report["meshes"] == 30
     assert report["cpu_s"] > 0
@@ -81,6 +99,16 @@ def test_a_run_names_its_device_and_holds_a_timeline() -> None:
     assert all(begin <= end for _, begin, end in report["timeline"])
     rows = dict(figures({"file": [report]}))
     assert float(rows["unique meshes a second"][0]) > 0
-    page = bench_page({"--keypoints fast": {"file": [report]}}, "about")
+    assert rows["people in a frame at most"] == ["1"]
+    assert float(rows["keypoints and regressor for one person, ms"][0]) > 0
+    results = {
+        title: {"file": [report], "live": [report]} for title in ("--keypoints fast", "--keypoints fast --persons 4")
+    }
+    page = bench_page(results, "about")
     assert report["device"] in page
-    assert json.dumps(report)
+    _save(tmp_path, results, {}, "about")
+    assert (tmp_path / "bench.md").read_text() == page
+    assert json.loads((tmp_path / "bench.json").read_text()) == {**results, "peers": {}}
+    for name in ("timeline.png", "timeline-2.png"):
+        assert f"({name})" in page
+        assert cv2.imread(str(tmp_path / name)) is not None

@@ -12,13 +12,19 @@ flow with or without compensation of the camera's motion. All are trained on the
 tracker's region, flow by the real-time estimator, detections with the measured noise. They are tested on unseen
 synthetic subjects and on real video: against a multi-camera reference, and by reprojection error and smoothness. The
 networks are small and trained briefly: differences between variants are meaningful, absolute errors are not.
+
+Rendering takes a second of a core for every window. People whose pixels nobody needs are simulated a thousand times faster,
+as those of the shipped networks are; with ``--motion`` instead of ``--data`` the variants without pixels learn from many more:
+
+    python -m training.ablation train --motion FOLDER --steps 10 --runs runs/simulated
+    python -m training.ablation test --motion FOLDER --runs runs/simulated --moving MOCAP.npz --film VIDEO ...
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -27,12 +33,15 @@ import typer
 
 from body.lbs_torch import TorchBody
 from body.model import load_body
+from common.errors import exit_with_one_line
 from common.files import write_atomically, write_text_atomically
+from common.npz import read_npz
 from training.ablation.errors import (
     ConstantRegressor,
     NetworkErrors,
     Regressor,
     evaluate_clips,
+    evaluate_moving,
     evaluate_reference,
     evaluate_synthetic,
 )
@@ -47,10 +56,13 @@ from training.ablation.fitting import (
     train_regressor,
 )
 from training.ablation.real_clips import RealClip, observe_video
+from training.ablation.simulated import simulate_windows
+from training.evaluation.mocap_reference import MocapReference, mocap_reference
 from training.evaluation.reference import load_reference
 from training.networks.lifter import Lifter
 from training.networks.lifter_config import LifterConfig
 from training.synth.dataset import Windows, load_windows
+from training.synth.windows import FRAMES
 
 _SMALL: Final = LifterConfig(width=256, blocks=2, memory=192, encoding=128, residual=True)
 VARIANTS: Final[dict[str, LifterConfig]] = {
@@ -66,6 +78,10 @@ VARIANTS: Final[dict[str, LifterConfig]] = {
 """Inputs of each variant. Those called raw keep the camera's own motion in the flow."""
 BASELINE: Final = "nothing"
 """Name of the constant prediction among the results."""
+_TESTED: Final = 400
+"""Simulated windows that networks are tested on."""
+_AVERAGED: Final = 1000
+"""Simulated windows whose mean body is the constant prediction."""
 _RUNS: Final = Path("runs/ablation")
 _FIELDS: Final = {
     *("points", "confidence", "camera", "true_camera", "dt", "flow", "box", "extent", "state"),
@@ -82,7 +98,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-Data = Annotated[Path, typer.Option(help="folder of pairs and windows made by training.synth")]
+Data = Annotated[Path | None, typer.Option(help="folder of pairs and windows made by training.synth")]
+MotionFolder = Annotated[
+    Path | None, typer.Option(help="instead of --data: packed motion, people are simulated without pixels")
+]
 Runs = Annotated[Path, typer.Option(help="folder of the trained networks and their errors")]
 
 
@@ -96,24 +115,69 @@ def _once(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return state
 
 
-def _trained_encoder(runs: Path, name: str, frames: Windows, schedule: Schedule) -> FieldEncoder:
+def _trained_encoder(runs: Path, name: str, frames: Windows, schedule: Schedule, bfloat16: bool) -> FieldEncoder:
     width = _SMALL.encoding
     state = _once(
-        runs / f"encoder-{name}.pt", lambda: {"network": train_encoder(name, width, 0, frames, schedule).state_dict()}
+        runs / f"encoder-{name}.pt",
+        lambda: {"network": train_encoder(name, width, 0, frames, schedule, bfloat16).state_dict()},
     )
     encoder = new_encoder(name, width)
     encoder.load_state_dict(state["network"])
     return encoder.eval()
 
 
+@dataclass(frozen=True, slots=True)
+class _People:
+    """Where the synthetic people come from: either folder is None."""
+
+    data: Path | None
+    """Folder of rendered ones."""
+    motion: Path | None
+    """Packed motion of simulated ones."""
+    count: int
+    """Number of simulated windows, and of pairs four times as many."""
+
+    def __post_init__(self) -> None:
+        if (self.data is None) == (self.motion is None):
+            raise typer.BadParameter("name either --data, rendered people, or --motion, simulated ones")
+
+    def check(self, variants: Sequence[str]) -> None:
+        """Raise `typer.BadParameter` where one of ``variants`` reads pixels that simulated people do not have."""
+        if self.motion is not None and (blind := [name for name in variants if VARIANTS[name].image]):
+            raise typer.BadParameter(f"simulated people have no pixels for {', '.join(blind)}: choose other --variants")
+
+    def frames(self, pixels: bool) -> Windows:
+        """Single frames of many people, for encoders."""
+        if self.motion is not None:
+            return simulate_windows(self.motion, "train", 4 * self.count, 1, seed=1)
+        assert self.data is not None
+        return load_windows(self.data, "train", _fields(pixels), kind="pairs").frames()
+
+    def windows(self, split: str, pixels: bool) -> Windows:
+        """Windows for regressors (``train``) or for scores (``val``)."""
+        if self.motion is not None:
+            return simulate_windows(self.motion, split, self.count if split == "train" else _TESTED, FRAMES)
+        assert self.data is not None
+        return load_windows(self.data, split, _fields(pixels))
+
+
+def _fields(pixels: bool) -> set[str]:
+    return _FIELDS | ({"rgb"} if pixels else set())
+
+
 @app.command()
 def train(
-    data: Data,
+    data: Data = None,
+    motion: MotionFolder = None,
     runs: Runs = _RUNS,
     steps: Annotated[float, typer.Option(help="factor on the number of optimiser steps of every stage")] = 1.0,
     seeds: Annotated[int, typer.Option(help="number of seeds of each variant")] = 2,
     variants: Annotated[str, typer.Option(help="names of variants, separated by commas")] = ",".join(VARIANTS),
     threads: Annotated[int, typer.Option(help="CPU threads (0: all)")] = 0,
+    people: Annotated[int, typer.Option(help="number of simulated windows, with --motion")] = 10_000,
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="train encoders in bfloat16: faster on CPUs with AMX or AVX-512 BF16")
+    ] = False,
 ) -> None:
     """Train every encoder, variant and seed that does not exist yet."""
     if threads:
@@ -122,21 +186,24 @@ def train(
     unknown = [name for name in chosen if name not in VARIANTS]
     if unknown:
         raise typer.BadParameter(f"there is no variant {', '.join(unknown)}: choose from {', '.join(VARIANTS)}")
+    source = _People(data, motion, people)
+    source.check(chosen)
     runs.mkdir(parents=True, exist_ok=True)
     schedule = Schedule().times(steps)
     missing = [(seed, name) for seed in range(seeds) for name in chosen if not (runs / f"{name}-{seed}.pt").exists()]
     needed = sorted({encoder for _, name in missing for encoder in encoders_of(VARIANTS[name]).values()})
-    fields = _FIELDS | ({"rgb"} if "image" in needed else set())
-    windows = load_windows(data, "train", fields)
+    pixels = "image" in needed
     encoders: dict[str, FieldEncoder] = {}
     if needed:
-        pairs = load_windows(data, "train", fields, kind="pairs").frames()
-        encoders = {name: _trained_encoder(runs, name, pairs, schedule) for name in needed}
+        frames = source.frames(pixels)
+        encoders = {name: _trained_encoder(runs, name, frames, schedule, bfloat16) for name in needed}
+        del frames
+    windows = source.windows("train", pixels)
     encoded = {name: encode_windows(encoder, windows, 0) for name, encoder in encoders.items()}
-    people = EncodedWindows(windows.without("rgb"), encoded)
+    shown = EncodedWindows(windows.without("rgb"), encoded)
     for seed, name in missing:
         config = VARIANTS[name]
-        network = train_regressor(config, seed, encoders, people, schedule, name)
+        network = train_regressor(config, seed, encoders, shown, schedule, name)
         state = {"config": config.to_dict(), "network": network.state_dict()}
         _once(runs / f"{name}-{seed}.pt", lambda state=state: state)  # type: ignore[misc]
 
@@ -151,14 +218,31 @@ def _trained(runs: Path) -> Iterator[tuple[str, int, Regressor]]:
             yield name, int(path.stem.rpartition("-")[2]), network
 
 
+def _observed_mover(moving: Path | None, film: Path | None) -> tuple[MocapReference | None, list[RealClip]]:
+    """The motion capture ``moving`` and what is seen in the video ``film`` of it, if there are any."""
+    if moving is None or film is None:
+        if moving is not film:
+            raise typer.BadParameter("--moving needs the video it was captured with: name it with --film")
+        return None, []
+    with exit_with_one_line(ValueError):
+        arrays = read_npz(moving)
+        return mocap_reference(moving, arrays), observe_video(film, float(arrays["camera_K"][0, 0]))
+
+
 @app.command("test")
 def evaluate_networks(
-    data: Data,
+    data: Data = None,
+    motion: MotionFolder = None,
     runs: Runs = _RUNS,
     reference: Annotated[
         Path | None, typer.Option(help="multi-camera reference, format: see training.evaluation.reference")
     ] = None,
     camera: Annotated[list[Path] | None, typer.Option(help="the reference's videos, camera 0 first")] = None,
+    moving: Annotated[
+        Path | None,
+        typer.Option(help="motion capture of somebody who moves, format: see training.evaluation.mocap_reference"),
+    ] = None,
+    film: Annotated[Path | None, typer.Option(help="the video of --moving")] = None,
     clip: Annotated[list[Path] | None, typer.Option(help="other real videos")] = None,
     max_frames: Annotated[
         int, typer.Option("--most", help="largest number of frames of each of the other videos")
@@ -166,7 +250,9 @@ def evaluate_networks(
 ) -> None:
     """Evaluate every trained network and a constant prediction; writes errors.json into the folder of runs."""
     body = TorchBody(load_body())
-    windows = load_windows(data, "val", _FIELDS | {"rgb"})
+    source = _People(data, motion, _AVERAGED)
+    mover, mover_clips = _observed_mover(moving, film)
+    windows = source.windows("val", pixels=True)
     truth = None if reference is None else load_reference(reference)
     reference_clips: list[list[RealClip]] = []
     if truth is not None:
@@ -176,12 +262,14 @@ def evaluate_networks(
     others = [found for path in clip or [] for found in observe_video(path, max_frames=max_frames)]
     results: list[NetworkErrors] = []
     for name, seed, network in [
-        (BASELINE, 0, ConstantRegressor(load_windows(data, "train", _FIELDS), body)),
+        (BASELINE, 0, ConstantRegressor(source.windows("train", pixels=False), body)),
         *_trained(runs),
     ]:
         errors = evaluate_synthetic(NetworkErrors(name, seed), network, windows, body)
         if truth is not None and any(reference_clips):
             errors = evaluate_reference(errors, network, reference_clips, truth, body)
+        if mover is not None:
+            errors = evaluate_moving(errors, network, mover_clips, mover, body)
         if others:
             errors = evaluate_clips(errors, network, others, body)
         results.append(errors)

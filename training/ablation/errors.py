@@ -19,6 +19,7 @@ from realtime.stages.regressor.translation_fit import fit_translation
 from training.ablation.fitting import make_batch, region_coordinates
 from training.ablation.real_clips import RealClip
 from training.evaluation.metrics import mean_of_known, pa_distances, pelvis_aligned
+from training.evaluation.mocap_reference import MocapReference, joints_of, score_joints
 from training.evaluation.reference import Comparison, Reference, compare_with_reference, join_comparisons
 from training.evaluation.synthetic import JOINTS_14, UNSCORED, score_batch
 from training.networks.geometry import look_at, rotation_from_6d
@@ -85,6 +86,12 @@ class NetworkErrors:
     """Distance of the fitted body's keypoints from confident detections, as a share of the height of the person's box."""
     real_acceleration: float = float("nan")
     """Mean acceleration of the joints relative to the pelvis, m/s²."""
+    moving_pa: float = float("nan")
+    """PA-MPJPE of a real person who moves, against motion capture, mm."""
+    moving_mpjpe: float = float("nan")
+    """MPJPE of the same, after one rotation for the whole clip, mm."""
+    moving_knee: float = float("nan")
+    """Error of the same person's knee flexion, degrees, root mean square."""
 
 
 class Regressor(Protocol):
@@ -181,9 +188,11 @@ def _rest_bones(body: TorchBody) -> dict[int, Tensor]:
 
 @torch.no_grad()
 def evaluate_synthetic(errors: NetworkErrors, network: Regressor, windows: Windows, body: TorchBody) -> NetworkErrors:
-    """``errors`` completed with those on ``windows`` of unseen subjects. The first `UNSCORED` frames do not count."""
+    """``errors`` completed with those on ``windows`` of unseen subjects. The first `UNSCORED` frames do not count; those of
+    limbs need to know which are hidden (``state``)."""
     totals, bones = [], _rest_bones(body)
     limbs: dict[str, list[Tensor]] = {"hidden": [], "fast": [], "misled": []}
+    knows_hidden = "state" in windows.arrays
     for start in range(0, len(windows), 64):
         rows = np.arange(start, min(start + 64, len(windows)))
         sample = make_batch(windows, rows)
@@ -207,6 +216,8 @@ def evaluate_synthetic(errors: NetworkErrors, network: Regressor, windows: Windo
             torch.stack([twist(turns[:, :, j], true_turns[:, :, j], bone) for j, bone in bones.items()]).mean(),
         ]
         totals.append(torch.stack(means) * len(rows))
+        if not knows_hidden:
+            continue
         error = (mine - truth)[:, :, _LIMB_JOINTS].norm(dim=-1) * 1000
         speed = (truth - before)[:, :, _LIMB_JOINTS].norm(dim=-1) / sample.seen.dt[:, UNSCORED:, None]
         state = torch.from_numpy(windows.take(rows)["state"])[:, UNSCORED:, _LIMBS]
@@ -218,7 +229,8 @@ def evaluate_synthetic(errors: NetworkErrors, network: Regressor, windows: Windo
         limbs["misled"].append(error[(off > MISLED) & sure & (state < 2)])
     means = (torch.stack(totals).sum(0) / len(windows)).tolist()
     names = ("pa", "mpjpe", "acceleration", "pa_arms", "rooted_arms", "facing", "depth", "twist")
-    found = dict(zip(names, means, strict=True)) | {k: float(torch.cat(parts).mean()) for k, parts in limbs.items()}
+    found = dict(zip(names, means, strict=True))
+    found |= {name: float(torch.cat(parts).mean()) for name, parts in limbs.items() if parts}
     return replace(errors, **{f"synthetic_{name}": value for name, value in found.items()})
 
 
@@ -251,6 +263,19 @@ def evaluate_reference(
         real_pa_arms=mean_of_known(comparison.pa),
         real_rooted_arms=mean_of_known(_rooted(comparison)),
         real_facing=mean_of_known(np.concatenate(angles)),
+    )
+
+
+def evaluate_moving(
+    errors: NetworkErrors, network: Regressor, clips: list[RealClip], reference: MocapReference, body: TorchBody
+) -> NetworkErrors:
+    """``errors`` completed with those against motion capture of a person who moves, filmed in ``clips``."""
+    scores = score_joints(reference, joints_of(reference, _motion(network, clips, body)))
+    return replace(
+        errors,
+        moving_pa=mean_of_known(scores.pose.pa),
+        moving_mpjpe=mean_of_known(scores.pose.mpjpe),
+        moving_knee=scores.knee.rmse,
     )
 
 

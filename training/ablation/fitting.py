@@ -175,10 +175,15 @@ def _for(encoder: FieldEncoder, windows: Windows) -> Windows:
     return windows if isinstance(encoder, ResidualImageEncoder) else windows.without("rgb")
 
 
-def train_encoder(name: str, width: int, seed: int, frames: Windows, schedule: Schedule) -> FieldEncoder:
-    """Train an encoder to locate keypoints and joints on single ``frames`` (windows of T = 1)."""
+def train_encoder(
+    name: str, width: int, seed: int, frames: Windows, schedule: Schedule, bfloat16: bool = False
+) -> FieldEncoder:
+    """Train an encoder to locate keypoints and joints on single ``frames`` (windows of T = 1); its convolutions in bfloat16
+    where wanted."""
     torch.manual_seed(seed)
     encoder = new_encoder(name, width).train()
+    if bfloat16:
+        encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     frames = _for(encoder, frames)
     head = nn.Sequential(nn.GELU(), nn.Linear(width, JOINTS * 3))
     parameters = [*encoder.parameters(), *head.parameters()]
@@ -189,7 +194,9 @@ def train_encoder(name: str, width: int, seed: int, frames: Windows, schedule: S
         batch = mirror_batch(batch) if order.random() < 0.5 else batch
         if batch.seen.image is not None:
             batch = replace(batch, seen=replace(batch.seen, image=jitter_colours(batch.seen.image)))
-        vectors, maps, _ = _read(encoder, batch.seen)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            vectors, maps, _ = _read(encoder, batch.seen)
+        vectors, maps = vectors.float(), maps.float()
         found = heatmap_loss(maps, region_coordinates(batch).flatten(0, 1))
         off = (head(vectors).reshape(-1, JOINTS, 3) - batch.joints.flatten(0, 1)).norm(dim=-1).mean()
         _descend(found + _JOINTS * off, parameters, optimizer)

@@ -33,6 +33,9 @@ _ALL: Final = {
     "synthetic_acceleration": ("synthetic accel error, m/s²", 1.0),
     "real_reprojection": ("real reprojection, % of height", 100.0),
     "real_acceleration": ("real acceleration, m/s²", 1.0),
+    "moving_pa": ("moving man PA-MPJPE, mm", 1.0),
+    "moving_mpjpe": ("moving man MPJPE, mm", 1.0),
+    "moving_knee": ("moving man's knees, °", 1.0),
 }
 _SUBSETS: Final = {
     "synthetic_depth": ("depth, mm", 1.0),
@@ -50,7 +53,7 @@ def by_variant(results: Sequence[NetworkErrors]) -> dict[str, list[NetworkErrors
 
 
 def markdown_tables(results: Sequence[NetworkErrors]) -> str:
-    """Three Markdown tables, each cell the mean over seeds ± half the range.
+    """Three Markdown tables, each cell the mean over seeds ± half the range; columns that nobody was scored for are left out.
 
     The gap between synthetic and real people on common joints, whole bodies, and the cases where flow should help.
     """
@@ -71,10 +74,15 @@ def markdown_tables(results: Sequence[NetworkErrors]) -> str:
 
 
 def _table(rows: Mapping[str, list[NetworkErrors]], columns: Mapping[str, tuple[str, float]]) -> str:
-    lines = _head(["input", "seeds", *(title for title, _ in columns.values())])
+    scored = {
+        column: shown
+        for column, shown in columns.items()
+        if any(np.isfinite(getattr(one, column)) for mine in rows.values() for one in mine)
+    }
+    lines = _head(["input", "seeds", *(title for title, _ in scored.values())])
     for name, mine in rows.items():
         cells = [
-            _cell(np.array([getattr(one, column) for one in mine]) * scale) for column, (_, scale) in columns.items()
+            _cell(np.array([getattr(one, column) for one in mine]) * scale) for column, (_, scale) in scored.items()
         ]
         lines.append(_row(name, mine, cells))
     return "\n".join(lines)

@@ -212,15 +212,15 @@ def test_training_goes_on_where_it_stopped(
     monkeypatch.setattr(ablation, "_SMALL", LifterConfig(32, 1, 16, 16, residual=True))
     monkeypatch.setattr(ablation, "VARIANTS", {"flow": LifterConfig(32, 1, 16, 16, keypoints=False, residual=True)})
     monkeypatch.setattr(ablation, "load_windows", lambda *_args, **_kinds: windows)
-    ablation.train(tmp_path, tmp_path, 0.001, 1, "flow")
+    ablation.train(tmp_path, runs=tmp_path, steps=0.001, seeds=1, variants="flow")
     made = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")}
     assert set(made) == {"encoder-flow_median.pt", "flow-0.pt"}
-    ablation.train(tmp_path, tmp_path, 0.001, 2, "flow")
+    ablation.train(tmp_path, runs=tmp_path, steps=0.001, seeds=2, variants="flow")
     assert {name: (tmp_path / name).stat().st_mtime_ns for name in made} == made
     assert (tmp_path / "flow-1.pt").exists()
     with pytest.raises(typer.BadParameter, match="choose from flow"):
-        ablation.train(tmp_path, tmp_path, 0.001, 1, "smell")
-    ablation.evaluate_networks(tmp_path, tmp_path, camera=[], clip=[])
+        ablation.train(tmp_path, runs=tmp_path, steps=0.001, seeds=1, variants="smell")
+    ablation.evaluate_networks(tmp_path, runs=tmp_path, camera=[], clip=[])
     ablation.report(tmp_path, tmp_path / "plot.png")
     assert "| flow | 2 |" in capsys.readouterr().out
 
@@ -250,11 +250,15 @@ def test_the_report_has_a_row_for_each_variant_and_an_image(tmp_path: Path) -> N
         for name in ("keypoint_motion_flow", "rgb")
         for seed in (0, 1)
     ]
-    gaps, whole, _ = (table.splitlines() for table in markdown_tables(errors).split("\n\n"))
+    gaps, whole, subsets = (table.splitlines() for table in markdown_tables(errors).split("\n\n"))
     assert len(gaps) == len(whole) == 4
     assert gaps[2].startswith("| RGB |")
     assert gaps[3].startswith("| keypoint motion + flow | 2 | 60.5 ± 0.5 | 51.0 ± 1.0 | -9.5 |")
     assert "| 2.0 ± 0.0 |" in whole[3]
+    assert "moving man" not in whole[0]  # nobody was scored
+    assert subsets[0] == "| input | seeds |"
+    moving = markdown_tables([replace(errors[0], moving_pa=44.0)]).split("\n\n")[1]
+    assert "moving man PA-MPJPE, mm" in moving
     draw_plot(errors, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 5000
 

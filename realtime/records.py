@@ -125,7 +125,7 @@ class Unlocked(NamedTuple):
     legs: FloatArray
     """float32 (2, 3, 3) hip, knee and ankle of the left and the right leg."""
     soles: FloatArray
-    """float32 (4, 3) `body.soles.CONTACTS`."""
+    """float32 (4, 3) `body.soles.CONTACTS`, of feet that are turned about their ankles already."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

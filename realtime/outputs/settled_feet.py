@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from common.arrays import AnyArray, DoubleArray, FloatArray, Int64Array
 from common.camera import Camera
 from realtime.stages.world.foot_lock import seen_contact
-from realtime.stages.world.leg_reach import LEG_JOINTS, MAX_JOINT_SHIFT_M, TOES, bend_leg, reach
+from realtime.stages.world.leg_reach import LEG_JOINTS, MAX_JOINT_SHIFT_M, TOES, UNTURNED, bend_leg, reach
 from realtime.stages.world.recorded_feet import hold_recorded
 
 _GAP_S: Final = 0.5  # a person who was not seen for so long may have moved
@@ -65,7 +65,7 @@ def _bend(
     places = joints[leg].astype(np.float64)
     to = places[0] + knee_and_ankle
     bent = pose.copy()
-    bend_leg(orient.astype(np.float64), bent, leg, places, to, *_NO_SKIN)
+    bend_leg(orient.astype(np.float64), bent, leg, places, to, UNTURNED[0], *_NO_SKIN)
     pose[:] = bent
     joints[ankle + TOES] += (to[1] - places[2]).astype(np.float32)
     joints[knee], joints[ankle] = to.astype(np.float32)

@@ -22,15 +22,18 @@ LEG_JOINTS: Final = np.array(
     [[JOINT_NAMES.index(f"{side}_{joint}") for joint in ("hip", "knee", "ankle")] for side in ("left", "right")]
 )
 """(2, 3) numbers of hip, knee and ankle of the left and the right leg."""
+FOOT_JOINTS: Final = np.concatenate([LEG_JOINTS, LEG_JOINTS[:, 2:] + 3], 1)
+"""(2, 4) The same, with the joint of the toes."""
 _COCO_KNEE, _COCO_ANKLE = COCO_NAMES.index("left_knee"), COCO_NAMES.index("left_ankle")  # the right ones follow
 _NOWHERE: Final = np.zeros(3, np.float32)
+UNTURNED: Final = np.zeros((2, 3))  # turns of both feet
 TOES: Final = 3  # index of a foot's joint minus that of its ankle
 _NEARLY: Final = 0.999  # greatest length of a stretched leg, as a share of the full length
 _HALVINGS: Final = 6
 
 
 class LegReach:
-    """Bends the legs of posed bodies. Feet keep their directions.
+    """Bends the legs of posed bodies. Feet keep their directions, but for the turns that are asked for.
 
     The mesh follows by its skinning weights, without being posed anew, which would cost ten times as much: for moves of
     `MAX_JOINT_SHIFT_M` the skin is right to a millimetre.
@@ -47,25 +50,36 @@ class LegReach:
         # Compile them now, so that no frame waits for it.
         places, found, pose = np.diag([0.0, 0.4, 0.8]), np.empty((2, 3)), np.zeros((23, 3), np.float32)
         reach(places, np.full(3, 0.01), MAX_JOINT_SHIFT_M, found)
-        bend_leg(np.zeros(3), pose, LEG_JOINTS[0], places, found, arrays.v_template.astype(np.float32), *self._sides[0])
+        vertices = arrays.v_template.astype(np.float32)
+        bend_leg(np.zeros(3), pose, LEG_JOINTS[0], places, found, UNTURNED[0], vertices, *self._sides[0])
 
-    def __call__(self, body: BodyEstimate, moves: DoubleArray, shift: FloatArray = _NOWHERE) -> BodyEstimate:
+    def __call__(
+        self, body: BodyEstimate, moves: DoubleArray, shift: FloatArray = _NOWHERE, turns: DoubleArray = UNTURNED
+    ) -> BodyEstimate:
         """``body`` with its left and right ankle moved by ``moves`` (2, 3), and all of it by ``shift`` (3,), m, in its frame.
+        Feet turn about their ankles by the rotation vectors ``turns`` (2, 3).
 
         Knees stay hinges that bend one way: a leg that cannot reach stays as long as it can be. Where an ankle's move would
         take the knee further than `MAX_JOINT_SHIFT_M`, its part along the leg is made smaller.
         """
         vertices, joints, coco = shifted(body.vertices, shift), body.joints + shift, body.coco + shift
         pose, found, root = body.body_pose, np.empty((2, 3)), body.global_orient.astype(np.float64)
+        toes = np.empty(3)
         for side, leg in enumerate(LEG_JOINTS):
             places = joints[leg].astype(np.float64)
+            turns_foot = bool(turns[side].any())
             if not reach(places, moves[side], MAX_JOINT_SHIFT_M, found):
-                continue
+                if not turns_foot:
+                    continue
+                found[:] = places[1:]
             if pose is body.body_pose:
                 pose = pose.copy()
-            bend_leg(root, pose, leg, places, found, vertices, *self._sides[side])
+            bend_leg(root, pose, leg, places, found, turns[side], vertices, *self._sides[side])
             knee_move, ankle_move = (found - places[1:]).astype(np.float32)
             _, knee, ankle = leg
+            if turns_foot:
+                turn_vector(turns[side], joints[ankle + TOES].astype(np.float64) - places[2], toes)
+                joints[ankle + TOES] = places[2] + toes
             joints[knee] += knee_move
             joints[ankle] += ankle_move
             joints[ankle + TOES] += ankle_move
@@ -81,19 +95,20 @@ def bend_leg(
     leg: NDArray[np.intp],
     places: DoubleArray,
     found: DoubleArray,
+    turn: DoubleArray,
     vertices: FloatArray,
     rows: NDArray[np.intp],
     shares: FloatArray,
 ) -> None:
     """Changes ``pose`` (23, 3) and ``vertices`` (V, 3) in place so that knee and ankle come from ``places`` (3, 3: hip, knee,
-    ankle) to ``found`` (2, 3), m.
+    ankle) to ``found`` (2, 3), m, and the foot turns about its ankle by the rotation vector ``turn`` (3,).
 
     ``root`` (3,) is the body's global orientation, ``leg`` (3,) are the numbers of hip, knee and ankle. The vertices ``rows``
     (R,) follow thigh, shank and foot by their ``shares`` (R, 3).
     """
-    turns, turned, local = np.empty((4, 3, 3)), np.empty((2, 3, 3)), np.empty((3, 3))
+    turns, turned, local = np.empty((4, 3, 3)), np.empty((3, 3, 3)), np.empty((3, 3))
     thigh, shank, foot = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3))
-    new_thigh, new_shank, old = np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
+    new_thigh, new_shank, new_foot, old = np.empty((3, 3)), np.empty((3, 3)), np.empty((3, 3)), np.empty(3)
     set_matrix(root[0], root[1], root[2], turns[0])
     for n in range(3):
         x, y, z = pose[leg[n] - 1]
@@ -105,7 +120,9 @@ def bend_leg(
     _multiply(shank, turns[3], foot)
     _multiply(turned[0], thigh, new_thigh)
     _multiply(turned[1], shank, new_shank)
-    chain = (turns[0], new_thigh, new_shank, foot)
+    set_matrix(turn[0], turn[1], turn[2], turned[2])
+    _multiply(turned[2], foot, new_foot)
+    chain = (turns[0], new_thigh, new_shank, new_foot)
     for n in range(3):
         _multiply(chain[n].T, chain[n + 1], local)
         x, y, z = axis_angle_of(local)
@@ -116,7 +133,7 @@ def bend_leg(
             old[k] = vertices[row, k]
         for k in range(3):
             bent = shares[n, 1] * (found[0, k] - places[1, k]) + shares[n, 2] * (found[1, k] - places[2, k])
-            for m in range(2):  # about the hip, about the knee
+            for m in range(3):  # about the hip, the knee and the ankle
                 part = places[m, k] - old[k]
                 for j in range(3):
                     part += turned[m, k, j] * (old[j] - places[m, j])
@@ -130,6 +147,22 @@ def _multiply(first, second, out):  # type: ignore[no-untyped-def]
     for i in range(3):
         for j in range(3):
             out[i, j] = first[i, 0] * second[0, j] + first[i, 1] * second[1, j] + first[i, 2] * second[2, j]
+
+
+@njit(cache=True, nogil=True)
+def turn_vector(turn: DoubleArray, vector: DoubleArray, out: DoubleArray) -> None:
+    """Writes ``vector`` (3,), turned by the rotation vector ``turn`` (3,), radians, to ``out`` (3,) (Rodrigues)."""
+    angle = math.sqrt(turn[0] ** 2 + turn[1] ** 2 + turn[2] ** 2)
+    sine = math.sin(angle) / angle if angle > 1e-9 else 1.0
+    rest = (1 - math.cos(angle)) / angle**2 if angle > 1e-9 else 0.5
+    along = turn[0] * vector[0] + turn[1] * vector[1] + turn[2] * vector[2]
+    across = (
+        turn[1] * vector[2] - turn[2] * vector[1],
+        turn[2] * vector[0] - turn[0] * vector[2],
+        turn[0] * vector[1] - turn[1] * vector[0],
+    )
+    for k in range(3):
+        out[k] = math.cos(angle) * vector[k] + sine * across[k] + rest * along * turn[k]
 
 
 @njit(cache=True, nogil=True)

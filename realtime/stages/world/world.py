@@ -29,7 +29,7 @@ from realtime.stages.world.camera_motion import CameraMotion
 from realtime.stages.world.floor import KNOWN_SIZE_SIGMA, SIZE_SIGMA, Floor
 from realtime.stages.world.foot_lock import FootLock, seen_contact
 from realtime.stages.world.kernels import cross_product, keep_background
-from realtime.stages.world.leg_reach import LEG_JOINTS, LegReach
+from realtime.stages.world.leg_reach import FOOT_JOINTS, LEG_JOINTS, UNTURNED, LegReach
 from realtime.stages.world.upright_edges import find_upright_edges
 from realtime.stages.world.vertical import Vertical
 
@@ -45,7 +45,7 @@ _SOLVED_OFTEN_S: Final = 2.0
 _FLOOR_KNOWN_M: Final = 0.5  # largest deviation of the floor's height at which feet are drawn onto it
 _LOWEST: Final = 7  # number of lowest points that define the floor until feet are seen on it
 _MIN_MOVE_M, _MIN_SHIFT_M = 1e-3, 1e-5  # smallest move of a foot, and shift of a body, that is applied
-_NO_MOVES: Final = np.zeros((2, 3))
+_TOES_M: Final = 0.2  # from the ankle to the tip of the toes
 _TURN_ERROR: Final = 0.03  # standard deviation of a measured rotation, as a share of it
 _FIRST_SEARCH_S, _SEARCH_S, _SEARCH_MOVED_S = 0.5, 1.0, 2.0
 """When edges are searched, s: first when somebody appears or after this time, then at these intervals while the camera is still
@@ -192,14 +192,17 @@ class World:
     ) -> BodyEstimate:
         assert self._legs is not None
         feet, stands = self._feet[body.person]
-        body = replace(body, unlocked=Unlocked(body.transl, body.joints[LEG_JOINTS], feet))
+        legs = body.joints[FOOT_JOINTS] @ rotation.T
         pelvis = rotation @ body.transl
-        shift, moves = self._lock(body.person, pelvis, feet @ rotation.T, stands, time_s, floor, body.growth)
-        if float(np.abs(moves).max()) < _MIN_MOVE_M:
-            if float(np.abs(shift).max()) < _MIN_SHIFT_M:
+        held = self._lock(body.person, pelvis, feet @ rotation.T, legs, stands, time_s, floor, body.growth)
+        soles = (held.turned @ rotation).astype(np.float32)
+        body = replace(body, unlocked=Unlocked(body.transl, body.joints[LEG_JOINTS], soles))
+        moves, turns = held.moves, held.turns
+        if max(float(np.abs(moves).max()), _TOES_M * float(np.abs(turns).max())) < _MIN_MOVE_M:
+            if float(np.abs(held.shift).max()) < _MIN_SHIFT_M:
                 return body
-            moves = _NO_MOVES
-        return self._legs(body, moves @ rotation, (shift @ rotation).astype(np.float32))
+            moves = turns = UNTURNED
+        return self._legs(body, moves @ rotation, (held.shift @ rotation).astype(np.float32), turns @ rotation)
 
     def _solve(self, people: Sequence[BodyEstimate], rotation: DoubleArray) -> None:
         """Solve the filters for the vertical and the floor."""
@@ -288,7 +291,7 @@ def _compile(feet: FloatArray) -> None:
     for step in range(5):
         floor.see(0, feet, stands, dt_s, step * dt_s, rotation)
         known = None if step == 0 else (vertical.up, 1.0, 0.1)
-        lock(0, rotation[2], feet @ rotation.T, stands, step * dt_s, known)
+        lock(0, rotation[2], feet @ rotation.T, np.ones((2, 4, 3)), stands, step * dt_s, known)
     floor.fit(*vertical.evidence(), vertical.up)
 
 

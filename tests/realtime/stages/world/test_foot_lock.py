@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from common.arrays import DoubleArray, FloatArray
 from realtime.records import BodyEstimate
 from realtime.stages.world import foot_kernels
 from realtime.stages.world.foot_kernels import MAX_ACROSS_M, MAX_ALONG
-from realtime.stages.world.foot_lock import FootLock
+from realtime.stages.world.foot_lock import FootLock, Held
 from realtime.stages.world.leg_reach import MAX_JOINT_SHIFT_M, LegReach
 from realtime.stages.world.world import World
 from tests.realtime.stages.world.test_world import STILL
@@ -121,6 +122,19 @@ def test_people_in_the_air_are_left_where_they_are() -> None:
         np.testing.assert_allclose(other.transl, one.transl, atol=0.004)
 
 
+LEG = np.array([[0.0, -0.9, 0.0], [0.0, -0.5, -0.05], [0.0, -0.08, 0.0], [0.0, -0.03, -0.12]])  # from its heel
+
+
+def legs_of(feet: DoubleArray) -> DoubleArray:
+    """Hips, knees, ankles and toes (2, 4, 3) over the heels of ``feet`` (4, 3)."""
+    return feet[::2, None] + LEG
+
+
+def held_feet(held: Held) -> DoubleArray:
+    """Where contact points (4, 3) are shown."""
+    return held.turned + held.shift + np.repeat(held.moves, 2, 0)
+
+
 def feet_at(place: tuple[float, float, float]) -> DoubleArray:
     return np.array(place) + np.array([[0.1, 0, 0], [0.1, 0, -0.2], [-0.1, 0, 0], [-0.1, 0, -0.2]])
 
@@ -131,12 +145,14 @@ def test_a_foot_is_tied_only_while_it_stands_and_somebody_new_is_not_tied_to_the
     sure = np.full(4, contact, np.float32)
     pelvis = np.array([0, 0, 4.0])
     for number in range(20):
-        shift, moves = lock(0, pelvis, feet_at((0, 1, 4 + 0.004 * number)), sure, number / 30, None)
-    assert (abs(shift[2]) > 0.02) == (contact > 0.5)
-    assert (np.abs(moves).max() > 0) == (contact > 0.5)
+        feet = feet_at((0, 1, 4 + 0.004 * number))
+        held = lock(0, pelvis, feet, legs_of(feet), sure, number / 30, None)
+    assert (abs(held.shift[2]) > 0.02) == (contact > 0.5)
+    assert (np.abs(held.moves).max() > 0) == (contact > 0.5)
     lock.forget(set())
-    shift, _ = lock(0, pelvis, feet_at((0, 1, 9)), sure, 21 / 30, None)
-    np.testing.assert_allclose(shift, 0, atol=1e-9)
+    feet = feet_at((0, 1, 9))
+    held = lock(0, pelvis, feet, legs_of(feet), sure, 21 / 30, None)
+    np.testing.assert_allclose(held.shift, 0, atol=1e-9)
 
 
 @pytest.mark.parametrize("across", [0.005, 0.07])
@@ -149,9 +165,8 @@ def test_a_single_standing_foot_holds_through_noise_but_not_through_a_step(acros
         noise = rng.normal(0, 0.005, 2) if across < 0.01 else np.array([across * number, 0.0])
         pelvis = np.array([0, 0, 4.0]) * (1 + wander)
         feet = feet_at((0, 1, 4)) * (1 + wander) + np.array([*noise, 0.0])
-        shift, moves = lock(0, pelvis, feet, contact, number / 30, None)
         given.append(feet[0])
-        held.append(feet[0] + shift + moves[0] * min(1, MAX_JOINT_SHIFT_M / max(float(np.linalg.norm(moves[0])), 1e-9)))
+        held.append(held_feet(lock(0, pelvis, feet, legs_of(feet), contact, number / 30, None))[0])
     raw, slide = (
         np.linalg.norm(np.diff(feet, axis=0), axis=1)[30:].mean() for feet in (np.array(given), np.array(held))
     )
@@ -173,13 +188,25 @@ def noisy_run(frames: int) -> list[DoubleArray]:
         wander = 0.95 * wander + rng.normal(0, 0.006)
         feet = (feet_at((place[0], place[1], place[2])) + rng.normal(0, 0.004, (4, 3))) * (1 + wander)
         known = floor if number > 10 else None
-        out += lock(0, np.array([0, 0, 4.0]), feet, contact.astype(np.float32), number / 30, known)
+        out += lock(0, np.array([0, 0, 4.0]), feet, legs_of(feet), contact.astype(np.float32), number / 30, known)
     return out
 
 
 def test_the_compiled_loop_gives_what_plain_python_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = noisy_run(200)
-    for name in ("_apart", "_over_floor", "_shift_body", "_follow_feet", "invert"):
+    for name in (
+        "_apart",
+        "_carry",
+        "_over_floor",
+        "_place_body",
+        "_shift_body",
+        "_share_within",
+        "_shorten",
+        "_turn_foot",
+        "invert",
+        "reach",
+        "turn_vector",
+    ):
         monkeypatch.setattr(foot_kernels, name, getattr(foot_kernels, name).py_func)
     monkeypatch.setattr("realtime.stages.world.foot_lock.hold_feet", foot_kernels.hold_feet.py_func)
     plain = noisy_run(200)
@@ -193,8 +220,8 @@ def test_a_body_that_is_held_aside_of_its_person_comes_back_soon() -> None:
     aside = []
     for number in range(90):
         x = 0.0 if number < 30 else 0.02  # the network's feet go aside by less than a step, and stay there
-        shift, _ = lock(0, pelvis, feet_at((x, 1, 4)), contact, number / 30, None)
-        aside.append(abs(float(shift[0])))
+        feet = feet_at((x, 1, 4))
+        aside.append(abs(float(lock(0, pelvis, feet, legs_of(feet), contact, number / 30, None).shift[0])))
     assert max(aside) > 0.005
     assert aside[-1] < 0.001
 
@@ -204,8 +231,8 @@ def test_a_body_goes_back_to_where_it_was_predicted_once_no_foot_is_seen() -> No
     for number in range(130):
         away = 4 + 0.01 * min(number, 10)  # the predicted distance changes while the feet stand
         contact = np.full(4, 0.9 if number < 12 else 0.0, np.float32)
-        shift, _ = lock(0, pelvis, feet_at((0, 1, away)), contact, number / 30, None)
-        shifts.append(float(np.linalg.norm(shift)))
+        feet = feet_at((0, 1, away))
+        shifts.append(float(np.linalg.norm(lock(0, pelvis, feet, legs_of(feet), contact, number / 30, None).shift)))
     assert shifts[11] > 0.03
     assert shifts[41] < 0.5 * shifts[11]
     assert shifts[-1] < 0.1 * shifts[11]
@@ -227,7 +254,53 @@ def test_a_treadmill_does_not_carry_its_walker_off(speed: float, contact: float)
                     stands[point] = contact
                 else:
                     feet[point, 1] -= 0.05
-        shift, _ = lock(0, np.array([0, 0, 4.0]), feet, stands, number / 30, (np.array([0.0, -1.0, 0.0]), 1.0, 0.02))
-        shifts.append(float(shift[2]))
+        floor = np.array([0.0, -1.0, 0.0]), 1.0, 0.02
+        held = lock(0, np.array([0, 0, 4.0]), feet, legs_of(feet), stands, number / 30, floor)
+        shifts.append(float(held.shift[2]))
     assert np.abs(shifts[240:]).max() < 0.15, "8 s later it walks where it is seen"
     assert np.ptp(shifts[240:]) < 0.1
+
+
+def test_a_standing_foot_that_is_predicted_with_another_direction_is_turned_back() -> None:
+    """Closed form: a foot predicted 0.1 rad aside about its heel is shown where it was."""
+    lock, contact, pelvis, first = FootLock(), np.full(4, 0.95, np.float32), np.array([0, 0, 4.0]), feet_at((0, 1, 4))
+    for number in range(30):
+        feet = first.copy()
+        if number >= 20:
+            feet[1] = first[0] + 0.2 * np.array([math.sin(0.1), 0.0, -math.cos(0.1)])
+        held = lock(0, pelvis, feet, legs_of(first), contact, number / 30, None)
+        if number == 20:
+            np.testing.assert_allclose(held_feet(held), first, atol=4e-3)
+            follows = 1 - 1 / 30 / 0.6  # the place goes a little towards what is seen
+            np.testing.assert_allclose(held.turns[0], [0, 0.1 * follows, 0], atol=2e-3)
+            assert np.abs(held.turns[1]).max() < 4e-3
+
+
+def test_two_standing_feet_that_drift_apart_share_what_their_legs_cannot_bridge() -> None:
+    lock, contact, pelvis, shown = FootLock(), np.full(4, 0.95, np.float32), np.array([0, 0, 4.0]), []
+    for number in range(60):
+        feet = feet_at((0, 1, 4))
+        feet[:2, 2] += 0.003 * max(number - 10, 0)  # 15 cm in all; both legs bridge 2 cm each
+        held = lock(0, pelvis, feet, legs_of(feet), contact, number / 30, None)
+        assert np.linalg.norm(held.moves, axis=1).max() <= MAX_JOINT_SHIFT_M + 1e-9
+        shown.append(held_feet(held))
+    steps = np.abs(np.diff(np.array(shown), axis=0))
+    assert steps[:20].max() < 1e-3, "within the legs' reach nothing slides"
+    left, right = steps[40:, 0, 2].mean(), steps[40:, 2, 2].mean()
+    assert 0.25 < left / right < 4
+    assert left + right < 0.0045
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-0.3, 0.3), min_size=6, max_size=6), st.floats(-3, 3))
+def test_turned_feet_are_what_the_turned_pose_gives(values: list[float], turn: float) -> None:
+    root, turns = np.array([0.2, turn, 0.1], np.float32), np.array(values).reshape(2, 3) / 3
+    before = bent(POSE, root)
+    after = LEGS(before, np.full((2, 3), 0.004), turns=turns)
+    again = bent(after.body_pose, root)
+    np.testing.assert_allclose(after.joints, again.joints, atol=1e-5)
+    assert np.linalg.norm(after.vertices - again.vertices, axis=1).max() < 5e-3
+    for side in (0, 1):
+        toes = before.joints[10 + side] - before.joints[7 + side]
+        expected = cv2.Rodrigues(turns[side])[0] @ toes
+        np.testing.assert_allclose(after.joints[10 + side] - after.joints[7 + side], expected, atol=1e-5)

@@ -20,9 +20,11 @@ from training.motion.clip import Clip
 settings.register_profile("untimed", deadline=None, derandomize="FUZZ_EXAMPLES" not in os.environ)
 settings.load_profile("untimed")
 
-# Started with nohup, the suite would hand on to the programs that it starts that they ignore a terminal that closes.
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# Started with nohup or in the background of a script, the suite would ignore a terminal that closes or Ctrl-C, and so would
+# the programs that it starts.
+for _number, _usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 
 class Remarks(list[str]):

@@ -86,7 +86,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("training/motion", "training/networks", "training/simulation"),
     },
     "training/ablation": {
-        *("common", "engines", "body", "formats", "realtime", "training/losses"),
+        *("common", "engines", "body", "formats", "realtime", "training/losses", "training/motion"),
         *("training/networks", "training/simulation", "training/synth", "training/evaluation"),
     },
     "export": {"common", "engines", "body", "realtime", "training"},

@@ -13,8 +13,9 @@ tracker's region, flow by the real-time estimator, detections with the measured 
 synthetic subjects and on real video: against a multi-camera reference, and by reprojection error and smoothness. The
 networks are small and trained briefly: differences between variants are meaningful, absolute errors are not.
 
-Rendering takes a second of a core for every window. People whose pixels nobody needs are simulated a thousand times faster,
-as those of the shipped networks are; with ``--motion`` instead of ``--data`` the variants without pixels learn from many more:
+Rendering takes a quarter of a second to a second of a core for every window. People whose pixels nobody needs are simulated a
+thousand times faster, as those of the shipped networks are; with ``--motion`` instead of ``--data`` the variants without
+pixels learn from many more:
 
     python -m training.ablation train --motion FOLDER --steps 10 --runs runs/simulated
     python -m training.ablation test --motion FOLDER --runs runs/simulated --moving MOCAP.npz --film VIDEO ...

@@ -53,9 +53,10 @@ def by_variant(results: Sequence[NetworkErrors]) -> dict[str, list[NetworkErrors
 
 
 def markdown_tables(results: Sequence[NetworkErrors]) -> str:
-    """Three Markdown tables, each cell the mean over seeds ± half the range; columns that nobody was scored for are left out.
+    """Three Markdown tables, each cell the mean over seeds, ± half the range of several.
 
-    The gap between synthetic and real people on common joints, whole bodies, and the cases where flow should help.
+    The gap between synthetic and real people on common joints, whole bodies, and the cases where flow should help. Columns
+    that nobody was scored for are left out.
     """
     rows = by_variant(results)
     gaps = ["input", "seeds"]
@@ -97,7 +98,13 @@ def _row(name: str, results: list[NetworkErrors], cells: list[str]) -> str:
 
 
 def _cell(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:
-    return f"{np.mean(values):.1f} ± {np.ptp(values) / 2:.1f}"
+    spread = f" ± {np.ptp(values) / 2:.1f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.1f}{spread}"
+
+
+_SYNTHETIC: Final = ("unseen synthetic people", -0.2, "#7fb2d9")
+_SEATED: Final = ("a real man who sits, four-camera reference", 0.2, "#d9773f")
+_MOVING: Final = ("a real man who sits down and stands up, motion capture", 0.2, "#a14d1f")
 
 
 def draw_plot(results: Sequence[NetworkErrors], path: Path) -> None:
@@ -109,22 +116,26 @@ def draw_plot(results: Sequence[NetworkErrors], path: Path) -> None:
 
     rows = by_variant(results)
     names, place = list(rows), np.arange(len(rows))
-    figure, panels = pyplot.subplots(1, 2, figsize=(11, 0.62 * len(rows) + 1.4), layout="constrained", sharey=True)
-    for axes, measure, title in (
-        (panels[0], "pa_arms", "pose: PA-MPJPE of arms and shoulders, mm"),
-        (panels[1], "facing", "facing: error of the line through the shoulders, °"),
-    ):
-        for offset, world, colour in ((-0.2, "synthetic", "#7fb2d9"), (0.2, "real", "#d9773f")):
-            values = [[getattr(one, f"{world}_{measure}") for one in rows[name]] for name in names]
-            label = "unseen synthetic people" if world == "synthetic" else "a real man, four-camera reference"
+    charts = [
+        ("pose: PA-MPJPE of arms and shoulders, mm", ((_SYNTHETIC, "synthetic_pa_arms"), (_SEATED, "real_pa_arms"))),
+        ("facing: error of the shoulders' line, °", ((_SYNTHETIC, "synthetic_facing"), (_SEATED, "real_facing"))),
+    ]
+    if any(np.isfinite(errors.moving_mpjpe) for errors in results):
+        charts.append(("whole body: MPJPE, mm", ((_SYNTHETIC, "synthetic_mpjpe"), (_MOVING, "moving_mpjpe"))))
+    size = (1.5 + 4.2 * len(charts), 0.62 * len(rows) + 1.4)
+    figure, panels = pyplot.subplots(1, len(charts), figsize=size, layout="constrained", sharey=True)
+    for axes, (title, bars) in zip(panels, charts, strict=True):
+        for (label, offset, colour), measure in bars:
+            values = [[getattr(errors, measure) for errors in rows[name]] for name in names]
             means, spread = [float(np.mean(part)) for part in values], [float(np.ptp(part) / 2) for part in values]
-            axes.barh(place + offset, means, 0.38, xerr=spread, color=colour, label=label)
+            whiskers = spread if any(spread) else None
+            axes.barh(place + offset, means, 0.38, xerr=whiskers, color=colour, label=label)
         axes.set_xlabel(title)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_yticks(place, [_TITLES[name] for name in names])
     panels[0].invert_yaxis()
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, frameon=False, loc="outside upper center", ncols=2)
+    legend = {label: bar for axes in panels for bar, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(legend.values(), legend.keys(), frameon=False, loc="outside upper center", ncols=3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

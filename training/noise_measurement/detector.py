@@ -143,8 +143,10 @@ def main(
         error = np.linalg.norm(seen.detected - seen.truth, axis=-1) / seen.scale[..., None]
         used = (seen.state == 0) & (seen.confidence > 0.3)
         middle, tail = np.quantile(error[used], [0.5, 0.9])
+        right, down = np.median(((seen.detected - seen.truth) / seen.scale[..., None, None])[used], 0)
         print(
-            f"{name}: {len(seen.truth)} windows, confident visible keypoints off by {middle:.4f} (p90 {tail:.4f}) of extent"
+            f"{name}: {len(seen.truth)} windows, confident visible keypoints off by {middle:.4f} (p90 {tail:.4f}) of extent, "
+            f"{right:+.4f} to the right and {down:+.4f} down in the median"
         )
     write_text_atomically(output, json.dumps({"detectors": rows}) + "\n")
 

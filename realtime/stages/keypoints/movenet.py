@@ -76,7 +76,7 @@ class MoveNet:
             for row, view in enumerate(some):
                 self._fill(row, image, view)
             answers = self._engine.infer({self._name: self._input})[self._output].reshape(rows, 17, 3)
-            found += [_in_image(answer, view) for answer, view in zip(answers, some, strict=False)]
+            found += [_in_image(answer, view, self._crop.size) for answer, view in zip(answers, some, strict=False)]
         return found
 
     def _fill(self, row: int, image: ImageArray, view: CropView) -> None:
@@ -91,11 +91,12 @@ class MoveNet:
         np.copyto(self._input[row], np.rot90(self._rgb, view.turn) if view.turn else self._rgb, casting="unsafe")
 
 
-def _in_image(answer: FloatArray, view: CropView) -> tuple[FloatArray, FloatArray]:
-    """Keypoints in image pixels and confidences from one row (17, 3) of the network's output."""
+def _in_image(answer: FloatArray, view: CropView, size: int) -> tuple[FloatArray, FloatArray]:
+    """Keypoints in image pixels and confidences from one row (17, 3) of the network's output for a crop of ``size`` px."""
     box = view.box
-    places = _turned_back(answer[:, 1::-1], view.turn)
-    # The network measures from the crop's edge; pixel coordinates start at the centre of the first pixel.
+    # The network counts from the centre of the crop's first pixel, as mirrored images show (docs/results/detections.md):
+    # taken as its edge, everything would lie half a pixel of the crop to the left and above.
+    places = _turned_back(answer[:, 1::-1] + np.float32(0.5 / size), view.turn)
     corner = np.array([box.x - box.size / 2 - 0.5, box.y - box.size / 2 - 0.5], np.float32)
     points = places.astype(np.float32) * np.float32(box.size) + corner
     return points, answer[:, 2].astype(np.float32)

@@ -58,7 +58,9 @@ class PersonDetector:
         cv2.cvtColor(self._crop(image, region), cv2.COLOR_BGR2RGB, self._rgb)
         np.copyto(self._input[0], self._rgb, casting="unsafe")
         rows = self._engine.infer({self._name: self._input})[self._output].reshape(-1, 56)
-        corner = np.array([region.x - region.size / 2 - 0.5, region.y - region.size / 2 - 0.5], np.float32)
+        # It counts from the centre of the first pixel, as MoveNet does.
+        first = (0.5 / self._crop.size - 0.5) * region.size - 0.5
+        corner = np.array([region.x + first, region.y + first], np.float32)
         found: list[Detection] = []
         for row in rows[np.argsort(-rows[:, 55])]:
             if not row[55] >= self._threshold:

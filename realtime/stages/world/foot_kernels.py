@@ -33,6 +33,9 @@ _FLOOR_S: Final = 0.3  # the same time of the height
 _FREE_CHANGE, _CHANGE, _FIRM_CHANGE = 0.006, 0.0055, 0.0155
 """Standard deviation of the shift's change in 1/30 s, m, while no point stands, while one does, and while all four do.
 Following the noise of a single leg at once would shake the whole body: the leg takes up what comes so fast."""
+_FASTEST: Final = 0.6
+"""Speed, m/s, by which the shown pelvis may be faster than the predicted one. Where the predicted legs jump by centimetres from
+one frame to the next, their feet slide a little: the whole body would be seen to jump."""
 _RETURN_S: Final = 1.0  # time constant with which the shift of a body goes back to nothing while no foot stands
 _MOVE, _MOVE_S, _MOVE_CHANGE = 0.015, 0.3, 0.009
 """Standard deviation of an ankle's move, m, the time over which it is the same, s, and that of its change in 1/30 s, m."""
@@ -73,6 +76,7 @@ def hold_feet(
     moves: DoubleArray,
     turns: DoubleArray,
     belt: DoubleArray,
+    body: DoubleArray,
     turned: DoubleArray,
 ) -> None:
     """One frame of a person whose ``pelvis`` is at (3,), whose soles are at ``feet`` (4, 3) with ``contact`` (4,) 0..1, and
@@ -111,7 +115,8 @@ def hold_feet(
             broken += (gap[n, k] - shift[k] - moves[n // 2, k]) ** 2
         if math.sqrt(broken) > _BROKEN_M + _BROKEN * distance:
             weight[n] = 0.0
-    _place_body(feet, gap, weight, distance, ray, dt_s, floor, shift, moves)
+    _place_body(feet, gap, weight, distance, ray, dt_s, floor, shift, moves, pelvis - body)
+    body[:] = pelvis
     found, toes = np.empty((2, 3)), np.empty(3)
     for side in range(2):
         if reach(legs[side, :3] + shift, moves[side], MAX_JOINT_SHIFT_M, found):
@@ -204,9 +209,9 @@ def _turn_foot(feet, weight, ankle, places, side, dt_s, turn, turned):  # type: 
 
 
 @njit(cache=True, nogil=True)
-def _place_body(feet, gap, weight, distance, ray, dt_s, floor, shift, moves):  # type: ignore[no-untyped-def]
+def _place_body(feet, gap, weight, distance, ray, dt_s, floor, shift, moves, step):  # type: ignore[no-untyped-def]
     """Change ``shift`` (3,) and ``moves`` (2, 3) to the most likely ones of a body whose points have to go by ``gap`` (4, 3) to
-    stay where they are, and are drawn onto the floor, by their ``weight`` (4,)."""
+    stay where they are, and are drawn onto the floor, by their ``weight`` (4,). The predicted pelvis made the ``step`` (3,)."""
     firm = weight.sum()
     # Nobody's feet are seen before a webcam: what one of them seemed to say once must not last.
     shift *= 1 - (1 - min(firm, 1.0)) * min(dt_s / _RETURN_S, 1.0)
@@ -219,6 +224,11 @@ def _place_body(feet, gap, weight, distance, ray, dt_s, floor, shift, moves):  #
     wanted, aside = np.empty(3), np.empty(3)
     for _ in range(_ROUNDS):
         _shift_body(feet, gap, weight, distance, ray, dt_s, floor, shift, moves, start, limited, wanted)
+        for k in range(3):
+            aside[k] = step[k] + wanted[k] - shift[k]
+        _shorten(aside, _FASTEST * dt_s + math.sqrt(step[0] ** 2 + step[1] ** 2 + step[2] ** 2))
+        for k in range(3):
+            wanted[k] = shift[k] + aside[k] - step[k]
         deep = wanted[0] * ray[0] + wanted[1] * ray[1] + wanted[2] * ray[2]
         for k in range(3):
             aside[k] = wanted[k] - deep * ray[k]

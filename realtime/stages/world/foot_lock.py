@@ -62,6 +62,8 @@ class _Person:
     """(1,) mean speed of standing points away from the camera, m/s: that of a treadmill."""
     feet: DoubleArray = field(default_factory=lambda: np.zeros((4, 3)))
     """(4, 3) points as the network predicted them in the last frame."""
+    body: DoubleArray = field(default_factory=lambda: np.zeros(3))
+    """(3,) pelvis as the network predicted it in the last frame."""
     speed: DoubleArray = field(default_factory=lambda: np.zeros(4))
     """(4,) smoothed speed of the points across the line of sight, m/s."""
     time_s: float = -math.inf
@@ -69,18 +71,18 @@ class _Person:
     growth: float = 1.0
     """Growth of the person in the last frame, see `realtime.records.BodyEstimate.growth`."""
 
-    def advance(self, time_s: float, feet: DoubleArray, growth: float) -> float:
-        """Go to the frame at ``time_s``, in which the points are at ``feet`` (4, 3), m, and the person's growth is ``growth``.
-        Returns the seconds since the last frame; after a gap nothing is kept."""
+    def advance(self, time_s: float, pelvis: DoubleArray, feet: DoubleArray, growth: float) -> float:
+        """Go to the frame at ``time_s``, in which the ``pelvis`` is predicted at (3,), m, the points at ``feet`` (4, 3), m, and
+        the person's growth is ``growth``. Returns the seconds since the last frame; after a gap nothing is kept."""
         dt_s = time_s - self.time_s
         if not 0 < dt_s < 0.5:
             for past in (self.age_s, self.shift, self.moves, self.turns, self.speed, self.belt):
                 past[:] = 0.0
-            self.places[:], self.feet[:], dt_s = feet, feet, 1 / 30
+            self.places[:], self.feet[:], self.body[:], dt_s = feet, feet, pelvis, 1 / 30
             self.growth = growth
         self.time_s = time_s
         if growth != self.growth:  # places are as far away as the person is
-            for known in (self.places, self.feet):
+            for known in (self.places, self.feet, self.body):
                 known *= growth / self.growth
             self.growth = growth
         return dt_s
@@ -121,7 +123,7 @@ class FootLock:
             growth: of the person, see `realtime.records.BodyEstimate.growth`.
         """
         known = self._people.setdefault(person, _Person())
-        dt_s = known.advance(time_s, feet, growth)
+        dt_s = known.advance(time_s, pelvis, feet, growth)
         plane = _NO_FLOOR if floor is None else (*floor[0].tolist(), floor[1], floor[2])
         turned = np.empty((4, 3))
         hold_feet(
@@ -139,6 +141,7 @@ class FootLock:
             known.moves,
             known.turns,
             known.belt,
+            known.body,
             turned,
         )
         return Held(known.shift.copy(), known.moves.copy(), known.turns.copy(), turned)

@@ -304,3 +304,18 @@ def test_turned_feet_are_what_the_turned_pose_gives(values: list[float], turn: f
         toes = before.joints[10 + side] - before.joints[7 + side]
         expected = cv2.Rodrigues(turns[side])[0] @ toes
         np.testing.assert_allclose(after.joints[10 + side] - after.joints[7 + side], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [30.0, 60.0])
+def test_a_body_does_not_jump_where_the_predicted_legs_do(rate: float) -> None:
+    lock, pelvis, shifts = FootLock(), np.array([0.0, -1.0, 4.0]), []
+    feet = np.array([[0.1, 0, 4.0], [0.1, 0, 3.8], [-0.1, 0, 4.0], [-0.1, 0, 3.8]])
+    legs = np.array([[[x, -0.9, 4.0], [x, -0.5, 3.9], [x, -0.08, 4.0], [x, -0.03, 3.85]] for x in (0.1, -0.1)])
+    for number in range(60):
+        away = np.array([0.0, 0.0, 0.05 if number >= 30 else 0.0])
+        moved = legs.copy()
+        moved[:, 2:] += away
+        shifts.append(lock(0, pelvis, feet + away, moved, np.full(4, 0.9, np.float32), number / rate, None).shift)
+    steps = np.linalg.norm(np.diff(np.array(shifts), axis=0), axis=-1)
+    assert steps[29] > 0.3 / rate  # it follows its feet
+    assert steps.max() <= 0.6 / rate + 1e-9

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 
 from body.lbs_onnx import body_to_onnx
 from body.model import load_body
@@ -18,7 +19,7 @@ from engines.ort import OnnxRuntimeEngine
 from export.body_graph import sample_poses
 from export.conversion.network import PipelineNetwork
 from realtime.networks import FLOW_MODELS, KEYPOINT_MODELS, EngineOpener
-from realtime.options import Options
+from realtime.options import FlowMethod, Options
 from realtime.session import Session
 from realtime.sources import open_source
 from realtime.stages.tracking.detection import PersonDetector, search_regions
@@ -113,29 +114,30 @@ class Recorder(Engine):
 def record_samples(networks: Mapping[str, PipelineNetwork], video: Path, frames: int) -> dict[str, list[Arrays]]:
     """Inputs that each of ``networks`` sees while the pipeline runs over a video: for calibration and comparison.
 
-    Only real inputs are recorded: a network that the pipeline does not use gets no samples. The body's are random poses.
+    Only real inputs are recorded, each network's in one run: a network that the pipeline does not use gets no samples. The
+    body's are random poses.
     """
     samples: dict[str, list[Arrays]] = {name: [] for name in networks}
-
-    def opener(model: str | Path) -> Engine:
-        file = resolve(model)
-        engine: Engine = OnnxRuntimeEngine(file.read(), label=file.name)
-        return Recorder(engine, samples[file.name]) if file.name in samples else engine
-
     speeds = [speed for speed, model in KEYPOINT_MODELS.items() if model in networks] or ["fast"]
-    regressors = [network.model for network in networks.values() if network.kind == "regressor"]
-    regressors = regressors or [Options().regressor]
-    flows = [method for method, model in FLOW_MODELS.items() if model in networks]
-    for place in range(max(len(speeds), len(regressors), len(flows))):
+    pairs = _regressors_and_flows(networks)
+    for place in range(max(len(speeds), len(pairs))):
+        regressor, flow = pairs[min(place, len(pairs) - 1)]
         options = Options(
             source=str(video),
             keypoints=speeds[min(place, len(speeds) - 1)],
-            regressor=regressors[min(place, len(regressors) - 1)],
+            regressor=regressor,
             frames=frames,
-            flow=flows[place] if place < len(flows) else "auto",
+            flow=flow,
             quality="live",
             persons=1,
         )
+        missing = {name: rows for name, rows in samples.items() if not rows}
+
+        def opener(model: str | Path, missing: Mapping[str, list[Arrays]] = missing) -> Engine:
+            file = resolve(model)
+            engine: Engine = OnnxRuntimeEngine(file.read(), label=file.name)
+            return Recorder(engine, missing[file.name]) if file.name in missing else engine
+
         run_pipeline(options, opener)
     for network in networks.values():
         if network.kind == "detector":  # the pipeline searches for people once and then tracks them
@@ -144,6 +146,22 @@ def record_samples(networks: Mapping[str, PipelineNetwork], video: Path, frames:
             poses = [sample_poses(1, seed) for seed in range(_MAX_SAMPLES)]
             samples[network.name] = [{key: pose[key] for key in pose if key != "pose"} for pose in poses]
     return samples
+
+
+def _regressors_and_flows(networks: Mapping[str, PipelineNetwork]) -> list[tuple[str, FlowMethod]]:
+    """Runs in which each regressor and each flow network among ``networks`` is used: flow is computed only for a regressor that
+    reads it."""
+    regressors = [network for network in networks.values() if network.kind == "regressor"]
+    flows = [method for method, model in FLOW_MODELS.items() if model in networks]
+    readers = [network.model for network in regressors if "flow" in _inputs(network)]
+    reader = readers[0] if readers else Options().regressor
+    pairs: list[tuple[str, FlowMethod]] = [(reader, flow) for flow in flows]
+    pairs += [(network.model, "auto") for network in regressors if not flows or network.model != reader]
+    return pairs or [(Options().regressor, "auto")]
+
+
+def _inputs(network: PipelineNetwork) -> set[str]:
+    return {tensor.name for tensor in onnx.load_from_string(network.data).graph.input}
 
 
 def _search(network: PipelineNetwork, video: Path, frames: int) -> list[Arrays]:

@@ -49,6 +49,8 @@ def examine(
     repeats: int,
 ) -> None:
     """Compare and time one engine, and write the outcome into ``result``."""
+    if not samples:
+        raise EngineError(f"{network.name} is not used on {CLIP.name}: nothing to compare it on")
     twin = convert(network, result.precision, samples) if result.precision != "fp32" else None
     with opener() as engine, OnnxRuntimeEngine(network.data, label=network.name) as reference:
         result.device = engine.device

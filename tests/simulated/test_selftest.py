@@ -14,14 +14,17 @@ from tests.simulated.device import SimulatedDevice, require_simulated
 
 require_simulated()
 
+NETWORKS = ["raft-small-256", "keypoints", "motion", "body"]
+
 
 def test_a_user_gets_a_report(simulated: SimulatedDevice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(CUDA_ENVIRONMENT, "cuda-bindings")
     before = simulated.alive()
-    test = run_selftest("tensorrt", "fp16", load_networks(["motion", "body"]), frames=4, repeats=5)
+    test = run_selftest("tensorrt", "fp16", load_networks(NETWORKS), frames=4, repeats=5)
     assert simulated.alive() == before
     assert test.passed, markdown(test)
-    assert [(result.name, result.precision) for result in test.networks] == [("motion", "fp16"), ("body", "fp32")]
+    found = [(result.name, result.precision) for result in test.networks]
+    assert found == [("raft-small-256", "fp16"), ("keypoints", "fp16"), ("motion", "fp16"), ("body", "fp32")]
     assert {report.engine for report in test.runs.values()} == {"tensorrt"}
     assert test.runs["as fast as it can"].meshes > 0
     assert test.runs["as fast as it can, with --flow dis"].meshes > 0

@@ -105,6 +105,16 @@ def test_a_wrong_answer_is_found(examined: NetworkResult) -> None:
     assert examined.problem in markdown(test)
 
 
+def test_a_network_that_nobody_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was compared: that is no success, and no crash either."""
+    monkeypatch.setattr(module, "run_program", lambda *_: some_report())
+    monkeypatch.setattr(module, "record_samples", lambda networks, *_: {name: [] for name in networks})
+    test = run_selftest("onnxruntime", "fp32", load_networks(["keypoints"]), repeats=5)
+    (result,) = test.networks
+    assert result.problem == "keypoints is not used on synthetic_walk.mp4: nothing to compare it on"
+    assert "# Self-test: FAILED" in markdown(test)
+
+
 def test_one_broken_network_does_not_hide_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "run_program", lambda *_: some_report())
     real = module.examine

@@ -126,9 +126,10 @@ def why_no_tensorrt() -> str:
 def announce_builds(models: Iterable[str | Path], runtime: str, policy: PlanPolicy) -> None:
     """Log which engines of ``models`` TensorRT has ready and which will be built, where any will be.
 
-    Does nothing where ``runtime`` does not lead to TensorRT. Raises `EngineError` for an unknown or damaged model.
+    Does nothing where ``runtime`` does not lead to TensorRT, and for int8, which only export.engines builds. Raises
+    `EngineError` for an unknown or damaged model.
     """
-    if runtime not in ("auto", "tensorrt") or why_no_tensorrt():
+    if runtime not in ("auto", "tensorrt") or policy.precision == "int8" or why_no_tensorrt():
         return
     files = [resolve(model) for model in models]
     there = {file.name for file in files if cached_plan(file.read(), policy) is not None}

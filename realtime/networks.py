@@ -142,12 +142,15 @@ class Networks(contextlib.ExitStack):
         trial = FlowTrial(median_ms(keypoints.warm_up) / keypoints.runs_to_warm_up)
         for name, model in FLOW_MODELS.items():
             with contextlib.ExitStack() as opened:
-                engine = self._open_raft(name, regressor, opened)
-                if engine.runtime == "tensorrt" and trial.passes(name, RaftFlow(engine, self._start_raft)):
-                    self._flow = name
-                    self.enter_context(opened.pop_all())
-                    break
-            del self._ready[model]
+                try:
+                    engine = self._open_raft(name, regressor, opened)
+                    if engine.runtime == "tensorrt" and trial.passes(name, RaftFlow(engine, self._start_raft)):
+                        self._flow = name
+                        self.enter_context(opened.pop_all())
+                        break
+                except EngineError as error:  # nobody has asked for it by name
+                    _LOG.warning(f"{error}: --flow auto does without {name}")
+            self._ready.pop(model, None)
             self._start_raft = None
         trial.log(self._flow)
 

@@ -28,7 +28,7 @@ from rich.table import Table
 from common.arrays import ImageArray
 from common.command_line import run_command
 from common.errors import UserError
-from common.files import write_text_atomically
+from common.files import check_writable, write_text_atomically
 from engines.device import describe_device
 from realtime.options import Options
 from realtime.outputs.video import VideoRecorder
@@ -169,6 +169,20 @@ def peer_rows(peers: dict[str, list[PeerRun]]) -> list[list[str]]:
     return rows
 
 
+def check_folder(folder: Path) -> None:
+    """Make ``folder`` where it is missing. Raises UserError where nothing can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made ({error.strerror}): choose another --output") from None
+    check_writable(folder / "bench.json")
+
+
+def values_of(text: str) -> list[str]:
+    """What stands between the commas of an option, each once."""
+    return list(dict.fromkeys(value.strip() for value in text.split(",")))
+
+
 def timeline_name(number: int) -> str:
     """The file with the timeline of the combination ``number``, counted from 1."""
     return "timeline.png" if number == 1 else f"timeline-{number}.png"
@@ -210,7 +224,9 @@ def main(
     and compiles.
     """
     console = Console()
-    choices = (text.split(",") for text in (keypoints, flow, precision, persons))
+    if output is not None:
+        check_folder(output)  # known now, and not when all has been measured
+    choices = map(values_of, (keypoints, flow, precision, persons))
     settings = [Setting(*values) for values in itertools.product(*choices)]
     for line in without_effect(settings, engine):
         console.print(line, highlight=False)
@@ -221,9 +237,11 @@ def main(
         for setting in settings:
             run_once(standard, setting, engine, 30)
         others: dict[str, list[PeerRun]] = {}
-        for name in filter(None, peers.split(",")):
+        left_out = []
+        for name in filter(None, values_of(peers)):
             if problem := why_no_peer(name, peer_python, standard):
-                console.print(f"left out: {problem}", highlight=False)
+                left_out.append(f"left out: {problem}")
+                console.print(left_out[-1], highlight=False, soft_wrap=True)
             else:
                 others[name] = []
         clips = {"file": standard, "live": standard, "recorded": original}
@@ -240,6 +258,7 @@ def main(
         f"Medians of {runs} runs on {describe_device()}. file: 640×480, as fast as it can; live: the same at the clip's own "
         f"pace; recorded: {width}×{height}, annotated video written. Processor time: the whole run with its start."
     )
+    about = " ".join([about, *(f"{reason[0].upper()}{reason[1:]}." for reason in left_out)])
     _print_tables(console, results, about, peer_rows(others), runs)
     if output is not None:
         _save(output, results, others, about)
@@ -267,7 +286,6 @@ def _print_tables(console: Console, results: Results, about: str, peers: Sequenc
 
 def _save(folder: Path, results: Results, peers: dict[str, list[PeerRun]], about: str) -> None:
     """Write bench.json, bench.md and the timeline of each combination's first live run."""
-    folder.mkdir(parents=True, exist_ok=True)
     rows = {**results, "peers": {name: list(map(asdict, each)) for name, each in peers.items()}}
     write_text_atomically(folder / "bench.json", json.dumps(rows, indent=2) + "\n")
     write_text_atomically(folder / "bench.md", bench_page(results, about, peer_rows(peers)))

@@ -27,6 +27,7 @@ _BEFORE: Final[dict[str, tuple[str, ...]]] = {
 _WIDTH: Final = 1400
 _LANE: Final = 44
 _LEFT: Final = 130
+_RIGHT: Final = 40  # half of the last tick's label
 _TOP: Final = 24
 _GREY: Final = (190, 190, 190)
 _COLOUR: Final = (60, 120, 230)
@@ -58,7 +59,7 @@ def draw_timeline(runs: Sequence[Run]) -> ImageArray:
     names = [name for name in _BEFORE if any(run[0] == name for run in runs)]
     names += sorted({run[0] for run in runs} - set(names))
     begin, end = min(run[1] for run in runs), max(run[2] for run in runs)
-    scale = (_WIDTH - _LEFT - 20) / max(end - begin, 1e-6)
+    scale = (_WIDTH - _LEFT - _RIGHT) / max(end - begin, 1e-6)
     image: ImageArray = np.full((_TOP + _LANE * len(names) + 40, _WIDTH, 3), 255, np.uint8)
 
     def across(ms: float) -> int:

@@ -48,7 +48,8 @@ _X264: Final = {
 _NVENC: Final = {"preset": "p4", "tune": "ll", "rc": "constqp", "qp": "23", "bf": "0", "delay": "0", "zerolatency": "1"}
 
 _LAUNCH: Final = "gst-launch-1.0"
-_BOARD: Final = Path("/etc/nv_tegra_release")
+_BOARDS: Final = (Path("/etc/nv_tegra_release"), Path("/dev/nvmap"))
+"""What a Jetson has, the first not always in a container."""
 _BITS_PER_PIXEL: Final = 0.15
 _PROBE_S: Final = 15.0
 _CLOSE_S: Final = 10.0
@@ -244,7 +245,7 @@ def choose_encoder(choice: EncoderChoice) -> Encoder:
         if not reason:
             return PyAvEncoder("h264_nvenc", _NVENC)
         reasons.append(reason)
-    if choice == "gst" or (choice == "auto" and _BOARD.exists()):
+    if choice == "gst" or (choice == "auto" and any(sign.exists() for sign in _BOARDS)):
         for element in _CHAINS:
             reason = why_no_element(element)
             if not reason:
@@ -294,6 +295,8 @@ def why_no_element(element: str) -> str:
     reason = _reason(done.stderr.decode(errors="replace"))
     if f'no element "{element}"' in reason:
         return f"GStreamer has no {element}"
+    if 'no element "h264parse"' in reason:
+        return f"{element} needs h264parse: sudo apt install gstreamer1.0-plugins-bad"
     hint = ": an Orin Nano has no encoder" if element.startswith("nv") else ""
     return f"{element} does not run ({reason or done.returncode}){hint}"
 

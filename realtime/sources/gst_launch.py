@@ -35,6 +35,8 @@ _ERROR = re.compile(
     r"(?:(?:ERROR|WARNING: erroneous pipeline): (?:from element \S+: )?|Error generated\. [^,]*, \w+:\d+ )(.*)"
 )
 """How GStreamer names an error; NVIDIA's camera element prints its own with file, function and line."""
+_NO_DETAIL = re.compile(r"ERROR: |WARNING: |Execution ended after |Setting pipeline to |Freeing pipeline ")
+"""What comes instead of an error's details where it has none."""
 _EXIT_S: Final = 2.0
 _LAST_WORDS_S: Final = 0.5
 _BLOCK_BYTES: Final = 1 << 16
@@ -239,7 +241,7 @@ class GstLaunch:
         """Remember errors, each with the most telling line of its details, the second one."""
         if line.startswith("Additional debug info") and self._problems:
             self._detail = 2
-        elif self._detail > 0:
+        elif self._detail > 0 and not _NO_DETAIL.match(line):
             self._detail -= 1
             if self._detail == 0 and line and len(self._problems) == 1:
                 self._problems[0] += f" ({line})"

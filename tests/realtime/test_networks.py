@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.arrays import AnyArray
-from engines.engine import Arrays, Engine, TensorSpec
+from engines.engine import Arrays, Engine, EngineError, TensorSpec
 from realtime.networks import Networks
 from realtime.options import FlowMethod, Options
 from realtime.stages.flow import choice
@@ -90,6 +90,21 @@ def test_the_largest_raft_that_delays_nothing_is_taken(
     assert list(gpu.opened) == ["movenet-lightning", *tried], "the smaller one is built only where it is needed"
     (line,) = [line for line in remarks if line.startswith("optical flow: ")]
     assert line.split()[2] == {384: "raft", 256: "raft-256", None: "dis"}[side]
+
+
+def test_a_raft_that_does_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch, remarks: Remarks) -> None:
+    """Nobody asked for it by name: a board that has no memory for the larger one goes on."""
+
+    class Small(Gpu):
+        def __call__(self, model: str | Path) -> Engine:
+            if model == "raft-small":
+                raise EngineError("out of memory")
+            return super().__call__(model)
+
+    assert crop_side(opened_flow(Small(monkeypatch, {256: 1.0}), "auto")) == 256
+    assert remarks.warnings == ["out of memory: --flow auto does without raft"]
+    with pytest.raises(EngineError, match="out of memory"):
+        opened_flow(Small(monkeypatch, {256: 1.0}), "raft")
 
 
 @pytest.mark.parametrize(("flow", "side"), [("raft", 384), ("raft-256", 256), ("dis", None)])

@@ -11,7 +11,7 @@ import pytest
 
 from common.errors import UserError
 from realtime.options import Options
-from tools.bench import Setting, _save, bench_page, figures, run_once, without_effect
+from tools.bench import Setting, _save, bench_page, figures, main, run_once, values_of, without_effect
 from tools.timeline import draw_timeline, save_timeline, way_of_a_frame
 
 CLIP = Path(__file__).resolve().parents[2] / "assets" / "synthetic_walk.mp4"
@@ -61,13 +61,27 @@ def test_bars_lie_where_the_stages_worked(tmp_path: Path) -> None:
     for lane in lanes:
         assert coloured[lane].any()
         assert grey[lane].any()
-    width = (1400 - 130 - 20) / 15
+    width = (1400 - 130 - 40) / 15
     columns = 130 + np.flatnonzero(grey[lanes[1], 130:].any(0))
     np.testing.assert_allclose([columns[0], columns[-1]], [130 + width, 130 + 6 * width], atol=1)
     save_timeline(RUNS, tmp_path / "timeline.png")
     assert cv2.imread(str(tmp_path / "timeline.png")).shape == image.shape
     with pytest.raises(ValueError, match="nothing"):
         draw_timeline([])
+
+
+def test_wrong_folders_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match="choose another --output"):
+            main(tmp_path / "no clip.mp4", output=folder)
+    with pytest.raises(UserError, match="there is no file"):
+        main(tmp_path / "no clip.mp4", output=tmp_path / "a" / "b")
+
+
+def test_values_are_told_apart_by_commas_and_taken_once() -> None:
+    assert values_of("fast, accurate,fast") == ["fast", "accurate"]
+    assert values_of("1") == ["1"]
 
 
 def test_every_choice_is_an_option_of_the_program() -> None:

@@ -101,11 +101,11 @@ def test_auto_takes_what_works_and_says_nothing(monkeypatch: pytest.MonkeyPatch,
         return "not here"
 
     monkeypatch.setattr(encoders, "why_no_element", missing)
-    monkeypatch.setattr(encoders, "_BOARD", Path("/nowhere"))
+    monkeypatch.setattr(encoders, "_BOARDS", (Path("/nowhere"),))
     monkeypatch.setattr(encoders, "why_no_nvenc", lambda: "no driver")
     assert choose_encoder("auto").name == "x264"
     assert not asked, "a PC is not asked for a board's element"
-    monkeypatch.setattr(encoders, "_BOARD", Path("/"))
+    monkeypatch.setattr(encoders, "_BOARDS", (Path("/nowhere"), Path("/")))
     assert choose_encoder("auto").name == "x264"
     assert asked == ["nvv4l2h264enc", "v4l2h264enc"]
     monkeypatch.setattr(encoders, "why_no_nvenc", lambda: "")
@@ -146,6 +146,10 @@ def test_nvidias_encoder_is_tried_and_not_believed() -> None:
         (
             "echo 'ERROR: from element /GstPipeline:pipeline0/nvv4l2h264enc0: Cannot open /dev/v4l2-nvenc.' >&2; exit 1",
             r"does not run \(Cannot open /dev/v4l2-nvenc\): an Orin Nano has no encoder",
+        ),
+        (
+            "echo 'WARNING: erroneous pipeline: no element \"h264parse\"' >&2; exit 1",
+            "^nvv4l2h264enc needs h264parse: sudo apt install gstreamer1.0-plugins-bad$",
         ),
         ("exit 0", "^$"),
     ],

@@ -334,3 +334,13 @@ class TestReal:
         if not os.path.exists("/etc/nv_tegra_release"):
             with pytest.raises(UserError, match="nvarguscamerasrc comes with JetPack"):
                 open_source("csi:0")
+
+
+@pytest.mark.skipif(REAL is None, reason="GStreamer is not installed")
+def test_an_error_without_details_is_told_alone() -> None:
+    """The lines that follow belong to the next one."""
+    with open_source("gst:videotestsrc num-buffers=9 ! identity error-after=3", retry_s=0.0) as source:
+        buffer = source.new_buffer()
+        with pytest.raises(SourceLost, match=r"identity: Failed after iterations as requested; it did not come back$"):
+            while source.read_into(buffer) is not None:
+                pass

@@ -7,10 +7,8 @@ TensorRT 8.6, 10.3 and 11.4. Members that not all of them have are asked for wit
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib import metadata
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -19,6 +17,7 @@ from engines.cuda.driver import probe_gpu
 from engines.engine import EngineError, RuntimeMissingError
 from engines.interrupts import kept_signals
 from engines.onnx_file import explain
+from engines.tensorrt_packages import cuda_of_package, installed_packages
 
 OLDEST_TENSORRT = (8, 6)
 """JetPack 6.0 has 8.6."""
@@ -358,11 +357,12 @@ def load_tensorrt() -> TensorRt:
         gpu = probe_gpu()
     except RuntimeMissingError as error:
         raise RuntimeMissingError(f"TensorRT cannot run: {error}") from None
-    wanted = _cuda_of_package()
+    wanted = cuda_of_package()
     if wanted and wanted > int(gpu.cuda.split(".")[0]):
         raise RuntimeMissingError(
             f"the installed TensorRT is for CUDA {wanted}, the NVIDIA driver supports CUDA {gpu.cuda} at most: "
-            f"update the driver, or pip uninstall {' '.join(_packages())} and pip install tensorrt-cu{gpu.cuda.split('.')[0]}"
+            f"update the driver, or pip uninstall {' '.join(installed_packages())} and "
+            f"pip install tensorrt-cu{gpu.cuda.split('.')[0]}"
         )
     try:
         import tensorrt
@@ -377,20 +377,6 @@ def load_tensorrt() -> TensorRt:
         oldest = ".".join(map(str, OLDEST_TENSORRT))
         raise RuntimeMissingError(f"TensorRT {package.__version__} is too old: {oldest} or newer is needed")
     return package
-
-
-@cache
-def _cuda_of_package() -> int:
-    """The major version of CUDA that pip's TensorRT packages are for; 0 where pip knows none or several."""
-    found = {int(match.group(1)) for name in _packages() if (match := re.fullmatch(r"tensorrt-cu(\d+)-libs", name))}
-    return found.pop() if len(found) == 1 else 0
-
-
-def _packages() -> list[str]:
-    """The names of pip's TensorRT packages that are installed. All of them have to go before those for another CUDA come:
-    they write the same files."""
-    names = {str(found.metadata["Name"]).replace("_", "-").lower() for found in metadata.distributions()}
-    return sorted(name for name in names if re.fullmatch(r"tensorrt(-cu\d+(-libs|-bindings)?)?", name))
 
 
 def version_of(tensorrt: TensorRt) -> tuple[int, int]:

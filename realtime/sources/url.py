@@ -24,11 +24,11 @@ from realtime.errors import SourceLost
 from realtime.options import DecoderChoice
 from realtime.sources.address import check_address, escaped, public_name
 from realtime.sources.audio import AudioTrack, StreamAudio, keeps_sound, stream_audio
-from realtime.sources.decoding import best_stream, coded_fps, duration_of, has_times, is_empty, open_video
+from realtime.sources.decoding import best_stream, coded_fps, duration_of, has_times, is_empty
 from realtime.sources.file import pixel_aspect
+from realtime.sources.opening import HopelessError, open_stream, why_broken
 from realtime.sources.packets import LATE_S, PacketReader
 from realtime.sources.pixels import FrameConverter
-from realtime.sources.served import what_is_served
 from realtime.sources.spool import Spool, open_spooled
 from realtime.sources.threaded_capture import ThreadedCapture
 from realtime.sources.timing import (
@@ -43,18 +43,7 @@ from realtime.sources.timing import (
 
 _LOG = logging.getLogger(__name__)
 
-_OPTIONS = {
-    "flags": "low_delay",
-    "rtsp_transport": "tcp",  # lost UDP packets smear over seconds of video
-    "probesize": "1000000",
-    "analyzeduration": "1000000",  # microseconds
-}
-# Frames that arrive while a live stream is analysed are old when it is done. Over HTTP there may be a file, whose first
-# frames are worth having, and whose connection can be taken up again where it broke off.
-_LIVE_OPTIONS = {"fflags": "nobuffer"}
-_HTTP_OPTIONS = {"reconnect": "1", "reconnect_delay_max": "4"}
 _STORED: Final = re.compile(r"(http|https|ftp|ftps|sftp)://", re.IGNORECASE)
-_PLAYLIST: Final = re.compile(r"\.m3u8(\?|#|$)", re.IGNORECASE)
 _KNOW_THEIR_LENGTH: Final = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "hls")
 """Formats, by FFmpeg's names, whose length is not estimated from the size."""
 _RATE_S: Final = 2.0
@@ -62,17 +51,6 @@ _PEEKED_PACKETS: Final = 32  # of a file, whose timestamps say its rate
 _PEEK_S: Final = 1.0
 _SAME_RATE: Final = 0.05
 _SHOW_ALTHOUGH_LATE_S: Final = 0.1
-_HOPELESS = (
-    av.error.HTTPUnauthorizedError,
-    av.error.HTTPForbiddenError,
-    av.error.HTTPBadRequestError,
-    av.error.ProtocolNotFoundError,
-)
-_NO_VIDEO: Final = "{} is no video: its server answers with {}; give the address of the stream itself"
-
-
-class _Hopeless(UserError):
-    """Trying again would not help."""
 
 
 class UrlSource(ThreadedCapture):
@@ -132,7 +110,7 @@ class UrlSource(ThreadedCapture):
     def _first_connection(self) -> InputContainer | None:
         try:
             return self._connect(first=True)
-        except _Hopeless:
+        except HopelessError:
             raise
         except UserError as error:
             if self._retry_s == 0:
@@ -142,7 +120,7 @@ class UrlSource(ThreadedCapture):
         for waited_s in self._attempts():
             try:
                 container = self._connect(first=True)
-            except _Hopeless:
+            except HopelessError:
                 raise
             except UserError as error:
                 reason = error
@@ -172,39 +150,7 @@ class UrlSource(ThreadedCapture):
         )
 
     def _connect(self, first: bool = False) -> InputContainer:
-        is_http = self._url.lower().startswith("http")
-        options = _OPTIONS | (_HTTP_OPTIONS if is_http else _LIVE_OPTIONS)
-        try:
-            waits = (self._timeout_s, self._timeout_s)
-            container = open_video(
-                self._url, self._decoder, self.name, options=options, metadata_errors="replace", timeout=waits
-            )
-        except (av.FFmpegError, OSError) as error:
-            is_missing = is_http and isinstance(error, av.error.HTTPNotFoundError)
-            # A live stream's playlist is made when its encoder begins.
-            hopeless = isinstance(error, _HOPELESS) or (is_missing and not _PLAYLIST.search(self._url))
-            asks = first and is_http and not hopeless and not is_missing
-            if asks and (served := what_is_served(self._url, self._timeout_s)) is not None:
-                raise _Hopeless(_NO_VIDEO.format(self.name, served)) from None
-            kind = _Hopeless if hopeless else UserError
-            raise kind(
-                f"{self.name} cannot be opened ({self._why(error)}): check the address and that it is on"
-            ) from None
-        if container.format.name == "tty":  # FFmpeg draws any text as terminals do
-            container.close()
-            raise _Hopeless(_NO_VIDEO.format(self.name, "text"))
-        if not container.streams.video:
-            is_empty_list = container.format.name == "hls" and not container.streams
-            container.close()
-            if first and is_http and (served := what_is_served(self._url, self._timeout_s)) is not None:
-                raise _Hopeless(_NO_VIDEO.format(self.name, served))
-            if is_empty_list:
-                raise UserError(f"{self.name} has no video yet: check that its encoder is on")
-            raise _Hopeless(f"{self.name} has no video in it: give the address of a camera's video stream")
-        stream = best_stream(container.streams.video)
-        if stream is None:
-            container.close()
-            raise _Hopeless(f"{self.name} has no video that can be decoded here: set the camera to H.264 or MJPEG")
+        container, stream = open_stream(self._url, self.name, self._decoder, self._timeout_s, first)
         stream.thread_type = "SLICE"  # frame threads hold frames back, one for each thread
         if first:
             self._is_file = self._has_an_end(container)
@@ -217,13 +163,6 @@ class UrlSource(ThreadedCapture):
             if self._wished_fps and not self._is_file:
                 _LOG.warning(f"{self.name} keeps its rate: only cameras of this machine change it")
         return container
-
-    def _why(self, error: Exception) -> str:
-        if isinstance(error, av.error.ExitError | TimeoutError):
-            return f"no answer within {self._timeout_s:g} s"
-        if isinstance(error, av.error.InvalidDataError):
-            return "it sends no video"
-        return getattr(error, "strerror", None) or "no answer"
 
     def _has_an_end(self, container: InputContainer) -> bool:
         """Whether this is a file: the container knows how long it lasts, or the server how large it is."""
@@ -247,7 +186,9 @@ class UrlSource(ThreadedCapture):
                 return False
             if self._seen:
                 if not self._length_s or self._ends_early():
-                    _LOG.warning(f"{self.name}: the connection broke off ({self._why(error)}), and the video ends here")
+                    _LOG.warning(
+                        f"{self.name}: the connection broke off ({why_broken(error, self._timeout_s)}), and the video ends here"
+                    )
                 return True
             began_again = False
         finally:
@@ -278,7 +219,7 @@ class UrlSource(ThreadedCapture):
     def _play_spooled(self) -> bool:
         """Play a file that has to be read in another order than the server sends it."""
         if not self._url.lower().startswith("http"):
-            raise _Hopeless(f"{self.name} cannot be played from there: copy the file to this machine")
+            raise HopelessError(f"{self.name} cannot be played from there: copy the file to this machine")
         with Spool(self._url, self.name, self._timeout_s, lambda: self._closing) as spool:
             container = open_spooled(spool, self.name)
             packets = PacketReader(container, _stream_of(container), live=False, audio=self._audio)
@@ -292,7 +233,9 @@ class UrlSource(ThreadedCapture):
             if spool.failure is not None:
                 raise spool.failure
         if not self._seen and not self._closing:
-            raise _Hopeless(f"{self.name} has no frame that can be decoded from there: copy the file to this machine")
+            raise HopelessError(
+                f"{self.name} has no frame that can be decoded from there: copy the file to this machine"
+            )
         return True
 
     def _publish_all(self, packets: PacketReader, container: InputContainer, in_bursts: bool) -> bool:

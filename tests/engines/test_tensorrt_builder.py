@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from engines import tensorrt_api
+from engines import tensorrt_packages
 from engines.engine import EngineError, RuntimeMissingError
 from engines.tensorrt import TensorRtEngine
 from engines.tensorrt_builder import BuildOptions, serialise
@@ -144,8 +144,8 @@ def test_a_tensorrt_for_a_newer_cuda_than_the_drivers_is_one_line(
 ) -> None:
     def installed(*names: str) -> None:
         found = [SimpleNamespace(metadata={"Name": name}) for name in ("numpy", *names)]
-        monkeypatch.setattr(tensorrt_api.metadata, "distributions", lambda: found)
-        tensorrt_api._cuda_of_package.cache_clear()
+        monkeypatch.setattr(tensorrt_packages.metadata, "distributions", lambda: found)
+        tensorrt_packages.cuda_of_package.cache_clear()
 
     try:
         installed("tensorrt", "tensorrt_cu13_libs", "tensorrt_cu13_bindings")
@@ -165,7 +165,7 @@ def test_a_tensorrt_for_a_newer_cuda_than_the_drivers_is_one_line(
             installed(*names)
             assert serialise(linear_model(), BuildOptions())[0]
     finally:
-        tensorrt_api._cuda_of_package.cache_clear()
+        tensorrt_packages.cuda_of_package.cache_clear()
 
 
 def test_free_inner_dimension_is_refused_by_name(fake_gpu: FakeGpu) -> None:

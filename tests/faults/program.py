@@ -162,7 +162,9 @@ class Run:
 
 
 def _as_from_a_terminal(stderr_closed: bool) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # shells let what they start in the background ignore it
+    # Shells let what they start in the background ignore some signals, and nohup another.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     if stderr_closed:
         os.close(2)
 

@@ -57,7 +57,7 @@ class MotionWriter:
             "body_sha256": np.str_(body_sha256),
             "version": np.int64(MOTION_VERSION),
         }
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._rows = np.empty(_CHUNK_ROWS, RESULT_ROW)
         self._count = 0
         self._kept: list[AnyArray] = []  # what could not be written
@@ -65,6 +65,7 @@ class MotionWriter:
         self._is_full = False
         self._flushed_s = 0.0
         self._closed = False
+        threading.Thread(target=self._flush_the_last, name="flush motion", daemon=True).start()
 
     def __enter__(self) -> MotionWriter:
         return self
@@ -89,6 +90,8 @@ class MotionWriter:
             self.frames += 1
             if time.monotonic() - self._flushed_s > FLUSH_S:
                 self._flush()
+            elif self._count == 1:
+                self._lock.notify()
 
     def close(self) -> None:
         """Write the file. Does nothing the second time. Raises UserError when it could not be written there, and says where it
@@ -97,6 +100,7 @@ class MotionWriter:
             if self._closed:
                 return
             self._closed = True
+            self._lock.notify()
             self._flush()
             rows = self._all_rows()
             if not len(rows):
@@ -130,6 +134,15 @@ class MotionWriter:
         if self._journal is not None:
             written = self._journal.close()
         return np.concatenate([written, *self._kept])
+
+    def _flush_the_last(self) -> None:
+        """In a thread: bring rows to the disk that no later one follows, as when a camera is away for an hour."""
+        with self._lock:
+            while not self._closed:
+                self._lock.wait_for(lambda: self._count or self._closed)
+                self._lock.wait_for(lambda: self._closed, FLUSH_S)
+                if not self._closed:
+                    self._flush()
 
     def _flush(self) -> None:
         """Bring the rows in memory to the disk."""

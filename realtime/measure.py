@@ -247,9 +247,10 @@ class Meter:
         """Record that a frame is finished that the look-ahead held back since ``since_ns``."""
         self._held_back.add((finished_ns - since_ns) / 1e6)
 
-    def mesh_rate(self) -> float:
-        """New meshes a second, from the first after the warm-up to the last."""
-        times = self._mesh_times.values.astype(np.float64)
+    def mesh_rate(self, look_ahead: int = 0) -> float:
+        """New meshes a second, from the first after the warm-up to the last. Without the last ``look_ahead``, which are
+        finished together when the source ends; NaN where only one is left."""
+        times = self._mesh_times.values[: max(0, self._mesh_times.count - look_ahead)].astype(np.float64)
         times = times[WARM_UP:] if len(times) > 2 * WARM_UP else times
         return float((len(times) - 1) / (times[-1] - times[0]) * 1e3) if len(times) > 1 else float("nan")
 
@@ -279,7 +280,7 @@ class Meter:
             self.frames_in,
             self.frames_dropped,
             self.meshes,
-            self.mesh_rate(),
+            self.mesh_rate(look_ahead),
             Latency(*self._latency.percentiles()),
             first,
             stages,

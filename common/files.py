@@ -35,6 +35,26 @@ def expanded(name: str | Path) -> Path:
     return Path(os.path.expanduser(name))
 
 
+def readable(name: str) -> str:
+    """The file name ``name`` as text that any program can read: with a question mark for each byte that is not UTF-8, which
+    Python keeps as a lone surrogate that no encoder takes."""
+    return name.encode(errors="replace").decode()
+
+
+@contextmanager
+def opened_by_name(path: Path) -> Iterator[str]:
+    """A name of the existing file ``path`` for libraries that take UTF-8 alone: OpenCV ends the process on other names.
+
+    It is ``path`` itself where that is the same in UTF-8, else the name of the open file. Raises OSError.
+    """
+    name = str(path)
+    if name.encode(errors="replace") == os.fsencode(path):
+        yield name
+        return
+    with path.open("rb") as file:
+        yield f"/dev/fd/{file.fileno()}"
+
+
 @contextmanager
 def write_atomically(path: Path, mode: int = 0o644) -> Iterator[IO[Any]]:
     """Open a binary file that replaces ``path``, with the permissions ``mode``, when the block ends without an error.

@@ -11,7 +11,7 @@ import numpy as np
 
 from body.model import BodyArrays, load_body
 from common.errors import UserError
-from common.files import check_writable, reason_of, write_bytes_atomically
+from common.files import check_writable, readable, reason_of, write_bytes_atomically
 from common.npz import names_in
 from formats.amass import from_amass, to_amass
 from formats.bvh import from_bvh, to_bvh
@@ -29,7 +29,7 @@ Gaps = Literal["hold", "split"]
 _PER_PERSON: Final[dict[str, Callable[[MotionTrack, BodyArrays, float, Path], bytes]]] = {
     ".bvh": lambda track, arrays, rate, path: to_bvh(track, arrays, rate),
     ".amass.npz": lambda track, arrays, rate, path: to_amass(track, arrays, rate),
-    ".trc": lambda track, arrays, rate, path: to_trc(track, arrays, rate, path.name),
+    ".trc": lambda track, arrays, rate, path: to_trc(track, arrays, rate, readable(path.name)),
 }
 """Formats that hold one person at a constant rate."""
 
@@ -58,7 +58,7 @@ def open_motion(path: Path, body: Path | None = None) -> Motion:
         return from_jsonl(path)
     arrays = load_body(body)
     track, rate = (from_bvh if ending == ".bvh" else from_amass)(path, arrays)
-    return motion_of([track], arrays, rate, path.name)
+    return motion_of([track], arrays, rate, readable(path.name))
 
 
 def _holds_amass(path: Path) -> bool:

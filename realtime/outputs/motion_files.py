@@ -122,6 +122,7 @@ class MotionFiles:
 
         motion = load_motion(made_from)
         failures = []
+        fault: Exception | None = None
         for path in paths:
             if not motion.people:
                 _LOG.warning(f"nobody was seen: {path} is not written")
@@ -133,4 +134,9 @@ class MotionFiles:
             except UserError as error:
                 self.unwritten.add(path)
                 failures.append(str(error))
+            except Exception as error:  # a fault of the program in one format costs no other
+                self.unwritten.add(path)
+                fault = fault or error
+        if fault is not None:
+            raise fault
         return failures

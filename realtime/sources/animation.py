@@ -10,6 +10,7 @@ import numpy as np
 
 from common.arrays import ImageArray
 from common.errors import UserError
+from common.files import opened_by_name
 from realtime.sources.clip import ClipSource
 from realtime.sources.pixels import fit_into
 from realtime.sources.stills import quiet_opencv
@@ -93,8 +94,8 @@ class WebpSource(ClipSource):
         """Decode the frames from the next one on; none after the last one."""
         if self.frame_count and self._next >= self.frame_count:
             return
-        with suppress(cv2.error), quiet_opencv():
-            done, animation = cv2.imreadanimation(str(self._path), self._next, self._block_frames)
+        with suppress(cv2.error, OSError), quiet_opencv(), opened_by_name(self._path) as name:
+            done, animation = cv2.imreadanimation(name, self._next, self._block_frames)
             if done:
                 self._images = [np.asarray(image, np.uint8) for image in animation.frames]
                 # Players give every frame 10 ms at least.
@@ -103,7 +104,7 @@ class WebpSource(ClipSource):
 
 def _frame_count(path: Path) -> int | None:
     try:
-        with quiet_opencv():
-            return int(cv2.imcount(str(path))) or None
-    except cv2.error:
+        with quiet_opencv(), opened_by_name(path) as name:
+            return int(cv2.imcount(name)) or None
+    except (cv2.error, OSError):
         return None

@@ -13,6 +13,7 @@ from typing import Final, Literal, NamedTuple, TypeVar
 import numpy as np
 
 from common.arrays import ImageArray
+from common.files import readable
 from realtime.sources.audio import AudioTrack
 
 S = TypeVar("S", bound="Source")
@@ -49,7 +50,7 @@ class Source(ABC):
     """
 
     def __init__(self, name: str, *, live: bool) -> None:
-        self.name = name
+        self.name = readable(name)
         self.live = live
         self.size: tuple[int, int] = (0, 0)
         self.fps: float = 0.0

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from common.arrays import ImageArray
+from common.files import opened_by_name
 
 _PAGED: Final = frozenset({".tif", ".tiff"})
 _JPEG: Final = b"\xff\xd8"
@@ -35,23 +36,23 @@ def pages_of(path: Path) -> int:
     if path.suffix.lower() not in _PAGED:
         return 1
     try:
-        with quiet_opencv():
-            return max(1, cv2.imcount(str(path)))
-    except cv2.error:
+        with quiet_opencv(), opened_by_name(path) as name:
+            return max(1, cv2.imcount(name))
+    except (cv2.error, OSError):
         return 1
 
 
 def read_image(path: Path, page: int = 0) -> ImageArray | None:
     """Image ``page`` of a file, uint8 (h, w, 3) BGR, upright as its EXIF data say; None where it cannot be read."""
     try:
-        with quiet_opencv():
+        with quiet_opencv(), opened_by_name(path) as name:
             # OpenCV 5 reads turned TIFFs this way only.
             if path.suffix.lower() in _PAGED:
-                _, images = cv2.imreadmulti(str(path), page, 1, flags=cv2.IMREAD_COLOR)
+                _, images = cv2.imreadmulti(name, page, 1, flags=cv2.IMREAD_COLOR)
                 image = images[0] if images else None
             else:
-                image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error:  # a header with an absurd size
+                image = cv2.imread(name, cv2.IMREAD_COLOR)
+    except (cv2.error, OSError):  # the first: a header with an absurd size
         return None
     return None if image is None else np.asarray(image, np.uint8)
 
@@ -61,8 +62,8 @@ def why_unreadable(path: Path) -> str:
     with suppress(OSError):
         if not path.stat().st_size:
             return "is empty"
-    with suppress(cv2.error), quiet_opencv():
-        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    with suppress(cv2.error, OSError), quiet_opencv(), opened_by_name(path) as name:
+        image = cv2.imread(name, cv2.IMREAD_UNCHANGED)
         if image is not None and image.itemsize > 2:
             return f"has {8 * image.itemsize} bits a colour: convert it to 8 or 16"
     return "is damaged, no image, or of more than 67 million pixels"

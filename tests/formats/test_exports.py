@@ -187,6 +187,14 @@ ANGLES = {
 }  # fmt: skip
 
 
+def test_names_that_are_no_utf8(motion: Motion, tmp_path: Path) -> None:
+    for ending in (".trc", ".bvh", ".csv", ".glb", ".jsonl", ".amass.npz"):
+        (path,) = save_as(motion, tmp_path / f"\udce4{ending}", person=3).paths
+        assert path.stat().st_size
+    assert "\t?.trc" in (tmp_path / "\udce4.trc").read_text(encoding="utf-8").splitlines()[0]
+    assert open_motion(tmp_path / "\udce4.amass.npz").source == "?.amass.npz"
+
+
 def test_joint_angles_are_those_of_the_pose(body: BodyArrays, tmp_path: Path) -> None:
     motion = example(body, {1: np.arange(3)})
     pose = posed_by(ANGLES)

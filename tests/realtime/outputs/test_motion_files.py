@@ -96,6 +96,20 @@ def test_a_format_that_fails_costs_no_other(
     assert len(load_motion(tmp_path / ".a.csv.motion.npz").people) == 2
 
 
+def test_a_fault_in_one_format_costs_no_other(
+    arrays: BodyArrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from formats import save
+
+    def broken(*_: object) -> bytes:
+        raise ZeroDivisionError("a fault of the program")
+
+    monkeypatch.setattr(save, "to_csv", broken)
+    with pytest.raises(ZeroDivisionError):
+        write(arrays, tmp_path / "a.csv", tmp_path / "a.npz", tmp_path / "a.jsonl")
+    assert names(tmp_path) == ["a.jsonl", "a.npz"]
+
+
 def _npz_is_full_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No motion file can be written in ``folder``; the current one takes it."""
     from realtime.outputs import motion_writer

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from common.arrays import ImageArray
 from common.errors import UserError
 from realtime.sources import Source, open_source
 from tests.conftest import Remarks
@@ -219,3 +221,29 @@ def test_names_with_other_peoples_digits(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(cv2.imencode(".png", numbered_image(written))[1].tobytes())
     with open_source(str(tmp_path)) as source:
         assert len(numbers(source)) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.parametrize("ending", ["png", "tif", "webp"])
+def test_names_that_are_no_utf8(tmp_path: Path, ending: str) -> None:
+    """Files of old disks and foreign archives, and any umlaut where the locale is C: OpenCV ends the process on their names."""
+    folder = tmp_path / os.fsdecode(b"bilder-\xe4")
+    folder.mkdir()
+    kinds = {"png": cv2.imwrite, "tif": lambda name, image: cv2.imwritemulti(name, [image] * 2), "webp": _animate}
+    kinds[ending](str(tmp_path / f"a.{ending}"), numbered_image(7))
+    image = folder / os.fsdecode(b"\xe4." + ending.encode())
+    (tmp_path / f"a.{ending}").rename(image)
+    for path, count in ((folder, 1 + (ending == "tif")), (image, 1 if ending == "png" else 2)):
+        with open_source(str(path)) as source:
+            found = numbers(source)
+            assert (found[0][2], len(found)) == (7, count)
+            source.name.encode()  # or it could be written nowhere
+    image.write_bytes(b"no image")
+    with pytest.raises(UserError, match="damaged"):
+        open_source(str(image)).open()
+
+
+def _animate(name: str, image: ImageArray) -> None:
+    moving = cv2.Animation()
+    moving.frames, moving.durations = [image, 255 - image], [100] * 2
+    assert cv2.imwriteanimation(name, moving, [cv2.IMWRITE_WEBP_QUALITY, 101])

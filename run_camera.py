@@ -230,6 +230,11 @@ def run(
         code = 130
     except UserError as error:
         code, failure = 2, one_line(error)
+    except MemoryError:
+        code, failure = (
+            2,
+            "there is not enough memory: close other programs, or lower --persons or the size of the frames",
+        )
     except Exception as error:
         code, failure = 1, _fault(error, options.verbose)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done, and closing Python down takes a moment

@@ -129,3 +129,16 @@ def test_a_good_command_line_reaches_the_networks(tmp_path: Path) -> None:
     source = Path(run_camera.__file__).parent / "assets" / "synthetic_walk.mp4"
     code, text = ending(["--view", "none", "--source", str(source), "--save", str(tmp_path / "m.npz")])
     assert (code, re.findall("error: (.*)", text)) == (2, [STOP])
+
+
+def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own message is empty."""
+    from realtime import session
+
+    def full(*_: object, **__: object) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(session, "load_body", full)
+    code, text = ending(["--view", "none", "--source", "demo"])
+    assert code == 2
+    assert text.startswith("error: there is not enough memory: close other programs")

@@ -59,6 +59,11 @@ def open_stream(
         asks = first and is_http and not hopeless and not is_missing
         if asks and (served := what_is_served(url, timeout_s)) is not None:
             raise HopelessError(_NO_VIDEO.format(name, served)) from None
+        if isinstance(error, av.error.ProtocolNotFoundError):
+            raise HopelessError(
+                f"{name} cannot be opened: the FFmpeg that PyAV brings reads no {url.partition(':')[0]} addresses; take rtsp, "
+                "http, rtmp, udp or tcp, or gst: and a GStreamer pipeline"
+            ) from None
         kind = HopelessError if hopeless else UserError
         raise kind(
             f"{name} cannot be opened ({why_broken(error, timeout_s)}): check the address and that it is on"

@@ -74,7 +74,9 @@ class UrlSource(ThreadedCapture):
         waits_s = None if retry_s is None else retry_s + 3 * timeout_s
         super().__init__(public_name(url), waits_s, retry_s)
         check_address(url)
-        self._url = escaped(url) if _STORED.match(url.strip()) else url.strip()
+        scheme, colon, rest = url.strip().partition(":")
+        url = scheme.lower() + colon + rest  # FFmpeg knows small letters alone
+        self._url = escaped(url) if _STORED.match(url) else url
         self._decoder = decoder
         self._timeout_s = timeout_s
         self._wished_fps = fps

@@ -217,6 +217,12 @@ def test_spaces_in_the_address_of_a_film(server: Server, tmp_path: Path) -> None
         assert source.size == (64, 48)
 
 
+def test_a_scheme_in_capitals(server: Server, tmp_path: Path) -> None:
+    server.files["/a.ts"] = write_video(tmp_path / "a.ts", 10).read_bytes()
+    with open_source(server.url.replace("http", "HTTP") + "/a.ts") as source:
+        assert source.size == (64, 48)
+
+
 def test_narrow_pixels_of_a_stream(server: Server, tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.ts", 10, size=(48, 48), options={"aspect": "4:3", "x264-params": "sar=4/3"})
     server.files["/a.ts"] = path.read_bytes()
@@ -229,7 +235,7 @@ def test_narrow_pixels_of_a_stream(server: Server, tmp_path: Path) -> None:
     [
         ("http://127.0.0.1:1/x", "refused"),
         ("rtsp://127.0.0.1:1/x", "refused"),
-        ("nonsense://x", "Protocol not found"),
+        ("nonsense://x", "reads no nonsense addresses; take rtsp"),
     ],
 )
 def test_an_address_that_does_not_answer(url: str, why: str) -> None:

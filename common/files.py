@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,6 +14,9 @@ from typing import IO, Any, Final
 from platformdirs import user_cache_path
 
 from common.errors import UserError
+
+if sys.platform != "win32":
+    import fcntl
 
 APPLICATION = "motionmesh"
 """Name of the cache folder."""
@@ -111,6 +115,39 @@ def check_writable(path: Path) -> None:
             path.unlink()
     except (OSError, ValueError) as error:  # ValueError: a zero byte
         raise UserError(f"cannot write {path} ({reason_of(error, path)}): choose another place") from None
+
+
+def claim(path: Path) -> IO[bytes]:
+    """Open ``path``, which is made where it is not there, for this run alone: until it is closed, or the process ends, another
+    run that claims it gets a `UserError`. Its content stays as it is.
+
+    Where a file system knows no locks nothing is refused. Raises `UserError` and ``OSError``.
+    """
+    file = path.open("ab")
+    try:
+        _lock(file)
+    except BlockingIOError:
+        file.close()
+        raise UserError(f"another run writes {path}: give another name") from None
+    return file
+
+
+def check_unclaimed(path: Path) -> None:
+    """Raise `UserError` where another run has claimed ``path``."""
+    if path.is_file():
+        with suppress(OSError):
+            claim(path).close()
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Lock ``file`` against others that do. Raises BlockingIOError where one has."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # a network's disk without locks
+            return
 
 
 def are_one(first: Path, second: Path) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 
 from common.arrays import AnyArray
 from common.errors import UserError
-from common.files import JSON_ERRORS
+from common.files import JSON_ERRORS, claim
 from realtime.outputs.motion_rows import RESULT_ROW
 
 MAGIC: Final = b"MOTIONMESH-JOURNAL-4\n"
@@ -36,6 +36,7 @@ class Journal:
         self.path = path
         head = json.dumps({name: np.asarray(value).tolist() for name, value in about.items()}).encode()
         self._file: IO[bytes] = path.open("x+b", buffering=0)
+        self._claim = claim(path)  # as long as this run lives
         self._good = 0
         self._put(MAGIC + struct.pack("<I", len(head)) + head)
 
@@ -46,7 +47,7 @@ class Journal:
 
     def close(self) -> AnyArray:
         """Stop writing; the file stays. Returns all that was written, even if the file was removed meanwhile."""
-        with self._file as file:
+        with self._claim, self._file as file:
             file.seek(len(MAGIC))
             file.seek(int.from_bytes(file.read(4), "little"), os.SEEK_CUR)
             return _read_rows(file, self._good)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -18,7 +19,7 @@ import numpy as np
 from common.arrays import AnyArray
 from common.camera import Camera
 from common.errors import UserError
-from common.files import check_writable, reason_of
+from common.files import check_unclaimed, check_writable, reason_of
 from formats.motion import MOTION_VERSION, save_motion
 from realtime.outputs.journal import SUFFIX, Journal
 from realtime.outputs.motion_rows import RESULT_ROW, columns, fill_rows
@@ -46,6 +47,8 @@ class MotionWriter:
     def __init__(self, path: str | Path, camera: Camera, fps: float, source: str, body_sha256: str) -> None:
         self.path = Path(path)
         check_writable(self.path)
+        check_unclaimed(_named(self.path, SUFFIX))
+        self._before = _state_of(self.path)
         self.fps = fps
         self.frames = 0
         """Frames written so far."""
@@ -110,15 +113,21 @@ class MotionWriter:
             )
 
     def _save(self, arrays: Mapping[str, AnyArray]) -> None:
+        folders: list[Callable[[], str | Path]] = [os.getcwd, tempfile.gettempdir]
         try:
+            if _state_of(self.path) != self._before:
+                folders.insert(0, lambda: self.path.parent)
+                raise FileExistsError(errno.EEXIST, "written by another program meanwhile")
             save_motion(self.path, arrays)
+        except FileExistsError as error:
+            why = f"{self.path} was {error.strerror}"
         except OSError as error:
             why = f"cannot write {self.path} ({reason_of(error, self.path)})"
         else:
             self.saved_at = self.path
             self._discard_journal()
             return
-        for find in (os.getcwd, tempfile.gettempdir):
+        for find in folders:
             with contextlib.suppress(OSError):  # the current folder may be gone
                 other = _unused(Path(find(), self.path.name.lstrip(".")))  # to be seen
                 save_motion(other, arrays)
@@ -166,7 +175,9 @@ class MotionWriter:
     def _start(self) -> Journal:
         path = _named(self.path, SUFFIX)
         if path.exists():
-            _LOG.warning(f"{path} is left of a run that was killed: python -m tools.rescue {path}")
+            with contextlib.suppress(UserError):  # another run has just begun
+                check_unclaimed(path)
+                _LOG.warning(f"{path} is left of a run that was killed: python -m tools.rescue {path}")
             path = _unused(self.path, SUFFIX)
         return Journal(path, {**self._about, "fps": np.asarray(self.fps, np.float64)})
 
@@ -181,6 +192,15 @@ class MotionWriter:
         self._count += 1
         row: np.void = self._rows[self._count - 1]
         return row
+
+
+def _state_of(path: Path) -> tuple[int, ...] | None:
+    """What changes when somebody writes ``path``; None where it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _unused(path: Path, suffix: str = "") -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import av
 import cv2
@@ -20,7 +21,7 @@ from av.video.stream import VideoStream
 
 from common.arrays import ImageArray
 from common.errors import UserError
-from common.files import check_writable, reason_of
+from common.files import check_unclaimed, check_writable, claim, reason_of
 from realtime.options import EncoderChoice
 from realtime.outputs.audio_copy import AUDIO_CONTAINER_OPTIONS, AudioCopy
 from realtime.outputs.encoders import TIME_BASE, choose_encoder, software_encoder
@@ -56,6 +57,8 @@ class VideoRecorder:
     ) -> None:
         self.path = Path(path)
         check_writable(self.path)
+        check_unclaimed(self.path)
+        self._claim: IO[bytes] | None = None
         self._encoder = choose_encoder(encoder)
         self._fps = Fraction(fps).limit_denominator(1001)
         self._lock = threading.Lock()
@@ -134,8 +137,7 @@ class VideoRecorder:
                 raise self._broken(error) from None
             finally:
                 self._container = None
-                self._encoder.close()
-                self._stop_audio()
+                self._release()
 
     def _start(self) -> None:
         width, height = (length + length % 2 for length in self._size)  # colour is stored for 2x2 pixels
@@ -145,6 +147,7 @@ class VideoRecorder:
         assert self._first_s is not None  # set by `write`
         if self._audio is not None and not self._audio.begins_at(self._first_s):
             self._audio = None
+        self._claim = claim(self.path)
         self._container = self._new_container()
         try:
             self._encoder.open(self._container, width, height, self._fps)
@@ -194,6 +197,13 @@ class VideoRecorder:
         if self._audio is not None and self._container is not None and self._first_s is not None:
             self._audio.mux(self._container, self._first_s, until_s)
 
+    def _release(self) -> None:
+        """Let go of everything besides the container."""
+        self._encoder.close()
+        self._stop_audio()
+        if self._claim is not None:
+            self._claim.close()
+
     def _stop_audio(self) -> None:
         if self._audio is not None:
             self._audio.stop()
@@ -202,8 +212,7 @@ class VideoRecorder:
         """Stop recording; the fragments that are on the disk stay as they are."""
         self._closed = True
         container, self._container = self._container, None
-        self._encoder.close()
-        self._stop_audio()
+        self._release()
         if container is not None:
             with contextlib.suppress(av.FFmpegError, OSError):
                 container.close()

@@ -44,6 +44,12 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(motion_writer, "FLUSH_S", -1.0)
 
 
+def kill(out: MotionWriter) -> None:
+    """Let go of what a process that ends lets go of."""
+    assert out._journal is not None
+    out._journal._claim.close()
+
+
 def rescue(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tools.rescue", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -73,6 +79,7 @@ def test_what_is_written_as_it_goes_can_be_rescued(tmp_path: Path) -> None:
 def test_a_second_run_leaves_what_the_first_one_left(tmp_path: Path, remarks: Remarks) -> None:
     killed = writer(tmp_path / "m.npz")
     killed.write(result(7))
+    kill(killed)
     with writer(tmp_path / "m.npz") as out:
         out.write(result(8))
         assert (tmp_path / "m-2.npz.part").exists()
@@ -87,6 +94,7 @@ def test_a_second_run_leaves_what_the_first_one_left(tmp_path: Path, remarks: Re
 def test_the_longest_names_are_written_as_they_go_too(tmp_path: Path, remarks: Remarks, stem: str) -> None:
     left = writer(tmp_path / f"{stem}.npz")
     left.write(result(7))
+    kill(left)
     with writer(tmp_path / f"{stem}.npz") as out:
         out.write(result(8))
         unfinished = sorted(tmp_path.glob("*.npz.part"))
@@ -110,6 +118,27 @@ def test_rows_reach_the_disk_within_half_a_second(tmp_path: Path, monkeypatch: p
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
     assert list(load_motion(tmp_path / "m.npz").frame) == list(range(6))
+
+
+def test_another_run_with_the_same_name_is_refused_while_one_writes(tmp_path: Path, remarks: Remarks) -> None:
+    with writer(tmp_path / "m.npz") as out:
+        out.write(result(0))
+        with pytest.raises(UserError, match=r"another run writes .*m\.npz\.part: give another name"):
+            writer(tmp_path / "m.npz")
+    assert list(load_motion(tmp_path / "m.npz").frame) == [0]
+    writer(tmp_path / "m.npz").close()
+
+
+def test_of_two_runs_that_begin_together_none_is_lost(tmp_path: Path, remarks: Remarks) -> None:
+    first, second = writer(tmp_path / "m.npz"), writer(tmp_path / "m.npz")
+    first.write(result(1))
+    second.write(result(2))
+    first.close()
+    with pytest.raises(UserError, match=r"written by another program meanwhile: the motion is in .*m-2\.npz instead"):
+        second.close()
+    assert [list(load_motion(tmp_path / name).frame) for name in ("m.npz", "m-2.npz")] == [[1], [2]]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m-2.npz", "m.npz"]
+    assert not remarks
 
 
 def full(*arguments: object, **more: object) -> int:
@@ -312,8 +341,8 @@ def test_what_is_rescued_has_the_last_world_too(tmp_path: Path) -> None:
     out = writer(tmp_path / "m.npz")
     for sequence in range(12):
         out.write(replace(result(sequence), world=worlds(sequence)))
+    kill(out)
     assert rescue(tmp_path / "m.npz.part").returncode == 0
     rescued = load_motion(tmp_path / "m.npz").world_from_camera
     assert rescued is not None
     assert (rescued == worlds(11).world_from_camera).all()
-    out.close()

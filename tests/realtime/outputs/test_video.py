@@ -149,6 +149,21 @@ def test_after_close_nothing_happens(tmp_path: Path) -> None:
     assert read(tmp_path / "out.mp4")[1] == [0]
 
 
+def test_another_run_with_the_same_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    with VideoRecorder(path) as first, VideoRecorder(path) as at_the_same_time:
+        first.write(numbered_image(1), 0.0)
+        with pytest.raises(UserError, match=r"another run writes .*out\.mp4: give another name"):
+            VideoRecorder(path)
+        with pytest.raises(UserError, match="another run writes"):
+            at_the_same_time.write(numbered_image(2), 0.0)
+        first.write(numbered_image(3), 0.1)
+    assert read(path)[1] == [1, 3]
+    with VideoRecorder(path) as again:
+        again.write(numbered_image(4), 0.0)
+    assert read(path)[1] == [4]
+
+
 def test_another_size_is_refused(tmp_path: Path) -> None:
     with VideoRecorder(tmp_path / "out.mp4") as out:
         out.write(numbered_image(0), 0.0)

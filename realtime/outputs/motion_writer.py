@@ -215,5 +215,7 @@ def _unused(path: Path, suffix: str = "") -> Path:
 def _named(path: Path, suffix: str, number: str = "") -> Path:
     """``path`` with ``number`` before its own ending and ``suffix`` behind it; too long a name loses the end of its stem."""
     ending = f"{number}{path.suffix}{suffix}"
-    room = _LONGEST_NAME - len(os.fsencode(ending))
-    return path.with_name(os.fsencode(path.stem)[:room].decode(errors="ignore") + ending)
+    stem = path.stem
+    while len(os.fsencode(stem + ending)) > _LONGEST_NAME:  # a character has up to four bytes
+        stem = stem[:-1]
+    return path.with_name(stem + ending)

@@ -52,7 +52,7 @@ def kill(out: MotionWriter) -> None:
 
 def rescue(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tools.rescue", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
 
 
 def test_what_is_written_as_it_goes_can_be_rescued(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_second_run_leaves_what_the_first_one_left(tmp_path: Path, remarks: Re
     assert list(load_motion(tmp_path / "old.npz").frame) == [7]
 
 
-@pytest.mark.parametrize("stem", ["m" * 247, "m" * 251, "m" * 246 + "é", "é" * 125])
+@pytest.mark.parametrize("stem", ["m" * 247, "m" * 251, "m" * 246 + "é", "é" * 125, "\udce9"])
 def test_the_longest_names_are_written_as_they_go_too(tmp_path: Path, remarks: Remarks, stem: str) -> None:
     left = writer(tmp_path / f"{stem}.npz")
     left.write(result(7))
@@ -99,6 +99,7 @@ def test_the_longest_names_are_written_as_they_go_too(tmp_path: Path, remarks: R
         out.write(result(8))
         unfinished = sorted(tmp_path.glob("*.npz.part"))
         assert len(unfinished) == 2
+        assert all(path.name[0] == stem[0] for path in unfinished)
         assert len(remarks) == 1
         assert "is left of a run" in remarks[0]
     assert list(load_motion(tmp_path / f"{stem}.npz").frame) == [8]

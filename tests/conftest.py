@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from body.joints import JOINT_NAMES
 from common.arrays import FloatArray
+from common.files import readable
 from common.remarks import ROOMS
 from training.motion.clip import Clip
 
@@ -25,6 +26,14 @@ settings.load_profile("untimed")
 for _number, _usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tests of file names that are not UTF-8 log such names, and what is logged must reach the process that prints it."""
+    report = yield
+    report.sections = [(title, readable(text)) for title, text in report.sections]
+    return report
 
 
 class Remarks(list[str]):

@@ -10,6 +10,7 @@ from abc import abstractmethod
 from typing_extensions import override
 
 from common.arrays import ImageArray
+from common.files import readable
 from realtime.sources.source import FrameTimestamp, Source
 
 _LOG = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class ClipSource(Source):
         """Log a one-line warning, unless it was made before."""
         if remark not in self.remarks_made:
             self.remarks_made.add(remark)
-            _LOG.warning(remark)
+            _LOG.warning(readable(remark))
 
     @override
     def open(self) -> None:

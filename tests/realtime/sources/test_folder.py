@@ -225,7 +225,7 @@ def test_names_with_other_peoples_digits(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
 @pytest.mark.parametrize("ending", ["png", "tif", "webp"])
-def test_names_that_are_no_utf8(tmp_path: Path, ending: str) -> None:
+def test_names_that_are_no_utf8(tmp_path: Path, ending: str, remarks: Remarks) -> None:
     """Files of old disks and foreign archives, and any umlaut where the locale is C: OpenCV ends the process on their names."""
     folder = tmp_path / os.fsdecode(b"bilder-\xe4")
     folder.mkdir()
@@ -238,6 +238,7 @@ def test_names_that_are_no_utf8(tmp_path: Path, ending: str) -> None:
             found = numbers(source)
             assert (found[0][2], len(found)) == (7, count)
             source.name.encode()  # or it could be written nowhere
+    "".join(remarks).encode()
     image.write_bytes(b"no image")
     with pytest.raises(UserError, match="damaged"):
         open_source(str(image)).open()

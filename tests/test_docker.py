@@ -153,7 +153,7 @@ def test_docker_makes_no_folder_that_the_container_cannot_write() -> None:
 @pytest.mark.parametrize("name", ["desktop", "l4t"])
 def test_images_hold_what_they_copy_and_run(name: str) -> None:
     text = (DOCKER / f"Dockerfile.{name}").read_text()
-    assert 'ENTRYPOINT ["docker/record.sh"]' in text
+    assert 'ENTRYPOINT ["/opt/motionmesh/docker/record.sh"]' in text
     assert os.access(SCRIPT, os.X_OK)
     assert f"docker/Dockerfile.{name}" in (DOCKER / "compose.yaml").read_text()
     extra = re.search(r"-e '\.\[([a-z-]+)\]'", text)
